@@ -53,7 +53,7 @@ class Connection(SMTP):
         self._metrics = metrics
         self._serve = serve
         self._on_lost = lost
-        # What was received and not taken yet; to look at. Always the same object.
+        # Received octets that were not taken yet. Callers may read it; it is always the same object.
         self.pending = bytearray()
 
     # Defaults as class attributes: saves time, since most connections never change them.
@@ -93,7 +93,7 @@ class Connection(SMTP):
         """The TLS that is on; None before the handshake is done."""
         return self._tls.ssl_object if self._tls is not None and not self._handshaking else None
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast("asyncio.Transport", transport)
@@ -158,7 +158,7 @@ class Connection(SMTP):
     def take_line(self, limit: int) -> bytes | None:
         """The next line without its CRLF; None when it is not whole yet. Raises LineTooLongError above `limit` octets.
 
-        Only CRLF ends a line (P13). Of an over-long line that is whole, nothing is left behind.
+        Only CRLF ends a line (P13). An over-long line is removed when it is complete.
         """
         buffer = self.pending
         end = buffer.find(b"\r\n", self._searched)
@@ -217,7 +217,7 @@ class Connection(SMTP):
             await self._wait(deadline)
 
     def _wait(self, deadline: float) -> asyncio.Future[None]:
-        # No coroutine: it would be one more to make and to walk through at each wake-up.
+        # Not a coroutine, since each one would cost time at every wake-up.
         self._deadline = min(deadline, self.session_deadline)
         self._waiter = waiter = self.event_loop.create_future()
         return waiter
@@ -266,9 +266,10 @@ class Connection(SMTP):
         self._wake()
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` gives; it is cancelled, and GoneError raised, when the connection breaks meanwhile.
+        """The result of `work`. When the connection breaks meanwhile, `work` is cancelled and GoneError raised.
 
-        For work that costs and is of no use then. A client that has only ended its side is still there.
+        Use it for expensive work that is of no use without the client. A client that has only ended its side is still
+        there.
         """
         self._work = task = self.event_loop.create_task(work)
         try:

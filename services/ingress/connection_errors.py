@@ -1,4 +1,4 @@
-"""What may happen to a connection instead of more octets."""
+"""Exceptions that end the reading from a connection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class GoneError(Exception):
 
 
 class LineTooLongError(Exception):
-    """More octets than a command may have, with no line end in sight or before it. `verb`: its first word, in part."""
+    """A command line is longer than it may be. `verb`: its first word, in part."""
 
     def __init__(self, line: bytes | bytearray) -> None:
         super().__init__()

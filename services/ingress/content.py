@@ -47,7 +47,7 @@ class Content:
         self._in_memory = 0
         self.size = 0
         if self._file is not None:
-            # What is still to be written fails as what was before, on a full disk, and is not wanted.
+            # On a full disk the octets that are left to write fail too, and nobody needs them.
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
@@ -73,7 +73,7 @@ class Content:
         self.size += len(start) - octets
 
     def tail(self) -> Iterator[bytes]:
-        """What follows `head`, in pieces; can be read again and by several at once."""
+        """The content after `head`, in pieces. It can be read several times, also at once."""
         if self._file is None:
             return
         self._file.flush()
@@ -104,7 +104,7 @@ class Rewritten:
         self.size = sum(map(len, head)) + content.size - len(content.head)
 
     def pieces(self) -> Iterator[bytes]:
-        """From the beginning, each piece of at most INLINE_OCTETS."""
+        """The whole content, in pieces of at most INLINE_OCTETS."""
         head = b"".join(self._head)
         for start in range(0, len(head), INLINE_OCTETS):
             yield head[start : start + INLINE_OCTETS]

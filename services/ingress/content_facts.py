@@ -1,4 +1,7 @@
-"""What ingress reads from a message's content for policy: sizes, hops, From, and the results of the checks. No I/O."""
+"""Facts about a message's content that ingress tells policy: sizes, hops, From, and the results of the checks.
+
+No I/O.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class VirusScan:
 
 
 class SpamAction(enum.IntEnum):
-    """What rspamd wants done; the numbers are the contract's."""
+    """The action that rspamd recommends. The numbers are those of the contract."""
 
     NO_ACTION = 1
     GREYLIST = 2
@@ -58,7 +61,7 @@ class SpamAction(enum.IntEnum):
     REWRITE_SUBJECT = 4
     SOFT_REJECT = 5
     REJECT = 6
-    # There is no answer.
+    # rspamd gave no answer.
     ERROR = 7
 
 
@@ -74,7 +77,7 @@ class SpamScan:
 
     @property
     def sentence(self) -> str:
-        """For the timeline."""
+        """The result as a sentence for the timeline."""
         if self.action is SpamAction.ERROR:
             return f"rspamd: no answer, {self.reason}"
         action = self.action.name.lower().replace("_", " ")

@@ -27,13 +27,13 @@ class Fault(enum.Enum):
 
 
 class Sink(Protocol):
-    """Where content goes."""
+    """Receives content."""
 
     def add(self, octets: bytes) -> None:
         """Raises OSError when there is no room."""
 
     def discard(self) -> None:
-        """What came so far is not wanted."""
+        """Drops the content that came so far."""
 
 
 class LineReader:
@@ -62,7 +62,7 @@ class LineReader:
 
     @property
     def fault(self) -> Fault | None:
-        """What is wrong with the content so far, the weightiest first."""
+        """The most serious fault of the content so far."""
         if self._max_octets and self.octets > self._max_octets:
             return Fault.TOO_BIG
         if self._bare_newline:
@@ -104,7 +104,7 @@ class LineReader:
                 self._give_up()
 
     def skip(self, part: bytes) -> None:
-        """Takes a piece of a line that is too long. It does not end between CR and LF."""
+        """Takes a piece of a line that is too long. The part does not end between CR and LF."""
         self.octets += len(part)
         self._line_too_long = True
         if b"\0" in part:
@@ -153,8 +153,8 @@ class DotReader:
     def feed(self, buffer: bytearray) -> tuple[int, bool]:
         """Reads from the front of `buffer`; how many octets are done with, and whether the end was among them.
 
-        To be called, the octets taken off, until it takes none. What is left then is less than a line: at most
-        `max_line` and a few octets.
+        Call it, and remove the octets that it took, until it takes none. The octets that are left then are less than a
+        line: at most `max_line` and a few more.
         """
         if self._in_long_line:
             return self._leave_long_line(buffer)

@@ -1,4 +1,6 @@
-"""From the end of the content to the answer: facts, checks, the last decision, trace fields, handing to relay."""
+"""The steps from the end of the content to the answer: facts, checks, the last decision, trace fields, handing to
+relay.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +146,7 @@ async def _last_decision(smtp_session: SmtpSession, content: Content, head: byte
         from_unparsable=author.unparsable,
     )
     if checks.wanted:
-        # For what the checks have to say.
+        # Log lines of the checks name the session.
         structlog.contextvars.bind_contextvars(session_id=smtp_session.session.id)
         content_facts = await smtp_session.connection.while_there(_checked(smtp_session, content, head, content_facts))
     verdict = await smtp_session.decide(Stage.END_OF_DATA, content_facts=content_facts)
@@ -157,7 +159,7 @@ async def _last_decision(smtp_session: SmtpSession, content: Content, head: byte
 async def _checked(
     smtp_session: SmtpSession, content: Content, head: bytes, content_facts: ContentFacts
 ) -> ContentFacts:
-    """With the results of the checks that policy asked for. rspamd comes last, since it is told of the others."""
+    """Adds the results of the checks that policy asked for. rspamd comes last, since it is told of the others."""
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
     checks, checker = transaction.checks, smtp_session.context.checker
@@ -262,7 +264,7 @@ def _accepted(smtp_session: SmtpSession, submission: Submission, queue_id: str) 
     smtp_session.context.mail_log.stored(submission, queue_id, answered=not connection.lost)
     reply = MESSAGE_ACCEPTED.with_text(f"Message accepted as {queue_id}")
     if queue_id.isascii() and queue_id.isalnum() and len(queue_id) <= _QUEUE_ID_OCTETS:
-        # No need to clean it, nor to keep what is never said again among the rendered replies.
+        # The text is ours and needs no cleaning. It is used once, so it is not cached with the rendered replies.
         smtp_session.context.metrics.replies[reply.code] += 1
         connection.send(f"{reply.code} {reply.enhanced} {reply.text}\r\n".encode("ascii"))
     else:

@@ -82,7 +82,7 @@ class MemoryTransport(asyncio.Transport):
         self._protocol = protocol
         protocol.connection_made(self)
 
-    # What the server's end calls.
+    # Called by the session.
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._ends.get(name, default)
@@ -113,7 +113,7 @@ class MemoryTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
-    # What the client does.
+    # The side of the client.
 
     async def send(self, octets: bytes) -> None:
         """Waits while the server takes no more. Raises GoneError."""

@@ -10,7 +10,7 @@ from services.ingress.settings import Settings
 COMMAND_OCTETS = 2_048
 # RFC 4954 4.
 AUTH_LINE_OCTETS = 12_288
-# From this one on the refused recipients of a session are answered late, each later than the one before.
+# From this number on, refused recipients of a session are answered with a growing delay.
 _FIRST_DELAYED_REFUSAL = 10
 _DELAY_PER_REFUSAL_SECONDS = 0.1
 _LONGEST_REFUSAL_DELAY_SECONDS = 5.0
@@ -63,7 +63,8 @@ def of(settings: Settings) -> Limits:
 
 
 def drain_octets(max_message_size: int) -> int:
-    """How much of a message over the limit is read on for the sake of a clean answer, before the cut (C10).
+    """The most octets of a message over the limit that are read, so that the client gets its reply, before the
+    connection is closed (C10).
 
     0: no limit, so none is exceeded.
     """

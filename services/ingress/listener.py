@@ -36,7 +36,7 @@ _RESERVED_FILES = 256
 
 
 class InnerTransport(Protocol):
-    """What stands for a socket."""
+    """A transport without a socket."""
 
     def open(self, protocol: Connection) -> None:
         """Begins the connection with `protocol` as its server."""
@@ -186,7 +186,7 @@ class Listeners:
     async def _serve(
         self, connection: Connection, kind: Listener, inner: asyncio.Future[SmtpSession] | None = None
     ) -> None:
-        """One connection, from its first octet to its end. `inner`: told of the dialogue of an inner session."""
+        """Serves one connection to its end. `inner`: told of the dialogue of an inner session."""
         if not self._connections:
             self._empty.clear()
         self._connections.add(connection)

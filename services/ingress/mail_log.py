@@ -1,7 +1,7 @@
 """The two log lines that come with every message or refusal, `submission_stored` and `verdict`.
 
-Of rejections a client's network has so many lines a minute, and all have so many together. The rest is counted and
-told.
+The lines about rejections are limited a minute, for each client's network and for all together. The others are counted,
+and a line tells their number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class MailLog:
-    """To be made when the log is configured."""
+    """Make it after the log was configured."""
 
     def __init__(self) -> None:
         self._stored = FrequentEvent("ingress", "submission_stored")
@@ -29,7 +29,10 @@ class MailLog:
         self._refusals = RefusalSample()
 
     def stored(self, submission: Submission, queue_id: str, *, answered: bool) -> None:
-        """A message is relay's now. Not `answered`: the client left before, and may send it again (C34)."""
+        """A message is relay's now.
+
+        Not `answered`: the client left before the reply, and may send the message again (C34).
+        """
         if not self._stored.enabled:
             return
         now = self._turn()
@@ -58,7 +61,7 @@ class MailLog:
         )
 
     def _turn(self) -> int:
-        """The time, in microseconds since 1970. Once a minute is over, the log is told what it left out."""
+        """The time, in microseconds since 1970. When a minute is over, it logs how many lines were left out."""
         now = time.time_ns() // 1000
         unlogged = self._refusals.turn(now / 1_000_000)
         if unlogged is not None:

@@ -72,7 +72,7 @@ class Metrics:
     data_seconds: Histogram = field(default_factory=Histogram)
     checks: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     check_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
-    # By hook and what it led to.
+    # The key is (hook, outcome).
     handler_calls: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     handler_seconds: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     certificate_failures: int = 0

@@ -1,4 +1,4 @@
-"""What is known of one session and of the mail transaction in it. No I/O."""
+"""Facts about one session and the mail transaction in it. No I/O."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ _LABELS = {listener: listener.name.lower() for listener in Listener}
 
 
 class Violation(enum.IntEnum):
-    """Where a client sent data before a reply that it had to wait for. The numbers are those of policy.v1."""
+    """The point at which a client sent data before a reply that it had to wait for.
+
+    The numbers are those of policy.v1.
+    """
 
     NONE = 0
     BEFORE_GREETING = 1
@@ -95,7 +98,10 @@ def remember(verdicts: list[PastVerdict], past: PastVerdict) -> None:
 
 @fast_value(frozen=True, slots=True)
 class Credentials:
-    """What the client sent with AUTH. Policy gets it once, then it is dropped; `repr` never shows it."""
+    """The credentials that the client sent with AUTH.
+
+    Policy gets it once, then it is dropped; `repr` never shows it.
+    """
 
     mechanism: str
     authorization_identity: bytes = field(repr=False)
@@ -150,8 +156,8 @@ class SessionFacts:
     def forget_dialogue(self) -> None:
         """Forgets what the client said before TLS, and the login that it got by that (RFC 3207 4.2).
 
-        The profile from before the login may be older than policy's present one. That does no harm, because the next
-        verdict brings the newest.
+        The profile from before the login may be older than policy's present one. It does no harm, because the next
+        verdict brings the newest profile.
         """
         self.helo_sent = b""
         self.helo_name = ""
@@ -195,10 +201,10 @@ class Transaction:
     checks: Checks = NO_CHECKS
     # The result of relay's verification, when policy is asked about a recipient again because of it; 0: none was made.
     recipient_verification: int = 0
-    # What policy told at RCPT for rspamd: results of the envelope, and the client's verified name.
+    # Told by policy at RCPT, for rspamd: the results about the envelope, and the client's verified name.
     envelope_results: tuple[AuthenticationResult, ...] = ()
     client_name: str = ""
-    # What content checks found, in sentences, and rspamd's score.
+    # The results of content checks in sentences, and rspamd's score.
     check_results: tuple[str, ...] = ()
     spam_score: float = 0.0
     # aiosmtpd's Envelope, as the hooks of a site's handler see it; there from the first hook on.

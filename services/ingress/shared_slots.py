@@ -22,9 +22,9 @@ class _Waiter:
 class SharedSlots:
     """`slots`: how many may work at once, `share` of them for one party. `under_way`: how many may work or wait.
 
-    Parties that wait get their slots in turns, each in the order in which it came. Where too many wait, the last of
-    the party that has the most waiting gives way to one that has fewer. Work for two parties, such as the client that
-    causes it and the server that is asked, counts for both, and takes turns by the first.
+    Parties that wait get their slots in turns, each in the order in which it came. When too many wait, the newest
+    waiter of the party with the most waiters is refused in favour of a party with fewer. Work for two parties, such as
+    the client that causes it and the server that is asked, counts for both, and takes turns by the first.
     """
 
     def __init__(self, slots: int, *, share: int, under_way: int) -> None:

@@ -86,7 +86,7 @@ class SmtpSession:
 
     @property
     def profile(self) -> Profile:
-        """There from the greeting on."""
+        """The session profile, which exists from the greeting on."""
         profile = self.session.profile
         assert profile is not None  # noqa: S101
         return profile
@@ -204,7 +204,10 @@ class SmtpSession:
         content_facts: ContentFacts | None = None,
         transaction: Transaction | None = None,
     ) -> Verdict:
-        """policy's verdict, after its delay. Without one it is a rejection with 451 4.3.0, here and nowhere else."""
+        """Policy's verdict, after its delay.
+
+        When policy gives none, this place alone makes a rejection with 451 4.3.0.
+        """
         session = self.session
         try:
             verdict = await self.context.policy.decide(

@@ -36,7 +36,7 @@ _MAX_WAITING = 320
 _WAITING_SECONDS = 3.0
 _REMEMBERED_SECONDS = 60.0
 _REMEMBERED = 10_000
-# Who logged in within this time has a group of threads that strangers cannot fill.
+# Clients and accounts that logged in within this time have a group of threads that strangers cannot fill.
 _FAMILIAR_SECONDS = 24 * 3600.0
 
 
@@ -88,7 +88,7 @@ class _Recently:
 
 
 class CredentialChecker:
-    """One process's checks.
+    """Checks credentials; there is one in each process.
 
     Whoever guesses passwords keeps nobody else from logging in: a client's network has two slots, and clients and
     accounts that logged in lately have a group of threads of their own.

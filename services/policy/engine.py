@@ -1,7 +1,7 @@
-"""One decision from request to verdict: facts, counters, look-ups, rules, and what is remembered of it.
+"""Makes decisions, from request to verdict: facts, counters, look-ups, rules, log and history.
 
-What needs no waiting is decided at once, without a task; that is nearly everything while counters are in memory and
-look-ups are known.
+A decision that waits for nothing is made at once, without a task. Nearly all are, while counters are in memory and
+look-up results are known.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class LookupService(Protocol):
     """Finds things out, in a total time of its own."""
 
     def known(self, question: Question) -> LookupResult | None:
-        """What is known already."""
+        """The result, if it is known already."""
 
     def start(self, questions: Sequence[Question], party: str) -> None:
         """Begins to find out, for later."""
@@ -259,7 +259,7 @@ class Engine:
         if facts.login_lapsed:
             body += wire.LOGIN_LAPSED
         if verdict.verify_recipient:
-            # Nothing is decided yet: the same recipient is asked about once more.
+            # Nothing is decided yet. Ingress asks about the same recipient again.
             return body
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
             for result in results.results(facts, snapshot):
@@ -323,7 +323,7 @@ class Engine:
 
 
 class _Decision:
-    """What belongs to one decision on its way."""
+    """The data of one decision that waits."""
 
     __slots__ = ("answer", "facts", "kept", "request_id", "rulebook", "stamp")
 
@@ -346,7 +346,7 @@ class _Decision:
 
 
 def _wanted(facts: Facts, rulebook: Rulebook, verdict: Verdict | NeedsLookups) -> tuple[Question, ...]:
-    """What has to be looked up before there is an answer."""
+    """The look-ups that must be made before the answer."""
     questions = verdict.questions if isinstance(verdict, NeedsLookups) else ()
     if facts.stage == _END_OF_DATA:
         for question in results.questions(facts, rulebook.snapshot):

@@ -23,7 +23,7 @@ _PARTY = "explain"
 
 
 class UnknownSessionError(Exception):
-    """Nothing is kept of the session."""
+    """The history has nothing about the session."""
 
 
 class Explainer:
@@ -131,7 +131,7 @@ def _name(question: Question, assumed: Mapping[str, Outcome]) -> bool:
 
 
 def _assumed(question: Question, assumed: Mapping[str, Outcome]) -> LookupResult:
-    """What an assumed outcome stands for: found is a listing, a pass of SPF, and the DMARC policy reject."""
+    """The result for an assumed outcome: found is a listing, a pass of SPF, or the DMARC policy reject."""
     outcome = assumed[question.name]
     is_found = outcome is Outcome.FOUND
     match question.lookup:

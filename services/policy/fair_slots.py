@@ -80,7 +80,7 @@ class FairSlots:
         self._hand_out()
 
     def slow(self, party: str) -> None:
-        """What the party asked about took too long."""
+        """Notes that a question of the party took too long."""
         self._slow[party] = self._clock() + REMEMBERED_SECONDS
         self._slow.move_to_end(party)
         if len(self._slow) > _REMEMBERED:

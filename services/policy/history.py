@@ -37,7 +37,7 @@ class PastDecision:
 
 @fast_value(frozen=True, slots=True)
 class PastRequest:
-    """What was decided on, when, and how."""
+    """A request with the time and the result of its decision."""
 
     kept: bytes
     now: float

@@ -40,6 +40,6 @@ class HitCounts:
                 self._hits[rule_id] = (count + 1, now)
 
     def take(self) -> dict[str, tuple[int, float]]:
-        """What gathered; counting begins anew."""
+        """Returns the counts, and sets them to zero."""
         hits, self._hits = self._hits, {}
         return hits

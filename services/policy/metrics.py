@@ -1,4 +1,4 @@
-"""What a policy process shows at /metrics. Decisions are counted in plain tables and only rendered when asked for."""
+"""The metrics of policy. Decisions are counted in plain tables and only rendered when asked for."""
 
 from __future__ import annotations
 

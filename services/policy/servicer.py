@@ -40,7 +40,7 @@ CALLERS = {
 }
 _DEFAULT_PAGE = 100
 _LARGEST_PAGE = 1000
-# It is part of a key in Redis.
+# The name is a part of a key in Redis.
 _LONGEST_WORKER_NAME = 64
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -144,11 +144,11 @@ class Stream:
         self._ready = asyncio.Event()
         self.worker = Worker(NO_WORKER.worker, self._ask_for_sessions)
         self._tasks: set[asyncio.Task[None]] = set()
-        # No more requests will come, and all are answered.
+        # True: no more requests will come, and all are answered.
         self._ended = False
 
     async def run(self) -> None:
-        """Until the client ends the stream, and all that it asked is answered."""
+        """Runs until the client ends the stream and all its requests are answered."""
         writer = asyncio.create_task(self._write())
         try:
             while (frame := await self._context.read()) is not grpc.aio.EOF:
@@ -197,7 +197,7 @@ class Stream:
         self._ready.set()
 
     async def settled(self) -> bool:
-        """Once nothing is waited for any more; whether anything was."""
+        """Returns when no decision waits any more; whether any did."""
         waited = bool(self._tasks)
         while self._tasks:
             await asyncio.wait(self._tasks)

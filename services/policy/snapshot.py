@@ -67,7 +67,7 @@ class PolicySnapshotReader:
         self._accounts = _Accounts()
         self._aliases: Mapping[str, tuple[AddressFacts, ...]] = {}
         self._rules: Mapping[str, _PlacedRule] = {}
-        # Of the listed recipients, by number.
+        # The buckets of listed recipients, by number.
         self._buckets: Mapping[int, bytes] = {}
 
     def read(self, changes: Sequence[PieceChange], revision: int) -> Snapshot:
@@ -322,7 +322,7 @@ class _PlacedRule(NamedTuple):
     """An access rule, and by what it is found: a pattern of client addresses, or the key of an address or domain."""
 
     rule: AccessRule
-    # Of a rule on sub-domains, the domain above with a dot before it.
+    # For a rule on sub-domains: the domain with a dot before it.
     key: AddressPattern | str
 
 

@@ -1,7 +1,7 @@
 """The `verdict` log line: one a decision.
 
-Of refusals a client's network has so many lines a minute, and all have so many together; the others are counted and
-told.
+The lines about refusals are limited a minute, for each client's network and for all together. The others are counted,
+and a line tells their number.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class VerdictLog:
         self._now = -1.0
         self._at = 0
         self._refusals = RefusalSample()
-        # What the lines of shared verdicts say of them, by stage.
+        # The parts of the lines of shared verdicts, by stage.
         self._known: dict[Verdict, list[tuple[str, str] | None]] = {}
 
     def add(self, facts: Facts, verdict: Verdict, revision: int) -> None:
@@ -61,7 +61,7 @@ class VerdictLog:
         self._event.tell(self._at, fields + end)
 
     def _turn(self, now: float) -> None:
-        """Takes the time of a new frame. Once a minute is over, the log is told what it left out."""
+        """Takes the time of a new frame. When a minute is over, it logs how many lines were left out."""
         self._now, self._at = now, int(now * 1e6)
         unlogged = self._refusals.turn(now)
         if unlogged is not None:
@@ -74,7 +74,7 @@ class VerdictLog:
             )
 
     def _of_verdict(self, stage: int, verdict: Verdict, revision: int) -> tuple[str, str]:
-        """What stands before the parties and after them; names of stages, actions and reasons need no escaping."""
+        """The parts of a line before and after the addresses. Names of stages, actions and reasons need no escaping."""
         said = f'"stage": "{_STAGES[stage]}", "action": "{_ACTIONS[verdict.action]}", "revision": {revision}'
         end = ""
         if verdict.reason_id:

@@ -202,7 +202,7 @@ def _domain(raw: bytes) -> str:
 
 
 def kept(given: Request) -> bytes:
-    """What may be remembered of a request: all but credentials, which are taken out of it."""
+    """The request as it is kept for the history, without credentials, which are removed from it."""
     request: policy_pb2.DecideRequest = given  # type: ignore[assignment]
     if request.HasField("credentials"):
         request.ClearField("credentials")
@@ -255,7 +255,7 @@ def body(verdict: Verdict, revision: int) -> bytes:
 
 # Parts of an answer's body.
 LOGIN_LAPSED = policy_pb2.Verdict(login_lapsed=True).SerializeToString()
-# By whether the message is marked.
+# The key says whether the message is marked.
 SPAM_FIELDS = {
     is_marked: policy_pb2.Verdict(spam_fields=policy_pb2.SpamFields(mark=is_marked)).SerializeToString()
     for is_marked in (False, True)
@@ -288,7 +288,7 @@ def frame(answers: Iterable[bytes]) -> bytes:
 
 
 def answered(answer: Iterable[bytes]) -> policy_pb2.Verdict:
-    """What an entry says."""
+    """The verdict in an entry."""
     return policy_pb2.VerdictFrame.FromString(frame(answer)).verdicts[0]
 
 
@@ -377,7 +377,7 @@ def result(one: AuthenticationResult) -> bytes:
 
 
 def known_at_rcpt(results: Iterable[AuthenticationResult], client_name: str) -> bytes:
-    """What rspamd is told later, as a part of an answer's body."""
+    """The facts for rspamd, as a part of an answer's body."""
     return b"".join(map(result, results)) + policy_pb2.Verdict(client_name=client_name).SerializeToString()
 
 

@@ -54,7 +54,7 @@ class Workers:
             self._wake.set()
 
     def count(self, counting: bool) -> None:
-        """From now on sessions are counted, or are not. Those that are open now are asked for."""
+        """From now on sessions are counted, or are not. Workers are asked for the sessions that are open now."""
         if counting and not self._counting:
             for worker in self._workers:
                 worker.ask()

@@ -69,7 +69,7 @@ def _judge(answer: bytes) -> VirusScan:
 async def _ask(clamd: str, pieces: Iterator[bytes]) -> bytes:
     """clamd's answer without its NUL. Raises OSError, ValueError for an address that is none.
 
-    Not what was said before the whole stream was there: no content is clean that was not read.
+    An answer that comes before the whole content was sent is not used when it says that the content is clean.
     """
     if clamd.startswith("/"):
         reader, writer = await asyncio.open_unix_connection(clamd, limit=_ANSWER_OCTETS)

@@ -107,7 +107,7 @@ class _Chain(ARC):  # type: ignore[misc]
         return result is CheckResult.PASS
 
     def _sealed(self, names: list[bytes], instance: int) -> list[tuple[bytes, bytes]]:
-        """What a seal covers: all ARC sets up to its own, in order (RFC 8617 5.1.1)."""
+        """The fields that a seal covers: all ARC sets up to its own, in order (RFC 8617 5.1.1)."""
         _, numbered = self.sorted_arc_headers()
         arc = [field for number, field in numbered if number <= instance]
         arc.reverse()

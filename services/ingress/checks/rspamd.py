@@ -98,7 +98,7 @@ async def _pieces(head: bytes, tail: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def read_answer(body: bytes) -> SpamScan:
-    """What rspamd's JSON says."""
+    """Reads rspamd's JSON."""
     try:
         answer = json.loads(body)
         action = _ACTIONS.get(answer["action"])

@@ -78,7 +78,9 @@ class CheckRunner:
     async def run(
         self, wanted: Checks, content: Content, client_address: str = ""
     ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
-        """What was asked for; None for the rest. Never raises: a check that fails says so in its result.
+        """The results of the checks in `wanted`; None for the others.
+
+        Never raises: a check that fails says so in its result.
 
         `client_address`: whose message it is, for its share of what is bounded.
         """
@@ -96,7 +98,7 @@ class CheckRunner:
         return dkim, arc, virus
 
     async def ask_rspamd(self, rspamd: Rspamd, question: Question, content: Content) -> SpamScan:
-        """What rspamd says of a message. Never raises."""
+        """Asks rspamd about a message. Never raises."""
         began = time.monotonic()
         client = sharing_network(question.session.peer.client_address)
         scan = await self._rspamd.ask(rspamd, question, content.tail(), client)
@@ -128,7 +130,7 @@ class CheckRunner:
         return outcome
 
     async def _in_thread(self, work: Callable[[], _Outcome], client: str) -> _Outcome | None:
-        """None when it took too long, broke, or could not begin."""
+        """None when the work took too long, failed, or could not begin."""
         try:
             async with asyncio.timeout(_CRYPTO_SECONDS), self._thread_slots.held(client):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -150,7 +152,10 @@ class CheckRunner:
 
 
 def _go_to(places: Collection[int]) -> None:
-    """Moves a new thread to these processors. Where that is not allowed any more, it stays where it began."""
+    """Moves a new thread to these processors.
+
+    Where the system does not allow it any more, the thread stays on its processors.
+    """
     with contextlib.suppress(ValueError):
         if places:
             processors.set_affinity(places)
@@ -178,7 +183,7 @@ def _verify(
 
 
 def _gave_up(wanted: Checks, found: list[Signature | DkimSignature]) -> _Outcome:
-    """Nothing was found out: a reason to try again, no fault of the message."""
+    """The result when nothing was found out: temporary errors, since the message is not at fault."""
     dkim = None
     if wanted.dkim:
         dkim = tuple(

@@ -27,7 +27,7 @@ from services.ingress.checks.keys import Key, NoKey
 from services.ingress.content_facts import DkimSignature
 from services.ingress.verdict import CheckResult
 
-# More cost time and prove nothing.
+# Further signatures cost time and prove nothing.
 MAX_SIGNATURES = 10
 # The most octets of a signature field; longer ones are attacks.
 MAX_FIELD_OCTETS = 8192

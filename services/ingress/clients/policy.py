@@ -38,7 +38,7 @@ _SWEEP_SECONDS = 0.1
 _SILENCE_SECONDS = 1.5
 # A request whose stream broke so often is not sent again: it may be what ends the replicas.
 _MOST_LOSSES = 3
-# So long after a set of open sessions was sent, it may still be on its way to where sessions are counted.
+# For this time after it was sent, a set of open sessions may not have reached the store of counters.
 _SET_SECONDS = 10.0
 # How long the end of this process waits until policy has been told of the last sessions.
 _GOODBYE_SECONDS = 1.0
@@ -71,7 +71,7 @@ class PolicyClient:
         self._usable: list[PolicyReplica] = []
         self._replica_of: Callable[[str], PolicyReplica] = _chooser([])
         self._numbers = itertools.count(1)
-        # By request id, oldest first.
+        # Decisions that wait for a verdict, by request id, oldest first.
         self._pending: dict[int, PendingDecision] = {}
         # The pending decisions that wait for a replica to connect.
         self._waiting: list[PendingDecision] = []
@@ -172,7 +172,7 @@ class PolicyClient:
                 while any(replica.connected for replica in self._replicas):  # noqa: ASYNC110 - streams end
                     await asyncio.sleep(0.01)
 
-    # What a frame says besides its requests.
+    # Parts of a frame other than its requests.
 
     def new_frame(self) -> policy_pb2.DecideFrame:
         frame = policy_pb2.DecideFrame(counter=next(self._counter))
@@ -226,7 +226,8 @@ class PolicyClient:
                 log.warning("decisions_unanswered", count=len(unanswered), reason=reason)
             waiting += unanswered
         if went or lost is not None:
-            # What the one that went was told last may not be counted, and a replica may count by itself.
+            # The changes that the lost replica was told last may not be counted, and each replica may count in its own
+            # memory.
             for each in usable:
                 each.tell_sessions()
         for each in went if lost is None or lost in went else (*went, lost):
@@ -253,7 +254,7 @@ class PolicyClient:
             decision.deadline = min(decision.deadline, self._down_since + _GRACE_SECONDS)
             self._waiting.append(decision)
 
-    # What a stream brings.
+    # Called with what a stream receives.
 
     def take(self, frame: policy_pb2.VerdictFrame) -> None:
         for message in frame.verdicts:
@@ -292,7 +293,10 @@ class PolicyClient:
 
 
 def _chooser(replicas: Sequence[PolicyReplica]) -> Callable[[str], PolicyReplica]:
-    """Which replica is asked about a client. When one goes, only its own clients are asked about elsewhere."""
+    """Chooses the replica that is asked about a client.
+
+    When one goes, only its own clients are asked about elsewhere.
+    """
     if len(replicas) == 1:
         return lambda _: replicas[0]
     return lru_cache(maxsize=_REMEMBERED_CLIENTS)(

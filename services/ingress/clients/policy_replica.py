@@ -1,4 +1,4 @@
-"""One replica of policy as a worker of ingress sees it: what it is asked, and what it is told of sessions."""
+"""One replica of policy, for a worker of ingress: the requests to it, and the changes of sessions that it must know."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class PendingDecision:
 
 
 class Client(Protocol):
-    """What a replica needs of the client that owns it."""
+    """The methods of the policy client that a replica calls."""
 
     def changed(self, lost: PolicyReplica | None = None, reason: str = "") -> None:
         """A replica connected, was lost, or changed its health. `lost`: the one whose stream broke, for `reason`."""
@@ -81,7 +81,7 @@ class Client(Protocol):
 
 
 class PolicyReplica(Replica):
-    """One replica, and what is to be written to it."""
+    """One replica, and the data that is to be written to it."""
 
     def __init__(self, target: str, client: Client) -> None:
         super().__init__(client.changed)
@@ -130,7 +130,7 @@ class PolicyReplica(Replica):
     def _needs_heartbeat(self, now: float) -> bool:
         return now - self._wrote_at >= _HEARTBEAT_SECONDS
 
-    # What FrameStream calls.
+    # Called by FrameStream.
 
     def opened(self) -> None:
         self._tells_sessions = self._introduces = True

@@ -9,7 +9,7 @@ from services.ingress.submission import Refusal
 
 
 class Refusals:
-    """At most `most`. They are taken in turns by the network of their client, of each in the order they came."""
+    """At most `most`. The networks of clients take turns. Refusals of one network keep their order."""
 
     def __init__(self, most: int) -> None:
         self._most = most

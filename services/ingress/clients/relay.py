@@ -62,8 +62,8 @@ class _Pending:
 class RelayClient:
     """Submissions of one worker. `deadline` in seconds, from handing over to the acknowledgement.
 
-    Each goes to the replica that has the fewest. One whose stream broke is written again, under its id, to another or
-    to the next stream: relay keeps one message of it.
+    Each goes to the replica that has the fewest. After a broken stream, a submission is sent again with the same id to
+    another replica or on the next stream. Relay stores one message for it.
     """
 
     def __init__(self, targets: Sequence[str], security: Security, metrics: Metrics, *, deadline: float) -> None:
@@ -74,7 +74,7 @@ class RelayClient:
         self._replicas: list[RelayReplica] = []
         # The replicas that submissions may be sent to.
         self._usable: list[RelayReplica] = []
-        # By submission id, oldest first.
+        # Submissions that wait for an acknowledgement, by id, oldest first.
         self._pending: dict[str, _Pending] = {}
         # The pending submissions that wait for a replica to connect.
         self._waiting: list[_Pending] = []
@@ -136,7 +136,7 @@ class RelayClient:
         raise HandoverError(TRY_AGAIN, f"not stored: {ack.reason}")
 
     async def verify(self, recipient: bytes, client_address: str) -> int:
-        """What relay finds of a recipient, as a number of policy.v1.RecipientVerification. Never raises.
+        """Asks relay about a recipient. Returns a number of policy.v1.RecipientVerification. Never raises.
 
         One address is always asked about at the same replica, which then asks the mailbox server once.
         """
@@ -205,7 +205,7 @@ class RelayClient:
             usable[0].stream.wake()
 
     def _unacknowledged(self, lost: RelayReplica) -> list[_Pending]:
-        """What a replica was handed and did not acknowledge before its stream broke; begun anew."""
+        """The submissions that a replica did not acknowledge before its stream broke, reset to their beginning."""
         unacknowledged = [pending for pending in self._pending.values() if pending.replica is lost]
         for pending in unacknowledged:
             pending.replica = None
@@ -217,7 +217,7 @@ class RelayClient:
         lost.load = 0
         return unacknowledged
 
-    # What a stream brings and takes.
+    # Called with what a stream receives, and for what it sends.
 
     def acknowledge(self, ack: relay_pb2.SubmitAck) -> None:
         pending = self._pending.get(ack.submission_id)
@@ -225,7 +225,7 @@ class RelayClient:
             pending.acknowledged.set_result(ack)
 
     def take_refusals(self) -> list[relay_pb2.RefusedMessage]:
-        """For one frame."""
+        """The refusals for one frame."""
         refusals: list[relay_pb2.RefusedMessage] = []
         octets = 0
         while self._refusals and len(refusals) < _REFUSALS_PER_FRAME and octets < _FRAME_OCTETS:
@@ -260,7 +260,7 @@ class RelayClient:
 
 
 class RelayReplica(Replica):
-    """One replica, and what is to be written to it."""
+    """One replica, and the data that is to be written to it."""
 
     def __init__(self, client: RelayClient) -> None:
         super().__init__(client.changed)
@@ -298,7 +298,7 @@ class RelayReplica(Replica):
             self._abandoned.append(pending.submission.id)
             self.stream.wake()
 
-    # What FrameStream calls.
+    # Called by FrameStream.
 
     def opened(self) -> None:
         self._available, self._accepting = None, True

@@ -19,9 +19,9 @@ class Replica:
         self.connected = False
         # Its health service says SERVING.
         self.healthy = False
-        # It is among the replicas that get work.
+        # True: the replica gets new work.
         self.usable = False
-        # It is connected and gets no new work: it is stopping, or is no target any more.
+        # True: the replica is connected and gets no new work, because it is stopping or is no target any more.
         self.draining = False
         # We have closed our side of the stream.
         self.ending = False
@@ -38,7 +38,7 @@ class Replica:
             self.ending = True
             self.stream.finish()
 
-    # What FrameStream calls.
+    # Called by FrameStream.
 
     def serving(self, yes: bool) -> None:
         self.healthy = yes
@@ -67,7 +67,10 @@ def without_retired(replicas: Sequence[R]) -> list[R]:
 
 
 def usable_replicas(replicas: Sequence[R]) -> list[R]:
-    """The replicas that get work. One that is stopping or has no configuration does only if no other is there."""
+    """The replicas that get work.
+
+    A replica that is stopping or has no configuration is used only when there is no other.
+    """
     connected = [replica for replica in replicas if replica.connected and not replica.ending]
     return [each for each in connected if each.healthy] or connected
 

@@ -23,17 +23,17 @@ _READY_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 _GAP_SECONDS = 0.001
 _PROBE_SECONDS = 1.5
-# So long after we finished our side, a stream that the replica has not ended is cancelled.
+# A stream that the replica does not end within this time after our side finished is cancelled.
 _FAREWELL_SECONDS = 5.0
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class Peer(Protocol):
-    """What runs over the stream: makes frames and takes them."""
+    """The owner of a stream, which makes the frames to send and takes those that come."""
 
     def serving(self, yes: bool) -> None:
-        """What the replica says of itself: before `opened`, and whenever it changes. It says no while it has no
+        """The health of the replica. Called before `opened`, and at each change. It says no while it has no
         configuration yet, and from the moment when it was told to stop; what it has been asked it still answers.
         """
 
@@ -84,7 +84,7 @@ class FrameStream:
         return self._channel
 
     def wake(self) -> None:
-        """There is something to write."""
+        """Tells the stream that there is something to write."""
         self._wake.set()
 
     def recycle(self) -> None:
@@ -134,7 +134,7 @@ class FrameStream:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _serve(self, channel: grpc.aio.Channel) -> str:
-        """One stream from its beginning to its end; returns why it ended."""
+        """Runs one stream to its end. Returns why it ended."""
         health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         try:
             async with asyncio.timeout(_READY_SECONDS):
@@ -186,8 +186,10 @@ class FrameStream:
         return reason
 
     async def _write(self, call: Any) -> None:
-        """One frame after the other: the next goes when one came back, or after a moment; the rest of the time is
-        used to let more join it. A frame costs about as much as twenty requests in it.
+        """Writes frames one by one.
+
+        The next frame is written when an answer has come, or after a short pause, so that more requests join it. A
+        frame costs about as much as twenty requests in it.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -207,8 +209,8 @@ class FrameStream:
                 self._wake.set()
                 if answered:
                     self._turn.clear()
-                    # Of a frame that was answered meanwhile, it would let the next go too soon, or wake the loop for
-                    # nothing.
+                    # The frame was answered meanwhile. Its timer would send the next frame too early, or wake the loop
+                    # for nothing.
                     if self._gap is not None:
                         self._gap.cancel()
                     self._gap = loop.call_later(_GAP_SECONDS, self._turn.set)

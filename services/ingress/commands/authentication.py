@@ -63,7 +63,7 @@ def _refusal(smtp_session: SmtpSession) -> Reply | None:
     if session.account:
         return BAD_SEQUENCE.with_text("Authenticated already")
     if smtp_session.transaction is not None:
-        # Else rules passed as a stranger would count for the account (C65).
+        # Otherwise decisions that were made without a login would count for the account (C65).
         return BAD_SEQUENCE.with_text("Not within a mail transaction")
     if not greeting.mechanisms(smtp_session):
         if profile.auth_tls and session.tls is None:

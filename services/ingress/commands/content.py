@@ -95,7 +95,7 @@ async def _read(smtp_session: SmtpSession, lines: LineReader) -> bool:
                 break
             connection.drop(octets_read)
             if overrun and lines.octets > overrun:
-                # It was MESSAGE_TOO_BIG long ago, but there must be an end to reading (C10).
+                # The answer has been MESSAGE_TOO_BIG for long. Reading the rest must end at some point (C10).
                 smtp_session.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_too_big", "")
                 smtp_session.end("data_overrun", OVERRUN)
                 return False

@@ -73,7 +73,7 @@ async def _piled_up(smtp_session: SmtpSession) -> bool:
     if not pending:
         return False
     if smtp_session.session.on_submission_port and pending == b"QUIT\r\n":
-        # What a certain monitoring client sends, harmlessly.
+        # A monitoring client sends this, and it does no harm.
         return False
     await smtp_session.violation(Violation.AFTER_HELO)
     return smtp_session.ending
@@ -96,7 +96,7 @@ OFFERED = (
 
 
 def offered(smtp_session: SmtpSession) -> int:
-    """Which of OFFERED parameters may use; its number, since it is part of keys."""
+    """The number of the entry of OFFERED that applies to the session. It is a number since it is a part of keys."""
     if not smtp_session.session.esmtp:
         return 0
     profile = smtp_session.profile

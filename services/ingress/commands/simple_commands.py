@@ -52,7 +52,7 @@ async def help_(smtp_session: SmtpSession, _argument: bytes) -> None:
 
 
 async def quit_(smtp_session: SmtpSession, argument: bytes) -> None:
-    """What was pipelined after it is not run."""
+    """Commands that were pipelined after it are not run."""
     if argument:
         smtp_session.error(BAD_COMMAND_SYNTAX.with_text("QUIT takes no argument"))
         return

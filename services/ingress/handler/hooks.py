@@ -1,7 +1,8 @@
 """Calls the hooks of a site's handler, each within a time, and judges what they answered and left behind.
 
-They are called with aiosmtpd's own Session and Envelope. 250 means "go on". What they add to the envelope or change in
-it was never judged, and is answered 451, as is a hook that fails, takes too long, or answers with what is no reply.
+They are called with aiosmtpd's own Session and Envelope. 250 means "go on". Policy has not judged what a hook adds to
+the envelope or changes in it, so such a message is answered 451. So is a hook that fails, takes too long, or gives an
+answer that is no reply.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Hooks:
     async def _call(
         self, hook: str, caller: Caller, transaction: Transaction, *arguments: object, content: Content | None = None
     ) -> Reply | None:
-        """What the hook refuses with. Raises _FailedError."""
+        """The reply with which the hook refuses; None when it does not. Raises _FailedError."""
         if not self._has(hook):
             return None
         server, envelope = caller.server, transaction.envelope
@@ -162,7 +163,7 @@ class Hooks:
             raise _FailedError("answer_unusable") from None
         except Exception as error:  # whatever a site's code may raise
             if isinstance(error, TimeoutError) and deadline.expired():
-                # What the hook still does to the envelope must not reach the rest of the message.
+                # The hook may still run. Its changes of the envelope must not reach the rest of the message.
                 transaction.envelope = _detached(envelope)
                 raise _FailedError("timed_out") from None
             raise _FailedError("exception", error, await self._chosen(caller, error)) from error
@@ -241,7 +242,10 @@ def _with_crlf_at_the_end(content: bytes) -> bytes:
 
 
 def _place(error: Exception) -> str:
-    """Where it was raised. Its text is left out, since it may hold a part of the message."""
+    """The place in the code where an exception was raised.
+
+    Its text is left out, since it may hold a part of the message.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
@@ -260,7 +264,7 @@ def _sender(transaction: Transaction) -> str:
 
 
 def _recipients(transaction: Transaction) -> list[str]:
-    """Those that get the message, as far as policy has judged them."""
+    """The recipients that policy has accepted so far."""
     return [_text(recipient.address) for recipient in transaction.recipients.values() if recipient.discard is None]
 
 

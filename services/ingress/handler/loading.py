@@ -18,7 +18,7 @@ _FACTORY_SECONDS = 60.0
 
 
 def factory(name: str) -> Callable[[], object]:
-    """What `package.module:factory` names: a class, or a function without arguments. Raises StartupError."""
+    """The object that `package.module:factory` names: a class, or a function without arguments. Raises StartupError."""
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
         raise StartupError(f"INGRESS_HANDLER: {name!r} is not of the form package.module:factory")

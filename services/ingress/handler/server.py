@@ -1,4 +1,4 @@
-"""What a handler may read of `server` and `session`: aiosmtpd's attributes, with what is so of this connection."""
+"""The attributes of aiosmtpd's `server` and `session` that a handler may read, with the values of this connection."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class StandInServer(SMTP):
 
 
 class _Transport:
-    """What a handler may ask a connection's transport; TLS is above it here, and below it in aiosmtpd."""
+    """The part of a connection's transport that a handler may read. TLS is above the transport here, and below it in
+    aiosmtpd."""
 
     def __init__(self, transport: asyncio.Transport, tls: Any, peer: tuple[str, int]) -> None:
         self._transport = transport
@@ -77,7 +78,7 @@ def present(caller: Caller, handler: object, loop: asyncio.AbstractEventLoop) ->
     server.require_starttls = False
     handler_session = getattr(server, "session", None)
     if handler_session is None or (handler_session.ssl is None) is not (tls is None):
-        # What was said before TLS is forgotten (RFC 3207 4.2), by handlers too.
+        # The session starts anew after TLS (RFC 3207 4.2), for handlers too.
         server.session = handler_session = HandlerSession(loop)
     handler_session.peer = peer
     handler_session.host_name = session.helo_sent.decode("utf-8", "surrogateescape") or None
@@ -85,7 +86,7 @@ def present(caller: Caller, handler: object, loop: asyncio.AbstractEventLoop) ->
     handler_session.authenticated = bool(session.account) or None
     # The password is policy's business alone.
     handler_session.auth_data = LoginPassword(session.account.encode(), b"") if session.account else None
-    # As its deprecated property has it, which logs a warning when it is set.
+    # Sets the value behind a deprecated property, since setting the property logs a warning.
     handler_session._login_data = handler_session.auth_data and handler_session.auth_data.login  # noqa: SLF001
     if tls is not None and transport is not None:
         handler_session.ssl = {

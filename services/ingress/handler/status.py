@@ -1,4 +1,4 @@
-"""What a hook answered: an SMTP reply as aiosmtpd's handlers give it, one text with the code in front. Pure."""
+"""Reads the answer of a hook: an SMTP reply as one text that begins with the code, as in aiosmtpd. Pure."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class HandlerThread:
-    """One thread and its loop, until `stop`. What is called there is waited for on the caller's loop."""
+    """One thread and its loop, until `stop`. Callers wait on their own loop."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -20,7 +20,7 @@ class HandlerThread:
         self._thread.start()
 
     async def call(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T:
-        """What the function's coroutine gives. An exception that would end the thread is raised as RuntimeError.
+        """The result of the function's coroutine. An exception that would end the thread is raised as RuntimeError.
 
         Cancelled, it cancels the coroutine: one that has not begun by then never runs.
         """

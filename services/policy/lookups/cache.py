@@ -10,7 +10,10 @@ Value = TypeVar("Value")
 
 
 class TwoStageCache(Generic[Key, Value]):
-    """What is new has a fifth of the room; what is met again moves to the rest, out of the reach of what is new."""
+    """New entries share a fifth of the space.
+
+    An entry that is used again moves to the rest, from which new entries cannot push it out.
+    """
 
     __slots__ = ("_met_again", "_new", "_room_again", "_room_new")
 

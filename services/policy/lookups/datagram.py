@@ -1,4 +1,4 @@
-"""One question to one name server in one datagram; dnspython's messages without the tasks of its resolver.
+"""Asks one name server one question by a datagram, with dnspython's messages but without the tasks of its resolver.
 
 Each question has a socket of its own, so that the port is as hard to guess as the id, and what does not match is passed
 over (RFC 5452 4.3, 9.1). What is cut off is left to dnspython's resolver, which asks by TCP.

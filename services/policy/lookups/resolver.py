@@ -42,7 +42,7 @@ _LONGEST_TTL = 3600.0
 _LONGEST_NEGATIVE_TTL = 300.0
 # Long enough that the recipients of one message do not wait again, short enough that a recovery is seen at once.
 _NO_ANSWER_TTL = 5.0
-# Without an SOA record that says it.
+# The lifetime of a negative answer without an SOA record.
 _NEGATIVE_TTL = 60.0
 _ONE_SERVER_SECONDS = 2.0
 
@@ -95,7 +95,7 @@ class Resolver:
         return PartyResolver(self, party)
 
     def cached(self, name: str, record_type: str) -> Answer | None:
-        """What is known and still holds."""
+        """The answer in the cache, if it has not expired."""
         answer = self._cache.get((name, record_type))
         return answer if answer is not None and self._clock() < answer.expires_at else None
 
@@ -109,7 +109,7 @@ class Resolver:
         known_or_pending = [self._known_or_asked(name.lower(), record_type, party) for name, record_type in questions]
         waiting = [pending for pending in known_or_pending if not isinstance(pending, Answer)]
         if waiting:
-            # One who no longer waits does not end the question for the others.
+            # The cancellation of one waiter must not end the question, for which others wait.
             await asyncio.wait(waiting)
         return [pending if isinstance(pending, Answer) else pending.result() for pending in known_or_pending]
 
@@ -233,7 +233,7 @@ class Resolver:
 
 
 class Asker(Protocol):
-    """What a walk through the DNS asks."""
+    """The method of a resolver that walks through the DNS need."""
 
     def cached(self, name: str, record_type: str, /) -> Answer | None: ...
 

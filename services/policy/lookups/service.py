@@ -28,7 +28,7 @@ _NO_ANSWER = LookupResult(Outcome.NO_ANSWER, detail="no answer in time")
 
 
 class Lookups:
-    """One process's look-ups. `seconds`: for all that one decision waits for together."""
+    """The look-ups of a process. `seconds`: for all that one decision waits for together."""
 
     def __init__(self, resolver: Resolver, *, seconds: float) -> None:
         block_lists = BlockLists()

@@ -78,7 +78,7 @@ _NONE: set[str] = set()
 def _zones(name: str) -> Iterator[tuple[str, str]]:
     """Each domain above the name, the widest first, with the label of the name directly below it."""
     labels = name.split(".")
-    # No zone of one label is silent as a whole, nor one of two in the reverse tree.
+    # A zone of one label is never taken for silent, nor one of two labels in the reverse tree.
     first = len(labels) - (3 if labels[-1] == "arpa" else 2)
     for start in range(first, max(first - _MOST_ZONES, 0), -1):
         yield ".".join(labels[start:]), labels[start - 1]

@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 _CHECK_SECONDS = 20.0
 _REMEMBERED_SECONDS = 60.0
 _NO_ANSWER_SECONDS = 5.0
-# More than the limits of 4.6.4 allow.
+# No evaluation within the limits of RFC 7208 4.6.4 needs as many.
 _MOST_EVALUATIONS = 200
-# What mechanisms ask for; the record type SPF is no more (RFC 7208 3.1).
+# The record types of mechanisms. The record type SPF is not used any more (RFC 7208 3.1).
 _RECORD_TYPES = frozenset({"A", "AAAA", "MX", "PTR", "TXT"})
 
 _Name = tuple[str, str]

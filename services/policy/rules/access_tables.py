@@ -17,7 +17,7 @@ class AccessTables:
     domains: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
     # Written `.example.com`: by the domain whose sub-domains they match.
     subdomains: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
-    # What there is of the block list at all: (criterion, discard, mode).
+    # The kinds of entries that the block list has: (criterion, discard, mode).
     blocks: frozenset[tuple[Criterion, bool, Mode]] = frozenset()
     has_allow: bool = False
     # Whether a discard rule is in force.

@@ -1,4 +1,4 @@
-"""What policy knows of the address of a sender, recipient or author. Pure."""
+"""Facts about the address of a sender, recipient or author. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.policy.rules.lookup import Question
 class AddressFacts:
     """The address of a sender, recipient or author, and what follows from it. `<>` has no local part.
 
-    What follows from the address under one snapshot is filled in by `addresses.facts_of_address`.
+    `addresses.facts_of_address` fills in the facts that follow from a snapshot.
     """
 
     wire: bytes
@@ -42,7 +42,7 @@ class AddressFacts:
     # Access rules that match it as a sender and as a recipient, expired ones included.
     as_sender: tuple[AccessRule, ...] = ()
     as_recipient: tuple[AccessRule, ...] = ()
-    # What to look up about the domain of mail from it; empty where there is nothing to.
+    # Look-ups about the domain, for mail from the address; empty when there are none.
     domain_questions: tuple[Question, ...] = ()
     # The address as a JSON string, for logs.
     quoted: str = '""'
@@ -50,5 +50,5 @@ class AddressFacts:
 
 NULL_ADDRESS = AddressFacts(b"", "", "", "")
 
-# No account has this id.
+# An id that no account has.
 DISABLED = ""

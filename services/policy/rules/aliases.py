@@ -1,4 +1,4 @@
-"""Where an alias ends: whether any of its targets takes mail, and which accounts own it. Pure.
+"""Follows aliases: whether any target accepts mail, and which accounts own the alias. Pure.
 
 relay walks the same way when it expands recipients, so that what is accepted here can be delivered there.
 """

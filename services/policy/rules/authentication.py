@@ -52,7 +52,7 @@ OUTCOMES: dict[CredentialOutcome, tuple[str, RuleMatch]] = {
 
 
 def login_key(login: str) -> str:
-    """What a login is compared by where case is not to matter; `login` composed (NFC)."""
+    """The key by which logins are compared without regard to case. `login` must be in NFC."""
     return unicodedata.normalize("NFC", login.lower())
 
 
@@ -85,7 +85,7 @@ def _needs_tls(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
 
 
 def mechanisms(tls: bool, snapshot: Snapshot) -> tuple[str, ...]:
-    """What EHLO offers."""
+    """The mechanisms that EHLO offers."""
     auth = snapshot.smtp_auth
     if not auth.enabled or (auth.forbid_plaintext_auth_without_tls and not tls):
         return ()

@@ -1,4 +1,4 @@
-"""What a client's address alone tells: trusted, local, its counter key, the access rules on it. Pure.
+"""Facts that follow from a client's address alone: trusted, local, its counter key, the access rules on it. Pure.
 
 Patterns are grouped by mask, so that a look-up costs one dictionary access a mask, however many rules there are; what
 was found is remembered for a bounded number of addresses. Only what follows from address and snapshot is kept here,
@@ -24,7 +24,7 @@ _Group = tuple[int, int, dict[int, tuple[AccessRule, ...]]]
 
 @fast_value(frozen=True, slots=True)
 class Client:
-    """What the address of a client tells under one snapshot."""
+    """Facts about a client's address under one snapshot."""
 
     # Canonical text, and the key of its counters.
     address: str
@@ -37,7 +37,7 @@ class Client:
     public: bool
     # Access rules that match the address, the closest first, expired ones included.
     access: tuple[AccessRule, ...] = ()
-    # What to look up about the address: its names, and its listings, one a zone.
+    # Look-ups about the address: its names, and its listing in each zone.
     name_questions: tuple[Question, ...] = ()
     dnsbl_questions: tuple[Question, ...] = ()
 

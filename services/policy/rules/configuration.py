@@ -1,4 +1,4 @@
-"""What operators configured, setting by setting. Pure."""
+"""The settings of operators. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ class Account:
     id: str
     login: str
     password_hash: str = field(repr=False)
-    # Where another hash of the same password has replaced the one that sessions logged in with.
+    # The proof by an earlier hash of the same password, with which sessions may have logged in.
     earlier_proof: bytes = field(default=b"", repr=False)
 
     @property
     def proof(self) -> bytes:
-        """What tells a login by the present password from logins by earlier ones, without telling the password."""
+        """A value that changes with the password and does not reveal it, so that logins by earlier passwords can be
+        told apart.
+        """
         return self.earlier_proof or _proof(self.password_hash)
 
 
@@ -54,7 +56,7 @@ class AccessRule:
 
 
 class ExistingRecipients(IntEnum):
-    """Which recipients of a domain of ours exist. The numbers are those of the contract."""
+    """How it is known which recipients of a local or relay domain exist. The numbers are those of the contract."""
 
     ACCOUNTS = 1
     LIST = 2

@@ -75,7 +75,7 @@ BLOCKED_SENDER = Rule(
     Stage.MAIL,
     blocking,
     _blocked,
-    # What a rule on the client or the sender discards is refused by nobody.
+    # Mail that a rule on the client or the sender discards must not be refused.
     exempt=exemptions.any_of(exemptions.never_blocked, discarded_by),
     session_exempt=exemptions.never_blocked,
     counted=True,

@@ -190,7 +190,7 @@ def _virus(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
         return None
     if facts.content.scan is ScanOutcome.INFECTED:
         return _VIRUS_DISCARDED if settings.discard else _VIRUS
-    # Not scanned: the setting was turned on while the message was on its way.
+    # The message was not scanned, because the setting was turned on after RCPT.
     return None if settings.accept_on_error else _SCAN_ERROR
 
 
@@ -207,12 +207,12 @@ def _spam(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
         case SpamAction.ADD_HEADER | SpamAction.REWRITE_SUBJECT:
             return _SPAM_MARKED
         case _:
-            # Not asked: the setting was turned on while the message was on its way.
+            # rspamd was not asked, because the setting was turned on after RCPT.
             return None if snapshot.content_checks.spam.accept_on_error else _SPAM_ERROR
 
 
 def describe_spam(facts: Facts) -> str:
-    """What rspamd said, in a sentence; empty where it was not asked."""
+    """rspamd's result in a sentence; empty when it was not asked."""
     scan = facts.content.spam
     if scan is None:
         return ""
@@ -227,7 +227,7 @@ def describe_spam(facts: Facts) -> str:
 
 
 def _dkim(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
-    # What can't be read is ignored (RFC 6376 6.1.1), as is what fails by a key that is being tested (3.6.1).
+    # Unreadable signatures are ignored (RFC 6376 6.1.1), and so are failures by a key that is being tested (3.6.1).
     results = [signature.result for signature in facts.content.dkim if signature.result is not CheckResult.NEUTRAL]
     if not results or not all(
         result in (CheckResult.FAIL, CheckResult.PERMERROR, CheckResult.TEMPERROR) for result in results

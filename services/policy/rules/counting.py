@@ -1,4 +1,4 @@
-"""Which counters a decision moves or reads, before any rule is tried. Pure."""
+"""Chooses the counters that a decision moves or reads, before any rule is tried. Pure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Operation(NamedTuple):
 
 
 def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
-    """What to count for this decision; nothing where the rule is off or the client exempt."""
+    """The operations for this decision; none where the rule is off or the client exempt."""
     at_stage = _AT_STAGE.get(facts.stage)
     return at_stage(facts, snapshot) if at_stage is not None else ()
 
@@ -61,7 +61,7 @@ def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
 def counted(counter_operations: Sequence[Operation], numbers: Sequence[int | None]) -> Counts:
     """The numbers that these operations were answered with."""
     if len(counter_operations) == 1:
-        # What nearly every recipient and sender meets.
+        # The usual case, for nearly every recipient and sender.
         number = numbers[0]
         if counter_operations[0].counter is _BLOCKED and number == 0:
             return _NOT_BLOCKED
@@ -128,7 +128,9 @@ def _at_mail(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
 
 
 def _in_minute(counter: Counter, facts: Facts) -> Operation:
-    """Once for each question, however often it is put: a replica's death must not bring a client nearer its limit."""
+    """A question that is repeated is counted once, so that the death of a replica does not bring a client nearer its
+    limit.
+    """
     limit = READ_ONLY if facts.asked_before else 0
     return _operation(counter, facts.client.key, minute_end(facts.now), "", limit)
 

@@ -13,7 +13,7 @@ from services.policy.rules.model import CheckResult, Content, Facts
 # RFC 9989 4.10: a domain of eight labels or more is cut to seven after the first query.
 _LONGEST_WALK_LABELS = 7
 _POLICIES = ("none", "quarantine", "reject")
-# One level milder while the owner tests (RFC 9989 4.7, tag t).
+# The disposition while the owner tests the policy: one level milder (RFC 9989 4.7, tag t).
 _MILDER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
 # The tag's name has no case, its value has (RFC 9989 4.8).
 _VERSION = re.compile(r"\s*[vV]\s*=\s*DMARC1\s*(?:;|$)")
@@ -126,7 +126,7 @@ def _organizational(domain: str, published: Mapping[str, Published]) -> str:
 
 
 class Disposition(IntEnum):
-    """What becomes of a message; the higher is the stricter."""
+    """What DMARC demands for a message. A higher number is stricter."""
 
     NONE = 0
     QUARANTINE = 1

@@ -143,7 +143,7 @@ class Rulebook:
         self._refused: dict[tuple[str, RuleMatch], Verdict] = {}
         # For each stage number: whether a rule of the stage reads a counter, and whether one looks anything up.
         self.counts = tuple(any(rule.counted and rule.stage == number for rule, _ in on) for number in _NUMBERS)
-        # What is known at RCPT is told to rspamd.
+        # rspamd is told the results that are known at RCPT.
         asks_rspamd = snapshot.content_checks.spam.mode is not Mode.OFF
         self.looks_up = tuple(
             number == _END_OF_DATA
@@ -205,7 +205,7 @@ class Rulebook:
         return self._questions(facts)
 
     def _questions(self, facts: Facts, after: str = "") -> tuple[Question, ...]:
-        """Those of the rule `after`, which ends the rules that are tried already, and of all that follow it."""
+        """The missing look-ups of the rule `after` and of all rules behind it. Earlier rules were tried already."""
         missing: dict[Question, None] = {}
         reached = not after
         for _, exempt, lookups, _, reason_id in self._steps_for(facts):
@@ -252,7 +252,7 @@ class Rulebook:
         return verdict
 
     def _refusal(self, verdict: Verdict | None, reason_id: str, rule_match: RuleMatch) -> Verdict:
-        """What a match decides, beside what `verdict` holds of the rules before it."""
+        """The verdict of a match. `verdict` has the results of earlier rules."""
         if verdict is not None:
             _decide(verdict, reason_id, rule_match)
             return verdict

@@ -1,4 +1,4 @@
-"""Who is exempt from which rules, by what a session is and not by what it sends. Pure.
+"""Exemptions from rules. They depend on the session alone, not on what it sends. Pure.
 
 Each returns the exemption's name, or for an allow rule its id; empty when it does not hold.
 """

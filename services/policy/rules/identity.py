@@ -1,4 +1,4 @@
-"""Who the client says it is: its reverse name and its HELO name. Pure."""
+"""Rules about the names of the client: its reverse name and its HELO name. Pure."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Question(NamedTuple):
 
 @fast_value(frozen=True, slots=True)
 class LookupResult:
-    """What a look-up brought. `records`: CLIENT_NAME confirmed names; DNSBL the A records; SPF the result."""
+    """The result of a look-up. `records`: CLIENT_NAME confirmed names; DNSBL the A records; SPF the result."""
 
     outcome: Outcome
     records: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class NotKnownError(Exception):
 
 
 class LookupResults(dict[Question, LookupResult]):
-    """What is known for one decision. `source` knows more; what is taken from it is kept here, to be shown later.
+    """The look-up results of one decision. `source` knows more; what is taken from it is kept here, to be shown later.
 
     `self[question]` raises NotKnownError where neither knows.
     """

@@ -72,7 +72,7 @@ class CheckResult(IntEnum):
 
 
 class Verification(IntEnum):
-    """What the mailbox server said of the recipient; the numbers but the last are those of the contract."""
+    """The mailbox server's answer about the recipient. All numbers but the last are those of the contract."""
 
     NOT_ASKED_YET = 0
     EXISTS = 1
@@ -92,7 +92,7 @@ class ScanOutcome(IntEnum):
 
 
 class SpamAction(IntEnum):
-    """What rspamd wants done; the numbers are those of the contract."""
+    """The action that rspamd recommends. The numbers are those of the contract."""
 
     NO_ACTION = 1
     GREYLIST = 2
@@ -100,7 +100,7 @@ class SpamAction(IntEnum):
     REWRITE_SUBJECT = 4
     SOFT_REJECT = 5
     REJECT = 6
-    # There is no answer of rspamd.
+    # rspamd gave no answer.
     ERROR = 7
 
 
@@ -112,13 +112,13 @@ class LocalDomain:
     recipients: ExistingRecipients = ExistingRecipients.ACCOUNTS
     # Takes the mail for addresses that do not exist, with its key alone.
     catch_all: AddressFacts | None = None
-    # What stands between user and tag; empty: addresses have no tags.
+    # The delimiter between user and tag; empty: addresses have no tags.
     delimiter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What operators configured, compiled for look-ups. Replaced as a whole, never changed."""
+    """The configuration, compiled for look-ups. Replaced as a whole, never changed."""
 
     revision: int
     smtp_auth: SmtpAuth
@@ -128,7 +128,7 @@ class Snapshot:
     advanced: AdvancedSecurity
     content_checks: ContentChecks
     timezone: tzinfo
-    # What an address alone tells of a client.
+    # Facts about clients by their address.
     clients: ClientTable
     access: AccessTables
     relay_domains: Mapping[str, ExistingRecipients]
@@ -208,7 +208,10 @@ NO_CONTENT = Content()
 
 @dataclass(slots=True, eq=False)
 class Counts:
-    """What the counters say for this decision; None: not counted (rule off, client exempt, or store away)."""
+    """The numbers of the counters for this decision.
+
+    None: not counted, since the rule is off, the client is exempt, or the store is away.
+    """
 
     connections: int | None = None
     connections_this_minute: int | None = None
@@ -245,7 +248,7 @@ class Facts:
     recipient: AddressFacts = NULL_ADDRESS
     # Recipients of this message that were asked about before this one, whatever the answer.
     recipients_asked: int = 0
-    # Those answered with 250 so far; who they are, at END_OF_DATA.
+    # The number of recipients that were answered with 250; at END_OF_DATA also who they are.
     recipient_count: int = 0
     recipients: tuple[AddressFacts, ...] = ()
     # At RCPT: what is known of the recipient, where its domain's recipients are verified.
@@ -271,7 +274,7 @@ class Facts:
 
 @fast_value(frozen=True, slots=True, eq=False)
 class RuleMatch:
-    """What a rule answers when it does not let something pass. Made once, except for an access rule."""
+    """The answer of a rule that matches. Made once, except for an access rule."""
 
     reply: Reply | None
     action: Action = Action.REJECT
@@ -296,7 +299,7 @@ class ShadowOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Rspamd:
-    """Where and how rspamd is asked."""
+    """The address of rspamd, and how it is asked."""
 
     url: str
     password: str = field(default="", repr=False)
@@ -319,7 +322,7 @@ NO_CHECKS = Checks()
 
 @dataclass(slots=True, eq=False)
 class Verdict:
-    """What the rules decided. Most decisions share one of a rulebook's: nothing changes a verdict that was given."""
+    """The decision of the rules. Most decisions share one of a rulebook's: nothing changes a verdict that was given."""
 
     action: Action = Action.ACCEPT
     reply: Reply | None = None

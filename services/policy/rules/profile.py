@@ -33,7 +33,7 @@ _SMTP = Listener.SMTP.value
 # The client is counted at CONNECT, the password is checked at AUTH, and every recipient is a decision.
 _ALWAYS_ASKED = frozenset({Stage.CONNECT, Stage.AUTH, Stage.RCPT})
 
-# What tells one session's profile from another's under a snapshot.
+# Sessions with equal keys have the same profile under a snapshot.
 ProfileKey = tuple[int, bool, bool, bool, bool, bool]
 
 
@@ -74,7 +74,7 @@ def session_profile(facts: Facts, rulebook: Rulebook) -> SessionProfile:
 
 
 def _ask_stages(facts: Facts, rulebook: Rulebook) -> tuple[Stage, ...]:
-    """Where a rule may match, where results are expected, and the stages that ingress always asks about."""
+    """The stages at which a rule may match or results are expected, and those that ingress always asks about."""
     session = Facts(
         facts.stage,
         facts.now,

@@ -38,7 +38,7 @@ _MESSAGE_REFUSED = RuleMatch(
 # the local part and the domain can be varied.
 _POSTMASTERS_OVER_LIMIT = 10
 _ACCOUNTS, _LIST, _VERIFY = ExistingRecipients.ACCOUNTS, ExistingRecipients.LIST, ExistingRecipients.VERIFY
-# What names a further destination in a local part: percent hack, bang path, and a quoted @.
+# Characters that name a further destination in a local part: percent hack, bang path, and a quoted @.
 _ROUTING = frozenset("%!@")
 
 

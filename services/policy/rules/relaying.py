@@ -28,7 +28,7 @@ _FROM_NOT_OF_LOGIN = RuleMatch(FROM_LOGIN_MISMATCH, explanation="A From address 
 
 
 def permission(facts: Facts, snapshot: Snapshot) -> str:
-    """What lets this client send to any domain: the name of an exemption, empty when nothing does."""
+    """The exemption that lets this client send to any domain; empty when there is none."""
     return (
         exemptions.logged_in(facts, snapshot)
         or exemptions.trusted_network(facts, snapshot)

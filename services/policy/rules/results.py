@@ -1,4 +1,4 @@
-"""What Authentication-Results says of a message (RFC 8601): auth, iprev, spf, dkim, dmarc, arc. Pure."""
+"""The results for the field Authentication-Results (RFC 8601): auth, iprev, spf, dkim, dmarc, arc. Pure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def expected(facts: Facts, snapshot: Snapshot) -> bool:
 
 
 def envelope_results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
-    """Those that do not depend on the content: auth, iprev and spf, as far as they are known."""
+    """The results that do not depend on the content: auth, iprev and spf, as far as they are known."""
     envelope: list[AuthenticationResult] = []
     if facts.account is not None:
         envelope.append(

@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 class BlockFile:
     """A line of JSON for each client that is blocked, and one for each block that is lifted before its end.
 
-    A thread writes, so that no decision waits for the disk. What could not be written is only lost by a restart.
+    A thread writes, so that no decision waits for the disk. A block that could not be written is lost only by a
+    restart.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +50,7 @@ class BlockFile:
         self._add(json.dumps({"lifted": client}) + "\n")
 
     async def close(self) -> None:
-        """Once everything is written."""
+        """Returns when everything is written."""
         while self._writing is not None:
             await self._writing
 

@@ -14,7 +14,7 @@ from services.policy.state.store import UNKNOWN_RECIPIENTS, WORKER_SECONDS, Bloc
 
 # Clients in one window. When a table is full, who is not in it is not counted.
 MAX_CLIENTS = 500_000
-# So long after a session closed, no set that lists it can come any more.
+# After this time no set can arrive that lists a closed session.
 _REMEMBER_SECONDS = 30.0
 
 _BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
@@ -53,7 +53,7 @@ class _Window:
 
 @dataclass(slots=True)
 class _Worker:
-    """What is known of a worker of ingress."""
+    """The sessions of a worker of ingress, and when it was heard."""
 
     # On the monotonic clock: when its last frame came.
     heard_at: float
@@ -199,7 +199,7 @@ class MemoryStore:
         worker.heard_at = self._monotonic()
         if stamp.counter >= worker.settled_before:
             self._count(client, operation.member, stamp, worker)
-        # Else its worker has given it up meanwhile.
+        # Otherwise its worker has given the session up meanwhile.
         count = len(self._sessions.get(client, ()))
         if 0 < operation.limit < count:
             self._forget_dead_workers(client)
@@ -226,7 +226,7 @@ class MemoryStore:
                 del self._sessions[client]
 
     def _forget_dead_workers(self, client: str) -> None:
-        """Those that have sessions of this client."""
+        """Forgets dead workers that have sessions of this client."""
         earliest = self._monotonic() - WORKER_SECONDS
         for name in set(self._sessions[client].values()):
             worker = self._workers[name]

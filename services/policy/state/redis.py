@@ -83,7 +83,7 @@ class RedisStore:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
 
     async def stop(self) -> None:
-        # Said twice: redis-py swallows a cancellation that comes at the wrong moment.
+        # The flag is needed beside the cancellation, since redis-py swallows one that comes at the wrong moment.
         self._stopping = True
         for task in self._tasks:
             task.cancel()
@@ -169,7 +169,7 @@ class RedisStore:
                 request.answer(self._skipped(request.operations, request.worker))
 
     async def _run(self) -> None:
-        """One call after the other; each takes all that gathered while the last one ran."""
+        """Calls the script again and again. Each call takes the operations that gathered during the one before."""
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
@@ -186,7 +186,7 @@ class RedisStore:
     async def _flush(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
-            # What a decision that is given up would count, its worker has said to be over.
+            # The worker of a decision that was given up has reported its session as closed.
             await self._call([request for request in batch if not request.given_up])
 
     async def _call(self, batch: list[_Request]) -> None:
@@ -233,7 +233,7 @@ class RedisStore:
         except (RedisError, OSError, TimeoutError) as error:
             self._away(error)
 
-    # What operators see
+    # Operations for operators
 
     async def peek(self, operations: Sequence[Operation], _now: float) -> list[int | None]:
         try:

@@ -1,4 +1,4 @@
-"""What a store of counters does, wherever it keeps them."""
+"""The interface of a store of counters."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ class Blocked:
 UNKNOWN_RECIPIENTS = "unknown_recipients"
 
 
-# So long after the last frame of a worker its sessions count.
+# The sessions of a worker count for this time after its last frame.
 WORKER_SECONDS = 10
 
 
 class FrameStamp(NamedTuple):
-    """Which worker of ingress says something of its sessions, and in which of its frames: the later one holds."""
+    """The worker of ingress and the number of its frame that a change of sessions comes from.
+
+    A later frame overrides an earlier one.
+    """
 
     worker: str
     counter: int
@@ -63,10 +66,10 @@ class Store(Protocol):
         """
 
     async def peek(self, operations: Sequence[Operation], now: float, /) -> list[int | None]:
-        """What `apply` would answer, without counting anything."""
+        """The answers that `apply` would give, without counting anything."""
 
     async def blocked_clients(self, now: float, *, after: str, limit: int) -> list[Blocked]:
-        """Those that sort after `after`, in order. Raises StoreAwayError."""
+        """The blocked clients that sort after `after`, in order. Raises StoreAwayError."""
 
     async def unblock(self, client: str, now: float) -> Blocked | None:
         """Lifts the block and forgets what led to it; None when there is none. Raises StoreAwayError."""
