@@ -43,12 +43,12 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a question."""
+    """The result of a question."""
 
     outcome: Outcome
     records: tuple[dns.rdata.Rdata, ...] = ()
-    # For how many seconds it holds: the shortest time to live of the records and of the aliases that led to them, or
-    # what the SOA record says of names that are not there (RFC 2308 5). None where nothing says it.
+    # The seconds for which the result is valid: the shortest time to live of the records and of the aliases that led to
+    # them, or the value of the SOA record for names that do not exist (RFC 2308 5). None: no record says it.
     lifetime: float | None = None
     # The whole name does not exist.
     is_nonexistent: bool = False
@@ -179,7 +179,7 @@ class StubResolver:
         stub.nameservers = [
             dns.nameserver.Do53Nameserver(address, port) for address, port in map(parse_server, servers)
         ]
-        # One server that is silent leaves time for the others.
+        # A silent server must leave time for the others.
         stub.timeout = self._seconds * min(self._try_share, 1 / max(1, len(servers)))
         stub.lifetime = self._seconds
         if edns:
@@ -204,7 +204,7 @@ def _is_authenticated(response: dns.message.Message) -> bool:
 
 
 def negative_lifetime(response: dns.message.Message, of_aliases: float) -> float | None:
-    """For how many seconds it holds that there is nothing, as the SOA record says; None without one (RFC 2308 5)."""
+    """The seconds for which a negative answer is valid, by its SOA record; None without one (RFC 2308 5)."""
     for rrset in response.authority:
         if rrset.rdtype == dns.rdatatype.SOA:
             return float(min(rrset.ttl, rrset[0].minimum, of_aliases))

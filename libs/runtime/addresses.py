@@ -1,4 +1,4 @@
-"""Where gRPC listens and calls: `unix:PATH` for a Unix socket, `host:port` for TCP. Pure."""
+"""Addresses of gRPC: `unix:PATH` for a Unix socket, `host:port` for TCP. Pure."""
 
 from __future__ import annotations
 

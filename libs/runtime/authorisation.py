@@ -1,4 +1,4 @@
-"""Which service may call which method, by the certificate that it shows."""
+"""Decides which service may call which method, by the certificate of the caller."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def names(chain: bytes) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """What a certificate in service is for, and when it ends, in seconds since 1970."""
+    """The names of a certificate in use, and its end in seconds since 1970."""
 
     file: Path
     names: tuple[str, ...]

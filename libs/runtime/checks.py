@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 _EVERY_SECONDS = 3600.0
 # A service that starts has more urgent work.
 _FIRST_SECONDS = 60.0
-# Of one check; all are made at the same time.
+# The longest time of one check. All checks are made at the same time.
 _CHECK_SECONDS = 20.0
 
 
@@ -64,7 +64,7 @@ class Checks:
         self._running: asyncio.Task[CheckReport] | None = None
 
     async def run(self, first_seconds: float = _FIRST_SECONDS) -> None:
-        """Makes them soon after the start and every hour, for ever. What is not well is logged."""
+        """Makes them soon after the start and every hour, for ever. Checks that are not OK are logged."""
         await asyncio.sleep(first_seconds)
         while True:
             for result in (await self.make()).results:
@@ -77,7 +77,7 @@ class Checks:
         return self._report or await self.make()
 
     async def make(self) -> CheckReport:
-        """A new report. Who asks while one is being made gets that one."""
+        """A new report. A caller that asks while checks are being made gets their results."""
         if self._running is None:
             self._running = asyncio.create_task(self._make())
             self._running.add_done_callback(self._made)

@@ -64,7 +64,7 @@ class SnapshotReader(Protocol[Made_co]):
 
 
 class SnapshotMetrics:
-    """What the metrics of `service` show of its configuration and of its watch."""
+    """The metrics of `service` about its configuration and its watch."""
 
     def __init__(self, service: str) -> None:
         prefix = f"posthouse_{service}"
@@ -212,7 +212,7 @@ class ConfigurationWatch(Generic[Configuration]):
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
 
     async def _watch(self, dialer: rpc.Dialer) -> str:
-        """One watch from its beginning to its end; returns why it ended."""
+        """Runs one watch to its end. Returns why it ended."""
         try:
             call = self._source.open(dialer.channel())
             request = self._source.request(digest=self._digest, consumer=self._name, revision_in_force=self.revision)

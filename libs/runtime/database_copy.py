@@ -30,7 +30,7 @@ _ROWS_AT_ONCE = 500
 # Rows with the content of messages are large: fewer of them are written at once.
 _OCTETS_AT_ONCE = 8 << 20
 _CONNECT_SECONDS = 10
-# For one statement; the largest one reads all rows of a table.
+# The longest time of one statement. The largest one reads all rows of a table.
 _STATEMENT_SECONDS = 3600
 
 

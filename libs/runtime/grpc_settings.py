@@ -30,7 +30,7 @@ def socket_target(data_folder: Path, name: str) -> str:
 
 
 class DataFolder(BaseSettings):
-    """Where a process keeps its files."""
+    """The setting of the folder in which a process keeps its files."""
 
     data_dir: Path = Field(
         default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR", description="Folder of the files that are kept."
@@ -38,7 +38,7 @@ class DataFolder(BaseSettings):
 
 
 class GrpcSettings(DataFolder):
-    """What a service is told of gRPC and of its metrics. A subclass sets the prefix of its variables."""
+    """The settings of gRPC and of the metrics of a service. A subclass sets the prefix of its variables."""
 
     metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics.")
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Port of the metrics; 0: none are served.")
@@ -83,7 +83,7 @@ class GrpcSettings(DataFolder):
 
     @property
     def grpc_weakness(self) -> dict[str, str]:
-        """For /readyz, as a dependency without which the work goes on: that every user of the machine may call."""
+        """For /readyz, as an optional dependency: says when every user of the machine may call."""
         open_to_all = any(self.security.is_open(each) for each in (str(self.grpc_address), *self.grpc_targets))
         return {"grpc": INSECURE_WARNING if open_to_all else ""}
 

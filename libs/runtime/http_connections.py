@@ -15,7 +15,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # The time for the whole head of a request, from its first octet or from the start of the connection.
 HEAD_SECONDS = 30.0
-# Without an octet of a body, or of an answer that waits for its reader.
+# The longest time without an octet of a body, or of an answer that waits for its reader.
 SILENCE_SECONDS = 30.0
 # The time for the whole body: 64 MB at the speed of a slow line.
 BODY_SECONDS = 600.0
@@ -95,7 +95,7 @@ class GuardedProtocol(H11Protocol):
         self._guard = guard
         self.client_key = ""
         self.last_octet_at = guard.clock()
-        # Since when a head, a body, or the reading of an answer goes on.
+        # When the present head, body, or reading of an answer began.
         self._head_since: float | None = None
         self._body_since: float | None = None
         self._unread = 0

@@ -68,7 +68,7 @@ class Certificate:
         handshake.context = self._newest
 
     def _stamp(self) -> tuple[_Stamp | None, ...]:
-        """What tells a file from the one that replaced it, for both files; None where there is no file."""
+        """Values that change when a file is replaced, for both files; None where there is no file."""
         stamps: list[_Stamp | None] = []
         for path in (self.chain, self._key):
             try:

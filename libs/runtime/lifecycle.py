@@ -210,7 +210,7 @@ async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
     """Waits at most `seconds` for `work`, then cancels it; whether it finished. Raises what it raises.
 
     Unlike `finished_within` it does not wait for the cancelled work either: database drivers may take a cancellation
-    for something else and go on (F54). It costs a task.
+    for something else and go on (F54). It makes a task.
     """
     task = asyncio.ensure_future(work)
     # Fetch the exception, so that asyncio does not report it as lost when nobody waits for the task any more.

@@ -203,7 +203,10 @@ def _loss_line(count: int) -> str:
 
 
 def _at_exit() -> None:
-    """Writes the gathered lines. What a full disk does not take is dropped, else Python would end with status 120."""
+    """Writes the gathered lines.
+
+    Lines that a full disk does not take are dropped. Otherwise Python would end with status 120.
+    """
     _output.flush()
     if _writer is not None:
         _writer.finish(_LAST_SECONDS)

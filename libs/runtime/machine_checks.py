@@ -53,7 +53,7 @@ def _disk(folder: Path) -> CheckResult:
 
 
 def _kernel_clock_state() -> int:
-    """What adjtimex(2) returns; -1 where it can't be asked."""
+    """The result of adjtimex(2); -1 where it cannot be called."""
     # struct timex of any size: zeros ask for nothing to be changed.
     return int(ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_OCTETS)))
 

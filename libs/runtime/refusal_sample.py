@@ -1,4 +1,4 @@
-"""Which refusals have a line in the log while there are too many of them; the others are counted. Pure."""
+"""Chooses the refusals that get a line in the log while there are too many of them, and counts the others. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RefusalSample:
         self._unlogged_in_all = 0
 
     def turn(self, now: float) -> Unlogged | None:
-        """To be called with each new time; what the minute before left out, once it is over."""
+        """Call it with each new time. Returns what the minute before left out, when it is over."""
         minute = int(now) // 60
         if minute == self._minute:
             return None

@@ -40,7 +40,7 @@ _OPTIONS: list[tuple[str, int | str]] = [
 ]
 _SERVER_OPTIONS: list[tuple[str, int | str]] = [
     *_OPTIONS,
-    # Else a second process on the same port would silently take half of the calls.
+    # Otherwise a second process on the same port would get half of the calls, and nobody would notice.
     ("grpc.so_reuseport", 0),
 ]
 _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
@@ -50,9 +50,9 @@ _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),
 ]
-# For the calls that are under way when a channel is not to be used any more.
+# The longest time of a call that is under way when its channel is closed.
 LONGEST_CALL_SECONDS = 120.0
-# With an answer of health: the release that runs.
+# The metadata of an answer of health with the release that runs.
 VERSION_METADATA = "posthouse-version"
 # The revision of the configuration that is in force, where the service has one.
 REVISION_METADATA = "posthouse-revision"
@@ -142,7 +142,7 @@ class Server:
         return server
 
     async def serving(self, yes: bool) -> None:
-        """What grpc.health.v1 answers, for every service of this process."""
+        """Sets the answer of grpc.health.v1 for every service of this process."""
         status = health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *self._callers):
             await self._health.set(name, status)
@@ -166,7 +166,7 @@ def channel(target: str, security: Security, service: str) -> grpc.aio.Channel:
     address = addresses.parse(target)
     if isinstance(address, UnixSocket):
         if address.path.parent.exists():
-            # Another user who made the folder would be given mail and secrets.
+            # If another user had made the folder, that user could get mail and secrets.
             socket_folder.check(address.path.parent)
         return grpc.aio.insecure_channel(target, options=_CLIENT_OPTIONS)
     try:

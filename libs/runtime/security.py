@@ -1,4 +1,4 @@
-"""Who may join the services' gRPC: over Unix sockets whoever can enter their folder, over TCP mutual TLS."""
+"""Access to the gRPC of the services: over Unix sockets by the permissions of their folder, over TCP by mutual TLS."""
 
 from __future__ import annotations
 

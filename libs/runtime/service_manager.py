@@ -1,4 +1,6 @@
-"""What a process tells whoever started it: systemd (`Type=notify`, `NotifyAccess=all`), or `posthouse up`."""
+"""Tells the process that started this one about its state: systemd (`Type=notify`, `NotifyAccess=all`) or `posthouse
+up`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ STOPPING = "STOPPING=1"
 ALIVE = "WATCHDOG=1"
 # Microseconds without ALIVE after which the service manager ends the process (sd_watchdog_enabled(3)).
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
-# How much longer the process may take, in microseconds.
+# The state that asks for more time, in microseconds.
 EXTEND_TIMEOUT = "EXTEND_TIMEOUT_USEC="
 
 

@@ -18,7 +18,7 @@ from libs.runtime.lifecycle import SettingsError
 
 log = structlog.get_logger(__name__)
 
-# What the names of all our variables begin with. Each service checks the names that begin with its own prefix.
+# The prefix of variables that several services share. Each service also checks the names with its own prefix.
 SHARED_PREFIX = "POSTHOUSE_"
 PREFIXES = (SHARED_PREFIX, "CONFIG_API_", "CONSOLE_", "INGRESS_", "POLICY_", "RELAY_")
 # Variables with the shared prefix; those of the second part are read by the command line, those of the third by the
@@ -196,7 +196,7 @@ def refuse_unknown(
             continue
         ours = name.upper().startswith(prefixes)
         if not ours and name.upper().startswith(PREFIXES):
-            # Another service's: its process looks at it.
+            # The variable belongs to another service, which checks it.
             continue
         ratio = _SIMILAR_RATIO if ours else _MISTYPED_PREFIX_RATIO
         nearest = difflib.get_close_matches(name.upper(), right, n=1, cutoff=ratio)

@@ -1,4 +1,4 @@
-"""Where the header of a message ends, and what its fields are (RFC 5322 2.2); all in linear time.
+"""The header of a message: its end and its fields (RFC 5322 2.2). All functions take linear time.
 
 Lines end in CRLF alone, since ingress lets no bare CR or LF through. All code that looks at a header uses this module,
 so that checks, trace fields and reports always agree about which bytes are header.

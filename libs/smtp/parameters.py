@@ -10,7 +10,7 @@ from libs.smtp.envelope import Body, Notify, Ret
 from libs.smtp.reply import BAD_ARGUMENT, MESSAGE_TOO_BIG, PARAMETER_UNKNOWN, UTF8_NOT_ALLOWED, CommandError
 from libs.smtp.value import fast_value
 
-# Of the encoded form (RFC 3461 4.4 and 4.2).
+# Limits of the encoded form (RFC 3461 4.4 and 4.2).
 MAX_ENVID_OCTETS: Final = 100
 MAX_ORCPT_OCTETS: Final = 500
 # The largest number that both the contracts' unsigned and the databases' signed 64 bits hold.

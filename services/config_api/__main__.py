@@ -244,7 +244,7 @@ def _sharing(store: Store, snapshots: CurrentSnapshots, watchers: Watchers, neig
 
 
 class _Ready:
-    """What /readyz says."""
+    """The state for /readyz."""
 
     def __init__(self, weakness: Mapping[str, str]) -> None:
         """`weakness`: what is told besides, though the work goes on."""
@@ -253,7 +253,7 @@ class _Ready:
         self._weakness = weakness
 
     def database_is(self, error: str) -> None:
-        """What is wrong with the database; empty: it answers."""
+        """Notes the error of the database; empty: it answers."""
         self._database = error
         DATABASE_UP.set(not error)
 

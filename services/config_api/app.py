@@ -181,7 +181,7 @@ def _methods(request: Request) -> list[str]:
         match, _ = route.matches(request.scope)
         if match != Match.NONE:
             methods |= getattr(route, "methods", None) or set()
-    # Of the paths beside the API.
+    # The methods of paths outside the API.
     methods = methods or {"GET"}
     # The middleware makes GET of it.
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
@@ -223,7 +223,7 @@ def _add_documents(app: FastAPI) -> None:
 
 
 def _places(console_url: str) -> dict[str, str]:
-    """What `/` answers: where things are."""
+    """The answer of `/`: the addresses of the API, its document and the console."""
     console = {"console": console_url} if console_url else {}
     return {
         **console,

@@ -30,7 +30,7 @@ _SECONDS = 10.0
 # A relay host is tried with patience.
 _LONG_SECONDS = 120.0
 _HEALTH_SECONDS = 3.0
-# More than the services take at most.
+# Longer than any service takes for its checks.
 _CHECKS_SECONDS = 30.0
 # Policy's delays, checks of the content and relay's answer have time-outs of their own.
 _SUBMIT_SECONDS = 300.0
@@ -84,7 +84,10 @@ class _Replicas(Generic[S]):
         self._stub = stub
 
     async def call(self, what: str, start: Callable[[S], Awaitable[T]], *, of_one: bool = False) -> T:
-        """One answer. `of_one`: only one of the replicas knows, so each is asked until one does. Raises Problem."""
+        """Calls one replica.
+
+        `of_one`: only one of the replicas knows, so each is asked until one does. Raises Problem.
+        """
         elsewhere = {_UNAVAILABLE} | ({grpc.StatusCode.NOT_FOUND} if of_one else set())
         code = _UNAVAILABLE
         unreached = False
@@ -298,7 +301,8 @@ class Neighbours:
         self._listen = listen
         self._security = security
         self._dialers = dialers
-        # Where the other replicas and operators know it by; a wildcard address would be the same for each.
+        # The address by which other replicas and operators know this one. A wildcard address would be the same for
+        # each.
         self.own_address = _of_machine(listen)
 
     def own(self, revision: int) -> Neighbour:
@@ -345,7 +349,7 @@ class Neighbours:
             return ReplicaChecks(service, dialer.target, None)  # type: ignore[arg-type]
         answered_at = time.time()
         clock = response.clock.ToNanoseconds() / 1e9
-        # It was read somewhere between question and answer.
+        # The clock was read at some time between question and answer.
         ahead = min(clock - asked_at, 0.0) + max(clock - answered_at, 0.0)
         results = tuple(_check_result(result) for result in response.results)
         report = CheckReport(results, response.made_at.ToNanoseconds() / 1e9)

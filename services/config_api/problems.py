@@ -1,4 +1,4 @@
-"""Every error that the API answers with, as RFC 9457 problem details. What a client sent is never repeated."""
+"""Every error that the API answers with, as RFC 9457 problem details. Values that a client sent are never repeated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TYPE_PREFIX = "urn:posthouse:problem:"
 # Longer member names in a pointer are a client's content rather than the name of a field.
 _MEMBER_LIMIT = 64
 _MOST_ERRORS = 50
-# Where in an error's context a fault of a whole object says which member it is about.
+# The key in an error's context with the member that a fault of a whole object is about.
 AT = "at"
 # The codes whose errors have one sentence, whatever pydantic says.
 SENTENCES = {
@@ -128,7 +128,7 @@ def from_pydantic(errors: Iterable[Mapping[str, Any]], given: object, *, where: 
 
 
 def _sentence(code: str, error: Mapping[str, Any]) -> str:
-    """pydantic's own sentences are about types and bounds; ours come through unchanged. None holds the value."""
+    """pydantic's own sentences are about types and bounds; ours come through unchanged. No sentence holds the value."""
     if code in SENTENCES:
         return SENTENCES[code]
     if error["type"] == "union_tag_invalid":

@@ -33,7 +33,7 @@ class BackupError(Exception):
 
 @dataclass(slots=True)
 class Contents:
-    """What a backup holds: when it was taken (no later than any of its rows), rows by service and table, files."""
+    """The content of a backup: its time (not after any of its rows), rows by service and table, files."""
 
     taken_at: datetime.datetime
     rows: dict[str, dict[str, int]] = field(default_factory=dict)

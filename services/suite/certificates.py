@@ -43,7 +43,7 @@ class _Authority:
 
 
 def files_of(folder: Path, service: str) -> TlsFiles:
-    """Where `renew` puts the files of a service."""
+    """The files of a service that `renew` writes."""
     own = folder / service
     return TlsFiles(certificate=own / _CHAIN, key=own / _KEY, authority=own / _AUTHORITY)
 
@@ -121,7 +121,7 @@ def _locked(authority_folder: Path) -> Iterator[None]:
 
 
 def _load_authority(folder: Path) -> _Authority | None:
-    """None when there is none yet. Raises StartupError when there is one that cannot be used."""
+    """None when there is no authority yet. Raises StartupError when there is one that cannot be used."""
     if not (folder / _KEY).exists():
         return None
     try:

@@ -23,7 +23,7 @@ _LAST_LINES = 12
 _OUTPUT_SECONDS = 1.0
 # The time for the end of a child that did not say how long it may take.
 _STOP_SECONDS = 30.0
-# More than a child asks for: it ends by itself when its own time is over.
+# Time beside that which a child asks for, in which it ends by itself.
 _STOP_MARGIN_SECONDS = 10.0
 
 # Loaded here: between fork and exec only little is safe.
@@ -91,7 +91,7 @@ class Child:
         return status
 
     def needs_time(self, seconds: float) -> None:
-        """It said that it ends within so many seconds."""
+        """Notes that the child has said to end within so many seconds."""
         self._stop_seconds = seconds + _STOP_MARGIN_SECONDS
 
     async def stop(self) -> None:
@@ -102,7 +102,7 @@ class Child:
         loop = asyncio.get_running_loop()
         began = loop.time()
         ended = asyncio.create_task(self.wait())
-        # It says how much time it needs after it was asked to end.
+        # The child says after this signal how much time it needs.
         while not ended.done() and loop.time() < began + self._stop_seconds:
             await asyncio.wait({ended}, timeout=min(1.0, began + self._stop_seconds - loop.time()))
         if not ended.done():

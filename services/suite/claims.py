@@ -1,4 +1,4 @@
-"""What a suite claims before it starts anything: its folder, and the ports on which its services listen (F15)."""
+"""Claims that a suite makes before it starts anything: its folder, and the ports of its services (F15)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ClaimError(Exception):
 
 
 class FolderLock:
-    """Held while the suite runs. It goes with the process, whatever ends it."""
+    """Held while the suite runs. The lock ends with the process, whatever ends it."""
 
     def __init__(self, run_folder: Path) -> None:
         """Makes the folder if need be. Raises ClaimError when another suite runs on it, or it cannot be written."""

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from libs.runtime.lifecycle import StartupError, write_private
 
-# Of the image; of the images of Redis and PostgreSQL, whose start reads its password as root.
+# The users of our image, of Redis's image, and of PostgreSQL's, which reads its password as root.
 _OURS, _REDIS, _ROOT = 10001, 999, 0
 _READERS: Mapping[str, int] = MappingProxyType({"redis_password": _REDIS, "postgres_password": _ROOT})
 _CHAIN, _KEY = "tls_chain", "tls_key"
@@ -66,7 +66,7 @@ def _make_texts(folder: Path) -> list[str]:
 
 
 def _make_certificate(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:
-    """A pair that encrypts and proves nothing. Where either file is there, an operator has put it there."""
+    """A pair that encrypts and proves nothing. When either file exists, an operator has put it there."""
     if (folder / _CHAIN).exists() or (folder / _KEY).exists():
         return []
     key = ec.generate_private_key(ec.SECP256R1())

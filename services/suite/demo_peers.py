@@ -67,7 +67,7 @@ class Nameserver(asyncio.DatagramProtocol):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One message that a mail server of the demonstration took."""
+    """One message that a mail server of the demonstration accepted."""
 
     sender: str
     recipients: tuple[str, ...]

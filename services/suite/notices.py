@@ -1,4 +1,4 @@
-"""What the services tell `posthouse up` about themselves, as systemd's services tell systemd (sd_notify(3))."""
+"""Receives what the services tell `posthouse up` about their state, in the way of systemd (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Notices:
         for level, kind, content in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 sender, *_ = _CREDENTIALS.unpack(content)
-                # One that has ended meanwhile has no session any more.
+                # A process that has ended meanwhile has no session any more.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     self._take(os.getsid(sender), notice.decode("ascii", "replace"))
 

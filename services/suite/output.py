@@ -1,4 +1,4 @@
-"""What `posthouse up` shows: its own events, and the lines of its children. For people, or one JSON object a line."""
+"""The output of `posthouse up`: its own events and the lines of its children, for people or as JSON objects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOUD_LINE = re.compile(r"\| \S+Z (warning|error|critical)")
 
 
 class Output(Protocol):
-    """Where everything goes that is to be shown."""
+    """Takes everything that is to be shown."""
 
     def tell(self, event: str, text: str, *, level: str = "info", **fields: object) -> None:
         """An event of the suite itself: `text` for people, `event` and `fields` for programs."""

@@ -1,4 +1,4 @@
-"""Which processes make up the suite, where they listen, and with which environment. Pure."""
+"""The processes of the suite, with their addresses and environments. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PORTS: Mapping[str, Mapping[str, int]] = {
     },
     "console": {"CONSOLE_PORT": 8081},
 }
-# Where each service listens for gRPC.
+# The variables with the address on which each service listens for gRPC.
 LISTEN_VARIABLES = {
     "config_api": "CONFIG_API_GRPC_LISTEN",
     "policy": "POLICY_LISTEN",
@@ -67,13 +67,13 @@ class Process:
     service: str
     # policy, or policy-2 for the second replica
     name: str
-    # Where it is called.
+    # The host under which others call it.
     host: str
     ports: Mapping[str, int]
     environment: Mapping[str, str] = field(repr=False)
-    # Where it listens: several addresses, perhaps "0.0.0.0".
+    # The addresses on which it listens, perhaps "0.0.0.0".
     listen_hosts: tuple[str, ...] = ()
-    # Where it is called by gRPC: unix:PATH or host:port.
+    # The address under which others call its gRPC: unix:PATH or host:port.
     grpc: str = ""
 
     @property
@@ -199,7 +199,7 @@ def _of_service(service: str, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _listens(environment: Mapping[str, str], service: str, count: int, sockets: Path) -> tuple[addresses.Address, ...]:
-    """Where each replica listens for gRPC: on a Unix socket, unless the user chose otherwise."""
+    """The gRPC address of each replica: a Unix socket, unless the user chose another one."""
     variable = LISTEN_VARIABLES[service]
     try:
         first = addresses.parse(environment.get(variable) or f"unix:{sockets / service}.sock")
@@ -212,7 +212,7 @@ def _listens(environment: Mapping[str, str], service: str, count: int, sockets: 
 
 
 def _target(listen: addresses.Address) -> str:
-    """What the others call a service by that listens there."""
+    """The address under which others call a service that listens there."""
     if isinstance(listen, UnixSocket):
         return str(listen)
     return str(replace(listen, host=_reachable(listen.host).strip("[]")))
@@ -223,8 +223,9 @@ def _name(service: str, number: int) -> str:
 
 
 def _own_folder(environment: Mapping[str, str], service: str, number: int) -> dict[str, str]:
-    """Replicas keep their files (snapshots, spools, a first certificate) apart, as on machines of their own. Those of
-    config_api and of the console share theirs: the keys in it must be the same.
+    """Replicas keep their files (snapshots, spools, a first certificate) apart, as on machines of their own.
+
+    All replicas of config_api share one folder, and so do those of the console: the keys in it must be the same.
     """
     if number == 0 or service in ("config_api", "console"):
         return {}
@@ -271,7 +272,7 @@ def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[di
 
 
 def _listeners(hosts: Sequence[str], replicas: Sequence[Mapping[str, int]]) -> list[str]:
-    """Where ingress takes mail, so that relay sees a loop before it connects.
+    """The listeners of ingress, which relay is told so that it sees a loop before it connects.
 
     A wildcard address stays one: relay takes it for every address that the machine has at the time (F51).
     """
@@ -286,7 +287,7 @@ def _listeners(hosts: Sequence[str], replicas: Sequence[Mapping[str, int]]) -> l
 
 
 def _listen_hosts(environment: Mapping[str, str], service: str) -> tuple[str, ...]:
-    """The addresses of a service. Only ingress takes several; each service checks its own."""
+    """The addresses of a service. Only ingress has several; each service checks its own."""
     text = environment.get(f"{service.upper()}_HOST", "")
     return tuple(part.strip() for part in text.split(",") if part.strip()) or ("127.0.0.1",)
 

@@ -127,7 +127,10 @@ class Suite:
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _one_run(self, child: Child) -> tuple[bool, int, float]:
-        """From a start to the end: whether it was ready, its exit status, and for how many seconds it was ready."""
+        """Runs a child once.
+
+        Returns whether it became ready, its exit status, and for how many seconds it was ready.
+        """
         loop = asyncio.get_running_loop()
         ready_since: float | None = None
         ended = asyncio.create_task(child.wait())
@@ -142,7 +145,7 @@ class Suite:
         return ready_since is not None, status, 0.0 if ready_since is None else loop.time() - ready_since
 
     async def _until_ready(self) -> None:
-        """Until each has been ready; tells now and then who is waited for."""
+        """Waits until each child has been ready, and tells now and then which are missing."""
         waits = {asyncio.create_task(child.ready.wait()): child.process.name for child in self.children}
         try:
             waiting = set(waits)
@@ -276,7 +279,7 @@ def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, secon
 
 
 def _url(process: Process, prefix: str) -> str:
-    """Where a service is called that speaks HTTP. `prefix`: that of its variables."""
+    """The URL of a service that speaks HTTP. `prefix`: that of its variables."""
     scheme = "https" if process.environment.get(f"{prefix}_TLS_CERT") else "http"
     return f"{scheme}://{process.url_host}:{process.ports[f'{prefix}_PORT']}"
 

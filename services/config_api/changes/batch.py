@@ -29,7 +29,7 @@ _MOST_ERRORS = 50
 # Doubts are a help: a batch does not wait for all of them.
 _DOUBTS_SECONDS = 0.3
 _MOST_DOUBTS = 100
-# So many operations are worked on before the event loop gets a turn.
+# After so many operations the event loop gets a turn.
 _TURN = 200
 # Objects that are looked at at once where that asks name servers.
 _AT_ONCE = 20
@@ -41,7 +41,7 @@ class Operation:
 
     place: str
     action: Action
-    # Of the object that is replaced or deleted.
+    # The id of the object that is replaced or deleted.
     id: str | None
     if_match: str | None
     # None: the object is deleted.
@@ -52,7 +52,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a batch did: (id, new version) of each operation in its order; None for an object that is deleted."""
+    """The result of a batch: (id, new version) of each operation in order; None for a deleted object."""
 
     revision: int
     objects: Sequence[tuple[str, int | None]]

@@ -1,4 +1,4 @@
-"""What checks ask of the rest of the configuration, the DNS and this machine; each question ends in bounded time."""
+"""Answers the questions of checks about other objects, the DNS and this machine, each in bounded time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STUB_RESOLVER = StubResolver(seconds=_QUESTION_SECONDS, try_share=1.0)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where this gateway stands. Addresses are canonical."""
+    """Facts about the machine of this gateway. Addresses are canonical."""
 
     own_addresses: frozenset[str]
     gateways: frozenset[str]
@@ -33,7 +33,7 @@ class Machine:
 
 
 class StoredCheckContext:
-    """What the check of one object asks; the object itself is left out of `others`."""
+    """The context for the check of one stored object, which is left out of `others`."""
 
     def __init__(self, store: Store, machine: Machine, nameservers: Sequence[str], document_id: str = "") -> None:
         self._store = store
@@ -135,7 +135,7 @@ class DocumentCheckContext(StoredCheckContext):
         self._collections = collections
         self._taken = taken
         self.about: Body | None = None
-        # It as it is stored.
+        # The object as it is stored.
         self.before: Body | None = None
         self._indexes: dict[tuple[str, str], dict[str, list[Body]]] = {}
 

@@ -243,14 +243,16 @@ class Editor:
         findings = await self._findings(resource, body, check_context, stored_document.body)
         async with self.store.revision(actor, action) as revision:
             before = await self._present(revision, resource, document_id)
-            # What was validated is a change of what was seen; had that changed meanwhile, `expected` fails here.
+            # The change was validated against the stored document. If that has changed meanwhile, `expected` fails
+            # here.
             expected &= {stored_document.version}
             stored = _joined(
                 resource, extracted.was_set, extracted.secrets, given if named is None else named, before.body
             )
             describe(revision, resource, document_id, 200)
             if stored == before.stored and before.version in expected:
-                # Nothing to write: no revision, and the tag stays. A secret that is given is always written.
+                # Nothing has changed, so no revision is made and the tag stays. A secret in the request is always
+                # written.
                 document = before
             else:
                 await revision.apply([Write(resource, document_id, before.stored, stored, expected)])

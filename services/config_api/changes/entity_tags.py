@@ -36,7 +36,10 @@ def required_versions(if_match: str | None, if_none_match: str | None, current: 
 
 
 def require_newest(if_match: str | None, newest: int) -> None:
-    """For a change of everything: its version is the newest revision. Raises Problem 412, 422 and 428."""
+    """For a change of the whole configuration, whose version is the newest revision.
+
+    Raises Problem 412, 422 and 428.
+    """
     if newest not in required_versions(if_match, None, newest):
         raise stale()
 

@@ -36,7 +36,7 @@ class StandingWarning:
 
 
 async def standing_warnings(store: Store, check_context_of: Callable[[str], CheckContext]) -> Sequence[StandingWarning]:
-    """What the checks find now; those of the first objects, and of as many as half a minute allows."""
+    """The warnings of all checks now, for as many objects as half a minute allows, the first ones first."""
     async with store.database.reading() as connection:
         documents = [document async for document in every(connection, _KINDS)][:_MOST_OBJECTS]
     warnings: list[StandingWarning] = []

@@ -1,4 +1,4 @@
-"""Which webhooks this replica serves: it leases those that nobody serves, and follows the settings."""
+"""Chooses the webhooks that this replica serves: it leases those that no replica serves, and follows the settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 2.0
 _RENEW_SECONDS = 5.0
-# Of an attempt that began just before the lease was looked at, and of the answer to a renewal.
+# Time for an attempt that began just before the lease was checked, and for the answer to a renewal.
 _MARGIN_SECONDS = 2 * SECONDS
 _OURSELVES = Actor("posthouse", "admin")
 
@@ -48,7 +48,7 @@ class _Served:
     body: Body
     worker: WebhookWorker
     task: asyncio.Task[None]
-    # Until when the lease holds, in the loop's time.
+    # The end of the lease, by the clock of the event loop.
     until: float
 
 
@@ -165,7 +165,7 @@ class Dispatcher:
         try:
             await worker.run()
         except (SQLAlchemyError, OSError) as error:
-            # It goes on from what was written down, once the database answers.
+            # It continues from the stored state when the database answers.
             log.warning("webhook_interrupted", webhook=webhook_id, error=type(error).__name__)
         except Exception:
             log.exception("webhook_failed", webhook=webhook_id)
@@ -196,7 +196,7 @@ class Dispatcher:
 
 
 def test_event(webhook_id: str) -> Event:
-    """What :test sends: like any event, and about no message."""
+    """The event that :test sends. It belongs to no message."""
     event_id = f"test-{uuid.uuid4().hex}"
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = {"type": "test", "timestamp": at, "data": {"event_id": event_id, "webhook_id": webhook_id}}

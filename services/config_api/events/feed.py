@@ -1,4 +1,4 @@
-"""The one reader of relay's events: what is new is read once and kept for all who follow; what is older, on demand."""
+"""The reader of relay's events. New events are read once and kept for all followers; older ones are read on demand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 Read = Callable[[str, int, float], Awaitable[EventPage]]
 
 PAGE = 200
-# Of new events that are kept: so many, and about so many octets.
+# The most new events that are kept, and about how many octets of them.
 _MOST_KEPT = 1_000
 _MOST_OCTETS = 8 * 1024 * 1024
 _WAIT_SECONDS = 20.0
@@ -81,7 +81,7 @@ class EventFeed:
     async def after(self, cursor: str) -> EventPage:
         """The next events behind a cursor, as soon as there are any; none once the feed is closed.
 
-        To be called while `followed`. Raises Problem.
+        Call it while `followed`. Raises Problem.
         """
         while not self.closed:
             changed = self._changed

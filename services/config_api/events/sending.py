@@ -1,4 +1,7 @@
-"""One signed request to a webhook: the name is looked up once, and what was judged is what is connected to."""
+"""Sends one signed request to a webhook.
+
+The name is looked up once, and the address that was checked is the one that is used.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from libs.smtp.network import IPAddress, IPNetwork
 from services.config_api.metrics import WEBHOOK_ATTEMPTS
 from services.config_api.resources.webhook_addresses import canonical, is_allowed, is_listed, literal_of, parse_url
 
-# From the look-up to the end of the answer.
+# The longest time from the look-up to the end of the answer.
 SECONDS = 10.0
 _ANSWER_OCTETS = 64 * 1024
 _AGENT = "Posthouse"
@@ -32,7 +35,7 @@ LookUp = Callable[[str], Awaitable[Sequence[str] | None]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one attempt. `http_status` None: there was no answer, and `error` says why in our own words."""
+    """The result of one attempt. `http_status` None: there was no answer, and `error` says why in our own words."""
 
     http_status: int | None
     error: str
@@ -60,7 +63,7 @@ class Sender:
     def _client(self) -> httpx.AsyncClient:
         """Made when it is first needed: reading the system's authorities takes a while.
 
-        No connection is used again: it could be to an address that the name no longer has.
+        Connections are not used again, since the name may have another address by then.
         """
         return httpx.AsyncClient(
             verify=self._verify or ssl.create_default_context(),

@@ -257,7 +257,7 @@ class WebhookWorker:
         )
 
     async def _wait(self) -> None:
-        """Until something changed, or something may be due."""
+        """Waits until something has changed or may be due."""
         now = self._loop.time()
         until = now + _RECORD_SECONDS
         if self._window.of_message and len(self._running) < _AT_ONCE:

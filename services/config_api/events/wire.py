@@ -19,7 +19,7 @@ class Event:
     kind: str
     queue_id: str
     body: dict[str, Any] = field(repr=False)
-    # Of memory, roughly.
+    # The size in memory, roughly.
     octets: int = 0
 
 

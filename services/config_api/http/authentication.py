@@ -1,4 +1,4 @@
-"""Who may call: bearer keys, their roles, and the limit on keys that are wrong."""
+"""Authentication of callers: bearer keys, their roles, and the limit on wrong keys."""
 
 from __future__ import annotations
 

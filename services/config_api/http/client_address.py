@@ -16,8 +16,8 @@ _WITH_PORT = re.compile(r"([0-9.]+):\d{1,5}")
 def client_address(peer: str, forwarded_for: Sequence[str], proxies: Sequence[Network]) -> str:
     """The right-most hop that is no trusted proxy. `forwarded_for`: the X-Forwarded-For fields in order.
 
-    What stands left of it is the client's own claim and is never believed. Behind a hop that is no address the last
-    proxy is the answer.
+    Addresses to the left of it are claims of the client, and are never believed. Behind a hop that is no address the
+    last proxy is the answer.
     """
     current = _address(peer) or "unknown"
     hops = [hop.strip() for field in forwarded_for for hop in field.split(",")]

@@ -1,4 +1,4 @@
-"""What endpoints reach through a request: the process's parts, and who is calling."""
+"""Gives endpoints access to the objects of the process and to the caller, by the request."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def repetition(request: Request, caller: Actor, key: str | None) -> Idempo
 
 
 def repetition_of(request: Request, caller: Actor, key: str | None, content: bytes) -> IdempotentRequest | None:
-    """Likewise; `content`: what tells the request's body from another."""
+    """As `repetition`. `content`: octets that are the same for equal bodies."""
     if key is None:
         return None
     if len(set(request.headers.getlist("idempotency-key"))) > 1:
@@ -114,7 +114,7 @@ def acted(request: Request, target: str) -> None:
 
 
 def leave_share(request: Request) -> None:
-    """For an answer without an end: from now on it takes no place among its key's requests."""
+    """Call it for an answer without an end: the request no longer counts among those of its key."""
     leave: Callable[[], None] = request.scope["posthouse.leave_share"]
     leave()
 

@@ -1,4 +1,4 @@
-"""What every HTTP request passes before it is routed: its id, its client, its key, its body's bounds; and the record.
+"""Handles every HTTP request before it is routed: its id, its client, its key, the bounds of its body, and its record.
 
 Plain ASGI, so that nothing of a request is read or answered before.
 """
@@ -56,7 +56,7 @@ _WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?|/v1/[a-z-]+:batch").ful
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}").fullmatch
 # The same for everybody, with an ETag and a Cache-Control of its own.
 _IS_DOCUMENT = re.compile(r"/openapi\.json|/docs(/.*)?").fullmatch
-# It is read by its endpoint: mail may be long, and of another media type.
+# The endpoint reads the body itself, since mail may be long and has other media types.
 _READ_BY_ENDPOINT = frozenset({"submitMessage"})
 _SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
@@ -134,7 +134,7 @@ class RequestMiddleware:
     async def _authenticate(self, passage: _RequestScope, client: str, receive: Receive) -> Receive:
         """Finds out who calls, and waits until the caller's key has a place for the request."""
         fields = passage.fields("authorization")
-        # Where two claims differ, neither is believed.
+        # When two fields differ, neither is believed.
         authorization = fields[0] if len(set(fields)) == 1 else None
         caller = self._parts.access.recognise(authorization, client, passage.request_id)
         if caller is None:
@@ -196,7 +196,7 @@ def _fault_of_ours(passage: _RequestScope, error: Exception) -> Problem:
 
 
 class _RequestScope:
-    """What belongs to one request that is at work."""
+    """The state of one request."""
 
     def __init__(
         self,
@@ -255,7 +255,8 @@ class _RequestScope:
                 (b"x-request-id", self.request_id.encode()),
                 (b"x-content-type-options", b"nosniff"),
                 *([] if _IS_DOCUMENT(self.scope["path"]) else [(b"cache-control", b"no-store")]),
-                # What follows may be part of the body to one reader, a request to another (RFC 9112 6.1).
+                # One reader may take the octets that follow for a part of the body, and another for a request (RFC 9112
+                # 6.1).
                 *([(b"connection", b"close")] if self._has_two_lengths() else []),
             ]
         await self._send(message)
@@ -264,7 +265,7 @@ class _RequestScope:
         return bool(self.fields("content-length") and self.fields("transfer-encoding"))
 
     async def answer(self, problem: Problem) -> None:
-        """Nothing, when an answer has begun already: uvicorn ends the connection of one that is not complete."""
+        """Does nothing when an answer has begun already: uvicorn closes the connection of an incomplete answer."""
         if self.status:
             return
         self.scope["posthouse.problem"] = problem.code
@@ -327,8 +328,8 @@ def _unsupported(title: str, detail: str) -> Problem:
 def parse_json(body: bytes) -> Any:
     """Bounds what the parser is given: UTF-8 without NUL, JSON_DEPTH levels at most, and what RFC 8259 leaves open.
 
-    Of a member that is named twice every reader takes another one, and numbers that are none are no JSON.
-    Raises Problem 400.
+    Members that are named twice are refused, since readers differ in which one they take. So are NaN and Infinity,
+    which JSON does not have. Raises Problem 400.
     """
     if b"\0" in body:
         raise malformed("JSON text has no NUL.")

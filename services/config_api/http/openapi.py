@@ -112,7 +112,7 @@ def _add_models(schemas: Schemas, others: Sequence[type[BaseModel]]) -> None:
 
 
 def _mark_directions(schema: dict[str, Any], schemas: Schemas) -> None:
-    """What answers hold is open, what is only sent is closed."""
+    """Schemas of answers are open, and schemas that are only in requests are closed."""
     sent: set[str] = set()
     answered: set[str] = set()
     for operation in _operations(schema):

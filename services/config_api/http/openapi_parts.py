@@ -155,7 +155,7 @@ def _tidy_content(content: dict[str, Any], schemas: Schemas) -> None:
 
 
 def _complete_parameter(parameter: dict[str, Any], operation: str, schemas: Schemas) -> None:
-    """What FastAPI does not know: no parameter is null, and If-Match is needed (its absence is our 428)."""
+    """Adds what FastAPI does not know: no parameter is null, and If-Match is required (else the answer is 428)."""
     schema = parameter["schema"]
     members = schema.pop("anyOf", [])
     present = [member for member in members if member.get("type") != "null"]
@@ -179,7 +179,7 @@ def _complete_parameter(parameter: dict[str, Any], operation: str, schemas: Sche
 def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     """Successes as they are; each error is a reference to a component.
 
-    What any request may be refused for stands in one component for all of 4XX, and one for all of 5XX.
+    The errors that any request may get are one component for all of 4XX, and one for all of 5XX.
     """
     responses = {}
     for status, response in sorted(operation["responses"].items()):
@@ -278,7 +278,7 @@ def _not_modified() -> dict[str, Any]:
 def _share_parameters(operations: Sequence[Operation]) -> dict[str, Any]:
     """Parameters that several operations have become components; returns these by name.
 
-    Of several that have one name the most frequent has it as the name of its component, and the others have their
+    When several parameters have one name, the most frequent one gives its component that name. The others have their
     tag before it.
     """
     counted = Counter(

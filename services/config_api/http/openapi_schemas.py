@@ -160,7 +160,7 @@ def tidy(schemas: Schemas) -> None:
     """Brings all schemas into the form of the document, in place."""
     for name, schema in list(schemas.items()):
         if "enum" in schema:
-            # It has a name already.
+            # The schema has a name already.
             schema.pop("title", None)
         else:
             _tidy(schema, name, "", schemas)

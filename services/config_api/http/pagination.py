@@ -35,7 +35,7 @@ def encode(kind: str, filters: Mapping[str, str], after: str) -> str:
 
 
 def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
-    """Where the page begins. Raises Problem 422 for what this list with these filters never gave out."""
+    """The place where the page begins. Raises Problem 422 for what this list with these filters never gave out."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         of_list, after = json.loads(raw.decode("ascii"))
@@ -50,7 +50,7 @@ def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
 
 
 def page_token(kind: str, given: BaseModel) -> str:
-    """Another service's token in the cursor of a query; empty for the first page.
+    """The page token of another service in the cursor of a query; empty for the first page.
 
     Raises Problem 422 for a cursor of another list, or of other filters.
     """

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from services.config_api.problems import malformed
 
-# Where the middleware leaves the value in the scope.
+# The key under which the middleware puts the value into the scope.
 PARSED_JSON = "posthouse.json"
 
 

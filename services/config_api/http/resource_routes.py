@@ -240,7 +240,7 @@ def collection_router(resource: Collection) -> APIRouter:
 
 
 def _links(resource: Collection) -> dict[str, Any]:
-    """Where the id of a new object leads."""
+    """The links of the document from the id of a new object to its operations."""
     return {
         operation: {"operationId": f"{operation}{resource.noun}", "parameters": {"path.id": "$response.body#/id"}}
         for operation in ("get", "replace", "update", "delete")

@@ -1,4 +1,4 @@
-"""Which role a request needs, from its method and path alone: known before anything of its body is read."""
+"""The role that a request needs, by its method and path alone, so that it is known before the body is read."""
 
 from __future__ import annotations
 

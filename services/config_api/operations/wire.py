@@ -24,7 +24,7 @@ def or_none(value: str | int) -> Any:
 
 
 def text(raw: bytes) -> str:
-    """What clients sent, readable; bytes that are no UTF-8 escaped."""
+    """Octets from clients as text; octets that are no UTF-8 are escaped."""
     return raw.decode("utf-8", "backslashreplace")
 
 

@@ -48,7 +48,7 @@ def canonical_value(criterion: str, value: str) -> str:
 
 
 def _hint(criterion: str, value: str) -> str:
-    """Which criterion does what a pattern was meant to do; empty when it is none (F27)."""
+    """A hint at the criterion that does what a pattern was meant to do; empty when the value is no pattern (F27)."""
     if criterion in ("sender", "recipient"):
         domain = value.rpartition("@")[2]
         if value.startswith(("@", "*@")) or ("@" not in value and "." in value):
@@ -115,7 +115,7 @@ class AccessRuleShown(Model):
 
 
 def _key(body: Body) -> str:
-    """What the rule says; (list, criterion, value) is only there once."""
+    """The unique key of a rule: (list, criterion, value)."""
     return f"{body['list']} {body['criterion']} {canonical_value(body['criterion'], body['value'])}"
 
 

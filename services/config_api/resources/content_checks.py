@@ -24,7 +24,7 @@ from services.config_api.resources.fields import (
 )
 
 _ANSWERS = ipaddress.IPv4Network("127.0.0.0/8")
-# What zones answer to say that they don't answer (RFC 5782 and the operators' own pages), never a listing.
+# Answers by which zones refuse a question (RFC 5782, and the pages of their operators). They are never listings.
 _REFUSALS = ipaddress.IPv4Network("127.255.255.0/24")
 _CLAMD_PORT = 3310
 # The port of rspamd's normal worker.

@@ -27,7 +27,7 @@ def complete(resource: Resource, stored: Body) -> Body:
 
 
 def without_repeated_defaults(given: Body, stored: Body, shown: Body) -> Body:
-    """What a client that changed a whole body has set in it.
+    """The members that a client has set in a body that it read and changed.
 
     `given`: the members that it sent; `stored`: those set before; `shown`: all of them, as it read them. A member that
     nobody had set, and that comes back as it was shown, is still not set: it goes on following its default.
@@ -137,7 +137,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _of_kind(models: list[type[BaseModel]], value: Mapping[str, Any]) -> type[BaseModel]:
-    """The one of several models whose `kind` the value has."""
+    """The model, of several, whose `kind` the value has."""
     for model in models:
         kind = model.model_fields["kind"].annotation
         if get_origin(kind) is Literal and value.get("kind") in get_args(kind):

@@ -1,4 +1,4 @@
-"""What a resource is: the one description that endpoints, storage, import and snapshot read."""
+"""The description of resources, which endpoints, storage, import and snapshot read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Secret:
     # Member names from the body's root.
     path: tuple[str, ...]
     kept_as: Literal["sealed", "argon2id"] = "sealed"
-    # Another member that gives it as a hash, which is kept as it is.
+    # Another member with the hash of the secret, which is stored as it is.
     hash_path: tuple[str, ...] = ()
     # Needed where the object around it is present.
     required: bool = False
@@ -82,7 +82,7 @@ class MailHosts:
 
 
 class CheckContext(Protocol):
-    """What a check may ask about the rest of the configuration and the world, in bounded time."""
+    """The questions that a check may ask about other objects and the world. Each is answered in bounded time."""
 
     async def settings(self, kind: str) -> Body:
         """A singleton's present body."""
@@ -97,7 +97,7 @@ class CheckContext(Protocol):
         """The object that is being checked, as it is stored; None for a new one."""
 
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
-        """Those of the values that some object has as a unique key of the scope."""
+        """The values that are unique keys of objects in the scope."""
 
     async def addresses(self, host: str, name_servers: Sequence[str] = ()) -> Sequence[str] | None:
         """A and AAAA of a name: empty when it has none, None when there was no answer."""
@@ -116,7 +116,7 @@ class CheckContext(Protocol):
 
     @property
     def webhook_networks(self) -> Sequence[IPNetwork]:
-        """Where webhooks may lead besides public addresses."""
+        """Networks to which webhooks may lead, besides public addresses."""
 
     @property
     def own_addresses(self) -> frozenset[str]: ...
@@ -126,7 +126,7 @@ class CheckContext(Protocol):
 
     @property
     def own_ports(self) -> frozenset[int]:
-        """Where ingress listens."""
+        """The ports on which ingress listens."""
 
 
 Check = Callable[[Body, CheckContext], Awaitable[Sequence[Finding]]]
@@ -142,7 +142,7 @@ class Resource:
     """Common to singletons and collections. `kind` is the path under /v1 and the key in storage."""
 
     kind: str
-    # Of operationIds: get<Noun>, replace<Noun> …
+    # The noun in operationIds: get<Noun>, replace<Noun> …
     noun: str
     # In sentences: "relay rule".
     label: str
@@ -164,13 +164,13 @@ class Resource:
 class Singleton(Resource):
     """Settings of which there is one; always there."""
 
-    # What a new database starts with.
+    # The body in a new database.
     initial: Callable[[], Body] = dict
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What the service adds to a new object: hidden members to store, and members to show in this answer alone."""
+    """The members that the service adds to a new object: hidden ones to store, and ones that only this answer shows."""
 
     hidden: Body = field(default_factory=dict)
     shown_once: Body = field(default_factory=dict)
@@ -181,7 +181,7 @@ class Collection(Resource):
     """Settings of which there are many, each with an id."""
 
     plural: str = ""
-    # What tells two of them apart besides the id; matches the items of an import.
+    # The unique keys of an object besides its id. An import finds its objects by them.
     unique: Callable[[Body], Iterable[UniqueKey]] = lambda _: ()
     # Query parameters of the list, each with the values that an object answers to.
     filters: Mapping[str, Filter] = field(default_factory=dict)
@@ -259,7 +259,7 @@ def with_member(body: Body, path: Sequence[str], value: Any) -> Body:
 
 
 def without_read_only(resource: Resource, given: Any) -> Any:
-    """What a client wrote, without the members that it may have read and that the service makes."""
+    """The body of a client without read-only members, which it may have read before."""
     if not isinstance(given, dict):
         return given
     return {name: value for name, value in given.items() if name not in resource.read_only}

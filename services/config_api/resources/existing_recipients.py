@@ -1,4 +1,4 @@
-"""Which recipients of a domain of ours exist: what the checks of local domains and relay domains have in common."""
+"""Checks about the recipients that exist, which local domains and relay domains share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def existing_recipients(domain: str, recipients: str, check_context: Check
 
 
 async def listed_recipients(domain: str, check_context: CheckContext) -> Sequence[Finding]:
-    """What a domain that is removed leaves in the list of recipients."""
+    """Warnings about the listed recipients of a domain that is removed."""
     number = len(await check_context.matching("recipients", "domain", domain))
     if not number:
         return ()

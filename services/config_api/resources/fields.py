@@ -191,7 +191,7 @@ AnyAddress = Annotated[
 
 
 def address_key(address: str) -> str:
-    """What makes two configured addresses the same one: the local part's case has no meaning."""
+    """The key by which configured addresses are compared: the case of the local part has no meaning."""
     return parse_address(address).local_key()
 
 
@@ -303,7 +303,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds(instant: datetime) -> int:
-    """Since 1970."""
+    """Microseconds since 1970."""
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -313,7 +313,8 @@ def _secret_text(secret: SecretStr) -> SecretStr:
     return secret
 
 
-# What no login can carry: NUL ends a part of SASL PLAIN (RFC 4616), and a surrogate alone is no text (C148).
+# Characters that a login cannot have are left out: NUL separates the parts of SASL PLAIN (RFC 4616), and a surrogate
+# alone is no text (C148).
 _TYPEABLE = r"[^\x00-\x1f\x7f\ud800-\udfff]*"
 Password = Annotated[
     SecretStr,

@@ -84,7 +84,7 @@ _FEW_RECIPIENTS = 100
 _POSTMASTERS = ("postmaster", "mailer-daemon")
 
 
-# What the first start takes when the machine has no fully qualified name of its own.
+# The hostname that the first start uses when the machine has no fully qualified name.
 FALLBACK_HOSTNAME = "localhost.localdomain"
 _SMTP_PORT = 25
 
@@ -125,7 +125,7 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 def of_local_domains(external_postmasters: Sequence[str], local_domains: Sequence[str]) -> Sequence[int]:
-    """Which of the external postmasters are those of local domains, whose mail goes to the external postmasters."""
+    """The external postmasters at local domains. Their mail would go to the external postmasters again."""
     circle = {f"{name}@{domain}" for domain in local_domains for name in _POSTMASTERS}
     return [number for number, address in enumerate(external_postmasters) if address_key(address) in circle]
 

@@ -33,16 +33,16 @@ def patch_model(model: type[BaseModel]) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         patched = _patched(info)
-        # What has no default can't return to it.
+        # A member without a default cannot be reset by null.
         shape = patched if info.is_required() else patched | None
         fields[name] = (shape, Field(default=None, description=info.description))
     return _model(model.__name__, fields)
 
 
 def _patch_of_kinds(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
-    """Of an object of several kinds: the members of all of them, since a patch may make one kind of another.
+    """For an object of several kinds: the members of all kinds, since a patch may change the kind.
 
-    Those of the old kind go by null then, so that every member takes it.
+    Members of the old kind are removed by null, so every member accepts null.
     """
     fields: dict[str, Any] = {}
     for name in dict.fromkeys(name for model in models for name in model.model_fields):
@@ -53,7 +53,7 @@ def _patch_of_kinds(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
 
 
 def _of_any(infos: Sequence[FieldInfo]) -> Any:
-    """What one of the fields takes."""
+    """A type for every value that one of the fields takes."""
     if all(get_origin(info.annotation) is Literal for info in infos):
         return Literal[tuple(value for info in infos for value in get_args(info.annotation))]
     return functools.reduce(operator.or_, map(_patched, infos))

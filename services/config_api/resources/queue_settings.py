@@ -85,7 +85,7 @@ async def refuse(body: Body, _: CheckContext) -> Sequence[Finding]:
     """Raises Problem 422 where mail would be returned before it was tried again, or its record lost (F34)."""
     first_hours = body["retry_schedule"]["first_minutes"] / _MINUTES
     for name in ("expire_after_hours", "bounce_expire_hours", "delay_notice_after_hours"):
-        # No notice is 0 hours.
+        # 0 hours mean that there is no notice.
         if body[name] < first_hours and (body[name] or name != "delay_notice_after_hours"):
             raise invalid_field(
                 f"/{name}", "before_first_retry", "It must not be shorter than retry_schedule.first_minutes."

@@ -35,7 +35,7 @@ def _protections(body: Body) -> tuple[bool, ...]:
 
 
 def unverified(body: Body) -> Sequence[Finding]:
-    """Where a relay host's certificate is not looked at (F52)."""
+    """A warning when the certificate of a relay host is not checked (F52)."""
     host = body["relay_host"]
     if host is None or host["verify_certificate"]:
         return ()

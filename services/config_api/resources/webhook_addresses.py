@@ -1,4 +1,4 @@
-"""Where webhooks may lead: to public addresses alone, and to the networks that the operator of the machine lists.
+"""The addresses to which webhooks may lead: public ones, and networks that the operator of the machine lists.
 
 Whoever may write a webhook must not reach through it what only this machine can reach.
 """

@@ -23,7 +23,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret
 # As standardwebhooks.com has it: 24 to 64 octets.
 _SHORTEST_SECRET, _LONGEST_SECRET = 24, 64
 _MADE_OCTETS = 32
-# Of the secret of before the last rotation, while it still signs.
+# The members for the secret before the last rotation, while it still signs.
 PREVIOUS_SECRET = ("previous_secret", "previous_secret_ends_at")
 
 

@@ -24,7 +24,7 @@ from services.config_api.storage.diff import load
 from services.config_api.storage.documents import Store, every
 from services.config_api.storage.tables import changes, head
 
-# So many changed objects are encoded before the event loop gets a turn.
+# After so many changed objects the event loop gets a turn.
 _TURN = 500
 # Octets of the changes that are remembered for each of policy and relay. Who is further behind gets the whole snapshot.
 _REMEMBERED_OCTETS = 8 * 1024 * 1024
@@ -33,7 +33,7 @@ _REMEMBERED_CHANGES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What leads from the snapshot with the digest `base` to the next one: serialised SnapshotParts without an end."""
+    """The change from the snapshot with the digest `base` to the next one: serialised SnapshotParts without an end."""
 
     base: bytes
     parts: tuple[bytes, ...]
@@ -72,7 +72,9 @@ class ConsumerSnapshot:
         return True
 
     def parts_after(self, digest: bytes) -> list[bytes]:
-        """What a consumer with this snapshot needs for the present one; the whole where the way is not known."""
+        """The parts that lead from the snapshot with this digest to the present one; all parts when the changes are not
+        known.
+        """
         ending = encoding.ending(self.revision, self.digest)
         if digest == self.digest:
             return [ending]
@@ -122,7 +124,7 @@ class ConfigurationCache:
 
     def __init__(self, store: Store, sealer: Sealer) -> None:
         self.revision = -1
-        # By prefix.
+        # API keys by their prefix.
         self.keys: dict[str, KeyRecord] = {}
         # Complete bodies by id, secrets sealed.
         self.webhooks: dict[str, Body] = {}

@@ -1,4 +1,4 @@
-"""From stored objects to what policy and relay get: each object is one piece of a protobuf snapshot.
+"""Encodes stored objects for policy and relay: each object is one piece of a protobuf snapshot.
 
 Serialised messages that are joined merge (repeated fields add up, absent fields stay), so a snapshot is the
 concatenation of its objects' pieces, and a change encodes the one object that changed.
@@ -24,7 +24,7 @@ _MODES = {"off": pb.MODE_OFF, "shadow": pb.MODE_SHADOW, "enforce": pb.MODE_ENFOR
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """One object in each consumer's snapshot, serialised; empty where the consumer has no business with it."""
+    """One object as it is in the snapshot of each consumer, serialised; empty where the consumer does not need it."""
 
     policy: bytes = b""
     relay: bytes = b""
@@ -130,7 +130,7 @@ _EXISTING_RECIPIENTS = {
 
 
 def recipient_bucket(number: int, keys: bytes) -> Pieces:
-    """One bucket of the listed recipients; without octets there is nothing in it."""
+    """One bucket of the listed recipients; no octets when it is empty."""
     if not keys:
         return NOTHING
     of_bucket = [pb.RecipientBucket(number=number, keys=keys)]

@@ -1,4 +1,4 @@
-"""Which revision is in force at each replica of policy and relay that watches, and the waiting until one is."""
+"""The revision in force at each replica of policy and relay that watches, and waiting for a revision to be in force."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOST_SECONDS = 10.0
 
 @dataclass(slots=True, eq=False)
 class Watcher:
-    """One watch. `revision`: in force at the replica; 0 before it has said so."""
+    """The watch of one replica. `revision`: in force at the replica; 0 before it has said so."""
 
     name: str
     service: str

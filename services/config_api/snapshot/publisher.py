@@ -43,7 +43,7 @@ _LONGEST_PROOF = 64
 # Longer names of replicas are cut.
 _LONGEST_NAME = 100
 
-# What goes out is serialised already.
+# The answers are serialised already.
 Stream = grpc.aio.ServicerContext[pb.WatchRequest, bytes]
 Requests = AsyncIterator[pb.WatchRequest]
 
@@ -58,7 +58,7 @@ class Publisher:
         self._store = store
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Not by the generated function: it would serialise each part again for each watcher."""
+        """Does not use the generated function, which would serialise each part again for each watcher."""
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "WatchPolicy": grpc.stream_stream_rpc_method_handler(
                 self._watch_policy, request_deserializer=pb.WatchRequest.FromString
@@ -167,7 +167,7 @@ def _is_good(upgrade: pb.PasswordUpgrade) -> bool:
 
 
 def _upgraded(account: Document, upgrade: pb.PasswordUpgrade) -> Write | None:
-    """None where the account has another password by now. The stored text is the hash, and the proof behind it."""
+    """None when the account has another password meanwhile. The stored text is the hash, and the proof behind it."""
     if str(account.stored.get("password", "")).partition(" ")[0] != upgrade.old_hash:
         return None
     password = f"{upgrade.new_hash} {upgrade.proof.hex()}"
@@ -205,7 +205,7 @@ async def _behind(cache: ConfigurationCache, on_database: Callable[[str], None])
     looking = asyncio.ensure_future(cache.behind())
     try:
         if not (await asyncio.wait({looking}, timeout=_ANSWER_SECONDS))[0]:
-            # It is not broken off: that would wait for the same silent server.
+            # The query is not cancelled, since that would wait for the same silent server.
             on_database("does not answer in time")
         return await looking
     finally:

@@ -31,7 +31,7 @@ class Sharing:
         self.siblings: list[ReplicaRow] = []
 
     async def run(self) -> None:
-        """Until cancelled; an outage of the database is sat out."""
+        """Runs until it is cancelled, also through an outage of the database."""
         loop = asyncio.get_running_loop()
         written: list[ReplicaRow] = []
         renew_at = loop.time()
@@ -58,7 +58,9 @@ class Sharing:
             await self._table.leave()
 
     def _rows(self) -> list[ReplicaRow]:
-        """This process, and each replica that watches here once, with the revision that it surely has."""
+        """The rows for this process and for each replica that watches here, with the revision that is surely in force
+        there.
+        """
         watchers: dict[tuple[str, str], int] = {}
         for watcher in self._watchers.here():
             key = (watcher.service, watcher.name)

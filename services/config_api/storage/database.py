@@ -27,7 +27,7 @@ SCHEMA = Schema(
     variable="CONFIG_API_DATABASE_URL",
     migration_lock=0x706F7374_63666731,
 )
-# To PostgreSQL.
+# Connections to PostgreSQL.
 _CONNECTIONS = 20
 _BUSY_SECONDS = 15
 _CONNECT_SECONDS = 5

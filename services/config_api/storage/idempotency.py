@@ -90,7 +90,9 @@ class IdempotentRequest:
 
     @contextlib.asynccontextmanager
     async def claimed(self) -> AsyncIterator[list[StoredResponse]]:
-        """For work that is no transaction of ours: put the answer into the list; without one the key is free again.
+        """For work outside our database: the caller puts its answer into the list.
+
+        Without an answer the key can be used again.
 
         Raises as `recall` does.
         """
@@ -100,7 +102,7 @@ class IdempotentRequest:
             yield answers
         finally:
             statement = update(idempotency).values(**self._kept(answers[0])) if answers else delete(idempotency)
-            # What was done is done: an answer that can't be kept is no fault of the request.
+            # The work is done. The request must not fail because its answer cannot be stored.
             with contextlib.suppress(SQLAlchemyError, OSError):
                 async with self._database.writing() as connection:
                     await connection.execute(statement.where(*self._mine()))

@@ -34,14 +34,14 @@ _MANY_BUCKETS = 4000
 
 @dataclass(frozen=True, slots=True)
 class RecipientWrite:
-    """One recipient's change: made, replaced, or removed (`address` None)."""
+    """A change of one recipient: made, replaced, or removed (`address` None)."""
 
     id: str
     address: str | None
     is_new: bool
-    # Only if the stored version is one of these; None: whatever it is.
+    # The stored version must be one of these; None: any version.
     expected: frozenset[int] | None
-    # Where it stands in the request; empty: it is the whole of it.
+    # Its place in the request; empty: it is the whole body.
     place: str
 
 
@@ -74,7 +74,7 @@ async def count(connection: AsyncConnection, filters: Mapping[str, str], updated
 
 
 async def find_all(connection: AsyncConnection, ids: Sequence[str]) -> Sequence[Row[Any]]:
-    """Those of the recipients that there are."""
+    """The recipients with these ids; ids that do not exist are left out."""
     found: list[Row[Any]] = []
     for start in range(0, len(ids), _IN_LIMIT):
         query = select(recipients).where(recipients.c.id.in_(ids[start : start + _IN_LIMIT]))

@@ -1,4 +1,6 @@
-"""What several config_api that share a PostgreSQL database tell each other about themselves and about their watches."""
+"""The table in which replicas of config_api with one PostgreSQL database tell each other about themselves and their
+watches.
+"""
 
 from __future__ import annotations
 

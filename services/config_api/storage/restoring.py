@@ -1,4 +1,4 @@
-"""What restored settings need before config_api starts: a revision above all that the replicas may have seen."""
+"""Prepares restored settings before config_api starts: a revision above all that the replicas may have seen."""
 
 from __future__ import annotations
 

@@ -51,15 +51,15 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One object's change: made (`before` None), replaced, or removed (`after` None); bodies as they are stored."""
+    """A change of one object: made (`before` None), replaced, or removed (`after` None). Bodies are as stored."""
 
     resource: Resource
     id: str
     before: Body | None
     after: Body | None
-    # Only if the stored version is one of these (If-Match); None: whatever it is.
+    # The stored version must be one of these (If-Match); None: any version.
     expected: frozenset[int] | None = None
-    # Where the object stands in the request; empty: it is the whole of it.
+    # The place of the object in the request; empty: it is the whole body.
     place: str = ""
 
 
@@ -124,7 +124,10 @@ class Revision:
         )
 
     async def finish(self) -> None:
-        """The revision's row and its audit entry; the caller commits. Without a change no number is used up."""
+        """The revision's row and its audit entry; the caller commits.
+
+        When nothing changes, no revision number is used.
+        """
         if self._changed:
             await self.connection.execute(
                 insert(revisions).values(

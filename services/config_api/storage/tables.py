@@ -41,7 +41,7 @@ unique_keys = Table(
     Index("unique_keys_by_document", "kind", "document_id"),
 )
 
-# What lists can be filtered by.
+# The values by which lists can be filtered.
 terms = Table(
     "terms",
     metadata,
@@ -60,7 +60,7 @@ recipients = Table(
     # The address without regard to case, by which it is unique.
     Column("key", String(1024), nullable=False),
     Column("domain", String(255), nullable=False),
-    # Of the snapshot (libs/smtp/address_set.py).
+    # The bucket of the snapshot (libs/smtp/address_set.py).
     Column("bucket", Integer, nullable=False),
     Column("address", String(1024), nullable=False),
     Column("version", BigInteger, nullable=False),
@@ -71,7 +71,7 @@ recipients = Table(
     Index("recipients_by_bucket", "bucket", "key"),
 )
 
-# Which buckets of the recipients a revision changed: their numbers, 16 bits each.
+# The buckets of recipients that a revision changed: their numbers, 16 bits each.
 recipient_changes = Table(
     "recipient_changes",
     metadata,
@@ -90,7 +90,7 @@ revisions = Table(
     Column("actor_id", String(64)),
 )
 
-# What a revision changed: each object before and after, null where there was or is none.
+# The changes of a revision: each object before and after, null where it did not exist.
 changes = Table(
     "changes",
     metadata,
@@ -173,13 +173,13 @@ replicas = Table(
     Column("holder", String(200), primary_key=True),
     Column("service", String(32), primary_key=True),
     Column("name", String(200), primary_key=True),
-    # Of a config_api: where it listens for gRPC; empty for others.
+    # For a config_api, its gRPC address; empty for others.
     Column("address", String(300), nullable=False),
     Column("transport", String(32), nullable=False),
     Column("version", String(64), nullable=False),
-    # Of the configuration in force there.
+    # The revision in force there.
     Column("revision", BigInteger, nullable=False),
-    # By the database's clock.
+    # The time by the clock of the database.
     Column("seen_at", BigInteger, nullable=False),
 )
 

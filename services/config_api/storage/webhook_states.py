@@ -1,4 +1,4 @@
-"""What is written down about webhooks beside their settings: leases, cursors, and the last attempts to deliver."""
+"""The stored state of webhooks: leases, cursors, and the last attempts to deliver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.tables import webhook_deliveries, webhook_states
 
 LEASE_SECONDS = 30.0
-# Of one webhook; older ones are removed.
+# The deliveries of one webhook that are kept; older ones are removed.
 DELIVERIES_KEPT = 200
 _LEASE_US = int(LEASE_SECONDS * 1_000_000)
 
@@ -91,7 +91,7 @@ class WebhookStates:
         return {row.webhook_id: Progress(row.cursor, row.failing_since) for row in rows}
 
     async def renew(self, webhook_ids: Collection[str]) -> set[str]:
-        """Those whose lease goes on; the others belong to somebody else, or are gone."""
+        """The webhooks whose lease was renewed. The others belong to another replica or are removed."""
         if not webhook_ids:
             return set()
         statement = (

@@ -23,7 +23,10 @@ _SHARED = 16_384
 
 @fast_value(frozen=True, slots=True, eq=False)
 class AuthenticationResult:
-    """One method. `properties`: (ptype, name, value) of RFC 8601 2.2. What many messages share is made once."""
+    """The result of one method.
+
+    `properties`: (ptype, name, value) of RFC 8601 2.2. Values that many messages share are made once.
+    """
 
     method: str
     result: CheckResult

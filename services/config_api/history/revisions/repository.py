@@ -67,7 +67,7 @@ class Revisions:
             return row, await _between(connection, number - 1, number)
 
     async def difference(self, first: int, second: int) -> list[Change]:
-        """What leads from the state after one revision to that after another. Raises Problem 404."""
+        """The changes between the states after two revisions. Raises Problem 404."""
         async with self._store.database.reading() as connection:
             for number in (first, second):
                 await _known(connection, number)
@@ -114,7 +114,7 @@ class RevisionRetention:
     async def forget(self, before: int) -> int:
         """Drops revisions of before this time in microseconds since 1970, but for the newest one; how many.
 
-        Some at a time, so that nobody waits long.
+        A batch at a time, so that nobody waits long.
         """
         count = 0
         while True:

@@ -146,7 +146,7 @@ class Scope:
 
 
 def scope_of(only: str | None) -> Scope:
-    """What names of sections, by commas, stand for; None: everything. Raises Problem 422."""
+    """The scope that names of sections, separated by commas, stand for; None: everything. Raises Problem 422."""
     if only is None:
         return Scope()
     names = {name.strip() for name in only.split(",")}

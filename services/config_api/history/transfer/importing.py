@@ -19,7 +19,7 @@ from services.config_api.storage.documents import Document, Store, every
 from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
 from services.config_api.storage.revision import Actor, Revision, Write
 
-# So many objects are worked on before the event loop gets a turn.
+# After so many objects the event loop gets a turn.
 _TURN = 500
 _MOST_ERRORS = 50
 # Doubts are a help: an import does not wait for all of them.
@@ -120,7 +120,7 @@ class Importer:
     async def _changes(
         self, revision: Revision, wanted: Sequence[_Wanted], check_context: DocumentCheckContext
     ) -> list[tuple[Change, str]]:
-        """What is to be written, and where each object stands in the document."""
+        """The changes to write, with the place of each object in the document."""
         present = {(found.kind, found.id): found async for found in every(revision.connection, self._scope.kinds)}
         by_key, claimed = _natural_keys(present), _claimed(wanted)
         changes: list[tuple[Change, str]] = []

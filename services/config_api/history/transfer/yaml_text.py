@@ -57,7 +57,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
 def load(text: str, depth: int) -> Any:
-    """The one document. Raises YamlError."""
+    """Reads a text with one document. Raises YamlError."""
     try:
         _check(text, depth)
         return yaml.load(text, _Loader)  # noqa: S506 - derived from the safe loader

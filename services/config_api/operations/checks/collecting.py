@@ -74,7 +74,7 @@ def _add(
 
 
 def _report(replica: ReplicaChecks) -> CheckReport:
-    """With what only a comparison shows: that it can't be reached, or that its clock is another."""
+    """Adds the checks that need a comparison: whether the replica can be reached, and whether its clock differs."""
     if replica.report is None:
         text = f"{replica.service} can't be reached."
         remedy = "Look whether it runs, and into its log. A release before this one has no checks."

@@ -1,4 +1,4 @@
-"""Which access rules can never act, of many thousands at once. Pure.
+"""Finds the access rules that can never act, among many thousands. Pure.
 
 `resources/access_rules.py` says the same of one rule when it is written; there each rule is compared with all others.
 """

@@ -25,7 +25,7 @@ router = APIRouter(tags=["events"], route_class=Route)
 _EVENT_ID = re.compile(r"[0-9]{1,19}-[0-9]-[0-9]{1,19}").fullmatch
 # A comment is sent so often, so that nobody on the way takes the connection for dead; and the key is looked at again.
 _PING_SECONDS = 15
-# Of a client that does not read.
+# The longest time for which a client may not read.
 _SEND_SECONDS = 30
 _RETRY_SECONDS = 1.0
 

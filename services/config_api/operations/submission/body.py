@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from services.config_api.problems import Problem, malformed
 
 MEGABYTE = 1_048_576
-# Of a body that stays in memory.
+# The largest body that stays in memory.
 _MEMORY_OCTETS = 256 * 1024
 _PIECE_OCTETS = 64 * 1024
 # JSON is parsed in memory: so much of it at once, and of one key.

@@ -1,4 +1,4 @@
-"""From the members of a request to a message (RFC 5322, RFC 2045 to 2047). Pure but for the file that it writes to."""
+"""Makes a message (RFC 5322, RFC 2045 to 2047) of the members of a request. Pure but for the file that it writes to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from libs.smtp.address import parse_address
 from services.config_api.operations.submission.schemas import Attachment, MessageToSend, NamedAddress
 from services.config_api.problems import invalid_field
 
-# Without 8-bit content every next hop takes it.
+# Every next hop takes a message without 8-bit content.
 _ASCII = SMTP.clone(cte_type="7bit")
 _UNICODE = SMTPUTF8.clone(cte_type="7bit")
 _CRLF = "\r\n"
@@ -90,7 +90,10 @@ def _addresses(name: str, mailboxes: Sequence[NamedAddress]) -> str:
 
 
 def _charset(text: str) -> str:
-    """What text must be encoded in; what looks like an encoded word already would be taken for one."""
+    """The charset in which a text must be encoded.
+
+    Text that looks like an encoded word is encoded too, since readers would take it for one.
+    """
     return "us-ascii" if text.isascii() and "=?" not in text else "utf-8"
 
 

@@ -36,10 +36,10 @@ router = APIRouter(tags=["events"], route_class=Route)
 
 _RFC822 = "message/rfc822"
 _JSON = "application/json"
-# Where no limit is set; and of JSON, which is read in memory.
+# The limit where none is set, and the limit of JSON, which is read in memory.
 _MOST_OCTETS = 1024 * MEGABYTE
 _MOST_JSON = 128 * MEGABYTE
-# Of the header, for its Message-ID.
+# The part of the message in which its Message-ID is looked for.
 _HEAD_OCTETS = 256 * 1024
 # JSON that is longer is parsed in a thread: so much would hold up everything else.
 _LONG_JSON = 64 * 1024
@@ -63,7 +63,7 @@ class SubmissionQuery(BaseModel):
 
 @dataclass(slots=True)
 class _Mail:
-    """What is handed to ingress. `content` is in `spool`."""
+    """The message that is handed to ingress. `content` is in `spool`."""
 
     sender: str
     recipients: Sequence[str]
