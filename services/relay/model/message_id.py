@@ -80,7 +80,7 @@ def _group(group: int) -> int:
 
 
 def _hash(message_id: str) -> int:
-    # Who makes others with the same hash gains nothing that the same Message-ID would not give: the text is compared.
+    # Collisions that somebody makes on purpose do no harm, since the text is compared as well.
     return crc32(message_id.encode("utf-8", "surrogatepass"))
 
 
