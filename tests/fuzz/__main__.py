@@ -26,23 +26,23 @@ _EXAMPLES_A_ROUND = 2_000
 
 def main() -> int:
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 600
-    content_facts = Path("fuzz-findings")
-    content_facts.mkdir(exist_ok=True)
-    broken = [name for name in TARGETS if not _atheris(name, seconds, content_facts)]
+    findings = Path("fuzz-findings")
+    findings.mkdir(exist_ok=True)
+    broken = [name for name in TARGETS if not _atheris(name, seconds, findings)]
     _hypothesis(seconds)
     for name in broken:
-        print(f"{name}: broken, see {content_facts}/{name}-*")
+        print(f"{name}: broken, see {findings}/{name}-*")
     return bool(broken)
 
 
-def _atheris(name: str, seconds: int, content_facts: Path) -> bool:
+def _atheris(name: str, seconds: int, findings: Path) -> bool:
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS[name]):
             (Path(corpus) / str(number)).write_bytes(seed)
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "tests.fuzz.atheris_target", name, corpus),
-                *(f"-max_total_time={seconds}", "-max_len=4096", f"-artifact_prefix={content_facts}/{name}-"),
+                *(f"-max_total_time={seconds}", "-max_len=4096", f"-artifact_prefix={findings}/{name}-"),
             ],
             check=False,
         )

@@ -71,7 +71,7 @@ class _Policy:
         if stage is Stage.RCPT and facts["recipient"].startswith(b"bad"):
             return Verdict(Action.REJECT, Reply(550, "5.1.1", "no"))
         if stage is Stage.END_OF_DATA and any(
-            address.local == "refuse" for address in facts["findings"].from_addresses
+            address.local == "refuse" for address in facts["content_facts"].from_addresses
         ):
             return Verdict(Action.REJECT, Reply(554, "5.7.1", "no"))
         return _ACCEPT
