@@ -40,7 +40,7 @@ async def test_hooks_that_are_never_called_are_named_at_the_start(start_with: St
 async def test_without_a_handler_there_is_no_thread(start_with: StartWith, start) -> None:  # type: ignore[no-untyped-def]
     before = set(threading.enumerate())
     ingress = await start()
-    assert ingress.worker.services.hooks is None
+    assert ingress.worker.context.hooks is None
     assert "handler" not in {thread.name for thread in set(threading.enumerate()) - before}
     await start_with("debugging")
     assert "handler" in {thread.name for thread in set(threading.enumerate()) - before}
