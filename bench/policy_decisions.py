@@ -64,7 +64,7 @@ _MANY = 1_000_000_000
 class Figure:
     decisions: int
     seconds: float
-    # Of the policy process.
+    # CPU seconds of the policy process.
     cpu_seconds: float
     # Seconds from asking to the verdict, of each decision.
     latencies: list[float]
@@ -208,7 +208,7 @@ _ACCEPTED = wire.body(Verdict(), 1)
 
 
 def _accept(request: wire.Request, answer: Callable[[Sequence[bytes]], object], *_: object) -> None:
-    """What remains when nothing is decided: reading, writing, gRPC."""
+    """Accepts without a decision, to measure what remains: reading, writing, gRPC."""
     answer(wire.answer(request, _ACCEPTED))
 
 
@@ -254,7 +254,7 @@ async def over_stream(
 
 
 async def by_unary(stub: Any, mix: list[policy_pb2.DecideRequest], in_flight: int, seconds: float) -> Figure:
-    """So many callers, each asking one after the other."""
+    """`in_flight` callers, each of which sends one request after the other."""
     latencies: list[float] = []
     ends = time.perf_counter() + seconds
 
@@ -298,14 +298,14 @@ def _cpu_seconds(process: int) -> float:
 
 
 class _NoContext:
-    """Of a stream that is neither read from nor written to."""
+    """Stands for the context of a stream that is neither read nor written."""
 
 
 async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
     """CPU microseconds a decision costs from a frame's bytes to the answer's, the least of `rounds`.
 
-    The least: whatever else runs on the machine only ever adds. `checks`: "absent" or "off", how the snapshot has the
-    content checks.
+    It is the least, since other work on the machine can only make it larger. `checks`: "absent" or "off", how the
+    snapshot has the content checks.
     """
     with DnsServer() as server, tempfile.TemporaryFile("w") as log:
         zone(server)
@@ -359,7 +359,7 @@ def _next(
 
 
 def _switch_off(checks: config_pb2.ContentChecks) -> None:
-    """As an operator leaves them who tried them once."""
+    """Sets the content checks as they are after an operator has tried them once and turned them off."""
     off = config_pb2.MODE_OFF
     checks.dnsbl.mode = checks.spf.mode = checks.dkim = checks.dmarc = checks.antivirus.mode = off
     checks.dnsbl.zones.add(zone="list.test")

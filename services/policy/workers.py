@@ -21,7 +21,7 @@ class Worker:
         """`ask`: asks the worker for all its open sessions."""
         self.name = name
         self.ask = ask
-        # On the monotonic clock; never for one that has not introduced itself.
+        # When to extend its life next, by the monotonic clock; never for a worker that has not sent its name.
         self.refresh_at = float("inf")
 
 
@@ -33,7 +33,7 @@ class Workers:
         self._workers: set[Worker] = set()
         self._due: set[Worker] = set()
         self._wake = asyncio.Event()
-        # Whether sessions are counted at all.
+        # Whether the configuration limits open sessions, so that they are counted.
         self._counting = False
 
     def add(self, worker: Worker) -> None:
@@ -42,11 +42,11 @@ class Workers:
         self._workers.add(worker)
 
     def remove(self, worker: Worker) -> None:
-        """The stream ended. The worker may live on, and others hear it then."""
+        """The stream ended. The worker may have streams to other replicas."""
         self._workers.discard(worker)
 
     def heard(self, worker: Worker) -> None:
-        """A frame of it came."""
+        """Notes that a frame of the worker came."""
         now = time.monotonic()
         if now >= worker.refresh_at and self._counting:
             worker.refresh_at = now + _REFRESH_SECONDS
@@ -61,7 +61,7 @@ class Workers:
         self._counting = counting
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until it is cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -62,7 +62,7 @@ class Containers:
             self._postgres.drop_database(database)
 
     def port(self, name: str, port: int) -> int:
-        """Where a port of a container is found here."""
+        """The loopback port that stands for a port of a container."""
         return self._ports.setdefault((name, port), free_port())
 
     def secret(self, name: str) -> str:
@@ -80,7 +80,7 @@ class Containers:
         return self._spawn("redis", [*shell, script + own])
 
     def start_balancer(self) -> PeerProcess:
-        """Its second ingress is nowhere."""
+        """Starts the load balancer. The second ingress of its configuration does not exist here."""
         ingress = {
             name: {port: self.port(name, port) for port in (8025, 8587, 8465, 9101)}
             for name in ("ingress-1", "ingress-2")
@@ -102,7 +102,7 @@ class Containers:
         return self._spawn("unbound", [copy, "-d", "-c", self._file("unbound.conf", text)])
 
     def healthy(self, name: str) -> bool:
-        """What the container's health check says."""
+        """The result of the container's health check."""
         kind, *test = _SERVICES[name]["healthcheck"]["test"]
         test = [self._here(name, word) for word in test]
         environment = {**os.environ, "PGPORT": str(self._postgres.port), **self._environment(name)}
@@ -135,7 +135,7 @@ class Containers:
         return process
 
     def _environment(self, name: str) -> dict[str, str]:
-        """Nothing of ours but what Python needs."""
+        """The environment of a container, with no more of the test's own than Python needs."""
         found = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
@@ -170,7 +170,7 @@ class Containers:
         return self._postgres.url(name).replace("+asyncpg", "")
 
     def _make_secrets(self) -> None:
-        """By the job `setup`, but for the operator's own certificate."""
+        """Runs the job `setup`, which makes all secrets but the operator's own certificate."""
         secrets = self._folder / "secrets"
         run([sys.executable, "-m", "services", *_SERVICES["setup"]["command"][:1], secrets], folder=ROOT)
         leaf = self.authority.issue_cert(HOSTNAME)

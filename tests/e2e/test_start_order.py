@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def empty() -> Iterator[Suite]:
-    """A suite of which nothing runs yet, and that never did."""
+    """A suite that has never run."""
     suite = Suite()
     yield suite
     print(suite.logs[-20_000:])

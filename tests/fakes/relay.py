@@ -32,7 +32,7 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
         self.refused: list[pb.RefusedMessage] = []
         self.abandoned: list[str] = []
         self.result: int = pb.SubmitAck.RESULT_STORED
-        # Of every message, when not empty.
+        # The queue id of every message; empty: each gets its own.
         self.queue_id = ""
         self.storage = pb.StorageState(accepting=True, available=1 << 40)
         # Cleared: submissions are taken and not acknowledged.

@@ -174,7 +174,7 @@ async def test_c09_a_line_without_end_costs_no_memory(start: Start, place: str) 
     except (ConnectionResetError, BrokenPipeError):
         pass
     answer = await reading
-    # Who still sends is reset in the end, and a reset may overtake the answer.
+    # The connection of a client that keeps sending is reset, and the reset may overtake the answer.
     assert answer[:3] in (b"421", b"500", b""), answer
     assert resident() - before < 12 * 1024 * 1024
     assert not ingress.relay.messages

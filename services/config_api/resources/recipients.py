@@ -21,7 +21,7 @@ class Recipient(Model):
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """An address at a domain that does not look at the list."""
+    """A warning about an address at a domain that does not use the list."""
     domain = body["address"].rpartition("@")[2]
     domains = [
         *await check_context.matching("local-domains", "name", domain),

@@ -76,8 +76,8 @@ def usable_replicas(replicas: Sequence[R]) -> list[R]:
 
 
 def weight(target: str, subject: bytes) -> bytes:
-    """Of all replicas, the one whose target has the highest weight is asked about the subject (rendezvous hashing).
+    """The replica with the highest weight is asked about the subject (rendezvous hashing).
 
-    When a replica goes, only what it was asked about goes elsewhere.
+    When a replica is lost, only the subjects that it was asked about move to others.
     """
     return hashlib.blake2b(target.encode() + b" " + subject, digest_size=8).digest()

@@ -46,7 +46,7 @@ def block_acts(client: str, snapshot: Snapshot, now: float) -> bool:
 
 
 def _blocked(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
-    """The block begins after the recipient that reached the number, which is answered as what it is."""
+    """The recipient that reaches the limit still gets its own answer. The block begins with the next one."""
     if not facts.counts.blocked or (facts.asked_before and facts.recipient.is_unknown):
         return None
     return _BLOCKED

@@ -1,4 +1,4 @@
-"""The values that rules meet in: the snapshot, the facts of a session, objections and verdicts. Pure.
+"""The values that rules meet in: the snapshot, the facts of a session, matches and verdicts. Pure.
 
 `Facts` and `Verdict` are made for every decision and are therefore plain slotted classes; nothing changes them once
 the rules have them. Everything that lives longer is frozen.
@@ -80,7 +80,7 @@ class Verification(IntEnum):
     NO_ANSWER = 3
     # The client has named too many new recipients in this minute.
     TOO_MANY = 4
-    # Explain asks nobody.
+    # Explain asks no mailbox server.
     NEVER_ASKED = 100
 
 
@@ -263,7 +263,7 @@ class Facts:
     allowed_by: tuple[AccessRule, ...] | None = None
     # False: no rule's exemption holds (exemptions.may_hold), and none need be asked.
     may_be_exempt: bool = True
-    # The question was put before, to a replica that may have counted it and died.
+    # The same request was sent to another replica before, which may have counted it and died.
     asked_before: bool = False
     # The session proved an account by AUTH that has gone since, or has another password.
     login_lapsed: bool = False
@@ -274,7 +274,7 @@ class Facts:
 
 @fast_value(frozen=True, slots=True, eq=False)
 class RuleMatch:
-    """The answer of a rule that matches. Made once, except for an access rule."""
+    """The answer of a rule that matches. A rule makes it once; only access rules make new ones."""
 
     reply: Reply | None
     action: Action = Action.REJECT

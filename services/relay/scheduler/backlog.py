@@ -52,9 +52,9 @@ class DestinationQueue:
     waiting: int = 0
     running: int = 0
     waiting_for_slot: bool = False
-    # Sources that have more mail due in the database, to be claimed when theirs here comes to an end.
+    # Sources with more mail that is due in the database. It is claimed when their jobs in memory are done.
     more: set[str] = field(default_factory=set)
-    # The database is to be asked again, since what is in `more` is not all that waits, or is to be claimed now.
+    # True: the next claim must look at the database, because `more` is incomplete or its mail is to be claimed now.
     to_be_claimed: bool = False
 
     @property
@@ -146,7 +146,7 @@ class MemoryBudget:
         # Pairs of destination and source whose older mail waits in the database, so that newer mail must wait there
         # too; each with the number of its submissions that are on their way there.
         self._overflow: dict[Pair, int] = {}
-        # Somebody who has nothing in memory got no room there.
+        # True: a party without any delivery in memory was refused.
         self.shortage = False
         BACKLOG.set_function(lambda: self.deliveries)
         BACKLOG_BYTES.set_function(lambda: self.octets)
@@ -220,7 +220,7 @@ class MemoryBudget:
         _remove(self.by_pair, (destination, source), deliveries, octets)
 
     def overflows(self, pair: Pair, submissions: int = 0) -> None:
-        """Mail of the pair waits in the database, or so many submissions are on their way there."""
+        """Notes that mail of the pair waits in the database, or that so many submissions are being stored there."""
         self._overflow[pair] = self._overflow.get(pair, 0) + submissions
         if len(self._overflow) > _REMEMBERED_PAIRS:
             del self._overflow[next(iter(self._overflow))]
@@ -236,9 +236,9 @@ class MemoryBudget:
             del self._overflow[pair]
 
     def excess(self, queue: DestinationQueue) -> Iterator[str]:
-        """Sources whose last job in a queue is over somebody's fair share, as long as there are such.
+        """Yields sources whose last job in a queue exceeds a fair share, until there is none.
 
-        Fair is what everybody, and a newcomer, would have if all took as much as they may.
+        The fair share is what each party, and one more, could have if all used as much as they may.
         """
         limit, parties = self.limit, len(self.by_destination) + 1
         of_destination = Usage(fair_share(limit.deliveries, parties), fair_share(limit.octets, parties))
@@ -316,7 +316,7 @@ def next_job(queue: DestinationQueue, slots: Slots, memory: MemoryBudget) -> Job
             if message.content is not None:
                 slots.take(message.source)
                 return queue.pop()
-            # A content that is larger than every share must get its turn too: one at a time.
+            # Content that is larger than every share must be sent too, one message at a time.
             if not slots.large or memory.fits(queue.destination, message.source, 0, message.size):
                 slots.take(message.source)
                 slots.large += 1

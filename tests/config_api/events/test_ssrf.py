@@ -72,7 +72,7 @@ def authority() -> trustme.CA:
 def sender(
     addresses: Sequence[str] | None, networks: Sequence[IPNetwork] = (), authority: trustme.CA | None = None
 ) -> Sender:
-    """One to which every name has these addresses."""
+    """A sender for which every name has these addresses."""
 
     async def look_up(_: str) -> Sequence[str] | None:
         return addresses
@@ -111,7 +111,7 @@ async def test_one_private_address_among_public_ones_is_enough() -> None:
 
 
 async def test_a_name_that_changes_between_look_ups_is_looked_up_once(authority: trustme.CA) -> None:
-    """What was judged is connected to: the second look-up, which would lead elsewhere, never comes."""
+    """The address that was checked is used: there is no second look-up, which would lead elsewhere."""
     answers = [["127.0.0.1"], ["10.0.0.1"]]
 
     async def look_up(_: str) -> Sequence[str]:

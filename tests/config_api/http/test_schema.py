@@ -120,7 +120,7 @@ def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) ->
 async def test_generated_requests_find_nothing(begun_url: str, begun: Path, resolver: str) -> None:
     """schemathesis with all its checks: examples, random requests, and sequences that follow links.
 
-    What a request's shape is refused for has nothing to do with the database: random ones go to one of them.
+    Requests with a wrong shape are refused before the database, so random requests go to one kind of database only.
     """
     phases = "examples,fuzzing,stateful" if begun_url.startswith("sqlite") else "examples,stateful"
     async with (

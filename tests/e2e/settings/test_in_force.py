@@ -1,4 +1,4 @@
-"""What an answer says is in force is in force: no address is refused after a 201 that says true."""
+"""When an answer says that a change is in force, it is: no address is refused after a 201 with `in_force: true`."""
 
 from __future__ import annotations
 

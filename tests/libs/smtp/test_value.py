@@ -90,7 +90,10 @@ def test_without_arguments() -> None:
 
 
 def test_the_type_checker_refuses_assignment_and_construction_does_not_pay_for_it() -> None:
-    """mypy warns of unused ignores: were `fast_value` less to it than a frozen dataclass, the line below would fail."""
+    """mypy reports unused ignores.
+
+    If it did not take `fast_value` for a frozen dataclass, it would report the line below.
+    """
     point = Point(1)
     point.x = 2  # type: ignore[misc]
     assert point == Point(2)

@@ -29,7 +29,7 @@ async def test_a_folder_that_hangs_keeps_its_own_share_of_the_threads() -> None:
             for number in range(50):
                 assert await writer.store(f"/works{number}", b"", b"u@b.test", b"") == STORED
         assert at_work.count("/hangs") <= 4
-        # Who gives up does not free a thread that still hangs.
+        # A caller that gives up does not free the thread, which still hangs.
         for task in waiting[:50]:
             task.cancel()
         await asyncio.gather(*waiting[:50], return_exceptions=True)

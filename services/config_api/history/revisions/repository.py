@@ -91,7 +91,7 @@ class Revisions:
         repeat: IdempotentRequest | None,
         answer: Callable[[int, list[Change]], StoredResponse],
     ) -> StoredResponse:
-        """Makes everything portable as it was after that revision; the answer to the new revision and its changes."""
+        """Restores the portable configuration as it was after that revision. Returns the answer to the request."""
         async with self._store.revision(actor, "rollBackRevision", repeat) as revision:
             await _known(revision.connection, number)
             require_newest(if_match, revision.number - 1)

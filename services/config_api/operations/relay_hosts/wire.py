@@ -1,4 +1,4 @@
-"""A relay host's trial as relay.v1 takes it, and its steps as the API shows them."""
+"""The test of a relay host as a request of relay.v1, and its steps as models of the API."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ async def test_a_failed_handshake_is_followed_by_plaintext_once_and_remembered(
 async def test_tls_that_dies_when_the_client_thinks_it_is_done_is_a_failed_handshake(
     gateway: Gateway, tls_sink: MakeSink, certificates: trustme.CA, always: bool
 ) -> None:
-    """C127: in TLS 1.3 a server looks at the client's last words, a certificate it asks for, after that."""
+    """C127: in TLS 1.3 the client finishes its handshake before the server has checked the client's certificate."""
     sink = tls_sink(tls_versions=(ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3))
     assert sink._context is not None
     certificates.configure_trust(sink._context)
