@@ -1,4 +1,4 @@
-"""When an answer says that a change is in force, it is: no address is refused after a 201 with `in_force: true`."""
+"""When an answer says that a change is in force, it is: no address is refused after a 201 that says so."""
 
 from __future__ import annotations
 
