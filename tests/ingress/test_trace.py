@@ -270,7 +270,7 @@ async def test_c100_ours_come_on_top_and_quarantine_is_marked(ingress: Ingress) 
         pb.STAGE_END_OF_DATA,
         accept(
             quarantine=True,
-            authentication_results=[
+            results=[
                 pb.AuthenticationResult(
                     method="spf",
                     result=pb.CHECK_RESULT_PASS,
