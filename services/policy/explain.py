@@ -59,8 +59,8 @@ class Explainer:
                 rulebook = Rulebook(propose(rulebook.snapshot))
             except ValueError as error:
                 raise wire.MalformedError(str(error)) from None
-        given = wire.facts(request, rulebook.snapshot, self._engine.clock() if now is None else now)
-        given.verification = given.verification or Verification.NEVER_ASKED
+        assumed_facts = wire.facts(request, rulebook.snapshot, self._engine.clock() if now is None else now)
+        assumed_facts.verification = assumed_facts.verification or Verification.NEVER_ASKED
         steps: list[PastDecision] = []
         for stage in _stages_to(Stage(assumed_facts.stage)):
             facts = _at(stage, assumed_facts)

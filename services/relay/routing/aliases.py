@@ -50,11 +50,11 @@ def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Ex
     plain = not configuration.has_aliases
     for recipient in dict.fromkeys(recipients):
         if plain and not _is_role(recipient):
-            if _is_new(identity(configuration, recipient), seen):
-                found.append(Expanded(recipient, (recipient,)))
+            if _is_new(identity(configuration, recipient), addresses_seen):
+                expansions.append(Expanded(recipient, (recipient,)))
             continue
         expanded = expand_one(configuration, recipient, room)
-        fresh = tuple(target for target in expanded.targets if _is_new(identity(configuration, target), seen))
+        fresh = tuple(target for target in expanded.targets if _is_new(identity(configuration, target), addresses_seen))
         room -= len(fresh)
         if fresh or expanded.fault or expanded.replaced:
             expansions.append(Expanded(recipient, fresh, expanded.by, expanded.fault))

@@ -104,16 +104,16 @@ def _replaced(
     if "SUCCESS" in notify and len(expanded.targets) > 1:
         result.reported.append(
             ReportedRecipient(
-                wanted.address,
+                recipient.address,
                 Action.EXPANDED,
                 "2.0.0",
-                wanted.orcpt,
+                recipient.orcpt,
                 text="expanded",
-                submitted_recipient=wanted.submitted_recipient,
+                submitted_recipient=recipient.submitted_recipient,
             )
         )
         notify = tuple(value for value in notify if value != "SUCCESS") or ("NEVER",)
-    orcpt = wanted.orcpt or as_orcpt(wanted.submitted_recipient or wanted.address)
+    orcpt = recipient.orcpt or as_orcpt(recipient.submitted_recipient or recipient.address)
     result.deliveries.append(
         NewDelivery(
             next_id(),
