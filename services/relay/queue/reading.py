@@ -140,7 +140,7 @@ def _page_by_message_id(
     while some := list(islice(keys, _KEYS_AT_ONCE)):
         # Matches are few: the order by time must not lead the database to its index by time.
         ids = select(messages.c.id).where(among(connection.dialect.name, messages.c.message_id_key, "keys"))
-        rows_found += connection.execute(
+        found += connection.execute(
             select(messages)
             .where(messages.c.id.in_(ids), *_before(after), *wanted.conditions(now))
             .order_by(*_NEWEST_FIRST)

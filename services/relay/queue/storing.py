@@ -218,9 +218,9 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
                 json.dumps(reply),
                 None,
                 None,
-                None if one.discarded else number,
-                one.message_id or None,
-                index_key(one.message_id, one.id) if one.message_id else None,
+                None if refused_message.discarded else number,
+                refused_message.message_id or None,
+                index_key(refused_message.message_id, refused_message.id) if refused_message.message_id else None,
                 None,
                 verdicts.as_json(refused_message.verdicts) if refused_message.verdicts else None,
             )
