@@ -100,17 +100,17 @@ class MessageFilter:
         """About one delivery. `from_it`: whether its message has such a sender, where the query knows the message."""
         found: list[Condition] = []
         if self.recipient is not None:
-            conditions.append(or_(deliveries.c.recipient == self.recipient, _submitted_as(self.recipient)))
+            found.append(or_(deliveries.c.recipient == self.recipient, _submitted_as(self.recipient)))
         if self.recipient_domain:
-            conditions.append(deliveries.c.recipient_domain == self.recipient_domain.lower())
+            found.append(deliveries.c.recipient_domain == self.recipient_domain.lower())
         if self.destination:
-            conditions.append(deliveries.c.destination == self.destination)
+            found.append(deliveries.c.destination == self.destination)
         if self.last_reply_contains:
-            conditions.append(_contains(deliveries.c.last_reply, self.last_reply_contains))
+            found.append(_contains(deliveries.c.last_reply, self.last_reply_contains))
         if self.attempts_at_least:
-            conditions.append(deliveries.c.attempts >= self.attempts_at_least)
+            found.append(deliveries.c.attempts >= self.attempts_at_least)
         if self.states:
-            conditions.append(or_(*(in_state(state, now) for state in self.states)))
+            found.append(or_(*(in_state(state, now) for state in self.states)))
         if self.address_contains:
             found.append(self._address(from_it))
         return found
@@ -130,8 +130,8 @@ class MessageFilter:
                 if self.address_contains:
                     refused = and_(refused, octets_contain(messages.c.sender, self.address_contains))
                 matching = or_(matching, refused)
-            conditions.append(matching)
-        return conditions
+            found.append(matching)
+        return found
 
     def _address(self, from_it: Condition | None) -> Condition:
         """Of a delivery: its recipient, or the sender of its message. What is done to it is done to no other."""
