@@ -216,12 +216,12 @@ def _default(description: str, declared: dict[str, Any]) -> tuple[str, str]:
 def _values(schema: dict[str, Any], api: dict[str, Any]) -> str:
     """What a member takes, in a few words."""
     if "enum" in schema or "x-extensible-enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema.get("enum", schema.get("x-extensible-enum")))
+        return ", ".join(f"`{value}`" for value in schema.get("enum") or schema["x-extensible-enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
     kind = schema.get("type", "object")
     kinds = kind if isinstance(kind, list) else [kind]
-    names = [_KINDS.get(each, each) for each in kinds]
+    names: list[str] = [_KINDS.get(each, each) for each in kinds]
     if "array" in kinds:
         return f"list of {_values(resolved(schema['items'], api), api)}"
     if "integer" in kinds or "number" in kinds:
