@@ -221,7 +221,7 @@ def _values(schema: dict[str, Any], api: dict[str, Any]) -> str:
         return f"`{schema['const']}`"
     kind = schema.get("type", "object")
     kinds = kind if isinstance(kind, list) else [kind]
-    names: list[str] = [_KINDS.get(each, each) for each in kinds]
+    names = [str(_KINDS.get(each, each)) for each in kinds]
     if "array" in kinds:
         return f"list of {_values(resolved(schema['items'], api), api)}"
     if "integer" in kinds or "number" in kinds:
