@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.config_api.snapshot import publisher
 from services.config_api.storage.database import Database, SqliteConnection
@@ -52,8 +53,16 @@ def test_f54_200_starts_and_stops_with_cancelled_look_ups_end_by_themselves(
         asyncio.run(one(number))
 
 
-async def test_f54_closing_waits_for_who_is_at_work(begun: Path) -> None:
+async def test_f54_closing_waits_for_who_is_at_work(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(f"sqlite:///{begun / 'config.sqlite3'}")
+    disposed: list[AsyncEngine] = []
+    dispose = AsyncEngine.dispose
+
+    async def noted(engine: AsyncEngine, close: bool = True) -> None:
+        disposed.append(engine)
+        await dispose(engine, close)
+
+    monkeypatch.setattr(AsyncEngine, "dispose", noted)
     reading, go_on = asyncio.Event(), asyncio.Event()
 
     async def read() -> int:
@@ -65,11 +74,14 @@ async def test_f54_closing_waits_for_who_is_at_work(begun: Path) -> None:
     at_work = asyncio.ensure_future(read())
     await reading.wait()
     closing = asyncio.ensure_future(database.close())
-    await asyncio.sleep(0)
-    assert not closing.done()
+    # More turns of the loop than a close that does not wait needs to come to the engines.
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert disposed == []
     go_on.set()
     assert await at_work == 7
     await closing
+    assert len(disposed) == 2
 
 
 async def test_f54_a_connection_is_told_to_end_once(tmp_path: Path) -> None:
