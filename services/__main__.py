@@ -369,9 +369,9 @@ def certificates(
 @app.command("secrets")
 def make_secrets(
     folder: Annotated[Path, typer.Argument(help="Folder of the files, which compose.yaml calls ./secrets.")],
-    hostname: Annotated[str, typer.Option(help="Name in the self-signed certificate for SMTP.")] = "localhost",
+    hostname: Annotated[str, typer.Option(help="Name in the self-signed certificates.")] = "localhost",
 ) -> None:
-    """Make the secrets of compose.yaml that are missing: passwords, keys, and a self-signed certificate for SMTP."""
+    """Make the secrets of compose.yaml that are missing: passwords, keys, and self-signed certificates."""
     import datetime
 
     from libs.runtime.lifecycle import StartupError

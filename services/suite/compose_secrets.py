@@ -20,7 +20,8 @@ from libs.runtime.lifecycle import StartupError, write_private
 # The users of our image, of Redis's image, and of PostgreSQL's, which reads its password as root.
 _OURS, _REDIS, _ROOT = 10001, 999, 0
 _READERS: Mapping[str, int] = MappingProxyType({"redis_password": _REDIS, "postgres_password": _ROOT})
-_CHAIN, _KEY = "tls_chain", "tls_key"
+# Chain and key of each certificate: what mail clients see, and what browsers see.
+_CERTIFICATES = (("tls_chain", "tls_key"), ("console_tls_chain", "console_tls_key"))
 _CERTIFICATE_DAYS = 3650
 _TOKEN_OCTETS = 24
 
@@ -28,12 +29,14 @@ _TOKEN_OCTETS = 24
 def make_missing(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:
     """Makes the files that are missing, and leaves the others as they are. Returns the names of those made.
 
-    `hostname`: what the self-signed certificate for SMTP is for, until there is a real one. As root it gives each file
+    `hostname`: what the self-signed certificates are for, until there are real ones. As root it gives each file
     to the user of its container. Raises StartupError.
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        files_made = _make_texts(folder) + _make_certificate(folder, now, hostname)
+        files_made = _make_texts(folder)
+        for chain, key in _CERTIFICATES:
+            files_made += _make_certificate(folder / chain, folder / key, now, hostname)
         if os.geteuid() == _ROOT:
             for path in folder.iterdir():
                 os.chown(path, _READERS.get(path.name, _OURS), -1)
@@ -52,6 +55,7 @@ def _make_texts(folder: Path) -> list[str]:
         "postgres_password": lambda: secrets.token_hex(_TOKEN_OCTETS),
         "redis_password": lambda: secrets.token_hex(_TOKEN_OCTETS),
         "admin_key": lambda: secrets.token_hex(_TOKEN_OCTETS),
+        "console_secret_key": lambda: secrets.token_hex(_TOKEN_OCTETS),
         "secret_key": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "config_database_url": lambda: f"postgresql+asyncpg://posthouse:{read('postgres_password')}@postgres/config",
         "queue_database_url": lambda: f"postgresql+asyncpg://posthouse:{read('postgres_password')}@postgres/queue",
@@ -65,9 +69,9 @@ def _make_texts(folder: Path) -> list[str]:
     return files_made
 
 
-def _make_certificate(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:
+def _make_certificate(chain_path: Path, key_path: Path, now: datetime.datetime, hostname: str) -> list[str]:
     """A pair that encrypts and proves nothing. When either file exists, an operator has put it there."""
-    if (folder / _CHAIN).exists() or (folder / _KEY).exists():
+    if chain_path.exists() or key_path.exists():
         return []
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
@@ -85,6 +89,6 @@ def _make_certificate(folder: Path, now: datetime.datetime, hostname: str) -> li
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    write_private(folder / _KEY, private)
-    write_private(folder / _CHAIN, certificate.public_bytes(serialization.Encoding.PEM))
-    return [_CHAIN, _KEY]
+    write_private(key_path, private)
+    write_private(chain_path, certificate.public_bytes(serialization.Encoding.PEM))
+    return [chain_path.name, key_path.name]

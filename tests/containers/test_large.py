@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import smtplib
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 import yaml
 
 from tests.containers.podman import IMAGE, ROOT, Compose, build_with_stand_ins, inspect, log, podman, until_healthy
+from tests.deploy.test_containers import page_of_messages
 from tests.peers.ports import free_port
 from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink
@@ -33,7 +35,7 @@ ORDER = (
     ("config-api-1", "config-api-2"),
     ("policy-1", "policy-2", "relay-1", "relay-2", "relay-3"),
     ("ingress-1", "ingress-2"),
-    ("balancer",),
+    ("balancer", "console"),
 )
 JOBS = ("certificates", "migrate-config", "migrate-queue")
 REPLICAS = [name for name in SERVICES if name.startswith(("config-api-", "policy-", "relay-", "ingress-"))]
@@ -45,6 +47,7 @@ def _adapted(folder: Path) -> Path:
     """compose.yaml without what podman can't do here. Returns the file."""
     # podman-compose knows no variable whose default is empty.
     text = (ROOT / "compose.yaml").read_text().replace("${POSTHOUSE_PUBLIC_ADDRESSES:-}", "203.0.113.5")
+    text = text.replace("${POSTHOUSE_CONSOLE_NAMES:-}", "console.ours.example")
     document: dict[str, Any] = yaml.safe_load(text)
     # podman knows no names in an internal network, and podman-compose no addresses: `Large.start` sees to these.
     document["networks"] = {"inner": {}}
@@ -81,7 +84,7 @@ class Large:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.smtp, self.api_port = free_port(), free_port()
+        self.smtp, self.api_port, self.console_port = free_port(), free_port(), free_port()
         self._addresses = {
             name: address["ipv4_address"]
             for name, service in SERVICES.items()
@@ -93,6 +96,7 @@ class Large:
             {
                 "POSTHOUSE_IMAGE": IMAGE,
                 "POSTHOUSE_API": str(self.api_port),
+                "POSTHOUSE_CONSOLE": str(self.console_port),
                 "POSTHOUSE_SMTP": str(self.smtp),
                 "POSTHOUSE_SUBMISSION": str(free_port()),
                 "POSTHOUSE_SMTPS": str(free_port()),
@@ -265,6 +269,19 @@ def test_every_service_is_healthy_and_mail_goes_in_and_out(large: Large, sink: S
     _arrived(sink, mail)
     with large.client() as api:
         until(lambda: _ready(api) == len(REPLICAS), "config_api sees every replica ready", 120, 1.0)
+
+
+def test_the_console_shows_mail_to_who_signs_in(large: Large, sink: SmtpSink) -> None:
+    mail = Mail(large, "shown")
+    mail.start()
+    mail.stop_after(1)
+    trusted = ssl.create_default_context(cafile=str(large.folder / "secrets/console_tls_chain"))
+    key = (large.folder / "secrets/admin_key").read_text()
+    page = page_of_messages(f"https://localhost:{large.console_port}", trusted, key)
+    assert RECIPIENT in page
+    large.kill("console")
+    large.again("console")
+    assert RECIPIENT in page_of_messages(f"https://localhost:{large.console_port}", trusted, key)
 
 
 def _ready(api: httpx.Client) -> int:

@@ -32,6 +32,7 @@ HOSTNAME = "gw.test"
 _SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 _RESOLVER = _SERVICES["unbound"]["networks"]["inner"]["ipv4_address"]
 _INNER = COMPOSE["networks"]["inner"]["ipam"]["config"][0]["subnet"]
+_CONSOLE = f"{_SERVICES['console']['networks']['inner']['ipv4_address']}/32"
 _NAMED = re.compile(rf"(?<![\w.-])({'|'.join(sorted(_SERVICES, key=len, reverse=True))}|{re.escape(_RESOLVER)}):(\d+)")
 _OWN = re.compile(rf"{re.escape(LOOPBACK)}:(?=\d)")
 _OPTIONAL = re.compile(r"\$\{\w+:-([^}]*)\}")
@@ -149,7 +150,8 @@ class Containers:
             elif variable.endswith("_LISTEN"):
                 found[variable] = f"{LOOPBACK}:{self.port(name, int(value.rpartition(':')[2]))}"
             else:
-                found[variable] = self._here(name, str(value)).replace(_INNER, f"{LOOPBACK}/32")
+                here = self._here(name, str(value))
+                found[variable] = here.replace(_INNER, f"{LOOPBACK}/32").replace(_CONSOLE, f"{LOOPBACK}/32")
         return found
 
     def _here(self, name: str, text: str) -> str:
@@ -170,12 +172,13 @@ class Containers:
         return self._postgres.url(name).replace("+asyncpg", "")
 
     def _make_secrets(self) -> None:
-        """Runs the job `setup`, which makes all secrets but the operator's own certificate."""
+        """Runs the job `setup`, which makes all secrets but the operator's own certificates."""
         secrets = self._folder / "secrets"
         run([sys.executable, "-m", "services", *_SERVICES["setup"]["command"][:1], secrets], folder=ROOT)
-        leaf = self.authority.issue_cert(HOSTNAME)
-        (secrets / "tls_chain").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-        (secrets / "tls_key").write_bytes(leaf.private_key_pem.bytes())
+        for prefix, hostname in (("", HOSTNAME), ("console_", "localhost")):
+            leaf = self.authority.issue_cert(hostname)
+            (secrets / f"{prefix}tls_chain").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+            (secrets / f"{prefix}tls_key").write_bytes(leaf.private_key_pem.bytes())
         if {path.name for path in secrets.iterdir()} != set(COMPOSE["secrets"]):
             raise PeerError("the job does not make every secret")
         for path in secrets.glob("*_url"):

@@ -12,17 +12,19 @@ import pytest
 import yaml
 
 import services.config_api.settings
+import services.console.settings
 import services.ingress.settings
 import services.policy.settings
 import services.relay.settings
-from libs.runtime.settings import SHARED_VARIABLES, ServiceSettings
+from libs.runtime.settings import SHARED_VARIABLES, ProcessSettings
 from services.suite.topology import LISTEN_VARIABLES
 from tests.deploy.compose_schema import CONDITIONS, FILE, faults
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
-SETTINGS: dict[str, type[ServiceSettings]] = {
+SETTINGS: dict[str, type[ProcessSettings]] = {
     "config_api": services.config_api.settings.Settings,
+    "console": services.console.settings.Settings,
     "ingress": services.ingress.settings.Settings,
     "policy": services.policy.settings.Settings,
     "relay": services.relay.settings.Settings,
@@ -48,7 +50,13 @@ def test_variables_of_the_compose_files_are_no_mistakes_of_a_service() -> None:
 
 def test_replicas_are_as_many_as_the_topology_asks() -> None:
     serving = [service["command"][0] for service in OURS.values() if len(service["command"]) == 1]
-    assert {name: serving.count(name) for name in SETTINGS} == {"config_api": 2, "ingress": 2, "policy": 2, "relay": 3}
+    assert {name: serving.count(name) for name in SETTINGS} == {
+        "config_api": 2,
+        "console": 1,
+        "ingress": 2,
+        "policy": 2,
+        "relay": 3,
+    }
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
@@ -167,6 +175,8 @@ def test_only_our_own_variables_are_put_in_and_they_may_be_left_out() -> None:
     variables = {variable for text in texts for variable in re.findall(r"\$\{(\w+):-[^}]*\}", text)}
     assert variables == {
         "POSTHOUSE_API",
+        "POSTHOUSE_CONSOLE",
+        "POSTHOUSE_CONSOLE_NAMES",
         "POSTHOUSE_IMAGE",
         "POSTHOUSE_PUBLIC_ADDRESSES",
         "POSTHOUSE_SMTP",
@@ -199,6 +209,7 @@ def test_only_mail_is_published_to_the_world() -> None:
     } == {
         "balancer": ["25:2525", "587:2587", "465:2465"],
         "config-api-1": ["127.0.0.1:8080:8080"],
+        "console": ["127.0.0.1:8081:8443"],
     }
 
 
@@ -210,7 +221,9 @@ def test_migrations_run_before_the_replicas() -> None:
             assert service["depends_on"][job] == {"condition": "service_completed_successfully"}
 
 
-@pytest.mark.parametrize("name", [name for name, service in OURS.items() if len(service["command"]) == 1])
+@pytest.mark.parametrize(
+    "name", [name for name, service in OURS.items() if service["command"] in [[each] for each in LISTEN_VARIABLES]]
+)
 def test_each_service_has_its_own_certificate_and_no_other(name: str) -> None:
     service = OURS[name]
     (of_service,) = service["command"]
@@ -235,9 +248,21 @@ def test_secrets_are_files_and_every_one_is_declared() -> None:
     assert all(set(secret) == {"file"} for secret in COMPOSE["secrets"].values())
     for service in COMPOSE["services"].values():
         for variable, value in service.get("environment", {}).items():
-            assert not re.search("PASSWORD|SECRET|KEY|URL", variable) or str(value).startswith(
-                ("/run/secrets/", "/etc/posthouse/certificates/")
+            # The address of config_api holds no password.
+            assert (
+                not re.search("PASSWORD|SECRET|KEY|URL", variable)
+                or str(value).startswith(("/run/secrets/", "/etc/posthouse/certificates/"))
+                or variable == "CONSOLE_API_URL"
             ), variable
+
+
+def test_the_console_reaches_config_api_alone_and_is_believed() -> None:
+    console = COMPOSE["services"]["console"]
+    assert console["environment"]["CONSOLE_API_URL"] == "http://config-api-1:8080"
+    own_address = console["networks"]["inner"]["ipv4_address"]
+    for name, service in OURS.items():
+        networks = service.get("environment", {}).get("CONFIG_API_PROXY_NETWORKS")
+        assert networks == (f"{own_address}/32" if service["command"] == ["config_api"] else None), name
 
 
 def test_the_balancer_sends_to_every_ingress_with_proxy_protocol() -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 CLIENT = "127.0.2.7"
 # In the order that `depends_on` leaves: everybody waits for the certificates, and some for the migrations too.
 CERTIFICATES, MIGRATIONS = "certificates", ("migrate-config", "migrate-queue")
-AFTER_CERTIFICATES, AFTER_MIGRATIONS = ("ingress-1", "policy-1"), ("config-api-1", "relay-1")
+AFTER_CERTIFICATES, AFTER_MIGRATIONS = ("ingress-1", "policy-1"), ("config-api-1", "relay-1", "console")
 PASSWORD = "correct horse battery"
 
 
@@ -82,6 +82,9 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
     unnamed.check_hostname = False
     with smtplib.SMTP_SSL(LOOPBACK, containers.port("balancer", 2465), timeout=60, context=unnamed) as client:
         assert client.login("alice", PASSWORD)[0] == 235
+
+    console = f"https://localhost:{containers.port('console', 8443)}"
+    assert "alice@ours.test" in page_of_messages(console, context, containers.secret("admin_key"))
 
 
 def page_of_messages(console: str, trusted: ssl.SSLContext, key: str) -> str:
