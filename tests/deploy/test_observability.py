@@ -237,26 +237,39 @@ OF_A_SESSION = {
 OF_A_MESSAGE = {"submission_stored", "delivery_attempt", "delivery_held", "deliveries_expired"}
 
 
-def test_log_lines_of_one_message_are_found_by_its_session_and_its_queue_id(suite: Suite, far: SmtpSink) -> None:
+def lines_of_message(suite: Suite, service: str, event: str, queue_id: str) -> list[dict[str, Any]]:
+    return [line for line in log_lines(suite, service) if line["event"] == event and line.get("queue_id") == queue_id]
+
+
+def until_logged(suite: Suite, queue_id: str) -> None:
+    """Waits until ingress and relay have written their lines of a message: each does so when it comes to it."""
+    until(lambda: bool(lines_of_message(suite, "ingress", "submission_stored", queue_id)), "ingress tells of it")
+    until(lambda: bool(lines_of_message(suite, "relay", "delivery_attempt", queue_id)), "relay tells of the attempt")
+
+
+def test_log_lines_of_one_message_are_found_by_its_session_and_its_queue_id(suite: Suite) -> None:
     queue_id = send(suite, "bob@far.test")
-    far.wait_for_messages(1)
-
-    def of_message(service: str, event: str) -> list[dict[str, Any]]:
-        lines = log_lines(suite, service)
-        return [line for line in lines if line["event"] == event and line.get("queue_id") == queue_id]
-
-    until(lambda: bool(of_message("relay", "delivery_attempt")), "relay tells of the attempt")
-    # Each service writes its lines when it comes to it.
-    until(lambda: bool(of_message("ingress", "submission_stored")), "ingress tells that it is stored")
-    (stored,) = of_message("ingress", "submission_stored")
-    (attempt,) = of_message("relay", "delivery_attempt")
+    until_logged(suite, queue_id)
+    (stored,) = lines_of_message(suite, "ingress", "submission_stored", queue_id)
+    (attempt,) = lines_of_message(suite, "relay", "delivery_attempt", queue_id)
     assert attempt["session_id"] == stored["session_id"]
-    decided = [line for line in log_lines(suite, "policy") if line.get("session_id") == stored["session_id"]]
-    assert decided[0]["stage"] == "connect"
-    assert "rcpt" in [line["stage"] for line in decided]
+
+    def decided() -> list[dict[str, Any]]:
+        return [line for line in log_lines(suite, "policy") if line.get("session_id") == stored["session_id"]]
+
+    until(lambda: "rcpt" in [line["stage"] for line in decided()], "policy tells of the recipient")
+    assert decided()[0]["stage"] == "connect"
 
 
 def test_every_line_of_a_session_or_message_has_its_id(suite: Suite) -> None:
+    until_logged(suite, send(suite, "bob@far.test"))
+    with world.smtp(suite) as client:
+        client.mail("someone@far.test")
+        assert client.rcpt("nobody@ours.test")[0] == 550
+    until(
+        lambda: "verdict" in {line["event"] for service in SERVICES for line in log_lines(suite, service)},
+        "the refusal is told",
+    )
     seen = set()
     for service in SERVICES:
         for line in log_lines(suite, service):
