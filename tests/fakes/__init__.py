@@ -1,1 +1,1 @@
-"""Small real gRPC servers that answer by script, for the tests of one service alone."""
+"""Small gRPC servers that give scripted answers. Tests of one service use them in place of the other services."""

@@ -1,4 +1,4 @@
-"""A config_api that sends what a test tells it to send, and keeps what it is told."""
+"""A stand-in for config_api: it sends the snapshots that a test gives it, and records what its consumers report."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Parts = asyncio.Queue[pb.SnapshotPart | None]
 
 
 class ConfigApi(config_pb2_grpc.ConfigurationServicer):
-    """Sends to every consumer the same, whichever of the two watches it opens."""
+    """A gRPC server that sends the same snapshot parts to every consumer, whichever of the two watch calls it opens."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host, self.port = host, port
-        # The first message of each watch, and all others.
+        # `watches` holds the first request of each watch; `messages` holds all later ones.
         self.watches: list[pb.WatchRequest] = []
         self.messages: list[pb.WatchRequest] = []
         self.reports: list[pb.ReportRuleHitsRequest] = []
         self.upgrades: list[pb.PasswordUpgrade] = []
-        # That many reports fail.
+        # This number of the next reports fail.
         self.failures = 0
         self._pages = SnapshotPages()
         self._revision = 0
         self._open: list[Parts] = []
-        # For the next watch, which none was open for.
+        # Parts that were sent while no watch was open. The next watch gets them.
         self._backlog: list[pb.SnapshotPart | None] = []
         self._heard = asyncio.Condition()
         self._server: rpc.Server | None = None
@@ -51,7 +51,7 @@ class ConfigApi(config_pb2_grpc.ConfigurationServicer):
             self._server = None
 
     def send(self, revision: int, pieces: Mapping[str, bytes], *, parts: int = 1, whole: bool = False) -> bytes:
-        """Sends a revision in so many parts, and returns its digest; a piece without content is removed."""
+        """Sends a revision in `parts` parts and returns its digest. A piece with empty content is removed."""
         if whole:
             self._pages = SnapshotPages()
         for key, content in pieces.items():
@@ -76,12 +76,12 @@ class ConfigApi(config_pb2_grpc.ConfigurationServicer):
             self._backlog.append(part)
 
     def end_stream(self) -> None:
-        """Ends the watches once all parts are sent; what is sent later is for the next one."""
+        """Ends the open watches once all parts are sent. Parts that are sent later go to the next watch."""
         self.send_part(None)
         self._open.clear()
 
     async def heard(self, condition: Callable[[ConfigApi], bool]) -> None:
-        """Waits until the condition is true of what was heard."""
+        """Waits until `condition` holds for the requests that were received."""
         async with asyncio.timeout(60), self._heard:
             await self._heard.wait_for(lambda: condition(self))
 

@@ -1,4 +1,4 @@
-"""A policy that answers by script and remembers what it was asked."""
+"""A stand-in for the policy service: it gives scripted verdicts and records the requests that it received."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Script = Callable[[pb.DecideRequest], pb.Verdict]
 
 
 def profile(**changes: object) -> pb.SessionProfile:
-    """A profile like a default installation's."""
+    """Returns a session profile like the one of a default installation, with `changes` applied."""
     values: dict[str, object] = {
         "revision": 1,
         "hostname": "mx.example.com",
@@ -53,23 +53,24 @@ def delayed(seconds: float) -> pb.Verdict:
 
 
 class FakePolicy(policy_pb2_grpc.PolicyServicer):
-    """`on(stage, answer)`: a verdict, or a function of the request. Stages without one: accept.
+    """A gRPC server for policy. `on(stage, answer)` sets a verdict, or a function that makes one from the request.
 
-    CONNECT and AUTH are given `self.profile` when their verdict has none. By default AUTH accepts `alice`, `secret`.
+    A stage without a script gets the verdict ACCEPT. A verdict at CONNECT or AUTH that has no profile gets
+    `self.profile`. By default AUTH accepts the login `alice` with the password `secret`.
     """
 
     def __init__(self) -> None:
         self.profile = profile()
         self.requests: list[pb.DecideRequest] = []
         self.closed: list[str] = []
-        # The whole sets of open sessions that came, each as its session ids.
+        # Each report of the open sessions that was received, as the set of its session ids.
         self.open_sessions: list[set[str]] = []
-        # True: asks for the open sessions with the next answer.
+        # When true, the next answer asks ingress for its open sessions.
         self.wants_sessions = False
         self.frames = 0
-        # The frames themselves, in order.
+        # The received frames, in order.
         self.received: list[pb.DecideFrame] = []
-        # Cleared: requests are taken and not answered.
+        # While this event is cleared, requests are received but not answered.
         self.answering = asyncio.Event()
         self.answering.set()
         self._scripts: dict[int, Script] = {pb.STAGE_AUTH: _known_login}
@@ -84,7 +85,7 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
         return [request for request in self.requests if request.stage == stage]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits until what was asked or told makes `condition` true."""
+        """Waits until `condition` holds for the requests and reports that were received."""
         async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(condition)
 

@@ -1,4 +1,4 @@
-"""A relay that keeps submissions in memory and acknowledges by script."""
+"""A stand-in for the relay service: it keeps submissions in memory and acknowledges them as its script says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from posthouse.relay.v1 import relay_pb2_grpc
 
 @dataclass(slots=True)
 class Stored:
-    """A whole submission. `content` as it came, inline or in chunks."""
+    """A complete submission. `content` is joined from the inline content or the chunks in which it arrived."""
 
     submission: pb.Submission
     content: bytes
@@ -25,17 +25,20 @@ class Stored:
 
 
 class FakeRelay(relay_pb2_grpc.RelayServicer):
-    """`stored`: by submission id; the same id twice is kept once. `result`: what the next acknowledgements say."""
+    """A gRPC server for relay.
+
+    `stored` maps submission ids to submissions; a submission that arrives twice is stored once. `result` is the result
+    in the next acknowledgements."""
 
     def __init__(self) -> None:
         self.stored: dict[str, Stored] = {}
         self.refused: list[pb.RefusedMessage] = []
         self.abandoned: list[str] = []
         self.result: int = pb.SubmitAck.RESULT_STORED
-        # The queue id of every message; empty: each gets its own.
+        # The queue id given to every message. When it is empty, each message gets a queue id of its own.
         self.queue_id = ""
         self.storage = pb.StorageState(accepting=True, available=1 << 40)
-        # Cleared: submissions are taken and not acknowledged.
+        # While this event is cleared, submissions are received but not acknowledged.
         self.acknowledging = asyncio.Event()
         self.acknowledging.set()
         self.frames = 0
@@ -49,7 +52,7 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
         return list(self.stored.values())
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits until what came makes `condition` true."""
+        """Waits until `condition` holds for the submissions that were received."""
         async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(condition)
 

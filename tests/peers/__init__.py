@@ -1,1 +1,1 @@
-"""The real servers that tests and benchmarks talk to; none of them needs pytest."""
+"""The real servers that tests and benchmarks talk to. None of these modules needs pytest."""

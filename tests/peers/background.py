@@ -1,4 +1,5 @@
-"""One event loop in a thread of its own, in which the scripted peers run whatever the test itself runs in."""
+"""One event loop in a thread of its own. The scripted peers run in it, whether or not the test runs in an event
+loop."""
 
 from __future__ import annotations
 
@@ -14,11 +15,12 @@ DEADLINE_SECONDS = 60.0
 
 
 class NotReachedError(AssertionError):
-    """What a test waited for did not happen in its time."""
+    """A condition that a test waited for did not become true in time."""
 
 
 class Background:
-    """A running event loop. `call` runs a coroutine in it and returns its result to this thread."""
+    """A running event loop in a thread. `call` runs a coroutine in this loop and returns its result to the calling
+    thread."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -43,7 +45,7 @@ _lock = threading.Lock()
 
 
 def background() -> Background:
-    """The loop that all scripted peers of this process share, started at the first use."""
+    """Returns the loop that all scripted peers of this process share. The first call starts it."""
     global _background
     with _lock:
         if _background is None:
@@ -52,10 +54,10 @@ def background() -> Background:
 
 
 class Gate:
-    """Holds whatever comes to it in a peer until the test opens it.
+    """A point at which a peer waits until the test opens the gate.
 
-    `reached` waits until something stands before the gate, so a test knows that its moment has come; `open` lets all
-    of it pass, now and later.
+    `reached` waits until the peer has arrived at the gate, so the test knows that the moment has come. After `open`,
+    everything passes, both what waits already and what arrives later.
     """
 
     def __init__(self) -> None:
@@ -71,15 +73,15 @@ class Gate:
         background().loop.call_soon_threadsafe(self._opened.set)
 
     def wait_reached(self, times: int = 1, seconds: float = DEADLINE_SECONDS) -> None:
-        """Blocks until `times` have come to the gate. Raises NotReachedError."""
-        wait_for(self._changed, lambda: self._arrived >= times, lambda: f"{times} at the gate", seconds)
+        """Blocks until the gate was reached `times` times. Raises NotReachedError."""
+        wait_for(self._changed, lambda: self._arrived >= times, lambda: f"the gate was reached {times} times", seconds)
 
     async def reached(self, times: int = 1, seconds: float = DEADLINE_SECONDS) -> None:
-        """`wait_reached` for tests that run in an event loop."""
+        """Does the same as `wait_reached`, for tests that run in an event loop."""
         await asyncio.to_thread(self.wait_reached, times, seconds)
 
     async def passing(self) -> None:
-        """For the peers: returns when the gate is open."""
+        """Is called by peers. It returns when the gate is open."""
         with self._changed:
             self._arrived += 1
             self._changed.notify_all()
@@ -89,7 +91,9 @@ class Gate:
 def wait_for(
     changed: threading.Condition, reached: Callable[[], bool], what: Callable[[], str], seconds: float
 ) -> None:
-    """Waits on `changed` until `reached`. Raises NotReachedError with `what`, told after the wait."""
+    """Waits on the condition variable `changed` until `reached` returns true.
+
+    Raises NotReachedError with the text that `what` returns; `what` is called after the wait."""
     with changed:
         if not changed.wait_for(reached, seconds):
-            raise NotReachedError(f"not within {seconds:g} s: {what()}")
+            raise NotReachedError(f"this did not become true within {seconds:g} s: {what()}")

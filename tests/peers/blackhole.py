@@ -9,12 +9,12 @@ from typing import Self
 
 from tests.peers.ports import LOOPBACK, free_port
 
-# Linux lets one more wait than the backlog says; the rest get no answer to their SYN.
+# Linux lets one more connection wait than the backlog says. Further ones get no answer to their SYN.
 _FILLERS = 8
 
 
 class Blackhole:
-    """Takes `host`:`port` and leaves every connection attempt unanswered until it is stopped."""
+    """Listens on `host`:`port` and leaves every connection attempt unanswered until it is stopped."""
 
     def __init__(self, host: str = LOOPBACK, port: int = 0) -> None:
         self.host = host
@@ -31,7 +31,7 @@ class Blackhole:
         listener.bind((self.host, self.port))
         listener.listen(0)
         self._sockets.append(listener)
-        # Nobody accepts, so these fill the queue, and whatever comes after them is dropped.
+        # Nobody accepts these connections, so they fill the queue. The kernel drops every later connection attempt.
         for _ in range(_FILLERS):
             filler = socket.socket()
             filler.setblocking(False)
@@ -40,7 +40,7 @@ class Blackhole:
             _, connected, _ = select.select([], [filler], [], 0.05)
             if not connected:
                 return self
-        raise RuntimeError("the kernel goes on accepting connections")
+        raise RuntimeError("the kernel still accepts connections although the queue should be full")
 
     def stop(self) -> None:
         for taken in self._sockets:

@@ -1,4 +1,4 @@
-"""Debian's clamd with a signature database of our own that knows one signature: the EICAR test file."""
+"""Debian's clamd with a signature database of our own, which contains one signature: the EICAR test file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from tests.peers.lifetime import Daemon
 from tests.peers.ports import LOOPBACK
 from tests.peers.process import PeerProcess, program, unprivileged_user
 
-# What clamd calls it when it finds it.
+# The name that clamd reports when it finds the signature.
 SIGNATURE = "Posthouse.Test.EICAR.UNOFFICIAL"
 
 _ASK_SECONDS = 30.0
 
 
 def eicar() -> bytes:
-    """The EICAR test file, put together here so that no file of this repository is one."""
+    """Returns the EICAR test file. It is put together here so that no file of this repository is reported as a
+    virus."""
     return b"".join((b"X5O!P%@AP[4\\PZX54(P^)7CC)7}", b"$EICAR-STANDARD-", b"ANTIVIRUS-TEST-FILE!", b"$H+H*"))
 
 
@@ -32,14 +33,14 @@ class Clamd(Daemon):
 
     @property
     def address(self) -> str:
-        """host:port, as `antivirus.clamd` wants it."""
+        """The daemon's host:port, as the policy setting `antivirus.clamd` expects it."""
         return f"{LOOPBACK}:{self.port}"
 
     def _launch(self) -> PeerProcess:
         database = self._folder / "database"
         database.mkdir(exist_ok=True)
         name = SIGNATURE.removesuffix(".UNOFFICIAL")
-        # name : any type of file : any offset : the octets in hexadecimal
+        # The fields of this line are: name, any type of file, any offset, the octets in hexadecimal.
         (database / "posthouse.ndb").write_text(f"{name}:0:*:{eicar().hex()}\n")
         settings = {
             "TCPAddr": LOOPBACK,
@@ -64,11 +65,11 @@ class Clamd(Daemon):
         )
 
     def command(self, command: bytes, *chunks: bytes, seconds: float = _ASK_SECONDS) -> bytes:
-        """Sends one command, and for INSTREAM its chunks; returns the answer without its NUL."""
+        """Sends one command, and for INSTREAM its chunks. Returns the answer without its NUL."""
         with socket.create_connection((LOOPBACK, self.port), timeout=seconds) as connection:
             stream = (*chunks, b"") if command == b"INSTREAM" else ()
             connection.sendall(b"z" + command + b"\0")
-            # Above its limit clamd answers and closes while we still send.
+            # When the stream exceeds its limit, clamd answers and closes while we still send.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(b"".join(len(chunk).to_bytes(4, "big") + chunk for chunk in stream))
             with connection.makefile("rb") as answer:

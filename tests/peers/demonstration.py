@@ -1,4 +1,4 @@
-"""`posthouse demo --keep` as a process, found by what it says."""
+"""Runs `posthouse demo --keep` as a process and reads from its output where it listens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WELCOME = "Ctrl-C ends it"
 
 
 class Demonstration:
-    """Runs from the beginning of a `with` block to its end. `folder`: of its log."""
+    """The demonstration, which runs from the beginning of a `with` block to its end. Its log is written to `folder`."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.log = folder / "demo.log"
@@ -49,7 +49,7 @@ class Demonstration:
         self.process.stop()
 
     def items(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """The first page of a list of the API."""
+        """Returns the first page of one of the API's lists."""
         answer = self.api.get(path, params=query)
         assert answer.is_success, answer.text
         items: list[dict[str, Any]] = answer.json()["items"]

@@ -1,4 +1,5 @@
-"""A DNS server on loopback that answers as a recursive resolver does, from tables, and misbehaves where told to."""
+"""A DNS server on loopback. It answers from tables as a recursive resolver does, and misbehaves where a test says
+so."""
 
 from __future__ import annotations
 
@@ -30,22 +31,23 @@ __all__ = ["Behaviour", "DnsServer", "Query", "Table", "quoted", "reverse_name"]
 DEFAULT_TTL = 60
 _LONGEST_CNAME_CHAIN = 16
 
-# name -> type -> one record text, or several
+# A table maps a name to types, and each type to the text of one record or of several.
 Table = Mapping[str, Mapping[str, str | Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question as it came in: the name in lower case without its last dot, the type's name, udp or tcp."""
+    """One received question. `name` is in lower case without the last dot, `type` is its name, `transport` is udp or
+    tcp."""
 
     name: str
     type: str
     transport: str
     client: tuple[str, int]
-    # The EDNS payload size, 0 without EDNS.
+    # The EDNS payload size; it is 0 when the question has no EDNS.
     payload: int
     dnssec_ok: bool
-    # The name as sent, case kept.
+    # The name as it was sent, in its original case.
     spelled: str
 
 
@@ -61,11 +63,11 @@ _RuleKey = tuple[dns.name.Name, dns.rdatatype.RdataType | None]
 
 
 class DnsServer:
-    """Authoritative for what it was given; for anything else the answer is NXDOMAIN.
+    """Answers from the records that it was given. Any other name gets NXDOMAIN.
 
-    Names are absolute with or without the last dot. Records may be added, removed and replaced at any time, from any
-    thread. Record texts are in zone file form; TXT values that do not begin with `"` are taken as they are and cut
-    into strings of 255 octets. Record order is kept.
+    Names are absolute, with or without the last dot. Records may be added, removed and replaced at any time, from any
+    thread. The text of a record is in zone file form. A TXT value that does not begin with `"` is used as it is and cut
+    into strings of 255 octets. Answers keep the order in which records were added.
     """
 
     def __init__(self, table: Table | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -73,11 +75,11 @@ class DnsServer:
         self.port = port
         self._changed = threading.Condition()
         self._records: dict[_Key, dns.rrset.RRset] = {}
-        # Every name with records, and every name above one: an empty non-terminal exists as well (RFC 8020).
+        # Every name that has records, and every name above one: an empty non-terminal exists as well (RFC 8020).
         self._names: set[dns.name.Name] = set()
         self._rules: dict[_RuleKey, _Rule] = {}
         self._secure: set[dns.name.Name] = set()
-        # Questions whose answers carry no AD though their names are secure.
+        # Questions whose answers have no AD flag although their names are secure.
         self._forged: set[_RuleKey] = set()
         self._queries: list[Query] = []
         self._endpoints: Endpoints | None = None
@@ -87,13 +89,13 @@ class DnsServer:
     # Running
 
     def start(self) -> Self:
-        """Listens on UDP and TCP on one port; `address` is valid when this returns."""
+        """Listens on UDP and TCP on one port. `address` is valid when this method returns."""
         self._endpoints = background().call(Endpoints.open(self._respond, self.host, self.port))
         self.port = self._endpoints.port
         return self
 
     def stop(self) -> None:
-        """Closes its sockets; the port stays its own for a later `start`."""
+        """Closes the sockets. The port stays reserved for a later `start`."""
         if self._endpoints is not None:
             background().call(self._endpoints.close())
             self._endpoints = None
@@ -108,7 +110,7 @@ class DnsServer:
 
     @property
     def address(self) -> str:
-        """host:port, as the *_NAMESERVERS variables want it."""
+        """The server's host:port, as the *_NAMESERVERS variables expect it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     # Records
@@ -124,7 +126,7 @@ class DnsServer:
         self.load(yaml.safe_load(text))
 
     def add(self, name: str, kind: str, *texts: str, ttl: int = DEFAULT_TTL) -> None:
-        """Adds records; `*.example.test` is a wildcard (RFC 4592)."""
+        """Adds records of one name and type. `*.example.test` is a wildcard (RFC 4592)."""
         owner = _name(name)
         if kind.upper() in ("TXT", "SPF"):
             texts = tuple(text if text.startswith('"') else quoted(text) for text in texts)
@@ -137,13 +139,13 @@ class DnsServer:
                     known.add(record)
 
     def replace(self, name: str, kind: str, *texts: str, ttl: int = DEFAULT_TTL) -> None:
-        """Removes the records of this name and type, then adds these."""
+        """Replaces all records of this name and type by these."""
         with self._changed:
             self.remove(name, kind)
             self.add(name, kind, *texts, ttl=ttl)
 
     def remove(self, name: str, kind: str | None = None) -> None:
-        """Removes the records of this name, of one type or all."""
+        """Removes the records of this name: those of one type, or all."""
         owner = _name(name)
         with self._changed:
             for key in [key for key in self._records if key[0] == owner and kind in (None, key[1].name)]:
@@ -151,48 +153,51 @@ class DnsServer:
             self._names = {ancestor for owner, _ in self._records for ancestor in _ancestors(owner)}
 
     def ptr(self, address: str, *names: str) -> None:
-        """Adds reverse names for an IPv4 or IPv6 address."""
+        """Adds PTR records for an IPv4 or IPv6 address."""
         self.add(reverse_name(address), "PTR", *(f"{name.rstrip('.')}." for name in names))
 
     def host_with_ptr(self, name: str, *addresses: str) -> None:
-        """Adds A or AAAA for `name` and the reverse names that map back to it."""
+        """Adds an A or AAAA record for `name`, and the PTR record that maps back to it."""
         for address in addresses:
             self.add(name, "AAAA" if ":" in address else "A", address)
             self.ptr(address, name)
 
     def secure(self, name: str) -> None:
-        """Answers at and below `name` carry AD when the question asked by AD or DO (RFC 6840 section 5.7)."""
+        """Sets the AD flag in answers at and below `name` when the question asked for it by AD or DO (RFC 6840 section
+        5.7)."""
         with self._changed:
             self._secure.add(_name(name))
 
     def forge(self, name: str, kind: str) -> None:
-        """The records of one type of a secure name carry no AD, as those that an attacker puts there."""
+        """Omits the AD flag for records of one type of a secure name, as for records that an attacker inserts."""
         with self._changed:
             self._forged.add((_name(name), _type(kind)))
 
     # Behaviours
 
     def behave(self, name: str, behaviour: Behaviour, kind: str | None = None, times: int | None = None) -> None:
-        """Questions for `name` meet `behaviour`, of one type or all, the next `times` or for good.
+        """Makes questions for `name` meet `behaviour`: those of one type or all, the next `times` questions or every
+        one.
 
-        A wildcard (`*.example.test`) stands for every name below. The most particular rule wins: a type before none,
-        the name before its wildcard.
+        A wildcard (`*.example.test`) applies to every name below it. The most specific rule wins: a rule with a type
+        before one without, a rule for the name before one for its wildcard.
         """
         self._set_rule(name, kind, _Rule(behaviour, None, times))
 
     def hold(self, name: str, kind: str | None = None, behaviour: Behaviour | None = None) -> Gate:
-        """Questions for `name` wait at the gate returned; once it is open they get their answer, or `behaviour`."""
+        """Makes questions for `name` wait at the returned gate. When the gate is open, they get their answer or
+        `behaviour`."""
         gate = Gate()
         self._set_rule(name, kind, _Rule(behaviour, gate, None))
         return gate
 
     def normal(self, name: str, kind: str | None = None) -> None:
-        """Ends what `behave` or `hold` began for the same name and type."""
+        """Ends what `behave` or `hold` began for this name and type."""
         with self._changed:
             self._rules.pop((_name(name), _type(kind)), None)
 
     def clear(self) -> None:
-        """No records, behaviours and queries any more."""
+        """Removes all records, behaviours and recorded queries."""
         with self._changed:
             self._records.clear()
             self._names.clear()
@@ -201,7 +206,7 @@ class DnsServer:
             self._forged.clear()
             self._queries.clear()
 
-    # What was asked
+    # Recorded queries
 
     @property
     def queries(self) -> tuple[Query, ...]:
@@ -209,7 +214,7 @@ class DnsServer:
             return tuple(self._queries)
 
     def asked(self, name: str, kind: str | None = None) -> tuple[Query, ...]:
-        """The queries for a name, of one type or all."""
+        """Returns the queries for a name: those of one type, or all."""
         wanted = name.rstrip(".").lower()
         return tuple(query for query in self.queries if query.name == wanted and kind in (None, query.type))
 
@@ -218,19 +223,19 @@ class DnsServer:
             self._queries.clear()
 
     def wait_for_query(self, name: str, kind: str, times: int = 1, seconds: float = DEADLINE_SECONDS) -> None:
-        """Blocks until the question came `times`. Raises NotReachedError."""
+        """Blocks until the question was received `times` times. Raises NotReachedError."""
         wait_for(
             self._changed,
             lambda: len(self.asked(name, kind)) >= times,
-            lambda: f"{times} queries for {name} {kind}; there were {[(q.name, q.type) for q in self._queries]}",
+            lambda: f"{times} queries for {name} {kind}; so far: {[(q.name, q.type) for q in self._queries]}",
             seconds,
         )
 
     async def query_came(self, name: str, kind: str, times: int = 1, seconds: float = DEADLINE_SECONDS) -> None:
-        """`wait_for_query` for tests that run in an event loop."""
+        """Does the same as `wait_for_query`, for tests that run in an event loop."""
         await asyncio.to_thread(self.wait_for_query, name, kind, times, seconds)
 
-    # Answering, in the peers' loop
+    # Answering (runs in the peers' event loop)
 
     async def _respond(self, wire: bytes, transport: str, client: tuple[str, int]) -> Response:
         try:
@@ -252,7 +257,7 @@ class DnsServer:
     def _answer(
         self, query: dns.message.Message, behaviour: Behaviour | None
     ) -> tuple[dns.message.Message, Behaviour | None]:
-        """The answer, and the behaviour met further down a chain of CNAMEs."""
+        """Returns the answer, and the behaviour that applies to a name further down a chain of CNAMEs."""
         question = query.question[0]
         answer = dns.message.make_response(query, recursion_available=True)
         if behaviour is not None and behaviour in RCODES:
@@ -281,7 +286,7 @@ class DnsServer:
             if (question.name, question.rdtype) not in self._forged:
                 self._authenticate(query, answer, question.name)
             return answer, behaviour
-        # A loop: resolvers give up on it.
+        # The chain is a loop, on which resolvers give up.
         answer.answer.clear()
         answer.set_rcode(dns.rcode.SERVFAIL)
         return answer, None
@@ -308,11 +313,11 @@ class DnsServer:
             found = None if wildcard is None else self._records.get((wildcard, kind))
         if found is None:
             return None
-        # A copy: the tables may change while it is written out.
+        # This is a copy, because the tables may change while the answer is written.
         return dns.rrset.from_rdata_list(name, found.ttl, list(found))
 
     def _wildcard(self, name: dns.name.Name) -> dns.name.Name | None:
-        # Only the closest existing ancestor can have the wildcard that counts (RFC 4592 section 3.3.1).
+        # Only a wildcard at the closest existing ancestor applies (RFC 4592 section 3.3.1).
         for ancestor in _ancestors(name.parent() if len(name) > 1 else name):
             wildcard = dns.name.Name((b"*", *ancestor.labels))
             if wildcard in self._names:
@@ -340,12 +345,12 @@ class DnsServer:
 
 
 def reverse_name(address: str) -> str:
-    """The name in in-addr.arpa or ip6.arpa."""
+    """Returns the name of an address in in-addr.arpa or ip6.arpa."""
     return dns.reversename.from_address(str(ipaddress.ip_address(address))).to_text()
 
 
 def quoted(text: str) -> str:
-    """A TXT value as zone file text, in strings of at most 255 octets."""
+    """Returns a TXT value as zone file text, in strings of at most 255 octets."""
     octets = text.encode()
     pieces = [octets[start : start + 255] for start in range(0, len(octets), 255)] or [b""]
     return " ".join('"' + "".join(_escaped(octet) for octet in piece) + '"' for piece in pieces)
@@ -374,7 +379,7 @@ def _type(text: str | None) -> dns.rdatatype.RdataType | None:
 
 
 def _ancestors(name: dns.name.Name) -> list[dns.name.Name]:
-    """The name itself and all above it, the root last."""
+    """Returns the name itself and all names above it; the root comes last."""
     return [dns.name.Name(name.labels[start:]) for start in range(len(name.labels))]
 
 

@@ -1,4 +1,4 @@
-"""How a DNS answer is written to the wire, rightly or in a way that servers and attackers get it wrong."""
+"""Writes a DNS answer to the wire: correctly, or with a mistake that real servers or attackers make."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UDP_WITHOUT_EDNS = 512
 
 
 class Behaviour(enum.Enum):
-    """What happens to a question instead of, or beside, its true answer."""
+    """What the DNS peer sends in place of the correct answer, or in addition to it."""
 
     NXDOMAIN = enum.auto()
     NODATA = enum.auto()
@@ -24,29 +24,30 @@ class Behaviour(enum.Enum):
     REFUSED = enum.auto()
     FORMERR = enum.auto()
     NOTIMP = enum.auto()
-    # As servers from before RFC 6891: an error to a question with EDNS, the true answer to one without.
+    # A question with EDNS gets an error, a question without EDNS the correct answer, as from servers older than RFC
+    # 6891.
     FORMERR_TO_EDNS = enum.auto()
     NOTIMP_TO_EDNS = enum.auto()
     BADVERS_TO_EDNS = enum.auto()
-    # The same with FORMERR, in a header of 12 octets without the question.
+    # A question with EDNS gets FORMERR in a bare header of 12 octets, which does not repeat the question.
     BARE_FORMERR_TO_EDNS = enum.auto()
-    # No answer at all, over UDP and TCP.
+    # There is no answer at all, over UDP and TCP.
     SILENT = enum.auto()
-    # Over UDP an empty answer with TC; the true one over TCP.
+    # Over UDP the answer is empty and has the TC flag. Over TCP the answer is correct.
     TRUNCATED = enum.auto()
-    # Over UDP an empty answer with TC; TCP connections are closed without an answer.
+    # Over UDP the answer is empty and has the TC flag. TCP connections are closed without an answer.
     TRUNCATED_WITHOUT_TCP = enum.auto()
-    # Over UDP three forgeries come first: a wrong id, another question, and another source port.
+    # Over UDP three forged answers come first: with a wrong id, with another question, and from another source port.
     FORGED_FIRST = enum.auto()
-    # A datagram shorter than a DNS header.
+    # The answer is a datagram shorter than a DNS header.
     SHORT = enum.auto()
-    # The true answer with its last bytes missing.
+    # The correct answer comes without its last bytes.
     CUT = enum.auto()
-    # An answer whose owner name is a compression pointer to itself.
+    # The owner name in the answer is a compression pointer to itself.
     POINTER_LOOP = enum.auto()
-    # An MX record whose rdata holds a preference and no host.
+    # The rdata of an MX record holds a preference and no host.
     SHORT_MX = enum.auto()
-    # Bytes that are no DNS message.
+    # The answer is bytes that are no DNS message.
     GARBAGE = enum.auto()
 
 
@@ -68,7 +69,8 @@ _ERRORS_TO_EDNS: Mapping[Behaviour, dns.rcode.Rcode] = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What is sent for one question, in order; forgeries of another source port; and whether TCP goes on."""
+    """The datagrams to send for one question, in order, those to send from another source port, and whether TCP is
+    closed."""
 
     datagrams: Sequence[bytes] = ()
     from_elsewhere: Sequence[bytes] = ()
@@ -121,7 +123,7 @@ def render(
 
 
 def _forgery(query: dns.message.Message) -> bytes:
-    """A well-formed lie: NXDOMAIN."""
+    """Returns a well-formed but false answer: NXDOMAIN."""
     lie = dns.message.make_response(query, recursion_available=True)
     lie.set_rcode(dns.rcode.NXDOMAIN)
     return lie.to_wire()

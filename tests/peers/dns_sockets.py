@@ -11,12 +11,12 @@ from typing import Self
 from tests.peers.dns_misbehaviour import Response
 from tests.peers.ports import free_port
 
-# (question as received, "udp" or "tcp", client) to what is sent back
+# A responder takes the question as received, "udp" or "tcp", and the client. It returns what is sent back.
 Responder = Callable[[bytes, str, tuple[str, int]], Awaitable[Response]]
 
 
 class Endpoints:
-    """One UDP and one TCP socket on the same port. All methods run in the peers' loop."""
+    """One UDP and one TCP socket on the same port. All methods run in the peers' event loop."""
 
     def __init__(self, respond: Responder, host: str) -> None:
         self._respond = respond
@@ -28,7 +28,7 @@ class Endpoints:
 
     @classmethod
     async def open(cls, respond: Responder, host: str, port: int) -> Self:
-        """Port 0 is a free one."""
+        """Opens both sockets. Port 0 stands for any free port."""
         endpoints = cls(respond, host)
         loop = asyncio.get_running_loop()
         number = port or free_port(host)
@@ -53,7 +53,7 @@ class Endpoints:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        # A datagram transport lets go of its socket at the next turn of the loop.
+        # A datagram transport closes its socket only at the next turn of the event loop.
         await asyncio.sleep(0)
 
     def _datagram(self, wire: bytes, client: tuple[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""A whole Dovecot in a temporary folder: a mailbox server that takes mail by LMTP, with users and quotas."""
+"""A complete Dovecot in a temporary folder: a mailbox server that takes mail by LMTP, with users and quotas."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _OWNER = "mail"
 
 
 class Dovecot:
-    """Takes mail for its users by LMTP. Needs root, as Dovecot itself does.
+    """Takes mail for its users by LMTP. It needs root, as Dovecot itself does.
 
-    `users`: address to quota in octets, 0 for none. It can be stopped and started again, on the same port.
-    `certificate`: with one it offers STARTTLS.
+    `users` maps each address to its quota in octets; 0 means no quota. The server can be stopped and started again on
+    the same port. With a `certificate` it offers STARTTLS.
     """
 
     def __init__(
@@ -44,14 +44,19 @@ class Dovecot:
         return path.read_text("utf-8", "backslashreplace") if path.exists() else ""
 
     def messages(self, user: str) -> list[bytes]:
-        """What the user's mailbox holds, oldest first, line ends as Dovecot stores them."""
+        """Returns the messages in the user's mailbox, oldest first, with line ends as Dovecot stores them."""
         kept = [path for path in (self._folder / "mail" / user / "new").glob("*") if path.is_file()]
         return [path.read_bytes() for path in sorted(kept, key=lambda path: path.stat().st_mtime_ns)]
 
     def wait_for_messages(self, user: str, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
-        """Asks until the mailbox holds `count`, and returns all. Raises PeerError with the log's tail."""
+        """Waits until the mailbox holds `count` messages, and returns all of them. Raises PeerError with the log's
+        tail."""
         try:
-            until(lambda: len(self.messages(user)) >= count, f"{count} messages for {user}", seconds)
+            until(
+                lambda: len(self.messages(user)) >= count,
+                f"Dovecot's mailbox of {user} holds {count} messages",
+                seconds,
+            )
         except PeerError as error:
             tail = "\n".join(self.log.splitlines()[-20:])
             raise PeerError(f"{error}\n{tail}") from None
@@ -70,7 +75,7 @@ class Dovecot:
         return self
 
     def stop(self) -> None:
-        """Ends it with all its processes; the mailboxes stay."""
+        """Ends the server with all its processes. The mailboxes stay."""
         if self._process is not None:
             self._process.stop()
             self._process = None
@@ -101,7 +106,7 @@ class Dovecot:
         return configuration
 
     def _tls(self) -> str:
-        """The lines of the configuration about TLS; the certificate's file is written."""
+        """Writes the certificate's file and returns the lines of the configuration that are about TLS."""
         if self._certificate is None:
             return "ssl = no"
         pem = self._folder / "certificate.pem"

@@ -1,4 +1,4 @@
-"""HAProxy as a TCP balancer that tells its backends the client's address by the PROXY protocol, version 2."""
+"""HAProxy as a TCP load balancer that sends the client's address to its backends (PROXY protocol, version 2)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ASK_SECONDS = 30.0
 
 
 class Haproxy:
-    """Listens on a free loopback port and spreads connections over `backends` (host:port) in turn.
+    """Listens on a free loopback port and distributes connections over `backends` (host:port) in turn.
 
-    A backend that refuses is passed over and the connection goes to the next one. `source`: the address that it calls
-    them from. `configuration` gives another one than ours, for the port to listen on.
+    When a backend refuses a connection, the next backend gets it. `source` is the address from which backends are
+    called. `configuration` replaces our configuration; it is called with the port to listen on.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class Haproxy:
         self.stop()
 
     def drain(self, number: int) -> None:
-        """Sends no new connections to the backend of this number, the first being 1."""
+        """Sends no new connections to the backend of this number; the first backend has number 1."""
         self.command(f"set server backends/backend{number} state drain")
 
     def undrain(self, number: int) -> None:
         self.command(f"set server backends/backend{number} state ready")
 
     def command(self, line: str) -> str:
-        """Sends one line to its control socket; returns the answer."""
+        """Sends one line to HAProxy's control socket and returns the answer."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_ASK_SECONDS)
             connection.connect(str(self._control))
@@ -112,7 +112,8 @@ backend backends
         return f"\nglobal\n    stats socket {self._control} level admin\n"
 
     def _answers(self) -> bool:
-        # By the control socket: a connection to the front would be one more session at a backend.
+        # Readiness is asked at the control socket, because a connection to the port would become a session at a
+        # backend.
         try:
             return "Uptime" in self.command("show info")
         except OSError:

@@ -1,4 +1,5 @@
-"""How peers live: as a daemon of our own, or as a scripted server in this process; both are context managers."""
+"""The life cycle of peers: a daemon as a child process, or a scripted server in this process. Both are context
+managers."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from tests.peers.process import PeerProcess
 
 
 class Peer(ABC):
-    """Started on entry, ended on exit."""
+    """A server that starts when its `with` block is entered and ends when the block is left."""
 
     @abstractmethod
     def start(self) -> Self: ...
@@ -38,7 +39,7 @@ class Peer(ABC):
 
 
 class Daemon(Peer):
-    """A real server's process on a free loopback port, with a folder of its own that goes with it."""
+    """A real server's process on a free loopback port. Its folder is removed when it ends."""
 
     def __init__(self, name: str) -> None:
         self.port = free_port()
@@ -51,12 +52,12 @@ class Daemon(Peer):
         return self
 
     def stop(self) -> None:
-        """Ends it for good."""
+        """Ends the server for good."""
         self.kill()
         self._forget()
 
     def kill(self) -> None:
-        """kill -9; connections are refused until `start`."""
+        """Ends the server with SIGKILL. Connections are refused until `start`."""
         if self._process is not None:
             self._process.kill()
 
@@ -65,7 +66,8 @@ class Daemon(Peer):
         self.start()
 
     def freeze(self) -> None:
-        """The kernel takes connections, those there are stay open, and nothing is answered until `thaw`."""
+        """Stops the processes (SIGSTOP). The kernel accepts connections and keeps them open, but nothing is answered
+        until `thaw`."""
         if self._process is not None:
             self._process.signal(signal.SIGSTOP)
 
@@ -74,7 +76,7 @@ class Daemon(Peer):
             self._process.signal(signal.SIGCONT)
 
     def ensure_running(self) -> None:
-        """Brings it back when a test left it dead or frozen."""
+        """Makes the server work again after a test has killed or frozen it."""
         self.thaw()
         if self._process is None or not self._process.running:
             self.start()
@@ -88,11 +90,13 @@ class Daemon(Peer):
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Whether it is ready."""
+        """Returns whether the server is ready."""
 
 
 class ScriptedServer(Peer):
-    """A TCP server on the background loop that does as the test tells it. `_changed` guards what both sides touch."""
+    """A TCP server in the background event loop that follows a test's script.
+
+    The condition variable `_changed` guards what the test and the server both use."""
 
     def __init__(self, host: str = LOOPBACK, port: int = 0, context: ssl.SSLContext | None = None) -> None:
         self.host = host
@@ -107,7 +111,7 @@ class ScriptedServer(Peer):
         return self
 
     def stop(self) -> None:
-        """Refuses connections and ends those there are; `start` takes the same port again."""
+        """Refuses connections and ends the existing ones. `start` listens on the same port again."""
         background().call(self._stop())
 
     async def _start(self) -> None:
@@ -136,4 +140,4 @@ class ScriptedServer(Peer):
 
     @abstractmethod
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until it is to be closed."""
+        """Serves one connection. The connection is closed when this method returns."""

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector: takes spans by OTLP over gRPC and keeps them."""
+"""An OpenTelemetry collector that receives spans by OTLP over gRPC and keeps them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.peers.ports import LOOPBACK, free_port
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One span as it came in. Identifiers in hexadecimal; `parent` is empty for the root of a trace."""
+    """One received span. Identifiers are in hexadecimal; `parent` is empty for the root of a trace."""
 
     service: str
     name: str
@@ -30,7 +30,7 @@ class Span:
     parent: str
     kind: str
     attributes: dict[str, object]
-    # Traces that it is linked to.
+    # The traces to which this span is linked.
     links: tuple[str, ...]
     failed: bool
     # Nanoseconds since 1970.
@@ -38,12 +38,12 @@ class Span:
     ended: int
 
     def __getitem__(self, name: str) -> object:
-        """An attribute by what follows `posthouse.`."""
+        """Returns the attribute with this name after the prefix `posthouse.`."""
         return self.attributes[f"posthouse.{name}"]
 
 
 class Collector(Peer, trace_service_pb2_grpc.TraceServiceServicer):
-    """Listens on a free loopback port; give `endpoint` to OTEL_EXPORTER_OTLP_ENDPOINT."""
+    """Listens on a free loopback port. A test passes `endpoint` as OTEL_EXPORTER_OTLP_ENDPOINT."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -68,18 +68,18 @@ class Collector(Peer, trace_service_pb2_grpc.TraceServiceServicer):
 
     @property
     def spans(self) -> list[Span]:
-        """All that came so far."""
+        """All spans received so far."""
         with self._changed:
             return list(self._spans)
 
     def trace(self, trace: str) -> list[Span]:
-        """Of one trace, in the order in which they began."""
+        """Returns the spans of one trace in the order in which they began."""
         return sorted((span for span in self.spans if span.trace == trace), key=lambda span: span.began)
 
     def wait_for(
         self, condition: Callable[[Sequence[Span]], bool], what: str, seconds: float = DEADLINE_SECONDS
     ) -> list[Span]:
-        """Blocks until what came makes `condition` true. Raises NotReachedError."""
+        """Blocks until `condition` holds for the received spans. Raises NotReachedError."""
         wait_for(
             self._changed,
             lambda: condition(self._spans),

@@ -1,4 +1,4 @@
-"""gRPC over plain TCP on loopback, for tests that are not about who may call."""
+"""gRPC over plain TCP on loopback, for tests that do not check which callers are allowed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ INSECURE = Security(insecure_loopback=True)
 
 
 async def start(server: rpc.Server, port: int = 0, host: str = LOOPBACK) -> int:
-    """Lets the server listen on a port of loopback; returns the port."""
+    """Makes the server listen on a loopback port, and returns the port."""
     address = addresses.parse(await server.start(f"{host}:{port}", INSECURE))
     assert isinstance(address, addresses.TcpAddress)
     return address.port
 
 
 def channel(port: int) -> grpc.aio.Channel:
-    """A channel to a server on a port of loopback."""
+    """Returns a channel to a server on a loopback port."""
     return rpc.channel(f"{LOOPBACK}:{port}", INSECURE, "")

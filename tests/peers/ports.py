@@ -1,9 +1,10 @@
-"""Loopback ports and addresses that no other process of a test run takes at the same time.
+"""Loopback ports and addresses that no other process of a test run uses at the same time.
 
-A server that can listen on port 0 needs none of this. The others (PostgreSQL, Postfix, the services) are told a number
-beforehand. Asking the kernel for a free port and giving it back races with every outgoing connection, so numbers come
-from below the kernel's ephemeral range, in blocks; a process owns a block while it holds the abstract Unix socket
-named after it. The kernel drops that socket with the process, so nothing is left to clean up.
+A server that can listen on port 0 does not need this module. The others (PostgreSQL, Postfix, the services) must be
+given a port number before they start. If we asked the kernel for a free port and closed it again, an outgoing
+connection could take the port in between. Therefore the numbers come from below the kernel's ephemeral range, in
+blocks. A process owns a block while it holds the abstract Unix socket that is named after the block. The kernel closes
+that socket when the process ends, so nothing is left to clean up.
 """
 
 from __future__ import annotations
@@ -24,18 +25,20 @@ _lock = threading.Lock()
 _owned: list[socket.socket] = []
 _owner_pid = 0
 _numbers: Iterator[int] = iter(())
-# What is left of the block from which runs are taken.
+# The unused numbers of the block from which runs of consecutive ports are taken.
 _run_numbers: Sequence[int] = ()
 _addresses: Iterator[str] = iter(())
 
 
 def free_port(*hosts: str) -> int:
-    """A port that is free for TCP and UDP on each of `hosts` [127.0.0.1], handed out once in this process."""
+    """Returns a port that is free for TCP and UDP on each of `hosts` [127.0.0.1]. A process never gets the same port
+    twice."""
     return free_ports(1, *hosts)[0]
 
 
 def free_ports(count: int, *hosts: str) -> tuple[int, ...]:
-    """`count` different ports as `free_port` gives them. Raises RuntimeError when every block is taken."""
+    """Returns `count` different ports, each as `free_port` chooses them. Raises RuntimeError when every block is
+    taken."""
     with _lock:
         found: list[int] = []
         while len(found) < count:
@@ -46,7 +49,7 @@ def free_ports(count: int, *hosts: str) -> tuple[int, ...]:
 
 
 def free_run(count: int, host: str = LOOPBACK) -> int:
-    """The first of `count` (at most 100) free ports in a row."""
+    """Returns the first of `count` (at most 100) consecutive free ports."""
     global _run_numbers
     with _lock:
         _claim_first_block()
@@ -59,10 +62,10 @@ def free_run(count: int, host: str = LOOPBACK) -> int:
 
 
 def free_address() -> str:
-    """An address of 127/8 that only this process uses, never 127.0.0.1 itself.
+    """Returns an address of 127/8 that only this process uses; it is never 127.0.0.1 itself.
 
-    Linux answers on the whole of 127/8, so servers that must share one port number (all the MX hosts of a test) get
-    an address each.
+    Linux answers on all of 127/8. Servers that must have the same port number (all MX hosts of a test) get an address
+    each.
     """
     global _addresses
     with _lock:
@@ -70,13 +73,13 @@ def free_address() -> str:
         try:
             return next(_addresses)
         except StopIteration:
-            # After 250 addresses the first ones are used again, since nobody uses them any more.
+            # After 250 addresses the first ones are used again; by then nobody uses them any more.
             _addresses = _addresses_of(os.getpid())
             return next(_addresses)
 
 
 def listening_socket(host: str = LOOPBACK, port: int = 0) -> socket.socket:
-    """A bound and listening TCP socket, to be handed over to a server; port 0 is any free one."""
+    """Returns a bound and listening TCP socket that can be handed to a server. Port 0 stands for any free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -98,7 +101,7 @@ def _next_number() -> int:
 def _claim_first_block() -> None:
     global _owner_pid, _numbers, _run_numbers, _addresses
     if _owner_pid != os.getpid():
-        # A forked child shares its parent's sockets; it claims blocks of its own.
+        # A forked child inherits its parent's sockets, so it must claim blocks of its own.
         _owner_pid = os.getpid()
         _owned.clear()
         _run_numbers = ()
@@ -125,7 +128,7 @@ def _ephemeral_start() -> int:
 
 
 def _addresses_of(pid: int) -> Iterator[str]:
-    # Process ids are unique among running processes, and so is the middle of the address up to 32,768 of them.
+    # Process ids are unique among running processes. The middle of the address is unique as well for ids up to 32,767.
     high, low = (pid >> 8) & 0x7F, pid & 0xFF
     return iter([f"127.{0x80 | high}.{low}.{last}" for last in range(1, 251)])
 
@@ -135,7 +138,7 @@ def _is_free(host: str, port: int) -> bool:
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         with socket.socket(family, kind) as probe:
             if kind is socket.SOCK_STREAM:
-                # As servers do it, so that connections in TIME_WAIT do not count as use.
+                # Servers set this option too. With it, connections in TIME_WAIT do not make the port count as used.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))

@@ -1,4 +1,5 @@
-"""A whole Postfix in a temporary folder: a next hop that keeps mail, or a relay to be measured beside ours."""
+"""A complete Postfix in a temporary folder: a next hop that keeps mail, or a relay whose speed is compared with
+ours."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from tests.peers.process import DEADLINE_SECONDS, PeerError, PeerProcess, progra
 _OWNER = "postfix"
 _DROP_GROUP = "postdrop"
 _OWNED_FOLDERS = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved")
-# type, private, unprivileged, chroot, wake-up, process limit, command
+# The columns are: type, private, unprivileged, chroot, wake-up, process limit, command.
 _SERVICES = """
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -57,10 +58,11 @@ _REMOVED = re.compile(r"postfix/qmgr\[\d+\]: \w+: removed")
 
 
 class Postfix:
-    """Takes mail from loopback for every domain. Needs root, as Postfix itself does.
+    """Takes mail from loopback for every domain. It needs root, as Postfix itself does.
 
-    `next_hop` (host:port): all mail is relayed there. Without one, all mail is kept in one maildir, whose files
-    `messages` returns. `settings` are further lines of main.cf, which win over ours. fsync is as Postfix has it: on.
+    With `next_hop` (host:port), all mail is relayed there. Without it, all mail is kept in one maildir, and `messages`
+    returns its files. `settings` are further lines of main.cf; they win over ours. Postfix calls fsync, as it does by
+    default.
     """
 
     def __init__(
@@ -86,40 +88,41 @@ class Postfix:
 
     @property
     def log(self) -> str:
-        """maillog so far."""
+        """The content of maillog so far."""
         path = self._folder / "maillog"
         return path.read_text("utf-8", "backslashreplace") if path.exists() else ""
 
     @property
     def messages(self) -> list[bytes]:
-        """What the maildir holds, oldest first, line ends as Postfix stores them (LF)."""
+        """The messages in the maildir, oldest first, with line ends as Postfix stores them (LF)."""
         kept = [path for path in (self._folder / "mail").glob("all/new/*") if path.is_file()]
         return [path.read_bytes() for path in sorted(kept, key=lambda path: (path.stat().st_mtime_ns, path.name))]
 
     @property
     def finished(self) -> int:
-        """How many messages have left the queue."""
+        """The number of messages that have left the queue."""
         return len(_REMOVED.findall(self.log))
 
     @property
     def queued(self) -> int:
-        """How many messages are in the queue's folders."""
+        """The number of messages in the queue's folders."""
         queue = self._folder / "queue"
         folders = ("incoming", "active", "deferred", "hold", "maildrop")
         return sum(1 for folder in folders for path in (queue / folder).rglob("*") if path.is_file())
 
     def wait_for_messages(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
-        """Asks until the maildir holds `count`, and returns all. Raises PeerError with the log's tail."""
-        self._until(lambda: len(self.messages) >= count, f"{count} messages in Postfix's maildir", seconds)
+        """Waits until the maildir holds `count` messages, and returns all of them. Raises PeerError with the log's
+        tail."""
+        self._until(lambda: len(self.messages) >= count, f"Postfix's maildir holds {count} messages", seconds)
         return self.messages
 
     def wait_until_finished(self, count: int, seconds: float = DEADLINE_SECONDS) -> None:
-        """Asks until `count` messages have left the queue. Raises PeerError with the log's tail."""
-        self._until(lambda: self.finished >= count, f"{count} messages out of Postfix's queue", seconds)
+        """Waits until `count` messages have left the queue. Raises PeerError with the log's tail."""
+        self._until(lambda: self.finished >= count, f"{count} messages have left Postfix's queue", seconds)
 
     def wait_for_log(self, text: str, seconds: float = DEADLINE_SECONDS) -> None:
-        """Asks until maillog holds `text`. Raises PeerError with the log's tail."""
-        self._until(lambda: text in self.log, f"{text!r} in Postfix's log", seconds)
+        """Waits until maillog contains `text`. Raises PeerError with the log's tail."""
+        self._until(lambda: text in self.log, f"Postfix's log contains {text!r}", seconds)
 
     # Running
 
@@ -136,7 +139,7 @@ class Postfix:
         return self
 
     def pause(self) -> None:
-        """Ends it with all its processes; queue and mail stay, and `start` goes on with them on the same port."""
+        """Ends Postfix with all its processes. Queue and mail stay; `start` continues with them on the same port."""
         if self._process is not None:
             self._process.stop()
             self._process = None
@@ -146,7 +149,7 @@ class Postfix:
             self._watchdog = None
 
     def stop(self) -> None:
-        """Ends it with all its processes and removes the folder."""
+        """Ends Postfix with all its processes and removes its folder."""
         self.pause()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -159,8 +162,9 @@ class Postfix:
         self.stop()
 
     def _watch(self, pid: int) -> None:
-        # The master changes its user for moments, which clears the death signal. This shell reads from a pipe that
-        # nobody writes to; when we die, it reads the pipe's end and does what `stop` would have done.
+        # Postfix's master process changes its user for moments, and this clears the death signal that the kernel would
+        # send it. Therefore this shell reads from a pipe to which nobody writes. When we die, the shell reads the
+        # pipe's end and does what `stop` would have done.
         self._watchdog = subprocess.Popen(
             ["/bin/sh", "-c", _LAST_WILL, "sh", str(pid), str(self._folder)],
             stdin=subprocess.PIPE,
@@ -170,7 +174,8 @@ class Postfix:
         )
 
     def _lay_out(self, daemons: Path) -> Path:
-        """The folders as `postfix check` wants them, and the two configuration files; returns the folder of those."""
+        """Creates the folders that `postfix check` requires, and the two configuration files. Returns the folder of
+        these files."""
         self._folder.chmod(0o755)
         configuration, queue = self._folder / "config", self._folder / "queue"
         for folder in (configuration, queue, queue / "pid"):

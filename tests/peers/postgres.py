@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, with a fresh database for whoever asks, that can be restarted, killed and frozen."""
+"""A PostgreSQL server of our own that gives each test a fresh database, and can be restarted, killed and frozen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INITDB_OPTIONS = ("-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UT
 
 
 class Postgres:
-    """A server on a free loopback port. `durable` keeps fsync on, which benchmarks need and tests do not."""
+    """A server on a free loopback port. `durable` keeps fsync on: benchmarks need it, tests do not."""
 
     def __init__(self, settings: Mapping[str, str] | None = None, *, durable: bool = False) -> None:
         self.port = free_port()
@@ -41,7 +41,7 @@ class Postgres:
     # Running
 
     def start(self) -> Self:
-        """Makes the data folder at the first start; returns once it answers a query."""
+        """Creates the data folder at the first start. Returns when the server answers a query."""
         if not self._data.exists():
             if self._user is not None:
                 # PostgreSQL refuses to run as root.
@@ -57,7 +57,7 @@ class Postgres:
             self._folder / "log",
             user=self._user,
             folder=self._folder,
-            # Immediate shutdown: ends all backends and leaves no shared memory behind.
+            # SIGQUIT is PostgreSQL's immediate shutdown: it ends all backends and leaves no shared memory behind.
             end_signal=signal.SIGQUIT,
         )
         self._process.until_ready(self._answers)
@@ -69,32 +69,35 @@ class Postgres:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def break_off(self) -> None:
-        """Immediate shutdown: every connection breaks and new ones are refused; `start` recovers from the log."""
+        """Does an immediate shutdown: every connection breaks and new ones are refused. `start` then recovers from the
+        log."""
         if self._process is not None:
             self.thaw()
             self._process.stop()
             self._process = None
 
     def restart(self) -> None:
-        """Fast shutdown (connections end with 57P01), then a start on the same port with the same data."""
+        """Does a fast shutdown (connections end with 57P01), then starts on the same port with the same data."""
         process = self._running()
         process.signal(signal.SIGINT)
         process.wait()
         self.start()
 
     def kill(self) -> None:
-        """kill -9 of the server and all its backends; `start` brings it back."""
+        """Ends the server and all its backends with SIGKILL. `start` starts it again."""
         process = self._running()
         family = descendants(process.pid)
         process.kill()
-        # Backends of a dead server end by themselves, but a new one can't start before the last has.
+        # The backends of a dead server end by themselves, but a new server cannot start before the last of them has
+        # ended.
         send_all(family, signal.SIGKILL)
         self._process = None
 
     def freeze(self) -> None:
-        """Stops all its processes: connections stay open and nothing is answered until `thaw`."""
+        """Stops all processes of the server (SIGSTOP): connections stay open and nothing is answered until `thaw`."""
         process = self._running()
-        # The first process makes the others: one that it makes after they were listed would go on answering.
+        # The first process starts the others. It is stopped first, since a backend that it starts after the others were
+        # listed would go on answering.
         send_all([process.pid], signal.SIGSTOP)
         send_all(descendants(process.pid), signal.SIGSTOP)
 
@@ -103,7 +106,7 @@ class Postgres:
         send_all([process.pid, *descendants(process.pid)], signal.SIGCONT)
 
     def ensure_running(self) -> None:
-        """Brings it back when a test left it dead or frozen."""
+        """Makes the server work again after a test has killed or frozen it."""
         if self._process is None or not self._process.running:
             self.start()
         else:
@@ -120,20 +123,20 @@ class Postgres:
     # Databases
 
     def create_database(self) -> str:
-        """A fresh, empty database; returns its asynchronous URL (postgresql+asyncpg://…)."""
+        """Creates an empty database and returns its asynchronous URL (postgresql+asyncpg://…)."""
         name = f"test_{next(self._numbers)}"
         self.query(f"CREATE DATABASE {name}")
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
-        """Drops it, whoever is connected."""
+        """Drops the database, even while clients are connected to it."""
         self.query(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
     def url(self, database: str) -> str:
         return f"postgresql+asyncpg://{_SUPERUSER}@{LOOPBACK}:{self.port}/{database}"
 
     def query(self, statement: str, database: str = "postgres") -> str:
-        """Runs one statement as superuser; returns the rows, fields separated by `|`. Raises PeerError."""
+        """Runs one statement as superuser and returns the rows, with fields separated by `|`. Raises PeerError."""
         where = f"host={LOOPBACK} port={self.port} user={_SUPERUSER} dbname={database}"
         return run([_binary("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, "-d", where]).rstrip("\n")
 

@@ -1,4 +1,4 @@
-"""Starting a peer's process so that it ends with us, and asking until something is true."""
+"""Starts a peer's process so that it ends together with this process, and waits until a condition holds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from pathlib import Path
 DEADLINE_SECONDS = 60.0
 PAUSE_SECONDS = 0.01
 
-# Linux sends the parent-death signal when the *thread* that forked ends. One thread that lives as long as this
-# process starts every peer, so a peer started from a short-lived worker thread is not shot with it.
+# Linux sends the parent-death signal when the *thread* that forked ends. Therefore one thread, which lives as long as
+# this process, starts every peer. Otherwise a peer would be killed when the short-lived worker thread that started it
+# ends.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="peer-spawner")
 
 
 class PeerError(Exception):
-    """A peer did not start, or ended; the message carries the tail of its log."""
+    """A peer did not start, or it ended. The message contains the tail of the peer's log."""
 
 
 class MissingPeerError(PeerError):
@@ -35,7 +36,9 @@ class MissingPeerError(PeerError):
 
 
 def program(name: str, *patterns: str) -> Path:
-    """The program `name` from the PATH or sbin, or the newest match of the glob `patterns`. Raises MissingPeerError."""
+    """Returns the path of the program `name` from PATH or sbin, or the newest match of the glob `patterns`.
+
+    Raises MissingPeerError."""
     for pattern in patterns:
         matches = sorted(Path("/").glob(pattern.lstrip("/")), key=_version_of)
         if matches:
@@ -49,19 +52,20 @@ def program(name: str, *patterns: str) -> Path:
 def until(
     condition: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS, pause: float = PAUSE_SECONDS
 ) -> None:
-    """Asks `condition` until it is true; PeerError naming `what` when it is not within `seconds`.
+    """Calls `condition` again and again until it returns true. Raises PeerError with `what` after `seconds`.
 
-    For other processes, which can only be asked. Within this process wait on conditions and events.
+    Use this for the state of other processes, which can only be polled. Within this process wait for conditions and
+    events.
     """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise PeerError(f"not within {seconds:g} s: {what}")
+            raise PeerError(f"this did not become true within {seconds:g} s: {what}")
         time.sleep(pause)
 
 
 def unprivileged_user(*names: str) -> str | None:
-    """The first of `names` (else nobody) that exists, when we are root and should not be; None when we are not root."""
+    """Returns the first of `names` that exists (else nobody) when we run as root. Returns None when we do not."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -69,7 +73,7 @@ def unprivileged_user(*names: str) -> str | None:
 
 
 class PeerProcess:
-    """One process of a peer, with its output in a file; it gets `end_signal` when we die, however we die."""
+    """One process of a peer, whose output goes to a file. However we die, the process gets `end_signal` then."""
 
     def __init__(
         self,
@@ -85,12 +89,13 @@ class PeerProcess:
         self.log = log
         self.name = name or Path(arguments[0]).name
         self._end_signal = end_signal
-        # setpriv sets the death signal after the user (a change of user clears it) and then becomes the program.
+        # setpriv sets the death signal after it has changed the user (which clears the signal), and then executes the
+        # program.
         launcher: list[str | Path] = [program("setpriv"), "--pdeathsig", end_signal.name.removeprefix("SIG")]
         if user is not None:
             group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
             launcher += ["--reuid", user, "--regid", group, "--init-groups"]
-        # We may have died before the signal was set; then the process has another parent by now, and gives up.
+        # We may have died before the death signal was set. Then the process has another parent by now, and exits.
         launcher += ["--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(os.getpid())]
         with log.open("ab") as output:
             self._running = _spawner.submit(
@@ -101,7 +106,8 @@ class PeerProcess:
                 stderr=output,
                 cwd=folder,
                 env=None if environment is None else dict(environment),
-                # Ctrl-C in a terminal reaches only us, and we end the peers in order.
+                # With a session of its own the peer does not get Ctrl-C from the terminal. Only we get it, and end the
+                # peers in order.
                 start_new_session=True,
             ).result()
 
@@ -115,13 +121,14 @@ class PeerProcess:
 
     @property
     def status(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+        """The exit status, negative for a signal. It is None while the process runs."""
         return self._running.poll()
 
     def until_ready(
         self, ready: Callable[[], bool], seconds: float = DEADLINE_SECONDS, pause: float = PAUSE_SECONDS
     ) -> None:
-        """Asks until `ready`; PeerError with the log's tail when the process ends or the time is over."""
+        """Waits until `ready` returns true. Raises PeerError with the log's tail when the process ends or the time is
+        over."""
 
         def ready_or_dead() -> bool:
             return not self.running or ready()
@@ -135,7 +142,7 @@ class PeerProcess:
             raise PeerError(f"{self.name} ended with status {self.status}\n{self.log_tail()}")
 
     def stop(self, seconds: float = DEADLINE_SECONDS) -> None:
-        """Ends it by its end signal, and by SIGKILL when it still runs after `seconds`."""
+        """Ends the process with its end signal, or with SIGKILL when it still runs after `seconds`."""
         self.signal(self._end_signal)
         if self._ends_within(seconds):
             self._running.wait()
@@ -143,18 +150,19 @@ class PeerProcess:
             self.kill()
 
     def kill(self) -> None:
-        """kill -9, and waits until it is gone."""
+        """Ends the process with SIGKILL and waits until it has ended."""
         self.signal(signal.SIGKILL)
         self._running.wait(DEADLINE_SECONDS)
 
     def wait(self, seconds: float = DEADLINE_SECONDS) -> int:
-        """The exit status once it ended by itself. Raises PeerError."""
+        """Waits until the process has ended by itself and returns its exit status. Raises PeerError."""
         if not self._ends_within(seconds):
             raise PeerError(f"{self.name} still runs after {seconds:g} s\n{self.log_tail()}")
         return self._running.wait()
 
     def _ends_within(self, seconds: float) -> bool:
-        """Told by the kernel at once, where the standard library would look twenty times a second."""
+        """Waits for the end of the process. The kernel reports it at once; the standard library would poll 20 times a
+        second."""
         if self._running.poll() is not None:
             return True
         descriptor = os.pidfd_open(self._running.pid)
@@ -174,7 +182,7 @@ class PeerProcess:
 def run(
     arguments: Sequence[str | Path], *, user: str | None = None, folder: Path | None = None, seconds: float = 60
 ) -> str:
-    """Runs a peer's tool to its end and returns its output. Raises PeerError with that output when it fails."""
+    """Runs a peer's tool to its end and returns its output. Raises PeerError with that output when the tool fails."""
     launcher: list[str | Path] = []
     if user is not None:
         group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
@@ -195,7 +203,7 @@ def run(
 
 
 def descendants(pid: int) -> list[int]:
-    """The process's children, theirs, and so on, as they are at this moment."""
+    """Returns the process's children, their children and so on, as they are at this moment."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -205,7 +213,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def runs(pid: int) -> bool:
-    """Whether it runs; a zombie that waits for its parent does not."""
+    """Returns whether the process runs. A zombie that waits for its parent does not run."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -213,7 +221,7 @@ def runs(pid: int) -> bool:
 
 
 def send_all(pids: Iterable[int], number: signal.Signals) -> None:
-    """Signals each of them that still runs."""
+    """Sends the signal to each of these processes that still runs."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)

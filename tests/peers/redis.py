@@ -1,4 +1,4 @@
-"""A Redis server of our own, in memory, that can be killed, restarted, frozen and emptied."""
+"""A Redis server of our own that stores its data in memory, and can be killed, restarted, frozen and emptied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ASK_SECONDS = 30.0
 
 
 class Redis(Daemon):
-    """A server on a free loopback port; nothing is kept on disk, so a kill empties it."""
+    """A server on a free loopback port. Nothing is stored on disk, so a kill empties it."""
 
     def __init__(self) -> None:
         super().__init__("redis")
@@ -32,19 +32,19 @@ class Redis(Daemon):
         )
 
     def stop(self) -> None:
-        """Ends it for good."""
+        """Ends the server for good."""
         if self._process is not None:
             self.thaw()
             self._process.stop()
         self._forget()
 
     def flush(self) -> None:
-        """Forgets every key."""
+        """Deletes every key."""
         if self.command("FLUSHALL") != "+OK":
-            raise RuntimeError("FLUSHALL was refused")
+            raise RuntimeError("Redis refused FLUSHALL")
 
     def command(self, *words: str) -> str:
-        """Sends one command; returns the first line of the answer, its type mark included (RESP)."""
+        """Sends one command and returns the first line of the answer, including its type mark (RESP)."""
         request = f"*{len(words)}\r\n" + "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
         with socket.create_connection((LOOPBACK, self.port), timeout=_ASK_SECONDS) as connection:
             connection.sendall(request.encode())

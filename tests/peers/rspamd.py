@@ -1,4 +1,4 @@
-"""Debian's rspamd with a configuration of our own: one worker, no DNS, no Redis, and all GTUBE patterns."""
+"""Debian's rspamd with a configuration of our own: one worker, no DNS, no Redis, and all GTUBE patterns enabled."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from tests.peers.ports import LOOPBACK
 from tests.peers.process import PeerProcess, descendants, program, runs, send_all, unprivileged_user, until
 
 _ASK_SECONDS = 30.0
-# https://spamassassin.apache.org/gtube/, and rspamd's own variants of it: by the action that they lead to.
+# The pattern is from https://spamassassin.apache.org/gtube/. rspamd has variants of it, one for each action.
 _GTUBE = {"reject": "X", "add header": "Y", "rewrite subject": "Z"}
 
 
 def gtube(action: str = "reject") -> bytes:
-    """The line that rspamd answers with an action, put together here so that no file of this repository is spam."""
+    """Returns the line for which rspamd recommends `action`. It is put together here so that no file of this repository
+    is spam."""
     return b"".join(
         (_GTUBE[action].encode(), b"JS*C4JDBQADN1.NSBN3*2IDNEN*", b"GTUBE-STANDARD-ANTI-UBE-", b"TEST-EMAIL*C.34X\r\n")
     )
 
 
 class Rspamd(Daemon):
-    """A daemon on a free loopback port. `settings` are sections of rspamd.conf beyond those that are here."""
+    """A daemon on a free loopback port. `settings` are sections of rspamd.conf, in addition to those below."""
 
     def __init__(self, settings: str = "") -> None:
         super().__init__("rspamd")
@@ -32,7 +33,7 @@ class Rspamd(Daemon):
 
     @property
     def url(self) -> str:
-        """As `spam.rspamd` wants it."""
+        """The daemon's URL, as the policy setting `spam.rspamd` expects it."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def log(self) -> str:
@@ -69,7 +70,7 @@ class Rspamd(Daemon):
             self._folder / "log",
             user=self._user,
             folder=self._folder,
-            # Told to end, it takes its workers along.
+            # On SIGTERM, rspamd's main process ends its workers too.
             end_signal=signal.SIGTERM,
         )
 
@@ -77,7 +78,7 @@ class Rspamd(Daemon):
         workers = self._workers()
         super().kill()
         send_all(workers, signal.SIGKILL)
-        until(lambda: not any(map(runs, workers)), "rspamd's workers are gone")
+        until(lambda: not any(map(runs, workers)), "rspamd's workers have ended")
 
     def freeze(self) -> None:
         super().freeze()
@@ -88,7 +89,8 @@ class Rspamd(Daemon):
         super().thaw()
 
     def _workers(self) -> list[int]:
-        """They answer, and go on when the process that started them is killed."""
+        """Returns the worker processes, which answer requests and go on when the process that started them is
+        killed."""
         return [] if self._process is None else descendants(self._process.pid)
 
     def _answers(self) -> bool:

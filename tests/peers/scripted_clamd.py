@@ -1,4 +1,4 @@
-"""A clamd that answers as told: wrongly, in pieces, late, or not at all. For what the real one does not do on demand.
+"""A clamd that gives scripted answers, which the real one does not give on demand: wrong, in pieces, late, or none.
 
 with ScriptedClamd() as clamd:
     clamd.answer(b"stream: (null) FOUND")
@@ -25,15 +25,16 @@ _CLEAN = b"stream: OK"
 class _Rule:
     parts: Sequence[bytes] = (_CLEAN,)
     gate: Gate | None = None
-    # Close without an answer once so much of the stream has come; None to read it all.
+    # The connection is closed without an answer once this many octets of the stream have come. None reads all of it.
     cut_after: int | None = None
     times: int | None = None
-    # The answer's end, NUL or LF as the command had it, comes with the last part.
+    # Whether the last part is followed by the answer's end: NUL or LF, as the command had it.
     terminated: bool = True
 
 
 class ScriptedClamd(ScriptedServer):
-    """Takes zINSTREAM and nINSTREAM as clamd does; without a script every stream is clean. Keeps what it was sent."""
+    """Takes zINSTREAM and nINSTREAM as clamd does, and keeps the streams. Without a script it reports every stream as
+    clean."""
 
     def __init__(self, *, host: str = LOOPBACK, port: int = 0) -> None:
         super().__init__(host, port)
@@ -42,35 +43,36 @@ class ScriptedClamd(ScriptedServer):
 
     @property
     def address(self) -> str:
-        """host:port, as `antivirus.clamd` wants it."""
+        """The server's host:port, as the policy setting `antivirus.clamd` expects it."""
         return f"{self.host}:{self.port}"
 
     def answer(self, *parts: bytes, times: int | None = None, terminated: bool = True) -> None:
-        """These octets, each part in a packet of its own, in place of `stream: OK`; none closes without an answer.
+        """Sends these octets in place of `stream: OK`, each part in a packet of its own. No parts: it closes without an
+        answer.
 
-        The NUL or LF at the end is added, unless the answer is to break off without (`terminated`).
+        The NUL or LF at the end is added, unless `terminated` is false: then the answer breaks off without it.
         """
         self._add(_Rule(parts=parts, times=times, terminated=terminated))
 
     def hold(self, *parts: bytes, times: int | None = None) -> Gate:
-        """Answers with `parts` [clean] once the gate returned is open."""
+        """Answers with `parts` [clean] after the returned gate is open."""
         gate = Gate()
         self._add(_Rule(parts=parts or (_CLEAN,), gate=gate, times=times))
         return gate
 
     def cut(self, *parts: bytes, after_octets: int = 0, times: int | None = None) -> None:
-        """Sends `parts` [nothing] and closes after so many octets of the stream."""
+        """Sends `parts` [nothing] and closes after this many octets of the stream."""
         self._add(_Rule(parts=parts, cut_after=after_octets, times=times))
 
     @property
     def streams(self) -> list[bytes]:
-        """The content of every stream that ended or was cut, in that order."""
+        """The content of every stream that has ended or was cut, in that order."""
         with self._changed:
             return list(self._streams)
 
     def wait_for_streams(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
-        """Blocks until there were `count`. Raises NotReachedError."""
-        wait_for(self._changed, lambda: len(self._streams) >= count, lambda: f"{count} streams", seconds)
+        """Blocks until there were `count` streams. Raises NotReachedError."""
+        wait_for(self._changed, lambda: len(self._streams) >= count, lambda: f"{count} streams have come", seconds)
         return self.streams
 
     async def streams_came(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
@@ -107,7 +109,7 @@ class ScriptedClamd(ScriptedServer):
                 last = number == len(rule.parts)
                 writer.write(part + end if last and rule.terminated else part)
                 await writer.drain()
-                # Its own turn of both loops, and its own packet.
+                # The pause gives both event loops a turn, so this part becomes a packet of its own.
                 await asyncio.sleep(0)
         await writer.drain()
 

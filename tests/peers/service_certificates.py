@@ -1,4 +1,4 @@
-"""Certificates of the services, as `posthouse certificates` makes them."""
+"""Certificates for the services, made as `posthouse certificates` makes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.suite.topology import GRPC_SERVICES as SERVICES
 
 
 class ServiceCertificates:
-    """An authority, and the files of each service, in a folder."""
+    """A folder with a certificate authority and the files of each service."""
 
     def __init__(self, folder: Path, *services: str) -> None:
         self._authority = folder / "authority"
@@ -20,7 +20,7 @@ class ServiceCertificates:
         self.renew()
 
     def renew(self, *, days_later: float = 0, days: int = DAYS) -> list[str]:
-        """As the command does, on a later day."""
+        """Renews the certificates, as a later run of the command does."""
         now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days_later)
         return renew(self._authority, self.folder, now, days=days, services=self._services)
 
@@ -31,7 +31,7 @@ class ServiceCertificates:
         return Security(self.files(service))
 
     def variables(self) -> dict[str, str]:
-        """What the services' environment needs to use them."""
+        """Returns the environment variables by which the services use these certificates."""
         variables: dict[str, str] = {}
         for service in SERVICES:
             files, prefix = self.files(service), f"{service.upper()}_GRPC_"

@@ -11,16 +11,18 @@ from tests.peers.smtp_records import Login
 
 _CHALLENGE = b"<1896.697170952@sink.test>"
 
-# Sends a challenge (already base64) and returns the client's answer line.
+# A function that sends a challenge (already in base64) and returns the client's answer line.
 Ask = Callable[[bytes], Awaitable[bytes]]
 
 
 class AuthError(Exception):
-    """The exchange can't go on; the message is the reply."""
+    """The exchange cannot go on. The message is the reply to the client."""
 
 
 async def exchange(mechanism: str, initial: bytes, logins: Mapping[str, str], ask: Ask) -> Login:
-    """Runs one exchange to its verdict. `initial` is the initial response as sent, empty for none. Raises AuthError."""
+    """Runs one exchange until its verdict. `initial` is the initial response as sent; it is empty when there is none.
+
+    Raises AuthError."""
     match mechanism:
         case "PLAIN":
             parts = _decoded(initial or await ask(b"")).split(b"\0")

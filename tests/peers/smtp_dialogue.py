@@ -1,4 +1,5 @@
-"""One session of the scripted SMTP peer: a correct server of its own, which the script may overrule at each stage."""
+"""One session of the scripted SMTP peer. The peer is a correct server; the script may replace its answer at each
+stage."""
 
 from __future__ import annotations
 
@@ -25,17 +26,18 @@ from tests.peers.smtp_script import (
 )
 from tests.peers.smtp_wire import ClientGone, Wire
 
-# The last line of a reply: its code, and a space before the text if there is one (RFC 5321 section 4.2.1).
+# The last line of a reply consists of the code and, if there is text, a space and the text (RFC 5321 section 4.2.1).
 _FINAL_LINE = re.compile(rb"^(\d\d\d)(?: [^\n]*)?\r\n", re.MULTILINE)
 
 
 class _Over(Exception):  # noqa: N818 - an event of the dialogue, not a fault
-    """The session was ended from this side."""
+    """The script or the peer has ended the session."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Played:
-    """The code of the reply that was sent, if it read as one; and whether the peer's own answer was wanted."""
+    """The result of a stage. `code` is from the reply that was sent, None when the sent octets were no reply.
+    `proceeded` says whether the script let the peer continue with its own answer."""
 
     code: int | None
     proceeded: bool
@@ -65,7 +67,7 @@ class Dialogue:
         self._script = script
         self._context = context
         self._server_name = server_name
-        # Told after each thing worth looking at, and of each transaction that has come to its end.
+        # `_changed` is called after each change of the record, `_ended` with each transaction that has ended.
         self._changed = changed
         self._ended = ended
         self._transaction: Transaction | None = None
@@ -89,7 +91,7 @@ class Dialogue:
         finally:
             self._session.ending = self._session.ending or Ending.SERVER_CLOSED
             if self._transaction is not None and self._transaction.via == "DATA":
-                # Cut off in its content; two octets are the reader's own.
+                # The client left in the middle of the content. The first two octets were added by `read_content`.
                 self._transaction.raw = self._wire.take()[2:]
             self._abandon()
             self._wire.transport.close()
@@ -98,7 +100,7 @@ class Dialogue:
         line = await self._wire.read_line()
         if b"\n" in self._wire.buffer:
             self._session.pipelined += 1
-        # A bare LF stays visible in the record.
+        # A bare LF at the end of the line is kept, so that the record shows it.
         command = line.removesuffix(b"\r\n")
         self._session.commands.append(command)
         self._changed()
@@ -150,7 +152,7 @@ class Dialogue:
 
     @property
     def _offered(self) -> list[str]:
-        """The extensions this session has at this moment."""
+        """The extensions that this session offers at this moment."""
         can_start_tls = self._context is not None and self._session.tls is None
         return self._offer.extensions(can_start_tls=can_start_tls, over_tls=self._session.tls is not None)
 
@@ -162,7 +164,7 @@ class Dialogue:
             await self._start_tls(implicit=False)
 
     async def _start_tls(self, *, implicit: bool) -> None:
-        assert self._context is not None, "TLS needs a certificate"
+        assert self._context is not None, "STARTTLS was used, but this peer has no certificate"
         try:
             await self._wire.start_tls(self._context)
         except OSError as error:
@@ -177,7 +179,7 @@ class Dialogue:
             server_name=self._server_name(tls),
             implicit=implicit,
         )
-        # RFC 3207 section 4.2: what was learnt before counts no more.
+        # After STARTTLS the server must forget what the client said before (RFC 3207 section 4.2).
         self._esmtp = False
         self._session.helo = b""
         self._session.greeting_word = ""
@@ -270,7 +272,7 @@ class Dialogue:
     async def _content_came(self, octets: int) -> None:
         rule = self._script.content_rule(self._session.number)
         if rule is not None and octets >= rule.after_octets and self._interrupted is not self._transaction:
-            # Once in a message at the most.
+            # The script interrupts the content of one message once at most.
             self._interrupted = self._transaction
             if rule.times is not None:
                 rule.times -= 1
@@ -282,7 +284,7 @@ class Dialogue:
             await self._play(Stage.BDAT, "502 5.5.1 Not here", line)
             return
         if not (len(words) in (2, 3) and words[1].isdigit() and words[2:] in ([], [b"LAST"], [b"last"])):
-            # The octets that follow can't be told from commands.
+            # The octets that follow cannot be told from commands, so the session ends.
             await self._reply("501 5.5.4 BDAT size [LAST] wanted")
             raise _Over
         octets = await self._wire.read_exactly(int(words[1]))
@@ -304,7 +306,7 @@ class Dialogue:
         self._changed()
         too_big = self._offer.size and len(transaction.content) > self._offer.size
         default = "552 5.3.4 Too big" if too_big else "250 2.0.0 Kept"
-        # From here on nothing can interrupt it, so it is no longer the session's to abandon.
+        # The content is complete. From here on the end of the session no longer ends this transaction as abandoned.
         self._transaction = None
         try:
             if self._offer.lmtp:
@@ -319,12 +321,12 @@ class Dialogue:
         await self._play(Stage.IDLE, "")
 
     def _settle(self, transaction: Transaction, code: int) -> None:
-        # Before the answer is sent: who has read it finds the message in the record.
+        # This happens before the answer is sent, so a client that has read the answer finds the message in the record.
         transaction.code = code
         self._ended(transaction)
 
     async def _final_codes(self, transaction: Transaction, default: str, line: bytes) -> None:
-        """RFC 2033 section 4.2: one answer for each recipient that was accepted, in their order."""
+        """Sends one answer for each accepted recipient, in their order (RFC 2033 section 4.2)."""
         waiting = [number for number, recipient in enumerate(transaction.recipients) if recipient.accepted]
         for number in waiting:
             recipient = transaction.recipients[number]
@@ -353,7 +355,8 @@ class Dialogue:
         address: bytes | None = None,
         answered: Callable[[int], None] | None = None,
     ) -> _Played:
-        """Follows the script at this stage. `default` is our own answer, "" for none yet."""
+        """Does what the script says for this stage. `default` is the peer's own answer; "" means that it has none
+        yet."""
         steps = self._script.take(stage, self._session.number, line, address)
         return await self._follow(steps, default, answered)
 
@@ -396,7 +399,7 @@ class Dialogue:
                 many = octets * (16384 // len(octets) + 1)
                 while not self._wire.client_is_gone:
                     await self._wire.send(many)
-                    # `send` need not wait, and the loop must hear of the client's going.
+                    # `send` may return without waiting. The sleep lets the event loop notice that the client has gone.
                     await asyncio.sleep(0)
                 raise ClientGone(broken=False)
             case UpgradeBroken():

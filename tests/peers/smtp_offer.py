@@ -1,4 +1,5 @@
-"""What the scripted SMTP peer offers, and what a strict server makes of paths and parameters. No I/O."""
+"""The extensions that the scripted SMTP peer offers, and its strict parsing of paths and parameters. There is no
+I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _PATH = re.compile(rb"(MAIL FROM|RCPT TO):<((?:\"(?:[^\"\\]|\\.)*\"|[^\">])*)>((?: [^ ]+)*)", re.IGNORECASE)
-# A parameter and the extension that allows it; any other is allowed by the extension of its own name.
+# Maps a parameter to the extension that allows it. Any other parameter is allowed by the extension of the same name.
 _ALLOWED_BY: Mapping[str, str] = {
     "BODY": "8BITMIME",
     "RET": "DSN",
@@ -20,11 +21,11 @@ _ALLOWED_BY: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the peer offers after EHLO, and asks for. Parameters of extensions that are not offered get 555."""
+    """What the peer offers after EHLO and what it requires. Parameters of extensions that are not offered get 555."""
 
     hostname: str = "sink.test"
     lmtp: bool = False
-    # False: EHLO gets 502, as from servers before ESMTP.
+    # When false, EHLO gets 502, as from servers older than ESMTP.
     ehlo: bool = True
     pipelining: bool = True
     eight_bit: bool = True
@@ -32,24 +33,24 @@ class Offer:
     chunking: bool = False
     dsn: bool = True
     enhanced_codes: bool = True
-    # More recipients of one transaction get 452 4.5.3; 0 takes any number.
+    # Recipients of one transaction above this number get 452 4.5.3. 0 means any number.
     max_recipients: int = 0
-    # Octets; 0 offers SIZE without a limit, None does not offer it.
+    # The limit in octets. 0 offers SIZE without a limit; None does not offer SIZE.
     size: int | None = 0
-    # Offered when there is a certificate; required: MAIL gets 530 5.7.0 before TLS.
+    # STARTTLS is offered when there is a certificate. When it is required, MAIL before TLS gets 530 5.7.0.
     starttls: bool = True
     tls_required: bool = False
     implicit_tls: bool = False
-    # Login names and passwords; AUTH is offered when there are any.
+    # Maps login names to passwords. AUTH is offered when there are any.
     logins: Mapping[str, str] = field(default_factory=dict)
     mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN", "CRAM-MD5")
     auth_without_tls: bool = False
     auth_required: bool = False
-    # More EHLO lines, as they are.
+    # Further lines of the EHLO reply, sent as they are.
     extra: tuple[str, ...] = ()
 
     def extensions(self, *, can_start_tls: bool, over_tls: bool) -> list[str]:
-        """The lines of an EHLO reply after the first."""
+        """Returns the lines of an EHLO reply after the first."""
         switches = (
             (self.pipelining, "PIPELINING"),
             (self.eight_bit, "8BITMIME"),
@@ -65,7 +66,7 @@ class Offer:
 
 
 class Path(NamedTuple):
-    """What MAIL and RCPT carry: the address between the brackets, and the parameters as sent."""
+    """The argument of MAIL or RCPT: the address between the brackets, and the parameters as sent."""
 
     address: bytes
     parameters: tuple[bytes, ...]
@@ -75,7 +76,8 @@ NO_PATH = Path(b"", ())
 
 
 def parse_path(command: bytes, line: bytes) -> Path | None:
-    """The path of a `MAIL FROM` or `RCPT TO` line; None when it is not written as RFC 5321 section 4.1.2 has it."""
+    """Returns the path of a `MAIL FROM` or `RCPT TO` line, or None when it breaks the syntax of RFC 5321 section
+    4.1.2."""
     match = _PATH.fullmatch(line)
     if match is None or match[1].upper() != command or (command == b"RCPT TO" and not match[2]):
         return None
@@ -83,7 +85,7 @@ def parse_path(command: bytes, line: bytes) -> Path | None:
 
 
 def refused_parameter(offer: Offer, extensions: Sequence[str], parameters: Sequence[bytes]) -> str:
-    """The reply to the first parameter that was not offered or is malformed; "" when all are fine."""
+    """Returns the reply to the first parameter that was not offered or is malformed, or "" when all are fine."""
     offered = {extension.partition(" ")[0] for extension in extensions}
     for parameter in parameters:
         name, _, value = parameter.partition(b"=")
@@ -98,5 +100,6 @@ def refused_parameter(offer: Offer, extensions: Sequence[str], parameters: Seque
 
 
 def unstuffed(raw: bytes) -> bytes:
-    """DATA's content without the dots that RFC 5321 section 4.5.2 adds: one from each line that begins with one."""
+    """Returns DATA's content without dot-stuffing: without the dot that begins each such line (RFC 5321 section
+    4.5.2)."""
     return raw.removeprefix(b".").replace(b"\r\n.", b"\r\n")

@@ -1,4 +1,4 @@
-"""What a scripted SMTP peer saw, octet by octet."""
+"""The records of a scripted SMTP peer: what it received, octet by octet."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 
 class Ending(enum.Enum):
-    """How a session ended."""
+    """The way in which a session ended."""
 
-    # The client's QUIT.
+    # The client sent QUIT.
     QUIT = enum.auto()
-    # The client closed without QUIT.
+    # The client closed the connection without QUIT.
     CLIENT_CLOSED = enum.auto()
     # The connection broke.
     BROKEN = enum.auto()
-    # We ended it: a script, a failed handshake, or the peer's own stop.
+    # The peer ended the session: by its script, after a failed handshake, or because it was stopped.
     SERVER_CLOSED = enum.auto()
 
 
@@ -25,14 +25,14 @@ class Tls:
 
     version: str
     cipher: str
-    # The server name asked for, None without SNI.
+    # The server name that the client asked for. None when it sent no SNI.
     server_name: str | None
     implicit: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """One AUTH attempt that ran to its end."""
+    """One AUTH attempt that has reached its verdict."""
 
     mechanism: str
     username: str
@@ -43,13 +43,13 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One RCPT: the address between its brackets, its parameters as sent, and the code it was answered with."""
+    """One RCPT command: the address between its brackets, its parameters as sent, and the code of the answer."""
 
     address: bytes
     parameters: tuple[bytes, ...]
-    # None: the script sent nothing that reads as a reply.
+    # None when the script sent octets that are no reply.
     code: int | None
-    # LMTP: the code after the end of data.
+    # The code after the end of data; only LMTP has one for each recipient.
     final_code: int | None = None
 
     @property
@@ -59,23 +59,24 @@ class Recipient:
 
 @dataclass(slots=True, eq=False)
 class Transaction:
-    """One mail transaction, from MAIL on."""
+    """One mail transaction, from the MAIL command on."""
 
     session: Session = field(repr=False)
     sender: bytes
     parameters: tuple[bytes, ...]
     recipients: list[Recipient] = field(default_factory=list)
-    # As sent: DATA's octets with their stuffing and without the final CRLF.CRLF's dot line, or BDAT's chunks joined.
+    # The octets as sent. For DATA they are dot-stuffed and end before the final dot line; for BDAT the chunks are
+    # joined.
     raw: bytes = field(default=b"", repr=False)
-    # The message: `raw` without stuffing.
+    # The message: `raw` without dot-stuffing.
     content: bytes = b""
-    # DATA or BDAT once content began to come.
+    # DATA or BDAT, set when the first content has come.
     via: str = ""
-    # BDAT: the sizes announced.
+    # The announced sizes of the BDAT chunks.
     chunk_sizes: list[int] = field(default_factory=list)
-    # The content came whole.
+    # Whether all of the content has come.
     complete: bool = False
-    # The code after the end of data (LMTP: the best one); None when none was sent.
+    # The code after the end of data (with LMTP the lowest one). None when none was sent.
     code: int | None = None
 
     @property
@@ -84,12 +85,12 @@ class Transaction:
 
     @property
     def accepted_recipients(self) -> list[bytes]:
-        """The addresses the content was meant for."""
+        """The addresses of the recipients that the peer accepted."""
         return [recipient.address for recipient in self.recipients if recipient.accepted]
 
     @property
     def header(self) -> bytes:
-        """The top header, up to and without the empty line."""
+        """The header of the message, without the empty line that ends it."""
         return self.content.partition(b"\r\n\r\n")[0]
 
     @property
@@ -101,32 +102,32 @@ class Transaction:
 class Session:
     """One connection."""
 
-    # The first of a peer is 1.
+    # Sessions of a peer are numbered from 1.
     number: int
     client: tuple[str, int]
-    # Command lines as sent, without their CRLF; AUTH's continuation lines too, content not.
+    # The command lines as sent, without their CRLF. Continuation lines of AUTH are included, content is not.
     commands: list[bytes] = field(default_factory=list)
-    # The last name given by EHLO, HELO or LHLO, and the word it was given with.
+    # The last name that came with EHLO, HELO or LHLO, and which of these commands it was.
     helo: bytes = b""
     greeting_word: str = ""
     tls: Tls | None = None
-    # Why a handshake failed.
+    # The reason why a TLS handshake failed.
     tls_failure: str = ""
     logins: list[Login] = field(default_factory=list)
-    # Octets that came before our greeting.
+    # Octets that the client sent before our greeting.
     early: bytes = b""
-    # Plain text octets that came behind STARTTLS.
+    # Plain text octets that came directly after STARTTLS, before the handshake.
     behind_starttls: bytes = b""
-    # Commands that stood ready in the same read as one before them: pipelined.
+    # Number of commands that had already arrived together with the command before them (pipelining).
     pipelined: int = 0
-    # Every octet received, decrypted, STARTTLS's own handshake left out.
+    # Every received octet, decrypted, without those of the TLS handshake that follows STARTTLS.
     octets: bytearray = field(default_factory=bytearray, repr=False)
     transactions: list[Transaction] = field(default_factory=list)
     ending: Ending | None = None
 
     @property
     def verbs(self) -> list[str]:
-        """The first word of each command in capitals."""
+        """The first word of each command, in capitals."""
         return [command.split(b" ")[0].split(b":")[0].decode("ascii", "replace").upper() for command in self.commands]
 
     @property

@@ -1,4 +1,4 @@
-"""What a scripted SMTP peer does at each stage of a session, in place of its own answer."""
+"""Scripts for an SMTP peer: what it does at each stage of a session in place of its own answer."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from tests.peers.background import Gate
 
 
 class Stage(enum.Enum):
-    """Where in a session a script may step in."""
+    """The points of a session at which a script may act."""
 
-    # The greeting, before which nothing was sent.
+    # Before the greeting, when nothing has been sent yet.
     CONNECT = enum.auto()
-    # EHLO, HELO and LHLO.
+    # The commands EHLO, HELO and LHLO.
     EHLO = enum.auto()
     STARTTLS = enum.auto()
-    # The AUTH command; and the verdict on the credentials.
+    # AUTH is the command, AUTH_RESULT the verdict on the credentials.
     AUTH = enum.auto()
     AUTH_RESULT = enum.auto()
     MAIL = enum.auto()
     RCPT = enum.auto()
-    # The DATA command, answered with 354.
+    # The DATA command, which is answered with 354.
     DATA = enum.auto()
-    # In the content, once `after_octets` of it have come (DATA only).
+    # In the middle of the content of DATA, once `after_octets` octets have come.
     CONTENT = enum.auto()
-    # The answer after the last dot or the last BDAT chunk; for LMTP once for each accepted recipient.
+    # The answer after the last dot or the last BDAT chunk. With LMTP there is one for each accepted recipient.
     END_OF_DATA = enum.auto()
     # The answer to a BDAT chunk that is not the last.
     BDAT = enum.auto()
@@ -35,34 +35,34 @@ class Stage(enum.Enum):
     QUIT = enum.auto()
     # Any other command.
     OTHER = enum.auto()
-    # Unasked, right after a message was answered.
+    # Directly after a message was answered, when the client has sent no further command.
     IDLE = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """These octets as a packet of their own: the next step is taken when the client's host has them."""
+    """Sends these octets as a packet of their own: the next step begins when the client's host has received them."""
 
     octets: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Until the test opens the gate."""
+    """Waits until the test opens the gate."""
 
     gate: Gate
 
 
 @dataclass(frozen=True, slots=True)
 class Endless:
-    """These octets again and again until the client goes."""
+    """Sends these octets again and again until the client closes the connection."""
 
     octets: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Ends the connection in order (FIN)."""
+    """Closes the connection in order (FIN)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,47 +72,47 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Proceed:
-    """The answer that would have been given without the script."""
+    """Gives the answer that the peer would give without the script."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpgradeBroken:
-    """At STARTTLS: the 220, then octets that are no TLS handshake, then the end."""
+    """At STARTTLS, sends the reply 220, then octets that are no TLS handshake, and then closes the connection."""
 
 
 Step = Send | Wait | Endless | Close | Reset | Proceed | UpgradeBroken
 
 
 def reply(*lines: str) -> Send:
-    """A whole reply: `reply("250 ok")`, or several lines in full (`reply("250-a", "250 b")`)."""
+    """Sends a complete reply: `reply("250 ok")`, or one of several lines: `reply("250-a", "250 b")`."""
     return Send(b"".join(line.encode() + b"\r\n" for line in lines))
 
 
 def in_packets(*parts: str | bytes) -> tuple[Send, ...]:
-    """Octets sent as one packet for each part; each has reached the client's host before the next goes."""
+    """Sends each part as one packet. A packet is sent when the client's host has received the one before."""
     return tuple(Send(part.encode() if isinstance(part, str) else part) for part in parts)
 
 
 @dataclass(slots=True)
 class Rule:
-    """Steps for a stage; the conditions that are set must all hold."""
+    """The steps for a stage. A rule applies when all of its conditions that are set hold."""
 
     stage: Stage
     steps: Sequence[Step]
-    # The recipient (or, at MAIL, the sender) between its angle brackets, compared as it is.
+    # The address between the angle brackets, of the recipient or (at MAIL) of the sender. Its case counts.
     address: bytes | None = None
-    # How many times the rule still applies; None is for ever.
+    # The number of times that the rule still applies; None means that there is no limit.
     times: int | None = None
-    # Only in the session with this number, the first being 1.
+    # The number of the only session to which the rule applies; sessions are numbered from 1.
     session: int | None = None
-    # CONTENT only.
+    # The number of content octets after which the rule applies; for CONTENT only.
     after_octets: int = 0
-    # Only when this says so of the command line (without its line end).
+    # A condition on the command line, which it gets without the line end.
     when: Callable[[bytes], bool] | None = None
 
 
 class Script:
-    """The rules of one peer; of those that fit, the last one added is followed."""
+    """The rules of one peer. When several rules apply, the one that was added last is used."""
 
     def __init__(self) -> None:
         self._rules: list[Rule] = []
@@ -124,7 +124,7 @@ class Script:
         self._rules.clear()
 
     def take(self, stage: Stage, session: int, line: bytes = b"", address: bytes | None = None) -> Sequence[Step]:
-        """The steps for this moment, one use of their rule spent; Proceed when no rule fits."""
+        """Returns the steps for this moment and counts one use of their rule. Returns Proceed when no rule applies."""
         for rule in self._rules:
             if (
                 rule.stage is stage
@@ -139,7 +139,8 @@ class Script:
         return (Proceed(),)
 
     def content_rule(self, session: int) -> Rule | None:
-        """The rule that steps in during DATA's content, if one does; spent when its octets have come."""
+        """Returns the rule that acts during the content of DATA, or None. The caller counts its use when its octets
+        have come."""
         for rule in self._rules:
             if rule.stage is Stage.CONTENT and rule.times != 0 and rule.session in (None, session):
                 return rule

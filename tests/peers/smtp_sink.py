@@ -66,10 +66,10 @@ __all__ = [
 
 
 class SmtpSink:
-    """Listens on any loopback address and port; `offer` says what it can do, `on` what it does otherwise.
+    """Listens on any loopback address and port. `offer` says which extensions it offers; `on` scripts its answers.
 
-    It runs in a thread of its own: the blocking `wait_…` methods are for plain tests, the `…_came` coroutines for
-    tests that run in an event loop.
+    It runs in a thread of its own. The blocking `wait_…` methods are for plain tests, the `…_came` coroutines for tests
+    that run in an event loop.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class SmtpSink:
         tls_versions: tuple[ssl.TLSVersion, ssl.TLSVersion] | None = None,
         keep_octets: bool = True,
     ) -> None:
-        """`keep_octets=False`: sessions keep no `octets`, which halves the memory of a load test."""
+        """`keep_octets=False` makes sessions keep no `octets`, which halves the memory of a load test."""
         self.host = host
         self.port = port or free_port(host)
-        # May be replaced while it runs; sessions keep the offer they began with.
+        # The offer may be replaced while the peer runs. A session keeps the offer with which it began.
         self.offer = offer or Offer()
         self._keep_octets = keep_octets
         self._script = Script()
@@ -107,9 +107,9 @@ class SmtpSink:
         return self
 
     def stop(self) -> None:
-        """Refuses connections from now on and ends those there are; `start` takes the same port again.
+        """Refuses further connections and ends the existing ones. `start` listens on the same port again.
 
-        Raises what went wrong in the peer itself, so that no test passes by the peer's own fault.
+        Raises any error of the peer itself, so that no test passes because of a fault in the peer.
         """
         background().call(self._stop())
         faults, self._faults = self._faults, []
@@ -126,7 +126,7 @@ class SmtpSink:
 
     @property
     def address(self) -> str:
-        """host:port"""
+        """The peer's host:port."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     # The script
@@ -141,10 +141,12 @@ class SmtpSink:
         after_octets: int = 0,
         when: Callable[[bytes], bool] | None = None,
     ) -> None:
-        """At `stage`, does `steps` in place of the peer's own answer (Proceed is that answer). The last call wins.
+        """At `stage`, does `steps` in place of the peer's own answer; the step Proceed is that answer. The last call
+        wins.
 
-        `address`: only for this recipient (RCPT; END_OF_DATA of LMTP) or sender (MAIL). `times`: only so often.
-        `session`: only in the session of this number. `after_octets`: CONTENT only. `when`: told the command line.
+        `address`: applies only for this recipient (RCPT; END_OF_DATA of LMTP) or sender (MAIL). `times`: applies only
+        that often. `session`: applies only in the session of this number. `after_octets`: for CONTENT only. `when`: a
+        condition on the command line.
         """
         wanted = address.encode() if isinstance(address, str) else address
         with self._changed:
@@ -158,13 +160,13 @@ class SmtpSink:
         times: int | None = None,
         session: int | None = None,
     ) -> Gate:
-        """Waits at `stage` until the gate returned is open, then does `then` [its own answer]."""
+        """Waits at `stage` until the returned gate is open, then does `then` [the peer's own answer]."""
         gate = Gate()
         self.on(stage, Wait(gate), *(then or (Proceed(),)), address=address, times=times, session=session)
         return gate
 
     def clear(self) -> None:
-        """No script and no records any more; running sessions go on."""
+        """Removes the script and all records. Running sessions go on."""
         with self._changed:
             self._script.clear()
             self._sessions.clear()
@@ -172,7 +174,7 @@ class SmtpSink:
             self._accepted.clear()
             self._sessions_over = 0
 
-    # The record
+    # The records
 
     @property
     def sessions(self) -> list[Session]:
@@ -181,36 +183,39 @@ class SmtpSink:
 
     @property
     def transactions(self) -> list[Transaction]:
-        """Every transaction that came to an end, however, in that order."""
+        """Every transaction that has ended, in whatever way, in the order of the ends."""
         with self._changed:
             return list(self._ended)
 
     @property
     def messages(self) -> list[Transaction]:
-        """The transactions whose content was answered with 2xx (LMTP: for one recipient at least)."""
+        """The transactions whose content was answered with 2xx (with LMTP: for at least one recipient)."""
         with self._changed:
             return list(self._accepted)
 
     def wait_for_messages(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Transaction]:
-        """Blocks until `count` messages were accepted and returns all there are. Raises NotReachedError."""
-        self.wait_until(lambda: len(self._accepted) >= count, f"{count} messages at {self.address}", seconds)
+        """Blocks until `count` messages were accepted, and returns all messages. Raises NotReachedError."""
+        self.wait_until(lambda: len(self._accepted) >= count, f"{self.address} has accepted {count} messages", seconds)
         return self.messages
 
     def wait_for_transactions(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Transaction]:
-        self.wait_until(lambda: len(self._ended) >= count, f"{count} transactions at {self.address}", seconds)
+        self.wait_until(
+            lambda: len(self._ended) >= count, f"{count} transactions have ended at {self.address}", seconds
+        )
         return self.transactions
 
     def wait_for_sessions(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Session]:
-        """Blocks until `count` sessions are over."""
+        """Blocks until `count` sessions have ended."""
         self.wait_until(
             lambda: self._sessions_over >= count,
-            f"{count} sessions over at {self.address}",
+            f"{count} sessions have ended at {self.address}",
             seconds,
         )
         return self.sessions
 
     def wait_until(self, reached: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-        """Blocks until `reached`, which is asked after each command, reply and ending. Raises NotReachedError."""
+        """Blocks until `reached` returns true. It is called after each command, reply and end. Raises
+        NotReachedError."""
         wait_for(self._changed, reached, lambda: f"{what}; {self._so_far()}", seconds)
 
     async def messages_came(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Transaction]:
@@ -228,7 +233,7 @@ class SmtpSink:
             for session in self._sessions[-10:]
         )
 
-    # In the peers' loop
+    # Serving (runs in the peers' event loop)
 
     async def _start(self) -> None:
         if self._server is None:
@@ -260,7 +265,7 @@ class SmtpSink:
         finally:
             self._wires.discard(wire)
             with self._noting():
-                # Not one of before `clear`.
+                # A session that began before `clear` does not count.
                 self._sessions_over += any(known is session for known in self._sessions[session.number - 1 :][:1])
 
     def _note(self) -> None:
@@ -285,7 +290,7 @@ class SmtpSink:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if versions is not None:
             if versions[0] < ssl.TLSVersion.TLSv1_2:
-                # OpenSSL has the old versions still, at its lowest level only.
+                # OpenSSL offers the old versions of TLS only at its lowest security level.
                 context.set_ciphers("DEFAULT@SECLEVEL=0")
             context.minimum_version, context.maximum_version = versions
         certificate.configure_cert(context)

@@ -1,4 +1,4 @@
-"""Postfix's load tools: smtp-source, which sends as fast as it is let, and smtp-sink, which takes all and counts."""
+"""Postfix's load tools: smtp-source sends as fast as the server lets it, smtp-sink takes everything and counts it."""
 
 from __future__ import annotations
 
@@ -23,39 +23,41 @@ _TAIL_OCTETS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What smtp-source is to send."""
+    """The load that smtp-source sends."""
 
     messages: int
-    # Octets of body.
+    # Octets in each body.
     size: int = 4096
-    # Parallel sessions.
+    # Number of parallel sessions.
     sessions: int = 20
-    # Many messages over one connection, or a connection for each.
+    # Whether many messages go over one connection, or each over a connection of its own.
     reuse_connections: bool = False
     sender: str = "sender@source.test"
     recipient: str = "recipient@sink.test"
     recipients_per_message: int = 1
-    # A number before each recipient address, so that none is the same.
+    # Whether each recipient address begins with a number, so that no two are the same.
     distinct_recipients: bool = False
 
 
 def send_load(load: Load, host: str, port: int, seconds: float = 600) -> float:
-    """Sends it all and returns the seconds that took. Raises subprocess.CalledProcessError at the first refusal."""
+    """Sends the load and returns how many seconds that took. Raises subprocess.CalledProcessError at the first
+    refusal."""
     with RunningLoad(load, host, port) as sending:
         return sending.wait(seconds)
 
 
 class RunningLoad:
-    """smtp-source at work, for tests that do something meanwhile; killed when left before it has finished."""
+    """A running smtp-source, for tests that do something in the meantime. It is killed if it still runs when the block
+    is left."""
 
     def __init__(self, load: Load, host: str, port: int, *, keep_going: bool = False) -> None:
-        """`keep_going`: a refusal does not end it."""
+        """With `keep_going`, a refusal does not end smtp-source."""
         self._folder = Path(tempfile.mkdtemp(prefix="posthouse-source-"))
         self._began = time.monotonic()
         self._process = PeerProcess(_arguments(load, host, port, keep_going=keep_going), self._folder / "log")
 
     def wait(self, seconds: float = 600) -> float:
-        """Seconds from its start to its end. Raises subprocess.CalledProcessError when it met a refusal."""
+        """Returns the seconds from start to end. Raises subprocess.CalledProcessError when a message was refused."""
         status = self._process.wait(seconds)
         took = time.monotonic() - self._began
         if status != 0:
@@ -95,7 +97,7 @@ def _arguments(load: Load, host: str, port: int, *, keep_going: bool) -> Sequenc
 
 
 class CountingSink:
-    """smtp-sink: takes every message, keeps none, counts them. `options` are its own (`-L` for LMTP, `-8` …)."""
+    """smtp-sink: it takes every message, keeps none and counts them. `options` are its own (`-L` for LMTP, `-8` …)."""
 
     def __init__(self, host: str = LOOPBACK, port: int = 0, options: Sequence[str] = ()) -> None:
         self.host = host
@@ -111,13 +113,13 @@ class CountingSink:
 
     @property
     def messages(self) -> int:
-        """How many messages it has taken since its start."""
+        """The number of messages it has taken since its start."""
         counters = _COUNTERS.findall(self._tail())
         return int(counters[-1][2]) if counters else 0
 
     def wait_for_messages(self, count: int, seconds: float = DEADLINE_SECONDS) -> None:
-        """Asks until it has taken `count`. Raises PeerError."""
-        until(lambda: self.messages >= count, f"{count} messages at smtp-sink", seconds)
+        """Waits until it has taken `count` messages. Raises PeerError."""
+        until(lambda: self.messages >= count, f"smtp-sink has taken {count} messages", seconds)
 
     def start(self) -> Self:
         user = unprivileged_user()

@@ -1,4 +1,5 @@
-"""The octets of one connection of the scripted SMTP peer: reading by line, count or dot, TLS, closing and breaking."""
+"""The octets of one connection of the scripted SMTP peer: reading by line, by count or to the final dot; TLS;
+closing."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-# Above this much unread the socket is left alone, so that a script that waits really stalls its client.
+# Above this number of unread octets we stop reading, so that a script that waits really blocks the client's sending.
 _UNREAD_LIMIT = 256 * 1024
 _LONGEST_LINE = 1024 * 1024
 _SIOCOUTQ = 0x5411
@@ -20,7 +21,7 @@ DOT = b"\r\n.\r\n"
 
 
 class ClientGone(Exception):  # noqa: N818 - an event of the dialogue, not a fault
-    """The client closed (`broken` is false) or broke the connection."""
+    """The client has closed the connection (`broken` is false) or has broken it."""
 
     def __init__(self, *, broken: bool) -> None:
         super().__init__()
@@ -28,11 +29,11 @@ class ClientGone(Exception):  # noqa: N818 - an event of the dialogue, not a fau
 
 
 class Wire(asyncio.Protocol):
-    """One connection. `accepted` is started with it as soon as it is there."""
+    """One connection. `accepted` is called with it as soon as the connection exists."""
 
     def __init__(self, accepted: Callable[[Wire], Awaitable[None]]) -> None:
         self.buffer = bytearray()
-        # Told of every octet received.
+        # A function that is called with every received octet.
         self.received: Callable[[bytes], None] = lambda _: None
         self._accepted = accepted
         self._transport: asyncio.Transport | None = None
@@ -43,7 +44,7 @@ class Wire(asyncio.Protocol):
         self._gone: ClientGone | None = None
         self._wanting = False
 
-    # The protocol
+    # The asyncio protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         first = self._transport is None
@@ -61,7 +62,7 @@ class Wire(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._lost(ClientGone(broken=False))
-        # Half-open: what is still to be said can be said.
+        # True leaves our direction of the connection open, so that the peer can still send.
         return not self.over_tls
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -78,7 +79,7 @@ class Wire(asyncio.Protocol):
         self._gone = self._gone or gone
         self._changed.set()
 
-    # What a dialogue uses
+    # The methods that a dialogue uses
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -98,7 +99,7 @@ class Wire(asyncio.Protocol):
         return self.tls is not None
 
     async def read_line(self) -> bytes:
-        """One line with its line end. Raises ClientGone; a line without an end is not given."""
+        """Returns one line with its line end. Raises ClientGone; a line whose end never comes is not returned."""
         while (at := self.buffer.find(b"\n")) < 0:
             if len(self.buffer) > _LONGEST_LINE:
                 raise ClientGone(broken=True)
@@ -111,8 +112,10 @@ class Wire(asyncio.Protocol):
         return self.take(count)
 
     async def read_content(self, came: Callable[[int], Awaitable[None]]) -> bytes:
-        """DATA's content up to the dot line, which is taken and not returned; `came` is told how much is there."""
-        # The dot line may be the first.
+        """Returns DATA's content up to the line with the final dot, which is read but not returned.
+
+        `came` is called with the number of octets that have come so far."""
+        # The line with the final dot may be the first line.
         self.buffer[:0] = b"\r\n"
         searched = 0
         while (at := self.buffer.find(DOT, searched)) < 0:
@@ -135,8 +138,9 @@ class Wire(asyncio.Protocol):
         await self._writable.wait()
 
     async def delivered(self) -> None:
-        """Returns when the client's host has all that was sent, so that what is sent next is a packet of its own."""
-        # Only the kernel knows, and it can only be asked.
+        """Returns when the client's host has received all that was sent. What is sent next is then a packet of its
+        own."""
+        # Only the kernel knows this, and it can only be polled.
         while not self.transport.is_closing() and self._gone is None and self._unacknowledged():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -146,23 +150,23 @@ class Wire(asyncio.Protocol):
             self.transport, self, context, server_side=True, ssl_shutdown_timeout=5
         )
         if transport is None:
-            raise ConnectionResetError("the connection went during the handshake")
+            raise ConnectionResetError("the client went away during the handshake")
         self._transport = transport
 
     async def close(self) -> None:
-        """FIN, after what was written."""
+        """Sends FIN after everything that was written."""
         self.transport.close()
         await self._closed()
 
     async def reset(self) -> None:
-        """RST."""
+        """Sends RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
         await self._closed()
 
     async def abort(self) -> None:
-        """Breaks off whatever is going on, and returns when it has ended."""
-        # asyncio's TLS transport in Python 3.11 has forgotten its protocol when it was closed twice before.
+        """Aborts the session, whatever it is doing, and returns when it has ended."""
+        # In Python 3.11, asyncio's TLS transport fails here when it was closed twice before: it has lost its protocol.
         with contextlib.suppress(AttributeError):
             self.transport.abort()
         if self._task is not None:

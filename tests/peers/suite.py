@@ -1,4 +1,4 @@
-"""Posthouse itself as real processes on free loopback ports, for tests of the whole and for benchmarks."""
+"""Posthouse itself as real processes on free loopback ports, for tests of the whole system and for benchmarks."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
 
 _ASK_SECONDS = 5.0
-# Asking costs the service a session or a request each time.
+# The pause between two checks of readiness; each check costs the service a session or a request.
 _PAUSE_SECONDS = 0.05
-# Each service's port variables; a replica's are PORT_STEP above the one before.
+# The port variables of each service. The ports of a replica are PORT_STEP above those of the replica before it.
 _PORTS: Mapping[str, tuple[str, ...]] = {
     "config_api": ("CONFIG_API_PORT", "CONFIG_API_METRICS_PORT"),
     "policy": ("POLICY_METRICS_PORT",),
@@ -38,21 +38,22 @@ _PORTS: Mapping[str, tuple[str, ...]] = {
     "console": ("CONSOLE_PORT",),
     "ingress": ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT", "INGRESS_METRICS_PORT"),
 }
-# Settings of another suite; and what would make each start compile every library anew, which takes seconds.
+# Variables that the services do not inherit: the settings of another suite, and those which would make Python compile
+# every library again at each start.
 _NOT_HANDED_ON = ("POSTHOUSE_", "CONFIG_API_", "POLICY_", "RELAY_", "INGRESS_", "CONSOLE_", "PYTHONDONTWRITEBYTECODE")
 
 
 class Suite:
     """The services, each replica a process of its own with a log of its own.
 
-    `environment` wins over everything chosen here. With `by_command` they are started by `posthouse up`, as an
-    operator does; then the death of one ends them all. Without it each can be killed and started again by its name:
-    the service's, or `relay-2` for the second replica of relay. `cpus`: the processors among which the layout chooses,
-    as `posthouse up` does; none: everybody runs everywhere, as is best beside other suites.
-    `secured`: the services speak gRPC over TCP with certificates of their own, as on
-    several machines, instead of over Unix sockets. `metrics`: each serves its metrics.
-    `console`: whether the console runs too.
-    `host`: where tests reach it. `command_prefix` runs each process, for example in a network namespace.
+    `environment` wins over every setting that this class chooses. With `by_command` the services are started by
+    `posthouse up`, as an operator does; then the death of one ends all. Without it, each can be killed and started
+    again by its name: that of the service, or `relay-2` for the second replica of relay. `cpus` are the processors
+    among which the layout chooses, as `posthouse up` does; when empty, every process may use every processor, which is
+    best beside other suites. `secured`: the services speak gRPC over TCP with certificates of their own, as on several
+    machines, instead of over Unix sockets. `metrics`: whether each service serves its metrics. `console`: whether the
+    console runs too. `host` is the address at which tests reach the services. `command_prefix` is put before the
+    command of each process, for example to run it in a network namespace.
     """
 
     def __init__(
@@ -84,10 +85,11 @@ class Suite:
             **{name: value for name, value in os.environ.items() if not name.startswith(_NOT_HANDED_ON)},
             "POSTHOUSE_DATA_DIR": str(self.folder),
             **{f"{service}_NAMESERVERS": nameservers for service in ("INGRESS", "POLICY", "RELAY") if nameservers},
-            # The Internet of a test is on loopback, where mail must never go otherwise.
+            # The servers that stand for the Internet in a test are on loopback. By default relay must never send mail
+            # there.
             "RELAY_PROHIBITED_NETWORKS": "",
             "INGRESS_WORKERS": "1",
-            # A machine with much to do is no Redis that is away.
+            # On a busy machine a slow answer of Redis must not count as an outage.
             "POLICY_STATE_SECONDS": "10",
             **self._choose_ports(),
             **({} if console else {"CONSOLE_PORT": "0"}),
@@ -111,11 +113,12 @@ class Suite:
     # Running
 
     def start(self) -> Self:
-        """Starts everything at once and returns when each is ready. Raises PeerError with the log of what is not."""
+        """Starts all services at once and returns when each is ready. Raises PeerError with the log of those that are
+        not."""
         if self._by_command:
             arguments = [sys.executable, "-m", "services", "up", *self._options()]
             self._processes["up"] = self._spawn("up", arguments, self.environment)
-            # It asks each of them itself.
+            # `posthouse up` itself checks that each service is ready.
             self._processes["up"].until_ready(
                 lambda: "posthouse is ready" in self.log("up"), READY_SECONDS, _PAUSE_SECONDS
             )
@@ -127,7 +130,7 @@ class Suite:
         return self
 
     def stop(self) -> None:
-        """Ends all as a Ctrl-C does, ingress first, and removes the data."""
+        """Ends all services as Ctrl-C does, ingress first, and removes the data."""
         if self._client is not None:
             self._client.close()
         for name in ("up", *reversed(tuple(self.layout))):
@@ -141,7 +144,7 @@ class Suite:
         with contextlib.ExitStack() as stack:
             stack.callback(self.stop)
             self.start()
-            # It is up: from here on `__exit__` ends it.
+            # The suite is up: from here on `__exit__` ends it.
             stack.pop_all()
         return self
 
@@ -153,7 +156,7 @@ class Suite:
     # One service
 
     def start_service(self, name: str, *, wait: bool = True) -> None:
-        """Starts one that does not run, on its ports and data of before."""
+        """Starts a service that does not run, with the ports and the data that it had before."""
         layout = self.layout[name]
         self._processes[name] = self._spawn(
             name, [sys.executable, "-m", f"services.{layout.service}"], layout.environment
@@ -162,25 +165,25 @@ class Suite:
             self.wait_until_ready(name)
 
     def kill(self, name: str) -> None:
-        """kill -9 of one service with all its workers; returns when it is gone."""
+        """Ends one service and all its workers with SIGKILL. Returns when they have ended."""
         pid = self.pid(name)
         family = [pid, *descendants(pid)]
         send_all(family, signal.SIGKILL)
-        until(lambda: not any(map(runs, family)), f"{name} is gone")
+        until(lambda: not any(map(runs, family)), f"{name} has ended after SIGKILL")
 
     def terminate(self, name: str, seconds: float = DEADLINE_SECONDS) -> None:
-        """SIGTERM to one service; returns when it has ended in its own time. Raises PeerError."""
+        """Sends SIGTERM to one service and returns when it has ended by itself. Raises PeerError."""
         pid = self.pid(name)
         send_all([pid], signal.SIGTERM)
-        until(lambda: not runs(pid), f"{name} ends after SIGTERM", seconds)
+        until(lambda: not runs(pid), f"{name} has ended after SIGTERM", seconds)
 
     def restart(self, name: str) -> None:
-        """SIGTERM, and a start when it has ended."""
+        """Ends one service with SIGTERM and starts it again."""
         self.terminate(name)
         self.start_service(name)
 
     def freeze(self, name: str) -> None:
-        """SIGSTOP: its connections stay open and nothing is answered until `thaw`."""
+        """Stops one service (SIGSTOP): its connections stay open and nothing is answered until `thaw`."""
         send_all([self.pid(name), *descendants(self.pid(name))], signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
@@ -195,11 +198,11 @@ class Suite:
         return runs(self.pid(name))
 
     def wait_until_ready(self, name: str, seconds: float = READY_SECONDS) -> None:
-        """Asks the service until it says it can work. Raises PeerError with the tail of its log."""
+        """Waits until the service reports that it is ready. Raises PeerError with the tail of its log."""
         self._processes[name].until_ready(lambda: self.is_ready(name), seconds, _PAUSE_SECONDS)
 
     def is_ready(self, name: str) -> bool:
-        """Whether it answers as its users would find it: /readyz, gRPC health, or a 220."""
+        """Returns whether the service answers its users: at /readyz, at gRPC's health check, or with a greeting 220."""
         layout = self.layout[name]
         match layout.service:
             case "config_api":
@@ -212,19 +215,20 @@ class Suite:
                 return self._serving(layout)
 
     def log(self, name: str) -> str:
-        """What one service has written so far; with `by_command` the only name is `up`."""
+        """Returns what one service has logged so far. With `by_command` the only name is `up`."""
         path = self.folder / f"{name}.log"
         return path.read_text("utf-8", "backslashreplace") if path.exists() else ""
 
     @property
     def logs(self) -> str:
-        """What all have written so far, one after the other."""
+        """What all services have logged so far, one service after the other."""
         return "\n".join(self.log(name) for name in ("up", *self.layout))
 
-    # Where things are
+    # Addresses and clients
 
     def port(self, variable: str, name: str = "") -> int:
-        """The port of a variable, for example INGRESS_SMTP_PORT; `name` for a replica other than the first."""
+        """Returns the port of a variable, for example INGRESS_SMTP_PORT. `name` is needed for a replica other than the
+        first."""
         for process in self.layout.values():
             if variable in process.ports and name in ("", process.name):
                 return process.ports[variable]
@@ -262,10 +266,11 @@ class Suite:
         return self._client
 
     def async_api(self) -> httpx.AsyncClient:
-        """The same for an event loop; close it yourself (`async with`)."""
+        """Returns a client of the HTTP API with the admin key, for an event loop. The caller closes it (`async
+        with`)."""
         return httpx.AsyncClient(base_url=self.api_url, headers=self._authorization(), timeout=60)
 
-    # How it is done
+    # Internals
 
     def _spawn(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> PeerProcess:
         return PeerProcess(
@@ -289,7 +294,7 @@ class Suite:
         return chosen
 
     def _secured_grpc(self) -> dict[str, str]:
-        """Ports of gRPC and certificates, where it is spoken over TCP."""
+        """Returns the variables of gRPC's ports and certificates. There are none when the services use Unix sockets."""
         if self.certificates is None:
             return {}
         variables = self.certificates.variables()
@@ -299,7 +304,8 @@ class Suite:
         return variables
 
     def channel(self, name: str, caller: str = "config_api") -> grpc.Channel:
-        """A channel to a service; `caller`: whose certificate it shows, where certificates are used."""
+        """Returns a channel to a service. `caller` names the service whose certificate it shows, where certificates are
+        used."""
         layout = self.layout[name]
         if self.certificates is None:
             return grpc.insecure_channel(layout.grpc)
@@ -322,7 +328,7 @@ class Suite:
     def _api_ready(self, layout: Process) -> bool:
         with contextlib.suppress(httpx.TransportError):
             url = f"http://{_bracketed(layout.host)}:{layout.ports['CONFIG_API_PORT']}/readyz"
-            # To put together what TLS needs, which is not asked for here, takes 20 ms.
+            # This URL needs no TLS. `verify=False` avoids loading the certificates for it, which takes 20 ms.
             return httpx.get(url, timeout=_ASK_SECONDS, verify=False).status_code == 200
         return False
 

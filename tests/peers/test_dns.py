@@ -1,4 +1,4 @@
-"""The DNS peer answers, waits, lies and stays silent as told, seen through a real resolver."""
+"""The DNS peer answers, waits, misbehaves and stays silent as a test says, as a real resolver sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Postfix takes, keeps and relays mail; its load tools send and count."""
+"""The Postfix peer takes, keeps and relays mail, and its load tools send and count."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_it_keeps_mail_for_every_domain_over_tls(certificates: trustme.CA) -> No
             client.sendmail("a@b.test", ["c@d.test", "e@f.test"], BODY)
         first, second = postfix.wait_for_messages(2)
         postfix.wait_until_finished(1)
-        until(lambda: postfix.queued == 0, "the queue is empty")
+        until(lambda: postfix.queued == 0, "Postfix's queue is empty")
     assert first.endswith(b"\n\n.dot\n")
     assert {b"Delivered-To: c@d.test" in first, b"Delivered-To: c@d.test" in second} == {True, False}
     assert b"ESMTPS" in first
@@ -63,7 +63,7 @@ def test_the_load_is_as_described_and_a_refusal_is_told(smtp_sink: SmtpSink) -> 
     messages = smtp_sink.wait_for_messages(3)
     recipients = [recipient for message in messages for recipient in message.accepted_recipients]
     assert len(set(recipients)) == len(recipients) == 6
-    # The last line's CRLF comes on top.
+    # smtp-source adds the CRLF of the last line to the size that it was given.
     assert [len(message.body) for message in messages] == [502] * 3
     smtp_sink.on(Stage.MAIL, reply("550 5.7.1 No"))
     with pytest.raises(subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""Peers' processes end with us however we die, say why they died, and ports are nobody else's."""
+"""Processes of peers end with their owner, however it dies, and say why they died. Ports belong to one process only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def script(text: str) -> subprocess.Popen[str]:
-    """Another Python that can import the peers; what it prints can be read."""
+    """Starts another Python that can import the peers. Its output can be read."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text)],
         cwd=ROOT,
@@ -49,7 +49,7 @@ def test_a_peer_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
     assert runs(pid)
     owner.kill()
     owner.communicate()
-    until(lambda: not runs(pid), "the peer ends with its owner")
+    until(lambda: not runs(pid), "the peer has ended after its owner was killed")
 
 
 def test_postfix_ends_when_its_owner_is_killed() -> None:
@@ -67,8 +67,8 @@ def test_postfix_ends_when_its_owner_is_killed() -> None:
     assert len(family) > 2
     owner.kill()
     owner.communicate()
-    until(lambda: not any(map(runs, family)), "Postfix ends with its owner")
-    until(lambda: not folder.exists(), "its folder goes with it")
+    until(lambda: not any(map(runs, family)), "Postfix has ended after its owner was killed")
+    until(lambda: not folder.exists(), "Postfix's folder is removed")
 
 
 def test_a_peer_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_peer_that_dies_early_shows_its_log(tmp_path: Path) -> None:
     with pytest.raises(PeerError, match="status 3\nout of cheese"):
         process.until_ready(lambda: False)
     process = PeerProcess(["/bin/sh", "-c", "echo wait for it; exec cat /dev/ptmx"], tmp_path / "log")
-    with pytest.raises(PeerError, match=r"not within .*\n(.*\n)*wait for it"):
+    with pytest.raises(PeerError, match=r"not become true within .*\n(.*\n)*wait for it"):
         process.until_ready(lambda: False, seconds=0.2)
     assert not process.running
 

@@ -1,4 +1,4 @@
-"""The scripted clamd speaks INSTREAM to a real client and answers as told."""
+"""The scripted clamd speaks INSTREAM to a real client and gives the answers of its script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stores, the scanner and the balancer are the real ones, and fail and come back when told to."""
+"""The databases, the virus scanner and the load balancer are real ones, and fail and come back when a test says so."""
 
 from __future__ import annotations
 
@@ -132,7 +132,9 @@ def test_the_balancer_tells_the_client_and_passes_over_dead_backends(smtp_sink: 
         socket.create_connection((balancer.host, balancer.port)) as own,
     ):
         gate.wait_reached()
-        smtp_sink.wait_until(lambda: len(smtp_sink._sessions[0].octets) >= 28, "the PROXY header")
+        smtp_sink.wait_until(
+            lambda: len(smtp_sink._sessions[0].octets) >= 28, "the backend has received the PROXY header"
+        )
         header = bytes(smtp_sink.sessions[0].octets)
         gate.open()
         host, port = own.getsockname()

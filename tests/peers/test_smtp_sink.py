@@ -1,4 +1,4 @@
-"""The scripted SMTP peer keeps every octet and does what its script says, seen by real clients and bare sockets."""
+"""The scripted SMTP peer keeps every octet and follows its script, as real clients and plain sockets see it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ BODY = b"Subject: dots\r\n\r\n.\r\n..\r\n.a\r\nlast\r\n"
 
 
 class Raw:
-    """A client that sends octets and reads until a line with what it waits for has ended."""
+    """A client on a plain socket. It sends octets and reads until a complete line contains the expected octets."""
 
     def __init__(self, sink: SmtpSink) -> None:
         self.socket = socket.create_connection((sink.host, sink.port), timeout=60)
         self.seen = b""
 
     def until(self, wanted: bytes) -> bytes:
-        """All that came since the last call, once `wanted` is in it."""
+        """Returns everything received since the last call, once it contains `wanted`."""
         while wanted not in self.seen or not self.seen.endswith(b"\n"):
             octets = self.socket.recv(65536)
             if not octets:
@@ -55,7 +55,7 @@ class Raw:
         return self.until(wanted)
 
     def to_data(self) -> None:
-        """Up to the 354."""
+        """Sends the commands of a session up to the reply 354."""
         self.until(b"220 ")
         self.say(b"EHLO client.test\r\n", b"250 ")
         self.say(b"MAIL FROM:<a@b.test>\r\n", b"250 ")
@@ -80,7 +80,9 @@ def client_of(sink: SmtpSink) -> Iterator[smtplib.SMTP]:
 
 
 def packets_received(connection: socket.socket) -> int:
-    """Data segments so far: tcpi_data_segs_in of Linux's struct tcp_info. Reading may join what came apart."""
+    """Returns the number of data segments received so far: tcpi_data_segs_in of Linux's struct tcp_info.
+
+    A read could join segments that came separately, so reads cannot show how many there were."""
     (count,) = struct.unpack_from("I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 152)
     return int(count)
 
@@ -389,7 +391,7 @@ def test_early_octets_are_seen_and_a_stalled_peer_stalls_its_client(smtp_sink: S
         with pytest.raises(TimeoutError):
             client.socket.sendall(b"NOOP\r\n" * 20_000_000)
         gate.open()
-        smtp_sink.wait_until(lambda: bool(smtp_sink._sessions[0].early), "early octets")
+        smtp_sink.wait_until(lambda: bool(smtp_sink._sessions[0].early), "the early octets have arrived")
         assert smtp_sink.sessions[0].early.startswith(b"EHLO early.test\r\n")
 
 

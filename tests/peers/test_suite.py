@@ -1,4 +1,4 @@
-"""Posthouse's own processes are started, asked, killed and brought back one by one."""
+"""Posthouse's own processes are started, called, killed and started again one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.peers.suite import Suite
 
 @pytest.fixture
 def suite() -> Iterator[Suite]:
-    """Laid out, with nothing started."""
+    """A suite with ports and a folder of its own, of which nothing is started yet."""
     made = Suite({"CONFIG_API_LOG_LEVEL": "info"})
     yield made
     made.stop()
@@ -70,7 +70,7 @@ def test_replicas_have_names_and_ports_of_their_own() -> None:
 
 
 def send(suite: Suite, recipient: str) -> bool:
-    """Whether the suite took a message for `recipient`."""
+    """Returns whether the suite accepted a message for `recipient`."""
     try:
         with smtplib.SMTP(suite.host, suite.smtp_port, "client.test", timeout=60) as client:
             client.sendmail("joe@source.test", [recipient], b"Subject: hello\r\n\r\nthere\r\n")
@@ -91,7 +91,7 @@ def test_the_whole_suite_by_command_takes_mail_and_passes_it_on(
         suite = start_suite(Suite(settings, nameservers=dns_server.address, by_command=True))
         trusted = {"name": "loopback", "networks": ["127.0.0.0/8"]}
         assert suite.api.post("/v1/trusted-networks", json=trusted).status_code == 201
-        until(lambda: send(suite, "one@far.test"), "policy knows the trusted network")
+        until(lambda: send(suite, "one@far.test"), "policy trusts the network")
         assert sink.wait_for_messages(1, seconds=60)[0].accepted_recipients == [b"one@far.test"]
         assert {name: suite.running(name) for name in suite.layout} == dict.fromkeys(suite.layout, True)
         pids = [suite.pid(name) for name in suite.layout]

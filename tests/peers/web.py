@@ -1,4 +1,4 @@
-"""A scripted HTTP or HTTPS server: the policy host of MTA-STS, the receiver of a webhook.
+"""A scripted HTTP or HTTPS server. It serves as the policy host of MTA-STS or as the receiver of a webhook.
 
 with WebServer(certificate=certificates.issue_cert("mta-sts.far.test")) as web:
     web.answer("/.well-known/mta-sts.txt", b"version: STSv1\\n…")
@@ -23,10 +23,10 @@ from tests.peers.ports import LOOPBACK
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came in, header names in lower case."""
+    """One received request. Header names are in lower case."""
 
     method: str
-    # With its query.
+    # The path with its query.
     target: str
     headers: Mapping[str, str]
     body: bytes
@@ -47,7 +47,8 @@ class _Answer:
 
 
 class WebServer(ScriptedServer):
-    """HTTP/1.1, one request a connection; whatever has no answer gets 404. With a certificate it speaks TLS only."""
+    """Speaks HTTP/1.1, one request a connection. A target without an answer gets 404. With a certificate it speaks TLS
+    only."""
 
     def __init__(self, certificate: trustme.LeafCert | None = None, *, host: str = LOOPBACK, port: int = 0) -> None:
         context = None
@@ -60,7 +61,8 @@ class WebServer(ScriptedServer):
 
     @property
     def url(self) -> str:
-        """By address; a name in the certificate needs the client's own look-up."""
+        """The server's URL with its IP address. A client that checks the certificate's name must resolve the name
+        itself."""
         return f"{'http' if self._context is None else 'https'}://{self.host}:{self.port}"
 
     def answer(
@@ -72,17 +74,17 @@ class WebServer(ScriptedServer):
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
     ) -> None:
-        """What requests for `target` get, the next `times` or for good; the last call wins."""
+        """Sets the answer to requests for `target`: to the next `times` requests, or to all. The last call wins."""
         self._add(target, _Answer(status, body, headers or {}, times=times))
 
     def hold(self, target: str, body: bytes = b"", *, status: int = 200, times: int | None = None) -> Gate:
-        """The same once the gate returned is open."""
+        """Sets an answer that requests for `target` get only after the returned gate is open."""
         gate = Gate()
         self._add(target, _Answer(status, body, gate=gate, times=times))
         return gate
 
     def endless(self, target: str, piece: bytes = b"more\n" * 4000) -> None:
-        """A 200 whose body does not end until the client goes."""
+        """Answers 200 with a body that does not end until the client closes the connection."""
         self._add(target, _Answer(200, piece, endless=True))
 
     @property
@@ -91,8 +93,8 @@ class WebServer(ScriptedServer):
             return list(self._requests)
 
     def wait_for_requests(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Request]:
-        """Blocks until `count` have come. Raises NotReachedError."""
-        wait_for(self._changed, lambda: len(self._requests) >= count, lambda: f"{count} requests", seconds)
+        """Blocks until `count` requests have come. Raises NotReachedError."""
+        wait_for(self._changed, lambda: len(self._requests) >= count, lambda: f"{count} requests have come", seconds)
         return self.requests
 
     async def requests_came(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Request]:
@@ -141,5 +143,5 @@ async def _write_answer(writer: asyncio.StreamWriter, answer: _Answer) -> None:
     while answer.endless:
         writer.write(answer.body)
         await writer.drain()
-        # A turn for the loop, and for the news that the client has gone.
+        # The sleep gives the event loop a turn, so that it can notice that the client has gone.
         await asyncio.sleep(0)
