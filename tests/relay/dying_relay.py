@@ -1,6 +1,6 @@
-"""relay that gets a signal at one moment of one transaction: `python -m tests.relay.dying_relay POINT SIGNAL`.
+"""Runs relay and sends it a signal at one point of one transaction: `python -m tests.relay.dying_relay POINT SIGNAL`.
 
-The moment is told by what the transaction has put into the tables, so it is the same whatever the code is like.
+The point is defined by what the transaction has written to the tables, so it does not depend on the code of relay.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _REPORTED = f"SELECT count(*) FROM messages WHERE kind = {Kind.REPORT:d}"
 
 
 class Point(enum.Enum):
-    """What is in the tables for the first time; and whether it was committed by then."""
+    """The point is reached when this statement first counts a row; the flag says whether after the commit or before
+    it."""
 
     BEFORE_STORING_IS_COMMITTED = _STORED, False
     STORED_AND_NOT_ACKNOWLEDGED = _STORED, True
@@ -46,7 +47,7 @@ class Point(enum.Enum):
 
 
 class _Dying:
-    """In front of a database."""
+    """A database that sends this process the signal when the point is reached."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -69,7 +70,7 @@ class _Dying:
         return result
 
     def _die(self) -> None:
-        # It goes on for a while where the signal lets it.
+        # With SIGTERM the process goes on for a while, and the signal must not be sent again.
         self._sql = "SELECT 0"
         os.kill(os.getpid(), signal.Signals[sys.argv[2]])
 

@@ -1,4 +1,4 @@
-"""relay as a process of its own, which can be killed; configured by the snapshot that it keeps on disk."""
+"""Runs relay as a process of its own that can be killed. It is configured by a snapshot that it finds on disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ENDING_SECONDS = 90
 
 
 class RelayProcess:
-    """All mail goes to `next_hop_port` on loopback. `command`: the module that runs it, and its arguments."""
+    """All mail goes to `next_hop_port` on loopback. `command` is the module to run, with its arguments."""
 
     def __init__(
         self,
@@ -65,11 +65,11 @@ class RelayProcess:
             "RELAY_CONFIG_TARGET": f"{LOOPBACK}:{free_port()}",
             "RELAY_DATABASE_URL": database_url,
             "RELAY_SNAPSHOT_FILE": str(kept),
-            # There is none.
+            # There is no config_api, so relay does not wait for it.
             "RELAY_CONFIG_WAIT_SECONDS": "0",
             "RELAY_LEASE_SECONDS": "2",
             "RELAY_DISK_RESERVE_MB": "0",
-            # On a busy machine transactions end in their own time.
+            # On a busy machine, transactions still need time to end after SIGTERM.
             "RELAY_DRAIN_SECONDS": "60",
             **(environment or {}),
         }
@@ -93,7 +93,7 @@ class RelayProcess:
         return self._process.pid
 
     def threads(self) -> list[int]:
-        """Of the running process, as the system numbers them."""
+        """Returns the operating system's thread ids of the running process."""
         return [int(thread.name) for thread in Path(f"/proc/{self.pid}/task").iterdir()]
 
     def kill(self) -> None:
@@ -101,12 +101,12 @@ class RelayProcess:
         self._process.kill()
 
     async def died(self) -> int:
-        """The exit status of one that ends by itself."""
+        """Waits until the process has ended by itself and returns its exit status."""
         assert self._process is not None
         return await asyncio.to_thread(self._process.wait, _ENDING_SECONDS)
 
     def terminate(self) -> int:
-        """SIGTERM, twice; the exit status."""
+        """Sends SIGTERM twice and returns the exit status."""
         assert self._process is not None
         self._process.signal(signal.SIGTERM)
         self._process.signal(signal.SIGTERM)
@@ -136,7 +136,9 @@ def submission(number: int, recipient: bytes) -> pb.Submission:
 
 
 async def submit(relay: RelayProcess, submissions: list[pb.Submission]) -> dict[str, str]:
-    """As ingress does: one stream; what is acknowledged, by submission, until all are or the stream breaks."""
+    """Submits messages in one stream, as ingress does, until all are acknowledged or the stream breaks.
+
+    Returns the queue ids by submission id."""
     stored: dict[str, str] = {}
     wanted = {one.id for one in submissions}
     done = asyncio.Event()
@@ -166,7 +168,7 @@ async def submit(relay: RelayProcess, submissions: list[pb.Submission]) -> dict[
 
 
 async def history(relay: RelayProcess) -> dict[str, pb.Message]:
-    """Every finished message, by queue id."""
+    """Returns every finished message by its queue id."""
     found: dict[str, pb.Message] = {}
     async with relay.channel() as channel:
         stub = relay_pb2_grpc.RelayStub(channel)
@@ -182,7 +184,6 @@ async def history(relay: RelayProcess) -> dict[str, pb.Message]:
 
 
 async def until_empty(relay: RelayProcess) -> None:
-    """Waits until the queue is empty."""
     async with relay.channel() as channel:
         stub = relay_pb2_grpc.RelayStub(channel)
         async with asyncio.timeout(90):

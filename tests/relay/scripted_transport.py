@@ -1,4 +1,4 @@
-"""A delivering side that does as it is told: the queue's tests decide what next hops say."""
+"""A scripted stand-in for the delivering half: tests of the queue decide which outcomes next hops give."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecip
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One call of deliver."""
+    """One call of `deliver`."""
 
     destination: str
     sender: bytes
@@ -42,11 +42,11 @@ def failed(recipient: OutgoingRecipient) -> Outcome:
 
 @dataclass(slots=True)
 class ScriptedTransport:
-    """`answers`: by recipient, used up one by one, the last for good; everything else is delivered."""
+    """`answers` lists the answers for a recipient: each is used once, the last one always. Other mail is delivered."""
 
     answers: dict[bytes, list[Answer]] = field(default_factory=dict)
     capacities: dict[str, int] = field(default_factory=dict)
-    # Recipients whose transactions wait here until the event is set.
+    # The transactions of these recipients wait until the event is set.
     gates: dict[bytes, asyncio.Event] = field(default_factory=dict)
     # Seconds until a dead destination is tried again.
     probes: dict[str, float] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class ScriptedTransport:
         return ServerAnswer.YES
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits until what came makes `condition` true."""
+        """Waits until `condition` holds for the transactions so far."""
         async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(condition)
 
@@ -118,7 +118,7 @@ class ScriptedTransport:
         await self.until(lambda: len(self.begun) >= count)
 
     def to(self, recipient: bytes) -> list[Transaction]:
-        """The transactions that named a recipient and came to an end."""
+        """Returns the ended transactions that had this recipient."""
         return [each for each in self.ended if recipient in each.recipients]
 
     def _answer(self, recipient: OutgoingRecipient) -> Outcome:

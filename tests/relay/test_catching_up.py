@@ -1,4 +1,4 @@
-"""Mail for a domain that policy knows as ours and relay does not yet: it waits for relay's configuration."""
+"""Mail for a domain that is local in policy's configuration and not yet in relay's waits for relay's configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.relay.model.message import Origin, Settled
 from services.relay.model.states import State
 from tests.relay.whole_relay import WholeRelay
 
-# Of a client that may send to our own domains alone.
+# The session of a client that may send only to our own domains.
 _STRANGER: dict[str, Any] = {"origin": Origin("s1", "192.0.2.9", b"client.test", "", "smtp")}
 _MAILBOX = Mailbox(MailboxKind.SMTP, "127.0.0.1", 24)
 _DOMAINS = {"new.test": LocalDomain("d1", "new.test", _MAILBOX)}
@@ -36,7 +36,7 @@ async def test_it_goes_to_the_mailbox_once_relay_knows_the_domain(database_url: 
         assert [each.destination for each in relay.transport.ended] == ["mailbox:new.test"]
         assert await relay.states(ack.queue_id) == {b"alice@NEW.test": State.DELIVERED}
         (delivery,) = (await relay.message(ack.queue_id)).deliveries
-        assert delivery.attempts == 1, "the wait was none"
+        assert delivery.attempts == 1, "waiting for the configuration does not count as an attempt"
 
 
 async def test_it_waits_for_moments_alone_while_relay_is_told_of_changes(database_url: str, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ async def test_it_waits_for_moments_alone_while_relay_is_told_of_changes(databas
         await relay.submit(b"alice@new.test", **_STRANGER)
         await relay.committed()
         assert len(_given_back(relay)) == 1
-        # Whatever it was, it is no domain of ours any more.
+        # Relay is told of changes at once, so after this time the domain is known to be no longer ours.
         await relay.after(4)
         await relay.settled(1)
         assert [each.destination for each in relay.transport.ended] == ["domain:new.test"]

@@ -1,4 +1,4 @@
-"""Jumps of the wall clock against the steady one."""
+"""Jumps of the wall clock are noticed by comparing it with the monotonic clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""kill -9 of relay at each point of a message's way: what was acknowledged arrives, what may be double is marked."""
+"""relay is killed with SIGKILL at each point of a message's way: acknowledged mail arrives, possible duplicates are
+marked."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def numbers(sink: SmtpSink) -> Counter[int]:
 
 
 def reports(sink: SmtpSink) -> Counter[str]:
-    """How often a report about each message arrived."""
+    """Returns how many reports arrived about each message, by queue id."""
     found = (
         re.search(rb"X-Posthouse-Queue-Id: (\w+)\r\n", message.content)
         for message in sink.messages
@@ -82,7 +83,7 @@ async def test_terminated_with_a_transaction_under_way(tmp_path: Path, smtp_sink
 
 @pytest.mark.parametrize("point", Point)
 async def test_killed_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> None:
-    """On SQLite, where the same relay starts again."""
+    """On SQLite the same relay starts again after the kill."""
     path = tmp_path / "queue.sqlite3"
     dying = _dying(tmp_path, f"sqlite:///{path}", smtp_sink, point)
     successor = RelayProcess(tmp_path, f"sqlite:///{path}", smtp_sink.port)
@@ -94,7 +95,7 @@ async def test_killed_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> N
 
 @pytest.mark.parametrize("point", [Point.BEFORE_SETTLING_IS_COMMITTED, Point.BEFORE_THE_REPORT_IS_COMMITTED])
 async def test_terminated_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> None:
-    """C137: what was begun is written down, and nothing is sent twice."""
+    """C137: an outcome of a transaction that has begun is committed, and nothing is sent twice."""
     url = f"sqlite:///{tmp_path / 'queue.sqlite3'}"
     ending = _dying(tmp_path, url, smtp_sink, point, signals.SIGTERM)
     successor = RelayProcess(tmp_path, url, smtp_sink.port)
@@ -107,9 +108,9 @@ async def test_terminated_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) 
 async def test_another_relay_takes_over_from_one_killed_at(
     tmp_path: Path, smtp_sink: SmtpSink, postgres: Postgres, postgres_url: str, torture: bool, point: Point
 ) -> None:
-    """On PostgreSQL, where nobody starts the dead one again."""
+    """On PostgreSQL another relay is running, and nobody starts the dead one again."""
     if point is not Point.BEFORE_SETTLING_IS_COMMITTED and not torture:
-        pytest.skip("--torture kills at this point on PostgreSQL too")
+        pytest.skip("with the option --torture relay is killed at this point on PostgreSQL too")
     dying = _dying(tmp_path, postgres_url, smtp_sink, point)
     successor = RelayProcess(tmp_path, postgres_url, smtp_sink.port, "relay-2")
     await dying.start()
@@ -124,7 +125,7 @@ def _dying(
 ) -> RelayProcess:
     sink.on(Stage.RCPT, reply("550 5.1.1 no such user"), address=REFUSED)
     if point is Point.CLAIMED:
-        # Fresh mail is leased when it is stored. Only mail that waited is claimed, so the message is deferred first.
+        # New mail is leased when it is stored. Only mail that has waited is claimed, so the message is deferred first.
         sink.on(Stage.RCPT, reply("451 4.3.0 later"), address="u@one.test", times=4)
     return RelayProcess(folder, url, sink.port, "dying", ("tests.relay.dying_relay", point.name, signal.name))
 
@@ -132,7 +133,7 @@ def _dying(
 async def _survives(
     dying: RelayProcess, successor: RelayProcess, sink: SmtpSink, point: Point, *, started: bool, status: int = -9
 ) -> int:
-    """How many messages arrived once more than they should; each of them is marked."""
+    """Checks that all mail arrives. Returns the number of extra copies; each message with one is marked."""
     load = [submission(number, REFUSED if number % 4 == 0 else b"u@one.test") for number in range(12)]
     acknowledged = await submit(dying, load)
     assert await dying.died() == status
@@ -140,14 +141,16 @@ async def _survives(
         await successor.start()
     storing = point in (Point.BEFORE_STORING_IS_COMMITTED, Point.STORED_AND_NOT_ACKNOWLEDGED)
     assert not (acknowledged and storing)
-    # What was never acknowledged is handed over again under its id, as ingress does.
+    # Submissions that were not acknowledged are handed over again under their id, as ingress does.
     acknowledged |= await submit(successor, [one for one in load if one.id not in acknowledged])
     assert len(set(acknowledged.values())) == len(load)
     await until_empty(successor)
     found = await history(successor)
     arrived, reported = numbers(sink), reports(sink)
     by_submission = {message.submission_id: message for message in found.values() if message.submission_id}
-    assert len(found) == len(load) + len(reported), "one report each, and each message once"
+    assert len(found) == len(load) + len(reported), (
+        "there is one report about each refused message, and each message is stored once"
+    )
     twice = 0
     for number, one in enumerate(load):
         message = by_submission[one.id]
@@ -161,7 +164,7 @@ async def _survives(
         assert arrived[number] == 1 or (arrived[number] > 1 and delivery.possible_duplicate)
         twice += arrived[number] - 1
     if point is Point.BEFORE_SETTLING_IS_COMMITTED and status:
-        assert twice > 0, "the next hop had said 250"
+        assert twice > 0, "the next hop had answered 250 before the kill, so copies are sent again"
     if storing or point is Point.CLAIMED:
         assert twice == 0
     assert successor.terminate() == 0

@@ -1,4 +1,5 @@
-"""A file system that is full, a database that is read-only: refused, nothing left, recovered alone."""
+"""A file system is full, or a database is read-only: relay refuses mail, leaves nothing behind, and recovers by
+itself."""
 
 from __future__ import annotations
 
@@ -52,22 +53,22 @@ T = TypeVar("T")
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 32 MB."""
+    """A folder on a file system of 32 MB."""
     yield from mounted(tmp_path / "disk", 32)
 
 
 def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of its own, so small that it can be filled."""
+    """Mounts a file system of this size, which a test can fill."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a file system can only be mounted by root")
+        pytest.skip("only root can mount a file system")
     yield folder
     subprocess.run(["umount", folder], check=True)
 
 
 def fill(folder: Path, leave: int) -> Path:
-    """Leaves so many octets free."""
+    """Fills the file system except for this number of octets."""
     ballast = folder / "ballast"
     ballast.write_bytes(b"")
     free = _free(folder)
@@ -92,7 +93,7 @@ async def test_below_the_reserve_new_mail_is_refused_and_queued_mail_goes_on(sma
         ballast = fill(small_disk, 10 * MEGABYTE)
         relay.relay.storage.look()
         assert (await relay.submit(b"v@one.test")).result is Result.INSUFFICIENT_STORAGE
-        # Delivered, and the report on the other one stored and delivered too.
+        # One recipient is delivered. The report about the other one is stored and delivered too.
         await relay.after(400)
         await relay.settled(3)
         assert await relay.states(waiting.queue_id) == {b"u@one.test": State.DELIVERED, b"no@one.test": State.BOUNCED}
@@ -113,7 +114,7 @@ async def test_larger_mail_than_fits_is_refused_and_smaller_taken(small_disk: Pa
 
 
 async def test_not_an_octet_left(small_disk: Path) -> None:
-    """Nothing is half stored, and an outcome waits for room without a second attempt."""
+    """Nothing is stored in part, and an outcome waits for free space without a second attempt."""
     transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
     url = f"sqlite:///{small_disk / 'queue.sqlite3'}"
     async with WholeRelay(url, small_disk, transport=transport, disk_reserve_mb=0) as relay:
@@ -136,7 +137,7 @@ async def test_not_an_octet_left(small_disk: Path) -> None:
 async def test_a_log_that_can_not_be_written_costs_no_mail(
     small_disk: Path, tmp_path: Path, smtp_sink: SmtpSink
 ) -> None:
-    """C133: the log has a file system of its own, and that is full."""
+    """C133: the log is on a file system of its own, which is full."""
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 no such user"), address="no@one.test")
     relay = RelayProcess(small_disk, f"sqlite:///{tmp_path / 'queue.sqlite3'}", smtp_sink.port)
     await relay.start()
@@ -158,7 +159,7 @@ async def test_a_read_only_database_refuses_and_recovers(tmp_path: Path) -> None
         (ack,) = await relay.acks(1)
         assert ack.result is Result.TEMPORARY_FAILURE
         assert "SQLITE_READONLY" in ack.reason
-        # In the same thread, though not in a transaction: none can begin.
+        # This runs in the same thread but not in a transaction, since no transaction can begin.
         assert isinstance(relay.database, SqliteDatabase)
         assert relay.database._writer is not None
         await relay.database._writer.run(lambda own: _query_only(own.connection(), "OFF"))
@@ -171,12 +172,12 @@ MARKER = b"DAMAGE-ME-" * 3000
 
 
 def damage(path: Path) -> None:
-    """Octets of the file itself are overwritten, below everything that SQLite can notice when it opens it."""
-    # Connections that were closed at the same moment may all have left the log to the others.
+    """Overwrites octets of the file, which SQLite cannot notice when it opens the file."""
+    # When several connections close at the same moment, each may leave the write-ahead log to the others.
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     raw = bytearray(path.read_bytes())
-    # The chain of overflow pages leads nowhere.
+    # The chain of overflow pages now leads nowhere.
     page = (raw.index(MARKER[:2000]) // 4096 + 1) * 4096
     raw[page : page + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(raw)
@@ -203,7 +204,7 @@ async def test_damaged_pages_of_one_content_cost_one_message(tmp_path: Path) -> 
 
 
 async def test_damaged_pages_stop_neither_expiry_nor_the_end_of_the_history(tmp_path: Path) -> None:
-    """C140: of mail that was held, which nobody reads before its time is over."""
+    """C140: the damaged rows belong to held mail, which is not read before it expires."""
     path = tmp_path / "queue.sqlite3"
     url = f"sqlite:///{path}"
     transport = ScriptedTransport({b"u@one.test": [deferred], b"v@one.test": [deferred]})
@@ -231,7 +232,7 @@ async def test_damaged_pages_stop_neither_expiry_nor_the_end_of_the_history(tmp_
         assert await relay.rows("SELECT count(*) FROM messages") == [(0,)]
 
 
-# A column of a queued message or its delivery, and what stands there instead.
+# A column of a queued message or of its delivery, and the wrong value that is written to it.
 GARBAGE = (
     ("messages", "kind", "77"),
     ("messages", "sender", "'text'"),
@@ -257,7 +258,7 @@ GARBAGE = (
 
 @pytest.mark.parametrize("swept_first", [False, True])
 async def test_whatever_stands_in_a_row_the_rest_goes_on(tmp_path: Path, swept_first: bool) -> None:
-    """C140: to the claim, the sweep, a new configuration and the lists; every message ends."""
+    """C140: the claim, the sweep, a new configuration and the lists go on, and every message ends."""
     recipients = [b"u%d@one.test" % number for number in range(len(GARBAGE) + 1)]
     transport = ScriptedTransport({recipient: [deferred, delivered] for recipient in recipients})
     async with WholeRelay(f"sqlite:///{tmp_path / 'queue.sqlite3'}", tmp_path, transport=transport) as relay:
@@ -294,7 +295,8 @@ def _query_only(connection: Connection, value: str) -> None:
 
 
 async def test_a_claim_whose_commit_lost_its_answer_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
-    """What it took is leased to this relay, which does not know of it: it must not wait for the next start."""
+    """The deliveries of such a claim are leased to this relay, which does not know it. They must not wait for its
+    restart."""
     transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         waiting = await relay.submit(b"u@one.test")
@@ -339,7 +341,7 @@ async def test_a_report_whose_commit_lost_its_answer_is_sent_once(database_url: 
 
 
 class _With:
-    """A database with another way to write."""
+    """A database whose method `write` is replaced."""
 
     def __init__(self, database: Database, write: Callable[[Any], Awaitable[Any]]) -> None:
         self.exclusive = database.exclusive
@@ -371,7 +373,7 @@ async def test_everything_queued_leaves_though_not_an_octet_is_left_at_the_start
         await relay.settled(300)
         assert await relay.rows("SELECT state, count(*) FROM deliveries GROUP BY state") == [(State.DELIVERED, 300)]
         assert await relay.rows("PRAGMA integrity_check") == [("ok",)]
-        # The log is copied into the file in small steps, so that it stays short.
+        # The write-ahead log is copied into the file in small steps, so it stays short.
         assert (larger_disk / "queue.sqlite3-wal").stat().st_size <= SHORT_LOG_OCTETS
     assert not (larger_disk / "queue.sqlite3.spare").exists()
     ballast.unlink()
@@ -397,7 +399,7 @@ def test_a_reserve_that_the_log_does_not_fit_into_is_refused(tmp_path: Path) -> 
 
 
 async def test_a_data_folder_that_turns_read_only_under_load_loses_nothing(tmp_path: Path) -> None:
-    """No write into the file or its log succeeds any more; what was accepted before is delivered when that is over."""
+    """Writing to the file and to its log fails from then on. Mail that was accepted before is delivered later."""
     folder = tmp_path / "data"
     folder.mkdir()
     transport = ScriptedTransport(gates={b"u0@one.test": asyncio.Event()}, capacities={"domain:one.test": 1})
@@ -407,7 +409,7 @@ async def test_a_data_folder_that_turns_read_only_under_load_loses_nothing(tmp_p
         with immutable(folder):
             load = [incoming_of([b"v%d@one.test" % number]) for number in range(20)]
             relay.stream.feed(Frame(tuple(load), (), (), ()))
-            # Outcomes wait as well.
+            # Outcomes wait too.
             transport.gates[b"u0@one.test"].set()
             await transport.until_ended(1)
             relay.clock.steady_seconds += 60
@@ -422,13 +424,14 @@ async def test_a_data_folder_that_turns_read_only_under_load_loses_nothing(tmp_p
 
 @contextlib.contextmanager
 def immutable(folder: Path) -> Iterator[None]:
-    """Nobody can write into the queue's file and its log, whoever has them open.
+    """Makes the queue's file and its log immutable, so that no process can write to them, even if it has them open.
 
-    The index of the log is left out: it is mapped into memory, where the kernel ends a process that can't write.
+    The index of the log stays writable: it is mapped into memory, and the kernel ends a process that cannot write
+    there.
     """
     files = [str(path) for path in (folder / "queue.sqlite3", folder / "queue.sqlite3-wal")]
     if subprocess.run(["chattr", "+i", *files], capture_output=True, check=False).returncode != 0:
-        pytest.skip("files can only be made immutable by root, and not on every file system")
+        pytest.skip("only root can make files immutable, and not on every file system")
     try:
         yield
     finally:
@@ -437,7 +440,7 @@ def immutable(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def postgres_disk() -> Iterator[Path]:
-    """Where PostgreSQL's own user may go: pytest's folders are closed to it."""
+    """A folder that PostgreSQL's own user may enter; that user has no access to pytest's folders."""
     folder = Path(tempfile.mkdtemp(prefix="posthouse-disk-"))
     folder.chmod(0o755)
     try:
@@ -449,7 +452,7 @@ def postgres_disk() -> Iterator[Path]:
 async def test_postgresql_without_space_refuses_and_recovers(
     postgres: Postgres, postgres_url: str, postgres_disk: Path, tmp_path: Path
 ) -> None:
-    """The tables lie on a disk that is full: nothing is half stored, and an outcome waits for room."""
+    """The tables are on a full disk: nothing is stored in part, and an outcome waits for free space."""
     transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
     database = make_url(postgres_url).database
     shutil.chown(postgres_disk, "postgres")

@@ -1,4 +1,4 @@
-"""Log lines of what goes wrong name the session or the message that it went wrong for."""
+"""Log lines about failures name the session or the message that is concerned."""
 
 from __future__ import annotations
 

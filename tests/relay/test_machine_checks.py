@@ -1,4 +1,4 @@
-"""The DKIM records of the keys that relay signs with, asked over the DNS."""
+"""The DNS records of the DKIM keys with which relay signs are checked."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_record_of_an_ed25519_key(dns_server: DnsServer) -> None:
     octets = ED25519.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     dns_server.add(NAME, "TXT", f"v=DKIM1; k=ed25519; p={base64.b64encode(octets).decode()}")
     assert [each.level for each in await look(dns_server, ED25519_KEY)] == [Level.OK]
-    # The same octets are no RSA key.
+    # The same octets are not a valid RSA key.
     assert [each.level for each in await look(dns_server, RSA_KEY)] == [Level.ERROR]
 
 

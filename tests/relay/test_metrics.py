@@ -1,4 +1,4 @@
-"""Attempts by destination: which are shown, how many are counted, and that no label holds a login."""
+"""Metrics of attempts by destination: which destinations are shown, how many are counted. No label contains a login."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m services.relay`: where it runs, and what it says when it can't."""
+"""`python -m services.relay`: on which processors it runs, and what it says when it cannot start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the environment may say of relay."""
+"""The values that relay's environment variables may have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.relay.settings import Settings
     + [("LEASE_SECONDS", "1e-7"), ("STORE_SECONDS", "1e-7"), ("MEMORY_MB", "1"), ("MX_PORT", "0")],
 )
 def test_numbers_without_sense_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
-    """A lease of next to no time declares every worker dead, and an endless one none."""
+    """With a lease of almost no time every worker would count as dead, and with an endless one none ever would."""
     monkeypatch.setenv(f"RELAY_{name}", text)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()

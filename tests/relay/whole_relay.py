@@ -1,4 +1,5 @@
-"""relay's real parts in this process: its database, committer, dispatcher, gRPC; only next hops and clock are ours."""
+"""relay's real parts in this process: database, committer, dispatcher, gRPC. Only next hops and the clock are
+scripted."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ CONFIGURATION = Configuration(revision=1, hostname="gw.test")
 
 
 class HandClock(Clock):
-    """The real clocks, moved by hand."""
+    """The real clocks plus an offset that the test changes by hand."""
 
     def __init__(self) -> None:
         self.wall_seconds = 0.0
@@ -42,12 +43,12 @@ class HandClock(Clock):
         super().__init__(self._read_wall, self._read_steady)
 
     def pass_time(self, seconds: float) -> None:
-        """Both clocks go on."""
+        """Advances both clocks."""
         self.wall_seconds += seconds
         self.steady_seconds += seconds
 
     def jump(self, seconds: float) -> None:
-        """Somebody sets the wall clock."""
+        """Changes the wall clock only, as somebody does who sets it."""
         self.wall_seconds += seconds
 
     def _read_wall(self) -> int:
@@ -58,7 +59,7 @@ class HandClock(Clock):
 
 
 class WholeRelay:
-    """Use as a context. `url`: of the queue's database."""
+    """A complete relay, used as a context manager. `url` is the URL of the queue's database."""
 
     def __init__(
         self,
@@ -105,7 +106,7 @@ class WholeRelay:
         return rpc.channel(self.address, INSECURE, "relay")
 
     def configure(self, configuration: Configuration) -> None:
-        """As a new snapshot does."""
+        """Puts a configuration in force, as a new snapshot does."""
         self.relay.watch.adopt(configuration, configuration.revision)
 
     async def submit(
@@ -116,7 +117,7 @@ class WholeRelay:
         submission_id: str = "",
         **fields: Any,
     ) -> Ack:
-        """One message through a stream; its acknowledgement."""
+        """Submits one message through a stream and returns its acknowledgement."""
         incoming = incoming_of(recipients, sender, content, submission_id, **fields)
         self.stream.feed(Frame((incoming,), (), (), ()))
         return (await self.acks(1))[0]
@@ -132,19 +133,19 @@ class WholeRelay:
         return found
 
     async def settled(self, count: int) -> None:
-        """Waits until so many transactions have come to an end, and their outcomes are committed."""
+        """Waits until this number of transactions has ended and their outcomes are committed."""
         await self.transport.until_ended(count)
         await self.committed()
 
     async def committed(self) -> None:
         async with asyncio.timeout(60):
-            # Turns of the loop for those that have just ended and are about to settle: more than an attempt takes.
+            # The loop gets more turns than an attempt needs between its end and its settlement.
             for _ in range(20):
                 await asyncio.sleep(0)
             await self.relay.committer.drained()
 
     async def given_back(self, times: int) -> None:
-        """Waits until deliveries were given back without an attempt so many times, and that is committed."""
+        """Waits until this number of deliveries was given back without an attempt, and that is committed."""
         async with asyncio.timeout(60):
             while (
                 sum(delivery.attempt is None for settlement in self.settlements for delivery in settlement.deliveries)
@@ -155,7 +156,7 @@ class WholeRelay:
         await self.committed()
 
     async def after(self, seconds: float) -> None:
-        """Time passes, and relay looks what is due."""
+        """Lets time pass, and makes relay look for deliveries that are due."""
         self.clock.pass_time(seconds)
         self.relay.dispatcher.wake()
 
@@ -171,7 +172,7 @@ class WholeRelay:
         return found
 
     async def states(self, queue_id: str) -> dict[bytes, int]:
-        """Recipient to state, as the database has them."""
+        """Returns the state of each recipient of a message in the database."""
         return {row.recipient: row.state for row in (await self.message(queue_id)).deliveries}
 
 

@@ -1,4 +1,4 @@
-"""Whether a recipient exists, where the mailbox server decides: what is remembered, shared and bounded."""
+"""Recipient verification asks the mailbox server whether a recipient exists. Answers are cached, questions limited."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXISTS, NONE, NO_ANSWER, TOO_MANY = Verification
 
 @dataclass
 class Servers:
-    """Mailbox servers that answer as told, and wait at a gate where a test wants them to."""
+    """Mailbox servers that give the scripted answer. With a gate, each question waits until the test opens it."""
 
     answer: ServerAnswer = ServerAnswer.YES
     gate: asyncio.Event | None = None
@@ -38,7 +38,7 @@ class Servers:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def busy(self, number: int) -> None:
-        """Once so many are asked at the same time."""
+        """Waits until this number of questions is being answered at the same time."""
         while self.at_once < number:
             self.changed.clear()
             await self.changed.wait()
@@ -149,7 +149,7 @@ async def test_one_address_is_one_question_however_many_ask(verifier: RecipientV
     servers.gate = asyncio.Event()
     asking = [asyncio.create_task(verifier.verify(b"ann@boxes.test", f"192.0.2.{n}")) for n in range(10)]
     await servers.busy(1)
-    # Whoever asked first may go.
+    # The first caller gives up; the others still get the answer.
     asking[0].cancel()
     servers.gate.set()
     assert set(await asyncio.gather(*asking[1:])) == {EXISTS}
@@ -164,7 +164,7 @@ async def test_a_client_names_a_hundred_new_addresses_a_minute(
     for number in range(100):
         assert await verifier.verify(b"%d@boxes.test" % number, CLIENT) is NONE
     assert await verifier.verify(b"100@boxes.test", CLIENT) is TOO_MANY
-    # What is known costs no question, and others have a minute of their own.
+    # An answer from the cache needs no question, and other clients have a limit of their own.
     assert await verifier.verify(b"7@boxes.test", CLIENT) is NONE
     assert await verifier.verify(b"100@boxes.test", "192.0.2.10") is NONE
     now.seconds += 60

@@ -1,4 +1,4 @@
-"""Redirecting queued mail: to another recipient, to another next hop, and back to the configured route."""
+"""Operators redirect queued mail: to another recipient, to another next hop, and back to the configured route."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def to(recipient: bytes) -> pb.Redirect:
 async def redirect(
     stub: relay_pb2_grpc.RelayAsyncStub, chosen: str | pb.MessageFilter, target: pb.Redirect, *, dry_run: bool = False
 ) -> tuple[int, int, list[bytes]]:
-    """Redirects one message or those that match; how many deliveries were redirected and skipped, and from whom."""
+    """Redirects one message, or those that match a filter.
+
+    Returns how many deliveries were redirected, how many were skipped, and the recipients that were redirected."""
     request = pb.ActOnMessagesRequest(action=pb.QUEUE_ACTION_REDIRECT, redirect=target, actor="anna", dry_run=dry_run)
     if isinstance(chosen, str):
         request.queue_id = chosen
@@ -70,7 +72,8 @@ async def redirect(
 
 
 async def deferred_message(relay: WholeRelay, *recipients: bytes | SubmittedRecipient) -> str:
-    """The queue id of a message that rests after a failed attempt for each recipient's domain."""
+    """Submits a message whose first attempts are deferred, and returns its queue id after one attempt for each
+    domain."""
     attempts = len(relay.transport.ended)
     queue_id = (await relay.submit(*recipients)).queue_id
     domains = {(each if isinstance(each, bytes) else each.address).rpartition(b"@")[2] for each in recipients}
@@ -107,18 +110,18 @@ async def test_another_recipient_gets_the_message_at_once(
     ]
     (event,) = [each for each in whole.timeline if each.event == "redirected"]
     assert (event.recipient, event.detail, event.actor) == (b"later@one.test", "to new@two.test", "anna")
-    # The attempts for the old recipient are still there.
+    # The attempts for the old recipient stay in the history.
     assert [each.code for each in whole.deliveries[0].history] == [451]
     assert await relay.rows("SELECT open FROM messages") == [(0,)]
     assert await relay.rows("SELECT count(*) FROM contents") == [(0,)]
-    # Once more finds nothing to do.
+    # A second redirect to the same recipient finds no delivery to change.
     assert await redirect(stub, queue_id, to(b"new@two.test")) == (0, 0, [])
 
 
 async def test_orcpt_and_notify_stay_what_the_sender_gave_and_the_report_tells_no_new_address(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
-    """RFC 3461 5.2.7.1, F22"""
+    """The report shows no new address (RFC 3461 section 5.2.7.1, F22)."""
     first = await deferred_message(
         relay, SubmittedRecipient(b"later@one.test", ("FAILURE",), b"rfc822;first@else.test")
     )
@@ -162,7 +165,7 @@ async def test_who_has_the_message_does_not_get_it_twice(
     delivered = await deferred_message(relay, b"later@one.test", b"has@far.test")
     waits = await deferred_message(relay, b"later@one.test", b"later@two.test")
     assert (await redirect(stub, delivered, to(b"has@far.test")))[:2] == (1, 0)
-    # Who is named already is no recipient to be redirected.
+    # The delivery that already has this recipient is skipped.
     assert await redirect(stub, waits, to(b"later@two.test")) == (1, 1, [b"later@one.test"])
     assert await relay.states(delivered) == {b"later@one.test": State.REDIRECTED, b"has@far.test": State.DELIVERED}
     assert await relay.states(waits) == {b"later@one.test": State.REDIRECTED, b"later@two.test": State.QUEUED}
@@ -174,7 +177,8 @@ async def test_who_has_the_message_does_not_get_it_twice(
 async def test_an_alias_stands_for_its_targets(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     queue_id = await deferred_message(relay, SubmittedRecipient(b"later@one.test", ("SUCCESS",)))
     assert (await redirect(stub, queue_id, to(b"all@ours.test")))[:2] == (1, 0)
-    # Its two targets, and the report of the expansion that NOTIFY=SUCCESS calls for.
+    # The four transactions are: one attempt that was deferred, the alias's two targets, and the report that the alias
+    # was expanded, which NOTIFY=SUCCESS asks for.
     await relay.settled(4)
     assert await relay.states(queue_id) == {
         b"later@one.test": State.REDIRECTED,
@@ -290,7 +294,7 @@ async def test_another_next_hop_gets_the_message_at_once(
     )
     (event,) = [each for each in whole.timeline if each.event == "redirected"]
     assert (event.recipient, event.detail) == (b"later@one.test", "to the next hop smart.test:2525")
-    # It is there already.
+    # The delivery has this next hop already, so it is skipped.
     assert await redirect(stub, queue_id, target) == (0, 1, [])
 
 
@@ -308,7 +312,7 @@ async def test_a_next_hop_outlives_attempts_and_configurations_until_it_is_taken
     assert (await redirect(stub, queue_id, pb.Redirect(configured_route=True)))[0] == 1
     await relay.settled(4)
     assert relay.transport.ended[-1].destination == "domain:one.test"
-    # There is nothing to take back any more.
+    # The delivery already uses its configured route, so it is skipped.
     assert (await redirect(stub, queue_id, pb.Redirect(configured_route=True)))[:2] == (0, 1)
 
 
@@ -319,7 +323,7 @@ async def test_a_suspended_destination_does_not_keep_redirected_mail(
     await stub.SuspendDestination(pb.SuspendDestinationRequest(name="domain:one.test", actor="anna"))
     await stub.SuspendDestination(pb.SuspendDestinationRequest(name="relay:smart.test:2525", actor="anna"))
     await redirect(stub, queue_id, pb.Redirect(next_hop=NEXT_HOP))
-    # A new configuration looks again where mail for suspended destinations goes.
+    # A new configuration makes relay route queued mail for suspended destinations again.
     relay.configure(Configuration(4, "gw.test"))
     await relay.committed()
     await stub.ResumeDestination(pb.ResumeDestinationRequest(name="relay:smart.test:2525", actor="anna"))

@@ -1,4 +1,5 @@
-"""relay.v1 over a real channel: the submission stream, and what operators see and do."""
+"""relay.v1 over a real gRPC channel: the submission stream, and the calls with which operators see and change the
+queue."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ def submission(*recipients: bytes, content: bytes = CONTENT, inline: bool = True
 
 
 async def send(stub: relay_pb2_grpc.RelayAsyncStub, *frames: pb.SubmitFrame) -> dict[str, pb.SubmitAck]:
-    """Everything that is acknowledged until the stream ends, by submission."""
+    """Sends these frames and returns the acknowledgements until the stream ends, by submission id."""
 
     async def requests() -> AsyncIterator[pb.SubmitFrame]:
         for frame in frames:
@@ -80,7 +81,7 @@ async def act(stub: relay_pb2_grpc.RelayAsyncStub, request: pb.ActOnMessagesRequ
     return last
 
 
-# The stream
+# The submission stream
 
 
 async def test_the_first_frame_tells_the_state_of_the_storage(stub: relay_pb2_grpc.RelayAsyncStub) -> None:
@@ -203,7 +204,7 @@ async def test_refused_messages_are_in_the_history(relay: WholeRelay, stub: rela
     assert (whole.origin.listener, whole.origin.tls) == ("submission", True)
 
 
-# What operators see
+# What operators see in the queue
 
 
 async def test_lists_go_in_pages_and_filters_must_all_match(
@@ -240,12 +241,12 @@ async def test_lists_go_in_pages_and_filters_must_all_match(
     assert await found(states=[pb.DELIVERY_STATE_HELD]) == []
     assert await found(states=[pb.DELIVERY_STATE_UNSPECIFIED]) == []
     assert await found(states=[pb.DELIVERY_STATE_UNSPECIFIED, pb.DELIVERY_STATE_DEFERRED]) == [*ids, other]
-    # In one and the same delivery.
+    # The filters for recipient and state must match the same delivery.
     assert await found(recipient=b"u1@one.test", states=[pb.DELIVERY_STATE_DEFERRED]) == []
     assert await found(recipient=b"u1@one.test", states=[pb.DELIVERY_STATE_DELIVERED]) == [ids[1]]
     assert await found(received_after=Timestamp(seconds=4_000_000_000)) == []
     assert await found(received_before=Timestamp(seconds=4_000_000_000)) == [*ids, other]
-    # "At this time or later", and "before": the moment itself is in the one and not in the other.
+    # `received_after` includes the moment itself; `received_before` does not.
     moment = (await stub.GetMessage(pb.GetMessageRequest(queue_id=other))).received_at
     assert other in await found(received_after=moment)
     assert other not in await found(received_before=moment)
@@ -315,7 +316,7 @@ async def _content(stub: relay_pb2_grpc.RelayAsyncStub, queue_id: str) -> bytes:
     return b"".join(chunks)
 
 
-# What operators do
+# What operators do with the queue
 
 
 async def test_hold_release_retry_bounce_delete_on_one(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
@@ -446,7 +447,7 @@ async def test_destinations_with_counts_suspended_and_resumed(
 async def test_f65_what_is_due_at_a_dead_destination_is_shown_as_deferred(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
-    """F65: it was shown as active, and overdue"""
+    """F65: such a delivery was shown as active, and as overdue."""
     relay.transport.capacities["domain:dead.test"] = 0
     relay.transport.probes["domain:dead.test"] = 20.0
     await put(stub, b"u@dead.test")

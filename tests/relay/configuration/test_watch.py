@@ -1,4 +1,4 @@
-"""Relay's watch on config_api: changes are put in force, and a configuration that contradicts itself is refused."""
+"""Relay watches config_api: it puts changes in force, and refuses a configuration that contradicts itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_a_bad_configuration_is_refused_and_the_old_one_stays(tmp_path: Pa
     configurations: asyncio.Queue[Configuration] = asyncio.Queue()
     direct = delivery(pb.Delivery.MODE_DIRECT)
     config_api.send(5, {"settings/delivery": direct, "aliases/a": alias("a@local.test")}, whole=True)
-    # There is no relay host for this mode.
+    # Revision 6 contradicts itself: it delivers by relay host, and no relay host is configured.
     config_api.send(6, {"settings/delivery": delivery(pb.Delivery.MODE_RELAY_HOST), "aliases/b": alias("b@local.test")})
     config_api.send(7, {"settings/delivery": direct})
     async with Dialers("config_api", (f"127.0.0.1:{config_api.port}",), plain_grpc.INSECURE) as dialers:

@@ -1,4 +1,4 @@
-"""A transport that delivers to scripted next hops on loopback."""
+"""Fixtures for a mail transport that delivers to scripted next hops on loopback."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ CONTENT = b"From: ann@example.org\r\nTo: bob@example.net\r\nSubject: hello\r\n\r
 
 @pytest.fixture(scope="session")
 def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """The event loop that relay runs on."""
+    """The event loop implementation that relay runs on."""
     return uvloop.EventLoopPolicy()
 
 
-# Long enough for a busy machine: no test waits for one of these but those that shorten it.
+# These time-outs are long enough for a busy machine. A test that waits for one of them shortens it first.
 PATIENT = Timeouts(
     connect=10, greeting=10, ehlo=10, tls=10, auth=10, mail=10, rcpt=10, data=10, block=10, end_of_data=10, reset=10,
     lookup=10, reach=30, policy=10,
@@ -40,7 +40,7 @@ PATIENT = Timeouts(
 
 @dataclass
 class Gateway:
-    """What a test sets up, and one call to deliver through it."""
+    """The options and the configuration that a test sets, and methods that deliver mail with them."""
 
     options: DeliveryOptions
     configuration: Configuration = field(default_factory=lambda: Configuration(revision=1, hostname=GATEWAY))
@@ -49,7 +49,7 @@ class Gateway:
 
     @property
     def transport(self) -> MailTransport:
-        """Opened at the first use, after the options are as they should be."""
+        """The mail transport. It is opened at the first use, so a test sets the options before."""
         if self._transport is None:
             self._transport = open_transport(self.options, clock=self.clock)
         return self._transport
@@ -68,7 +68,7 @@ class Gateway:
         self.configuration_is(relay_host=RelayHost(host or sink.host, sink.port, auth=auth, **more))
 
     def into_mailbox(self, domain: str, mailbox: Mailbox, *more_names: str) -> None:
-        """A local domain with a few accounts."""
+        """Configures a local domain with a few accounts and this mailbox."""
         names = ("bob", "eve", "zoe", "ghost", *more_names)
         self.configuration_is(
             local_domains={domain: LocalDomain("l", domain, mailbox)},
@@ -85,7 +85,7 @@ class Gateway:
         sender: bytes = SENDER,
         message: OutgoingMessage | None = None,
     ) -> Sequence[Outcome]:
-        """One transaction's worth of recipients, all with the first one's route."""
+        """Delivers one message to recipients that all have the first recipient's route. Returns an outcome for each."""
         sent = message or OutgoingMessage("queue-id", sender, content)
         named = [
             one if isinstance(one, OutgoingRecipient) else OutgoingRecipient(number, one)
@@ -101,7 +101,7 @@ class Gateway:
 
 @pytest.fixture
 async def gateway(dns_server: DnsServer) -> AsyncIterator[Gateway]:
-    """Direct delivery asks `dns_server`, and loopback is allowed."""
+    """Direct delivery uses `dns_server` and may go to loopback."""
     made = Gateway(DeliveryOptions(nameservers=(dns_server.address,), prohibited=(), timeouts=PATIENT))
     yield made
     if made._transport is not None:
@@ -110,7 +110,7 @@ async def gateway(dns_server: DnsServer) -> AsyncIterator[Gateway]:
 
 @dataclass
 class MxHosts:
-    """Sinks that are the MX hosts of one domain: all on one port, an address each."""
+    """SMTP sinks that are the MX hosts of one domain. Each has its own address; all use the same port."""
 
     dns: DnsServer
     port: int
@@ -124,7 +124,7 @@ class MxHosts:
         return sink
 
     def dead(self, domain: str, preference: int, name: str) -> None:
-        """A host on which nothing listens."""
+        """Adds an MX host on which no server listens."""
         self.dns.add(domain, "MX", f"{preference} {name}.")
         self.dns.add(name, "A", free_address())
 

@@ -1,4 +1,4 @@
-"""How the number of transactions for a destination grows and shrinks, and how the dead are remembered."""
+"""The number of parallel transactions for a destination grows and shrinks. Dead hosts are remembered."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_f47_a_server_that_turns_connections_away_is_held_to_what_it_takes_for_a
         concurrency.succeeded(20)
     assert concurrency.capacity(159, 20) == 2
     assert concurrency.capacity(160, 20) == 2
-    # One more is tried, and not as many as it had successes.
+    # The limit grows by one, although more transactions than that have succeeded.
     concurrency.succeeded(20)
     assert concurrency.capacity(160, 20) == 3
     concurrency.sessions = 0
@@ -103,7 +103,7 @@ def test_a_dead_host_is_tried_by_one_at_growing_intervals() -> None:
     dead = DeadHosts()
     assert not dead.avoid("192.0.2.1", 25, 0)
     dead.failed("192.0.2.1", 25, 0)
-    # Others that were on their way change nothing.
+    # Failures of transactions that had already begun change nothing.
     dead.failed("192.0.2.1", 25, 1)
     assert dead.avoid("192.0.2.1", 25, 29.9)
     assert not dead.avoid("192.0.2.1", 2525, 0)

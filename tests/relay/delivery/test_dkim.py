@@ -1,4 +1,4 @@
-"""DKIM signatures, verified by others: dkimpy, and Mail::DKIM where it is installed."""
+"""Independent software verifies our DKIM signatures: dkimpy, and Mail::DKIM where it is installed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def record(private: PlainKey) -> str:
 
 
 class _VerifyKey:
-    """The one thing that dkimpy asks of PyNaCl, by way of cryptography."""
+    """The only class of PyNaCl that dkimpy uses, implemented with the library cryptography."""
 
     def __init__(self, data: bytes, encoder: object) -> None:
         self._key = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(data))
@@ -84,7 +84,7 @@ def _ed25519_for_dkimpy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def verified(content: bytes, private: PlainKey, name: str = "sel-2026.a._domainkey.example.org.") -> bool:
-    """Whether dkimpy verifies the topmost signature."""
+    """Returns whether dkimpy verifies the topmost signature."""
     records = {name.encode(): record(private).encode()}
 
     def look_up(asked: bytes, timeout: int = 5) -> bytes:
@@ -173,7 +173,7 @@ def test_a_key_that_cannot_be_used_leaves_the_mail_as_it_is() -> None:
     assert signatures(content, [broken, key(RSA)], NOW).count(b"DKIM-Signature:") == 1
 
 
-# Which mail
+# Which mail is signed
 
 
 def configured(*keys: DkimKey) -> Configuration:
@@ -238,7 +238,7 @@ async def test_large_mail_is_signed_too() -> None:
     assert verified(await Signer(lambda: NOW).signed(configured(key(ED25519)), message(large)), ED25519)
 
 
-# Another verifier
+# Verification by Mail::DKIM
 
 _PERL = """
 use Mail::DKIM::Verifier; use Net::DNS::Resolver; use Mail::DKIM::DNS;
@@ -266,5 +266,5 @@ def test_mail_dkim_verifies_too(dns_server: DnsServer, body: bytes) -> None:
     )
     results = ran.stdout.decode().split()
     assert results[0] == "rsa-sha256=pass"
-    # Without Crypt::PK::Ed25519 it cannot verify the Ed25519 signature.
+    # Without Crypt::PK::Ed25519, Mail::DKIM cannot verify the Ed25519 signature.
     assert results[1] in ("ed25519-sha256=pass", "ed25519-sha256=invalid")

@@ -1,4 +1,4 @@
-"""From host to host within one attempt: order, failures, memory of the dead."""
+"""The hosts that one attempt tries: their order, the reaction to failures, and the memory of dead hosts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_dead_host_is_passed_over_and_then_comes_last(gateway: Gateway, 
 async def test_a_host_that_swallows_connections_costs_a_moment_only(
     gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
 ) -> None:
-    """A full backlog drops SYNs as a dead host does; the next host is tried beside it before the time-out."""
+    """A full backlog drops SYNs as a dead host does. The next host is tried in parallel, before the time-out."""
     address = free_address()
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -80,7 +80,8 @@ async def test_a_host_that_swallows_connections_costs_a_moment_only(
         dns_server.add("hole.test", "A", address)
         mx_hosts.add("example.net", 10, "b.test")
         gateway.times_out(connect=60)
-        # Far below the connect time-out, so the test fails if the next host waits for it.
+        # This is not longer than the connect time-out, so the test fails if relay waits for that before it tries the
+        # next host.
         async with asyncio.timeout(60):
             assert (await gateway.deliver_one()).host == "b.test"
             gateway.configuration_is(hostname="again.posthouse.test")
@@ -90,12 +91,12 @@ async def test_a_host_that_swallows_connections_costs_a_moment_only(
 
 
 async def test_a_host_that_takes_all_the_time_costs_the_next_one_no_chance(gateway: Gateway, mx_hosts: MxHosts) -> None:
-    """C115; RFC 5321 5.1: two are tried at least, but no third one"""
+    """C115: at least two hosts are tried, but no third one when the time is over (RFC 5321 section 5.1)."""
     best = mx_hosts.add("example.net", 1, "a.test")
     alive = mx_hosts.add("example.net", 10, "b.test")
     last = mx_hosts.add("example.net", 20, "c.test")
     best.on(Stage.CONNECT, Close())
-    # By this clock the time for reaching a host is over with each session.
+    # By this clock, the time that one attempt has for reaching a host ends with each session.
     gateway.clock = lambda: 1000.0 * (len(best.sessions) + len(alive.sessions))
     assert (await gateway.deliver_one()).host == "b.test"
     alive.on(Stage.CONNECT, Close())
@@ -106,12 +107,12 @@ async def test_a_host_that_takes_all_the_time_costs_the_next_one_no_chance(gatew
 
 
 async def test_a_host_that_keeps_silent_comes_last_for_the_next_message(gateway: Gateway, mx_hosts: MxHosts) -> None:
-    """The host accepts connections, so it does not count as unreachable."""
+    """The silent host accepts connections, so it does not count as unreachable."""
     silent, alive = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
     silent.on(Stage.CONNECT, Wait(Gate()))
     gateway.times_out(greeting=3)
     for name in ("one.posthouse.test", "two.posthouse.test"):
-        # Another name of ours: no session is used again.
+        # With another hostname relay opens a new session.
         gateway.configuration_is(hostname=name)
         assert (await gateway.deliver_one()).host == "b.test"
     assert (len(silent.sessions), len(alive.messages)) == (1, 2)
@@ -176,7 +177,7 @@ async def test_both_families_are_tried_and_the_good_one_remembered(
     gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
 ) -> None:
     sink = mx_hosts.add("example.net", 1, "a.test")
-    # Nothing listens there.
+    # Nothing listens at this address.
     dns_server.add("a.test", "AAAA", "::1")
     assert (await gateway.deliver_one()).address == sink.host
     found = await gateway.transport.resolver.lookup("a.test", "AAAA")
@@ -213,7 +214,7 @@ async def test_a_host_that_greets_with_our_name_is_a_loop(
     worse = mx_hosts.add(domain, 2, "worse.test")
     by_us = b"Received: from x\r\n\tby %b with ESMTP id 1;\r\n\tSun, 29 Nov 2026 00:00:00 +0000\r\n" % GATEWAY.encode()
     for _ in range(2):
-        # The second message could find an idle session with the same server.
+        # The second message would use an idle session with the same server, if there were one.
         outcome = await gateway.deliver_one(b"bob@" + domain.encode(), content=by_us * 2 + CONTENT)
         assert (outcome.result, outcome.enhanced_code[1:]) == (result, ".4.6")
     assert all("MAIL" not in session.verbs for session in sink.sessions)
@@ -221,7 +222,7 @@ async def test_a_host_that_greets_with_our_name_is_a_loop(
 
 
 async def test_f51_a_relay_domains_own_server_may_greet_with_our_name(gateway: Gateway, mx_hosts: MxHosts) -> None:
-    """F51: the gateway has the public name of the server behind it, so the greeting alone proves no loop"""
+    """F51: the gateway has the public name of the server behind it, so the greeting alone does not prove a loop."""
     gateway.configuration_is(relay_domains={"relayed.test": RelayDomain("d", "relayed.test")})
     sink = mx_hosts.add("relayed.test", 1, "us.test", Offer(hostname=GATEWAY))
     received = b"Received: from x by %b with ESMTP id 1;\r\n\tSun, 29 Nov 2026 00:00:00 +0000\r\n" % GATEWAY.encode()
@@ -232,7 +233,7 @@ async def test_f51_a_relay_domains_own_server_may_greet_with_our_name(gateway: G
     assert len(sink.messages) == 2
 
 
-# Refusals of this client's address (F03)
+# Servers that refuse this client's address (F03)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ async def test_f51_a_relay_domains_own_server_may_greet_with_our_name(gateway: G
 async def test_f03_a_refusal_of_our_address_is_followed_by_the_other_family(
     gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer, stage: Stage, answer: str
 ) -> None:
-    """F03: in the same attempt, and the message is delivered once"""
+    """F03: this happens in the same attempt, and the message is delivered once."""
     by_ipv4 = mx_hosts.add("example.net", 1, "a.test")
     dns_server.add("a.test", "AAAA", "::1")
     with SmtpSink(host="::1", port=mx_hosts.port) as by_ipv6:
@@ -259,7 +260,7 @@ async def test_f03_a_refusal_of_our_address_is_followed_by_the_other_family(
         outcomes = await gateway.deliver(b"bob@example.net", b"eve@example.net")
         assert [(outcome.result, outcome.address) for outcome in outcomes] == [(Result.DELIVERED, by_ipv4.host)] * 2
         assert len(by_ipv6.sessions) == 1
-        # The family that works is remembered, and the session that was refused is not used again.
+        # The address family that works is remembered, and the refused session is not used again.
         assert (await gateway.deliver_one()).address == by_ipv4.host
         assert len(by_ipv6.sessions) == 1
     assert len(by_ipv4.messages) == 2
@@ -310,12 +311,12 @@ async def test_loopback_is_prohibited_unless_the_operator_says_otherwise(gateway
     sink = mx_hosts.add("example.net", 1, "a.test")
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.enhanced_code) == (Result.FAILED, "5.4.6")
-    # A mailbox or relay host is named by the operator.
+    # A mailbox server is named by the operator, so it may have our name.
     gateway.into_mailbox("local.test", Mailbox(MailboxKind.SMTP, sink.host, sink.port))
     assert (await gateway.deliver_one(b"bob@local.test")).result is Result.DELIVERED
 
 
-# Look-ups
+# DNS look-ups
 
 
 async def test_null_mx_bounces_at_once(gateway: Gateway, dns_server: DnsServer) -> None:
@@ -355,7 +356,7 @@ async def test_routes_that_hold_or_fail_connect_nowhere(gateway: Gateway) -> Non
 
 
 async def test_mail_meant_for_a_relay_host_never_goes_by_mx(gateway: Gateway, mx_hosts: MxHosts) -> None:
-    """Fail closed: the relay host is away, refuses, or does not exist, and the domain's own MX would take it."""
+    """The relay host refuses, does not answer or does not exist, and the domain's own MX host would accept the mail."""
     mx = mx_hosts.add("example.net", 1, "a.test")
     with SmtpSink() as hub:
         hub.on(Stage.CONNECT, reply("554 5.7.1 Not you"))
@@ -383,11 +384,11 @@ async def test_a_dead_destination_is_probed_and_opens_again(gateway: Gateway, mx
     assert gateway.transport.capacity("domain:example.net", gateway.configuration) >= 5
 
 
-# Servers that take few connections at once (F47)
+# Servers that accept few connections at once (F47)
 
 
 async def test_f47_a_message_that_is_turned_away_goes_back_at_once(gateway: Gateway, smtp_sink: SmtpSink) -> None:
-    """F47: the relay host takes two connections and greets every other with 421; 60 messages"""
+    """F47: the relay host accepts two connections and greets every further one with 421. It gets 60 messages."""
     limit = 2
 
     def too_many(_: bytes) -> bool:
@@ -409,7 +410,7 @@ async def test_f47_a_message_that_is_turned_away_goes_back_at_once(gateway: Gate
                 waiting += 1
                 turned_away += 1
     assert len(smtp_sink.messages) == 60
-    # What the first five connections showed is remembered.
+    # The limit that the first five connections showed is remembered.
     assert 0 < turned_away < 20
 
 

@@ -1,4 +1,4 @@
-"""Handing mail to the servers and directories of local domains."""
+"""Mail for local domains is delivered to mailbox servers and to mail directories."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_placeholders_stand_for_the_address(template: str, path: str) -> None:
 async def test_no_symbolic_link_is_followed_out_of_the_mailboxes_directory(
     gateway: Gateway, tmp_path: Path, link: str, template: str
 ) -> None:
-    """The owner of a mailbox may put links there; relay writes with rights that he has not."""
+    """The owner of a mailbox may create links there, and relay writes with rights that the owner does not have."""
     root, outside = tmp_path / "mail", tmp_path / "outside"
     place = root / (link.replace("bob", "bob/Maildir") if "Maildir" in template else link)
     place.parent.mkdir(parents=True)
@@ -201,9 +201,10 @@ async def test_a_full_disk_defers_as_such_and_leaves_nothing(
     ],
 )
 async def test_f43_no_mail_is_written_over_the_machine(gateway: Gateway, tmp_path: Path, template: str) -> None:
-    """Also in settings from before config_api refused such a folder, and where the address completes the path.
+    """This also holds for settings older than config_api's check of such folders, and where the address completes the
+    path.
 
-    In /proc no folder can be made, so that nothing is written when this test fails.
+    No folder can be created in /proc, so nothing is written when this test fails.
     """
     own = tmp_path / "data"
     own.mkdir()
@@ -226,7 +227,7 @@ async def test_f43_mail_beside_what_the_services_keep_is_allowed(gateway: Gatewa
     [
         ("mail/a", Result.DELIVERED),
         ("mail", Result.DELIVERED),
-        # The second root is a symbolic link, and so is the way into the first one.
+        # The second configured root is a symbolic link, and so is the path into the first root.
         ("linked/a", Result.DELIVERED),
         ("way-in", Result.DELIVERED),
         ("mailbox", Result.DEFERRED),
@@ -281,7 +282,7 @@ async def test_lmtp_answers_for_each_recipient(gateway: Gateway, pipelining: boo
             (Result.DELIVERED, 250),
         ]
         assert sink.sessions[0].greeting_word == "LHLO"
-        # Final delivery is the mailbox server's: nothing is added here.
+        # The mailbox server does the final delivery, so relay adds no field.
         assert sink.messages[0].content == CONTENT
 
 

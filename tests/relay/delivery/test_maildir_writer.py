@@ -1,4 +1,4 @@
-"""One Maildir's file system that hangs keeps its own mail waiting, and nobody else's."""
+"""A Maildir whose file system hangs delays only its own mail."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_a_folder_that_hangs_keeps_its_own_share_of_the_threads() -> None:
             for number in range(50):
                 assert await writer.store(f"/works{number}", b"", b"u@b.test", b"") == STORED
         assert at_work.count("/hangs") <= 4
-        # A caller that gives up does not free the thread, which still hangs.
+        # When a caller gives up, the thread is not free: it still hangs.
         for task in waiting[:50]:
             task.cancel()
         await asyncio.gather(*waiting[:50], return_exceptions=True)
@@ -39,7 +39,7 @@ async def test_a_folder_that_hangs_keeps_its_own_share_of_the_threads() -> None:
         hanging.set()
     assert await asyncio.gather(*waiting[50:]) == [STORED] * 50
     writer.close()
-    # Nothing is kept of a folder that nobody writes into.
+    # Nothing is remembered of a folder to which nobody writes.
     async with asyncio.timeout(60):
         while writer._places:  # noqa: ASYNC110 - threads tell nobody that they are done
             await asyncio.sleep(0.01)

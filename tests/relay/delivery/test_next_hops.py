@@ -1,4 +1,4 @@
-"""The server of a relay domain, lists of servers, and what TLS an operator demands."""
+"""Next hops that operators configure: the server of a relay domain, lists of servers, and required TLS."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def _fallback(*sinks: SmtpSink) -> tuple[FallbackHost, ...]:
 
 @pytest.fixture
 def sinks() -> Iterator[list[SmtpSink]]:
-    """Three servers."""
+    """Three SMTP servers."""
     with ExitStack() as stack:
         yield [stack.enter_context(SmtpSink()) for _ in range(3)]
 
 
 @pytest.fixture
 def secure(certificates: trustme.CA, dns_server: DnsServer) -> Iterator[SmtpSink]:
-    """hub.test, with a certificate of its own."""
+    """The server hub.test, which has a certificate for its name."""
     with SmtpSink(certificate=certificates.issue_cert("hub.test")) as sink:
         dns_server.replace("hub.test", "A", sink.host)
         yield sink
 
 
 async def test_a_relay_domain_has_a_server_of_its_own(gateway: Gateway, smtp_sink: SmtpSink) -> None:
-    """whatever its MX says: nobody asks"""
+    """The MX records of the domain do not matter, because relay does not ask for them."""
     _next_hop(gateway, Mailbox(SMTP, smtp_sink.host, smtp_sink.port))
     outcome = await gateway.deliver_one(EVE)
     assert (outcome.result, outcome.port) == (Result.DELIVERED, smtp_sink.port)
@@ -112,7 +112,7 @@ async def test_without_starttls_what_must_be_encrypted_waits(gateway: Gateway, s
     assert not smtp_sink.messages
 
 
-# Lists
+# Lists of servers
 
 
 async def test_the_next_is_tried_where_no_connection_comes_about(gateway: Gateway, sinks: list[SmtpSink]) -> None:
@@ -178,7 +178,7 @@ async def test_mail_to_a_domain_with_a_policy_is_encrypted_or_waits(
     outcome = await gateway.deliver_one(EVE)
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.7.4")
     assert not sink.messages
-    # Other domains have none.
+    # For other domains no TLS is required.
     mx_hosts.add("other.example", 10, "mx.other.example")
     assert (await gateway.deliver_one(b"bob@other.example")).result is Result.DELIVERED
 

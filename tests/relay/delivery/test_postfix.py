@@ -1,4 +1,4 @@
-"""A real Postfix takes what relay sends, and relays it without a scratch."""
+"""A real Postfix accepts what relay sends, and relays it unchanged."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_postfix_takes_and_relays_mail_byte_for_byte(
     for relayed in received:
         assert relayed.content.endswith(MAIL)
         assert relayed.body == BODY
-        # Postfix put its Received on top; the signature under it holds.
+        # Postfix added its Received field above the signature, which is still valid.
         keys = {b"sel-2026.a._domainkey.example.org.": record(private).encode()}
         assert dkim.verify(relayed.content, dnsfunc=lambda name, timeout=5, keys=keys: keys.get(name, b""))
 

@@ -1,4 +1,4 @@
-"""Asking a mailbox server for a recipient: what counts as yes, as no, and as no answer."""
+"""Relay asks a mailbox server whether a recipient exists: which answers mean yes, which no, and which neither."""
 
 from __future__ import annotations
 
@@ -82,5 +82,5 @@ async def test_the_next_hop_of_a_relay_domain_is_asked(gateway: Gateway, kind: M
 
 
 async def test_no_server_of_others_is_ever_asked(gateway: Gateway) -> None:
-    """whatever relay's configuration says of the domain"""
+    """This holds whatever relay's configuration says about the domain."""
     assert await _ask(gateway, b"bob@far.test") is ServerAnswer.NONE

@@ -84,7 +84,7 @@ async def test_a_refused_null_sender_is_shown(gateway: Gateway, smtp_sink: SmtpS
     assert names(steps)[-3:] == ["mail!", "reset", "quit"]
 
 
-# Explanations
+# Explanations of routes
 
 
 async def test_a_direct_route_is_explained_with_hosts_and_look_ups(gateway: Gateway, mx_hosts: MxHosts) -> None:
@@ -133,7 +133,7 @@ async def test_a_maildir_is_explained_without_a_host(gateway: Gateway) -> None:
 
 
 async def test_prohibited_networks_are_not_looked_at(gateway: Gateway, dns_server: DnsServer) -> None:
-    """An operator's key is no way into the networks that mail never goes to."""
+    """The key of an operator must not open a way into networks to which no mail may go."""
     gateway.options_are(prohibited=networks(PROHIBITED_NETWORKS))
     dns_server.load({"inside.test": {"A": "127.0.0.1"}})
     with SmtpSink() as sink:
@@ -145,7 +145,7 @@ async def test_prohibited_networks_are_not_looked_at(gateway: Gateway, dns_serve
 
 
 async def test_a_configured_host_is_tested_wherever_it_is(gateway: Gateway) -> None:
-    """Mail goes there already, so the test shows nothing that its deliveries would not show."""
+    """Mail goes to this host anyway, so the test shows an operator nothing that its deliveries would not show."""
     gateway.options_are(prohibited=networks(PROHIBITED_NETWORKS))
     with SmtpSink() as sink:
         steps = await steps_of(gateway, RelayHost(sink.host, sink.port), configured=True)

@@ -1,4 +1,4 @@
-"""The reserve of the disk: what is told to ingress, and when."""
+"""A part of the disk is kept free. These tests check what relay tells ingress about the free space, and when."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEGABYTE = 1024 * 1024
 
 
 class Disk:
-    """A file system as big as the test says."""
+    """A file system with as much free space as the test says."""
 
     def __init__(self, free: int) -> None:
         self.free = free

@@ -1,4 +1,5 @@
-"""The history of refusals has an end, for one client and for all of them, and none is kept where space is short."""
+"""The number of recorded refusals is limited, for each client and for all. No refusal is recorded when space is
+short."""
 
 from __future__ import annotations
 
@@ -26,14 +27,14 @@ def test_a_client_is_recorded_up_to_its_share_and_others_all_the_same() -> None:
     assert sum(limits.admit("network:198.51.100.0/24", 1.0, space_is_short=False) for _ in range(1000)) == 100
     assert not_recorded() - before == 900
     assert limits.admit("network:203.0.113.0/24", 1.0, space_is_short=False)
-    # What it may have comes back with time.
+    # The client's allowance is refilled with time.
     assert sum(limits.admit("network:198.51.100.0/24", 101.0, space_is_short=False) for _ in range(1000)) == 10
 
 
 def test_a_days_flood_from_a_thousand_clients_stays_within_what_all_have() -> None:
     limits = RefusalLimits(0.0)
     clients = [f"network:198.18.{number}.0/24" for number in range(1000)]
-    # Each tries once in ten seconds, and some are recorded as long as it goes on.
+    # Each client tries once in ten seconds. Some of its refusals are recorded during the whole day.
     recorded = [
         sum(limits.admit(client, float(second), space_is_short=False) for client in clients)
         for second in range(0, DAY, 10)

@@ -1,4 +1,4 @@
-"""Content that is coming in: one source leaves room for the others."""
+"""Memory for content that is arriving: one source leaves room for the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def account(login: str) -> Origin:
 
 async def test_content_that_comes_in_leaves_room_for_other_sources(tmp_path: Path) -> None:
     async with WholeRelay(f"sqlite:///{tmp_path / 'queue.sqlite3'}", tmp_path, memory_mb=8) as relay:
-        # Eight messages of a megabyte of which no more than the envelopes have come.
+        # These are eight messages of a megabyte each, of which only the envelopes have come.
         bulk = [
             incoming_of([b"u@one.test"], content=b"", size=MEGABYTE, origin=account("bulk"), submission_id=f"b{number}")
             for number in range(8)
@@ -31,7 +31,7 @@ async def test_content_that_comes_in_leaves_room_for_other_sources(tmp_path: Pat
         relay.stream.feed(Frame((), (Chunk("o", b"x" * MEGABYTE, True),), (), ()))
         (ack,) = await relay.acks(1)
         assert ack.result is Result.STORED
-        # What is given up leaves its room.
+        # An abandoned submission frees its memory.
         relay.stream.feed(Frame((), (), tuple(each.id for each in bulk), ()))
         relay.stream.feed(Frame((bulk[0],), (Chunk("b0", b"x" * MEGABYTE, True),), (), ()))
         (ack,) = await relay.acks(1)

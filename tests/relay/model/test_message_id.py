@@ -1,4 +1,4 @@
-"""Message-IDs and subjects as they are stored and searched for."""
+"""Message-IDs and subjects, as they are stored and searched."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_number_between_two_has_its_key() -> None:
 
 
 def test_messages_that_came_one_after_the_other_have_neighbouring_keys() -> None:
-    """So a commit writes to few pages of the index."""
+    """With neighbouring keys, a commit writes to few pages of the index."""
     keys = [index_key(f"{number}@b.test", number) for number in range(0, 200_000, 1_000)]
     assert all(before < after for before, after in zip(keys, keys[3:], strict=False))
 

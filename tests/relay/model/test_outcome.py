@@ -1,4 +1,4 @@
-"""What replies mean for recipients."""
+"""The outcome of a recipient that follows from a reply."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from services.relay.model.outcome import Peer, Reply, Stage, enhanced_code, lost
         (Stage.RCPT, 550, b"Unknown", Result.FAILED, "5.0.0"),
         (Stage.RCPT, 451, b"4.7.1 Greylisted", Result.DEFERRED, "4.7.1"),
         (Stage.RCPT, 452, b"4.5.3 Too many", Result.DEFERRED, "4.5.3"),
-        # C118: "too many recipients", whatever class the enhanced code claims
+        # C118: "too many recipients" is temporary, whatever class the enhanced code has.
         (Stage.RCPT, 552, b"5.5.3 Too many recipients", Result.DEFERRED, "4.5.3"),
         (Stage.RCPT, 552, b"5.2.2 Mailbox full", Result.FAILED, "5.2.2"),
         (Stage.RCPT, 452, b"4.2.2 Mailbox full", Result.DEFERRED, "4.2.2"),
         (Stage.END_OF_DATA, 552, b"5.3.4 Too big", Result.FAILED, "5.3.4"),
         (Stage.MAIL, 552, b"5.3.4 Too big", Result.FAILED, "5.3.4"),
         (Stage.DATA, 554, b"5.5.1 No valid recipients", Result.FAILED, "5.5.1"),
-        # Until MAIL a 5yz speaks of the host
+        # Before MAIL, a 5yz reply speaks about the host and not about the message.
         (Stage.GREETING, 554, b"5.7.1 No SMTP service here", Result.DEFERRED, "4.7.1"),
         (Stage.GREETING, 421, b"Busy", Result.DEFERRED, "4.3.0"),
         (Stage.EHLO, 550, b"5.7.0 Who?", Result.DEFERRED, "4.7.0"),
         (Stage.RCPT, 421, b"4.3.2 Closing", Result.DEFERRED, "4.3.2"),
-        # Unknown codes go by their first digit
+        # Only the first digit of an unknown code counts.
         (Stage.RCPT, 599, b"Never", Result.FAILED, "5.0.0"),
         (Stage.RCPT, 499, b"Later", Result.DEFERRED, "4.3.0"),
         (Stage.RCPT, 299, b"Fine", Result.DELIVERED, "2.0.0"),
         (Stage.AUTH, 250, b"2.7.0 Fine", Result.DEFERRED, "4.7.0"),
         (Stage.STARTTLS, 250, b"Fine", Result.DEFERRED, "4.5.0"),
-        # A protocol error is temporary
+        # A protocol error is a temporary failure.
         (Stage.RCPT, 354, b"Go ahead", Result.DEFERRED, "4.5.0"),
         (Stage.MAIL, 100, b"", Result.DEFERRED, "4.5.0"),
         (Stage.MAIL, 0, b"", Result.DEFERRED, "4.5.0"),
-        # An enhanced code of another class is not believed
+        # An enhanced code whose class contradicts the reply code is ignored.
         (Stage.RCPT, 550, b"4.2.2 Mailbox full", Result.FAILED, "5.0.0"),
         (Stage.RCPT, 450, b"5.1.1 No", Result.DEFERRED, "4.3.0"),
     ],

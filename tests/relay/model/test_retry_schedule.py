@@ -1,4 +1,4 @@
-"""The retry schedule as lists of times."""
+"""The retry schedule, computed as a list of times."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_all_attempts_of_a_message_until_it_expires() -> None:
             break
         now = next_attempt(settings, attempts, now, ends, 0.0)
         times.append(now // SECOND)
-    # The last one comes at the very end, and not a schedule's step later.
+    # The last attempt is at the very end of the lifetime, not one step of the schedule later.
     assert times == [300, 900, 2100, 4500, 8100, 11700, 14400]
 
 

@@ -1,4 +1,4 @@
-"""Claims and leases in the database itself: who gets what, how much, and what a dead worker leaves."""
+"""Claims and leases in the database: who gets which deliveries, how many, and what happens when a worker dies."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_a_suspended_destination_is_left_alone_until_its_end(database: Dat
     await put(database, waiting(1, "d:a"))
     end = NOW + 60 * SECOND
     await database.write(lambda connection: suspend(connection, Suspension("d:a", end, "me")))
-    # New mail does not wake it either.
+    # New mail does not wake a suspended destination either.
     await put(database, waiting(2, "d:a"))
     found = await claimed(database)
     assert found.jobs == []
@@ -176,7 +176,7 @@ async def test_a_lost_lease_can_not_settle(database: Database) -> None:
     assert await rows(database, "SELECT lease_owner, attempts FROM deliveries") == [(OTHER, 0)]
     done = Settlement(1, OTHER, (Settled(100, State.DELIVERED, "d:a", None, 1, "{}", NOW),))
     await database.write(lambda connection: settle(connection, [done], OTHER, NOW))
-    # And nobody settles twice.
+    # A delivery is settled only once, even if the other owner tries too.
     assert (await deferred_by(database, OTHER, 1, NOW)).lost == {100}
     assert await rows(database, "SELECT state FROM deliveries") == [(State.DELIVERED,)]
 
@@ -256,7 +256,7 @@ async def test_due_times_beyond_any_schedule_are_pulled_back(database: Database)
 
 
 async def test_two_relays_never_claim_the_same(postgres_url: str) -> None:
-    """SKIP LOCKED: while one transaction holds its claim, another takes what is left, and waits for nothing."""
+    """SKIP LOCKED: while one transaction holds its claim, another takes the remaining deliveries without waiting."""
     opened = open_database(postgres_url)
     await opened.open()
     try:
@@ -274,7 +274,7 @@ async def test_two_relays_never_claim_the_same(postgres_url: str) -> None:
 
 
 def sources_of(claims: Claim) -> dict[str, list[int]]:
-    """The messages taken of each source, in their order."""
+    """Returns the ids of the claimed messages of each source, in their order."""
     taken: dict[str, list[int]] = {}
     for _, message, _ in claims.jobs:
         taken.setdefault(message.source, []).append(message.id)
@@ -298,7 +298,7 @@ async def test_a_source_that_has_enough_is_passed_over(database: Database) -> No
     there = await claimed(database, wanted_of_source={("d:a", "bulk"): 0}, left_of_source={"bulk": 0})
     assert sources_of(there) == {"other": [2]}
     assert there.more == {"d:a": {"bulk"}}
-    # Where nobody else waits, the destination is put off, and found again by the source's name.
+    # No other source waits, so the destination is put off. It is found again when its source is named as refilled.
     assert (await claimed(database)).jobs[0][1].id == 1
     again = await claimed(database)
     assert again.jobs == []
@@ -307,7 +307,7 @@ async def test_a_source_that_has_enough_is_passed_over(database: Database) -> No
 
 async def test_a_destination_gets_what_its_share_of_the_memory_leaves(database: Database) -> None:
     await put(database, *(waiting(number, f"d:{number % 2}") for number in range(1, 101)))
-    # Of 50 places each of two destinations has 20; one of them has 15 already.
+    # Of 50 places each of the two destinations gets 20. One of them has 15 deliveries in memory already.
     found = await claimed(database, memory=50, held={"d:0": 15})
     assert {name: sum(job[0] == name for job in found.jobs) for name in ("d:0", "d:1")} == {"d:0": 5, "d:1": 20}
 

@@ -1,4 +1,4 @@
-"""The depth of the whole queue: how many deliveries wait, in which state, for which destination, and since when."""
+"""The depth of the queue: how many deliveries wait, in which state, for which destination, and since when."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_a_destination_is_shown_while_mail_waits_for_it(database: Database
     await figures.look()
     shown = {sample.labels["destination"]: sample.value for sample in _samples() if sample.labels["state"] == "due"}
     assert shown["relay:smart.test:587"] == 5
-    assert len(shown) == 19, "20 destinations, of which two share a label"
+    assert len(shown) == 19, "20 destinations are shown, and two of them share a label"
     await database.write(lambda connection: connection.execute(text("UPDATE deliveries SET state = 4")))
     await figures.look()
     assert _samples() == []

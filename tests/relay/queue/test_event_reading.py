@@ -1,4 +1,4 @@
-"""Events by cursor: all that became of mail, once and in the order of the commits, from the queue's own tables."""
+"""Events are read with a cursor from the queue's tables: each outcome once, in the order of the commits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def act(relay: WholeRelay, action: pb.QueueAction.ValueType, queue_id: str
 
 async def test_each_outcome_is_one_event_in_the_order_of_the_commits(relay: WholeRelay) -> None:
     await relay.submit(b"b@one.test", b"later@one.test", b"no@one.test")
-    # The failure has a report, which is mail like any other.
+    # The two transactions are that of the message, and that of the report about the failed recipient.
     await relay.settled(2)
     await relay.after(3600)
     await relay.settled(3)
@@ -103,11 +103,11 @@ async def test_the_end_of_the_time_is_expired_by_the_sweep_and_by_an_attempt(rel
     relay.clock.pass_time(4000)
     await relay.relay.sweeper.sweep()
     by_sweep = [event for event in await read(relay) if event.message.sender]
-    # Its report.
+    # The second transaction delivers the report about the first message.
     await relay.settled(2)
     await relay.submit(b"never@one.test", submission_id="0" * 31 + "1")
     await relay.settled(3)
-    # The attempt comes before the sweep this time.
+    # This time the time runs out while the delivery is due, so an attempt notices it before the sweep does.
     await relay.after(4000)
     await relay.settled(4)
 
@@ -205,7 +205,7 @@ async def test_numbers_go_on_in_a_database_that_was_restored_elsewhere(postgres_
     async with WholeRelay(postgres_url, tmp_path) as relay:
         await relay.submit(b"b@one.test")
         await relay.settled(1)
-        # As a dump of a server that has seen far more transactions.
+        # The numbers are raised, as in a dump from a server that has had many more transactions.
         await relay.database.write(
             lambda connection: connection.execute(text("UPDATE deliveries SET change_number = change_number + 1000000"))
         )

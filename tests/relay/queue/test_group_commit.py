@@ -1,4 +1,4 @@
-"""Group commit when the database fails: acknowledged is stored, refused leaves nothing, outcomes are never lost."""
+"""Group commit when the database fails: an acknowledged message is stored, a refused one is not, no outcome is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class BreakingCommits:
-    """The committer's database, which does the work, and then says that the connection broke."""
+    """The committer's database. It does the work, and then reports that the connection broke."""
 
     def __init__(self, relay: WholeRelay, times: int) -> None:
         self._write = relay.database.write
@@ -74,7 +74,7 @@ async def test_a_refused_submission_that_is_in_the_database_after_all_is_removed
 
 
 class FoundByAnother(BreakingCommits):
-    """Before the answer of the commit is lost, another relay gets the same submission, whose stream broke."""
+    """Another relay stores the same submission before the answer of the commit is lost, as after a broken stream."""
 
     def __init__(self, relay: WholeRelay) -> None:
         super().__init__(relay, 1)
@@ -220,7 +220,7 @@ async def test_outcomes_wait_for_the_database_and_are_not_tried_again(database_u
 async def test_one_message_that_can_not_be_written_harms_no_other(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         good, bad, fine = (incoming_of([b"u%d@one.test" % number]) for number in range(3))
-        # More than its column takes in any database.
+        # No database accepts this value in the column.
         object.__setattr__(bad, "ret", b"\xff")
         object.__setattr__(bad, "received_at", 2**70)
         relay.stream.feed(Frame((good, bad, fine), (), (), ()))
@@ -250,7 +250,7 @@ async def test_a_relay_taken_for_dead_goes_on_under_a_new_identity(postgres_url:
         second = await relay.submit(b"new@one.test")
         await transport.until(lambda: len(transport.to(b"new@one.test")) == 1)
         assert relay.relay.holder.id != old
-        # The old attempt was broken off; its delivery was claimed anew, marked, and arrives once.
+        # The old attempt was given up with its lease. The delivery was claimed again and marked, and it arrives once.
         gate.set()
         relay.relay.dispatcher.wake()
         await transport.until(lambda: len(transport.to(b"old@one.test")) == 1)
@@ -300,7 +300,7 @@ async def test_a_restart_frees_the_leases_of_the_one_before_at_once(tmp_path: Pa
     await killed.__aenter__()
     ack = await killed.submit(b"u@one.test")
     await held.until_begun(1)
-    # As after kill -9: nothing is given back.
+    # The process ends as after SIGKILL: no lease is given back.
     await killed.relay._background.stop()
     await killed.relay._server.stop(0)
     await killed.database.close()
@@ -325,7 +325,7 @@ async def test_a_queue_of_a_newer_release_is_refused(database_url: str, tmp_path
 
 
 class _Failing:
-    """The committer's database, which fails without having done anything."""
+    """The committer's database, which fails without doing the work."""
 
     def __init__(self, relay: WholeRelay) -> None:
         self._committer = relay.relay.committer

@@ -1,4 +1,4 @@
-"""The queue's schema grows under mail that is in it already."""
+"""The queue's schema is migrated while mail is stored in it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def traced(message: NewMessage) -> NewMessage:
-    """Of a trace, and from a session that may send anywhere."""
+    """Makes a message that belongs to a trace and comes from a session that may send anywhere."""
     object.__setattr__(message, "traceparent", PARENT)
     object.__setattr__(message, "origin", Origin(may_relay=True))
     return message
 
 
 def as_first(connection: Connection) -> None:
-    """The schema as its first migration left it."""
+    """Brings the schema back to the state after its first migration."""
     for statement in (
         "ALTER TABLE deliveries DROP COLUMN next_hop",
         "DROP TABLE message_counts",
@@ -59,7 +59,7 @@ def as_first(connection: Connection) -> None:
 
 
 async def test_mail_of_before_is_claimed_after(database_url: str, tmp_path: Path) -> None:
-    """Columns that came later are NULL for what was stored before them, and by a release before them."""
+    """Columns that were added later are NULL in rows that were stored earlier, or by an earlier release."""
     opened = open_database(database_url)
     await opened.open()
     try:
@@ -82,7 +82,7 @@ async def test_mail_of_before_is_claimed_after(database_url: str, tmp_path: Path
 
 
 async def test_message_ids_of_before_are_found_after(database_url: str) -> None:
-    """Their keys began with the hour in which a message came."""
+    """The old index keys began with the hour in which a message was received."""
     opened = open_database(database_url)
     await opened.open()
     wanted = MessageFilter(message_id="1@a.test")

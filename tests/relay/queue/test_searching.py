@@ -1,4 +1,4 @@
-"""One list of queued, finished and refused messages: by Message-ID, by parts of addresses, by verdicts, by time."""
+"""One list shows queued, finished and refused messages. It is searched by Message-ID, addresses, verdicts and time."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def refusal(message_id: str = "", verdicts: tuple[SessionVerdict, ...] = (), rea
 
 
 async def search(stub: relay_pb2_grpc.RelayAsyncStub, page_size: int = 0, **filters: Any) -> list[pb.Message]:
-    """All pages together."""
+    """Returns the messages of all pages together."""
     found: list[pb.Message] = []
     token = ""
     while True:
@@ -117,7 +117,8 @@ async def test_all_pages_are_in_order_of_arrival_the_newest_first(
 async def test_the_index_answers_a_search_by_message_id_in_every_group_of_numbers(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
-    """Its keys begin with a group of numbers, so every group that messages have must be looked up."""
+    """An index key begins with a group of message numbers, so the search must look into every group that has
+    messages."""
     now = relay.clock.now()
 
     def fill(connection: Connection) -> None:
@@ -138,7 +139,7 @@ async def test_the_index_answers_a_search_by_message_id_in_every_group_of_number
 async def test_pages_of_one_message_id_are_in_order_of_arrival_whatever_their_numbers(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Numbers of several relays are not in the order of time."""
+    """The numbers that several relays give are not in the order of time."""
     monkeypatch.setattr(reading, "_KEYS_AT_ONCE", 3)
     now = relay.clock.now()
     hours = [3, 7, 1, 9, 5, 2, 8, 6, 4]
@@ -153,7 +154,7 @@ async def test_pages_of_one_message_id_are_in_order_of_arrival_whatever_their_nu
 
 
 def _at(number: int, received_at: int) -> NewMessage:
-    """A message whose number is far from that of any other."""
+    """Makes a message whose number is far from that of any other message."""
     delivery = NewDelivery(10_000 * number + 1, b"u@one.test", State.QUEUED, "domain:one.test")
     return NewMessage(
         10_000 * number,
@@ -286,7 +287,7 @@ async def test_the_timeline_has_verdicts_queue_events_and_attempts(
     assert attempted.attempt == shown.deliveries[0].history[0]
     assert attempted.attempt.code == 451
     assert shown.origin.session_id == "s1"
-    # Given up 120 hours after it came, unless it was finished before.
+    # A message expires 120 hours after it was received, unless it was finished before.
     expires_at = shown.deliveries[0].expires_at.ToMicroseconds()
     assert now + 119 * _HOUR < expires_at <= now + 120 * _HOUR
     await relay.after(400)

@@ -1,4 +1,4 @@
-"""Numbers of messages and recipients by time and reason."""
+"""The numbers of messages and recipients, by time and by reason."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_each_outcome_is_counted_once(relay: WholeRelay) -> None:
     assert total(buckets, "bounced") == 1
     refused = {each.reason_id: each.count for bucket in buckets for each in bucket.refused}
     assert refused == {"too_big": 2, "relay_denied": 1}
-    # Once a message, however many of its verdicts have it.
+    # A message counts once, even if several of its verdicts have this reason.
     assert [(each.reason_id, each.rule_id, each.count) for bucket in buckets for each in bucket.shadow] == [
         ("dnsbl_listed", "zone-1", 2)
     ]
@@ -68,12 +68,12 @@ async def test_each_outcome_is_counted_once(relay: WholeRelay) -> None:
 
 
 async def test_what_expires_or_is_returned_by_hand_is_bounced(relay: WholeRelay) -> None:
-    # Nobody gets a report of it, which would expire too.
+    # Neither message leads to a report, because a report would expire too.
     returned = await relay.submit(SubmittedRecipient(b"later@one.test", ("NEVER",)))
     held = await relay.submit(b"later@one.test", sender=b"")
     await relay.settled(2)
     await act(relay, Action.BOUNCE, returned.queue_id)
-    # So that no attempt comes before its time is over.
+    # The message is held, so that no attempt is made before its time is over.
     await act(relay, Action.HOLD, held.queue_id)
     relay.clock.pass_time(130 * HOUR)
     await sweep(relay)

@@ -1,4 +1,5 @@
-"""Work handed to threads: done in order, answered where it was asked for, and done before the end."""
+"""Work is handed to threads: it is done in order, its result comes back to the caller, and it is done before the
+end."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from services.relay.queue.threads import Threads
 
 
 class Own:
-    """What the threads of these tests have of their own."""
+    """The resource that each thread in these tests owns."""
 
     def __init__(self, all_of_them: list[Own]) -> None:
         all_of_them.append(self)
@@ -88,7 +89,7 @@ async def test_the_end_waits_for_what_was_handed_over(owned: list[Own]) -> None:
 
 
 async def test_what_people_ask_does_not_hold_up_delivery(database_url: str) -> None:
-    """Any number of long looks at the queue, and what delivery needs is read and written at once."""
+    """However many slow queries operators make, delivery can read and write at once."""
     database = open_database(database_url)
     await database.open()
     gate = threading.Event()

@@ -1,4 +1,4 @@
-"""Releases side by side: within a generation of the schema an older relay works on a newer database."""
+"""Releases run side by side: within a generation of the schema an older relay works on a newer database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.relay.whole_relay import WholeRelay
 
 
 def newer(revision: str) -> str:
-    """What a later release's migration may do: a table, and columns that may be left out."""
+    """Returns statements that a later release's migration may run: a new table, and columns that an INSERT may omit."""
     return f"""
         CREATE TABLE later_invention (id BIGINT PRIMARY KEY, note TEXT);
         ALTER TABLE messages ADD COLUMN later_fact TEXT;
@@ -36,18 +36,18 @@ def newer(revision: str) -> str:
 
 
 async def migrate(database: Database, revision: str) -> None:
-    """Beside relays at work, as a later release does."""
+    """Migrates the database while relays work on it, as a later release does."""
 
     def run(connection: Connection) -> None:
         for statement in newer(revision).split(";"):
             connection.execute(text(statement))
 
     for _ in range(20):
-        # PostgreSQL may choose the migration when it deadlocks with a relay's transaction.
+        # When the migration and a relay's transaction deadlock, PostgreSQL may abort the migration.
         with contextlib.suppress(UnavailableError):
             await database.write(run)
             return
-    raise AssertionError("never migrated")
+    raise AssertionError("the migration failed 20 times")
 
 
 async def test_a_running_relay_goes_on_while_a_newer_release_migrates(database_url: str, tmp_path: Path) -> None:
@@ -67,7 +67,9 @@ async def test_an_older_relay_starts_on_what_a_newer_release_only_added_to(datab
         ack = await older.submit(b"u@one.test")
         await older.settled(1)
         assert ack.queue_id
-        assert await older.rows(f"SELECT version_num FROM {VERSION_TABLE}") == [("0099",)], "left as it was"
+        assert await older.rows(f"SELECT version_num FROM {VERSION_TABLE}") == [("0099",)], (
+            "the older relay does not change the schema's version"
+        )
 
 
 async def test_f16_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ async def test_a_migration_waits_for_relays_at_work_and_never_long_at_once(
                 postgres.query, "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             ):
                 assert not migrating.done()
-        # Nobody queues behind it for long.
+        # A query of the working relay does not wait long behind the migration's lock.
         await working.read(lambda connection: connection.execute(text("SELECT count(*) FROM messages")))
     await migrating
     assert (
@@ -128,7 +130,7 @@ Columns = dict[str, dict[str, str]]
 
 
 def columns(connection: Connection) -> Columns:
-    """Type of each column of each table, and whether a row must bring it along."""
+    """Returns the type of each column of each table, and whether an INSERT must give it a value."""
     found = inspect(connection)
     return {
         table: {
@@ -140,7 +142,7 @@ def columns(connection: Connection) -> Columns:
 
 
 def test_migrations_within_a_generation_only_add(tmp_path: Path) -> None:
-    """The rule that rolling upgrades rest on."""
+    """Rolling upgrades rely on this rule."""
     engine = create_engine(f"sqlite:///{tmp_path / 'queue.sqlite3'}")
     revisions = [script.revision for script in SCHEMA.scripts().walk_revisions()][::-1]
     assert revisions == sorted(revisions)
@@ -153,7 +155,7 @@ def test_migrations_within_a_generation_only_add(tmp_path: Path) -> None:
             after = columns(connection)
             if previous and generation(previous) == generation(revision):
                 for table, had in before.items():
-                    assert had.items() <= after[table].items(), f"{revision} changes {table}"
+                    assert had.items() <= after[table].items(), f"{revision} changes or removes a column of {table}"
                     added = {name: after[table][name] for name in after[table].keys() - had}
                     assert not [name for name, kind in added.items() if kind.endswith("needed")], revision
             before, previous = after, revision

@@ -1,7 +1,7 @@
-"""The queue as commit 35f8a8f left it: its mail is delivered after the upgrade, and its history is still shown.
+"""Upgrade of a queue that commit 35f8a8f wrote: its mail is delivered, and its history is still shown.
 
-The rows were written by that commit's code: one delivered message, and one of two recipients that waits for its next
-attempt. They are the same on SQLite and PostgreSQL.
+The rows were written by the code of that commit: one delivered message, and one with two recipients that waits for its
+next attempt. They are the same on SQLite and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tests.relay.whole_relay import HandClock, WholeRelay
 DATA = Path(__file__).parents[1] / "data" / "35f8a8f_queue.json"
 # The last revision of the schema at that commit.
 REVISION = "0003"
-# Parents before children.
+# Tables that others refer to come first.
 TABLES = ("identifiers", "destinations", "messages", "contents", "deliveries", "attempts")
 
 
 def restore(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> None:
-    """Makes the schema of that commit, with its rows, in the place of the present one."""
+    """Replaces the present schema by the schema of that commit with its rows."""
     present = MetaData()
     present.reflect(connection)
     present.drop_all(connection)
@@ -61,7 +61,8 @@ async def test_queued_mail_is_delivered_and_history_stays(database_url: str, tmp
     clock.jump(1 + due_at / MICROSECONDS - time.time())
     async with WholeRelay(database_url, tmp_path, clock=clock) as relay:
         await relay.after(0)
-        # One transaction or two: what was leased when that relay ended is claimed on its own.
+        # There may be one transaction or two: a delivery that was leased when the old relay ended is claimed
+        # separately.
         both = b"later@two.test", b"also@two.test"
         await relay.transport.until(lambda: all(relay.transport.to(recipient) for recipient in both))
         await relay.committed()
@@ -73,4 +74,4 @@ async def test_queued_mail_is_delivered_and_history_stays(database_url: str, tmp
         assert message.deliveries[0].last_reply == "250 2.0.0 Ok"
         ack = await relay.submit(b"new@three.test")
         await relay.transport.until(lambda: bool(relay.transport.to(b"new@three.test")))
-        assert int(ack.queue_id, 16) > waiting["id"], "numbers go on where they were"
+        assert int(ack.queue_id, 16) > waiting["id"], "new numbers continue after the old ones"

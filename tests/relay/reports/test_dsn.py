@@ -1,4 +1,4 @@
-"""Delivery status notifications: read back by the standard library, and by an independent bounce parser."""
+"""Delivery status notifications are parsed by the standard library and by an independent parser of bounces."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def parts(of: Report) -> list[EmailMessage]:
 
 
 def fields_of(of: Report) -> list[Message]:
-    """The groups of the second part: the message's, then one a recipient."""
+    """Returns the groups of fields in the second part: first those of the message, then one group for each
+    recipient."""
     groups = parts(of)[1].get_payload()
     assert isinstance(groups, list)
     return groups  # type: ignore[return-value]
@@ -134,7 +135,7 @@ def test_a_delay_names_the_end_of_trying() -> None:
     _, one = fields_of(of)
     assert one["Action"] == "delayed"
     assert one["Will-Retry-Until"] == "Tue, 06 Jan 2026 00:00:00 +0000"
-    # The content is only returned where it has failed (RFC 3461 4.3).
+    # Only a report of failure returns the content; this one returns the header fields (RFC 3461 section 4.3).
     assert parts(of)[2].get_content_type() == "text/rfc822-headers"
 
 
@@ -229,10 +230,10 @@ def test_a_utf8_reply_does_not_make_the_report_8_bit() -> None:
 
 
 def test_lines_are_short_in_octets_not_in_characters() -> None:
-    """C142: a report to an address beyond ASCII says what the server said as it is."""
+    """C142: a report to a non-ASCII address quotes the server's text unchanged."""
     of = report(replace(FAILED, text="5.1.1 " + "ü" * 1900), to="änne@sender.test".encode())
     assert read(of).get_param("report-type") == "global-delivery-status"
-    # The text is in the part for people and in the part for programs.
+    # The text appears in the part for people and in the part for programs.
     assert build(of).decode().count("ü") == 2 * 1900
 
 
@@ -274,9 +275,9 @@ def test_an_independent_parser_agrees(action: Action) -> None:
 
 
 def test_the_fields_are_those_that_other_systems_write() -> None:
-    """Against public samples: what most reports of failure have, ours have too."""
+    """Every field that most reports of failure in the public samples have is also in ours."""
     if not SAMPLES.exists():
-        pytest.skip("no public samples here")
+        pytest.skip("the public samples are not installed")
     counts: dict[str, int] = {}
     samples = 0
     for path in sorted(SAMPLES.glob("*.eml")):
@@ -293,7 +294,7 @@ def test_the_fields_are_those_that_other_systems_write() -> None:
     assert usual <= ours | {"original-recipient"}
 
 
-# RFC 3464: what each field looks like.
+# The syntax of each field in RFC 3464.
 _FORMS = {
     "reporting-mta": r"[\w-]+;\s*\S+",
     "received-from-mta": r"[\w-]+;\s*\S+",
@@ -313,9 +314,9 @@ def _well_formed(name: str, value: object) -> bool:
 
 
 def test_each_field_has_the_form_that_other_systems_give_it() -> None:
-    """The forms are RFC 3464's; nearly all public samples keep to them, and we always do."""
+    """The syntax is that of RFC 3464. Nearly all public samples follow it, and our reports always do."""
     if not SAMPLES.exists():
-        pytest.skip("no public samples here")
+        pytest.skip("the public samples are not installed")
     good: dict[str, list[bool]] = {}
     for path in sorted(SAMPLES.glob("*.eml")):
         for group in _status_groups(email.message_from_bytes(path.read_bytes())):
@@ -350,7 +351,8 @@ def test_automatic_answers_are_known() -> None:
 
 
 def test_comments_within_comments_cost_no_more_than_a_look_at_each() -> None:
-    """With one pass for each level, a header of the allowed size took minutes, and relay did nothing else meanwhile."""
+    """A header of the allowed size took minutes when each level of comments needed one pass; relay did nothing
+    meanwhile."""
     deep = b"(" * 90_000 + b"x\\)" + b")" * 90_000
     assert is_automatic(b"Auto-Submitted: " + deep + b" auto-replied\r\n" + ORIGINAL)
     assert not is_automatic(b"Auto-Submitted: " + deep + b" no " + deep + b"\r\n" + ORIGINAL)

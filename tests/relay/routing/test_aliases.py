@@ -1,4 +1,4 @@
-"""Aliases and roles: targets in order, each once, loops ended, numbers bounded."""
+"""Aliases and roles: the targets are in order and without duplicates, loops end, and the numbers are limited."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_alias_that_names_itself_keeps_a_copy_where_there_is_an_account() -> 
 
 @pytest.mark.parametrize("role", [b"postmaster", b"mailer-daemon", b"POSTMASTER"])
 def test_f20_the_roles_at_our_own_hostname_are_ours(role: bytes) -> None:
-    """F20: they stand for the external postmasters, else for whom the bare postmaster does"""
+    """F20: mail to these roles goes to the external postmasters, or else to whom the bare `postmaster` stands for."""
     address = role + b"@gw.test"
     assert targets(address, configuration(external=(b"chief@far.test",))) == (b"chief@far.test",)
     alias = configuration({b"postmaster@local.test": (b"anna@far.test",)})
@@ -89,7 +89,7 @@ def test_size_is_bounded_and_a_wide_web_takes_no_time() -> None:
     fault = expand_one(configuration({b"all@local.test": many}), b"all@local.test").fault
     assert fault is not None
     assert fault[0] == "5.2.4"
-    # 2^15 paths, 16 aliases.
+    # There are 2^15 paths through 16 aliases.
     web: dict[bytes, tuple[bytes, ...]] = {
         b"%d@local.test" % n: (b"%d@local.test" % (n + 1), b"%d@LOCAL.test" % (n + 1), b"end@far.test")
         for n in range(15)
@@ -145,7 +145,7 @@ def test_a_target_that_is_a_recipient_too_gets_one_copy() -> None:
 
 
 def test_an_accounts_address_in_other_case_is_the_same_recipient() -> None:
-    """C56: only accounts are compared without case; elsewhere Bob and bob may be two people"""
+    """C56: only accounts are compared without case. At other domains Bob and bob may be two people."""
     with_account = configuration(accounts=(b"alice@ours.test",))
     given = [b"alice@ours.test", b"Alice@ours.test", b"bob@far.test", b"Bob@far.test"]
     assert [one.targets for one in expand(with_account, given)] == [
@@ -156,7 +156,7 @@ def test_an_accounts_address_in_other_case_is_the_same_recipient() -> None:
 
 
 def test_case_and_composition_beyond_ascii_have_no_meaning_here_either() -> None:
-    """What policy takes for an alias or an account, relay must know as the same."""
+    """An address that policy recognizes as an alias or an account must be recognized by relay too."""
     composed, decomposed, upper = ("\u00fcmit@ours.test", "u\u0308mit@ours.test", "\u00dcMIT@ours.test")
     with_ = configuration({composed.encode(): (b"x@far.test",)}, domains=("ours.test",))
     for written in (composed, decomposed, upper):
@@ -174,9 +174,9 @@ def test_an_alias_may_lead_to_a_role_which_the_external_ones_have() -> None:
     with_ = configuration(aliases, external=(b"chief@far.test", b"deputy@far.test"))
     assert targets(b"abuse@local.test", with_) == (b"chief@far.test", b"deputy@far.test")
     assert targets(b"all@local.test", with_) == (b"chief@far.test", b"deputy@far.test", b"x@far.test")
-    # Without external postmasters the role is an account, or its mail is held.
+    # Without external postmasters the role is delivered to its account, or held.
     assert targets(b"abuse@local.test", configuration(aliases)) == (b"Postmaster@local.test",)
-    # They may be reached by an alias that leads to a role again.
+    # The external postmasters may be reached by an alias that leads back to a role.
     ring = configuration({b"abuse@local.test": (b"postmaster@local.test",)}, external=(b"abuse@local.test",))
     assert targets(b"postmaster@local.test", ring) == (b"postmaster@local.test",)
     assert expand_one(ring, b"abuse@local.test").fault == ("5.4.6", "the alias leads back to itself")

@@ -1,4 +1,4 @@
-"""Recipients of our domains: listed, any, verified, caught and tagged, on the way to their mailbox."""
+"""Which recipients of our domains exist (listed, any, verified, catch-all, tagged), and which mailbox they lead to."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_which_recipients_reach_the_mailbox(
 
 def test_a_role_is_held_where_nobody_has_it() -> None:
     assert kind(configuration(ExistingRecipients.LIST), b"postmaster@local.test") is RouteKind.HOLD
-    # The mailbox server takes every address, or says itself what it takes.
+    # With VERIFY and ANY the mailbox server decides itself which addresses exist.
     assert kind(configuration(ExistingRecipients.ANY), b"postmaster@local.test") is RouteKind.MAILBOX
 
 
@@ -82,7 +82,7 @@ def test_a_catch_all_takes_what_no_other_does() -> None:
     assert expand_one(configured, b"nobody@local.test").by == "catch_all"
     for other in (ANN, b"listed@local.test", b"postmaster@local.test", b"x@far.test"):
         assert expand_one(configured, other).targets == (other,), other
-    # Whoever is written to twice gets one copy.
+    # A person who is addressed twice gets one copy.
     assert [each.targets for each in expand(configured, [ANN, b"a@local.test", b"b@local.test"])] == [(ANN,), (), ()]
 
 

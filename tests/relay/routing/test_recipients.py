@@ -1,4 +1,4 @@
-"""What becomes of an envelope's recipients: the duties of RFC 3461 where an alias replaces one."""
+"""What happens to the recipients of an envelope, and what RFC 3461 requires when an alias replaces one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.relay.routing.recipients import SubmittedRecipient, address
 
 
 def expanded(alias: bytes, orcpt: bytes = b"") -> NewDelivery:
-    """The delivery to the one target of an alias."""
+    """Returns the delivery to the only target of an alias."""
     with_alias = Configuration(1, "gw.test", aliases={alias: Alias("a1", alias, (b"x@far.test",))})
     wanted = (SubmittedRecipient(alias, orcpt=orcpt),)
     found = address(with_alias, itertools.count(1).__next__, b"a@sender.test", wanted, quarantine=False).deliveries
@@ -32,7 +32,7 @@ def expanded(alias: bytes, orcpt: bytes = b"") -> NewDelivery:
     ],
 )
 def test_orcpt_keeps_what_the_sender_wrote(written: str, kind: str) -> None:
-    """RFC 3461 5.2.7.1, RFC 6533 3"""
+    """The sender's ORCPT is kept unchanged (RFC 3461 section 5.2.7.1, RFC 6533 section 3)."""
     given = expanded(written.encode()).orcpt
     assert given.isascii()
     assert decode_original_recipient(given) == (kind, written)

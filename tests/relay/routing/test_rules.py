@@ -1,4 +1,4 @@
-"""The order of routing rules, and what a report of them says."""
+"""The order of routing rules, and what an explanation of a route says about them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def test_a_recipient_rule_takes_mail_for_a_local_domain_too() -> None:
 
 
 def test_f18_nobodys_address_at_a_local_domain_fails() -> None:
-    """F18: an alias may lead there; a mailbox of nobody would take the mail"""
+    """F18: an alias may lead to such an address, and a mailbox server that does not check its recipients would take
+    it."""
     found = route(configuration(), b"x@example.net", b"ghost@local.test")
     assert (found.kind, found.code, found.enhanced_code) == (RouteKind.FAIL, 550, "5.1.1")
     assert route(configuration(), b"x@example.net", b"ghost@local.test", quarantine=True).kind is RouteKind.FAIL
@@ -102,14 +103,14 @@ def test_f18_nobodys_address_at_a_local_domain_fails() -> None:
 @pytest.mark.parametrize("role", [b"postmaster", b"mailer-daemon", b"Postmaster"])
 @pytest.mark.parametrize("relay_host", [None, RelayHost("smart.test")])
 def test_f20_a_role_at_our_own_hostname_never_goes_out(role: bytes, relay_host: RelayHost | None) -> None:
-    """F20: sent on, it would come back until it has had too many hops"""
+    """F20: mail that is sent on would come back again and again until it has too many hops."""
     configured = configuration(relay_host=relay_host)
     found = route(configured, b"", role + b"@mx.posthouse.test")
     assert found.kind is RouteKind.HOLD
     _, rules = examine(configured, b"", role + b"@mx.posthouse.test", quarantine=False)
     assert not any(rule.won for rule in rules)
     assert route(configured, b"", b"joe@mx.posthouse.test").kind is not RouteKind.HOLD
-    # A relay domain's own server has its own postmaster.
+    # Mail to the postmaster of a relay domain goes to the server of that domain.
     relayed = replace(configured, relay_domains={"mx.posthouse.test": RelayDomain("d", "mx.posthouse.test")})
     assert route(relayed, b"", role + b"@mx.posthouse.test").kind is RouteKind.RELAY_DOMAIN
 
@@ -203,7 +204,7 @@ def test_equal_routes_are_equal() -> None:
 
 
 def test_logins_at_one_relay_host_are_destinations_of_their_own() -> None:
-    """C131: a wrong password holds the mail of its own login alone."""
+    """C131: a wrong password holds only the mail that uses this login."""
 
     def of(name: str, login: str, host: str = "hub.test") -> RelayRule:
         auth = RelayHostAuth(login, "secret") if login else None
@@ -221,7 +222,7 @@ def test_logins_at_one_relay_host_are_destinations_of_their_own() -> None:
         "eve": "relay:hub.test:587",
         "joe": "relay:other.test:587",
     }
-    # One login in several rules shares what is known of the host.
+    # When several rules use the same login, they share what is known of the host.
     alone = configuration(of("ann", "gateway"), of("bob", "gateway"), relay_host=RelayHost("hub.test", 25))
     assert destination(alone, "ann") == destination(alone, "bob") == "relay:hub.test:587"
 
@@ -297,7 +298,7 @@ def test_the_same_question_has_the_very_same_answer_until_the_configuration_is_a
 
 @pytest.mark.parametrize("recipient", [b"ann@local.test", b"bob@example.net", b"postmaster"])
 def test_a_rule_that_was_never_asked_does_not_win(recipient: bytes) -> None:
-    """Mail that is held in quarantine, or has no domain to go to, goes by no rule, whatever would match."""
+    """Mail that is held in quarantine or has no domain follows no rule, even if a rule would match."""
     configured = configuration(to_recipient("r", "example.net"), from_sender("s", "local.test"))
     configured = replace(configured, quarantine=Quarantine.HOLD)
     route, reports = examine(configured, b"ann@local.test", recipient, quarantine=b"@" in recipient)
@@ -306,7 +307,7 @@ def test_a_rule_that_was_never_asked_does_not_win(recipient: bytes) -> None:
 
 
 def test_explain_and_routing_ask_the_same_rules() -> None:
-    """Whatever the mail, the route that Explain shows is the one that mail takes."""
+    """For any mail, the route that Explain shows is the route that relay uses."""
     configured = configuration(to_recipient("r", "example.net"), from_sender("s", "local.test"))
     for sender in (b"", b"ann@local.test", b"x@a.test"):
         for recipient in (b"ann@local.test", b"u@relayed.test", b"u@example.org", b"bob@example.net", b"postmaster"):

@@ -1,4 +1,5 @@
-"""The `delivery_attempt` line, rendered by hand: valid JSON whatever a peer or a client sent."""
+"""The log line `delivery_attempt` is rendered without a JSON library. It is valid JSON whatever peers and clients
+send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole way through relay's own parts: in, committed, tried, settled, reported."""
+"""A message passes through relay's own parts: it is submitted, committed, tried, settled and reported."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_one_refused_recipient_harms_no_other_and_only_the_deferred_is_tri
     transport = ScriptedTransport({b"no@one.test": [failed], b"later@one.test": [deferred, delivered]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         ack = await relay.submit(b"yes@one.test", b"no@one.test", b"later@one.test")
-        # The message, and the report on the refused recipient.
+        # Two transactions end: that of the message, and that of the report about the refused recipient.
         await relay.settled(2)
         assert await relay.states(ack.queue_id) == {
             b"yes@one.test": State.DELIVERED,
@@ -121,7 +121,7 @@ async def test_mail_that_no_route_takes_waits_for_another_configuration(database
 async def test_held_mail_goes_to_those_whom_its_address_stands_for_as_soon_as_there_are_some(
     database_url: str, tmp_path: Path
 ) -> None:
-    """C138: the postmasters are named, or an alias made, after the mail came."""
+    """C138: the postmasters are configured, or the alias is created, after the mail was received."""
     mailbox = Mailbox(MailboxKind.SMTP, "store.test", 25)
     domains = {"local.test": LocalDomain("d1", "local.test", mailbox)}
     named = (b"chief@far.test", b"postmaster@local.test")
@@ -132,7 +132,8 @@ async def test_held_mail_goes_to_those_whom_its_address_stands_for_as_soon_as_th
             *roles, SubmittedRecipient(b"u@local.test"), sender=b"b@sender.test", envelope_id=b"e1"
         )
         await relay.settled(1)
-        # Whom one of these stands for would be held again: it stays where it is, and nobody gets it twice.
+        # One of the postmasters would be held again. The delivery therefore stays as it is, and nobody gets the mail
+        # twice.
         relay.configure(replace(first, revision=2, external_postmasters=named))
         async with asyncio.timeout(60):
             while await relay.rows("SELECT count(*) FROM attempts") < [(4,)]:
@@ -261,7 +262,7 @@ async def test_shutdown_lets_transactions_end_and_gives_the_rest_back(database_u
 async def test_of_many_recipients_those_that_have_it_get_no_second_copy_after_a_shutdown(
     database_url: str, tmp_path: Path
 ) -> None:
-    """C119: what became of some is written down before the next are begun."""
+    """C119: outcomes that are known are committed before the next transactions begin."""
     recipients = [b"u%03d@one.test" % number for number in range(250)]
     transport = ScriptedTransport(gates={recipients[120]: asyncio.Event()})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
@@ -336,7 +337,7 @@ def login_refused(recipient: OutgoingRecipient) -> Outcome:
 async def test_f56_mail_that_was_refused_for_a_password_goes_at_once_when_that_is_corrected(
     database_url: str, tmp_path: Path
 ) -> None:
-    """F56: by its own schedule it would wait for minutes, as it does while something else is changed"""
+    """F56: by the normal schedule the mail would wait for minutes, and it does so when another setting changes."""
     transport = ScriptedTransport({b"u@one.test": [login_refused, delivered]})
     async with WholeRelay(database_url, tmp_path, WRONG_LOGIN, transport) as relay:
         ack = await relay.submit(b"u@one.test")
@@ -353,7 +354,7 @@ async def test_f56_a_password_that_was_corrected_while_relay_did_not_run(databas
     async with WholeRelay(database_url, tmp_path, WRONG_LOGIN, transport) as relay:
         ack = await relay.submit(b"u@one.test")
         await relay.settled(1)
-        # The suspension is written down.
+        # The suspension is in the database before the next relay starts.
         await relay.relay.suspensions.suspend(Suspension("relay:smart.test:25", FOREVER, "relay"))
         now = relay.clock
     async with WholeRelay(database_url, tmp_path, RIGHT_LOGIN, clock=now) as relay:
@@ -374,7 +375,7 @@ async def test_f56_a_password_that_is_corrected_while_the_old_one_is_refused(dat
 
 
 async def test_f18_mail_for_an_account_that_is_removed_bounces(database_url: str, tmp_path: Path) -> None:
-    """F18: it does not go into a mailbox of nobody"""
+    """F18: the mail does not go to a mailbox that belongs to nobody."""
     with_account = Configuration(
         1,
         "gw.test",
@@ -386,9 +387,9 @@ async def test_f18_mail_for_an_account_that_is_removed_bounces(database_url: str
         ack = await relay.submit(b"anna@local.test")
         await relay.settled(1)
         relay.configure(replace(with_account, revision=2, account_addresses=frozenset()))
-        # By then a newer configuration would have come.
+        # After this time a newer configuration would have arrived.
         await relay.after(400)
-        # The report on it.
+        # This waits for the report about the bounced mail.
         await transport.until(lambda: bool(transport.to(b"a@sender.test")))
         await relay.committed()
         assert await relay.states(ack.queue_id) == {b"anna@local.test": State.BOUNCED}
@@ -396,7 +397,7 @@ async def test_f18_mail_for_an_account_that_is_removed_bounces(database_url: str
 
 
 async def test_f18_an_account_that_relay_does_not_know_yet_is_waited_for(database_url: str, tmp_path: Path) -> None:
-    """Policy took the recipient, so its configuration may be a moment ahead."""
+    """Policy accepted the recipient, so policy's configuration may be newer than relay's."""
     without = Configuration(
         1,
         "gw.test",
@@ -412,7 +413,7 @@ async def test_f18_an_account_that_relay_does_not_know_yet_is_waited_for(databas
 
 
 async def test_f22_a_report_names_the_address_that_was_written_to(database_url: str, tmp_path: Path) -> None:
-    """F22: not by a word or a field where the alias leads; the timeline has it"""
+    """F22: the report does not reveal where the alias leads; only the timeline for operators shows it."""
     private = (b"anna@private.test", b"bob@private.test")
     configuration = Configuration(1, "gw.test", aliases={b"info@local.test": Alias("a", b"info@local.test", private)})
 
@@ -455,7 +456,7 @@ async def test_a_content_that_was_damaged_is_put_aside_and_the_rest_goes_on(data
 
 async def test_an_attempt_that_breaks_our_code_keeps_the_message(database_url: str, tmp_path: Path) -> None:
     def broken(_: OutgoingRecipient) -> Outcome:
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("a fault in the dispatcher")
 
     transport = ScriptedTransport({b"u@one.test": [broken, delivered]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
@@ -513,13 +514,14 @@ async def test_with_few_slots_destinations_take_turns(database_url: str, tmp_pat
 
 @pytest.fixture
 def never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dispatcher does not look into the database just because time has passed."""
+    """The dispatcher does not query the database only because time has passed."""
     monkeypatch.setattr(dispatcher, "_TICK_SECONDS", 600.0)
 
 
 @pytest.mark.usefixtures("never_asked")
 async def test_a_full_queue_is_drained_in_one_go(database_url: str, tmp_path: Path) -> None:
-    """Far more than a destination may have in memory: what is claimed next does not wait for any time to pass."""
+    """There are far more deliveries than a destination may have in memory. The next ones are claimed without
+    waiting."""
     transport = ScriptedTransport(capacities={"domain:one.test": 2})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         await relay.relay.suspensions.suspend(Suspension("domain:one.test", FOREVER, "anna"))
@@ -572,7 +574,7 @@ async def test_mail_that_flows_costs_no_look_at_what_is_due(
         for number in range(20):
             await relay.submit(b"u%d@one.test" % number)
         await relay.settled(21)
-        # The new configuration may still be about to have it asked.
+        # One query is allowed: the new configuration may cause it.
         assert len(asked) <= 1
 
 

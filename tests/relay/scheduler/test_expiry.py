@@ -1,4 +1,4 @@
-"""What time alone makes due: notices, expiry of held and waiting mail, the end of the history, clocks that jump."""
+"""Actions that time alone causes: notices of delay, expiry, the end of the history, and jumps of the clock."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_held_mail_expires_too_and_its_sender_hears_of_it(database_url: st
 
 
 async def test_new_times_hold_for_what_is_queued_already(database_url: str, tmp_path: Path) -> None:
-    """C138, C135: held mail has no attempt that would learn of them."""
+    """C138, C135: held mail has no attempts at which relay would notice the new times."""
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     patient = QueueSettings(delay_notice_after=0, first_retry=7200)
     async with WholeRelay(database_url, tmp_path, Configuration(1, "gw.test", queue=patient), transport) as relay:
@@ -116,7 +116,7 @@ async def test_notices_and_reports_of_bounces_themselves_are_never_sent(database
         relay.clock.pass_time(25 * HOUR)
         await sweep(relay)
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.BOUNCED}
-        # The postmasters hear of it, once there are any.
+        # The report to the postmasters is held until postmasters are configured.
         held = await relay.rows("SELECT recipient, destination FROM deliveries WHERE state <= 3")
         assert [(bytes(recipient), destination) for recipient, destination in held] == [(b"postmaster", "hold")]
         assert len(transport.begun) == 1
@@ -136,7 +136,7 @@ async def test_three_days_forward_give_up_nothing_at_once(database_url: str, tmp
         await transport.until(lambda: len(transport.to(b"u@one.test")) == 2)
         await relay.committed()
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.QUEUED}
-        # Somebody sets the clock right, and nothing has happened.
+        # The clock is set right again, and the jump has no effect.
         relay.clock.jump(-72 * HOUR)
         await relay.relay.sweeper.pull_back()
         (row,) = (await relay.message(ack.queue_id)).deliveries
@@ -174,7 +174,7 @@ async def test_an_hour_back_delays_nothing_for_longer_than_the_schedule(database
 
 
 async def test_an_hour_back_leaves_each_retry_where_its_attempts_put_it(database_url: str, tmp_path: Path) -> None:
-    """By the default schedule: five minutes after the first failure, not an hour and five."""
+    """By the default schedule the retry is five minutes after the first failure, not an hour and five minutes."""
     transport = ScriptedTransport({b"u@one.test": [deferred], b"v@one.test": [deferred]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         first = await relay.submit(b"u@one.test")

@@ -1,4 +1,4 @@
-"""Messages a minute to one destination, over all relays together."""
+"""The rate limit of messages a minute to one destination counts for all relays together."""
 
 from __future__ import annotations
 

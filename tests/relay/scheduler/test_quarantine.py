@@ -1,4 +1,4 @@
-"""Mail that is marked for quarantine: delivered, put aside, or held without a word to its sender."""
+"""Mail marked for quarantine is delivered, goes to the quarantine mailbox, or is held without telling its sender."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_new_setting_holds_for_what_is_held_already(database_url: str, t
     async with WholeRelay(database_url, tmp_path, HOLD, transport) as relay:
         ack = await relay.submit(b"u@one.test", quarantine=True)
         await relay.committed()
-        # Another change leaves it where it is.
+        # A change of another setting leaves the mail in quarantine.
         relay.configure(replace(HOLD, revision=2, hostname="other.test"))
         await relay.submit(b"v@two.test")
         await relay.settled(1)

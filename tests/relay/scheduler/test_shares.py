@@ -1,4 +1,4 @@
-"""One destination or sender never costs another its turn: shares of memory, of claims and of slots."""
+"""No destination or source delays another: memory, claims and slots are shared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def account(login: str) -> Origin:
 
 
 def muted(count: int, domain: bytes = b"mute.test") -> tuple[list[bytes], dict[bytes, asyncio.Event]]:
-    """Recipients whose transactions never end before the event is set."""
+    """Makes recipients whose transactions do not end before the event is set. Returns the recipients and their
+    events."""
     gate = asyncio.Event()
     recipients = [b"u%d@%b" % (number, domain) for number in range(count)]
     return recipients, dict.fromkeys(recipients, gate)
@@ -36,7 +37,7 @@ async def test_a_mute_destination_leaves_memory_to_others_and_its_own_order_is_k
         await transport.until_begun(1)
         memory = relay.relay.memory
         assert memory.deliveries <= 40 * 2 / 3
-        # Fresh mail of others is tried at once, and what was deferred as soon as it is due.
+        # New mail for other destinations is tried at once, and deferred mail as soon as it is due.
         await relay.submit(b"later@live.test")
         await relay.settled(1)
         await relay.after(400)
@@ -57,7 +58,7 @@ async def test_order_is_kept_where_mail_waits_in_memory_and_in_the_database(data
         for recipient in recipients[:40]:
             await relay.submit(recipient)
         gate.set()
-        # Fresh mail comes while older mail still waits in the database.
+        # New mail arrives while older mail still waits in the database.
         for recipient in recipients[40:]:
             await relay.submit(recipient)
         await relay.settled(60)
@@ -67,7 +68,7 @@ async def test_order_is_kept_where_mail_waits_in_memory_and_in_the_database(data
 async def test_many_messages_of_one_account_do_not_hold_back_another_accounts_single_one(
     database_url: str, tmp_path: Path
 ) -> None:
-    """The same next hop, one transaction at a time: the other account is second, not last."""
+    """Both accounts use the same next hop, with one transaction at a time. The other account comes second, not last."""
     gate = asyncio.Event()
     recipients = [b"u%d@one.test" % number for number in range(80)]
     transport = ScriptedTransport(capacities={"domain:one.test": 1}, gates={recipients[0]: gate})
@@ -99,7 +100,7 @@ async def test_in_the_database_an_account_is_not_behind_all_mail_of_another_eith
         relay.relay.dispatcher.wake()
         await relay.settled(103)
         order = [each.recipients[0] for each in transport.begun]
-        # One of each source in turn.
+        # The sources take turns, one message each.
         assert max(order.index(b"single%d@one.test" % number) for number in range(3)) <= 4
         assert [each for each in order if each.startswith(b"u")] == recipients
 
@@ -120,7 +121,7 @@ async def test_mute_destinations_of_one_account_leave_slots_to_others(database_u
 
 
 async def test_who_is_over_its_share_gives_back_when_others_wait(database_url: str, tmp_path: Path) -> None:
-    """Destinations that came first take all they may; each one that follows gets a place, and the order holds."""
+    """Early destinations take as much as they may. Each later destination still gets a place, and the order is kept."""
     gate = asyncio.Event()
     domains = [b"mute%d.test" % number for number in range(8)]
     recipients = {domain: [b"u%d@%b" % (number, domain) for number in range(15)] for domain in domains}
@@ -156,7 +157,7 @@ async def test_large_messages_are_read_from_the_database_within_the_memory_only(
         await relay.relay.suspensions.resume("domain:one.test")
         relay.relay.dispatcher.wake()
         await transport.until_begun(2)
-        # Others are not held up by those that wait for memory.
+        # Messages that wait for memory do not delay other mail.
         await relay.submit(b"u@two.test")
         await relay.settled(1)
         assert len(transport.begun) <= 4

@@ -1,4 +1,4 @@
-"""Suspended destinations while the database does not answer."""
+"""Suspended destinations when the database does not answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Away:
-    """A database that is away for a number of questions, and then knows of nothing."""
+    """A database that fails for the first reads and then returns no suspensions."""
 
     exclusive = True
 

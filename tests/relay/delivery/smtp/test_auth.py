@@ -1,4 +1,4 @@
-"""Logging in at a relay host (C131)."""
+"""Relay logs in at a relay host (C131)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_each_mechanism_logs_in_over_tls(gateway: Gateway, certificates: t
 
 
 async def test_no_ehlo_follows_the_login(gateway: Gateway, hub: SmtpSink) -> None:
-    """C131: some servers drop the login then"""
+    """C131: some servers drop the login when they get EHLO again."""
     gateway.by_relay_host(hub, auth=AUTH)
     await gateway.deliver_one()
     verbs = hub.sessions[0].verbs
@@ -86,7 +86,7 @@ async def test_a_wrong_password_holds_the_relay_host_and_bounces_nothing(gateway
 async def test_a_relay_host_that_wants_a_login_it_did_not_get_bounces_nothing(
     gateway: Gateway, smtp_sink: SmtpSink, stage: Stage
 ) -> None:
-    """RFC 4954 6, RFC 3207 4: a login or TLS is missing, which is the operators' to put right."""
+    """A missing login or missing TLS is a fault that the operators correct (RFC 4954 section 6, RFC 3207 section 4)."""
     smtp_sink.on(stage, reply("530 5.7.0 Authentication required"))
     gateway.by_relay_host(smtp_sink)
     outcome = await gateway.deliver_one()
@@ -103,7 +103,7 @@ async def test_a_login_that_cannot_be_checked_now_is_just_deferred(gateway: Gate
 
 @pytest.mark.parametrize("answer", ["250 Ok", "220 2.7.0 Welcome", "334 ", "354 Go ahead", "235"])
 async def test_an_odd_answer_to_the_login_is_no_delivery(gateway: Gateway, hub: SmtpSink, answer: str) -> None:
-    """The login's answer was once taken for the message's."""
+    """The answer to the login was once taken for the answer to the message."""
     hub.on(Stage.AUTH_RESULT, reply(answer))
     gateway.by_relay_host(hub, auth=AUTH)
     outcome = await gateway.deliver_one()
@@ -145,7 +145,7 @@ async def test_no_password_in_logs_or_outcomes(
 ) -> None:
     """C70"""
     caplog.set_level(logging.DEBUG)
-    # A server that repeats what it was told.
+    # Some servers repeat in their answer what the client has sent.
     hub.on(Stage.AUTH_RESULT, reply("535 5.7.8 No"))
     gateway.by_relay_host(hub, auth=RelayHostAuth("someone", "hunter2hunter2"))
     with structlog.testing.capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""What goes over the wire: the content, its dots doubled and nothing else of it touched."""
+"""The content on the wire: dots at the beginning of lines are doubled, and nothing else of it is changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.relay.delivery.smtp.message import PreparedMessage
 from services.relay.model.attempt import OutgoingMessage
 
-# Where the search for dots changes its ways.
+# From this number of octets on, the implementation searches for dots in another way.
 _HEAD = 8192
 
 
@@ -20,7 +20,7 @@ def stuffed(content: bytes) -> bytes:
 
 
 def plainly(content: bytes) -> bytes:
-    """RFC 5321 4.5.2, said as simply as can be."""
+    """Doubles dots as RFC 5321 section 4.5.2 says, in the simplest possible code."""
     doubled = re.sub(rb"(?:\A|(?<=\n))\.", b"..", content)
     return doubled if not doubled or doubled.endswith(b"\r\n") else doubled + b"\r\n"
 

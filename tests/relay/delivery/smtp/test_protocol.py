@@ -1,4 +1,4 @@
-"""The one timer of a connection: it rings for the answer that is waited for, never for one that has come."""
+"""A connection has one timer. It ends the wait for the current answer, and never acts on an answer that has come."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HandTimer:
 
 
 class HandLoop:
-    """An event loop's clock and timers, moved by hand; what is waited for is waited for in the running loop."""
+    """A clock and timers that the test moves by hand. Futures belong to the event loop that runs the test."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -49,7 +49,7 @@ class HandLoop:
 
 
 class Wire(asyncio.Transport):
-    """Takes everything and says nothing."""
+    """A transport that accepts every octet and receives none."""
 
     def __init__(self) -> None:
         super().__init__()

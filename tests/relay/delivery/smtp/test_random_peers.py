@@ -1,4 +1,4 @@
-"""Whatever a next hop does: every recipient has an outcome, and what it says is what happened there."""
+"""However a next hop misbehaves, every recipient has an outcome that agrees with what the next hop did."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ NONSENSE = [b"\r\n", b"x\r\n", b"250", b"25 0 ok\r\n", b"250-a\r\n250-b\r\n", b"
 def misbehave(sink: SmtpSink, rng: random.Random) -> None:
     for _ in range(rng.randint(1, 3)):
         stage = rng.choice(STAGES)
-        # A yes in the middle can't be told from one at the end when all was sent at once.
+        # In the middle of the content only refusals are sent: when all octets arrive at once, an acceptance there could
+        # not be told from the acceptance at the end.
         code = rng.choice([421, 451, 552] if stage is Stage.CONTENT else CODES)
         answer = reply(f"{code} {rng.choice(['', '4.5.3 ', '5.1.1 ', '2.0.0 '])}said")
         steps = {
@@ -31,11 +32,13 @@ def misbehave(sink: SmtpSink, rng: random.Random) -> None:
             "reply and close": (answer, Close()),
             "close": (Close(),),
             "reset": (Reset(),),
-            # What is no whole reply is followed by the end, so that nobody waits.
+            # Octets that are no complete reply are followed by the end of the connection, so that nobody waits for the
+            # rest.
             "nonsense": (Send(rng.choice(NONSENSE)), Close()),
         }[rng.choice(["reply", "reply", "reply and close", "close", "reset", "nonsense"])]
         if stage in (Stage.IDLE, Stage.CONTENT) and not isinstance(steps[-1], Close):
-            # One who refuses in the middle and then takes it all the same can't be told from one who doesn't.
+            # The server closes here. If it refused in the middle and accepted at the end, the client could not tell
+            # which of the two answers belongs to the message.
             steps = (*steps, Close())
         address = rng.choice(RECIPIENTS) if stage is Stage.RCPT and rng.random() < 0.7 else None
         times = rng.choice([1, 1, 2, None])
@@ -43,7 +46,7 @@ def misbehave(sink: SmtpSink, rng: random.Random) -> None:
 
 
 def check(outcomes: list[Outcome], transactions: list[Transaction]) -> None:
-    """Delivered once and said so; or not delivered; or unknown and marked as such."""
+    """Checks each recipient: delivered once with that outcome; or not delivered; or marked as a possible duplicate."""
     for outcome, address in zip(outcomes, RECIPIENTS, strict=True):
         copies = sum(
             (recipient.final_code if transaction.via and recipient.final_code is not None else transaction.code)
@@ -79,7 +82,7 @@ async def test_outcomes_tell_what_happened(gateway: Gateway, lmtp: bool, seed: i
             content = b"Subject: x\r\n\r\n" + b"y" * rng.choice([10, 1000, 300_000]) + b"\r\n"
             outcomes = list(await gateway.deliver(*RECIPIENTS, content=content))
             assert [outcome.delivery_id for outcome in outcomes] == [0, 1, 2, 3]
-            # Its record is complete once it has nothing open.
+            # The sink's record is complete only when no session is open any more.
             gateway.transport._pool.close()
             gateway.transport._pool._closed = False
             await sink.sessions_ended(len(sink.sessions))
@@ -97,7 +100,7 @@ async def test_two_hosts_never_get_the_same_message(gateway: Gateway, mx_hosts: 
             sink.clear()
             sink.offer = Offer(pipelining=rng.random() < 0.6)
             misbehave(sink, rng)
-        # A name of its own, so that no session of the round before is used.
+        # A new hostname prevents that a session of the round before is used again.
         gateway.configuration_is(hostname=f"n{number}.posthouse.test")
         outcomes = list(await gateway.deliver(*RECIPIENTS))
         gateway.transport._pool.close()

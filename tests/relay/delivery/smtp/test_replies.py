@@ -1,4 +1,4 @@
-"""Replies out of octets, however they are cut; and what a server offers."""
+"""Replies are parsed from octets that may be cut at any place. The reply to EHLO tells what a server offers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One transaction with a scripted next hop: what is sent, and what becomes of each recipient."""
+"""One transaction with a scripted next hop: what relay sends, and which outcome each recipient has."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_none_accepted_and_no_content_is_sent(by_sink: Gateway, smtp_sink:
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"), times=2)
     assert {outcome.result for outcome in await by_sink.deliver(*FIVE[:2])} == {Result.FAILED}
     assert ("DATA" in smtp_sink.sessions[0].verbs) is pipelining
-    # And the session goes on.
+    # The session is used again for the next message.
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
     assert len(smtp_sink.sessions) == 1
 
@@ -103,7 +103,7 @@ async def test_replies_to_the_whole_message(
     assert {outcome.result for outcome in outcomes} == {result}
     assert {outcome.code for outcome in outcomes} == {int(answer[:3])}
     assert not any(outcome.possible_duplicate for outcome in outcomes)
-    # Whatever it was, the next message gets through.
+    # Whatever the reply was, the next message is delivered.
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
 
 
@@ -125,7 +125,7 @@ async def test_dots_at_the_border_of_blocks_survive(by_sink: Gateway, smtp_sink:
 
 
 async def test_no_field_is_added_or_taken_away(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C145, C147: Bcc, Message-ID and Date are ingress's matter"""
+    """C145, C147: only ingress adds or removes Bcc, Message-ID and Date."""
     content = b"bcc: eve@example.net\r\nBCC:\r\n x@example.net\r\nFrom: a@b.test\r\n\r\nNo Date, no Message-ID.\r\n"
     await by_sink.deliver_one(content=content)
     assert smtp_sink.messages[0].content == content
@@ -171,7 +171,7 @@ async def test_parameters_are_sent_where_offered_and_needed(by_sink: Gateway, sm
 
 
 async def test_a_bare_server_gets_no_parameters_and_the_message_as_it_is(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C59, C63: an ASCII envelope and header go without SMTPUTF8; an 8-bit body is sent as it is"""
+    """C59, C63: an ASCII envelope and header need no SMTPUTF8, and an 8-bit body is sent unchanged."""
     offer(smtp_sink, pipelining=False, eight_bit=False, smtputf8=False, dsn=False, size=None)
     eight = CONTENT + b"caf\xe9 \xff\xfe\r\n"
     message = OutgoingMessage("q", SENDER, eight, smtputf8=True, body_8bitmime=True, ret="FULL", envelope_id=b"x")
@@ -198,7 +198,7 @@ UTF8_HEADER = CONTENT.replace(b"hello", "caf\u00e9".encode())
 async def test_mail_that_needs_smtputf8_bounces_where_it_is_not_offered(
     by_sink: Gateway, smtp_sink: SmtpSink, sender: bytes, content: bytes, flag: bool
 ) -> None:
-    """C59, C61: over the very same connection, in both orders"""
+    """C59, C61: the result is the same on one connection in both orders."""
     message = OutgoingMessage("q", sender, content, smtputf8=flag)
     (outcome,) = await by_sink.deliver(message=message)
     assert outcome.result is Result.DELIVERED
@@ -215,7 +215,7 @@ async def test_mail_that_needs_smtputf8_bounces_where_it_is_not_offered(
 
 
 async def test_unlabelled_octets_in_a_header_do_not_ask_for_smtputf8(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C63: the message came without the extension, so it may be sent on without it"""
+    """C63: the message was received without the extension, so it may be sent without it."""
     assert (await by_sink.deliver_one(content=CONTENT.replace(b"hello", b"caf\xe9"))).result is Result.DELIVERED
     assert b"SMTPUTF8" not in smtp_sink.messages[0].parameters
 
@@ -240,13 +240,13 @@ async def test_a_message_above_the_servers_size_is_not_sent(by_sink: Gateway, sm
     offer(smtp_sink, size=1000)
     outcome = await by_sink.deliver_one(content=b"x" * 999 + b"\r\n")
     assert (outcome.result, outcome.enhanced_code) == (Result.FAILED, "5.3.4")
-    # The report may name the server, but must not say that these are the server's words (RFC 3464 2.3.6).
+    # The report may name the server, but must not claim that the server gave this answer (RFC 3464 section 2.3.6).
     assert (outcome.host, outcome.own) == (smtp_sink.host, True)
     assert "MAIL" not in smtp_sink.sessions[0].verbs
     assert (await by_sink.deliver_one(content=b"x" * 998 + b"\r\n")).result is Result.DELIVERED
 
 
-# The end, and what comes instead
+# The answer after the content, and its absence
 
 
 @pytest.mark.parametrize("ending", [Close(), Reset()], ids=["closed", "reset"])
@@ -285,7 +285,7 @@ async def test_a_reply_in_two_packets_is_one_reply(by_sink: Gateway, smtp_sink: 
 async def test_after_a_time_out_a_session_is_never_used_again(
     by_sink: Gateway, smtp_sink: SmtpSink, stage: Stage, pipelining: bool
 ) -> None:
-    """C121: the answer that comes too late would be taken for the next one's"""
+    """C121: an answer that comes too late would be taken for the answer to the next message."""
     offer(smtp_sink, pipelining=pipelining)
     by_sink.times_out(mail=0.3, rcpt=0.3, data=0.3)
     gate = smtp_sink.hold(stage, times=1)
@@ -301,13 +301,13 @@ async def test_after_a_time_out_a_session_is_never_used_again(
 async def test_an_acceptance_after_our_own_time_out_is_a_possible_duplicate_and_taken_for_nothing_else(
     by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
 ) -> None:
-    """C120, C121: the server took the message, and says so when nobody waits for it any more"""
+    """C120, C121: the server accepted the message but says so only when nobody waits for the answer any more."""
     offer(smtp_sink, pipelining=pipelining)
     by_sink.times_out(end_of_data=0.3)
     gate = smtp_sink.hold(Stage.END_OF_DATA, times=1)
     outcome = await by_sink.deliver_one(content=b"Subject: first\r\n\r\n")
     assert (outcome.result, outcome.possible_duplicate, outcome.counts) == (Result.DEFERRED, True, True)
-    # The late reply must not be that to the next message, which is refused.
+    # The next message is refused. The late answer to the first one must not be taken for the answer to it.
     gate.open()
     smtp_sink.on(Stage.END_OF_DATA, reply("550 5.6.0 No"))
     refused = await by_sink.deliver_one(content=b"Subject: second\r\n\r\n")
@@ -326,7 +326,7 @@ async def test_closed_before_the_dot_is_no_duplicate(by_sink: Gateway, smtp_sink
 async def test_a_refusal_and_the_end_in_the_middle_of_the_content(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.CONTENT, reply("552 5.3.4 Enough"), Close(), after_octets=100_000)
     outcome = await by_sink.deliver_one(content=b"x" * 20_000_000 + b"\r\n")
-    # Closing with content unread resets the connection, and the reset may overtake the reply.
+    # When the server closes while content is unread, it resets the connection. The reset may arrive before the reply.
     assert (outcome.result, outcome.code) in ((Result.FAILED, 552), (Result.DEFERRED, 0))
     assert not outcome.possible_duplicate
 
@@ -352,7 +352,7 @@ async def test_recipients_refused_before_the_loss_stay_refused(by_sink: Gateway,
     assert [outcome.result for outcome in outcomes] == [Result.FAILED, Result.DEFERRED]
 
 
-# 421 (C122)
+# The reply 421 (C122)
 
 
 @PIPELINING
@@ -377,7 +377,7 @@ async def test_a_session_that_had_enough_messages_is_replaced(
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
     assert len(smtp_sink.sessions) == 2
-    # The same reply in a new session counts as a try.
+    # In a new session the same reply counts as a failed attempt.
     smtp_sink.on(Stage.MAIL, reply("452 4.3.1 Disk full"))
     outcome = await by_sink.deliver_one()
     assert (outcome.result, outcome.code, len(smtp_sink.sessions)) == (Result.DEFERRED, 452, 3)
@@ -422,7 +422,7 @@ async def test_421_is_temporary_for_the_rest_and_closes(
     assert session.ending is not Ending.SERVER_CLOSED
 
 
-# Replies without end or sense
+# Replies that do not end or make no sense
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ async def test_a_reply_too_many_is_not_taken_for_the_next(by_sink: Gateway, smtp
     assert len(smtp_sink.sessions) == 2
 
 
-# Sessions and their reuse
+# Reuse of sessions
 
 
 async def test_sessions_are_reused_up_to_the_limit(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
@@ -532,7 +532,7 @@ async def test_many_recipients_go_in_several_transactions_over_one_session(
 
 
 async def test_a_slow_reader_is_waited_for(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C49: time counts from the last progress"""
+    """C49: the time-out counts from the last progress."""
     gate = smtp_sink.hold(Stage.CONTENT)
     running = asyncio.create_task(by_sink.deliver_one(content=b"x" * 30_000_000 + b"\r\n"))
     await gate.reached()
@@ -549,14 +549,14 @@ async def test_a_reader_that_takes_nothing_is_given_up(by_sink: Gateway, smtp_si
     gate.open()
 
 
-# Too many recipients
+# More recipients than one transaction may have
 
 
 @PIPELINING
 async def test_what_is_too_many_for_one_transaction_goes_into_the_next(
     by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
 ) -> None:
-    """RFC 5321 4.5.3.1.10"""
+    """A server that refuses further recipients gets them in another transaction (RFC 5321 section 4.5.3.1.10)."""
     offer(smtp_sink, pipelining=pipelining)
     for address, answer in ((FIVE[2], "452 Many"), (FIVE[3], "452 4.5.3 Many"), (FIVE[4], "552 Too many recipients")):
         smtp_sink.on(Stage.RCPT, reply(answer), address=address, times=1)
@@ -570,7 +570,8 @@ async def test_what_is_too_many_for_one_transaction_goes_into_the_next(
 async def test_f48_a_servers_limit_is_learnt_from_its_reply(
     by_sink: Gateway, smtp_sink: SmtpSink, limit: int, named: int
 ) -> None:
-    """F48: at most one recipient is refused for the limit, and the next message keeps to it from the start"""
+    """F48: at most one recipient is refused because of the limit, and the next message keeps to the limit from the
+    start."""
     offer(smtp_sink, max_recipients=limit)
     recipients = [b"r%d@example.net" % number for number in range(40)]
     for total in (named, named + 40):
@@ -583,7 +584,7 @@ async def test_f48_a_servers_limit_is_learnt_from_its_reply(
 
 
 async def test_f48_many_transactions_go_on_over_a_new_session(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """F48: a session has had its number of messages before everybody was served"""
+    """F48: the session reaches its number of messages before every recipient is served."""
     offer(smtp_sink, max_recipients=1)
     by_sink.configuration_is(queue=QueueSettings(max_messages_per_connection=3))
     outcomes = await by_sink.deliver(*[b"r%d@example.net" % number for number in range(10)])
@@ -607,7 +608,7 @@ async def test_too_many_for_ever_waits(by_sink: Gateway, smtp_sink: SmtpSink) ->
 async def test_bdat_sends_the_very_octets_where_it_is_wanted(
     gateway: Gateway, smtp_sink: SmtpSink, content: bytes, pipelining: bool
 ) -> None:
-    """C49: on reused sessions too"""
+    """C49: this holds on reused sessions too."""
     offer(smtp_sink, chunking=True, pipelining=pipelining)
     gateway.by_relay_host(smtp_sink)
     gateway.options_are(chunking=True)

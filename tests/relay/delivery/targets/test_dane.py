@@ -1,4 +1,4 @@
-"""DANE: which TLSA records count, what matches them, and what follows for a delivery (RFC 7672)."""
+"""DANE (RFC 7672): which TLSA records are usable, which certificates they match, and what follows for a delivery."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def test_an_anchor_wants_a_chain_that_leads_to_it(certificates: trustme.CA) -> N
     assert len(chain) == 3
     assert matches(tlsa(chain[2], 2), chain)
     assert matches(tlsa(chain[1], 2), chain)
-    # The anchor shown behind a certificate that it has nothing to do with.
+    # The server shows the real anchor behind a certificate that the anchor did not issue.
     forged = [chain_of(trustme.CA().issue_cert(HOST))[0], chain[2]]
     assert not matches(tlsa(chain[2], 2), forged)
-    # A leaf can't issue another.
+    # A leaf certificate cannot issue other certificates.
     leaf = chain_of(certificates.issue_cert("attacker.test"))[0]
     assert not matches(tlsa(leaf, 2), [chain[0], leaf])
     assert not matches(tlsa(chain[2], 2), [])
@@ -96,7 +96,7 @@ def test_an_anchor_wants_certificates_that_are_valid_now(certificates: trustme.C
 
 @dataclass
 class SignedDomain:
-    """example.net in a signed zone, its one host with a certificate of its own."""
+    """The domain example.net in a signed zone. It has one MX host, which has a certificate of its own."""
 
     gateway: Gateway
     dns: DnsServer
@@ -114,7 +114,7 @@ class SignedDomain:
 
 @pytest.fixture
 async def domain(gateway: Gateway, dns_server: DnsServer, mx_hosts: MxHosts) -> SignedDomain:
-    # Nobody's trust but the zone's.
+    # No public authority issued this certificate; only the TLSA record in the zone vouches for it.
     leaf = trustme.CA().issue_cert("self.test")
     sink = mx_hosts.add("example.net", 10, HOST, certificate=leaf)
     dns_server.secure("example.net")
@@ -157,7 +157,7 @@ async def test_records_make_tls_a_must(domain: SignedDomain) -> None:
     "record", [TlsaRecord(1, 1, 1, b"x" * 32), TlsaRecord(3, 1, 7, b"short"), TlsaRecord(3, 7, 1, b"x" * 32)]
 )
 async def test_unusable_records_ask_for_tls_alone(domain: SignedDomain, record: TlsaRecord) -> None:
-    """RFC 7672 2.2"""
+    """When no TLSA record is usable, TLS is required without a check of the certificate (RFC 7672 section 2.2)."""
     domain.record(record)
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "dane")
@@ -200,7 +200,7 @@ async def test_dane_is_off_unless_asked_for(domain: SignedDomain) -> None:
 
 
 async def test_a_signed_zone_that_keeps_its_records_back_stops_delivery(domain: SignedDomain) -> None:
-    """RFC 7672 2.1.2: else whoever can drop answers could switch DANE off"""
+    """Otherwise whoever can drop DNS answers could switch DANE off (RFC 7672 section 2.1.2)."""
     domain.dns.behave(f"_{domain.hosts.port}._tcp.{HOST}", Behaviour.SERVFAIL)
     outcome = await domain.deliver()
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.4.3")
@@ -212,7 +212,7 @@ async def test_a_signed_zone_without_records_is_opportunistic(domain: SignedDoma
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "opportunistic")
 
 
-# An address family without an answer (F01)
+# One address family gets no DNS answer (F01)
 
 
 @pytest.mark.parametrize("broken", ["AAAA", "A"])
@@ -220,13 +220,13 @@ async def test_a_signed_zone_without_records_is_opportunistic(domain: SignedDoma
 async def test_f01_dane_holds_though_one_address_family_gets_no_answer(
     domain: SignedDomain, behaviour: Behaviour, broken: str
 ) -> None:
-    """F01: delivered to the right key, never to a wrong one, and never in plaintext"""
+    """F01: mail goes only to the server with the right key, never to one with a wrong key, and never in plaintext."""
     domain.gateway.times_out(lookup=1)
     domain.dns.behave(HOST, behaviour, broken)
     domain.record(tlsa(domain.chain[0], 3))
     outcome = await domain.deliver()
     if broken == "A":
-        # The only address that it has.
+        # The A record is the only address that the host has.
         assert (outcome.result, outcome.enhanced_code, domain.sink.sessions) == (Result.DEFERRED, "4.4.3", [])
         return
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "dane")
@@ -241,7 +241,8 @@ async def test_f01_a_wrong_key_gets_nothing_though_one_address_family_gets_no_an
 
 
 async def test_f01_a_forged_address_gets_nothing_while_the_right_one_is_away(domain: SignedDomain) -> None:
-    """F01: records that cannot be used ask for no certificate, so the address alone keeps a stranger away."""
+    """F01: unusable TLSA records do not require a certificate, so only the unsigned address could lead to another
+    server."""
     forger = domain.hosts.add("forger.test", 10, "mx.forger.test", certificate=trustme.CA().issue_cert(HOST))
     domain.dns.add(HOST, "AAAA", f"::ffff:{forger.host}")
     domain.dns.forge(HOST, "AAAA")
@@ -251,12 +252,12 @@ async def test_f01_a_forged_address_gets_nothing_while_the_right_one_is_away(dom
     assert (outcome.result, outcome.address, forger.sessions) == (Result.DEFERRED, domain.sink.host, [])
 
 
-# Hosts that are aliases (F02; RFC 7672 2.2.2)
+# MX hosts whose names are aliases (F02; RFC 7672 section 2.2.2)
 
 
 @dataclass
 class AliasedDomain:
-    """aliased.test in a signed zone; its MX host mx.aliased.test is an alias of host.hosting.test."""
+    """The domain aliased.test in a signed zone. Its MX host mx.aliased.test is an alias of host.hosting.test."""
 
     gateway: Gateway
     dns: DnsServer
@@ -271,7 +272,7 @@ class AliasedDomain:
 
 @pytest.fixture
 async def aliased(gateway: Gateway, dns_server: DnsServer, mx_hosts: MxHosts) -> AliasedDomain:
-    # Shown after the server's own certificate.
+    # The server sends the certificate of this authority after its own.
     leaf = trustme.CA().create_child_ca().issue_cert("host.hosting.test")
     sink = mx_hosts.add("unused.test", 10, "host.hosting.test", certificate=leaf)
     dns_server.load({"aliased.test": {"MX": "10 mx.aliased.test."}, "mx.aliased.test": {"CNAME": "host.hosting.test."}})
@@ -320,7 +321,7 @@ async def test_f02_a_wrong_key_behind_an_alias_gets_nothing(aliased: AliasedDoma
 async def test_f02_no_answer_about_an_alias_stops_delivery(
     aliased: AliasedDomain, name: str, kind: str, target_is_signed: bool
 ) -> None:
-    """Kind A: else whoever can drop answers could switch DANE off"""
+    """Otherwise whoever can drop DNS answers could switch DANE off."""
     if target_is_signed:
         aliased.dns.secure("hosting.test")
     asked = f"_{aliased.hosts.port}._tcp.{name}" if kind == "TLSA" else name

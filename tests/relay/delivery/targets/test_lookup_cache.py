@@ -1,4 +1,4 @@
-"""A cache of look-ups keeps what is in use, whatever passes through it once."""
+"""The look-up cache keeps entries that are used, however many other entries are used only once."""
 
 from __future__ import annotations
 

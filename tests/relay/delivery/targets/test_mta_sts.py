@@ -1,4 +1,4 @@
-"""MTA-STS policies: their text, their fetching, and what they do to a delivery (C129, RFC 8461)."""
+"""MTA-STS policies (C129, RFC 8461): how they are parsed and fetched, and what they do to a delivery."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.relay.delivery.conftest import Gateway, MxHosts
 POLICY = b"version: STSv1\r\nmode: enforce\r\nmx: mx.example.net\r\nmax_age: 86400\r\n"
 
 
-# The text
+# The text of a policy
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_record_names_one_id(texts: list[bytes], found: str) -> None:
     assert record_id(texts) == found
 
 
-# Fetching and obeying
+# Fetching and applying a policy
 
 
 @dataclass
@@ -133,7 +133,7 @@ class PolicyServer:
 
 @dataclass
 class Domain:
-    """example.net with a policy, one MX host and a way to deliver to it."""
+    """The domain example.net with a policy, one MX host, and a gateway that delivers to it."""
 
     gateway: Gateway
     dns: DnsServer
@@ -143,7 +143,7 @@ class Domain:
     now: list[float]
 
     async def deliver(self) -> Outcome:
-        """Over a fresh connection each time."""
+        """Delivers a message over a new connection."""
         self.gateway.configuration_is(hostname=f"n{len(self.sink.sessions)}-{self.now[0]:.0f}.posthouse.test")
         return await self.gateway.deliver_one(b"bob@example.net")
 
@@ -300,7 +300,7 @@ async def test_a_policy_outlives_dns_and_web_server(domain: Domain) -> None:
     assert (await domain.deliver()).tls_policy == "mta-sts"
     domain.dns.behave("_mta-sts.example.net", Behaviour.SERVFAIL)
     assert (await domain.deliver()).tls_policy == "mta-sts"
-    # A new id whose policy can't be fetched leaves the old one in force.
+    # When the policy of a new id cannot be fetched, the old policy stays in force.
     domain.dns.normal("_mta-sts.example.net")
     domain.dns.replace("_mta-sts.example.net", "TXT", "v=STSv1; id=2;")
     assert (await domain.deliver()).tls_policy == "mta-sts"

@@ -1,4 +1,4 @@
-"""Which servers a destination has, asked of a real DNS server on loopback."""
+"""The servers of a destination, as a real DNS server on loopback tells them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def left_out(targets: Targets) -> dict[str, str]:
 
 
 def mx(dns: DnsServer, domain: str, *hosts: tuple[int, str, str]) -> None:
-    """(preference, host, address), in the order of the answer."""
+    """Adds MX records of (preference, host, address) in the order in which the answer shall have them."""
     dns.add(domain, "MX", *(f"{preference} {host}." for preference, host, _ in hosts))
     for _, host, address in hosts:
         if address:
@@ -76,7 +76,7 @@ async def test_equals_are_shuffled(dns_server: DnsServer, mx_resolver: MxResolve
 async def test_f07_of_more_equals_than_are_asked_for_every_one_gets_its_turn(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
-    """F07: drawn at random among all, not the first of the answer"""
+    """F07: the hosts are chosen at random among all of the same preference; they are not the first of the answer."""
     hosts = [(10, f"h{number}.test", f"192.0.2.{number}") for number in range(1, 41)]
     mx(dns_server, "example.net", (5, "best.test", "192.0.2.200"), *hosts)
     seen: set[str] = set()
@@ -90,7 +90,7 @@ async def test_f07_of_more_equals_than_are_asked_for_every_one_gets_its_turn(
 async def test_a_prohibited_address_is_no_loop_while_the_other_family_gives_no_answer(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
-    """Kind A: what could not be found out is not taken for "there is none" """
+    """An address that could not be looked up is not taken for an address that does not exist."""
     mx(dns_server, "example.net", (10, "a.test", "127.0.0.1"))
     dns_server.behave("a.test", Behaviour.SERVFAIL, "AAAA")
     targets = await mx_resolver.of_domain("example.net", OURSELVES)
@@ -219,7 +219,7 @@ async def test_an_own_address_on_another_port_is_another_server(
 async def test_only_hosts_of_better_preference_than_ourselves_are_tried(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
-    """C111; RFC 5321 5.1"""
+    """C111: hosts of the same or a worse preference are not tried (RFC 5321 section 5.1)."""
     mx(
         dns_server,
         "backup.test",
@@ -241,7 +241,8 @@ async def test_only_hosts_of_better_preference_than_ourselves_are_tried(
 async def test_our_name_is_ours_though_its_address_is_not_known(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver, silent: bool
 ) -> None:
-    """C111: another view of the DNS may not have it; those of no better preference would give the mail to us."""
+    """C111: another view of the DNS may lack our address. Hosts of no better preference would send the mail back to
+    us."""
     for server in (dns_server, inside):
         mx(server, "customer.test", (10, GATEWAY, ""), (20, "worse.test", "192.0.2.2"))
         if silent:
@@ -250,7 +251,7 @@ async def test_our_name_is_ours_though_its_address_is_not_known(
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
     targets = await relay_domain(mx_resolver, dns_server, inside)
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "4.4.6")
-    # Nor does it need company.
+    # The same holds when our own name is the only MX host.
     for server in (dns_server, inside):
         mx(server, "alone.test", (10, GATEWAY, ""))
     targets = await mx_resolver.of_domain("alone.test", OURSELVES)
@@ -262,7 +263,7 @@ async def test_our_name_is_ours_though_its_address_is_not_known(
 
 
 async def test_an_alias_of_our_name_is_ours_too(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
-    """C111, C113: behind address translation nobody knows our public address."""
+    """C111, C113: behind address translation relay does not know its public address, so the name must tell."""
     mx(dns_server, "customer.test", (10, "mail.customer.test", ""), (10, "equal.test", "192.0.2.2"))
     dns_server.load({"mail.customer.test": {"CNAME": f"{GATEWAY}."}, GATEWAY: {"A": "192.0.2.1"}})
     targets = await mx_resolver.of_domain("customer.test", OURSELVES)
@@ -270,7 +271,7 @@ async def test_an_alias_of_our_name_is_ours_too(dns_server: DnsServer, mx_resolv
 
 
 async def test_our_name_counts_behind_any_number_of_equals(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
-    """C111: of a long list only so many are asked for"""
+    """C111: of a long list of hosts only a part is looked up, and our own name must be noticed anyway."""
     equals = [(10, f"e{number}.test", f"192.0.2.{number}") for number in range(1, 21)]
     mx(dns_server, "many.test", *equals, (10, GATEWAY, "192.0.2.99"), (5, "better.test", "192.0.2.50"))
     assert tried(await mx_resolver.of_domain("many.test", OURSELVES)) == ["better.test"]
@@ -321,7 +322,7 @@ async def test_a_literal_is_its_own_host_unless_prohibited(mx_resolver: MxResolv
 async def test_a_literal_leads_to_no_private_network_unless_the_operator_says_what_is_prohibited(
     dns_server: DnsServer, mx_resolver: MxResolver, literal: str
 ) -> None:
-    """C53; an MX host may well be there"""
+    """C53: an MX host, unlike an address literal, may be in a private network."""
     by_default = replace(OURSELVES, prohibited_literals=of_literals(PROHIBITED_NETWORKS))
     targets = await mx_resolver.of_domain(literal, by_default)
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
@@ -340,7 +341,7 @@ def test_literals_are_parsed_strictly() -> None:
 
 
 async def test_names_are_asked_for_as_absolute(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
-    """C111: a search list could turn a name into one of ours"""
+    """C111: with a search list, a relative name could become one of our own names."""
     dns_server.add("single", "A", "192.0.2.1")
     assert tried(await mx_resolver.of_domain("single", OURSELVES)) == ["single"]
     assert {query.name for query in dns_server.queries} == {"single"}
@@ -422,11 +423,11 @@ async def relay_domain(mx_resolver: MxResolver, *servers: DnsServer) -> Targets:
 async def test_the_mx_sets_of_both_groups_are_merged(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
-    """The public zone names this gateway, the inner one the customer's own server."""
+    """The public zone names this gateway as MX host; the inner zone names the customer's own server."""
     mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"), (8, "public.test", "192.0.2.2"))
     mx(inside, "customer.test", (5, "inner.test", "10.0.0.5"), (7, "public.test", "10.0.0.6"))
     targets = await relay_domain(mx_resolver, dns_server, inside)
-    # Named by both: two candidates, each with the addresses that its own name servers give.
+    # Both views name this host, so there are two candidates, each with the addresses from its own name servers.
     assert [(host.name, host.preference, host.addresses) for host in targets.hosts if not host.left_out] == [
         ("inner.test", 5, ("10.0.0.5",)),
         ("public.test", 7, ("10.0.0.6",)),
@@ -438,10 +439,11 @@ async def test_the_mx_sets_of_both_groups_are_merged(
 SPLIT_HORIZONS = pytest.mark.parametrize(
     ("outer_name", "inner_name"),
     [
-        # The domain itself, as in the manual's example: the gateway outside, the main server inside.
+        # As in the manual's example, the domain itself is the name of the gateway outside and of the main server
+        # inside.
         ("customer.test", "customer.test"),
         ("mail.customer.test", "mail.customer.test"),
-        # The gateway's own name in both views, or in one.
+        # The name is the gateway's own in both views, or in one of them.
         (GATEWAY, GATEWAY),
         ("mail.customer.test", GATEWAY),
         (GATEWAY, "mail.customer.test"),
@@ -454,7 +456,7 @@ SPLIT_HORIZONS = pytest.mark.parametrize(
 async def test_f51_the_same_name_in_both_views_is_two_candidates(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver, outer_name: str, inner_name: str, swapped: bool
 ) -> None:
-    """F51: each has the preference and the addresses that its own name servers give"""
+    """F51: each candidate has the preference and the addresses from its own name servers."""
     mx(dns_server, "customer.test", (20, outer_name, "192.0.2.99"))
     mx(inside, "customer.test", (10, inner_name, "10.0.0.5"))
     servers = (inside, dns_server) if swapped else (dns_server, inside)
@@ -511,7 +513,7 @@ async def test_f51_a_listener_at_the_wildcard_address_is_at_every_address_of_the
 
 
 def test_f51_addresses_that_the_machine_gets_later_are_its_own() -> None:
-    """Kind B: the interfaces of the start are not those of an hour later"""
+    """The addresses of the machine may change while relay runs."""
     now, machine = 0.0, {ip_address("192.0.2.1")}
     found = OwnAddresses([(ip_address("0.0.0.0"), 25)], lambda: frozenset(machine), lambda: now)
     assert not found.contain(ip_address("192.0.2.2"), 25)
@@ -573,7 +575,7 @@ async def test_a_relay_domain_that_no_server_knows_waits(
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.4")
 
 
-# The resolver itself
+# The resolver
 
 
 async def test_answers_are_kept_for_their_lifetime(dns_server: DnsServer) -> None:
@@ -607,7 +609,7 @@ async def test_many_who_ask_the_same_at_once_ask_once(dns_server: DnsServer) -> 
     gate = dns_server.hold("host.test")
     waiting = [asyncio.create_task(resolver.lookup("host.test", "A")) for _ in range(20)]
     await gate.reached()
-    # One of them giving up takes nothing from the rest.
+    # When one of the callers gives up, the others still get the answer.
     waiting[0].cancel()
     gate.open()
     answers = await asyncio.gather(*waiting[1:])
@@ -643,7 +645,7 @@ async def test_the_second_name_server_is_asked_when_the_first_fails(dns_server: 
 async def test_f04_a_server_that_does_not_know_edns_is_asked_without_it(
     dns_server: DnsServer, inside: DnsServer, behaviour: Behaviour, servers: int
 ) -> None:
-    """F04; RFC 6891 7: and from then on it is asked without it at once"""
+    """F04: all later questions to this server are sent without EDNS from the start (RFC 6891 section 7)."""
     resolver = Resolver(tuple(server.address for server in (dns_server, inside)[:servers]))
     for server in (dns_server, inside):
         server.behave("*.old.test", behaviour)

@@ -1,4 +1,4 @@
-"""TLS as asked for and as it goes wrong."""
+"""TLS with a next hop: opportunistic, required, and when the handshake fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MakeSink = Callable[..., SmtpSink]
 
 @pytest.fixture
 def tls_sink(certificates: trustme.CA, dns_server: DnsServer) -> Iterator[MakeSink]:
-    """Makes sinks with a certificate for hub.test, or another name."""
+    """Makes SMTP sinks that have a certificate for hub.test or for another name."""
     made: list[SmtpSink] = []
 
     def make(
@@ -42,7 +42,7 @@ def tls_sink(certificates: trustme.CA, dns_server: DnsServer) -> Iterator[MakeSi
         sink.stop()
 
 
-# Opportunistic (C127)
+# Opportunistic TLS (C127)
 
 
 async def test_tls_is_used_when_offered_and_recorded(gateway: Gateway, tls_sink: MakeSink) -> None:
@@ -99,7 +99,7 @@ async def test_a_failed_handshake_is_followed_by_plaintext_once_and_remembered(
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.tls, outcome.tls_policy) == (Result.DELIVERED, "", "opportunistic")
     assert len(sink.sessions) == 2
-    # The next connection doesn't try again.
+    # The next connection does not try TLS with this host again.
     gateway.configuration_is(hostname="again.posthouse.test")
     assert (await gateway.deliver_one()).result is Result.DELIVERED
     assert len(sink.sessions) == 3
@@ -142,7 +142,7 @@ def test_broken_tls_is_forgotten_after_an_hour() -> None:
     assert not broken.known("192.0.2.1", 25)
 
 
-# Required
+# Required TLS
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_implicit_tls_at_a_plain_server_defers(gateway: Gateway, smtp_sink
     assert smtp_sink.messages == []
 
 
-# Names (C128)
+# Names in certificates (C128)
 
 
 async def test_the_name_asked_for_is_the_mx_hosts(
@@ -255,7 +255,7 @@ def test_names_are_a_labels_without_a_last_dot(host: str, name: str) -> None:
     assert server_name(host) == name
 
 
-# Injection (C125)
+# Injected replies before the handshake (C125)
 
 
 @pytest.mark.parametrize("packets", [1, 2])
@@ -269,7 +269,7 @@ async def test_what_is_said_before_the_handshake_is_forgotten(
     gateway.options_are(ca_file=authority_file)
     gateway.by_relay_host(sink, host=HOST, always_tls=True, verify_certificate=True)
     outcome = await gateway.deliver_one()
-    # The peer closes after its injection; what matters is that none of it was taken for an answer.
+    # The peer closes the connection after the injected octets. None of them may be taken for an answer.
     assert outcome.result is Result.DEFERRED
     assert b"MAIL" not in sink.sessions[0].octets
 
@@ -277,7 +277,7 @@ async def test_what_is_said_before_the_handshake_is_forgotten(
 async def test_after_an_injection_the_session_goes_on_with_what_is_said_under_tls(
     gateway: Gateway, certificates: trustme.CA
 ) -> None:
-    """CVE-2026-55558: the injected answer offers BDAT, a size and a login that the server has not"""
+    """CVE-2026-55558: the injected answer offers BDAT, a size and a login, none of which the server has."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificates.issue_cert("127.0.0.1").configure_cert(context)
     heard: list[bytes] = []
@@ -338,7 +338,7 @@ async def test_a_large_message_goes_whole_over_tls(gateway: Gateway, tls_sink: M
 
 
 def test_authorities_that_are_replaced_while_relay_runs_are_trusted(tmp_path: Path) -> None:
-    """Kind B: the authorities of the start are not those of a month later"""
+    """The file of certificate authorities may be replaced while relay runs."""
     now, file = 0.0, tmp_path / "ca.pem"
     first, second = trustme.CA(), trustme.CA()
 
