@@ -1,4 +1,4 @@
-"""Fixtures of config_api's tests: the running service, on SQLite and on PostgreSQL."""
+"""Fixtures for config_api's tests: the running service on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ _COPIES = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def resolver() -> Iterator[str]:
-    """A DNS server that knows no name, shared by all tests; those about the DNS have their own."""
+    """The address of a DNS server that knows no name. All tests share it; tests about the DNS have their own."""
     with DnsServer() as server:
         yield server.address
 
 
 @pytest.fixture(scope="session")
 def beginning(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder as the first start leaves it: secret key, and `config.sqlite3` migrated and filled.
+    """A data folder after the first start of the service, with the secret key and the migrated `config.sqlite3`.
 
-    Copies of it spare most tests the migrations; those about starting begin with nothing.
+    Most tests use a copy of it, which saves them the time of the migrations. Tests about starting begin with an empty
+    folder.
     """
     folder = tmp_path_factory.mktemp("beginning")
     asyncio.run(_begin(f"sqlite:///{folder / 'config.sqlite3'}", folder))
@@ -41,7 +42,7 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_beginning(_postgres: Postgres, beginning: Path) -> str:
-    """Name of a PostgreSQL database that is as far, to be copied."""
+    """The name of a PostgreSQL database after the first start of the service. Tests use copies of it."""
     _postgres.ensure_running()
     url = _postgres.create_database()
     asyncio.run(_begin(url, beginning))
@@ -59,7 +60,7 @@ async def _begin(url: str, folder: Path) -> None:
 
 @pytest.fixture
 def begun(beginning: Path, tmp_path: Path) -> Path:
-    """A data folder after the first start."""
+    """A copy of the data folder after the first start."""
     for name in ("secret-key", "config.sqlite3"):
         shutil.copy2(beginning / name, tmp_path / name)
     return tmp_path
@@ -67,7 +68,7 @@ def begun(beginning: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def begun_url(request: pytest.FixtureRequest, begun: Path) -> Iterator[str]:
-    """A database after the first start, of the secret key in `begun`."""
+    """The URL of a database after the first start. It uses the secret key in `begun`."""
     if request.param == "sqlite":
         yield f"sqlite:///{begun / 'config.sqlite3'}"
         return
@@ -82,13 +83,13 @@ def begun_url(request: pytest.FixtureRequest, begun: Path) -> Iterator[str]:
 
 @pytest.fixture
 async def service(begun_url: str, begun: Path, resolver: str) -> AsyncIterator[Service]:
-    """As it is after the first start, once with SQLite and once with PostgreSQL."""
+    """The service after its first start. The test runs with SQLite and with PostgreSQL."""
     async with running(begun_url, begun, nameservers=resolver) as found:
         yield found
 
 
 @pytest.fixture
 async def on_sqlite(begun: Path, resolver: str) -> AsyncIterator[Service]:
-    """On a SQLite file, for what has nothing to do with the database."""
+    """The service on a SQLite file, for tests that do not depend on the kind of database."""
     async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as found:
         yield found

@@ -1,4 +1,4 @@
-"""policy and relay as config_api sees them: their contracts, answered from what a test gives."""
+"""Fakes of policy and relay for config_api: they implement the contracts with the answers that a test sets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MESSAGE = relay.Message(
 
 
 class FakeChecks(checks_pb2_grpc.ChecksServicer):
-    """Finds that its disk is full. `clock_ahead`: seconds by which its clock is wrong."""
+    """Reports that its disk is full. `clock_ahead` is the number of seconds by which its clock is wrong."""
 
     def __init__(self) -> None:
         self.asked: list[checks.ListChecksRequest] = []
@@ -56,7 +56,7 @@ class FakeChecks(checks_pb2_grpc.ChecksServicer):
 
 
 class FakePolicy(policy_pb2_grpc.PolicyServicer):
-    """Blocks one client, and explains with what it was asked."""
+    """Has one blocked client. Its explanations repeat the facts of the request."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -93,7 +93,7 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
         return policy.ListBlockedClientsResponse(clients=[blocked], next_page_token="more")
 
     async def _reach_store(self, context: Any) -> None:
-        """As policy answers when Redis is away."""
+        """Fails as policy does when Redis does not answer."""
         if self.store_is_away:
             await context.abort(grpc.StatusCode.ABORTED, "the store of counters is away")
 
@@ -119,11 +119,11 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
-        # Whether its message is in a state that actions are for.
+        # Whether actions are possible in the state of its message.
         self.acts = True
-        # Redirects to this recipient lead nowhere.
+        # A redirect to this recipient is refused.
         self.nobody = b"nobody@c.example"
-        # A suspension, and an action on many messages after its first step, wait for it.
+        # While this event is cleared, a suspension waits, and so does an action on many messages after its first step.
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.suspending = asyncio.Event()
@@ -224,7 +224,7 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
     async def VerifyRecipient(  # noqa: N802
         self, request: relay.VerifyRecipientRequest, context: Any
     ) -> relay.VerifyRecipientResponse:
-        raise AssertionError("config_api never asks for a recipient")
+        raise AssertionError("config_api must not ask whether a recipient exists")
 
     async def TestRelayHost(  # noqa: N802
         self, request: relay.TestRelayHostRequest, context: Any
@@ -238,7 +238,7 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
 
 @asynccontextmanager
 async def peers() -> AsyncIterator[tuple[FakePolicy, FakeRelay, dict[str, str]]]:
-    """Both on free ports, and the settings that point at them."""
+    """Runs both fakes on free ports. Also yields the settings of config_api that name these ports."""
     fake_policy, fake_relay = FakePolicy(), FakeRelay()
 
     def register_policy(server: grpc.aio.Server) -> None:

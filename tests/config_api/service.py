@@ -1,4 +1,4 @@
-"""config_api as a test runs it: the whole service in the test's own event loop, on free ports."""
+"""Runs the complete config_api in the event loop of a test, on free ports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ START_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running config_api, and the two ways in."""
+    """A running config_api with clients of its HTTP API and of its gRPC service."""
 
     api: httpx.AsyncClient
     channel: grpc.aio.Channel
@@ -48,14 +48,15 @@ class Service:
         return stub
 
     async def policy(self, until: Callable[[pb.PolicySnapshot], object]) -> tuple[pb.PolicySnapshot, bytes]:
-        """policy's snapshot, the first for which `until` is true: what was just written is pushed a moment later."""
+        """Returns policy's first snapshot for which `until` returns true. A change is pushed a moment after it was
+        written."""
         async with self.watch_policy() as watch:
             while not until((await watch.next()).merged(pb.PolicySnapshot())):
                 pass
             return watch.merged(pb.PolicySnapshot()), watch.digest
 
     async def relay(self, until: Callable[[pb.RelaySnapshot], object]) -> tuple[pb.RelaySnapshot, bytes]:
-        """relay's snapshot, likewise."""
+        """Returns relay's first snapshot for which `until` returns true."""
         async with self.watch_relay() as watch:
             while not until((await watch.next()).merged(pb.RelaySnapshot())):
                 pass
@@ -74,14 +75,14 @@ class Service:
         return found
 
     async def make(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
-        """POSTs an object; its record."""
+        """Creates an object with POST and returns it."""
         answer = await self.api.post(f"/v1/{kind}", json=body)
         assert answer.status_code == 201, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
     async def change(self, path: str, patch: dict[str, Any]) -> dict[str, Any]:
-        """PATCHes with the present ETag; the answer."""
+        """Changes an object with PATCH and its present ETag, and returns the answer."""
         tag = (await self.api.get(path)).headers["etag"]
         answer = await self.api.patch(path, json=patch, headers={"If-Match": tag})
         assert answer.status_code == 200, answer.text
@@ -90,7 +91,7 @@ class Service:
 
 
 def settings(url: str, data_dir: Path, **more: Any) -> Settings:
-    """Settings for free ports; `more` by field name."""
+    """Returns settings with free ports. `more` sets further fields by their names."""
     values: dict[str, Any] = {
         "port": 0,
         "grpc_listen": "127.0.0.1:0",
@@ -98,7 +99,7 @@ def settings(url: str, data_dir: Path, **more: Any) -> Settings:
         "admin_key": ADMIN_KEY,
         "policy_target": NOWHERE,
         "relay_target": NOWHERE,
-        # Checks that ask the DNS are answered "no answer" at once, unless a test gives a server.
+        # Unless a test sets a name server, checks that ask the DNS fail at once, because nothing listens here.
         "nameservers": NOWHERE,
         "POSTHOUSE_DATA_DIR": data_dir,
     }
@@ -107,7 +108,7 @@ def settings(url: str, data_dir: Path, **more: Any) -> Settings:
 
 @asynccontextmanager
 async def running(url: str, data_dir: Path, **more: Any) -> AsyncIterator[Service]:
-    """Starts it, ends it as SIGTERM would, and fails when it ended by itself."""
+    """Starts config_api and ends it as SIGTERM does. Fails when it ended by itself."""
     shutdown = Shutdown()
     ports: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
     found = settings(url, data_dir, **more)
@@ -125,7 +126,8 @@ async def running(url: str, data_dir: Path, **more: Any) -> AsyncIterator[Servic
                 base_url=f"http://127.0.0.1:{http_port}",
                 headers={"Authorization": f"Bearer {key}"},
                 timeout=60,
-                # There is no TLS on loopback, and reading the system's certificates takes longer than most tests.
+                # This client uses no TLS. The empty context avoids loading the system's certificates, which takes
+                # longer than most tests.
                 verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             ) as api,
         ):
@@ -137,7 +139,7 @@ async def running(url: str, data_dir: Path, **more: Any) -> AsyncIterator[Servic
 
 @asynccontextmanager
 async def writing(service: Service) -> AsyncIterator[AsyncConnection]:
-    """A transaction in the service's database, past the service."""
+    """Opens a transaction in the service's database, without the service."""
     database = Database(service.url)
     try:
         async with database.writing() as connection:
@@ -150,14 +152,15 @@ M = TypeVar("M", pb.PolicySnapshot, pb.RelaySnapshot)
 
 
 class Watch:
-    """A consumer of snapshots, which checks every digest. It says what is in force where the test says so."""
+    """A consumer of snapshots that checks every digest. It reports a revision as in force only when the test says
+    so."""
 
     def __init__(self, call: Any, name: str, digest: bytes) -> None:
         self.call = call
         self.pages = SnapshotPages()
         self.digest = digest
         self.revision = 0
-        # Of the last revision: its parts, and whether it was a whole snapshot.
+        # The parts of the last revision, and whether these are a whole snapshot.
         self.parts: list[pb.SnapshotPart] = []
         self.is_whole = False
         self._name = name
@@ -167,7 +170,7 @@ class Watch:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Leaves, as a service that stops."""
+        """Leaves the watch as a service does when it stops."""
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await self.call.write(pb.WatchRequest(leaving=True))
             while await self.call.read() is not grpc.aio.EOF:
@@ -180,7 +183,7 @@ class Watch:
         async with asyncio.timeout(START_SECONDS):
             while True:
                 part = await self.call.read()
-                assert part is not grpc.aio.EOF, "the watch ended"
+                assert part is not grpc.aio.EOF, "the watch ended before the next revision"
                 self.parts.append(part)
                 if part.whole:
                     self.pages, self.is_whole = SnapshotPages(), True
@@ -197,7 +200,7 @@ class Watch:
         await self.call.write(pb.WatchRequest(revision_in_force=self.revision))
 
     def merged(self, message: M) -> M:
-        """All pieces together, merged into an empty snapshot."""
+        """Returns all pieces merged into an empty snapshot."""
         for _, content in self.pages.pieces():
             message.MergeFromString(content)
         return message

@@ -1,4 +1,4 @@
-"""Calls to several replicas: who is away is passed over, and what only one of them knows is found."""
+"""Calls to several replicas: a replica that does not answer is skipped, and one that alone knows a session is found."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.peers.ports import free_address, free_port
 
 
 class Remembering(FakePolicy):
-    """Keeps one past session."""
+    """A policy that remembers one past session."""
 
     async def Explain(self, request: policy_pb2.ExplainRequest, context: Any) -> policy_pb2.ExplainResponse:  # noqa: N802
         if request.session_id != "known":
@@ -32,7 +32,7 @@ class Remembering(FakePolicy):
 
 @pytest.fixture
 async def replicas() -> AsyncIterator[tuple[str, str, str]]:
-    """One that is away, one that knows nothing, and one that remembers."""
+    """The addresses of three replicas: one does not run, one knows no session, and one remembers a session."""
     away = f"127.0.0.1:{free_port()}"
     found = [away]
     async with AsyncExitStack() as stack:
@@ -44,7 +44,7 @@ async def replicas() -> AsyncIterator[tuple[str, str, str]]:
 
 
 async def explain(session_id: str, *targets: str) -> int:
-    """The revision, or the status of the problem."""
+    """Returns the revision of the explanation, or the status of the problem."""
     async with Dialers("policy", targets, plain_grpc.INSECURE) as dialers:
         try:
             answer = await PolicyClient(dialers).explain(policy_pb2.ExplainRequest(session_id=session_id))

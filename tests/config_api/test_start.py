@@ -1,4 +1,5 @@
-"""Starting: the first run on nothing, the admin key, migrations on both databases, and what is refused."""
+"""Start of config_api: the first run without data, the admin key, migrations on both databases, and refusals to
+start."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ async def test_the_first_run_needs_no_configuration(
         assert policy.general.smtp_auth.enabled
     assert stat.S_IMODE((tmp_path / "new" / ADMIN_KEY_FILE).stat().st_mode) == 0o600
     shown = capsys.readouterr()
-    assert key not in shown.out + shown.err, "the key goes to its file alone"
+    assert key not in shown.out + shown.err, "the key is written only to its file, not to the output"
     async with running(database_url, tmp_path / "new", nameservers=resolver, admin_key="") as service:
         service.api.headers["Authorization"] = f"Bearer {key}"
         assert len((await service.get("/v1/api-keys"))["items"]) == 1
@@ -131,11 +132,12 @@ async def test_a_silent_database_does_not_hold_up_the_end_of_the_service(
     monkeypatch.setattr("services.config_api.__main__._GRACE_SECONDS", 0.2)
     monkeypatch.setattr(publisher, "_ANSWER_SECONDS", 0.2)
     try:
-        # A statement may take up to two minutes.
+        # Less than the two minutes that a statement may take, so the test fails if the end waits for the frozen
+        # database.
         async with asyncio.timeout(60), running(postgres_url, tmp_path, nameservers=resolver) as service:
             made = await service.make("api-keys", {"name": "used", "role": "reader"})
             service.api.headers["Authorization"] = f"Bearer {made['key']}"
-            # The use of the key is written down at the end.
+            # The time at which the key was used is written when the service ends.
             await service.get("/v1/settings/general")
             postgres.freeze()
     finally:
@@ -153,7 +155,7 @@ REVISIONS = [script.revision for script in SCHEMA.scripts().walk_revisions()][::
 
 @pytest.mark.parametrize("begin", ["nothing", *REVISIONS])
 async def test_migrations_from_every_release(database_url: str, tmp_path: Path, resolver: str, begin: str) -> None:
-    """Each earlier schema, with data that its release could have written, comes up as this one."""
+    """A database of each earlier schema, with data that its release could have written, works after the upgrade."""
     if begin != "nothing":
         await _as_of(database_url, begin)
     async with running(database_url, tmp_path, nameservers=resolver) as service:
@@ -180,7 +182,7 @@ async def test_migrations_from_every_release(database_url: str, tmp_path: Path, 
 async def test_settings_of_an_earlier_release_have_the_limits_that_came_later(
     database_url: str, tmp_path: Path, resolver: str
 ) -> None:
-    """Commit 35f8a8f stored every default of its own at the first start, and none of a later release."""
+    """Commit 35f8a8f stored all of its defaults at the first start, and none of those that later releases added."""
     async with running(database_url, tmp_path, nameservers=resolver):
         pass
     opened = Database(database_url)
@@ -237,7 +239,7 @@ def _columns(connection: Connection) -> dict[str, dict[str, bool | None]]:
 
 
 async def test_migrations_only_add(tmp_path: Path) -> None:
-    """A running release works with the schema of the next one."""
+    """While the next release starts, the running release must work with the new schema."""
     before: dict[str, dict[str, bool]] = {}
     for revision in REVISIONS:
         opened = Database(f"sqlite+aiosqlite:///{tmp_path / revision}")
@@ -306,7 +308,7 @@ async def test_a_database_of_a_newer_release_is_refused(database_url: str, tmp_p
 
 
 async def test_one_postgresql_serves_relay_too(postgres_url: str, tmp_path: Path, resolver: str) -> None:
-    """Everything is in a schema of its own: other tables of the same names are not touched."""
+    """All tables are in a schema of their own. Tables of other programs with the same names are not touched."""
     opened = Database(postgres_url)
     async with opened.writing() as connection:
         await connection.execute(text("CREATE TABLE public.alembic_version (version_num text)"))

@@ -1,4 +1,4 @@
-"""Databases and documents that commit 35f8a8f made: defaults that changed since reach them."""
+"""Databases and documents of commit 35f8a8f are upgraded, and get the defaults that have changed since then."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ JSON = {"Content-Type": "application/json"}
 async def _upgraded(
     url: str, folder: Path, resolver: str, name: str, change: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> AsyncIterator[tuple[Service, dict[str, Any]]]:
-    """config_api on a database with the rows that 35f8a8f wrote on the same kind of database; and its export.
+    """Runs config_api on the rows that 35f8a8f wrote to a database of the same kind. Also yields the export of that
+    commit.
 
-    `change` may alter the rows, by table, before they are stored.
+    `change` may alter the rows of the tables before they are stored.
     """
     kind = "sqlite" if url.startswith("sqlite") else "postgresql"
     made = json.loads(await asyncio.to_thread((DATA / f"35f8a8f_{name}_{kind}.json").read_text))
@@ -56,7 +57,7 @@ async def _rules(service: Service) -> dict[str, dict[str, Any]]:
     ("name", "over_limit"),
     [
         ("untouched", "reject_message"),
-        # An operator changed it to reject_message, and back.
+        # An operator changed the setting to reject_message and back.
         ("chosen", "defer_excess"),
     ],
 )
@@ -68,7 +69,7 @@ async def test_f52_a_default_reaches_a_database_where_no_operator_changed_it(
         assert (profile["hostname"], profile["recipients_over_limit"]) == ("gateway.example", over_limit)
         policy, _ = await service.policy(lambda _: True)
         assert policy.general.profile.reject_message_over_recipient_limit is (over_limit == "reject_message")
-        # Everything else is as it was.
+        # All other settings are unchanged.
         assert (await service.get("/v1/accounts"))["items"][0]["addresses"] == ["alice@ours.example"]
         assert (await service.get("/v1/relay-domains"))["items"][0]["domain"] == "passed.example"
         assert (await service.get("/v1/access-rules"))["items"][0]["action"] == "reject"
@@ -81,7 +82,7 @@ async def test_f52_tls_of_stored_relay_hosts_follows_again(database_url: str, tm
             name: tuple(rule["relay_host"][member] for member in ("always_tls", "implicit_tls", "verify_certificate"))
             for name, rule in rules.items()
         }
-        # A verification that is off beside required TLS may have been meant: it stays.
+        # If TLS is required and the verification is off, this may have been meant, so it stays.
         assert tls == {
             "stale": (True, False, False),
             "smtps": (False, True, False),
@@ -106,7 +107,7 @@ async def test_f52_rollback_reads_older_bodies_likewise(database_url: str, tmp_p
     async with _upgraded(database_url, tmp_path, resolver, "untouched") as (service, _):
         await service.change(GENERAL, {"profile": {"recipients_over_limit": "defer_excess", "max_hops": 7}})
         rules = await _rules(service)
-        # Its password was given for less protection than it has by now.
+        # The password was given when the relay host had less protection than it has by now.
         answer = await service.api.post("/v1/revisions/3:rollback", headers=ANY_VERSION)
         assert answer.status_code == 422, answer.text
         pointers = {error["pointer"]: error["code"] for error in answer.json()["errors"]}
@@ -163,14 +164,14 @@ async def test_recipients_of_relay_domains_move_to_their_list(database_url: str,
         assert recipient["address"] == "a@passed.example"
         policy, _ = await service.policy(lambda _: True)
         assert [bucket.keys for bucket in policy.recipients] == [b"\na@passed.example\n"]
-        # An import of the older document keeps the list; one that had no recipients takes any.
+        # An import of the older document keeps the list. A domain without recipients accepts any address.
         assert (await service.api.post("/v1/config:import", json=export, headers=ANY_VERSION)).status_code == 200
         assert (await service.get("/v1/relay-domains"))["items"][0]["recipients"] == "list"
         export["relay-domains"][0]["recipients"] = []
         assert (await service.api.post("/v1/config:import", json=export, headers=ANY_VERSION)).status_code == 200
         assert (await service.get("/v1/relay-domains"))["items"][0]["recipients"] == "any"
         assert len((await service.get("/v1/recipients"))["items"]) == 1
-        # Removing and listing it again makes the digest that the migration wrote.
+        # When the recipient is removed and listed again, the digest is the one that the migration wrote.
         removed = await service.api.delete(f"/v1/recipients/{recipient['id']}", headers={"If-Match": "*"})
         assert removed.status_code == 204
         newest = (await service.get("/v1/revisions?limit=1"))["items"][0]["number"]

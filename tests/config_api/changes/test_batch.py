@@ -1,4 +1,4 @@
-"""`:batch`: many changes of a collection as one revision, all or none, with errors that point to the operation."""
+"""`:batch` makes many changes of a collection as one revision: all or none. Errors point to the operation at fault."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_batch_is_one_revision_and_is_in_force_as_one(service: Service) 
     tag = (await service.api.get(f"/v1/accounts/{old['id']}")).headers["etag"]
     answer = await post(
         service,
-        # The address is free, because another operation of the batch gives it up.
+        # The address is free, because another operation of the batch removes it from its account.
         create(login="first", addresses=["First@ours.example"]),
         {"action": "replace", "id": old["id"], "if_match": tag, "object": {"login": "new", "enabled": False}},
         {"action": "delete", "id": gone["id"], "if_match": "*"},
@@ -55,7 +55,7 @@ async def test_a_batch_is_one_revision_and_is_in_force_as_one(service: Service) 
     accounts = {each["login"]: each for each in (await service.get("/v1/accounts"))["items"]}
     assert accounts.keys() == {"first", "new", "last"}
     assert accounts["first"]["id"] == done["objects"][0]["id"]
-    # As with PUT, a password that is left out stays.
+    # As with PUT, a password that is not given stays unchanged.
     assert accounts["new"]["password_set"]
     assert [(each["pointer"], each["code"]) for each in done["warnings"]] == [
         ("/operations/0/object/addresses/0", "domain_not_local")
@@ -153,7 +153,7 @@ async def test_every_collection_without_secrets_that_are_shown_once_has_a_batch(
     for each in BATCHED:
         answer = await post(on_sqlite, kind=each.kind)
         assert (answer.status_code, answer.json()["objects"]) == (200, []), each.kind
-    # The secrets of these are shown once.
+    # The API shows secrets of these two kinds once, when they are created.
     assert {each.kind for each in COLLECTIONS} - {each.kind for each in BATCHED} == {"api-keys", "webhooks"}
 
 

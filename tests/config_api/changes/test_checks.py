@@ -1,4 +1,4 @@
-"""What is refused for its meaning, and what is taken with a warning (C158)."""
+"""Changes that are refused because of their meaning, and changes that are accepted with a warning (C158)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GENERAL = "/v1/settings/general"
 
 @pytest.fixture
 async def checked(begun: Path, dns_server: DnsServer) -> AsyncIterator[Service]:
-    """The API, with a DNS server that knows the gateway and some other hosts."""
+    """The API, with a DNS server that has records of the gateway and of some other hosts."""
     dns_server.load(
         {
             "gateway.example": {"A": "192.0.2.1"},
@@ -257,7 +257,7 @@ async def test_an_import_gives_the_same_warnings_about_what_it_would_make(checke
         ("/relay_domains/1/domain", "no_better_host"),
         ("/relay_domains/1/recipients", "any_recipient"),
         ("/local_domains/0/name", "postmaster_missing"),
-        # Only the imported document makes ours.example a local domain.
+        # ours.example becomes a local domain only by the imported document.
         ("/accounts/0/addresses/1", "domain_not_local"),
         ("/relay_rules/1/targets/0", "unreachable"),
     }
@@ -265,9 +265,9 @@ async def test_an_import_gives_the_same_warnings_about_what_it_would_make(checke
         answer = await checked.api.post(f"/v1/config:import{query}", json=document, headers=ANY_VERSION)
         assert answer.status_code == 200, answer.text
         assert {pair for pair in _codes(answer.json()) if pair[1] != "gateway_in_range"} == found
-    # No warning is given about what is stored already.
+    # No warning is given about objects that are already stored.
     assert (await checked.api.post("/v1/config:import", json=document, headers=ANY_VERSION)).json()["warnings"] == []
-    # A relay host that is the gateway by its new name.
+    # This relay host is the gateway itself under its new name.
     document["settings"]["general"]["profile"]["hostname"] = "mx.good.example"
     document["relay_rules"][0]["position"] = 7
     refused = await checked.api.post("/v1/config:import", json=document, headers=ANY_VERSION)

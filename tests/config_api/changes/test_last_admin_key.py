@@ -1,4 +1,4 @@
-"""API keys at their end: a revoked one at once, and never the last one of an admin."""
+"""API keys that end: a revoked key is refused at once, and the last key of an admin cannot be removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_who_was_told_that_a_key_is_gone_can_rely_on_it(service: Service) 
         key = await service.make("api-keys", {"name": f"a {number}", "role": "admin"})
         assert await _status(service, key["key"]) == 200
         path = f"/v1/api-keys/{key['id']}"
-        # The memory that keys are checked against follows a moment later.
+        # The memory against which keys are checked is updated a moment later.
         changed = await service.api.patch(path, json={"role": "reader"}, headers={"If-Match": "*"})
         assert changed.status_code == 200
         headers = {"Authorization": f"Bearer {key['key']}", "If-Match": "*"}
@@ -66,7 +66,7 @@ async def test_the_last_key_of_an_admin_stays(fresh_url: str, tmp_path: Path, re
             assert (answer.status_code, answer.json()["type"]) == (409, "urn:posthouse:problem:last-admin-key")
         assert (await service.api.get(path)).headers["etag"] == before
         assert (await service.api.patch(path, json={"name": "the admin"})).status_code == 200
-        # Of two that are removed at the same moment one stays.
+        # Two keys are removed at the same moment, and one of them stays.
         second = await service.make("api-keys", {"name": "second", "role": "admin"})
         answers = await asyncio.gather(
             *(service.api.delete(f"/v1/api-keys/{key}") for key in (first["id"], second["id"]))
@@ -78,7 +78,7 @@ async def test_one_whose_keys_have_all_ended_gets_in_by_a_new_start(
     fresh_url: str, tmp_path: Path, resolver: str
 ) -> None:
     async with running(fresh_url, tmp_path, nameservers=resolver) as service:
-        # With a key in the environment there is a way in whatever becomes of the others.
+        # A key in the environment still gives access, whatever happens to the other keys.
         for name in ("admin", "Admin 2"):
             made = await service.make("api-keys", {"name": name, "role": "admin"})
             await service.change(f"/v1/api-keys/{made['id']}", {"expires_at": "2020-01-01T00:00:00Z"})

@@ -1,4 +1,4 @@
-"""What is taken with a warning: references left dangling, rules that never act, aliases that end nowhere."""
+"""Changes that are accepted with a warning: dangling references, rules that never act, aliases that end nowhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def _removed(service: Service, path: str) -> list[tuple[str, str]]:
 
 
 async def _world(service: Service) -> dict[str, str]:
-    """Objects that point to each other; their paths."""
+    """Creates objects that refer to each other, and returns their paths."""
     bodies: dict[str, tuple[str, dict[str, Any]]] = {
         "domain": ("local-domains", {"name": "ours.test", "mailbox": {"kind": "maildir", "path": "/srv/mail"}}),
         "alice": ("accounts", {"login": "alice", "addresses": ["alice@ours.test"]}),
@@ -78,7 +78,8 @@ async def test_f21_a_disabled_account_leaves_the_same_behind(on_sqlite: Service)
 
 
 async def test_f21_what_a_change_takes_away_is_told_as_a_removal_is(on_sqlite: Service) -> None:
-    """F21: an address that an account has no more, another login, another address of an alias, a domain's new name."""
+    """F21: an address that an account no longer has, another login, another address of an alias, a new name of a
+    domain."""
     paths = await _world(on_sqlite)
     await on_sqlite.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
     for path, change, codes in (
@@ -146,7 +147,7 @@ ALLOW = {"list": "allow", "criterion": "domain", "value": "spam.test"}
             {"list": "allow", "criterion": "network", "value": "192.0.2.0/24"},
             "covers",
         ),
-        # A sender can be forged: it lifts no block on an address.
+        # A sender can be forged, so it does not lift a block on an IP address.
         (ALLOW, {"list": "block", "criterion": "ip", "value": "192.0.2.7"}, ""),
         (
             {"list": "allow", "criterion": "recipient", "value": "a@ours.test"},
@@ -192,7 +193,7 @@ async def test_f37_the_hostname_of_no_machine_is_told(begun: Path, resolver: str
         told = ("/profile/hostname", "hostname_default")
         answer = await service.change(general, {"profile": {"hostname": FALLBACK_HOSTNAME, "banner": "x"}})
         assert told in _codes(answer)
-        # Through a relay host, but on port 25.
+        # Mail goes through a relay host, but on port 25.
         await service.change("/v1/settings/delivery", {"mode": "relay_host", "relay_host": {"host": "smart.test"}})
         assert told in _codes(await service.change(general, {"profile": {"banner": "y"}}))
         assert told not in _codes(await service.change(general, {"profile": {"hostname": "gateway.test"}}))
@@ -213,7 +214,7 @@ async def test_f37_f43_f52_stored_settings_are_warned_of_at_the_start(
         host = {"host": "smart.test", "always_tls": True, "verify_certificate": False}
         await service.make("relay-rules", {**rule, "relay_host": host})
         path = f"/v1/local-domains/{made['id']}"
-        # The domain can still be changed, but its path not to another forbidden one.
+        # Other members of the domain can still be changed. Its path cannot be changed to another forbidden path.
         assert ("/mailbox/path", "maildir_root") in _codes(await service.change(path, {"quarantine_mailbox": None}))
         patch = {"mailbox": {"path": "/root/mail"}}
         assert (await service.api.patch(path, json=patch, headers=ANY)).status_code == 422
@@ -230,7 +231,7 @@ async def test_f37_f43_f52_stored_settings_are_warned_of_at_the_start(
     "path",
     [
         *("/", "/etc", "/etc/mail", "/dev/null", "/proc/self", "/sys", "/run/x", "/root", "{data}", "{data}/relay/q"),
-        # Two slashes at the start are one on Linux.
+        # On Linux two slashes at the start of a path mean the same as one.
         *("//", "//etc", "//dev/null", "/{data}/relay/q"),
     ],
 )
@@ -260,7 +261,7 @@ async def test_f30_block_lists_without_sane_test_entries_are_told(begun: Path, d
             "2.0.0.127.everybody.test": {"A": "127.0.0.2"},
             "*.refusing.test": {"A": "127.255.255.254"},
             "*.parked.test": {"A": "192.0.2.1"},
-            # IPv6 addresses are no listing.
+            # An IPv6 address does not mean that the name is listed.
             "2.0.0.127.other.test": {"AAAA": "::1"},
         }
     )
@@ -288,10 +289,10 @@ async def test_f30_block_lists_without_sane_test_entries_are_told(begun: Path, d
 
 
 async def test_f60_the_configured_name_servers_are_asked(begun: Path, dns_server: DnsServer, resolver: str) -> None:
-    """A domain with A records alone, in both sets of name servers; then one of them is silent."""
+    """The domain has only A records, in both sets of name servers. Later one of the servers is silent."""
     dns_server.load({"bare.test": {"A": "192.0.2.9"}})
     url = f"sqlite:///{begun / 'config.sqlite3'}"
-    # The process' own name servers know nothing of it.
+    # The name servers of the process do not know the domain.
     async with running(url, begun, nameservers=resolver) as service, _silent() as silent:
         servers = {"preferred": [dns_server.address], "alternate": [dns_server.address]}
         await service.change("/v1/settings/resolvers", servers)
@@ -305,7 +306,7 @@ async def test_f60_the_configured_name_servers_are_asked(begun: Path, dns_server
 
 
 class _silent:  # noqa: N801 - used as a function
-    """A name server that answers nothing about the domain."""
+    """A name server that answers no question about the domain."""
 
     def __init__(self) -> None:
         self._server = DnsServer()

@@ -1,4 +1,4 @@
-"""Webhooks reach public addresses alone, whatever the URL, the DNS or the receiver says."""
+"""Webhooks connect only to public addresses, whatever the URL, the DNS or the receiver says."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PRIVATE = [
     *("127.0.0.1", "127.255.255.254", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254"),
     *("100.64.0.1", "192.0.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"),
     *("::", "::1", "fe80::1", "fc00::1", "fd12::1", "ff02::1", "fec0::1", "2001:db8::1"),
-    # IPv4-mapped and IPv4-compatible.
+    # These are IPv4-mapped and IPv4-compatible addresses.
     *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:a9fe:a9fe", "::127.0.0.1"),
-    # NAT64, of the well-known prefix and of the local ones; 6to4; Teredo.
+    # These are addresses of NAT64 with the well-known prefix and with local prefixes, of 6to4, and of Teredo.
     *("64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b:1::10.0.0.1", "64:ff9b:1:fffe::a00:1"),
     *("2002:7f00:1::1", "2002:a00:1::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2"),
 ]
 PUBLIC = ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"]
 
-# Each is loopback, or another private address, to some reader of URLs.
+# Some parsers of URLs read each of these as loopback or as another private address.
 NOTATIONS = [
     *("http://2130706433/", "http://0x7f000001/", "http://017700000001/", "http://0x7f.1/", "http://127.1/"),
     *("http://0177.0.0.1/", "http://127.0.0.1.0x10/", "http://1.0x7f/", "http://localhost/", "http://localhost./"),
@@ -72,7 +72,7 @@ def authority() -> trustme.CA:
 def sender(
     addresses: Sequence[str] | None, networks: Sequence[IPNetwork] = (), authority: trustme.CA | None = None
 ) -> Sender:
-    """A sender for which every name has these addresses."""
+    """Makes a sender that resolves every name to these addresses."""
 
     async def look_up(_: str) -> Sequence[str] | None:
         return addresses
@@ -111,7 +111,7 @@ async def test_one_private_address_among_public_ones_is_enough() -> None:
 
 
 async def test_a_name_that_changes_between_look_ups_is_looked_up_once(authority: trustme.CA) -> None:
-    """The address that was checked is used: there is no second look-up, which would lead elsewhere."""
+    """The request goes to the address that was checked. A second look-up could return another one."""
     answers = [["127.0.0.1"], ["10.0.0.1"]]
 
     async def look_up(_: str) -> Sequence[str]:

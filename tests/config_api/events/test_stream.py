@@ -1,4 +1,4 @@
-"""GET /v1/events: what becomes of messages as server-sent events, resumed by Last-Event-ID."""
+"""GET /v1/events sends the events of messages as server-sent events, and resumes at Last-Event-ID."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ async def service(relay: WholeRelay, begun: Path, resolver: str) -> AsyncIterato
 
 
 class Stream:
-    """An open stream's events, one after the other."""
+    """The events of an open stream, in order."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self.lines = answer.aiter_lines()
 
     async def next(self) -> dict[str, Any]:
-        """Its fields; comments are passed over."""
+        """Returns the fields of the next event. Comments are skipped."""
         fields: dict[str, Any] = {}
         async with asyncio.timeout(60):
             async for line in self.lines:
@@ -48,7 +48,7 @@ class Stream:
                 name, colon, value = line.partition(":")
                 if name and colon:
                     fields[name] = value.strip()
-        raise AssertionError("the stream ended")
+        raise AssertionError("the stream ended before the next event")
 
 
 @contextlib.asynccontextmanager
@@ -146,7 +146,7 @@ async def _read_to_the_end(service: Service) -> None:
 
 
 class Relay:
-    """As the feed reads it: events are numbers."""
+    """A relay as the feed reads it, whose events are numbers."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -196,5 +196,5 @@ async def test_what_is_new_is_read_once_for_all_who_follow_and_what_is_old_on_de
         assert await late == list(range(1, 301))
         for other in others:
             assert await other == list(range(11, 301))
-    assert len(relay.reads) < 20 * 29, "each follower read for itself"
+    assert len(relay.reads) < 20 * 29, "the followers read together, not each for itself"
     running.cancel()

@@ -1,4 +1,5 @@
-"""Webhooks: signed, in order a message, until they are taken; from a real relay to a real HTTP server."""
+"""Webhooks are signed, sent in order for each message, and repeated until accepted, from a real relay to a real
+server."""
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ async def test_only_the_events_that_were_asked_for_are_sent_and_each_webhook_get
         await make_webhook(service, web, "delivered", target="/good")
         await make_webhook(service, web, "bounced", "deferred", target="/bad")
         await relay.submit(b"b@one.test", b"no@one.test", b"later@one.test")
-        # The report of the failure is delivered too.
+        # Four requests come, because the report about the failure is delivered too.
         requests = await web.requests_came(4)
 
     sent = {

@@ -1,4 +1,4 @@
-"""config_api beside a real relay, and what a receiver of webhooks makes of the requests."""
+"""config_api with a real relay, and functions with which tests read the requests that a webhook's receiver gets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 60.0
 
 @contextlib.asynccontextmanager
 async def relay_at(folder: Path, url: str = "") -> AsyncIterator[WholeRelay]:
-    """A real relay; its next hops are scripted."""
+    """A real relay whose next hops are scripted."""
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     transport = ScriptedTransport({key: list(value) for key, value in LATER.items()})
     async with WholeRelay(url or f"sqlite:///{folder / 'queue.sqlite3'}", folder, transport=transport) as whole:
@@ -34,7 +34,7 @@ async def relay_at(folder: Path, url: str = "") -> AsyncIterator[WholeRelay]:
 
 @contextlib.asynccontextmanager
 async def service_with(relay: WholeRelay, url: str, folder: Path, resolver: str, **more: Any) -> AsyncIterator[Service]:
-    """config_api that may send webhooks to loopback."""
+    """A config_api that may send webhooks to loopback."""
     more = {"webhook_networks": "127.0.0.0/8", "nameservers": resolver, "relay_target": relay.address, **more}
     async with running(url, folder, **more) as service:
         yield service
@@ -43,7 +43,7 @@ async def service_with(relay: WholeRelay, url: str, folder: Path, resolver: str,
 async def make_webhook(
     service: Service, web: WebServer, *events: str, target: str = HOOK, **more: Any
 ) -> dict[str, Any]:
-    """A webhook that has its place among the events: what comes after this is sent."""
+    """Creates a webhook and waits until it has a cursor, so that every later event is sent to it."""
     hook = await service.make(
         "webhooks", {"url": web.url + target, "events": list(events or ("delivered", "bounced")), **more}
     )
@@ -52,7 +52,7 @@ async def make_webhook(
 
 
 async def is_served(service: Service, webhook_id: str) -> bool:
-    """Whether the webhook has a cursor."""
+    """Returns whether the webhook has a cursor."""
     database = Database(service.url)
     try:
         return await WebhookStates(database, "test").progress(webhook_id) is not None
@@ -61,7 +61,7 @@ async def is_served(service: Service, webhook_id: str) -> bool:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Waits for a condition, plain or to be awaited."""
+    """Waits until the condition holds. The condition may be a plain function or a coroutine function."""
     async with asyncio.timeout(PATIENCE):
         while True:
             found = condition()
@@ -76,11 +76,11 @@ def body(request: Request) -> dict[str, Any]:
 
 
 def verified(request: Request, secret: str) -> dict[str, Any]:
-    """The body, its signature checked as a receiver does."""
+    """Checks the signature as a receiver does, and returns the body."""
     found: dict[str, Any] = Webhook(secret).verify(request.body, dict(request.headers))
     return found
 
 
 def of_recipients(requests: list[Request]) -> list[tuple[str, str]]:
-    """Type and recipient of each event."""
+    """Returns the type and the recipient of each event."""
     return [(one["type"], one["data"]["recipients"][0]) for one in map(body, requests)]

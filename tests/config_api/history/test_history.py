@@ -1,4 +1,4 @@
-"""The past: revisions, differences, the way back, the audit log, export and import."""
+"""The history of the configuration: revisions, differences, rollback, the audit log, export and import."""
 
 from __future__ import annotations
 
@@ -96,12 +96,12 @@ async def test_the_way_back(service: Service) -> None:
     assert await _export(service) == then
     relay, _ = await service.relay(lambda found: found.profile.max_hops == 50)
     assert relay.relay_rules[0].relay_host.auth.password == "first password"
-    # Access that was taken away does not come back with the settings.
+    # A rollback of the settings does not bring back access that was revoked.
     assert (await service.api.get(f"/v1/api-keys/{key['id']}")).status_code == 404
     assert (await service.get("/v1/revisions?limit=1"))["items"][0]["action"] == "rollBackRevision"
     again = (await service.api.post(f"/v1/revisions/{point}:rollback", headers=ANY_VERSION)).json()
     assert again == {"revision": newest + 1, "changes": []}
-    # Forward again.
+    # This rollback leads forward to the newest revision again.
     await service.api.post(f"/v1/revisions/{newest}:rollback", headers=ANY_VERSION)
     assert (await service.get(GENERAL))["profile"]["max_hops"] == 10
     assert (await service.api.post(f"/v1/revisions/{newest + 99}:rollback", headers=ANY_VERSION)).status_code == 404
@@ -177,7 +177,7 @@ async def test_a_document_of_before_tls_policies_has_none(on_sqlite: Service) ->
     assert answer.status_code == 200, answer.text
     assert (answer.json()["made"], answer.json()["changed"], answer.json()["removed"]) == (0, 0, 1)
     assert (await on_sqlite.get("/v1/tls-policies"))["items"] == []
-    # An import that speaks for other sections leaves them alone.
+    # An import with `only` leaves the other sections unchanged.
     await on_sqlite.make("tls-policies", {"domain": "partner.example", "level": "verify"})
     answer = await on_sqlite.api.post("/v1/config:import?only=accounts", json=document, headers=ANY_VERSION)
     assert answer.status_code == 200, answer.text
@@ -224,7 +224,7 @@ async def test_objects_without_ids_are_found_by_what_tells_them_apart(service: S
 
 
 async def test_a_new_object_takes_the_name_that_another_gives_up(service: Service) -> None:
-    """In whatever order: the id tells which one is renamed."""
+    """This works in any order, because the id tells which object is renamed."""
     for turn in range(2):
         made = await service.make("accounts", {"login": f"old{turn}"})
         document = await _export(service)
@@ -253,7 +253,7 @@ async def test_what_is_taken_twice_in_an_import_is_pointed_at_in_the_document(on
 
 
 async def test_names_that_look_like_something_else_come_back_from_yaml(on_sqlite: Service) -> None:
-    """A number to one YAML is text to the other, so that either must be kept from reading one."""
+    """Versions of YAML disagree which of these are numbers or other values, so all of them must be written as text."""
     names = ["1e3", "089", "010", "0x1F", "1_000", "12:30:00", "2026-01-01", "off", "Null", "~", ".5", "+1", "=", "<<"]
     names += ["- a", "a: b", "#x", "'", "!x", "&x", "*x", "%x", "@x", "1.", "-0", ".inf", "1e999", "\ufeffx", "😀"]
     for name in names:
@@ -322,7 +322,7 @@ async def test_what_an_import_refuses(on_sqlite: Service) -> None:
 
 
 async def test_yaml_means_what_it_says(on_sqlite: Service) -> None:
-    """`off` is a mode and no boolean, 010 is ten and no eight, times are text, aliases and depth are bounded."""
+    """`off` is a mode and not a boolean, 010 is ten and not eight, times are text; aliases and depth are limited."""
     text = yaml.safe_dump(await _export(on_sqlite)).replace("'off'", "off").replace("max_hops: 50", "max_hops: 010")
     assert "mode: off" in text
     answer = await on_sqlite.api.post("/v1/config:import", content=text, headers={**YAML, **ANY_VERSION})
@@ -362,7 +362,7 @@ async def test_an_import_or_rollback_overwrites_nobodys_change_unseen(service: S
         dry = await service.api.post(f"{path}?dry_run=true", json=body, headers={"If-Match": tag})
         assert dry.status_code == 412
     assert (await service.get(f"/v1/access-rules/{rule['id']}"))["value"] == "192.0.2.1"
-    # A dry run says what would change, and on what.
+    # A dry run shows what would change, and its ETag names the version that it compared with.
     dry = await service.api.post(f"/v1/revisions/{point}:rollback?dry_run=true")
     back = await service.api.post(f"/v1/revisions/{point}:rollback", headers={"If-Match": dry.headers["etag"]})
     assert (back.status_code, back.headers["etag"]) == (200, f'"{back.json()["revision"]}"')
@@ -370,7 +370,7 @@ async def test_an_import_or_rollback_overwrites_nobodys_change_unseen(service: S
     document["trusted_networks"] = [{"name": "office", "networks": ["192.0.2.0/24"]}]
     done = await service.api.post("/v1/config:import", json=document, headers={"If-Match": dry.headers["etag"]})
     assert (done.status_code, done.json()["made"]) == (200, 1)
-    # The answer's tag is the one for the next import.
+    # The ETag of the answer can be used for the next import.
     again = await service.api.post("/v1/config:import", json=document, headers={"If-Match": done.headers["etag"]})
     assert again.status_code == 200
 
@@ -382,7 +382,7 @@ async def test_an_import_speaks_only_for_the_sections_that_it_names(service: Ser
     document = {
         "format": "posthouse/2",
         "accounts": [{"login": "a", "addresses": ["a@ours.example", "b@ours.example"]}, {"login": "new"}],
-        # Not spoken for, and so not looked at.
+        # This section is not named in `only`, so it is not checked.
         "trusted_networks": [],
     }
     path = "/v1/config:import?only=accounts"
@@ -393,10 +393,10 @@ async def test_an_import_speaks_only_for_the_sections_that_it_names(service: Ser
     assert [each["code"] for each in result["warnings"]] == ["domain_not_local"] * 2
     accounts = {each["login"]: each for each in (await service.get("/v1/accounts"))["items"]}
     assert accounts.keys() == {"a", "new"}
-    # The secret that was left out is kept.
+    # A secret that the document leaves out is kept.
     assert (accounts["a"]["id"], accounts["a"]["password_set"]) == (account["id"], True)
     assert (await service.get(f"/v1/trusted-networks/{network['id']}"))["name"] == "kept"
-    # What another section has stays taken, and what is stored there is known.
+    # Addresses in sections that are not imported still count as taken, and their domains as known.
     await service.make("aliases", {"address": "x@ours.example", "targets": ["a@ours.example"]})
     await service.make("local-domains", {"name": "ours.example"})
     document["accounts"] = [{"login": "a", "addresses": ["x@ours.example"]}]

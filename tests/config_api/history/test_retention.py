@@ -1,4 +1,4 @@
-"""Revisions and the audit log end with their retention; what is left can still be shown, compared and gone back to."""
+"""Revisions and the audit log are deleted after their retention. The rest can be shown, compared and rolled back to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_old_revisions_are_dropped_but_the_newest(service: Service) -> Non
     assert (await service.api.post(path, headers=ANY_VERSION)).status_code == 404
     back = await service.api.post(f"/v1/revisions/{numbers[1]}:rollback", headers=ANY_VERSION)
     assert (back.status_code, len(back.json()["changes"])) == (200, 1)
-    # Nothing is younger than the future, but the newest stays.
+    # By this time all revisions are too old, but the newest one is always kept.
     await retention.forget(now_us() + DAY_US)
     assert len((await service.get("/v1/revisions"))["items"]) == 1
     assert len((await service.get("/v1/trusted-networks"))["items"]) == 3

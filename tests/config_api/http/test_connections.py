@@ -1,4 +1,4 @@
-"""Connections that say nothing, or too little: they end, and hold nobody else up."""
+"""Connections that send nothing, or too little, are closed and do not delay other clients."""
 
 from __future__ import annotations
 

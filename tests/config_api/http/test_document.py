@@ -1,4 +1,5 @@
-"""The OpenAPI document as client generators and integrators need it: small, shared, named, described."""
+"""The OpenAPI document as generators of clients and integrators need it: small, with shared, named, described
+schemas."""
 
 from __future__ import annotations
 
@@ -37,14 +38,14 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _schemas(node: Any) -> Iterator[dict[str, Any]]:
-    """Every schema in a part of the document, those of components and those in place."""
+    """Yields every schema in a part of the document: those of the components and those written in place."""
     if isinstance(node, dict):
         if {"type", "$ref", "anyOf", "oneOf", "allOf", "enum"} & node.keys() and "in" not in node:
             yield node
         for key, inner in node.items():
             if key in ("example", "examples"):
                 continue
-            # Members of an object may be called as keywords are.
+            # Members of an object may have the names of JSON Schema keywords.
             for part in inner.values() if key == "properties" else [inner]:
                 yield from _schemas(part)
     elif isinstance(node, list):
@@ -136,7 +137,7 @@ def test_enumerations_are_named_and_extensible_in_answers(document: dict[str, An
 
 
 def _reachable(document: dict[str, Any], part: Any) -> set[str]:
-    """Names of the schemas below a part of each operation."""
+    """Returns the names of the schemas that a part of each operation refers to, directly or through other schemas."""
     components = document["components"]
     found: set[str] = set()
     waiting = [part(operation) for operation in _operations(document)]
@@ -171,9 +172,9 @@ def test_answers_are_open_and_requests_closed(document: dict[str, Any]) -> None:
 
 
 def test_names_do_not_collide_in_any_language(document: dict[str, Any]) -> None:
-    """Go writes GetX, SetX and HasX for a member X, and NewX for a schema X.
+    """Generated Go has GetX, SetX and HasX for a member X, and NewX for a schema X.
 
-    Java and C# do not tell snake_case and camelCase apart.
+    In generated Java and C#, a name in snake_case and the same name in camelCase collide.
     """
     schemas = document["components"]["schemas"]
     assert {f"New{name}" for name in schemas} & set(schemas) == set()
@@ -287,7 +288,7 @@ def test_one_operation_a_verb(document: dict[str, Any]) -> None:
 
 
 def _codes_in_source() -> dict[str, set[str]]:
-    """The constant codes that the source of config_api gives to problems, fields at fault and warnings."""
+    """Returns the constant codes that config_api's source gives to problems, to errors of fields and to warnings."""
     places = {
         "Problem": ("problem", 1),
         "FieldError": ("field", 1),
@@ -310,7 +311,7 @@ def _codes_in_source() -> dict[str, set[str]]:
 
 def test_the_catalogue_has_every_code_and_no_other() -> None:
     found = _codes_in_source()
-    # Given by the catalogue itself to errors of pydantic's, or in the form of a mapping.
+    # These codes are given in another way: by the catalogue to errors of pydantic, or through a mapping.
     of_pydantic = {"not_one_of", "not_finite", "not_unicode", "too_large", "too_small", "wrong_characters", "not_valid"}
     assert found["problem"] == error_codes.PROBLEM_TYPES.keys()
     assert found["field"] | of_pydantic == error_codes.FIELD_CODES.keys()
@@ -366,7 +367,7 @@ async def test_put_and_patch_take_what_get_gave(on_sqlite: Service) -> None:
     for kind, body in bodies.items():
         made = await on_sqlite.make(kind, body)
         await _put_back(on_sqlite, f"/v1/{kind}/{made['id']}")
-        # A whole answer to a write is taken too, its warnings with it.
+        # PUT accepts the complete answer of a write, including its warnings.
         copy = await on_sqlite.api.put(f"/v1/{kind}/{made['id']}", json=made, headers={"If-Match": "*"})
         assert copy.status_code == 200, (kind, copy.text)
     assert (await on_sqlite.get("/v1/accounts"))["items"][0]["password_set"] is True
@@ -379,7 +380,7 @@ async def _put_back(service: Service, path: str) -> None:
     assert put.status_code == 200, (path, put.text)
     assert put.headers["etag"] == answer.headers["etag"], path
     patched = await service.api.patch(path, json={**answer.json(), "id": 5, "warnings": None}, headers=headers)
-    # The id is read-only for objects of a collection. Settings have no id, so it is an unknown member there.
+    # Objects of a collection have a read-only id. Settings have none, so for them `id` is an unknown member.
     is_singleton = path.startswith("/v1/settings/")
     assert patched.status_code == (422 if is_singleton else 200), (path, patched.text)
 

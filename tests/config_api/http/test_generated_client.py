@@ -1,4 +1,4 @@
-"""A Python client generated from the committed document configures the running service."""
+"""A Python client that was generated from the committed document configures the running service."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _configure(port: int) -> None:
     patch = models.GeneralSettingsPatch(profile=models.ProfilePatch(max_hops=7))
     changed = call("general", "update_general_settings", body=patch, if_match=general.headers["etag"])
     assert changed.parsed.profile.max_hops == 7
-    # What GET gives is what PUT takes.
+    # PUT accepts what GET returned.
     general = call("general", "get_general_settings")
     again = call("general", "replace_general_settings", body=general.parsed, if_match=general.headers["etag"])
     assert again.status_code == 200

@@ -1,4 +1,4 @@
-"""Requests at work of each API key: one key's many requests never delay another key's single one."""
+"""Concurrent requests of each API key: many requests of one key do not delay a single request of another key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GONE: Message = {"type": "http.disconnect"}
 
 
 class _Client:
-    """What the server receives of one request; nothing more until the test puts it in."""
+    """The messages that the server receives of one request. Nothing more comes until the test sends it."""
 
     def __init__(self, *messages: Message) -> None:
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
@@ -98,7 +98,7 @@ async def test_too_many_that_wait_are_refused_and_those_that_go_away_leave_the_l
     await _until(lambda: _waiting() == 2)
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
-    # A turn that comes at the moment of a cancellation goes to the next in the line.
+    # A place that becomes free while its next owner is cancelled goes to the one after it.
     third = asyncio.create_task(shares.enter("one", _Client(BODY).receive))
     await _until(lambda: _waiting() == 2)
     shares.leave("one")
@@ -117,10 +117,10 @@ async def with_one_place(begun: Path, resolver: str) -> AsyncIterator[Service]:
 
 
 async def _hold_a_place(service: Service, key: str) -> asyncio.StreamWriter:
-    """A request at work: one octet of its body is missing until the test writes it."""
+    """Keeps a request running: the last octet of its body is missing until the test writes it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.http_port)
     head = f"PATCH {GENERAL} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {key}\r\n"
-    # The server asks for the body when it reads it, so the request has its place by then.
+    # The server sends 100 when it reads the body, so by then the request holds its place.
     writer.write(f"{head}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
     async with asyncio.timeout(DEADLINE_SECONDS):
         assert b" 100 " in await reader.readline()
@@ -148,7 +148,7 @@ async def test_a_single_call_is_handled_whatever_another_key_has_waiting(with_on
         assert (await stranger.get("/readyz")).status_code == 200
         assert (await stranger.get(GENERAL)).status_code == 401
         assert not any(call.done() for call in calls)
-        # The client that goes away is noticed while it waits.
+        # The server notices while the request waits that its client has gone.
         calls.pop(MANY // 2).cancel()
         await _until(lambda: _waiting() == MANY - 1)
         holder.write(b"}")

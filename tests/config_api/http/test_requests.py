@@ -1,4 +1,4 @@
-"""What every request passes: keys, roles, bounds, problems that repeat nothing (C82, C148, C156)."""
+"""The checks that every request passes: keys, roles, limits, and problems that repeat no input (C82, C148, C156)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_every_path_needs_a_key(on_sqlite: Service) -> None:
             answer = await stranger.get(GENERAL, headers={"Authorization": header})
             assert answer.status_code == 401, header
         assert (await stranger.get("/healthz")).status_code == 200
-        # gRPC is on plain TCP here.
+        # gRPC runs on plain TCP in this test.
         ready = await stranger.get("/readyz")
         assert (ready.status_code, ready.json()["status"], ready.json()["missing"].keys()) == (
             200,
@@ -88,7 +88,7 @@ async def test_keys_end(service: Service) -> None:
     assert made["key"] not in str(shown)
     assert "hash" not in str(shown)
     await service.change(path, {"expires_at": "2020-01-01T00:00:00Z"})
-    # The change is published to the checks of this process within a poll of its database.
+    # Keys are checked against a memory of this process, which is updated from the database within one poll.
     async with asyncio.timeout(60):
         while (await service.api.get(GENERAL, headers=headers)).status_code != 401:
             pass
@@ -100,7 +100,7 @@ async def test_wrong_keys_are_limited_and_right_ones_are_not(on_sqlite: Service)
 
     statuses = [await attempt(f"wrong{number}") for number in range(65)]
     assert statuses[0] == 401
-    # At most two minutes' worth passed, should the minute have turned in between.
+    # If a new minute begins during the test, the attempts of two minutes are recorded.
     assert statuses.count(429) >= 5
     assert await attempt(ADMIN_KEY) == 200
     entries = (await on_sqlite.get("/v1/audit-log?status=401"))["items"]
@@ -110,7 +110,7 @@ async def test_wrong_keys_are_limited_and_right_ones_are_not(on_sqlite: Service)
 async def test_who_sends_no_key_does_not_fill_the_audit_log(on_sqlite: Service) -> None:
     for number in range(70):
         headers = {"Authorization": ("", "Basic YTpi", "Bearer")[number % 3]}
-        # There is nothing to guess: it is told the same each time.
+        # A request without a key guesses nothing, so the answer is always the same.
         assert (await on_sqlite.api.get(GENERAL, headers=headers)).status_code == 401
     entries = (await on_sqlite.get("/v1/audit-log?status=401&limit=1000"))["items"]
     assert 30 <= len(entries) <= 60
@@ -203,7 +203,7 @@ async def test_c148_text_that_no_database_takes(service: Service) -> None:
 
 
 async def test_text_that_grows_when_it_is_composed(service: Service) -> None:
-    """U+1D160 is three characters in NFC: more than columns and indexes have room for."""
+    """U+1D160 becomes three characters in NFC, which is more than columns and indexes have room for."""
     note = "\U0001d160"
     host = {"host": "h.example", "auth": {"username": note * 200, "password": "x"}}
     rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["a.example"], "relay_host": host}
@@ -260,7 +260,7 @@ async def test_a_body_has_a_largest_size(on_sqlite: Service) -> None:
 
 @dataclass
 class _Parses:
-    """Calls of the parser that a body passed through, by the thread they were in."""
+    """Records in which thread each JSON body is parsed."""
 
     body: str
     threads: list[threading.Thread]
@@ -289,7 +289,7 @@ async def test_a_body_is_parsed_once_and_a_long_one_off_the_event_loop(
         path, content = "/v1/config:import", await on_sqlite.get("/v1/config:export")
     elif method == "IMPORT_OF_NONE":
         path, status, content = "/v1/config:import", 400, None
-    # Spaces make a document long that has to be short.
+    # Spaces make the body long although the document in it stays short.
     body = json.dumps(content)
     body = body + " " * 70_000 if is_long else body
     parses = _Parses(body, [])
@@ -365,7 +365,7 @@ async def test_a_wrong_method_is_told_the_right_ones(on_sqlite: Service) -> None
     for path, methods in (
         ("/v1/accounts", "GET, HEAD, POST"),
         ("/v1/accounts/x", "DELETE, GET, HEAD, PATCH, PUT"),
-        # What follows the colon is no part of an id.
+        # The text after the colon does not belong to an id.
         ("/v1/revisions/1:rollback", "POST"),
         ("/v1/queue/messages/q1:retry", "POST"),
         ("/v1/config:export", "GET, HEAD"),
@@ -448,7 +448,7 @@ async def test_the_audit_log_is_found_by_time_and_target(service: Service) -> No
     times = [each["occurred_at"] for each in reversed(page["items"])]
     since = await service.get(f"/v1/audit-log?action=createTrustedNetwork&since={times[1]}")
     until = await service.get(f"/v1/audit-log?action=createTrustedNetwork&until={times[1]}")
-    # Times are shown in milliseconds, and kept in microseconds.
+    # Times are shown in milliseconds but stored in microseconds.
     assert [each["occurred_at"] for each in since["items"]] == times[:0:-1]
     assert [each["occurred_at"] for each in until["items"]] == times[:1]
     first = await service.get(f"/v1/audit-log?since={times[0]}&limit=1")
@@ -468,7 +468,7 @@ async def test_lists_tell_what_was_written_since_and_how_much_there_is(service: 
     assert (len(page["items"]), page["total"]) == (1, 3)
     assert (await service.get("/v1/trusted-networks?with_total=true&enabled=false"))["total"] == 0
     last = max(each["updated_at"] for each in made)
-    # A millisecond later, since times are kept in microseconds.
+    # One millisecond is added, because times are stored in microseconds and shown in milliseconds.
     later = f"{last[:-5]}.{int(last[-4:-1]) + 1:03}Z" if last[-4:-1] != "999" else last
     await service.change(f"/v1/trusted-networks/{made[0]['id']}", {"enabled": False})
     changed = await service.get(f"/v1/trusted-networks?updated_after={later}&with_total=true")

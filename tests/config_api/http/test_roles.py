@@ -1,4 +1,4 @@
-"""Who may call what: every operation with every role, and the role before anything of the body is read."""
+"""Which role may call which operation. The role is checked before any part of the body is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.config_api.resources.api_keys import ROLES
 from tests.config_api.service import Service, running
 
 TABLE = RoleTable(describe_app().state.routes).roles
-# Reading is a reader's; of the rest these are not an admin's alone.
+# A reader may call every GET operation except `_ADMINS_GETS`, and these operations. What no set lists is for admins.
 _READERS_POSTS = {"explainSession", "explainRoute"}
 _OPERATORS = {
     *(f"{verb}{noun}" for verb in ("retry", "hold", "release", "bounce", "delete") for noun in ("Message", "Messages")),
@@ -45,7 +45,7 @@ def _expected(operation: str, method: str) -> str:
 
 
 async def test_the_matrix_of_roles_over_all_operations(on_sqlite: Service) -> None:
-    """Generated from the routes: a new operation has to find its place here."""
+    """The table is generated from the routes, so each new operation must be added to a set above."""
     await on_sqlite.make("accounts", {"login": "alice"})
     account = {"sender": {"account": "alice"}}
     keys = {
@@ -62,11 +62,12 @@ async def test_the_matrix_of_roles_over_all_operations(on_sqlite: Service) -> No
             path = path.replace("{" + name + "}", "none")
         seen[operation] = {}
         for caller, key in keys.items():
-            # Of a media type that nobody takes: who may call is told 415 or what the path says, never 403.
+            # No operation accepts this media type. A caller who is allowed gets 415 or an error about the path, but
+            # never 403.
             answer = await on_sqlite.api.request(
                 method, path, content=b"x", headers={"Authorization": f"Bearer {key}", "Content-Type": "text/plain"}
             )
-            # Handing in mail takes a key that stands for an account.
+            # Only a key that stands for an account may submit mail.
             may = caller == role if operation in _SENDERS else ROLES.index(caller) >= ROLES.index(role)
             assert (answer.status_code != 403) is may, (operation, caller, answer.text)
             if not may and operation not in _SENDERS:
@@ -80,7 +81,7 @@ async def test_the_matrix_of_roles_over_all_operations(on_sqlite: Service) -> No
 
 
 async def test_a_readers_large_body_is_not_read(on_sqlite: Service) -> None:
-    """Four imports of 58 MB: refused at once, and memory does not grow."""
+    """Four imports of 58 MB are refused at once, and the process uses no more memory."""
     key = (await on_sqlite.make("api-keys", {"name": "r", "role": "reader"}))["key"]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     length = 58 * 1_048_576
@@ -109,7 +110,7 @@ async def test_metrics_need_a_readers_key(on_sqlite: Service) -> None:
 
 
 async def test_a_request_with_two_lengths_ends_the_connection(on_sqlite: Service) -> None:
-    """RFC 9112 6.1: what follows it is no request."""
+    """Octets after such a request are not read as another request (RFC 9112 section 6.1)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", on_sqlite.http_port)
     key = on_sqlite.api.headers["Authorization"]
     head = f"POST /v1/explain/route HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Type: application/json\r\n"
@@ -143,7 +144,7 @@ def test_text_that_only_opens_is_too_deep() -> None:
     assert not _is_deeper(b"[],[]," * 100_000, 32)
 
 
-# Keys
+# API keys
 
 
 async def _status(service: Service, key: str) -> int:
@@ -160,7 +161,7 @@ async def test_a_key_is_rotated_in_one_call_with_an_overlap(service: Service) ->
     assert (rotated["id"], rotated["name"], rotated["role"]) == (made["id"], "ci", "reader")
     assert rotated["previous_key_ends_at"] is not None
     assert [await _status(service, key) for key in (made["key"], rotated["key"])] == [200, 200]
-    # Both belong to one id, and a change of the object keeps both.
+    # Both keys belong to one id, and a change of the object keeps both.
     await service.change(path, {"role": "operator"})
     assert [await _status(service, key) for key in (made["key"], rotated["key"])] == [200, 200]
     for prefix in (made["prefix"], rotated["prefix"]):
@@ -202,7 +203,7 @@ async def test_a_key_of_an_old_name_inherits_nothing(service: Service) -> None:
     new = await service.make("api-keys", {"name": "reuse", "role": "admin"})
     as_new = {**headers, "Authorization": f"Bearer {new['key']}"}
     answer = await service.api.post("/v1/trusted-networks", json=body, headers=as_new)
-    # It is a request of its own, which finds the name taken.
+    # This counts as a new request, which finds that the name is taken.
     assert answer.status_code == 409
     assert "idempotency-replayed" not in answer.headers
     entries = (await service.get("/v1/audit-log?actor=reuse"))["items"]

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and the service held against it by generated requests."""
+"""The service is compared with its OpenAPI document by generated requests."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_operations_are_named_for_generators(document: dict[str, Any]) -> None:
 async def test_what_a_body_is_refused_for_is_documented_wherever_one_may_come(
     on_sqlite: Service, document: dict[str, Any], body: bytes, media_type: str
 ) -> None:
-    """Where the operation takes none as well."""
+    """This also holds for operations that take no body."""
     shared = document["components"]["responses"]
     of_any_request = shared["ClientError"]["description"] + shared["ServerError"]["description"]
     for path, method, found in _operations(document):
@@ -99,7 +99,7 @@ def _writable(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _models(name: str, schemas: dict[str, Any]) -> list[str]:
-    """A schema, and those in it."""
+    """Returns the names of a schema and of the schemas in it."""
     members = _writable(schemas[name]) or schemas[name]
     inner = re.findall(r'"#/components/schemas/([A-Za-z]+)"', json.dumps(members))
     return [name, *(found for other in inner for found in _models(other, schemas))]
@@ -118,9 +118,9 @@ def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) ->
 
 @pytest.mark.timeout(400)
 async def test_generated_requests_find_nothing(begun_url: str, begun: Path, resolver: str) -> None:
-    """schemathesis with all its checks: examples, random requests, and sequences that follow links.
+    """schemathesis runs all of its checks with examples, random requests, and sequences that follow links.
 
-    Requests with a wrong shape are refused before the database, so random requests go to one kind of database only.
+    Requests of a wrong shape are refused before they reach the database, so random requests are sent only with SQLite.
     """
     phases = "examples,fuzzing,stateful" if begun_url.startswith("sqlite") else "examples,stateful"
     async with (
@@ -129,12 +129,13 @@ async def test_generated_requests_find_nothing(begun_url: str, begun: Path, reso
     ):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"),
-            # The committed document: making it anew takes a busy machine longer than the tool waits.
+            # The committed document is used. On a busy machine the service takes longer to generate it than
+            # schemathesis waits.
             *(str(ROOT / "openapi.json"), "--url", f"http://127.0.0.1:{service.http_port}"),
             *("--header", f"Authorization: Bearer {ADMIN_KEY}"),
             *("--phases", phases, "--max-examples", "1", "--no-color"),
             *("--request-timeout", "60"),
-            # A stream has no end that the tool could wait for.
+            # The event stream does not end, so schemathesis would wait for ever.
             *("--exclude-operation-id", "streamEvents"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

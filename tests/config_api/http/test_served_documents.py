@@ -1,4 +1,5 @@
-"""The pages that need no key: `/`, the OpenAPI document, and the page that shows it without the Internet."""
+"""The pages that need no API key: `/`, the OpenAPI document, and a page that shows this document without the
+Internet."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ async def test_documents_are_compressed_and_have_an_etag(on_sqlite: Service, pat
     assert coded.headers["content-encoding"] == "gzip"
     assert gzip.decompress(raw) == plain.content
     assert len(raw) < len(plain.content) / 1.5
-    # A strong ETag names one coding (RFC 9110 8.8.3.3).
+    # A strong ETag identifies one content coding (RFC 9110 section 8.8.3.3).
     assert coded.headers["etag"] != plain.headers["etag"]
     for answer in (plain, coded):
         assert answer.headers["vary"] == "Accept-Encoding"
@@ -71,12 +72,12 @@ async def test_the_page_has_no_inline_script_and_a_strict_policy(on_sqlite: Serv
 
 @pytest.mark.timeout(300)
 async def test_chromium_shows_the_page_with_the_network_cut(on_sqlite: Service, tmp_path: Path) -> None:
-    """Debian's Chromium; no name has an address for it, and the page is on loopback."""
+    """Chromium can resolve no name, and the page is on loopback."""
     process = await asyncio.create_subprocess_exec(
         *("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
         *(f"--user-data-dir={tmp_path / 'profile'}", "--no-first-run", "--enable-logging=stderr"),
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        # Of many operations the page renders only those that the window shows.
+        # The page renders only the operations that fit into the window, so the window is high.
         "--window-size=1400,30000",
         *("--virtual-time-budget=30000", "--dump-dom", f"http://127.0.0.1:{on_sqlite.http_port}/docs"),
         stdout=asyncio.subprocess.PIPE,
@@ -86,11 +87,11 @@ async def test_chromium_shows_the_page_with_the_network_cut(on_sqlite: Service, 
         output, errors = await process.communicate()
     page, console = output.decode(), [line for line in errors.decode().splitlines() if "CONSOLE" in line]
     assert process.returncode == 0, errors.decode()[-4000:]
-    # Every operation is listed under its tag, which only a Swagger UI that reads OpenAPI 3.1 does.
+    # Every operation is listed under its tag. Only a Swagger UI that reads OpenAPI 3.1 does this.
     document = await on_sqlite.get("/openapi.json")
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert page.count('class="opblock ') == len(operations), console
     assert all(operation["summary"].split(",")[0].split("'")[0] in page for operation in operations)
     assert "OAS 3.1" in page
-    # No script, style, picture or request was refused or missed.
+    # No script, style sheet, picture or request failed.
     assert console == []

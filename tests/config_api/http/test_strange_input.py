@@ -1,4 +1,4 @@
-"""More of the faults that C148 to C158 stand for: texts, tags, queries, paths, media types as strangers send them."""
+"""Further faults of the kinds C148 to C158: strange texts, ETags, queries, paths and media types from clients."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_c148_passwords_are_text_that_a_login_can_carry(on_sqlite: Service
 
 
 def _leaves(body: Any) -> list[tuple[str | int, ...]]:
-    """Where texts stand in a body."""
+    """Returns the paths to all texts in a body."""
     if isinstance(body, str):
         return [()]
     inner = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
@@ -184,7 +184,7 @@ async def test_c150_preconditions_in_several_lines_and_of_others(service: Servic
     lines = [("If-Match", '"0"'), ("If-Match", tag), ("Content-Type", "application/json")]
     body = b'{"profile": {"max_hops": 9}}'
     assert (await service.api.patch(GENERAL, content=body, headers=lines)).status_code == 200
-    # A tag of one object is none of another, though both are of the same moment.
+    # The ETag of one object does not match another object that was created at the same moment.
     made = [await service.api.post("/v1/accounts", json={"login": login}) for login in ("a", "b")]
     other = {"If-Match": made[0].headers["etag"]}
     for method in ("PUT", "PATCH", "DELETE"):
@@ -192,7 +192,7 @@ async def test_c150_preconditions_in_several_lines_and_of_others(service: Servic
             method, made[1].headers["location"], json=None if method == "DELETE" else {"login": "c"}, headers=other
         )
         assert answer.status_code == 412, method
-    # Of one that deletes and others that change it with one tag, one wins.
+    # Of requests that delete and change an object with the same ETag, only one succeeds.
     path, tag = made[1].headers["location"], made[1].headers["etag"]
     answers = await asyncio.gather(
         service.api.delete(path, headers={"If-Match": tag}),
@@ -201,7 +201,7 @@ async def test_c150_preconditions_in_several_lines_and_of_others(service: Servic
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses[0] in (200, 204)
     assert set(statuses[1:]) <= {404, 412}
-    # Of two that make the same, written differently, one wins.
+    # Of requests that create the same name in different spellings, only one succeeds.
     same = await asyncio.gather(
         *(
             service.api.post("/v1/relay-domains", json={"domain": name})
@@ -214,7 +214,8 @@ async def test_c150_preconditions_in_several_lines_and_of_others(service: Servic
 async def test_c152_a_filtered_list_that_changes_while_it_is_read(service: Service) -> None:
     made = [await service.make("relay-domains", {"domain": f"d{n}.example", "enabled": n % 2 == 0}) for n in range(10)]
     first = await service.get("/v1/relay-domains?enabled=true&limit=2")
-    # What was read goes out of the filter, what was not comes into it, and the cursor's own object is gone.
+    # An object of the first page no longer matches the filter, another one matches it now, and the cursor's object is
+    # deleted.
     await service.change(f"/v1/relay-domains/{made[0]['id']}", {"enabled": False})
     await service.change(f"/v1/relay-domains/{made[9]['id']}", {"enabled": True})
     await service.api.delete(f"/v1/relay-domains/{made[2]['id']}", headers={"If-Match": "*"})
@@ -228,7 +229,7 @@ async def test_c155_queries_are_taken_as_they_are_declared(on_sqlite: Service) -
     await on_sqlite.make("accounts", {"login": "kept"})
     newest = (await on_sqlite.get("/v1/revisions?limit=1"))["items"][0]["number"]
     for method, path, pointer in (
-        # A misspelt dry_run must not act.
+        # A request with a misspelt dry_run must change nothing.
         ("POST", "/v1/revisions/1:rollback?dryrun=true", "/dryrun"),
         ("POST", "/v1/revisions/1:rollback?dry_run=true&dry_run=false", "/dry_run"),
         ("POST", "/v1/revisions/1:rollback?dry_run=maybe", "/dry_run"),
@@ -285,7 +286,7 @@ async def test_paths_are_taken_as_they_are_declared(on_sqlite: Service) -> None:
 
 
 async def test_head_is_get_without_its_body(on_sqlite: Service) -> None:
-    """RFC 9110 9.3.2."""
+    """HEAD answers as GET does, without the content (RFC 9110 section 9.3.2)."""
     made = await on_sqlite.make("accounts", {"login": "a"})
     for path in (
         GENERAL,
@@ -311,7 +312,7 @@ async def test_head_is_get_without_its_body(on_sqlite: Service) -> None:
     assert (await on_sqlite.api.head(GENERAL, headers={"Authorization": "Bearer wrong"})).status_code == 401
     answer = await on_sqlite.api.head("/v1/config:import")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-    # It is no operation of the document, and nothing that the audit log has.
+    # HEAD is no operation in the document, and it is not recorded in the audit log.
     document = (await on_sqlite.api.get("/openapi.json")).json()
     assert not any("head" in operations for operations in document["paths"].values())
     assert (await on_sqlite.get("/v1/audit-log?status=200&actor=CONFIG_API_ADMIN_KEY"))["items"] == []
@@ -365,7 +366,8 @@ async def test_names_and_logins_have_one_form(service: Service) -> None:
     ):
         answer = await service.api.post("/v1/accounts", json=body)
         assert (answer.status_code, _pointers(answer)) == (409, [pointer]), body
-    # Ideographic full stops, soft hyphens and mapped addresses are ways to write the same.
+    # Ideographic full stops, soft hyphens, full-width letters and IPv4-mapped addresses are other spellings of the
+    # same.
     await service.make("relay-domains", {"domain": "ab.example"})
     for domain in ("a\u00adb.example", "ab\u3002example", "\uff41b.example"):
         assert (await service.api.post("/v1/relay-domains", json={"domain": domain})).status_code == 409, domain

@@ -1,4 +1,4 @@
-"""HTTPS by config_api itself: a replaced certificate is taken up, and silent clients hold nobody up."""
+"""config_api serves HTTPS itself: it loads a replaced certificate, and silent clients do not delay others."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def client(service: Service, authority: trustme.CA) -> httpx.AsyncClient:
 
 
 async def shown_certificate(service: Service) -> bytes:
-    """The certificate that a new connection is shown, in DER."""
+    """Returns the certificate of a new connection, in DER."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     _, writer = await asyncio.open_connection("127.0.0.1", service.http_port, ssl=context)
@@ -62,7 +62,7 @@ async def shown_certificate(service: Service) -> bytes:
 
 
 def handshake_result(server_context: ssl.SSLContext) -> bytes | None:
-    """The certificate that a client without a server name is shown in a handshake in memory, in DER."""
+    """Does a handshake in memory without a server name, and returns the server's certificate in DER."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -116,7 +116,7 @@ async def test_a_replaced_certificate_is_shown_to_the_next_connection(
 async def test_the_pair_in_service_is_whole_while_another_one_is_loaded(
     pair: tuple[Path, Path], certificates: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Loading takes time in a thread: handshakes of that moment saw a chain whose key was not there yet."""
+    """A thread loads the new pair. A handshake during this time once saw the new chain before its key was loaded."""
     certificate = https_certificate.Certificate(*pair)
     in_service = (certificate.context, handshake_result(certificate.context))
     loaded: list[ssl.SSLContext] = []

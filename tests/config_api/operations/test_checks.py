@@ -1,4 +1,4 @@
-"""`/v1/checks`: config_api's own checks of settings and the DNS, and those of all replicas in one list."""
+"""`/v1/checks` lists config_api's own checks of settings and the DNS, and the checks of all replicas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 
 async def results(service: Service, *, run: bool = True) -> dict[str, dict[str, Any]]:
-    """config_api's own, by id."""
+    """Returns the results of config_api's own checks by their id."""
     answer = await (service.api.post("/v1/checks:run") if run else service.api.get("/v1/checks"))
     assert answer.status_code == 200, answer.text
     return {each["id"]: each for each in answer.json()["items"] if each["service"] == "config_api"}
@@ -32,7 +32,7 @@ async def test_the_hostname_is_checked_in_the_dns(begun: Path) -> None:
             assert (first["level"], "localhost.localdomain" in first["text"]) == ("error", True)
             assert "/v1/settings/general" in first["remedy"]
             await service.change("/v1/settings/general", {"profile": {"hostname": "mx.ours.test"}})
-            # The last results, until somebody wants new ones.
+            # GET returns the results of the last run, until somebody runs the checks again.
             assert (await results(service, run=False))["hostname"] == first
             assert "neither an A nor an AAAA" in (await results(service))["hostname"]["text"]
             dns.add("mx.ours.test", "A", "192.0.2.25")
@@ -97,7 +97,7 @@ def rule(
         (("domain", ".far.test"), ("domain", ".sub.far.test"), True),
         (("domain", "far.test"), ("domain", ".far.test"), False),
         (("sender", "a@far.test"), ("domain", "far.test"), False),
-        # A sender can be forged: it lifts no rule on a client.
+        # A sender can be forged, so an allow rule for it does not lift a block rule for a client.
         (("domain", "far.test"), ("ip", "192.0.2.1"), False),
         (("recipient", "a@ours.test"), ("recipient", "a@ours.test"), True),
         (("recipient", "a@far.test"), ("sender", "a@far.test"), False),
@@ -108,7 +108,7 @@ def test_block_rules_that_an_allow_rule_covers(
 ) -> None:
     idle = access_rules_that_never_act([("a", rule(*allowed, kind="allow")), ("b", rule(*blocked))], (), NOW)
     assert list(idle.values()) == ([["b"]] if is_idle else [])
-    # An allow rule in shadow mode lifts nothing.
+    # An allow rule in shadow mode does not lift a block rule.
     in_shadow = rule(*allowed, kind="allow", mode="shadow")
     assert access_rules_that_never_act([("a", in_shadow), ("b", rule(*blocked))], (), NOW) == {}
 
@@ -139,7 +139,7 @@ async def test_checks_of_all_replicas_are_in_one_list(begun: Path, resolver: str
             assert (disk["level"], disk["text"], disk["remedy"]) == ("error", "Full.", "Delete something.")
             assert disk["made_at"] == "2026-01-31T12:00:00.000Z"
             assert set(disk["replicas"]) == {targets["policy_target"]}
-            # The fake relay has no checks.
+            # The fake relay does not implement checks.
             [relay] = [item for item in items if item["service"] == "relay"]
             assert (relay["id"], relay["level"], relay["made_at"]) == ("reachable", "error", None)
             assert not [

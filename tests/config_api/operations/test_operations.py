@@ -1,4 +1,4 @@
-"""The queue, the history, blocks, explanations and trials: relay and policy, called by their contracts."""
+"""The queue, the history, blocks, explanations and trials: config_api calls policy and relay by their contracts."""
 
 from __future__ import annotations
 
@@ -85,15 +85,15 @@ async def test_cursors_belong_to_their_list_and_filters(operated: Operated) -> N
         answer = await service.api.get(f"/v1/{path}")
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/cursor"), path
     assert len(fake_relay.asked) == asked
-    # The size of a page is no filter.
+    # The size of a page may change, because it is not part of the filter.
     await service.get(f"/v1/queue/messages?state=deferred&limit=3&cursor={cursor}")
     assert fake_relay.asked[-1].page_token == "t2"
 
 
 async def test_nothing_of_a_filter_is_coerced(operated: Operated) -> None:
-    """`true` is no number, least of all where mail is deleted by it."""
+    """`true` is not taken for a number; a wrong filter would delete the wrong mail."""
     service, _, fake_relay = operated
-    # Nothing is in a state that is none, and to relay it would be no filter at all.
+    # No message can be in the state `unknown`, and relay would take this value for no filter at all.
     for path in ("queue/messages", "messages"):
         assert (await service.api.get(f"/v1/{path}?state=unknown")).status_code == 422
     body: dict[str, Any] = {"filter": {"state": "unknown"}}
@@ -252,7 +252,7 @@ async def test_a_redirect_with_an_idempotency_key_is_done_once(operated: Operate
 
 
 async def test_progress_of_an_action_with_a_key_is_told_and_its_end_kept(operated: Operated) -> None:
-    """It goes on when its reader goes away, and a repetition is answered with the last line."""
+    """The action continues when its reader disconnects. A repeated request gets the last line."""
     service, _, fake_relay = operated
     fake_relay.go_on.clear()
     hold, body = "/v1/queue/messages:hold", {"filter": {"destination": "domain:c.example"}}
@@ -329,7 +329,7 @@ async def test_blocks_are_listed_and_lifted(operated: Operated) -> None:
     assert fake_policy.asked[-1].client == "192.0.2.1"
     assert (await service.api.delete("/v1/blocked-clients/nobody")).status_code == 404
     asked = len(fake_policy.asked)
-    # No client is blocked as such a range, and policy would lift the block of the first in it.
+    # Clients are never blocked as such a range, and policy would lift the block of the first address in it.
     for wider in ("2001:db8::/48", "2001:db8::/65", "192.0.2.0/24", "0.0.0.0/0", "::/0"):
         assert (await service.api.delete(f"/v1/blocked-clients/{wider}")).status_code == 404, wider
     assert len(fake_policy.asked) == asked
@@ -358,7 +358,7 @@ async def test_a_session_is_explained_with_a_rule_that_is_only_proposed(operated
         config.AccessRule.BLOCK_ACTION_REJECT,
         "2030-01-31T12:00:00Z",
     )
-    # Nothing of it is stored.
+    # The proposed rule is not stored.
     assert (await service.get("/v1/access-rules"))["items"] == []
     asked = len(fake_policy.asked)
     for wrong, pointer in (
@@ -418,7 +418,7 @@ async def test_routes_are_explained(operated: Operated) -> None:
 
 
 async def test_the_postmaster_without_a_domain_is_explained(operated: Operated) -> None:
-    """RFC 5321 4.5.1: RCPT takes it, so that it can be asked about."""
+    """RCPT accepts this address, so Explain must accept it too (RFC 5321 section 4.5.1)."""
     service, fake_policy, fake_relay = operated
     for name, status in (("postmaster", 200), ("PostMaster", 200), ("mailer-daemon", 422), ("", 422)):
         facts = {"client_address": "192.0.2.1", "recipient": name, "recipients": [name]}

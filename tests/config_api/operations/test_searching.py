@@ -1,4 +1,4 @@
-"""Where a message is, and how many there were: relay's answers as the API shows them."""
+"""Search of messages and statistics: the API shows relay's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/v1/status`: the services and their replicas as they are, and what is to be looked at."""
+"""`/v1/status` shows the state of the services and their replicas, and warnings about the configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSION = version("posthouse")
 
 
 def warnings(status: dict[str, Any]) -> dict[str, list[str]]:
-    """The paths of each warning by its code."""
+    """Returns the paths of each warning by its code."""
     assert all(len(each["paths"]) == min(each["count"], 20) for each in status["warnings"])
     return {each["code"]: each["paths"] for each in status["warnings"]}
 
@@ -34,11 +34,11 @@ async def test_each_replica_says_what_it_is(tmp_path: Path) -> None:
         async with running(f"sqlite:///{tmp_path / 'c'}", tmp_path, ingress_target=away, **more) as service:
             services = (await service.get("/v1/status"))["services"]
     shown = {(each["service"], each["address"]): (each["state"], each["version"]) for each in services}
-    # The fakes have no configuration; config_api has what it serves.
+    # The fake services have no configuration, so only config_api reports a revision.
     assert [(each["service"], each["revision"]) for each in services if each["revision"] is not None] == [
         ("config_api", 1)
     ]
-    # The fakes of policy and relay have nothing to say of their readiness.
+    # The fakes of policy and relay report no readiness.
     assert shown == {
         ("config_api", "127.0.0.1:0"): ("ready", VERSION),
         ("policy", targets["policy_target"]): ("not_ready", VERSION),
@@ -62,7 +62,7 @@ async def test_what_is_to_be_looked_at(on_sqlite: Service) -> None:
     made = await service.make("relay-rules", {**rule, "relay_host": {**host, "verify_certificate": False}})
     other = {**rule, "name": "s", "targets": ["other.example"]}
     await service.make("relay-rules", {**other, "relay_host": host})
-    # Without TLS a certificate is not verified either, which nobody chose.
+    # Without TLS no certificate is verified, but nobody chose that, so there is no warning.
     plain = {**rule, "name": "t", "targets": ["third.example"], "relay_host": {"host": "smart.example", "port": 25}}
     await service.make("relay-rules", plain)
     limited = {"name": "l", "domain": "limited.example", "recipients": "list"}
@@ -116,10 +116,10 @@ async def test_every_config_api_that_shares_the_database_is_listed(postgres_url:
             ]
 
         wanted = [(f"127.0.0.1:{port}", "ready", VERSION) for port in ports]
-        # The one that answers comes first.
+        # The replica that answers the request comes first.
         while await listed() != wanted:
             pass
-    # Those that have stopped in an orderly way are gone at once.
+    # A replica that stopped in an orderly way is removed from the list at once.
     async with running(postgres_url, tmp_path / "third", **more) as service:
         async with service.watch_policy("policy-1"):
             pass
@@ -139,7 +139,7 @@ async def test_an_answer_waits_for_replicas_that_watch_elsewhere(
     ):
         await watch.next()
         await watch.put_in_force()
-        # Until the first has heard of it, there is nothing to wait for.
+        # The answer waits for the replica only after `first` has learnt that the replica watches `second`.
         number = 0
         while True:
             number += 1

@@ -1,4 +1,4 @@
-"""POST /v1/messages: the forms of a message, what is composed of them, and what is answered; ingress is scripted."""
+"""POST /v1/messages: the forms of a message, the content that is composed, and the answer. Ingress is a fake."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_come_out_as_they_went_in(name: str) -> None:
-    """Read by the older parser: the newer one takes blanks between encoded words for text (RFC 2047 6.2)."""
+    """The older parser is used: the newer one takes blanks between encoded words for text (RFC 2047 section 6.2)."""
     file = io.BytesIO()
     members = {"from": ALICE, "to": [{**FAR, "name": name}, {"address": "x@far.test"}], "text": "x"}
     compose(MessageToSend.model_validate(members), file)
@@ -169,7 +169,7 @@ def _base64(octets: bytes) -> str:
 
 
 class FakeIngress(ingress_pb2_grpc.IngressServicer):
-    """Takes every message; `response` says otherwise."""
+    """Accepts every message unless `response` is set."""
 
     def __init__(self) -> None:
         self.envelopes: list[pb.MessageEnvelope] = []

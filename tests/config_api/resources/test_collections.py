@@ -1,4 +1,4 @@
-"""Collections: made, shown, listed in pages, filtered, replaced, removed; unique on canonical forms (C152, C155)."""
+"""Objects of collections are created, shown, listed, filtered, replaced and deleted; names are unique (C152, C155)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from services.config_api.resources.catalogue import RESOURCES
 from tests.config_api.service import Service
 
 RELAY_HOST = {"host": "smart.example", "port": 587, "always_tls": True}
-# Of each collection a body, a second one that does not collide, and one that does though it is written differently.
+# For each collection: a body, another body that does not collide with it, and a third that collides although it is
+# spelled differently.
 BODIES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "relay-rules": (
         {
@@ -104,7 +105,7 @@ async def test_the_life_of_an_object(service: Service, kind: str) -> None:
     assert removed.status_code == 204
     assert (await service.api.get(path)).status_code == 404
     assert (await service.api.delete(path, headers={"If-Match": tag})).status_code == 404
-    # What it alone had is free again.
+    # Names that only the deleted object had are free again.
     assert (await service.api.post(f"/v1/{kind}", json=colliding)).status_code == 201
 
 
@@ -131,7 +132,8 @@ async def test_c149_unknown_members_are_refused_and_read_only_ones_ignored(on_sq
 
 
 async def test_c152_pages_of_objects_made_at_one_time(service: Service) -> None:
-    """Fifty at once, and some removed and added while paging: none twice, none left out, an end."""
+    """50 objects are created at once, and some are removed and added during paging. No object is missing or
+    repeated."""
     names = [f"d{number:02}.example" for number in range(50)]
     await asyncio.gather(*(service.make("relay-domains", {"domain": name}) for name in names))
     seen: list[str] = []
@@ -361,13 +363,13 @@ async def test_filters_take_whatever_form_an_object_may_be_given(service: Servic
             found = (await service.api.get(f"/v1/{kind}", params={name: form})).json()["items"]
             assert [item["id"] for item in found] == [made[given]], (kind, form)
         assert (await service.api.get(f"/v1/{kind}", params={name: "-- no such"})).json()["items"] == []
-    # The same address, however it is composed.
+    # This is the same address in another Unicode composition.
     rule = {"list": "allow", "criterion": "sender", "value": composed}
     assert (await service.api.post("/v1/access-rules", json=rule)).status_code == 409
 
 
 async def test_a_patch_reaches_into_an_object_of_several_kinds(service: Service) -> None:
-    """RFC 7396: what it does not name stays, and one kind can be made another."""
+    """Members that the patch does not name stay (RFC 7396), and a patch can change the kind of the object."""
     made = await service.make(
         "local-domains", {"name": "a.example", "mailbox": {"kind": "smtp", "host": "m.example", "port": 2525}}
     )

@@ -1,4 +1,4 @@
-"""Spam and quarantine in `/settings/content-checks`: what is taken, kept, warned of, and handed to policy and relay."""
+"""Spam and quarantine in `/settings/content-checks`: validation, warnings, and what policy and relay get."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_policy_is_told_how_to_ask_and_relay_what_quarantine_means(service
     assert (told.timeout.ToSeconds(), told.check_outgoing) == (3, True)
     relay, _ = await service.relay(lambda found: found.quarantine == pb.QUARANTINE_ACTION_HOLD)
     assert b"hidden words" not in relay.SerializeToString()
-    # Kept while rspamd is the same, and never sent to another one unasked.
+    # The password is kept while the address of rspamd stays the same. It is never sent to another rspamd automatically.
     await service.change(PATH, {"spam": {"timeout_s": 4}})
     policy, _ = await service.policy(lambda found: found.content_checks.spam.timeout.ToSeconds() == 4)
     assert policy.content_checks.spam.password == "hidden words"

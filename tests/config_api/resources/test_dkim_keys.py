@@ -1,4 +1,4 @@
-"""DKIM keys that exist already: in which forms they are taken, and that they stay secret and as they are."""
+"""Existing DKIM keys can be imported in several formats. They stay secret and unchanged."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _pem(key: Any, form: PrivateFormat = _PKCS8, encryption: KeySerializationEnc
         (base64.b64encode(_SEED).decode("ascii"), "ed25519-sha256", _ED25519_RECORD),
         (base64.b64encode(_SEED + _PUBLIC).decode("ascii") + "\n", "ed25519-sha256", _ED25519_RECORD),
     ],
-    # Without ids the names of the tests would contain the keys, which differ in each process.
+    # Without explicit ids the names of the tests would contain the keys, which differ in each process.
     ids=["pkcs8", "pkcs1", "lines of another system", "ed25519", "seed", "seed and public key"],
 )
 async def test_a_key_of_another_program_signs_on(

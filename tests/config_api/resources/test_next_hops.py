@@ -1,4 +1,4 @@
-"""Servers of relay domains, lists of servers, and TLS policies in the API."""
+"""The API's settings of servers of relay domains, of lists of servers, and of TLS policies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_relay_gets_next_hops_lists_policies_and_the_rate(service: Service
 
 
 async def test_what_is_doubtful_or_wrong(on_sqlite: Service) -> None:
-    # With a server of its own the domain's MX is not asked.
+    # When a relay domain has a server of its own, its MX records are not used.
     made = await on_sqlite.make("relay-domains", {"domain": "a.example", "recipients": "list", "next_hop": HOP})
     assert _codes(made) == [("/recipients", "empty_list")]
     none = await on_sqlite.make("tls-policies", {"domain": "b.example", "level": "none"})

@@ -1,4 +1,5 @@
-"""`/v1/recipients`: the list that may be long, what revisions keep of it, and what leaves it alone."""
+"""`/v1/recipients`: the list may be long; revisions keep only a digest of it, and import and rollback leave it
+alone."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ async def test_an_address_is_listed_once(service: Service) -> None:
     changed = await service.api.put(f"/v1/recipients/{bob['id']}", json={"address": "Ann@a.example"}, headers=ANY)
     assert changed.status_code == 409
     assert (await service.get("/v1/recipients?address=bob@a.example"))["items"]
-    # It may be written in another case.
+    # The address may be changed to another case.
     await service.change(f"/v1/recipients/{bob['id']}", {"address": "BOB@a.example"})
 
 
@@ -105,7 +106,7 @@ async def test_revisions_keep_count_and_digest(on_sqlite: Service) -> None:
     await on_sqlite.make("recipients", {"address": "ANN@a.example"})
     newest = (await on_sqlite.get("/v1/revisions?limit=1"))["items"][0]["number"]
     (change,) = (await on_sqlite.get(f"/v1/revisions/{newest}"))["changes"]
-    # The digest is of the addresses, whatever the way that led to them.
+    # The digest depends only on the addresses, not on the changes that led to them.
     assert {each["pointer"]: each["after"] for each in change["differences"]}["/digest"] == with_ann
 
 
@@ -125,7 +126,7 @@ async def test_export_import_and_rollback_leave_the_list_alone(on_sqlite: Servic
 
 
 async def test_a_hundred_thousand_are_one_revision(service: Service) -> None:
-    """as a batch writes them; the snapshot has them all"""
+    """The recipients are written as a batch writes them, and the snapshot contains them all."""
     await _list_domain(service)
     ids = Identifiers()
     writes = [

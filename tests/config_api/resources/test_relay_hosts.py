@@ -1,4 +1,4 @@
-"""TLS of relay hosts: what follows from other members, what a stored password is protected by (F42, F52)."""
+"""TLS of relay hosts: the defaults that depend on other members, and what protects a stored password (F42, F52)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_f42_less_tls_needs_the_password_again(
     auth = {**patch.get("auth", {}), "password": "again"}
     changed = await on_sqlite.change(path, {"relay_host": {**patch, "auth": auth}})
     assert "unverified_password" in {warning["code"] for warning in changed["warnings"]} or host == {"always_tls": True}
-    # More protection never needs it.
+    # A change to more protection never needs the password again.
     await on_sqlite.change(path, {"relay_host": {"always_tls": True, "verify_certificate": None}})
 
 
@@ -121,7 +121,7 @@ async def test_an_export_leaves_out_what_follows(on_sqlite: Service) -> None:
     ]
 
 
-# The hash of a password and a sealed private key are stored in members of their own.
+# The hash of a password and an encrypted private key are stored in members of other names.
 _NOT_STORED = ("password", "password_hash", "private_key")
 
 

@@ -1,4 +1,4 @@
-"""Settings of which there is one: read, replaced, patched, with preconditions (C149, C150)."""
+"""Settings that exist once: they are read, replaced and patched with preconditions (C149, C150)."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ async def test_what_changes_nothing_is_no_revision_but_is_checked_and_recorded(s
         {},
         {"profile": {}},
         {"profile": {"banner": "x", "max_hops": None}},
-        # Another way to write the same.
+        # These are other spellings of the present values.
         {"external_postmasters": ["Post@B.EXAMPLE.", "Post@b.example"]},
     ]
     for patch in same:
         answer = await service.api.patch(GENERAL, json=patch, headers={"If-Match": tag})
         assert (answer.status_code, answer.headers["etag"]) == (200, tag), patch
-    # Nobody's change is lost by it, so all of them win.
+    # An empty patch cannot overwrite anybody's change, so all of these requests succeed.
     answers = await asyncio.gather(*(service.api.patch(GENERAL, json={}, headers={"If-Match": tag}) for _ in range(16)))
     assert {answer.status_code for answer in answers} == {200}
     assert (await service.api.patch(GENERAL, json={}, headers={"If-Match": '"0"'})).status_code == 412
@@ -111,7 +111,7 @@ async def test_c150_of_16_writers_with_one_tag_one_wins(service: Service) -> Non
 
 
 async def test_c150_whoever_writes_to_whatever_is_there_wins(service: Service) -> None:
-    """Nobody's member is lost, though all of them read before the first wrote."""
+    """No member that a request changed is lost, although all requests read the object before the first one wrote."""
     names = [f"writer{number}@b.example" for number in range(8)]
 
     async def write(number: int) -> int:

@@ -1,4 +1,4 @@
-"""Values that would be taken and do nothing, or too much: patterns, A-labels, times (F27, F34, F35)."""
+"""Values that would have no effect, or too much effect: patterns, A-labels, times (F27, F34, F35)."""
 
 from __future__ import annotations
 

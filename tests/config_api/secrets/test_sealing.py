@@ -1,4 +1,4 @@
-"""The key of the secrets: made on the first run, and one for all replicas in one folder."""
+"""The key that encrypts secrets is created on the first run. All replicas in one folder use the same key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_replicas_that_start_together_in_one_folder_have_one_key(
     first = load_sealer("", tmp_path)
     sealed = first.seal("secret")
     with monkeypatch.context() as patch:
-        # The second replica looked for the file before the first one had made it.
+        # This simulates that the second replica looked for the file before the first one had created it.
         patch.setattr(Path, "exists", lambda _: False)
         second = load_sealer("", tmp_path)
     assert second.open(sealed) == "secret"

@@ -1,4 +1,4 @@
-"""Secrets: write-only, sealed or hashed at rest, never shown, never carried to another host (C156)."""
+"""Secrets are write-only, encrypted or hashed in the database, never shown, and never sent to another host (C156)."""
 
 from __future__ import annotations
 
@@ -138,7 +138,8 @@ async def test_the_secret_key_can_be_replaced(database_url: str, tmp_path: Path,
         back = (await service.get("/v1/revisions"))["items"][0]["number"]
         await service.change("/v1/settings/delivery", {"mode": "direct", "relay_host": None})
     old = (tmp_path / KEY_FILE).read_text()
-    # The rule and its change, the settings' change and what it was before the next.
+    # The four secrets are in the rule, in its change, in the change of the settings, and in the state before the next
+    # change.
     assert await rotate(settings(database_url, tmp_path)) == 4
     assert (tmp_path / KEY_FILE).read_text() != old
     async with running(database_url, tmp_path, nameservers=resolver) as service:
@@ -182,7 +183,7 @@ def test_a_sealed_value_is_opened_by_its_key_alone() -> None:
 
 
 async def test_a_password_is_kept_in_the_form_that_policy_compares(on_sqlite: Service) -> None:
-    """RFC 8265 4.2.2."""
+    """The form is that of RFC 8265 section 4.2.2."""
     composed = unicodedata.normalize("NFC", "schlüssel")
     login = unicodedata.normalize("NFD", "jürgen")
     made = await on_sqlite.make("accounts", {"login": login, "password": unicodedata.normalize("NFD", composed)})
@@ -207,7 +208,7 @@ async def test_an_account_brings_its_hash_with_it(service: Service) -> None:
     assert "password_hash" not in made
     path = f"/v1/accounts/{made['id']}"
     assert (await _account(service, lambda _: True)).password_hash == SHA512
-    # It is kept as a password is, and changed as one.
+    # A given hash is kept and changed as a password is.
     await service.change(path, {"enabled": True, "addresses": ["m@ours.example"]})
     assert (await _account(service, lambda account: bool(account.addresses))).password_hash == SHA512
     await service.change(path, {"password_hash": ARGON2ID})
@@ -236,10 +237,10 @@ async def test_a_hash_is_replaced_where_the_password_is_still_the_same(service: 
     assert account.proof == b"proof"
     newest = (await service.get("/v1/revisions?limit=1"))["items"][0]
     assert (newest["actor"], newest["action"]) == ("posthouse", "upgradePasswordHashes")
-    # Again it is nothing new, and makes no revision.
+    # The same upgrade again changes nothing and makes no revision.
     await service.watches.UpgradePasswordHashes(request)
     assert (await service.get("/v1/revisions?limit=1"))["items"][0]["number"] == newest["number"]
-    # Who proved the former password has not proved the new one.
+    # A login with the former password does not prove the new password.
     await service.change(f"/v1/accounts/{made['id']}", {"password": "another"})
     changed = await _account(service, lambda account: account.password_hash != ARGON2ID and account.login == "moved")
     assert changed.proof == b""

@@ -71,9 +71,9 @@ async def test_after_two_seconds_it_says_who_is_behind(service: Service, monkeyp
         await policy.next()
         await policy.put_in_force()
         answer = await post(service, "other")
-        # It has put the revision before in force.
+        # policy-2 has put only the revision before this one in force, and relay-1 none.
         assert answer.headers[IN_FORCE] == "false; waiting=policy-2,relay-1"
-    # Both have left.
+    # Both consumers have left the watch.
     assert (await post(service, "third")).headers[IN_FORCE] == "true"
 
 
@@ -88,7 +88,7 @@ async def test_respond_async_does_not_wait(service: Service, monkeypatch: pytest
 
 
 async def test_who_waits_takes_no_place_of_its_key(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten writes wait at once, while eight requests of a key are handled at once."""
+    """Ten writes wait at the same time, while a key may have only eight requests handled at the same time."""
     monkeypatch.setattr(middleware, "IN_FORCE_SECONDS", 3600.0)
     async with service.watch_policy("policy-1") as policy:
         await policy.next()
@@ -122,7 +122,7 @@ async def test_a_replica_that_is_lost_without_a_farewell_counts_for_a_while() ->
 
 
 async def test_a_replica_that_watched_before_the_restart_counts_until_it_is_back(begun: Path, resolver: str) -> None:
-    """Known by its socket: it may go on deciding by what it has."""
+    """config_api knows the replica by its socket. Until it is back, it may still decide by an old revision."""
     now = 1000.0
     watchers = Watchers([Watcher("policy-2", "policy")], lambda: now)
     assert list(watchers.behind(1)) == ["policy-2"]

@@ -1,4 +1,4 @@
-"""The watch: the whole snapshot at first, then each change, on every replica."""
+"""A watch gets the whole snapshot first and then each change, from every replica of config_api."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.config_api.service import START_SECONDS, Service, running
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These watches never say what is in force, so that writes would wait for them."""
+    """Turns off the wait of writes: the watches in these tests never report a revision as in force."""
     monkeypatch.setattr(middleware, "IN_FORCE_SECONDS", 0.0)
 
 
@@ -40,7 +40,7 @@ async def test_a_change_is_pushed(service: Service) -> None:
         revision, digest = watch.revision, watch.digest
         await service.change("/v1/settings/general", {"profile": {"banner": "Changed"}})
         await watch.next()
-        # The one object that changed, and no other.
+        # The update contains only the piece of the object that changed.
         assert not watch.is_whole
         assert [piece.key for part in watch.parts for piece in part.pieces] == ["settings/general"]
         assert watch.merged(pb.PolicySnapshot()).general.profile.banner == "Changed"
@@ -146,9 +146,9 @@ async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Pa
                 await watch.next()
                 assert len(watch.merged(pb.PolicySnapshot()).trusted_networks) == number + 1
                 digests.add(watch.digest)
-            # Who comes back to the other one has what is there.
+            # A consumer that changes to the other replica finds that it already has the newest snapshot.
             assert len(digests) == 1
-        # A key made through one is good at the other at once.
+        # A key that was created through one replica is accepted by the other at once.
         made = await replicas[0].make("api-keys", {"name": "x", "role": "reader"})
         headers = {"Authorization": f"Bearer {made['key']}"}
         assert (await replicas[1].api.get("/v1/accounts", headers=headers)).status_code == 200
@@ -294,7 +294,8 @@ async def test_what_each_consumer_is_told(service: Service) -> None:
     assert [(a.id, a.login, list(a.addresses)) for a in policy.accounts] == [
         (account["id"], "alice", ["Alice@ours.example"])
     ]
-    # Nobody else may send as a disabled account, and an alias is judged by where it ends (F57, F18).
+    # Nobody else may send with the address of a disabled account. An alias counts by the address to which it leads
+    # (F57, F18).
     assert list(policy.disabled_account_addresses) == ["off@ours.example"]
     assert policy.aliases == relay.aliases
     assert list(relay.account_addresses) == ["Alice@ours.example"]
@@ -384,7 +385,7 @@ async def test_an_outage_of_the_database_is_sat_out(
         postgres.break_off()
         refused = await service.api.get("/v1/accounts")
         assert (refused.status_code, refused.json()["service"]) == (503, "database")
-        # The present snapshot is still to be had.
+        # The present snapshot is still served.
         assert (await other.next()).merged(pb.PolicySnapshot()).general.profile.hostname
         postgres.start()
         await service.make("trusted-networks", {"name": "back", "networks": ["192.0.2.0/24"]})

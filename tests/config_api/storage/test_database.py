@@ -1,4 +1,4 @@
-"""The connection to the database when its callers are cancelled."""
+"""Connections to the database when callers are cancelled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STARTS = 200
 
 
 class _Behind:
-    """What `follow` looks at, as far as the look goes."""
+    """A stand-in for the object that `follow` asks whether it is behind. It only queries the database."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class _Behind:
 def test_f54_200_starts_and_stops_with_cancelled_look_ups_end_by_themselves(
     begun: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    """Each in an event loop of its own, as each process has one: before, 1 of 20 never ended."""
+    """Each start has its own event loop, as each process does. Before the fix of F54, 1 of 20 starts never ended."""
     url = f"sqlite:///{begun / 'config.sqlite3'}"
 
     async def one(number: int) -> None:
@@ -40,7 +40,8 @@ def test_f54_200_starts_and_stops_with_cancelled_look_ups_end_by_themselves(
             await store.newest()
         look = store.newest() if number % 2 else publisher._behind(_Behind(store), lambda _: None)  # type: ignore[arg-type]
         looking = asyncio.ensure_future(look)
-        # So many turns of the loop: the cancellation comes while connecting, beginning, reading or closing.
+        # With different numbers of turns of the loop, the cancellation comes while the connection is opened, begun,
+        # read or closed.
         for _ in range(number % 40):
             await asyncio.sleep(0)
         for _ in range(1 + number % 3):
@@ -74,7 +75,7 @@ async def test_f54_closing_waits_for_who_is_at_work(begun: Path, monkeypatch: py
     at_work = asyncio.ensure_future(read())
     await reading.wait()
     closing = asyncio.ensure_future(database.close())
-    # More turns of the loop than a close that does not wait needs to come to the engines.
+    # These are more turns of the loop than a `close` that does not wait needs until it disposes of the engines.
     for _ in range(20):
         await asyncio.sleep(0)
     assert disposed == []
@@ -85,7 +86,7 @@ async def test_f54_closing_waits_for_who_is_at_work(begun: Path, monkeypatch: py
 
 
 async def test_f54_a_connection_is_told_to_end_once(tmp_path: Path) -> None:
-    """aiosqlite waits for the second answer of a thread that has ended."""
+    """aiosqlite would wait for ever for a second answer from a thread that has ended."""
     import sqlite3
 
     connection = await SqliteConnection(lambda: sqlite3.connect(tmp_path / "x.sqlite3"), iter_chunk_size=64)

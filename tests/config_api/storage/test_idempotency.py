@@ -1,4 +1,4 @@
-"""Idempotency-Key on what is no creation: queue actions, the way back, import."""
+"""Idempotency-Key of requests that create no object: queue actions, rollback, import."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ async def test_an_action_is_done_once(operated: Operated) -> None:
         other = await service.api.post("/v1/queue/messages/q2:retry", headers=headers)
         assert (other.status_code, other.json()["errors"][0]["code"]) == (409, "key_reused")
         assert len(relay.asked) == asked
-    # What was done twice was recorded twice, what was answered again was not.
+    # The audit log has one entry for each action that was really done, and none for a repeated answer.
     assert len((await service.get("/v1/audit-log?action=resumeDestination"))["items"]) == 1
-    # Another kind of request has the keys in common.
+    # All kinds of requests share the keys.
     taken = await service.api.post("/v1/accounts", json={"login": "a"}, headers={"Idempotency-Key": "key-0"})
     assert (taken.status_code, taken.json()["errors"][0]["code"]) == (409, "key_reused")
 
@@ -145,7 +145,7 @@ async def test_a_key_is_of_one_caller(service: Service) -> None:
     mine = await service.api.post(
         "/v1/trusted-networks", json=body, headers={**KEY, "Authorization": f"Bearer {other}"}
     )
-    # It is not shown the first one's answer, but finds the name taken.
+    # This request does not get the first one's answer, but finds that the name is taken.
     assert (mine.status_code, mine.json()["errors"][0]["code"]) == (409, "taken")
 
 
