@@ -1,4 +1,5 @@
-"""YAML cases: settings and facts in, the wanted verdict out. Each runs bare and through gRPC (test_cases.py)."""
+"""YAML cases of settings, facts and the expected verdict. test_cases.py runs each against the rules and through
+gRPC."""
 
 from __future__ import annotations
 
@@ -33,11 +34,11 @@ _SPF_RECORDS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One case. `lookups`: what the DNS holds, by the name of the look-up:
+    """One case. `lookups` says what the DNS contains, by the name of the look-up:
 
     client_name: found, none, unconfirmed, no_answer. sender_domain, helo_domain: found, none, null_mx, no_answer.
     dnsbl: {zone: [addresses], none or no_answer}. spf: a result. dmarc: {domain: record text, none or no_answer}.
-    `repeat`: the request is made so many times, in sessions of its own; the last verdict is wanted.
+    `repeat`: the request is made this number of times, in sessions of its own; the last verdict is compared.
     """
 
     id: str
@@ -51,7 +52,7 @@ class Case:
     repeat: int = 1
 
     def request(self) -> policy_pb2.DecideRequest:
-        """The facts as ingress sends them."""
+        """Returns the facts as ingress sends them."""
         session = {"listener": "LISTENER_SMTP", "client_address": STRANGER, "helo_name": "mail.sender.test"}
         session |= self.session
         tls = session.pop("tls", False)
@@ -68,7 +69,7 @@ class Case:
             _content(self.content, request.content)
         return request
 
-    # What the DNS holds, as a zone and as lookup_results.
+    # Two ways to provide what the DNS contains: as records in a zone, and as results of look-ups
 
     def fill(self, server: DnsServer, request: policy_pb2.DecideRequest) -> None:
         client = str(canonical_ip(request.session.client_address))
@@ -91,7 +92,7 @@ class Case:
                         _fill_text(server, f"_dmarc.{domain}", record)
 
     def lookup_result(self, question: Question) -> LookupResult:
-        """What the look-up brings when the DNS holds what the case says."""
+        """Returns the result of a look-up when the DNS contains what the case says."""
         held = self.lookups.get(question.lookup.value, "none")
         match question.lookup:
             case Lookup.DNSBL:
@@ -105,7 +106,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """Every case of every file, in order. A file may hold `settings` that all its cases share."""
+    """Returns every case of every file, in order. A file may have `settings` that all of its cases share."""
     for path in sorted(FOLDER.glob("*.yaml")):
         document = yaml.safe_load(path.read_text("utf-8"))
         for group in document["groups"]:
@@ -115,7 +116,8 @@ def cases() -> Iterator[Case]:
 
 
 def _variants(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`modes: {off: …, shadow: …, enforce: …}` stands for a case a mode, `MODE` in the settings being the mode."""
+    """`modes: {off: …, shadow: …, enforce: …}` stands for one case for each mode. `MODE` in the settings is its
+    mode."""
     if "modes" not in given:
         yield given["name"], dict(given)
         return
@@ -156,7 +158,9 @@ def _case(name: str, document: Mapping[str, Any], group: Mapping[str, Any], give
 
 
 def _wanted(given: Any) -> Mapping[str, Any]:
-    """A mapping, or in short: `accept`, `shadow REASON…`, `discard REASON RULE`, `CODE X.Y.Z REASON [RULE] [close]`."""
+    """Parses an expected verdict: a mapping, or one of the short forms.
+
+    The short forms are `accept`, `shadow REASON…`, `discard REASON RULE`, and `CODE X.Y.Z REASON [RULE] [close]`."""
     if not isinstance(given, str):
         wanted: Mapping[str, Any] = given
         return wanted
@@ -172,7 +176,7 @@ def _wanted(given: Any) -> Mapping[str, Any]:
             closes = {"close": True} if "close" in rest else {}
             reply = {"reply": f"{code} {enhanced}", "reason": reason, "rule": "".join(rule)}
             return {"action": "reject", **reply, **closes}
-    raise ValueError(f"what does {given!r} want?")
+    raise ValueError(f"the expected verdict {given!r} has an unknown form")
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -217,7 +221,7 @@ def _content(given: Mapping[str, Any], message: policy_pb2.Content) -> None:
         message.spam.action = policy_pb2.SpamScan.Action.Value(f"ACTION_{given['spam'].upper()}")
 
 
-# The zone
+# Records in a zone
 
 
 def _fill_client(server: DnsServer, client: str, held: str) -> None:
@@ -265,7 +269,7 @@ def _fill_text(server: DnsServer, name: str, held: str) -> None:
         server.add(name, "TXT", held)
 
 
-# The look-up results
+# Results of look-ups
 
 
 def _name_finding(held: str) -> LookupResult:

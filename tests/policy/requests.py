@@ -1,4 +1,4 @@
-"""Requests as ingress makes them."""
+"""Makes requests like those of ingress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.policy.world import PASSWORD, STRANGER
 
 
 def request(stage: str, session_id: str = "", *, revision: int = 7, **session: Any) -> policy_pb2.DecideRequest:
-    """`session`: fields of the session that differ from a stranger's on port 25."""
+    """Makes a request. `session` are the fields in which the session differs from that of a stranger on port 25."""
     made = policy_pb2.DecideRequest(stage=policy_pb2.Stage.Value(f"STAGE_{stage.upper()}"))
     made.session.id = session_id or uuid.uuid4().hex
     made.session.client_address = session.pop("client", STRANGER)
@@ -47,7 +47,7 @@ def auth(login: str, password: bytes = PASSWORD, identity: str = "", **session: 
 
 
 def replied(verdict: policy_pb2.Verdict) -> str:
-    """`accept`, `discard`, or the reply's codes."""
+    """Returns `accept`, `discard`, or the codes of the reply."""
     if verdict.action == policy_pb2.ACTION_REJECT:
         return f"{verdict.reply.code} {verdict.reply.enhanced_code}"
     return policy_pb2.Action.Name(verdict.action).removeprefix("ACTION_").lower()

@@ -1,4 +1,4 @@
-"""Policy served over gRPC within a test, with everything real but config_api."""
+"""Serves policy over gRPC within a test. Everything is real except config_api."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _frames = itertools.count(1)
 
 
 class Policy:
-    """A running policy, and the client's side of it."""
+    """A running policy and the client's side of it."""
 
     def __init__(self, engine: Engine, stub: Any, hits: HitCounts, log: StringIO, store: Store) -> None:
         self.engine = engine
-        # Any: the asynchronous stubs of grpcio have no types that fit both kinds of channel.
+        # The type is Any, because grpcio's asynchronous stubs have no types that fit both kinds of channel.
         self.stub = stub
         self.hits = hits
         self.log = log
@@ -51,7 +51,7 @@ class Policy:
 
     @asynccontextmanager
     async def stream(self, worker: str = "") -> AsyncIterator[Stream]:
-        """A decision stream of a worker of ingress, by default of a new one; it ends with the block."""
+        """Opens a decision stream of a worker of ingress, by default of a new worker. It ends with the `with` block."""
         call = self.stub.DecideStream()
         stream = Stream(call, worker or f"worker{next(_workers)}")
         await stream.introduce()
@@ -64,22 +64,22 @@ class Policy:
 
 
 class Stream:
-    """One decision stream. Answers are matched to requests by their ids, whatever frame they come in."""
+    """One decision stream. Answers are matched to requests by their ids, in whatever frame they arrive."""
 
     def __init__(self, call: Any, worker: str) -> None:
         self.call = call
         self.worker = worker
-        # Frames in which policy asked for the open sessions.
+        # Number of frames in which policy asked for the open sessions.
         self.asked_for_sessions = 0
         self._numbers = itertools.count(1)
         self._early: dict[int, policy_pb2.Verdict] = {}
 
     def frame(self, **fields: Any) -> policy_pb2.DecideFrame:
-        # The counter is one for all streams, as if all were of one worker.
+        # All streams use one counter, as if they belonged to one worker.
         return policy_pb2.DecideFrame(counter=next(_frames), **fields)
 
     async def introduce(self, *sessions: tuple[str, str]) -> None:
-        """The first frame, with these open sessions, (id, client address) each."""
+        """Sends the first frame with these open sessions; each is given as (id, client address)."""
         await self.call.write(self.frame(worker=self.worker, open_sessions=opened(sessions)))
 
     async def ask(
@@ -87,7 +87,7 @@ class Stream:
         *requests: policy_pb2.DecideRequest,
         closed: Sequence[tuple[str, str]] = (),
     ) -> list[policy_pb2.Verdict]:
-        """Sends one frame and waits for all its answers, in the order of the requests."""
+        """Sends one frame and returns the verdicts in the order of its requests."""
         numbers = []
         for request in requests:
             request.request_id = next(self._numbers)
@@ -98,7 +98,7 @@ class Stream:
         return [self._early.pop(number) for number in numbers]
 
     async def read(self) -> None:
-        """Takes one frame."""
+        """Reads one frame."""
         frame = await self.call.read()
         self.asked_for_sessions += frame.send_open_sessions
         for verdict in frame.verdicts:
@@ -110,7 +110,7 @@ def client_sessions(sessions: Sequence[tuple[str, str]]) -> list[policy_pb2.Clie
 
 
 def opened(sessions: Sequence[tuple[str, str]], settled_before: int = 0) -> policy_pb2.OpenSessions:
-    """A whole set; by default nothing that is not listed has ended."""
+    """Returns a complete set of open sessions. By default no session that is missing in it has ended."""
     return policy_pb2.OpenSessions(sessions=client_sessions(sessions), settled_before=settled_before)
 
 
@@ -124,11 +124,11 @@ async def serving(
     lookup_seconds: float = 5.0,
     kept_sessions: int = 100,
 ) -> AsyncIterator[Policy]:
-    """`dns`: host:port of the name server."""
+    """Serves policy. `dns` is the host:port of the name server."""
     resolver = Resolver(server_list(dns), seconds=lookup_seconds)
     lookups = Lookups(resolver, seconds=lookup_seconds)
     store = store or MemoryStore()
-    # Its minute never ends: failures are those of one minute, however long a test takes.
+    # The clock of the failure limits stands still, so all failures belong to one minute, however long a test takes.
     began = time.time()
     credentials = CredentialChecker(FailureLimits(store, lambda: began))
     hits, log = HitCounts(), StringIO()

@@ -1,4 +1,4 @@
-"""AUTH: who is let in, what it costs, what is remembered, how failures are limited."""
+"""AUTH: who is let in, what a check costs, which results are remembered, and how failures are limited."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def checker() -> Iterator[CredentialChecker]:
 
 
 def _limits(store: Store, minute: int = 0) -> FailureLimits:
-    """Its minute never ends, so that a test counts in one however long it takes. Later ones have other numbers."""
+    """Makes limits whose clock stands still, so a test counts in one minute, however long it takes. `minute` chooses
+    it."""
     now = time.time() + minute * 60
     return FailureLimits(store, lambda: now)
 
@@ -82,9 +83,9 @@ async def test_f61_a_login_lapses_with_its_password_and_with_its_account() -> No
         assert proof
         for revision, accounts, wanted in (
             (7, [alice], ("accept", False)),
-            # Another setting changed.
+            # Only another setting changed.
             (8, [alice], ("accept", False)),
-            # Here the password did, and then the account is gone.
+            # In revision 9 the password changed, and in revision 10 the account is removed.
             (9, [changed], ("554 5.7.1", True)),
             (10, [], ("554 5.7.1", True)),
         ):
@@ -96,7 +97,7 @@ async def test_f61_a_login_lapses_with_its_password_and_with_its_account() -> No
 
 
 async def test_logins_and_passwords_are_the_same_however_they_are_composed(checker: CredentialChecker) -> None:
-    """RFC 8265 3.3.2, 4.2.2: the API keeps both in NFC, and keyboards differ."""
+    """The API stores login and password in NFC, but keyboards send other forms (RFC 8265 sections 3.3.2 and 4.2.2)."""
     under = snapshot({"accounts": [{"id": "a2", "login": "jürgen", "password_hash": CHEAP.hash("schlüssel")}]})
     for form in ("NFC", "NFD"):
         login, password = (unicodedata.normalize(form, text).encode() for text in ("jürgen", "schlüssel"))
@@ -123,7 +124,7 @@ async def test_a_success_is_remembered_and_nothing_else(
     for password in (PASSWORD, PASSWORD, b"wrong", b"wrong", PASSWORD):
         await checker.check(given(password=password), UNDER, "c", "n")
     assert checked == [PASSWORD, b"wrong", b"wrong"]
-    # It outlives a change of the configuration, but not one of the account's password.
+    # The remembered result survives a change of the configuration, but not a change of the account's password.
     await checker.check(given(), snapshot({"accounts": [{**ALICE, "addresses": []}]}), "c", "n")
     assert checked[3:] == []
     changed = snapshot({"accounts": [{**ALICE, "password_hash": CHEAP.hash(PASSWORD)}]})
@@ -134,7 +135,7 @@ async def test_a_success_is_remembered_and_nothing_else(
 async def test_an_unknown_login_costs_what_a_wrong_password_costs(
     checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Measured in what is computed: one verification with the parameters of the accounts."""
+    """The cost is measured by what is computed: one verification with the same parameters as for the accounts."""
     parameters = []
     whole = PasswordHasher.verify
 
@@ -143,7 +144,7 @@ async def test_an_unknown_login_costs_what_a_wrong_password_costs(
         return whole(self, hashed, password)
 
     monkeypatch.setattr(PasswordHasher, "verify", noting)
-    # The first of them has no password.
+    # The first account has no password.
     under = snapshot({"accounts": [{"id": "a0", "login": "carol", "password_hash": ""}, ALICE]})
     for login in (b"alice", b"nobody", b"carol"):
         assert (await checker.check(given(login, b"wrong"), under, "c", "n"))[0] is CredentialOutcome.REFUSED
@@ -152,7 +153,7 @@ async def test_an_unknown_login_costs_what_a_wrong_password_costs(
 
 
 async def test_a_full_lane_is_no_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C72: 454, and nothing is held against the client."""
+    """C72: the reply is 454, and no failure is counted against the client."""
     monkeypatch.setattr(credentials, "_MAX_WAITING", 0)
     checker = CredentialChecker(_limits(MemoryStore()))
     with _held_up(monkeypatch) as hold:
@@ -166,7 +167,7 @@ async def test_a_full_lane_is_no_wrong_password(monkeypatch: pytest.MonkeyPatch)
 
 
 class _Hold:
-    """Verifications that wait; whoever is let through had the right password."""
+    """Makes password verifications wait. Every password is accepted when they go on."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
@@ -210,7 +211,7 @@ async def test_a_client_has_two_places_and_waits_for_them(monkeypatch: pytest.Mo
 async def test_guesses_keep_nobody_out_who_logged_in_lately(
     checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the client, and by the account: strangers fill their own threads alone."""
+    """The client is known, or the account is: strangers use up only their own threads."""
     await checker.check(given(), UNDER, "office", "office network")
     with _held_up(monkeypatch) as hold:
         guesses = [
@@ -218,7 +219,7 @@ async def test_guesses_keep_nobody_out_who_logged_in_lately(
             for n in range(200)
         ]
         await hold.under_way(2)
-        # Another password, since the one that is remembered is not computed at all.
+        # These passwords differ from the remembered one, whose verification would not be computed again.
         known_client = asyncio.create_task(checker.check(given(password=b"client"), UNDER, "office", "office network"))
         known_account = asyncio.create_task(checker.check(given(password=b"account"), UNDER, "new", "new network"))
         await hold.under_way(4)
@@ -249,7 +250,7 @@ async def test_failures_are_limited_by_client_and_by_login(
     for number in range(failures.FAILURES_PER_CLIENT):
         outcome, _ = await checker.check(given(b"nobody%d" % number), UNDER, "client1", "n")
         assert outcome is CredentialOutcome.REFUSED
-    # The right password is not looked at any more, from this client.
+    # This client's right password is not checked any more.
     assert (await checker.check(given(), UNDER, "client1", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES
     assert (await checker.check(given(), UNDER, "client2", "n"))[0] is CredentialOutcome.ACCEPTED
     for number in range(failures.FAILURES_PER_LOGIN):
@@ -297,7 +298,7 @@ async def test_too_many_failures_are_answered_454() -> None:
 
 
 async def test_a_login_is_known_without_case_and_by_every_address_of_the_account(checker: CredentialChecker) -> None:
-    """F58."""
+    """F58: logins are compared without case, and each address of an account is a login."""
     under = snapshot(
         {
             "accounts": [ALICE, {"id": "a2", "login": "Bob@Local.test", "password_hash": CHEAP.hash(b"another")}],
@@ -313,7 +314,7 @@ async def test_a_login_is_known_without_case_and_by_every_address_of_the_account
         assert (await checker.check(asked, under, "c", "n"))[0] is CredentialOutcome.REFUSED
     outcome, account = await checker.check(given(b"bob@local.TEST", b"another"), under, "c2", "n")
     assert (outcome, account and account.id) == (CredentialOutcome.ACCEPTED, "a2")
-    # An alias is nobody's login.
+    # The address of an alias is not a login.
     assert (await checker.check(given(b"info@local.test"), under, "c2", "n"))[0] is CredentialOutcome.REFUSED
 
 
@@ -327,7 +328,7 @@ async def test_failures_of_a_login_are_counted_together_however_it_is_written(ch
 @pytest.mark.parametrize(
     ("password_hash", "password"),
     [
-        # The vectors of https://www.akkadia.org/drepper/SHA-crypt.txt and of crypt_blowfish.
+        # The vectors are those of https://www.akkadia.org/drepper/SHA-crypt.txt and of crypt_blowfish.
         (
             "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
             b"Hello world!",
@@ -361,7 +362,7 @@ async def test_a_session_stays_logged_in_when_its_hash_becomes_argon2id() -> Non
         upgraded = {**account, "password_hash": CHEAP.hash(PASSWORD), "proof": b64encode(proof).decode()}
         policy.engine.use(snapshot({"accounts": [upgraded]}))
         assert replied(await policy.decide(session)) == "accept"
-        # Another password is another thing.
+        # The remembered result does not hold for another password.
         policy.engine.use(snapshot({"accounts": [{**account, "password_hash": CHEAP.hash(b"another")}]}))
         assert replied(await policy.decide(session)) != "accept"
 

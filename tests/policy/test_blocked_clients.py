@@ -1,4 +1,4 @@
-"""Blocked clients: who is listed, what the metric counts, and what outlives a restart."""
+"""Blocked clients: which are listed, what the metric counts, and what survives a restart."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def listed(policy: Policy, **page: Any) -> list[str]:
 
 
 async def test_only_blocks_that_act_are_listed_and_counted() -> None:
-    """F33: not while the limit is off, nor those of clients that are exempt by now."""
+    """F33: blocks do not count while the limit is off, nor when their client has become exempt."""
     async with serving(snapshot(LIMIT), clock=lambda: NOW) as policy:
         for client in (STRANGER, "192.0.2.11", "192.0.2.12", STRANGER_V6):
             await policy.decide(rcpt("ghost@local.test", client=client))
@@ -52,14 +52,14 @@ async def test_only_blocks_that_act_are_listed_and_counted() -> None:
             assert await listed(policy) == left
             await count_blocked(policy.engine)
             assert shown() == len(left)
-            # A page is filled up from behind those that are left out.
+            # A page without clients that are left out is filled with the clients that follow.
             assert await listed(policy, page_size=1) == left[:1]
         policy.engine.use(snapshot(LIMIT))
         assert await listed(policy) == everybody
 
 
 async def test_f25_what_is_discarded_is_not_counted_and_not_refused_to_a_blocked_client() -> None:
-    """F25: a discard rule is looked at before the block, at MAIL and at RCPT."""
+    """F25: discard rules are evaluated before the block, at MAIL and at RCPT."""
     discard = {"id": "d", "list": "block", "criterion": "sender", "value": "joe@sender.test", "action": "discard"}
     async with serving(snapshot({**LIMIT, "access_rules": [discard]}), clock=lambda: NOW) as policy:
 
@@ -91,7 +91,7 @@ async def test_the_last_number_stays_while_redis_is_away(redis_server: Redis) ->
 
 
 async def test_f50_a_store_that_is_away_is_told_apart_from_a_policy_that_is(redis_server: Redis) -> None:
-    """config_api asks no other replica then, and names the store."""
+    """F50: config_api then asks no other replica, and its error names the store."""
     store = RedisStore(redis_server.url, seconds=30)
     async with serving(snapshot(LIMIT), store=store, clock=lambda: NOW) as policy:
         redis_server.kill()
@@ -113,7 +113,7 @@ async def test_a_store_that_starts_without_redis_says_so(redis_server: Redis) ->
 
 
 async def test_a_block_outlives_a_restart(tmp_path: Path) -> None:
-    """F32: with counters in memory, in a file; a block that was lifted or has ended does not come back."""
+    """F32: counters in memory keep blocks in a file. A block that was lifted or has ended does not come back."""
     path = tmp_path / "policy" / "blocked-clients"
     now = NOW
 
@@ -139,7 +139,7 @@ async def test_a_block_outlives_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_damaged_line_costs_no_other_block(tmp_path: Path) -> None:
-    """A process that dies while it writes leaves a part of a line."""
+    """A process that dies while it writes leaves an incomplete line."""
     path = tmp_path / "blocked-clients"
     whole = {"client": STRANGER, "reason": "unknown_recipients", "count": 1, "blocked_at": NOW, "ends_at": NOW + 60}
     path.write_text(f'{json.dumps(whole)}\nnull\n{{"client": 5}}\n{{"lifted": []}}\n{json.dumps(whole)[:40]}')

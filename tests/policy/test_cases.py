@@ -1,4 +1,4 @@
-"""Every YAML case, twice: bare against the rules, and through gRPC with a real DNS server."""
+"""Each YAML case runs twice: directly against the rules, and through gRPC with a real DNS server."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_through_grpc(case: Case, dns_server: DnsServer) -> None:
 
 
 def seen(message: policy_pb2.Verdict, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The verdict in the words of a case. An action and the shadow outcomes are always compared."""
+    """Returns the verdict in the words of a case. The action and the shadow outcomes are always compared."""
     found: dict[str, Any] = {
         "action": policy_pb2.Action.Name(message.action).removeprefix("ACTION_").lower(),
         "reply": f"{message.reply.code} {message.reply.enhanced_code}" if message.HasField("reply") else "",

@@ -1,4 +1,4 @@
-"""Policy's watch and its reports of rule hits, against a real gRPC server that speaks for config_api."""
+"""Policy's watch and its reports of rule hits, with a real gRPC server in the place of config_api."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ADDRESS_A, ADDRESS_B = "user1@local.test", "else@far.test"
 
 
 def pieces(message: config_pb2.PolicySnapshot, kinds: Mapping[str, str] = KINDS) -> dict[str, bytes]:
-    """The snapshot as config_api sends it: each object alone."""
+    """Returns the snapshot as config_api sends it, one piece for each object."""
     made: dict[str, bytes] = {}
     for field, value in message.ListFields():
         if field.name == "revision":
@@ -54,7 +54,7 @@ async def config_api() -> AsyncIterator[ConfigApi]:
 
 
 class Watching:
-    """A watch at work, and the snapshots it put in force."""
+    """A running watch, and the snapshots that it has put in force."""
 
     def __init__(self, port: int, file: Path) -> None:
         self.used: asyncio.Queue[Snapshot] = asyncio.Queue()
@@ -96,7 +96,7 @@ async def test_snapshots_are_put_in_force_and_bad_ones_are_refused(config_api: C
 
 
 def tables(made: Snapshot) -> dict[str, Any]:
-    """What can be compared of a snapshot."""
+    """Returns the parts of a snapshot that can be compared."""
     values = {name: getattr(made, name) for name in Snapshot.__slots__ if name not in ("clients", "known_addresses")}
     addresses = ("192.0.2.10", "198.51.100.7", "10.1.2.3", "203.0.113.9", "2001:db8:7::1")
     return {**values, "clients": [made.clients.find(address) for address in addresses]}
@@ -132,7 +132,8 @@ OTHERS = st.builds(
 )
 STEPS = st.lists(
     st.one_of(
-        # (kind, number of the object, what it becomes; None: it is removed), with addresses dealt out by the test.
+        # Each step is (kind, number of the object, its new value); None removes the object. The test assigns the
+        # addresses.
         st.tuples(st.just("accounts"), st.integers(0, 3), st.sampled_from([None, True, False])),
         st.tuples(st.just("aliases"), st.integers(4, 6), st.sampled_from([None, ADDRESS_A, ADDRESS_B])),
         st.tuples(st.just("access-rules"), st.integers(0, 3), st.one_of(st.none(), RULES)),
@@ -150,7 +151,7 @@ def content(kind: str, number: int, what: Any) -> bytes:
         return config_pb2.PolicySnapshot(disabled_account_addresses=[address]).SerializeToString()
     if kind == "accounts":
         account = config_pb2.PolicyAccount(
-            # The login of one is an address of another.
+            # The login of each account is an address of another account.
             id=f"a{number}",
             login=f"user{number + 1}@local.test",
             addresses=[address],
@@ -200,7 +201,7 @@ async def test_hits_are_reported_once_whatever_fails(config_api: ConfigApi) -> N
     await reporter.report()
     await reporter.report()
     first, again, second = config_api.reports
-    # Repeating an id adds nothing on the other side, so what may have arrived is sent again as it was.
+    # A report that may have arrived is sent again with the same id and content, so its hits are not counted twice.
     assert first == again
     assert second.report_id != first.report_id
     found = {hit.rule_id: (hit.hits, hit.last_hit_at.seconds) for hit in first.hits}
@@ -210,7 +211,7 @@ async def test_hits_are_reported_once_whatever_fails(config_api: ConfigApi) -> N
 
 
 async def test_hits_go_to_whoever_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of config_api have one name, which has a third address where nobody is."""
+    """Two replicas of config_api have one name. The name has a third address, where no server runs."""
     hosts = [free_address() for _ in range(3)]
     port = free_port(*hosts)
 

@@ -15,7 +15,8 @@ RuleReport = policy_pb2.RuleReport
 
 
 def outcomes(response: policy_pb2.ExplainResponse, stage: str = "RCPT") -> dict[str, str]:
-    """Reason id to outcome at a stage; of the two modes of a list's rules the one that is on."""
+    """Returns the outcome of each reason id at a stage. If a list has a rule for each mode, the one that is on
+    counts."""
     found: dict[str, str] = {}
     for rule in response.rules:
         if rule.stage == policy_pb2.Stage.Value(f"STAGE_{stage}"):
@@ -209,7 +210,7 @@ async def test_facts_that_are_none_are_an_invalid_argument() -> None:
 
 async def test_a_blocked_client_is_listed_refused_and_let_in_again() -> None:
     rules = snapshot({"advanced_security": {"max_unknown_recipients_per_day": 2, "timezone": "Europe/Berlin"}})
-    # 23:30 in Berlin.
+    # This is 23:30 in Berlin.
     now = 1_800_052_200.0
     client = "2001:db8:1:2::25"
     async with serving(rules, clock=lambda: now) as policy, policy.stream() as stream:
@@ -224,7 +225,7 @@ async def test_a_blocked_client_is_listed_refused_and_let_in_again() -> None:
         assert list(map(replied, verdicts)) == [
             "550 5.1.1",
             "accept",
-            # The one that reaches the number is answered as what it is, and the block begins after it (F31).
+            # The recipient that reaches the limit gets its own answer, and the block begins after it (F31).
             "550 5.1.1",
             "421 4.7.0",
             "421 4.7.0",
@@ -288,7 +289,7 @@ async def test_hits_of_access_rules_are_counted() -> None:
         )
     assert policy.hits.take() == {
         "b1": (2, 1_800_000_000.0),
-        # In shadow mode it decides nothing, and is tried all the same.
+        # A rule in shadow mode decides nothing but is evaluated anyway.
         "b2": (3, 1_800_000_000.0),
         "a1": (1, 1_800_000_000.0),
     }
@@ -296,7 +297,7 @@ async def test_hits_of_access_rules_are_counted() -> None:
 
 
 async def test_a_hit_is_counted_once_a_message() -> None:
-    """Whether its recipients are refused or not."""
+    """This holds whether the recipients are refused or not."""
     rules = snapshot(
         {
             "access_rules": [
@@ -314,12 +315,12 @@ async def test_a_hit_is_counted_once_a_message() -> None:
                     asked.transaction.recipients_asked = number
                     await stream.ask(asked)
     hits = {rule_id: count for rule_id, (count, _) in policy.hits.take().items()}
-    # Two messages of joe's and one of ann's in each session; a domain that is allowed lifts the rule on bob.
+    # Each session has two messages from joe and one from ann. The allow rule for ann's domain lifts the rule for bob.
     assert hits == {"b1": 4, "a1": 2, "b2": 4}
 
 
 async def test_what_becomes_of_a_discarded_message_is_explained_as_it_would_be() -> None:
-    """Nobody asks at the end of data when nobody is left to have the message."""
+    """When every recipient was discarded, END_OF_DATA is not asked."""
     rules = snapshot(
         {
             "content_checks": {"antivirus": {"mode": "enforce", "clamd": "127.0.0.1:3310"}},

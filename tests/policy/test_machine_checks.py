@@ -1,4 +1,4 @@
-"""Block lists that list the gateway itself, asked over the DNS."""
+"""The check whether block lists in the DNS list the gateway itself."""
 
 from __future__ import annotations
 

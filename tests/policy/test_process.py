@@ -1,4 +1,4 @@
-"""`python -m services.policy` as a process: what it needs to serve, what it keeps, how it ends."""
+"""`python -m services.policy` as a process: what it needs to serve, what it stores, how it ends."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def running(folder: Path, config_port: int, **variables: object) -> AsyncI
 
 
 async def refused(folder: Path, variables: Mapping[str, object]) -> str:
-    """What a process says that can't start."""
+    """Returns the output of a policy process that cannot start."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -119,20 +119,20 @@ async def test_it_serves_once_it_has_a_snapshot_and_from_disk_ever_after(tmp_pat
                 'posthouse_policy_decisions_total{action="reject",reason="unknown_recipient",stage="rcpt"} 1.0' in text
             )
             assert "posthouse_policy_snapshot_revision 7.0" in text
-            # Twice is harmless (C137).
+            # A second SIGTERM does no harm (C137).
             policy.process.send_signal(signal.SIGTERM)
             policy.process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(policy.process.wait(), 60) == 0
     finally:
         await config_api.stop()
-    # config_api is away now.
+    # config_api does not run any more, so policy uses the snapshot that it has stored.
     async with running(tmp_path, config_api.port) as policy:
         await policy.is_serving()
         assert replied(await policy.stub.Decide(rcpt("alice@local.test"))) == "accept"
 
 
 async def test_its_end_ends_streams_and_leaves_sessions_counted(tmp_path: Path, redis_url: str) -> None:
-    """Two processes share Redis; one stops, and the sessions of the worker still count until the worker says more."""
+    """Two processes share Redis. After one has ended, its worker's sessions count until the worker reports others."""
     config_api = ConfigApi()
     await config_api.start()
     config_api.send(7, pieces(settings({"connection_policy": {"max_concurrent_connections": 1}})), whole=True)
@@ -164,7 +164,7 @@ async def test_its_end_ends_streams_and_leaves_sessions_counted(tmp_path: Path, 
 
 @asynccontextmanager
 async def receiving(folder: Path, policy_port: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """An ingress process with no relay behind it, and its SMTP port."""
+    """Runs an ingress process without relay, and yields its SMTP port."""
     port = free_port()
     ports = {
         "INGRESS_SMTP_PORT": port,
@@ -185,7 +185,7 @@ async def receiving(folder: Path, policy_port: int) -> AsyncIterator[tuple[async
 
 
 async def _greeting(port: int) -> tuple[str, asyncio.StreamWriter]:
-    """Once ingress listens, and has found policy."""
+    """Returns ingress's greeting, once ingress listens and has found policy."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -226,7 +226,7 @@ async def test_sessions_of_a_killed_ingress_count_for_ten_seconds_and_of_a_stopp
                 if end is signal.SIGTERM:
                     assert redis_server.command("HLEN", key) == ":0"
             assert redis_server.command("HLEN", key) == ":2"
-            # No frame of the dead worker comes any more, so its key runs out.
+            # The dead worker sends no frames any more, so its key in Redis expires.
             await _until(lambda: redis_server.command("KEYS", "posthouse:policy:worker:*") in ("*0", ""))
             assert replied(await policy.stub.Decide(connect(client="127.0.0.1"))) == "accept"
     finally:

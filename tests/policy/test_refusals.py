@@ -1,4 +1,4 @@
-"""A flood of refusals fills neither the log nor the history: a client has its share, the rest is counted and told."""
+"""Many refusals fill neither the log nor the history: each client has a share; refusals above it are only counted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_a_flood_of_refusals_is_sampled_and_its_number_told() -> None:
         assert (
             len([line for line in lines if line["client"].startswith("192.0.2.") and line["action"] == "reject"]) < 100
         )
-        # Another client's refusal, and what is taken, have their lines.
+        # Refusals of another client and acceptances are still logged.
         assert [line["client"] for line in lines[-2:]] == ["203.0.113.7", "192.0.2.10"]
         unlogged = (REGISTRY.get_sample_value("posthouse_policy_refusals_unlogged_total") or 0.0) - before
         assert unlogged + len(lines) == 2002
@@ -42,7 +42,7 @@ async def test_a_flood_of_refusals_is_sampled_and_its_number_told() -> None:
     assert (event["refusals"], event["largest"]) == (unlogged, "192.0.2.0/24")
 
 
-# The history
+# The history of sessions
 
 
 def _add(history: History, session: str, client: str, kept: bytes = b"x" * 100) -> None:

@@ -1,4 +1,4 @@
-"""What policy gives for Authentication-Results (RFC 8601), at END_OF_DATA."""
+"""The results for Authentication-Results (RFC 8601) that policy gives at END_OF_DATA."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def signed(made: policy_pb2.DecideRequest) -> policy_pb2.DecideRequest:
 
 
 def written(verdict: policy_pb2.Verdict) -> list[str]:
-    """As ingress writes them, roughly."""
+    """Returns the results roughly as ingress writes them."""
     return [
         " ".join(
             [
@@ -121,7 +121,7 @@ async def test_a_refused_message_gets_none(dns_server: DnsServer) -> None:
 
 
 async def test_authors_under_one_organization_are_found_by_their_own_walks(dns_server: DnsServer) -> None:
-    """Relaxed alignment asks about the identifiers once the author's policy is known, over two rounds of look-ups."""
+    """Relaxed alignment needs the organizational domains of the identifiers, which are looked up in a second round."""
     dns_server.add("_dmarc.bank.test", "TXT", "v=DMARC1; p=reject; psd=y")
     dns_server.add("_dmarc.a.bank.test", "TXT", "v=DMARC1; p=reject")
     for sender, wanted in (("joe@mail.a.bank.test", "pass"), ("joe@b.bank.test", "fail")):
@@ -143,7 +143,7 @@ async def test_rspamd_is_told_at_rcpt_what_is_known_by_then(dns_server: DnsServe
     async with serving(rules, dns=dns_server.address) as policy, policy.stream() as stream:
         await stream.ask(connect())
         async with asyncio.timeout(60):
-            # The client's name is looked up from CONNECT on, and nobody waits for it.
+            # The client's name is looked up from CONNECT on, and no decision waits for it.
             while True:
                 (verdict,) = await stream.ask(rcpt("alice@local.test", "joe@sender.test"))
                 if verdict.client_name:

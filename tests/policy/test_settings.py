@@ -1,4 +1,4 @@
-"""The environment: defaults, and wrong values named by their variable."""
+"""The environment variables: their defaults, and errors that name the variable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decision stream: answers, sessions that are counted and released, profiles, snapshots that change."""
+"""The decision stream: answers, sessions that are counted and released, session profiles, and new snapshots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TWO = {"connection_policy": {"max_concurrent_connections": 2}}
 
 
 async def released(policy: Policy, sessions: int) -> None:
-    """A stream's end is noticed soon, not at once."""
+    """Waits for this number of open sessions, because policy notices the end of a stream a moment later."""
     assert isinstance(policy.store, MemoryStore)
     async with asyncio.timeout(60):
         while policy.store.open_sessions != sessions:  # noqa: ASYNC110 - nothing tells
@@ -58,7 +58,7 @@ async def test_sessions_that_close_make_room() -> None:
     async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
         verdicts = await stream.ask(connect("s1"), connect("s2"), connect("s3"))
         assert list(map(replied, verdicts)) == ["accept", "accept", "421 4.7.0"]
-        # Another client has its own count.
+        # Another client has a count of its own.
         assert [replied(verdict) for verdict in await stream.ask(connect("s4", "192.0.2.11"))] == ["accept"]
         await stream.ask(closed=[("s1", STRANGER), ("unknown", STRANGER)])
         assert [replied(verdict) for verdict in await stream.ask(connect("s5"))] == ["accept"]
@@ -79,7 +79,7 @@ async def test_a_session_that_ends_while_its_count_is_waited_for_is_not_counted(
         redis_server.freeze()
         await stream.call.write(stream.frame(requests=[connect("s1"), connect("s2")]))
         await stream.call.write(stream.frame(closed_sessions=client_sessions([("s1", STRANGER)])))
-        # Answered at once, so both frames were taken.
+        # This answer does not need Redis. When it has come, policy has read both frames.
         assert replied((await stream.ask(rcpt("ghost@local.test")))[0]) == "550 5.1.1"
         redis_server.thaw()
         await until(store, [3], opening("s3"))
@@ -91,7 +91,7 @@ async def test_sessions_outlive_their_stream_and_belong_to_the_worker() -> None:
             await stream.ask(connect("s1"))
         async with policy.stream("w1") as again, policy.stream("w2") as other:
             await again.ask(connect("s2"))
-            # What another worker says of them changes nothing.
+            # What another worker says about these sessions has no effect.
             await other.ask(closed=[("s1", STRANGER), ("s2", STRANGER)])
             assert [replied(verdict) for verdict in await other.ask(connect("s3"))] == ["421 4.7.0"]
             assert [replied(verdict) for verdict in await again.ask(connect("s3"))] == ["421 4.7.0"]
@@ -112,7 +112,7 @@ async def test_a_whole_set_replaces_what_was_counted_of_the_worker() -> None:
 
 
 async def test_a_limit_that_is_switched_on_counts_the_sessions_that_are_open() -> None:
-    """Policy asks the workers for them."""
+    """Policy asks the workers for the sessions that are already open."""
     off = snapshot({"connection_policy": {"max_concurrent_connections": 0}})
     async with serving(off) as policy, policy.stream() as stream:
         verdicts = await stream.ask(connect("s1"), connect("s2"), connect("s3"))
@@ -132,7 +132,7 @@ async def test_a_redis_that_lost_its_keys_is_told_of_the_open_sessions_again(
     async with serving(snapshot(TWO), store=store) as policy, policy.stream() as stream:
         assert list(map(replied, await stream.ask(connect("s1"), connect("s2")))) == ["accept"] * 2
         redis_server.flush()
-        # A heartbeat shows the loss.
+        # Policy notices the loss at a heartbeat.
         async with asyncio.timeout(60):
             reading = asyncio.create_task(stream.read())
             while not reading.done():
@@ -150,7 +150,7 @@ async def test_a_decision_alone_holds_no_session() -> None:
 
 
 async def test_ipv6_clients_of_one_64_are_one_client() -> None:
-    """C104: a thousand addresses of one /64, and the mapped forms of one IPv4 address."""
+    """C104: a thousand addresses of one /64 are one client; so are the mapped forms of one IPv4 address."""
     async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
         verdicts = await stream.ask(*(connect("", f"2001:db8:1:2::{number:x}") for number in range(1, 1001)))
         assert list(map(replied, verdicts)) == ["accept"] * 2 + ["421 4.7.0"] * 998
@@ -160,7 +160,7 @@ async def test_ipv6_clients_of_one_64_are_one_client() -> None:
 
 
 async def test_one_connection_s_login_serves_no_other() -> None:
-    """C69: from one address, one session logs in and the other does not."""
+    """C69: of two sessions from one address one logs in, and the other one is not logged in."""
     async with serving(snapshot()) as policy, policy.stream() as stream:
         (verdict,) = await stream.ask(auth("alice", session_id="s1"))
         assert verdict.account == "alice"
@@ -189,7 +189,7 @@ async def test_a_new_snapshot_holds_from_the_next_decision_and_brings_its_profil
         assert list(map(replied, verdicts)) == ["550 5.1.1", "accept"]
         assert verdicts[1].snapshot_revision == 8
         assert [(one.profile.revision, one.profile.max_recipients) for one in verdicts] == [(8, 100)] * 2
-        # Who holds it already is not told again.
+        # A session that already has this profile does not get it again.
         (verdict,) = await stream.ask(rcpt("forward@local.test", revision=8))
         assert not verdict.HasField("profile")
 

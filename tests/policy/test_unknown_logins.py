@@ -1,4 +1,4 @@
-"""A login that no account has is refused like a wrong password, at the same cost."""
+"""A login that no account has is refused like a wrong password, and the check costs the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers as they are put together from parts, against the messages that they stand for."""
+"""Answers that are encoded from prepared parts equal the messages that protobuf encodes."""
 
 from __future__ import annotations
 

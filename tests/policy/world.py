@@ -1,4 +1,4 @@
-"""The configuration that policy's tests stand on, and short forms for writing others."""
+"""The configuration that policy's tests use, and short forms to write other configurations."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TRUSTED = "198.51.100.7"
 LOCAL = "10.1.2.3"
 PASSWORD = b"correct horse"
 
-# As cheap as argon2id gets; the real cost is config_api's choice.
+# These are the cheapest parameters of argon2id. In production config_api chooses the cost.
 CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
-# The defaults of the settings, and a small world: two accounts, two aliases, two relay domains, a trusted network.
+# The defaults of the settings, with two accounts, two aliases, two relay domains and a trusted network.
 DEFAULTS: dict[str, Any] = {
     "revision": 7,
     "general": {
@@ -72,10 +72,10 @@ _ENUMERATIONS = {"list": "LIST", "criterion": "CRITERION", "action": "BLOCK_ACTI
 
 
 def settings(changes: Mapping[str, Any] | None = None) -> config_pb2.PolicySnapshot:
-    """DEFAULTS with `changes` merged in: mappings are merged, everything else is replaced.
+    """Merges `changes` into DEFAULTS: mappings are merged, all other values are replaced.
 
-    `recipients` are the listed ones, as addresses. Modes are written off, shadow, enforce; an access rule as
-    {id, list: block, criterion: ip, value, action: reject}.
+    `recipients` are the addresses of listed recipients. Modes are written off, shadow, enforce; an access rule as {id,
+    list: block, criterion: ip, value, action: reject}.
     """
     merged = _merged(copy.deepcopy(DEFAULTS), changes or {})
     merged["recipients"] = _buckets(merged["recipients"])

@@ -1,4 +1,4 @@
-"""A question in one datagram brings what dnspython's resolver brings; what is cut off is left to that."""
+"""A question over UDP has the same result as with dnspython's resolver, which is used when the answer is truncated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DMARC's own table: records, walk, sub-domains, sp, np, psd, alignment, broken records (RFC 9989, RFC 7489)."""
+"""DMARC: records, the DNS tree walk, sub-domains, sp, np, psd, alignment, broken records (RFC 9989, RFC 7489)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tests.peers.dns import Behaviour, DnsServer
         ("v=DMARC1; p=reject; psd=y", Published("reject", psd="y")),
         ("v=DMARC1; p=reject; psd=n; t=y", Published("reject", psd="n", testing=True)),
         ("v=DMARC1; p=reject; psd=maybe", Published("reject")),
-        # RFC 7489's pct is no more.
+        # RFC 9989 has removed RFC 7489's tag pct.
         ("v=DMARC1; p=reject; pct=0", Published("reject")),
         ("v=DMARC1; p=reject; nonsense; =; x", Published("reject")),
         ("v=DMARC1; sp=reject; p=none", Published("none", "reject")),
-        # Broken policies: none where reports are asked for, else no DMARC at all.
+        # A broken policy counts as none when the record asks for reports; otherwise there is no DMARC record.
         ("v=DMARC1; p=bogus; rua=mailto:a@b.test", Published("none")),
         ("v=DMARC1; rua=mailto:a@b.test", Published("none")),
         ("v=DMARC1; p=reject; sp=bogus; rua=mailto:a@b.test!10m", Published("none")),
@@ -67,7 +67,8 @@ def test_several_records_are_none() -> None:
             "a.b.c.d.e.f.test",
             ("a.b.c.d.e.f.test", "b.c.d.e.f.test", "c.d.e.f.test", "d.e.f.test", "e.f.test", "f.test", "test"),
         ),
-        # Eight labels and more: cut to seven after the first, so that there are never more than eight questions.
+        # A name of eight or more labels is cut to seven after the first question, so there are never more than eight
+        # questions.
         (
             "a.b.c.d.e.f.g.h.i.j.mail.test",
             (
@@ -87,24 +88,25 @@ def test_the_walk(domain: str, wanted: tuple[str, ...]) -> None:
     assert dmarc.walk(domain) == wanted
 
 
-# domain: what holds (where published, policy), and its organizational domain; records by name.
+# The columns are: the domain, the records by name, whether the domain exists, and the result. The result is the domain
+# where the record is published, the policy, and the organizational domain.
 _HOLDS = [
-    # At the very domain.
+    # The record is published at the domain itself.
     ("a.test", {"a.test": "p=reject; sp=none"}, True, ("a.test", "reject", "a.test")),
-    # Below: sp, else p.
+    # For a sub-domain sp holds, or p when there is no sp.
     ("x.a.test", {"a.test": "p=reject; sp=quarantine"}, True, ("a.test", "quarantine", "a.test")),
     ("x.y.a.test", {"a.test": "p=reject"}, True, ("a.test", "reject", "a.test")),
-    # np for names that do not exist, else sp, else p.
+    # For a name that does not exist np holds, or sp when there is no np, or p.
     ("x.a.test", {"a.test": "p=none; sp=quarantine; np=reject"}, False, ("a.test", "reject", "a.test")),
     ("x.a.test", {"a.test": "p=none; np=reject"}, True, ("a.test", "none", "a.test")),
     ("x.a.test", {"a.test": "p=none; sp=quarantine"}, False, ("a.test", "quarantine", "a.test")),
-    # Its own record beats its organization's; the organization is where the fewest labels are.
+    # The domain's own record wins over that of its organization. The organization is the name with the fewest labels.
     ("x.a.test", {"x.a.test": "p=none", "a.test": "p=reject"}, True, ("x.a.test", "none", "a.test")),
-    # Between them: only the author's own and the organization's count.
+    # Of the names between the two no record counts.
     ("x.y.a.test", {"y.a.test": "p=none", "a.test": "p=reject"}, True, ("a.test", "reject", "a.test")),
-    # psd=n: this is an organization, whatever is above.
+    # With psd=n this name is an organization, whatever is above it.
     ("x.y.a.test", {"y.a.test": "p=none; psd=n", "a.test": "p=reject"}, True, ("y.a.test", "none", "y.a.test")),
-    # psd=y: a public suffix; the organization is one label below it.
+    # With psd=y this name is a public suffix, and the organization is one label below it.
     ("x.a.bank.test", {"bank.test": "p=reject; psd=y"}, True, ("bank.test", "reject", "a.bank.test")),
     (
         "x.a.bank.test",
@@ -114,7 +116,7 @@ _HOLDS = [
     ),
     ("bank.test", {"bank.test": "p=reject; psd=y"}, True, ("bank.test", "reject", "bank.test")),
     ("never.bank.test", {"bank.test": "p=none; psd=y; np=reject"}, False, ("bank.test", "reject", "never.bank.test")),
-    # Nothing.
+    # There is no valid record.
     ("x.a.test", {}, True, ("", "none", "x.a.test")),
     ("x.a.test", {"a.test": "p=bogus"}, True, ("", "none", "x.a.test")),
 ]
@@ -151,7 +153,7 @@ def judged(
     spf: tuple[CheckResult, str] = (CheckResult.NONE, ""),
     dkim: dict[str, CheckResult] | None = None,
 ) -> dmarc.DmarcResult:
-    """`records` for every domain that is walked from."""
+    """Evaluates DMARC. `records` are used for every domain at which a tree walk starts."""
     signatures = tuple(DkimSignature(result, domain) for domain, result in (dkim or {}).items())
     content = Content(
         authors=tuple(bare_facts(from_wire(author.encode())) for author in authors.split()),
@@ -204,7 +206,7 @@ PASS, FAIL, TEMPERROR = CheckResult.PASS, CheckResult.FAIL, CheckResult.TEMPERRO
         ("p=quarantine; t=y", "u@a.test", (FAIL, ""), {}, FAIL, Disposition.NONE),
         ("p=none; sp=reject", "u@x.a.test", (PASS, "y.a.test"), {}, PASS, Disposition.NONE),
         ("p=none; sp=reject", "u@x.a.test", (FAIL, "y.a.test"), {}, FAIL, Disposition.REJECT),
-        # C98: several authors, the strictest counts, in any order.
+        # C98: with several authors the strictest policy counts, whatever their order.
         ("p=reject", "u@other.test v@a.test", (PASS, "other.test"), {}, FAIL, Disposition.REJECT),
         ("p=reject", "v@a.test u@other.test", (PASS, "other.test"), {}, FAIL, Disposition.REJECT),
         ("p=reject", "v@a.test w@x.a.test", (PASS, "a.test"), {}, PASS, Disposition.NONE),

@@ -1,4 +1,4 @@
-"""DNS block lists (C83, C84; RFC 5782), by whole decisions."""
+"""DNS block lists (C83, C84; RFC 5782), tested through complete decisions."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_c83_nobody_is_refused_while_the_test_entry_has_no_answer(dns_serv
 
 
 async def test_c84_a_list_of_ipv6_addresses_alone_has_its_own_test_entry(dns_server: DnsServer) -> None:
-    """RFC 5782 5: ::FFFF:7F00:1 is not listed."""
+    """::FFFF:7F00:1 must not be listed in a zone that works (RFC 5782 section 5)."""
     for zone in ("six.test", "wild.test"):
         dns_server.add(query_name(STRANGER_V6, zone), "A", "127.0.0.2")
     dns_server.add(query_name("::ffff:7f00:1", "wild.test"), "A", "127.0.0.2")

@@ -1,4 +1,4 @@
-"""The resolver and the look-ups of names, against a DNS server that answers rightly, wrongly, late or not at all."""
+"""The resolver and look-ups of names, with a DNS server that answers correctly, wrongly, late or not at all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def outcome(resolver: Resolver, name: str, kind: str = "A") -> Outcome:
     return (await resolver.resolve(name, kind)).outcome
 
 
-# C85 and C86: only NXDOMAIN and NODATA are "does not exist".
+# C85 and C86: only NXDOMAIN and NODATA mean that a name does not exist.
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ async def test_a_name_that_can_not_exist_does_not(name: str, resolver: Resolver)
 
 @pytest.mark.parametrize(
     ("name", "seconds"),
-    # The record's TTL; the SOA's minimum; five seconds for what had no answer.
+    # These are the record's TTL, the SOA's minimum, and five seconds when there was no answer.
     [("host.test", 100), ("none.test", 30), ("broken.test", 5)],
 )
 async def test_answers_are_remembered_for_their_time(name: str, seconds: int, dns_server: DnsServer) -> None:
@@ -119,7 +119,7 @@ async def test_too_many_questions_at_once_are_not_asked(dns_server: DnsServer, m
     assert await outcome(resolver, "other.test") is Outcome.NONE
 
 
-# Client names.
+# Client names
 
 
 async def client(resolver: Resolver, address: str) -> LookupResult:
@@ -148,7 +148,7 @@ async def test_only_the_first_few_reverse_names_are_followed(resolver: Resolver,
     assert len([query for query in dns_server.queries if query.type == "A"]) == 5
 
 
-# Domains of mail.
+# Domains of mail
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ async def test_only_the_first_few_reverse_names_are_followed(resolver: Resolver,
         ([("TXT", "hello")], LookupResult(Outcome.NONE)),
         ([("MX", "0 .")], LookupResult(Outcome.NONE, detail=NULL_MX)),
         ([("MX", "0 ."), ("A", "203.0.113.1")], LookupResult(Outcome.NONE, detail=NULL_MX)),
-        # C107: several MX records of which one is the root are no null MX.
+        # C107: several MX records, one of which is the root, are not a null MX.
         ([("MX", "0 ."), ("MX", "10 mx.test.")], LookupResult(Outcome.FOUND, ("",))),
     ],
 )
@@ -204,7 +204,7 @@ async def test_a_domain_whose_mx_has_no_answer_but_an_address_exists(resolver: R
     assert (await names.mail_domain(resolver, "other.test")).lookup_result.outcome is Outcome.NO_ANSWER
 
 
-# Whole decisions.
+# Complete decisions
 
 
 async def test_a_slow_look_up_holds_a_decision_no_longer_than_its_deadline(dns_server: DnsServer) -> None:
@@ -218,7 +218,7 @@ async def test_a_slow_look_up_holds_a_decision_no_longer_than_its_deadline(dns_s
         assert found[slow].outcome is Outcome.NO_ANSWER
         assert found[quick].outcome is Outcome.FOUND
         assert lookups.known(slow) is None
-        # The look-up continues, and its answer is kept when it arrives.
+        # The look-up continues after the deadline, and its answer is stored when it arrives.
         dns_server.add("slow.test", "A", "203.0.113.1")
         gate.open()
         assert (await lookups.find([slow], "p"))[slow].outcome is Outcome.FOUND
@@ -240,7 +240,7 @@ async def test_what_only_the_address_tells_is_looked_up_from_connect_on(dns_serv
 
 
 async def test_rules_that_are_off_ask_nothing(dns_server: DnsServer) -> None:
-    """With every look-up's rule off, or the client exempt, nothing is asked."""
+    """When the rule of a look-up is off, or the client is exempt, the DNS is not asked."""
     async with serving(snapshot(), dns=dns_server.address) as policy:
         await policy.decide(connect())
         assert replied(await policy.decide(rcpt("alice@local.test"))) == "accept"
@@ -257,7 +257,7 @@ async def test_rules_that_are_off_ask_nothing(dns_server: DnsServer) -> None:
     async with serving(snapshot(everything), dns=dns_server.address) as policy:
         await policy.decide(connect())
         assert replied(await policy.decide(rcpt("any@relay.test"))) == "accept"
-        # A recipient that is refused anyway waits for no look-up.
+        # A recipient that is refused for another reason waits for no look-up.
         assert replied(await policy.decide(rcpt("x@elsewhere.test", client="192.0.2.77"))) == "554 5.7.1"
     assert dns_server.queries == ()
 

@@ -1,4 +1,4 @@
-"""Shares of the questions under way: one client, and one silent zone, cost no other."""
+"""Concurrent DNS questions are shared: neither one client nor one silent zone delays other clients."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_who_gives_up_takes_no_place() -> None:
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
-    # One whose turn comes as it is cancelled gives the place back.
+    # A place that becomes free while its next owner is cancelled goes to the one after it.
     late = asyncio.create_task(slots.wait("d", 60))
     await asyncio.sleep(0)
     slots.release("a")
@@ -155,7 +155,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_client_that_asks_about_silence_holds_nobody_else_up(small: None, dns_server: DnsServer) -> None:
-    """Its questions wait for its own slots; the others are answered at once."""
+    """The client's questions wait for its own slots. Questions of other clients are asked at once."""
     resolver = Resolver(server_list(dns_server.address), seconds=30)
     gates = [dns_server.hold(f"{number}.zone{number}.test") for number in range(30)]
     hostile = resolver.for_party("198.51.100.0/24")
@@ -166,7 +166,7 @@ async def test_a_client_that_asks_about_silence_holds_nobody_else_up(small: None
     answer = await resolver.for_party("203.0.113.0/24").resolve("honest.test", "A")
     assert answer.outcome is Outcome.FOUND
     assert len({query.name for query in dns_server.queries}) == 6
-    # What it waits for is asked at once by another client.
+    # A question that waits for the slots of the first client is asked at once when another client asks it.
     waits = asyncio.create_task(resolver.for_party("203.0.113.0/24").resolve("29.zone29.test", "TXT"))
     await dns_server.query_came("29.zone29.test", "TXT")
     for gate in gates:
@@ -184,7 +184,7 @@ async def test_random_names_of_a_silent_zone_are_not_asked_any_more(dns_server: 
     assert {answer.outcome for answer in answers} == {Outcome.NO_ANSWER}
     asked = {query.name for query in dns_server.queries}
     assert len(asked & set(names)) <= 2
-    # Two slots are left to see that it speaks again, and then all are asked.
+    # Two slots stay open to notice that the zone answers again. After that all names are asked.
     dns_server.clear()
     for name in names:
         dns_server.add(name, "TXT", "x")
@@ -198,7 +198,8 @@ async def test_random_names_of_a_silent_zone_are_not_asked_any_more(dns_server: 
 async def test_silent_sender_domains_delay_no_honest_mail(
     small: None, dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By whole decisions: many messages of one network whose SPF records have no answer, and one honest message."""
+    """Many messages of one network, whose SPF records have no answer, do not delay the decision about an honest
+    message."""
     rules = snapshot({"content_checks": {"spf": {"mode": "enforce"}}})
     gates = [dns_server.hold(f"s{number}.test", "TXT") for number in range(40)]
     dns_server.add("honest.test", "TXT", "v=spf1 +all")
@@ -230,7 +231,7 @@ async def test_look_ups_of_one_client_are_bounded(dns_server: DnsServer, monkeyp
     await lookups.close()
 
 
-# What is remembered
+# The cache of answers
 
 
 def test_names_that_come_once_push_out_nothing_that_came_twice() -> None:

@@ -1,4 +1,4 @@
-"""SPF beyond the public suite: limits, garbage, pile-ups (C89)."""
+"""SPF where the public test suite does not reach: limits, malformed records, many checks at once (C89)."""
 
 from __future__ import annotations
 
@@ -93,19 +93,19 @@ async def test_a_check_that_takes_too_long_has_no_answer(
 
 
 async def test_f05_a_domain_of_one_label_has_no_result(resolver: Resolver, dns_server: DnsServer) -> None:
-    """RFC 7208 4.3."""
+    """A domain of one label has the result "none" (RFC 7208 section 4.3)."""
     dns_server.add("solo", "TXT", "v=spf1 +all")
     assert await result(resolver, "a@solo") is CheckResult.NONE
     assert await result(resolver, "", "solo.") is CheckResult.NONE
 
 
 def _threads() -> set[str]:
-    """Without those of asyncio's own pool, in which this test waits for queries."""
+    """Returns the running threads, without asyncio's own pool, in which this test waits for queries."""
     return {thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
 
 
 async def test_a_check_holds_no_thread_while_the_dns_is_silent(resolver: Resolver, dns_server: DnsServer) -> None:
-    """More checks at once than any pool has threads, and one more that is answered beside them."""
+    """More checks run at the same time than any pool has threads, and one further check is still answered."""
     gates = [dns_server.hold(f"s{number}.test") for number in range(40)]
     threads = _threads()
     checks = [

@@ -1,4 +1,4 @@
-"""The public test suite of RFC 7208 (2014.04), through our resolver and a real DNS server."""
+"""The public test suite of RFC 7208 (version 2014.04), run with our resolver and a real DNS server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ async def test_scenario(scenario: dict[str, Any], dns_server: DnsServer) -> None
 
 
 def _load(server: DnsServer, name: str, records: list[Any]) -> None:
-    """A record SPF stands for TXT too, unless TXT is given; TIMEOUT: types without records get no answer."""
+    """Loads the records of one name. A record of type SPF is loaded as TXT too, unless the suite gives TXT records.
+
+    TIMEOUT means that questions for the types without records get no answer."""
     given = [record for record in records if isinstance(record, dict)]
     held = {kind for record in given for kind, value in record.items() if value != "NONE"}
     without_text = {"TXT": "NONE"} in given

@@ -1,1 +1,1 @@
-"""Tests of the rules beyond their cases."""
+"""Tests of rules that the YAML cases do not cover."""

@@ -1,4 +1,4 @@
-"""Access rules: the tables against a naive scan, 100,000 of them, and the allow matrix as the settings print it."""
+"""Access rules: the tables are compared with a simple loop; 100,000 rules; the allow matrix as documented."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _RULES = st.one_of(
 
 
 def _naive(of: Snapshot, rules: list[tuple[str, str]], facts: Facts) -> set[str]:
-    """One rule after the other, from the words of the settings."""
+    """Tries one rule after the other, as the settings' documentation describes it."""
     client = canonical_ip(facts.client.address)
     found = set()
     for number, (criterion, value) in enumerate(rules):
@@ -120,7 +120,7 @@ def test_canonical_patterns_stay_as_they_are(text: str) -> None:
 
 
 def test_a_look_up_does_not_grow_with_the_rules() -> None:
-    """100,000 rules under a handful of masks: as many dictionary look-ups as masks."""
+    """100,000 rules with a few different masks need as many dictionary look-ups as there are masks."""
     message = settings({"accounts": []})
     for number in range(100_000):
         message.access_rules.add(

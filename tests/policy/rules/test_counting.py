@@ -1,4 +1,4 @@
-"""Where minutes and days end."""
+"""The ends of minutes and days."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a snapshot leaves to be tried: rules that are off cost nothing."""
+"""Rules that are off in a snapshot are never evaluated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exemptions: the quick look at a session never overlooks one."""
+"""The quick check for exemptions of a session never misses one."""
 
 from __future__ import annotations
 

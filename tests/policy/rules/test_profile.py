@@ -1,4 +1,4 @@
-"""The stages at which a session is asked about follow from the rules, so that no rule is compiled and never tried."""
+"""The stages in a session profile follow from the rules, so no rule is compiled for a stage that is never asked."""
 
 from __future__ import annotations
 
@@ -80,6 +80,6 @@ def test_who_is_exempt_whatever_it_sends_is_not_asked() -> None:
     quiet = snapshot(_QUIET)
     assert _asked(quiet, listener=Listener.SUBMISSION) == _ALWAYS | {Stage.MAIL}
     assert _asked(quiet, listener=Listener.SUBMISSION, client=TRUSTED) == _ALWAYS
-    # From must be the account's, and Authentication-Results says who logged in.
+    # The From address must belong to the account, and Authentication-Results names the login, so END_OF_DATA is needed.
     assert _asked(quiet, login="alice") == _ALWAYS | {Stage.END_OF_DATA}
     assert _asked(quiet, listener=Listener.SUBMISSION, login="alice") == _ALWAYS | {Stage.END_OF_DATA}

@@ -1,4 +1,4 @@
-"""What only a shared store can get wrong: replicas, dead workers, and Redis itself away."""
+"""Faults that only a shared store can have: several replicas, dead workers, and a Redis that does not answer."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ async def test_a_stopped_process_leaves_the_sessions_to_their_worker(
 async def test_sessions_of_a_dead_worker_stop_counting(
     replicas: tuple[RedisStore, RedisStore], redis_server: Redis
 ) -> None:
-    """Its key runs out by itself; here it is taken away."""
+    """In reality the worker's key expires. Here the test deletes it."""
     first, second = replicas
     first.replace_sessions([], frame(1), 1)
     await apply(first, opening("s1"), opening("s2"), stamp=frame(2))
     key = f"posthouse:policy:worker:{W1}"
     assert 0 < int(redis_server.command("TTL", key).removeprefix(":")) <= 10
-    # Any replica that hears the worker keeps it alive.
+    # Any replica that hears of the worker extends the life of its key.
     redis_server.command("EXPIRE", key, "3")
     assert list(await second.keep_alive([W1])) == []
     assert int(redis_server.command("TTL", key).removeprefix(":")) > 3
@@ -92,7 +92,7 @@ async def test_a_set_of_many_sessions_is_written_whole(replicas: tuple[RedisStor
 async def test_a_redis_that_lost_its_keys_is_told_of_every_open_session_again(
     replicas: tuple[RedisStore, RedisStore], redis_server: Redis, loss: str
 ) -> None:
-    """By the whole set that a worker is asked for; one more connection is then one too many."""
+    """The worker is asked for the set of all its open sessions. After that the next connection exceeds the limit."""
     first, second = replicas
     first.replace_sessions(sessions("s1", "s2"), frame(1), 1)
     await apply(second, opening("s3"), stamp=frame(2))
@@ -102,7 +102,7 @@ async def test_a_redis_that_lost_its_keys_is_told_of_every_open_session_again(
             await asyncio.sleep(0.05)
     second.replace_sessions(sessions("s1", "s2", "s3"), frame(3), 3)
     assert await open_sessions(second) == 3
-    # The first call of a process may find that its connection broke.
+    # The first call of a process may fail, because its connection to Redis broke.
     async with asyncio.timeout(60):
         while (await apply(first, blocked()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
             await asyncio.sleep(0.05)
@@ -117,7 +117,7 @@ async def test_changes_that_could_not_be_written_are_asked_for(redis_server: Red
         assert await open_sessions(store) == 2
         redis_server.kill()
         store.close_sessions(sessions("s1"), frame(2))
-        # The connection is accepted, since nothing can be counted.
+        # The connection is accepted, because nothing can be counted.
         assert await apply(store, opening("s3"), stamp=frame(2)) == [None]
         redis_server.start()
         async with asyncio.timeout(60):
@@ -161,7 +161,7 @@ async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis
         assert await apply(store, message(), blocked()) == [None, None]
         assert _skipped() == skipped + 1
         assert REGISTRY.get_sample_value("posthouse_policy_store_up") == 0
-        # Nobody waits for it again at once.
+        # The next calls fail at once, without waiting for Redis.
         assert store.apply_now([message()], frame(1), NOW) == [None]
         with pytest.raises(StoreAwayError):
             await store.blocked_clients(NOW, after="", limit=10)
@@ -205,7 +205,7 @@ async def test_an_unforeseen_fault_holds_nobody_up_for_ever(
 
 
 async def test_names_are_no_part_of_a_command(replicas: tuple[RedisStore, RedisStore]) -> None:
-    """C155: a key from outside is an argument, whatever is in it."""
+    """C155: a key with text from outside is an argument of the command, whatever it contains."""
     for client in ("'\"--", "%_*", "a\r\nFLUSHALL\r\n", "{{7*7}}"):
         operation = Operation(Counter.MESSAGES_THIS_MINUTE, client, int(NOW) + 10)
         assert await apply(replicas[0], operation, operation) == [1, 2]

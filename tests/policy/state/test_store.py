@@ -1,4 +1,4 @@
-"""Counters and blocked clients: the same tests for memory and for Redis."""
+"""Counters and blocked clients. The same tests run with the store in memory and with Redis."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def sessions(*ids: str, client: str = CLIENT) -> list[tuple[str, str]]:
 
 
 async def open_sessions(store: Store, client: str = CLIENT) -> int:
-    """How many there are. What was asked for before is done by then."""
-    # A store does everything in order, so nothing is left to be done after this.
+    """Returns the number of open sessions, after everything that the store was told before is done."""
+    # A store works in order, so when this call returns, all earlier ones are done.
     await store.apply([blocked()], frame(1), NOW)
     (number,) = await store.peek([opening("another", client)], NOW)
     assert number is not None
@@ -71,7 +71,7 @@ def blocked(client: str = CLIENT) -> Operation:
 
 
 async def until(store: Store, wanted: Sequence[int | None], *operations: Operation) -> None:
-    """What is given back or resumed is counted soon, not at once."""
+    """Waits for these counts: a session that is released, or a client that is unblocked, is counted a little later."""
     async with asyncio.timeout(60):
         while await store.peek(operations, NOW) != list(wanted):  # noqa: ASYNC110 - a store tells nobody
             await asyncio.sleep(0)
@@ -96,7 +96,7 @@ async def test_a_question_put_again_is_answered_and_not_counted_again(store: Sto
 
 
 async def test_a_clock_that_is_set_back_empties_no_count(store: Store) -> None:
-    """Two minutes in turn, as around a step of the clock, or as two replicas with clocks apart."""
+    """The clock alternates between two minutes, as during a clock step, or with two replicas whose clocks differ."""
     found = [await apply(store, message(now=NOW + 60 * (number % 2))) for number in range(6)]
     assert found == [[1], [1], [2], [2], [3], [3]]
 
@@ -120,7 +120,7 @@ async def test_open_sessions_are_counted_and_given_back(store: Store) -> None:
     assert await apply(store, opening("s1"), opening("s2")) == [1, 2]
     store.close_sessions(sessions("s1", "never opened"), frame(2))
     assert await open_sessions(store) == 1
-    # Given back by the decision that counted it, in the same frame.
+    # The decision that counted this session releases it too, in the same frame.
     store.close_sessions(sessions("s2"), frame(1))
     assert await open_sessions(store) == 0
 
@@ -128,7 +128,7 @@ async def test_open_sessions_are_counted_and_given_back(store: Store) -> None:
 async def test_a_session_is_counted_once_however_often_it_opens(store: Store) -> None:
     assert await apply(store, opening("s1"), opening("s1")) == [1, 1]
     assert await apply(store, opening("s1"), stamp=frame(5)) == [1]
-    # The replica that was asked first refused it late; the one that was asked again has accepted it.
+    # One replica refused this session late, after another replica had been asked again and had accepted it.
     assert await apply(store, opening("s1"), stamp=frame(1)) == [1]
     store.close_sessions(sessions("s1"), frame(1))
     assert await open_sessions(store) == 1
@@ -147,7 +147,7 @@ async def test_a_whole_set_replaces_what_was_counted_before(store: Store) -> Non
     store.replace_sessions([], frame(1), 1)
     await apply(store, opening("s1"), opening("s2"), stamp=frame(2))
     await apply(store, opening("s3", client="192.0.2.11"), stamp=frame(3))
-    # The close of s1 and s3 was lost, and s4 was counted by a store that lost it.
+    # The store never learnt that s1 and s3 closed, nor that s4 was opened.
     store.replace_sessions(sessions("s2", "s4"), frame(4), 4)
     assert await apply(store, opening("s5", limit=1), stamp=frame(5)) == [3]
     assert await apply(store, opening("s6", client="192.0.2.11", limit=1), stamp=frame(6)) == [1]
@@ -155,7 +155,7 @@ async def test_a_whole_set_replaces_what_was_counted_before(store: Store) -> Non
 
 async def test_a_set_cannot_undo_a_connection_that_another_replica_counted_meanwhile(store: Store) -> None:
     store.replace_sessions([], frame(1), 1)
-    # Frame 3 goes to one replica, with the open sessions; frame 4 to another one, and it is faster.
+    # Frame 3, with the open sessions, goes to one replica. Frame 4 goes to another replica and arrives first.
     await apply(store, opening("s1"), stamp=frame(2))
     await apply(store, opening("s2", limit=2), stamp=frame(4))
     store.replace_sessions(sessions("s1"), frame(3), 3)
@@ -170,7 +170,7 @@ async def test_a_set_says_nothing_of_a_connection_whose_verdict_is_still_to_come
     await apply(store, opening("s1"), stamp=frame(2))
     if counted_first:
         await apply(store, opening("s2"), stamp=frame(3))
-    # The worker does not know the verdict on the connection of frame 3 when it makes the set of frame 4.
+    # When the worker makes the set in frame 4, it does not know the verdict on the connection of frame 3 yet.
     store.replace_sessions(sessions("s1"), frame(4), 3)
     if not counted_first:
         await apply(store, opening("s2"), stamp=frame(3))
@@ -192,7 +192,7 @@ async def test_an_older_set_is_ignored(store: Store) -> None:
 async def test_a_set_does_not_bring_back_what_closed_after_it_was_made(store: Store) -> None:
     store.replace_sessions([], frame(1), 1)
     await apply(store, opening("s1"), opening("s2"), stamp=frame(2))
-    # Frame 3 has the set, and takes longer than frame 4.
+    # Frame 3 contains the set, and it arrives after frame 4.
     store.close_sessions(sessions("s1"), frame(4), remember=True)
     store.replace_sessions(sessions("s1", "s2"), frame(3), 3)
     assert await open_sessions(store) == 1
@@ -206,7 +206,7 @@ async def test_a_worker_that_the_store_does_not_know_is_asked_for_its_sessions(s
 
 
 async def test_sessions_end_ten_seconds_after_the_last_sign_of_their_worker() -> None:
-    """In Redis, the life of the worker's key says the same."""
+    """With Redis, the expiry of the worker's key has the same effect."""
     now = 0.0
     store = MemoryStore(monotonic=lambda: now)
     for worker in (W1, "worker2"):
@@ -218,7 +218,7 @@ async def test_sessions_end_ten_seconds_after_the_last_sign_of_their_worker() ->
     assert await apply(store, opening("s3", limit=2), stamp=frame(2, "worker2")) == [3]
     now = 19.1
     assert await apply(store, opening("s4", limit=2), stamp=frame(3, "worker2")) == [2]
-    # One that comes back after all is asked for its sessions.
+    # A worker that comes back is asked for its sessions.
     assert list(await store.keep_alive([W1])) == [W1]
 
 
@@ -248,7 +248,7 @@ async def test_distinct_recipients_block_a_client(store: Store) -> None:
 
 
 async def test_a_block_ends_with_its_day() -> None:
-    """Redis drops it by its own clock."""
+    """In Redis the block ends by Redis's own clock, so only the store in memory is tested here."""
     store = MemoryStore()
     ends_at = int(NOW) + 1000
     await apply(store, naming("a", limit=1, ends_at=ends_at))
@@ -266,7 +266,7 @@ async def test_a_block_can_be_lifted_and_is_forgotten(store: Store) -> None:
     assert await apply(store, blocked()) == [0]
     assert await store.blocked_clients(NOW, after="", limit=10) == []
     assert await store.unblock(CLIENT, NOW) is None
-    # One more unknown recipient is the first again.
+    # The next unknown recipient is the first one of a new count.
     assert await apply(store, naming("b", limit=2), blocked()) == [1, 0]
 
 
@@ -303,8 +303,8 @@ async def test_tables_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(150):
         await apply(store, message(f"c{number}"), naming("a", client=f"c{number}"))
     assert await apply(store, message("c99"), naming("b", client="c99")) == [2, 2]
-    # No place any more: not counted, and so not limited.
+    # The table is full: this client is not counted, and therefore not limited.
     assert await apply(store, message("c149"), naming("a", client="c149")) == [None, None]
-    # Yesterday's clients make room.
+    # The entries of yesterday's clients make room.
     tomorrow = NOW + 86400
     assert await apply(store, naming("a", client="new", ends_at=int(tomorrow) + 1000), now=tomorrow) == [1]
