@@ -1,4 +1,4 @@
-"""An SMTP client for tests that sends exactly the octets it is told to."""
+"""An SMTP client for tests that sends exactly the octets that a test gives it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply. `lines`: without code and CRLF."""
+    """One reply. `lines` are without code and CRLF."""
 
     code: int
     lines: tuple[str, ...]
@@ -28,13 +28,13 @@ class Reply:
 
     @property
     def enhanced(self) -> str:
-        """The enhanced code, empty when there is none."""
+        """The enhanced code; it is empty when there is none."""
         first = self.lines[0].split(" ", 1)[0] if self.lines else ""
         return first if first.count(".") == 2 else ""
 
 
 def resident(pid: int | str = "self") -> int:
-    """Octets of memory that a process holds, this one by default."""
+    """Returns how many octets of memory a process uses; by default this process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -46,7 +46,7 @@ def trusting_context() -> ssl.SSLContext:
 
 
 class Client:
-    """One connection; every wait is bounded."""
+    """One connection. Every wait has a time limit."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -67,13 +67,14 @@ class Client:
             await self.writer.drain()
 
     async def in_segments(self, *parts: bytes) -> None:
-        """Each part in a TCP segment of its own: the next is only sent once the one before has been read."""
+        """Sends each part in a TCP segment of its own. The pauses give the server time to read each part."""
         for part in parts:
             self.writer.write(part)
             await asyncio.sleep(0.003)
 
     async def reply(self) -> Reply:
-        """The next reply. Raises EOFError when the connection ends instead, AssertionError for a malformed one."""
+        """Returns the next reply. Raises EOFError when the connection ends, and AssertionError when the reply is
+        malformed."""
         lines: list[str] = []
         async with asyncio.timeout(_SECONDS):
             while True:
@@ -97,7 +98,7 @@ class Client:
         return [(await self.reply()).code for _ in range(count)]
 
     async def until_closed(self) -> bytes:
-        """Whatever still comes, until the server ends the connection."""
+        """Returns everything that the server sends until it ends the connection."""
         async with asyncio.timeout(_SECONDS):
             try:
                 return await self.reader.read()
@@ -112,7 +113,7 @@ class Client:
         return found
 
     async def starttls(self, ehlo: str = "client.example") -> ssl.SSLObject:
-        """STARTTLS, the handshake, EHLO."""
+        """Sends STARTTLS, does the handshake, and sends EHLO."""
         assert (await self.command("STARTTLS")).code == 220
         found = await self.start_tls()
         assert (await self.command(f"EHLO {ehlo}")).code == 250
@@ -128,7 +129,7 @@ class Client:
             assert (await self.command(f"RCPT TO:<{recipient}>")).code == 250
 
     async def data(self, content: bytes) -> Reply:
-        """DATA with the content as it is (the test stuffs dots itself), and the final dot."""
+        """Sends DATA, the content as it is (the test doubles leading dots itself), and the final dot."""
         assert (await self.command("DATA")).code == 354
         self.send(content + b".\r\n")
         return await self.reply()
@@ -141,7 +142,7 @@ class Client:
         self.writer.close()
 
     def reset(self) -> None:
-        """RST instead of FIN."""
+        """Closes the connection with RST instead of FIN."""
         raw = self.writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()

@@ -1,4 +1,4 @@
-"""A worker of ingress in this process, between a policy and a relay that answer by script."""
+"""A worker of ingress in this process, with scripted fakes of policy and relay."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.peers.ports import free_ports
 
 @pytest.fixture(scope="session")
 def event_loop_policy() -> Any:
-    """The loop that the product runs on."""
+    """The event loop implementation that ingress runs on."""
     return uvloop.EventLoopPolicy()
 
 
 class Ingress:
-    """A running worker, its fakes, and clients to talk to it."""
+    """A running worker, its fake policy and relay, and clients that talk to it."""
 
     def __init__(self, worker: Worker, shutdown: Shutdown, policy: FakePolicy, relay: FakeRelay) -> None:
         self.worker = worker
@@ -46,7 +46,7 @@ class Ingress:
         return self.worker.listeners.ports[listener]
 
     async def connect(self, listener: Listener = Listener.SMTP, *, host: str = "127.0.0.1", source: str = "") -> Client:
-        """A connected client that has read nothing yet. `source`: the address that it connects from."""
+        """Returns a connected client that has read nothing yet. `source` is the address from which it connects."""
         client = await Client.connect(host, self.port(listener), source)
         self._clients.append(client)
         return client
@@ -54,7 +54,7 @@ class Ingress:
     async def client(
         self, listener: Listener = Listener.SMTP, *, ehlo: str = "client.example", source: str = ""
     ) -> Client:
-        """A client that was greeted and said EHLO; on the submissions port over TLS."""
+        """Returns a client that has read the greeting and sent EHLO. On the submissions port it uses TLS."""
         client = await self.connect(listener, source=source)
         if listener is Listener.SUBMISSIONS:
             await client.start_tls()
@@ -68,13 +68,13 @@ class Ingress:
                 await asyncio.sleep(0.005)
 
     async def until_empty(self) -> None:
-        """Until no session is open."""
+        """Waits until no session is open."""
         async with asyncio.timeout(60):
             while self.worker.listeners.open_sessions():  # noqa: ASYNC110 - asked
                 await asyncio.sleep(0.005)
 
     async def until_lost(self) -> None:
-        """Until the worker has noticed that a connection is gone."""
+        """Waits until the worker has noticed that a client has closed its connection."""
         async with asyncio.timeout(60):
             while self.worker.listeners.connections == len(self.worker.listeners.open_sessions()):
                 if self.worker.listeners.connections == 0:
@@ -82,7 +82,7 @@ class Ingress:
                 await asyncio.sleep(0.005)
 
     async def until_open(self, connections: int) -> None:
-        """Until so many connections are left, those included that are on their way out."""
+        """Waits until at most this number of connections is left, including those that are being closed."""
         async with asyncio.timeout(60):
             while self.worker.listeners.connections > connections:  # noqa: ASYNC110 - asked
                 await asyncio.sleep(0.005)
@@ -113,7 +113,7 @@ async def relay() -> AsyncIterator[FakeRelay]:
 
 @pytest.fixture
 async def start(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> AsyncIterator[Start]:
-    """Starts a worker with settings of the test's own."""
+    """Starts a worker with settings that the test chooses."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def run(*, connected: bool = True, **changes: Any) -> Ingress:

@@ -1,4 +1,5 @@
-"""AUTH PLAIN and LOGIN (RFC 4954, 4616): when, how, how often, and where credentials never go (C64 to C72)."""
+"""AUTH PLAIN and LOGIN (RFC 4954, 4616): when, how and how often they may be used; credentials never leak (C64 to
+C72)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ def b64(*parts: str) -> str:
 
 @pytest.fixture
 async def client(ingress: Ingress) -> Client:
-    """Over TLS, after EHLO."""
+    """A client on the submissions port that has sent EHLO over TLS."""
     return await ingress.client(Listener.SUBMISSIONS)
 
 
@@ -109,7 +110,7 @@ async def test_f44_a_response_that_is_too_long_has_one_reply(
 
 async def test_f44_the_longest_response_is_read(client: Client) -> None:
     assert (await client.command("AUTH PLAIN")).code == 334
-    # The base64 of zeros: three parts, of which the login is empty.
+    # This is the base64 form of NULs: three fields, of which the login is empty.
     assert (await client.command(b"A" * 12_288)).code == 501
     assert (await client.login()).code == 235
 
@@ -149,7 +150,7 @@ async def test_c71_no_auth_before_tls_and_the_password_is_not_looked_at(ingress:
     assert (reply.code, reply.enhanced) == (538, "5.7.11")
     await client.command("STARTTLS")
     await client.start_tls()
-    # A new EHLO comes first.
+    # After STARTTLS a new EHLO must come first.
     assert (await client.login()).code == 503
     assert not ingress.policy.asked(pb.STAGE_AUTH)
     assert (await client.command("EHLO client.example")).code == 250
@@ -209,7 +210,7 @@ async def test_the_profile_that_comes_with_the_login_counts(ingress: Ingress, cl
 
 
 def _with_login(ingress: Ingress) -> None:
-    """The profile of a login differs from a stranger's, as policy's does."""
+    """Scripts a policy that, like the real one, gives a logged-in session another profile than a stranger's."""
     ingress.policy.profile.auth_mechanisms_plaintext[:] = ["PLAIN"]
     ingress.policy.profile.ask_stages.append(pb.STAGE_MAIL)
 
@@ -239,7 +240,7 @@ async def test_f61_what_a_login_gave_ends_with_starttls(ingress: Ingress) -> Non
     assert (await client.command("MAIL FROM:<carol@example.org>")).code == 530
     session = ingress.policy.asked(pb.STAGE_MAIL)[-1].session
     assert (session.account_login, session.account_proof) == ("", b"")
-    # And it comes back with the next login.
+    # The next login sets both again.
     assert (await client.login()).code == 235
     await client.send_mail()
     assert len(ingress.relay.messages) == 2
@@ -284,7 +285,7 @@ async def test_f61_a_session_whose_account_changed_is_ended(ingress: Ingress, cl
 
 
 async def test_a_profile_without_a_login_is_not_taken_from_auth(ingress: Ingress) -> None:
-    """An answer that accepts nobody in particular gives nothing."""
+    """An answer to AUTH that names no account gives the session nothing, not even the profile in it."""
 
     def nobody(_request: pb.DecideRequest) -> pb.Verdict:
         verdict = accept()

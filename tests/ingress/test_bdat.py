@@ -1,4 +1,4 @@
-"""CHUNKING (RFC 3030): octets are always consumed, LAST is answered once, memory is bounded (C44 to C48)."""
+"""CHUNKING (RFC 3030): the octets of a chunk are always read, LAST has one answer, memory is limited (C44 to C48)."""
 
 from __future__ import annotations
 
@@ -120,15 +120,15 @@ async def test_c48_bdat_0_last(ingress: Ingress) -> None:
         (b"BDAT 5LAST\r\n", [501]),
         (b"BDAT \xef\xbc\x95\r\n", [501]),
         (b"bdat 5 last\r\nhi\r\nx", [250]),
-        # Leading zeros are no reason to lose count.
+        # A size with leading zeros is valid.
         (b"BDAT %026d LAST\r\nhi\r\nx" % 5, [250]),
-        # The size is clear, so what follows is no command.
+        # The command is malformed but its size is clear, so the octets of the chunk are read and not run as a command.
         (b"BDAT 6, LAST\r\nRSET\r\n", [501]),
         (b"BDAT 6.0 LAST\r\nRSET\r\n", [501]),
         (b"BDAT +6 LAST\r\nRSET\r\n", [501]),
         (b"BDAT 6;LAST\r\nRSET\r\n", [501]),
         (b"BDAT 6 LAST LAST\r\nRSET\r\n", [501]),
-        # It is not.
+        # Here the size is not clear.
         (b"BDAT 0x6 LAST\r\n", [501]),
         (b"BDAT LAST 6\r\n", [501]),
     ],

@@ -1,9 +1,9 @@
-"""chasquid's public SMTP dialogues, run against ingress; where our answer differs, it is listed with the reason.
+"""chasquid's public SMTP dialogues, run against ingress. Where our answer differs, a table gives the reason.
 
-The language: `c -> text` sends a line, `c ~> expression` sends the value of a Python expression, `c <~ pattern` and
-`c <- text` expect a reply, `c <... text` reads up to a line. Only codes are compared: the words are everybody's own.
-The dialogues write `RCPT TO: user@testserver`, which the smtp port refuses (C22); so they talk to the submission port.
-Those about bad names in HELO talk to the smtp port, since submission takes any name (F45).
+`c -> text` sends a line. `c ~> expression` sends the value of a Python expression. `c <~ pattern` and `c <- text`
+expect a reply. `c <... text` reads until a line. Only codes are compared, because each server has its own texts. The
+dialogues write `RCPT TO: user@testserver`, which the smtp port refuses (C22), so they use the submission port.
+Dialogues about wrong names in HELO use the smtp port, because the submission port accepts any name (F45).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.ingress.conftest import Ingress
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "smtp-dialogs" / "chasquid" / "test"
 FILES = sorted((*FOLDER.glob("t-12-*/*.cmy"), *FOLDER.glob("t-05-*/*.cmy")))
 
-# (dialogue, what it expects): what we answer, and why.
+# Maps a dialogue and the reply that it expects to the code that we answer and the reason.
 DIFFERENCES: dict[tuple[str, str], tuple[int, str]] = {
     ("auth_multi_dialog", "534"): (504, "RFC 4954 4 names 504 for a mechanism that is not supported"),
     ("auth_not_tls", "503 5.7.10 You feel vulnerable"): (538, "538 5.7.11 is what SETTINGS promises before TLS"),
@@ -54,7 +54,7 @@ ON_THE_SMTP_PORT = {"empty_helo", "line_too_long"}
 
 @pytest.fixture
 def like_chasquid(ingress: Ingress) -> Ingress:
-    """Its limit of size, its user."""
+    """Scripts policy with the size limit and the user of chasquid's test server."""
 
     def login(request: pb.DecideRequest) -> pb.Verdict:
         known = (request.credentials.login, request.credentials.password) == (b"user@testserver", b"secretpassword")
@@ -93,7 +93,7 @@ async def test_dialogue(like_chasquid: Ingress, path: Path) -> None:
                 wanted = different[0] if different is not None else expected
                 assert reply.code == wanted, f"{path.name}:{number}: {line!r} was answered {reply}"
             case _:
-                pytest.fail(f"{path.name}:{number}: {action} is not known")
+                pytest.fail(f"{path.name}:{number}: {action} is not a known action")
 
 
 def lines_of(path: Path) -> list[str]:

@@ -1,4 +1,5 @@
-"""Reading content in bulk: whole lines, dots, sizes, faults; first alone, then through a session (C08 to C13)."""
+"""Content is read in large blocks: whole lines, dots, sizes, faults. First the reader alone, then a session (C08 to
+C13)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tests.ingress.conftest import Ingress, Start
 
 
 class Memory:
-    """A sink in memory."""
+    """A sink that keeps the content in memory."""
 
     def __init__(self) -> None:
         self.content = b""
@@ -30,7 +31,9 @@ class Memory:
 
 
 def read(stream: bytes, size: int, **limits: int) -> tuple[bytes, Fault | None, bytes, int]:
-    """Feeds `stream` in pieces of `size`: content, fault, what is left after the end, the most that was buffered."""
+    """Feeds `stream` in pieces of `size` octets.
+
+    Returns the content, the fault, the octets after the end, and the largest number of octets that were buffered."""
     sink = Memory()
     lines = LineReader(
         sink, max_octets=limits.get("max_octets", 0), max_line=limits.get("max_line", 998), normalise=False
@@ -47,7 +50,7 @@ def read(stream: bytes, size: int, **limits: int) -> tuple[bytes, Fault | None, 
             if done:
                 return sink.content, lines.fault, bytes(buffer) + stream[start + size :], most
         most = max(most, len(buffer))
-    raise AssertionError("no end was found")
+    raise AssertionError("the end of the content was not found")
 
 
 SIZES = (1, 2, 3, 5, 7, 64, 1000, 100_000)
@@ -128,7 +131,7 @@ def test_chunks_with_a_long_line_keep_nothing(size: int) -> None:
     assert (sink.content, lines.fault) == (b"", Fault.LINE_TOO_LONG)
 
 
-# Through a session.
+# Content in a session
 
 
 async def test_c08_one_answer_after_the_dot_and_the_session_goes_on(ingress: Ingress) -> None:
@@ -174,7 +177,7 @@ async def test_c09_a_line_without_end_costs_no_memory(start: Start, place: str) 
     except (ConnectionResetError, BrokenPipeError):
         pass
     answer = await reading
-    # The connection of a client that keeps sending is reset, and the reset may overtake the answer.
+    # The server resets the connection of a client that keeps sending, and the reset may arrive before the answer.
     assert answer[:3] in (b"421", b"500", b""), answer
     assert resident() - before < 12 * 1024 * 1024
     assert not ingress.relay.messages
@@ -226,7 +229,7 @@ async def test_a_message_over_the_size_limit_has_one_reason_wherever_it_is_found
     await ingress.relay.until(lambda: bool(ingress.relay.refused))
     (refused,) = ingress.relay.refused
     assert (refused.stage, refused.sender) == ("MAIL" if declared else "END_OF_DATA", b"a@example.org")
-    # policy's name for it too.
+    # Relay's history gets policy's name for this reason.
     assert refused.reason_id == "message_too_big"
 
 
@@ -288,7 +291,7 @@ async def test_nul_octets_in_content_are_taken_out_by_setting(start: Start) -> N
     client = await ingress.client()
     assert (await client.send_mail(WITH_NUL[0])).code == 250
     assert ingress.relay.messages[0].content.endswith(b" +0000\r\n" + WITH_NUL[1])
-    # A line is judged as it came: no line end appears where a NUL was.
+    # A line is checked as it was received: removing a NUL must not create a line end.
     await client.envelope()
     assert (await client.data(b"Subject: x\r\n\r\na\r\0\nb\r\n")).code == 550
 
@@ -325,7 +328,7 @@ async def test_large_content_goes_by_a_file_and_in_chunks(ingress: Ingress, tmp_
     assert stored.chunks > 1
     assert stored.content.endswith(b"Subject: big\r\n\r\n" + body)
     assert stored.submission.content_size == len(stored.content)
-    # The file has no name: nothing is left behind, whatever happens.
+    # The temporary file has no name in the folder, so nothing is left behind, whatever happens.
     assert list((tmp_path / "spool").iterdir()) == []
 
 

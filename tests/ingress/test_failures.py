@@ -1,4 +1,5 @@
-"""When policy, relay or the client fails: 451 4.3.0, nothing kept, recovery without help (C33 to C35, C92, C93)."""
+"""Failures of policy, relay or the client: the reply is 451 4.3.0, nothing is kept, service resumes (C33 to C35, C92,
+C93)."""
 
 from __future__ import annotations
 
@@ -23,12 +24,12 @@ def temporary(reply: Reply) -> bool:
 
 
 def no_greeting(reply: Reply) -> bool:
-    """As `temporary`, in place of the greeting (F55)."""
+    """Returns whether the reply is a temporary refusal in place of the greeting (F55)."""
     return (reply.code, reply.enhanced) == (421, "4.3.0")
 
 
 async def until_served(ingress: Ingress) -> Client:
-    """A client that was greeted with 220, tried until then."""
+    """Connects again and again until the greeting is 220, and returns this client."""
     async with asyncio.timeout(60):
         while True:
             client = await ingress.connect()
@@ -44,10 +45,10 @@ async def test_f55_policy_unreachable_at_connect_is_421_and_is_recovered_from(st
     with capture_logs() as lines:
         for _ in range(3):
             client = await ingress.connect()
-            # RFC 5321 4.2.3: no greeting is 451.
+            # A greeting cannot have the code 451 (RFC 5321 section 4.2.3).
             assert no_greeting(await client.reply())
             assert await client.until_closed() == b""
-    # Every client of an outage is counted, but does not get a line.
+    # Each refused client of an outage is counted, but only the first is logged.
     assert [line["stage"] for line in lines if line["event"] == "policy_unavailable"] == ["CONNECT"]
     assert ingress.metrics.policy_failures["CONNECT"] == 3
     await policy.start()
@@ -74,7 +75,7 @@ async def test_f55_a_connection_is_refused_with_421_or_554_alone(
 
 
 async def test_f55_what_needs_no_decision_any_more_is_taken_while_policy_is_away(ingress: Ingress) -> None:
-    """And what needs one is not: every message's recipients are decided before."""
+    """A transaction whose recipients are decided needs policy no more. A new recipient needs a decision."""
     client = await ingress.client()
     await client.envelope()
     await ingress.policy.stop()
@@ -100,7 +101,7 @@ async def test_c93_policy_dies_between_commands_and_comes_back(ingress: Ingress,
             break
         assert (await client.command(command)).code in (250, 354)
     assert not ingress.relay.messages
-    # The session lives on, and so does the next message once policy is back.
+    # The session goes on, and its next message is accepted when policy is back.
     await ingress.policy.start()
     await ingress.until_connected()
     assert (await client.command("RSET")).code == 250
@@ -127,7 +128,7 @@ async def test_open_sessions_are_told_to_a_policy_that_asks_for_them(ingress: In
     assert (await client.send_mail()).code == 250
     session_id = ingress.policy.requests[0].session.id
     await ingress.policy.until(lambda: ingress.policy.open_sessions == [set(), {session_id}])
-    # What ends from now on may overtake the set, so policy is told to remember it.
+    # The end of a session may reach policy before the set of open sessions does, so policy must remember it.
     await client.command("QUIT")
     await ingress.policy.until(lambda: session_id in ingress.policy.closed)
     assert next(frame for frame in ingress.policy.received if frame.closed_sessions).remember_closed
@@ -178,7 +179,7 @@ async def test_a_connection_whose_verdict_came_too_late_is_given_back(start: Sta
     assert (await client.reply()).code == 421
     asked_in = next(frame.counter for frame in ingress.policy.received if frame.requests)
     ingress.policy.answering.set()
-    # The stream that brought nothing was opened again, with a set that says that the session is over.
+    # The stream without answers was opened again. Its set of open sessions shows that this session is over.
     await ingress.policy.until(lambda: len(ingress.policy.open_sessions) == 2)
     told = ingress.policy.received[-1].open_sessions
     assert not told.sessions
@@ -203,7 +204,7 @@ async def test_a_client_that_closes_and_comes_again_finds_its_place_free(ingress
     connected: list[str] = []
     closed: set[str] = set()
     for frame in ingress.policy.received:
-        # Policy takes these before the requests of the frame.
+        # Policy reads the closed sessions of a frame before its requests.
         closed.update(session.session_id for session in frame.closed_sessions)
         for request in frame.requests:
             if request.stage == pb.STAGE_CONNECT:
@@ -268,12 +269,13 @@ async def test_relay_unreachable_is_451_and_nothing_is_kept(ingress: Ingress) ->
     client = await ingress.client()
     await client.envelope()
     await ingress.relay.stop()
-    # What is handed over before would be kept for the next stream until its deadline: relay might have it.
+    # A message that is handed over before relay's absence is noticed would wait for the next stream until its deadline,
+    # because relay might have it.
     async with asyncio.timeout(60):
         while ingress.worker.relay.connected:  # noqa: ASYNC110 - asked
             await asyncio.sleep(0.01)
     assert temporary(await client.data(b"x: y\r\n\r\n"))
-    # After a moment it is said at MAIL already.
+    # A moment later, MAIL is refused.
     async with asyncio.timeout(60):
         while (await client.command("MAIL FROM:<a@example.org>")).code == 250:
             await client.command("RSET")

@@ -1,4 +1,4 @@
-"""ingress.v1: a message by gRPC goes through a session like any other, and its outcome is what SMTP would answer."""
+"""ingress.v1: a message over gRPC passes through a session like any other, and has the outcome that SMTP would give."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _vouched(request: policy_pb2.DecideRequest) -> policy_pb2.Verdict:
 async def submit(
     ingress: Ingress, of: pb.MessageEnvelope, content: bytes = CONTENT, *, whole: bool = True
 ) -> pb.SubmitMessageResponse:
-    """Over a real channel."""
+    """Submits a message over a real gRPC channel."""
     server = grpc.aio.server()
     IngressServicer(_listeners(ingress)).register(server)
     port = server.add_insecure_port("127.0.0.1:0")

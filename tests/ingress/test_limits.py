@@ -1,4 +1,4 @@
-"""Limits that policy sets and ingress keeps, time-outs, hostile clients, other protocols (C25, C31 to C33)."""
+"""Limits that policy sets and ingress enforces, time-outs, hostile clients, other protocols (C25, C31 to C33)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.ingress.conftest import Ingress, Start
 
 
 def _at_most(recipients: int, refusal: pb.Verdict) -> Callable[[pb.DecideRequest], pb.Verdict]:
-    """What policy does about a limit of recipients a message."""
+    """Scripts policy's limit of recipients for each message."""
     return lambda asked: accept() if asked.transaction.recipient_count < recipients else refusal
 
 
@@ -34,7 +34,8 @@ async def test_c25_recipients_over_the_limit_are_deferred_and_the_rest_goes_on(i
     client = await ingress.client()
     client.send(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<r%d@example.com>\r\n" % n for n in range(1020)))
     assert await client.codes(1001) == [250] * 1001
-    # However many they are, they neither slow the session down nor end it: the others would never get the message.
+    # Any number of refused recipients neither delays the session nor ends it. Otherwise the others would not get the
+    # mail.
     assert await client.codes(20) == [452] * 20
     assert (await client.data(b"x: y\r\n\r\n")).code == 250
     assert len(ingress.relay.messages[0].recipients) == 1000
@@ -59,9 +60,9 @@ async def test_f53_or_the_whole_message_is_refused(ingress: Ingress, command: st
     ]
     assert list(ingress.relay.refused[1].recipients) == [b"1@example.com", b"2@example.com"]
     assert not ingress.relay.messages
-    # Policy decided the third; the fourth shares its fate.
+    # Policy decided about the third recipient; the fourth is refused without asking policy.
     assert len(ingress.policy.asked(pb.STAGE_RCPT)) == 3
-    # The next message begins anew.
+    # In the next message the count begins again.
     assert (await client.send_mail(b"x: y\r\n\r\n", "1@example.com")).code == 250
 
 
@@ -81,7 +82,7 @@ async def test_a_session_whose_recipients_are_refused_is_closed(ingress: Ingress
     assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
     for number in range(3):
         assert (await client.command(f"RCPT TO:<r{number}@example.com>")).code == 550
-        # Neither the end of a transaction nor a new one starts the count anew.
+        # Neither the end of a transaction nor a new transaction resets the count.
         await client.command("RSET")
         await client.command("MAIL FROM:<a@example.org>")
     reply = await client.command("RCPT TO:<last@example.com>")
@@ -131,7 +132,7 @@ async def test_without_a_limit_refused_recipients_cost_nothing(ingress: Ingress)
         b"get / http/1.1\r\n\r\n",
         b"PATCH /a path with blanks HTTP/1.1\r\n",
         b"M-SEARCH * HTTP/1.1\r\n",
-        # A script may choose the method.
+        # A script on a web page may choose the method, so this one could be an SMTP command.
         b"NOOP /%b HTTP/1.1\r\nHost: localhost\r\n\r\nEHLO x\r\n" % (b"x" * 900),
         b"host: localhost\r\n",
         b"HTTP/1.1 200 OK\r\n",
@@ -366,7 +367,7 @@ async def test_a_wholly_discarded_message_is_answered_as_accepted_and_recorded(i
     assert (await client.send_mail(b"x: y\r\n\r\n", "a@example.com", "b@example.com")).code == 250
     recipients = ingress.relay.messages[0].submission.envelope.recipients
     assert [(recipient.discarded, recipient.discard_reason) for recipient in recipients] == [(True, "block_rule")] * 2
-    # Nothing is asked any more about what is dropped anyway.
+    # Policy is not asked at later stages about a message that is discarded anyway.
     assert bool(ingress.policy.asked(pb.STAGE_END_OF_DATA)) == (stage == pb.STAGE_END_OF_DATA)
 
 

@@ -1,4 +1,4 @@
-"""The checks of ingress over gRPC: the certificate that clients see, and the machine."""
+"""The checks that ingress answers over gRPC: the certificate that clients get, and the machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_each_check_has_its_result(start: Start) -> None:
         results = await ask(await start(nameservers=name_server.address))
     assert set(results) == {"disk", "clock", "open_files", "name_servers", "certificate"}
     assert results["name_servers"].level == pb.CHECK_LEVEL_OK
-    # Made by ingress itself, since none is configured.
+    # No certificate is configured, so ingress made one itself.
     assert "signed by itself" in results["certificate"].text
 
 
@@ -38,7 +38,7 @@ async def test_the_certificate_must_be_for_the_hostname_of_the_settings(start: S
     with DnsServer(ROOT) as name_server:
         ingress = await start(nameservers=name_server.address, tls_cert=str(path), tls_key=str(key))
         assert (await ask(ingress, hostname="mx.example.com"))["certificate"].level == pb.CHECK_LEVEL_OK
-        # The last results, until somebody wants new ones.
+        # Results of the last run are shown until somebody runs the checks again.
         assert (await ask(ingress, hostname="other.example.com"))["certificate"].level == pb.CHECK_LEVEL_OK
         result = (await ask(ingress, run=True, hostname="other.example.com"))["certificate"]
     assert result.level == pb.CHECK_LEVEL_WARNING

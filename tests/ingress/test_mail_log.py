@@ -1,4 +1,4 @@
-"""The hot path's log lines: of the form of every other line, whatever is in them."""
+"""Log lines that are rendered without the JSON library have the form of all other lines, whatever text is in them."""
 
 from __future__ import annotations
 

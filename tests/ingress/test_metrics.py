@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them: names, labels, and that clients can't make more of them."""
+"""The metrics as Prometheus reads them: names and labels. Clients cannot create more of them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_the_end_of_the_certificate_in_use_is_shown(
     assert value(ingress, named, certificate=str(chain), name="mx.example.com") == 1
 
     write(tmp_path, "pair", certificates.issue_cert("mx.example.com", not_after=later))
-    # What cannot be loaded is not in use, whatever its own end.
+    # A pair that cannot be loaded is not in use, so its date of expiry does not count.
     key.write_text("nonsense")
     ingress.worker.context.certificates.reload()
     assert value(ingress, name, certificate=str(chain)) == end.timestamp()

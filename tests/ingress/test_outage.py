@@ -1,4 +1,4 @@
-"""An outage is no flood of log lines."""
+"""An outage does not fill the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What relay's history is told of the verdicts of a session, and by which Message-ID a refused message is found."""
+"""The verdicts of a session that relay's history gets, and the Message-ID by which a refused message is found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHADOW = pb.ShadowOutcome(reason_id="dnsbl_listed", rule_id="zone-1")
 
 
 def told(verdicts: object) -> list[tuple[str, str, str, list[str]]]:
-    """Stage, action, reason and shadow reasons."""
+    """Returns stage, action, reason and shadow reasons of each verdict."""
     return [
         (verdict.stage, verdict.action, verdict.reason_id, [outcome.reason_id for outcome in verdict.shadow])
         for verdict in verdicts  # type: ignore[attr-defined]
@@ -39,7 +39,7 @@ async def test_a_message_has_the_verdicts_in_which_a_rule_matched(ingress: Ingre
     for stored in ingress.relay.messages:
         assert told(stored.submission.verdicts) == [
             ("CONNECT", "accept", "", ["dnsbl_listed"]),
-            # Once, however many recipients it refused.
+            # This verdict is listed once, however many recipients it refused.
             ("RCPT", "reject", "access_rule", []),
             ("RCPT", "discard", "access_rule", []),
         ]

@@ -1,4 +1,4 @@
-"""Pipelining where it may be, and every violation told to policy exactly once (RFC 2920; C20, C21)."""
+"""Pipelining where it is allowed; every violation is reported to policy exactly once (RFC 2920; C20, C21)."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_only_the_first_violation_of_a_session_is_asked_about(enforced: In
 
 
 async def test_answers_to_a_group_come_together(enforced: Ingress) -> None:
-    """RFC 2920 3.2: not a segment a reply."""
+    """The replies do not go into one segment each (RFC 2920 section 3.2)."""
     client = await enforced.client()
     client.send(b"NOOP\r\n" * 50 + b"MAIL FROM:<a@example.org>\r\n")
     assert await client.codes(51) == [250] * 51

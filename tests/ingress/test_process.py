@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Running:
-    """The process, and where it listens."""
+    """The process and its ports."""
 
     def __init__(self, process: PeerProcess, port: int, metrics_port: int, folder: Path) -> None:
         self.process = process
@@ -40,7 +40,7 @@ class Running:
         self.folder = folder
 
     async def greeted(self) -> Client:
-        """A client that was greeted, once the process is ready for that."""
+        """Waits until the process is ready, and returns a client that has read the greeting."""
         async with asyncio.timeout(60):
             while True:
                 assert self.process.running, self.process.log_tail()
@@ -84,7 +84,7 @@ def run(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> Iterator[Run]:
         smtp, submission, smtps = free_ports(3)
         metrics = free_port()
         environment = {
-            # Compiled once, not at each start.
+            # Python stores its compiled modules, so that it does not compile them again at each start.
             **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",
             "POSTHOUSE_DATA_DIR": str(tmp_path / "var"),
@@ -134,7 +134,7 @@ async def test_c137_idle_clients_are_sent_away_and_a_transaction_ends_well(run: 
     ingress.process.signal(signal.SIGTERM)
     reply = await idle.reply()
     assert (reply.code, reply.enhanced) == (421, "4.3.2")
-    # A second signal is harmless.
+    # A second signal does no harm.
     ingress.process.signal(signal.SIGTERM)
     with pytest.raises(OSError, match="onnect"):
         await Client.connect("127.0.0.1", ingress.port)
@@ -161,7 +161,7 @@ async def test_c137_a_transaction_that_takes_too_long_is_cut_with_421(run: Run, 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_port_that_is_taken_is_said_and_ends_the_process(run: Run, tmp_path: Path, workers: str) -> None:
-    """F15: several workers share their port, but not with those of another ingress. F16: nothing is written."""
+    """F15: workers share a port with each other, but not with those of another ingress. F16: nothing is written."""
     first = run(INGRESS_WORKERS=workers)
     await first.greeted()
     folder = tmp_path / "of the second"
@@ -220,7 +220,7 @@ async def test_a_worker_keeps_to_a_processor_with_all_its_threads(run: Run) -> N
     client = await ingress.client()
     assert (await client.send_mail()).code == 250
     threads = [int(name) for name in os.listdir(f"/proc/{ingress.process.pid}/task")]  # noqa: PTH208 - no file system
-    assert len(threads) > 1, "gRPC has its own"
+    assert len(threads) > 1, "gRPC has threads of its own"
     assert {tuple(os.sched_getaffinity(thread)) for thread in threads} == {(last,)}
     missing = run(INGRESS_CPUS="99999")
     assert await missing.ended() == 1
@@ -238,7 +238,7 @@ async def test_workers_end_with_their_supervisor_even_by_kill_9(run: Run) -> Non
 def _workers(ingress: Running) -> list[int]:
     found = []
     for pid in descendants(ingress.process.pid):
-        # One may end between the two looks.
+        # A process may have ended since it was listed.
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             if b"services.ingress" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
@@ -275,7 +275,8 @@ async def test_c70_credentials_and_content_reach_no_log_at_any_level(run: Run, p
 
 
 async def test_c09_c32_c45_two_hundred_hostile_clients_cost_little(run: Run, policy: FakePolicy) -> None:
-    """Five kinds of them, forty of each, all at once; what they make the process grow is measured."""
+    """There are five kinds of hostile clients, 40 of each, all at once. The test measures how much the process
+    grows."""
     policy.profile.max_message_size = 0
     policy.profile.max_junk_commands = 0
     ingress = run()
@@ -299,7 +300,7 @@ async def test_c09_c32_c45_two_hundred_hostile_clients_cost_little(run: Run, pol
             await client.command("EHLO x.example")
             await client.envelope()
         client.send(octets)
-    # All of it is on its way, and somebody patient is served all the same.
+    # While all these octets are being sent, another client is still served.
     patient = await ingress.client()
     assert (await patient.send_mail()).code == 250
     most = 0
@@ -309,7 +310,7 @@ async def test_c09_c32_c45_two_hundred_hostile_clients_cost_little(run: Run, pol
         await asyncio.sleep(0.02)
     for client in clients:
         client.reset()
-    # Half a megabyte each at the very most: a quarter in the message, a socket's worth not looked at yet.
+    # This is at most half a megabyte for each: a quarter in the message, and a socket buffer that is not read yet.
     assert most < 200 * 512 * 1024
 
 
@@ -319,7 +320,7 @@ async def test_f11_a_server_name_beyond_ascii_is_an_alert_and_one_line(run: Run)
     assert (await client.command("STARTTLS")).code == 220
     client.send(_client_hello(b"m\xfcller.example"))
     record = await client.reader.readexactly(7)
-    # A fatal alert, and nothing that a client could take for a server's hello.
+    # The record is a fatal alert, and nothing follows that a client could take for the server's hello.
     assert (record[0], record[5]) == (21, 2)
     await client.until_closed()
     async with asyncio.timeout(60):
@@ -334,7 +335,8 @@ async def test_f11_a_server_name_beyond_ascii_is_an_alert_and_one_line(run: Run)
 
 
 def _client_hello(server_name: bytes) -> bytes:
-    """A ClientHello of TLS 1.2 with a server name, as a record (RFC 5246 7.4.1.2, RFC 6066 3)."""
+    """Returns a ClientHello of TLS 1.2 with this server name, as a record (RFC 5246 section 7.4.1.2, RFC 6066 section
+    3)."""
     entry = b"\0" + struct.pack(">H", len(server_name)) + server_name
     names = struct.pack(">H", len(entry)) + entry
     extension = struct.pack(">HH", 0, len(names)) + names
@@ -358,7 +360,7 @@ async def test_f12_too_few_open_files_are_said_at_the_start_and_in_readyz(run: R
 
 
 async def test_f08_it_starts_without_name_servers(run: Run, tmp_path: Path) -> None:
-    """A namespace of its own, where /etc/resolv.conf is empty."""
+    """The process runs in a mount namespace of its own, in which /etc/resolv.conf is empty."""
     empty = tmp_path / "resolv.conf"
     empty.touch()
     process = run(prefix=["unshare", "--mount", "sh", "-c", f'mount --bind {empty} /etc/resolv.conf && exec "$@"', "-"])

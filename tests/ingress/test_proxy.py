@@ -1,4 +1,4 @@
-"""The PROXY protocol (C80): from configured peers only, once, first; the client it names is the client everywhere."""
+"""The PROXY protocol (C80): only configured peers may send the header, once and first. It names the client."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ async def test_c80_a_second_header_at_once_is_an_early_talker(proxied: Ingress) 
 
 @pytest.mark.parametrize("after", ["nothing", "greeting", "EHLO", "STARTTLS", "MAIL"])
 async def test_c80_from_anybody_else_it_is_refused_and_the_connection_closed(start: Start, after: str) -> None:
-    """Whoever else is a proxy; and nothing that came behind the header is run."""
+    """This holds whoever else is a proxy, and no command after the header is run."""
     ingress = await start(proxy_networks="198.51.100.0/24")
     headers = (V1, v2(), b"PROXY UNKNOWN\r\n", b"proxy TCP4 nonsense\r\n")
     for header in headers:
@@ -159,7 +159,7 @@ async def _refused_header(ingress: Ingress, header: bytes, after: str) -> None:
     asked = len(ingress.policy.asked(pb.STAGE_RCPT))
     client.send(header + b"EHLO client.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\n")
     said = await client.until_closed()
-    # A binary header begins with two empty lines.
+    # A header of version 2 begins with two empty lines, which get 500 when they are read as commands.
     codes = [line[:3] for line in said.splitlines()]
     assert codes[-1] == b"554"
     assert set(codes[:-1]) <= {b"220", b"500"}

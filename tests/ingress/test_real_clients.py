@@ -1,4 +1,4 @@
-"""Clients that others wrote: swaks, smtplib, Perl's Net::SMTP for BDAT, and a Postfix that relays through ingress."""
+"""Clients of others: swaks, smtplib, Perl's Net::SMTP for BDAT, and a Postfix that relays through ingress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.peers.postfix import Postfix
 
 
 async def swaks(ingress: Ingress, *options: str, listener: Listener = Listener.SMTP) -> str:
-    """Sends one message; the dialogue. Fails when swaks does."""
+    """Sends one message with swaks and returns the dialogue. Fails when swaks fails."""
     process = await asyncio.create_subprocess_exec(
         "swaks",
         *("--server", "127.0.0.1", "--port", str(ingress.port(listener)), "--timeout", "15"),
@@ -58,11 +58,11 @@ async def test_swaks(ingress: Ingress, listener: Listener, options: tuple[str, .
     assert stored.recipients == [b"recipient@example.com"]
     assert b" with %b id " % keyword in stored.content
     assert b"This is a test mailing" in stored.content
-    # An honest client is never taken for one that jumps the queue.
+    # No honest client is reported for a pipelining violation.
     assert not ingress.policy.asked(pb.STAGE_PIPELINING)
 
 
-# Net::SMTP takes BDAT for BINARYMIME only, which is not offered here; how it sends it does not depend on that.
+# Net::SMTP uses BDAT only for BINARYMIME, which ingress does not offer, so the script turns chunking on itself.
 _BDAT_BY_PERL = r"""
 use strict; use warnings; use Net::SMTP;
 my $smtp = Net::SMTP->new('127.0.0.1', Port => $ARGV[0], Hello => 'perl.example', Timeout => 15) or die 'connect';
@@ -115,7 +115,7 @@ async def test_smtplib_with_smtputf8(ingress: Ingress) -> None:
 async def relay_by_postfix(
     ingress: Ingress, settings: Mapping[str, str], messages: list[tuple[str, bytes, list[str]]], port: Listener
 ) -> None:
-    """Hands messages (sender, content, MAIL options) to a Postfix whose only way out is ingress."""
+    """Hands messages (sender, content, MAIL options) to a Postfix that relays all mail to ingress."""
 
     def work() -> None:
         with Postfix(f"127.0.0.1:{ingress.port(port)}", settings=settings) as postfix:
@@ -147,7 +147,7 @@ AUTH: dict[str, str] = {
 async def test_a_postfix_that_relays_through_ingress(
     ingress: Ingress, settings: dict[str, str], listener: Listener, keyword: bytes
 ) -> None:
-    """It pipelines whatever it may, and gives DSN parameters on."""
+    """Postfix pipelines as much as it may, and passes DSN parameters on."""
     ingress.policy.profile.ask_stages.append(pb.STAGE_PIPELINING)
     messages: list[Any] = [("sender@example.org", CONTENT, []) for _ in range(3)]
     await relay_by_postfix(ingress, settings, messages, listener)

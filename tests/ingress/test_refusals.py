@@ -1,4 +1,4 @@
-"""Refusals that wait for relay: bounded, and shared among the networks that they are about."""
+"""The queue of refusals that wait for relay is limited, and shared by the client networks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_they_are_taken_in_turns() -> None:
 def test_a_flood_displaces_no_refusal_of_another_client() -> None:
     refusals = Refusals(4)
     assert [refusals.add(refusal(f"192.0.2.{number}", number)) for number in range(6)] == [True] * 4 + [False] * 2
-    # Dropped is the newest of the flood.
+    # When the queue is full, the newest refusal of the network with most refusals is dropped.
     assert not refusals.add(refusal("198.51.100.1", 6))
     assert not refusals.add(refusal("192.0.2.9", 7))
     assert sorted(taken(refusals)) == [

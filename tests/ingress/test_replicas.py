@@ -1,4 +1,4 @@
-"""Several replicas of policy and relay: work is spread, goes elsewhere when one stops or dies, and comes back."""
+"""Several replicas of policy and relay: the work is distributed, moves when a replica stops or dies, and comes back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.peers.ports import free_port
 
 
 class Policy(FakePolicy):
-    """Served as a real one is, with the health that it tells."""
+    """A fake policy that is served like a real one and reports its health."""
 
     def __init__(self, *, serving: bool = True) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Policy(FakePolicy):
 
 
 class Relay(FakeRelay):
-    """Served as a real one is."""
+    """A fake relay that is served like a real one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def replicas_in_use(client: Any) -> int:
-    """How many replicas get work."""
+    """Returns the number of replicas that get work."""
     return len(client._usable)
 
 
@@ -119,13 +119,13 @@ async def two_relays(start: Start, relays: tuple[Relay, Relay]) -> Ingress:
 
 
 def replica_of(ingress: Ingress, address: str) -> int:
-    """The port of the replica that is asked about a client."""
+    """Returns the port of the replica that is asked about a client."""
     asked = ingress.worker.policy._replica_of(address)
     return int(asked.target.rpartition(":")[2])
 
 
 def clients_of(ingress: Ingress, policy: Policy, number: int) -> list[str]:
-    """So many addresses of loopback that this replica is asked about."""
+    """Returns this number of loopback addresses about which this replica is asked."""
     addresses = (f"127.0.{net}.{host}" for net in range(1, 50) for host in range(1, 250))
     return list(
         itertools.islice((address for address in addresses if replica_of(ingress, address) == policy.port), number)
@@ -159,7 +159,9 @@ def test_replicas_get_even_shares_and_only_the_clients_of_one_that_goes_move() -
 
 
 async def hold_at(policies: tuple[Policy, Policy], client: Client, command: str) -> tuple[Policy, Policy, Any]:
-    """(who was asked and does not answer, the other, the reply to come)."""
+    """Sends a command whose question one replica does not answer.
+
+    Returns the replica that was asked, the other replica, and the task that waits for the reply."""
     for policy in policies:
         policy.answering.clear()
     before = [len(policy.requests) for policy in policies]
@@ -186,7 +188,7 @@ async def test_what_a_dead_replica_did_not_answer_is_asked_elsewhere_and_not_cou
     again = other.requests[-1]
     assert again.asked_before
     assert (again.session, again.transaction) == (dead.requests[-1].session, dead.requests[-1].transaction)
-    # What the dead one was told last may be lost, so the other is told all open sessions.
+    # The dead replica may not have stored what it was told last, so the other one is told all open sessions.
     await other.until(lambda: other.open_sessions[-1] == {session_id})
     await client.command("QUIT")
     await other.until(lambda: session_id in other.closed)
@@ -242,7 +244,7 @@ async def test_a_replica_told_to_stop_answers_what_it_was_asked_and_is_asked_no_
     assert (await bystander.send_mail()).code == 250
     leaving.answering.set()
     assert (await reply).code == 250
-    # Nothing is left to do there: the stream ends, and so does the server, long before the grace is over.
+    # The leaving replica has nothing left to do, so the stream and the server end long before the 30 seconds are over.
     await stopping
     assert len(leaving.requests) == asked
     assert not any(request.asked_before for request in other.requests)
@@ -290,7 +292,7 @@ async def test_a_replica_without_a_configuration_is_asked_only_while_there_is_no
 
 
 class Hanging(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """The health of a process that hangs once it was told to."""
+    """The health service of a process that hangs after the test has set `hangs`."""
 
     def __init__(self) -> None:
         self.hangs = asyncio.Event()
@@ -352,7 +354,7 @@ async def test_names_that_come_to_mean_others_are_followed(start: Start, monkeyp
     assert (await client.send_mail()).code == 250
     assert second.asked(pb.STAGE_RCPT)
     assert not first.asked(pb.STAGE_RCPT)
-    # Nothing holds the one that is no target any more: it can stop at once.
+    # No stream keeps the former target running, so it can stop at once.
     await servers[0].stop(30)
     await servers[1].stop(0)
 
@@ -426,7 +428,7 @@ async def test_a_relay_short_of_storage_is_passed_over(two_relays: Ingress, rela
 
 
 class Asker:
-    """What a replica tells its client here does not matter."""
+    """The client of a replica, whose methods do nothing."""
 
     def changed(self, lost: PolicyReplica | None = None, reason: str = "") -> None: ...
 

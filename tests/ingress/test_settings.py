@@ -1,4 +1,4 @@
-"""The environment of ingress: defaults, lists, pairs, what is refused."""
+"""The environment variables of ingress: defaults, lists, pairs, and values that are refused."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_lists_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_f63_a_stop_takes_longer_than_sessions_and_relay_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """F63: a session that ends last may just then begin to wait for relay."""
+    """F63: the last session may begin to wait for relay only when the time for sessions ends."""
     settings = read(monkeypatch, INGRESS_DRAIN_SECONDS="50", INGRESS_RELAY_SECONDS="300")
     assert settings.stop_seconds > 50 + 300
 

@@ -1,4 +1,4 @@
-"""SharedSlots that are shared: one party never keeps the others from theirs, and nothing is left of who went away."""
+"""SharedSlots: no party takes the slots of the others, and a task that was cancelled leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 
 class Workers:
-    """Tasks that hold slots until they are let go, by name; `began` in the order in which they got them."""
+    """Named tasks that hold slots until the test ends them. `began` lists them in the order in which they got slots."""
 
     def __init__(self, slots: SharedSlots) -> None:
         self._slots = slots
@@ -44,7 +44,7 @@ class Workers:
         return self._tasks[name].exception() if self._tasks[name].done() else None
 
     async def settle(self) -> None:
-        """Lets every task come as far as it can."""
+        """Lets every task run until it waits."""
         for _ in range(5):
             await asyncio.sleep(0)
 
@@ -89,7 +89,7 @@ async def test_who_waits_most_gives_way_where_too_many_wait() -> None:
         assert isinstance(workers.error("a4"), NoSlotError)
         await workers.start("b0", "b")
         assert isinstance(workers.error("a3"), NoSlotError)
-        # As many wait of one as of the other would: who came first stays.
+        # With b1, both parties would have the same number waiting. Then the task that came first stays.
         await workers.start("b1", "b")
         assert isinstance(workers.error("b1"), NoSlotError)
         for name in ("a0", "a1", "b0"):

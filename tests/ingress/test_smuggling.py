@@ -1,4 +1,4 @@
-"""Attacks that put a second message or command into the content of a first, and line ends altogether (C01 to C06)."""
+"""Attacks that put a second message or command into the content of the first, and line ends in general (C01 to C06)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.ingress.conftest import Ingress, Start
 
-# What other servers were seen to take for the end of data.
+# Some servers were found to take these octets for the end of the content.
 FALSE_ENDS = (
     b"\n.\n",
     b"\n.\r\n",
@@ -31,7 +31,7 @@ async def test_c01_smtp_smuggling_only_crlf_dot_crlf_ends_data(ingress: Ingress,
     assert (await client.command("DATA")).code == 354
     client.send(b"first" + end + SMUGGLED)
     client.send(b"\r\n.\r\nNOOP\r\n")
-    # One answer to the content, one to NOOP: nothing in between was run.
+    # There is one reply to the content and one to NOOP, so nothing in between was run as a command.
     reply = await client.reply()
     assert (reply.code, reply.enhanced) == (550, "5.5.2")
     assert (await client.reply()).code == 250
@@ -140,7 +140,7 @@ async def test_c06_bdat_takes_no_dot_off(ingress: Ingress) -> None:
 
 
 async def test_starttls_injection_is_thrown_away(ingress: Ingress) -> None:
-    """C74: commands behind STARTTLS in the same segment are not run after the handshake."""
+    """C74: commands in the same segment after STARTTLS are not run after the handshake."""
     client = await ingress.client()
     client.send(b"STARTTLS\r\nMAIL FROM:<evil@example.net>\r\nRCPT TO:<victim@example.com>\r\n")
     assert (await client.reply()).code == 220

@@ -1,4 +1,4 @@
-"""The order of commands: greeting, transaction, what clears it, what survives (RFC 5321 4.1.4; C15 to C21)."""
+"""The order of commands: greeting, transaction, what resets it and what stays (RFC 5321 section 4.1.4; C15 to C21)."""
 
 from __future__ import annotations
 

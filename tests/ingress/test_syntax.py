@@ -1,4 +1,4 @@
-"""Commands as they may and may not be written (RFC 5321 4.1, 6531, 1870, 3461, 4954 5; C22 to C41, C50 to C60)."""
+"""The valid and invalid forms of commands (RFC 5321 4.1, 6531, 1870, 3461, 4954 5; C22 to C41, C50 to C60)."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ async def test_c29_no_parameter_of_dsn_after_helo(ingress: Ingress) -> None:
     ],
 )
 async def test_c38_helo_names(ingress: Ingress, line: bytes, code: int) -> None:
-    """P12, P13: a bare LF ends no command, and no control character gets into a session."""
+    """P12, P13: a bare LF does not end a command, and no control character gets into a session."""
     client = await ingress.connect()
     await client.reply()
     assert (await client.command(line)).code == code

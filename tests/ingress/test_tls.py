@@ -1,4 +1,4 @@
-"""STARTTLS and implicit TLS: what is forgotten, names, reloading, failure, tickets (RFC 3207; C74 to C79)."""
+"""STARTTLS and implicit TLS: forgotten state, server names, reloading, failures, tickets (RFC 3207; C74 to C79)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_c76_a_handshake_that_fails_frees_its_slot(
     else:
         client.reset()
     await ingress.until_empty()
-    # Nothing for the loop's exception handler, which would log it.
+    # Nothing reaches the event loop's exception handler, which would log it.
     assert not caplog.records
     assert ingress.metrics.sessions_ended
 
@@ -123,7 +123,7 @@ async def test_c77_sessions_are_resumed_unless_tickets_are_off(
     assert session is not None
     assert session.has_ticket is tickets
     reused, _ = await asyncio.to_thread(connect, session)
-    # TLS 1.2 knows sessions by an id too, which need no ticket.
+    # TLS 1.2 can also resume a session by its id, without a ticket.
     assert reused is (tickets or version is ssl.TLSVersion.TLSv1_2)
 
 
@@ -194,10 +194,10 @@ async def test_c79_a_renewed_certificate_is_served_and_a_bad_one_is_not(
     write(tmp_path, "pair", certificates.issue_cert("new.example.com"))
     served.reload()
     assert await _names(ingress, "x.example", certificates) == ["new.example.com"]
-    # A session from before goes on.
+    # The session that began before the change goes on.
     assert (await client.command("NOOP")).code == 250
 
-    # The key of another certificate; then no certificate at all.
+    # The key belongs to another certificate; then the certificate is malformed; then it is missing.
     certificates.issue_cert("other.example.com").private_key_pem.write_to_path(key)
     served.reload()
     assert await _names(ingress, "x.example", certificates) == ["new.example.com"]
@@ -294,7 +294,7 @@ def _encrypted(folder: Path, issued: trustme.LeafCert) -> Path:
 
 
 def test_f10_a_key_with_a_passphrase_asks_nobody_and_the_old_pair_stays(tmp_path: Path) -> None:
-    """OpenSSL would ask at the terminal, whichever that is, and hold up the event loop until it is answered."""
+    """OpenSSL would ask for the passphrase at the process's terminal, and block the event loop until it is typed."""
     issued = trustme.CA().issue_cert("mx.example.com")
     certificate, key = write(tmp_path, "pair", issued)
     metrics = Metrics()
@@ -304,7 +304,7 @@ def test_f10_a_key_with_a_passphrase_asks_nobody_and_the_old_pair_stays(tmp_path
     controller, terminal = pty.openpty()
     child = os.fork()
     if child == 0:
-        # A process with a terminal of its own, where a question would be seen.
+        # The child gets a terminal of its own, where a question would be visible.
         os.setsid()
         fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
         with capture_logs() as lines:
@@ -316,7 +316,7 @@ def test_f10_a_key_with_a_passphrase_asks_nobody_and_the_old_pair_stays(tmp_path
     _, status = os.waitpid(child, 0)
     os.set_blocking(controller, False)
     with contextlib.suppress(OSError):
-        # Nothing was written to it.
+        # Nothing was written to the terminal.
         assert os.read(controller, 100) == b""
     os.close(controller)
     assert os.waitstatus_to_exitcode(status) == 0

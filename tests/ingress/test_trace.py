@@ -1,4 +1,4 @@
-"""The fields that ingress adds, takes out and counts: Received, results, Bcc, Date (C42, C43, C100, C145)."""
+"""The header fields that ingress adds, removes and counts: Received, results, Bcc, Date (C42, C43, C100, C145)."""
 
 from __future__ import annotations
 
@@ -303,7 +303,7 @@ async def test_c100_ours_come_on_top_and_quarantine_is_marked(ingress: Ingress) 
 async def test_f46_blank_lines_that_would_end_a_signed_header_for_some_readers_are_taken_out(
     start: Start, blank: bytes
 ) -> None:
-    """What stands below them is header to everybody then, and no reader shows it as the signed message's text."""
+    """Every reader must take the text below such lines for header fields, not for text of the signed message."""
     ingress = await start()
     client = await ingress.client()
     signed = b"Subject: x\r\nFrom: a@example.org\r\n"

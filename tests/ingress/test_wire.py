@@ -1,4 +1,4 @@
-"""What policy is told of a session is what is so now, although most of it is kept encoded."""
+"""Policy is told the present state of a session, although most of it is kept in encoded form."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_each_fact_that_changes_is_told() -> None:
         setattr(session, name, value)
         before, told = told, wire.request(Stage.RCPT, session).session
         assert told != before, name
-        # As a session is told that has always been so.
+        # The encoding equals that of a session that always had these values.
         assert told == wire.request(Stage.RCPT, dataclasses.replace(session, told=None)).session
         assert told == wire.request(Stage.RCPT, session).session
     assert (told.id, told.client_address, told.client_port) == ("5" * 32, "192.0.2.7", 40000)
@@ -53,7 +53,8 @@ def test_nothing_of_one_request_is_left_in_the_next() -> None:
     transaction = Transaction(b"a@example.org", NO_MAIL_PARAMETERS)
     transaction.recipients["b"] = Recipient(b"b@example.com")
     first = wire.request(Stage.RCPT, session, transaction, recipient=b"c@example.com")
-    # Of the others, policy needs only the number here; the names would make a message of many recipients a square.
+    # At RCPT policy needs only the number of the other recipients. With their names, the octets would grow
+    # quadratically.
     assert (first.transaction.recipient_count, len(first.transaction.recipients)) == (1, 0)
     last = wire.request(Stage.END_OF_DATA, session, transaction).transaction
     assert (last.recipient_count, list(last.recipients)) == (0, [b"b@example.com"])

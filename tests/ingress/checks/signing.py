@@ -1,4 +1,4 @@
-"""Signs test messages: RSA by dkimpy's own signer, Ed25519 by hand as RFC 8463 says (dkimpy needs PyNaCl for it)."""
+"""Signs test messages. dkimpy makes RSA signatures; Ed25519 needs PyNaCl in dkimpy, so we sign as RFC 8463 says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MESSAGE = (
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key and the record of its public half."""
+    """A private key, and the DNS record of its public key."""
 
     pem: bytes
     record: str
@@ -53,7 +53,7 @@ def sign(
     length: bool = False,
     headers: tuple[bytes, ...] = (b"From", b"To", b"Subject"),
 ) -> bytes:
-    """The message with an RSA signature on top."""
+    """Returns the message with an RSA signature above it."""
     head, body = (part.encode() for part in canonical.split("/"))
     field = dkim.sign(
         message,
@@ -69,7 +69,8 @@ def sign(
 
 
 def sign_by_hand(message: bytes, key: SigningKey, tags: str = "", selector: str = "e1", domain: str = DOMAIN) -> bytes:
-    """An Ed25519 signature, relaxed/relaxed, over From; `tags`: more of them, as `x=1; `."""
+    """Returns the message with an Ed25519 signature (relaxed/relaxed) over From. `tags` are further tags, as in `x=1;
+    `."""
     assert key.raw is not None
     head, _, body = message.partition(b"\r\n\r\n")
     canonical = b"\r\n".join(_compressed(line) for line in body.split(b"\r\n")).rstrip(b"\r\n") + b"\r\n"

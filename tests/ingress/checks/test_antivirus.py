@@ -1,4 +1,4 @@
-"""clamd: what counts as clean and as a find, and everything else it may do to a scan (C102)."""
+"""clamd: which answers mean clean and infected, and every other way in which a scan can end (C102)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def read_stream(reader: asyncio.StreamReader) -> bytes:
-    """The command and the stream of one INSTREAM, as clamd reads them."""
+    """Reads the command and the stream of one INSTREAM, as clamd does."""
     assert await reader.readuntil(b"\0") == b"zINSTREAM\0"
     content = b""
     while length := int.from_bytes(await reader.readexactly(4)):
@@ -186,7 +186,7 @@ async def test_a_socket_of_the_file_system(tmp_path_factory: pytest.TempPathFact
         assert (await scan(path)).outcome is ScanOutcome.CLEAN
 
 
-# The real one.
+# A real clamd
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +267,7 @@ async def test_nothing_is_left_of_a_scan_that_was_never_read(serve: Callable[[Se
     files = _open_files()
     assert (await scan(address, b"x" * 20_000_000, seconds=0.3, piece=100_000)).reason == "timed out"
     async with asyncio.timeout(60):
-        # The other end of it stays: it belongs to the test.
+        # Our own end of each connection stays open, because it belongs to the test.
         while _open_files() > files + len(connected):  # noqa: ASYNC110 - asked
             await asyncio.sleep(0.01)
     release.set()

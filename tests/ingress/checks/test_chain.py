@@ -1,4 +1,4 @@
-"""ARC: the public validation suite, and chains that nobody should build (C101)."""
+"""ARC: the public validation suite, and malformed or hostile chains (C101)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def load() -> list[Any]:
 
 
 CASES = load()
-# An empty expectation: a seal says cv=fail, the chain has ended; RFC 8617 5.2 step 1 calls that state fail.
+# Where the suite expects nothing, a seal says cv=fail. The chain has ended then, and RFC 8617 section 5.2 step 1 calls
+# this state fail.
 EXPECTED = {"None": CheckResult.NONE, "Pass": CheckResult.PASS, "Fail": CheckResult.FAIL, "": CheckResult.FAIL}
 
 
@@ -55,12 +56,12 @@ def test_c101_the_public_validation_suite(case: dict[str, Any], keys: dict[str, 
 
 
 def base() -> tuple[bytes, dict[str, Key | NoKey]]:
-    """A valid chain of the suite."""
+    """A valid chain of the public suite."""
     for parameters in CASES:
         case, keys = parameters.values
         if case["cv"] == "Pass":
             return case["message"].replace("\n", "\r\n").encode(), keys
-    pytest.skip("the public suite is not here")
+    pytest.skip("the public ARC suite is not installed")
 
 
 def test_c101_a_key_that_cannot_be_looked_up_is_a_temporary_error() -> None:

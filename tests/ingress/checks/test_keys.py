@@ -1,4 +1,5 @@
-"""Looking up keys: one deadline a message, shares, silent zones, bounded memory, the system's name servers (F08)."""
+"""Look-ups of DKIM keys: one deadline for a message, shares, silent zones, limited memory, the system's name servers
+(F08)."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ def key_name(domain: str, selector: str = "s1") -> str:
 
 @pytest.fixture
 def zone(dns_server: DnsServer) -> DnsServer:
-    """One domain with keys; the name servers of `silent.example` never answer."""
+    """A DNS server that has keys of two domains. Tests make it silent for names of `silent.example`."""
     dns_server.add("s1._domainkey.honest.example", "TXT", RECORD)
     dns_server.add("*.silent.example", "TXT", RECORD)
     return dns_server
@@ -49,7 +50,7 @@ async def test_the_wait_for_a_place_counts_for_the_deadline(zone: DnsServer, mon
     names = silent(zone, *(key_name(f"d{number}.example{number}", "x") for number in range(5)))
     lookup = KeyLookup(zone.address)
     assert await lookup.find(names, "192.0.2.0/24", seconds=0.05) == dict.fromkeys(names, NO_ANSWER)
-    # And nothing is left of it: the one place is free.
+    # The look-ups that timed out have freed the only place.
     assert isinstance((await lookup.find([key_name("honest.example")]))[key_name("honest.example")], Key)
 
 
@@ -84,7 +85,7 @@ async def test_a_zone_that_keeps_silent_is_not_asked_for_a_while(
         assert await lookup.find([name]) == {name: NO_ANSWER}
     zone.forget_queries()
     lookup._resolver = StubResolver([zone.address], seconds=60.0)
-    # Whatever sub-domain is named.
+    # The zone is known to be silent, whatever sub-domain is named.
     other = key_name("random.silent.example")
     assert await lookup.find([other]) == {other: NO_ANSWER}
     assert zone.queries == ()
@@ -108,7 +109,7 @@ async def test_random_names_of_one_zone_do_not_drive_out_the_keys_of_others(
     for number in range(10):
         zone.add(f"s1._domainkey.d{number}.test{number}", "TXT", RECORD)
         await lookup.find([key_name(f"d{number}.test{number}")])
-    # Of many zones the one that was not asked for longest is forgotten.
+    # Of many zones, the one that was used least recently is forgotten.
     zone.forget_queries()
     await lookup.find([key_name("honest.example")])
     assert len(zone.queries) == 1
@@ -124,7 +125,7 @@ async def test_f08_without_name_servers_there_is_no_answer_until_there_are(
     lookup = KeyLookup("", resolv_conf=path)
     name = key_name("honest.example")
     assert await lookup.find([name]) == {name: NO_ANSWER}
-    # Nobody listens there; that somebody is asked is what counts.
+    # Nobody listens at this address. The test only checks that it is used.
     path.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     assert lookup._resolver.servers == ("127.0.0.1",)
     path.unlink()

@@ -1,4 +1,4 @@
-"""The question to rspamd, and what counts as its answer."""
+"""The request to rspamd, and the answers that are valid."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_rspamd_is_told_who_sends_to_whom() -> None:
         "helo": "mail.sender.test",
         "hostname": "client.sender.test",
         "from": "<joe@sender.test>",
-        # The last of two: a recipient whose mail is discarded is not told.
+        # Only the second recipient is named, because the mail for the first is discarded.
         "rcpt": "<bob@local.test>",
         "user": "alice",
         "queue-id": "5e" * 16,
@@ -183,7 +183,7 @@ async def test_questions_are_bounded_and_shared() -> None:
         await web.requests_came(3)
         refused = await client.ask(settings, question(), iter(()), "192.0.2.0/24")
         other = asyncio.create_task(client.ask(settings, question(), iter(()), "198.51.100.0/24"))
-        # One network has three of the four places; the other is free for somebody else.
+        # One network may have three of the four places, so the fourth is free for another network.
         await web.requests_came(4)
         gate.open()
         assert refused == _error("too many checks waiting")

@@ -1,4 +1,5 @@
-"""The checks side by side, with real DNS; and through a session: only what policy asked for (C85, C86, C102)."""
+"""The content checks run in parallel, with real DNS; a session runs only those that policy asked for (C85, C86,
+C102)."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ async def test_signatures_are_verified_with_keys_of_the_dns(runner: CheckRunner,
 
 
 async def test_signatures_are_verified_where_they_hold_up_nobody(zone: DnsServer, tmp_path: Path) -> None:
-    """A worker that keeps to one processor leaves it to its sessions."""
+    """A worker that is bound to one processor verifies signatures on the others, and leaves its own to its sessions."""
     everywhere = processors.usable()
     processors.set_affinity(everywhere[:1])
     try:
@@ -158,7 +159,7 @@ async def test_a_name_server_that_is_no_address(text: str) -> None:
         KeyLookup(text)
 
 
-# Through a session.
+# Checks in a session
 
 
 @pytest.fixture
@@ -224,7 +225,7 @@ async def test_a_scan_s_outcome_reaches_policy(checking: Ingress, clamd: Clamd) 
     assert (await client.send_mail(b"Subject: x\r\n\r\n" + eicar() + b"\r\n")).code == 554
     outcomes = [request.content.virus.outcome for request in checking.policy.asked(pb.STAGE_END_OF_DATA)]
     assert [int(outcome) for outcome in outcomes] == [ScanOutcome.CLEAN, ScanOutcome.INFECTED]
-    # C15 for an infected message.
+    # An infected message leaves nothing of its transaction (C15).
     assert (await client.command("DATA")).code == 503
     assert len(checking.relay.messages) == 1
 

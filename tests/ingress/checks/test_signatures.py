@@ -1,4 +1,4 @@
-"""DKIM: public vectors, our own messages, and every way for a signature not to count (C95, C96, C98)."""
+"""DKIM: public vectors, messages of our own, and every reason for a signature not to count (C95, C96, C98)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEYS: dict[str, Key | NoKey] = {
 
 
 def check(message: bytes, keys: dict[str, Key | NoKey] | None = None, now: int | None = None) -> list[DkimSignature]:
-    """`now`: seconds since 1970 [dkimpy signs by the clock, so must this verify]."""
+    """Verifies the signatures. `now` is in seconds since 1970 [now, because dkimpy signs with the current time]."""
     where = header.boundary(message)
     fields = HeaderFields.of(message[: where.header_end])
     body = message[where.body_start :]
@@ -65,7 +65,7 @@ def record(text: bytes) -> Key | NoKey:
 
 
 RFC_KEYS = {
-    # RFC 8463 A.2.
+    # These keys are from RFC 8463 appendix A.2.
     "brisbane._domainkey.football.example.com.": record(
         b"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
     ),
@@ -262,7 +262,7 @@ def test_keys_that_cannot_be_used() -> None:
 
 
 def test_a_key_that_is_being_tested_makes_nothing_worse() -> None:
-    """RFC 6376 3.6.1: not treated otherwise than unsigned mail, even should the signature fail."""
+    """Even if such a signature fails, the message must count as unsigned (RFC 6376 section 3.6.1)."""
     name = f"s1._domainkey.{DOMAIN}."
     signed = sign(MESSAGE, RSA)
     for flags, wanted in (("y", "neutral"), ("s:y", "neutral"), (" y : s ", "neutral"), ("s", "fail"), ("yes", "fail")):
@@ -272,7 +272,7 @@ def test_a_key_that_is_being_tested_makes_nothing_worse() -> None:
         assert only(signed.replace(b"dinner", b"supper"), keys)[0] == wanted, flags
     tried = {name: read_key(f"v=DKIM1; t=y; h=sha1; p={RSA.record.rpartition('p=')[2]}".encode())}
     assert only(signed, tried)[0] == "neutral"
-    # Nobody answered: whether it is being tested is not known.
+    # Without an answer from the DNS, nobody knows whether the key is being tested.
     assert only(signed, {name: NoKey("nobody answered", temporary=True)})[0] == "temperror"
 
 
@@ -317,7 +317,7 @@ def test_a_signature_field_that_is_too_long_is_not_read() -> None:
     ids=range(5),
 )
 def test_hostile_fields_and_bodies_take_linear_time(field: bytes) -> None:
-    """A quadratic pattern would take minutes over these; the test's own time-out would cut it."""
+    """A pattern of quadratic time would need minutes for these messages, and the test would exceed its time-out."""
     header_fields = b"".join(b"X-%d: y\r\n" % number for number in range(5000))
     message = b"DKIM-Signature: " + field + b"\r\n" + header_fields + MESSAGE + (b" " * 9000 + b"x\r\n") * 300
     check(message)

@@ -1,4 +1,4 @@
-"""A worker with a site's handler."""
+"""Fixtures for a worker of ingress with a site's handler."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ StartWith = Callable[..., Awaitable[Ingress]]
 
 @pytest.fixture
 def start_with(start: Callable[..., Awaitable[Ingress]]) -> StartWith:
-    """Starts a worker with one of the handlers of `site`."""
+    """Starts a worker with one of the handlers in `site`."""
 
     async def run(factory: str, **settings: Any) -> Ingress:
         return await start(handler=SITE + factory, **settings)
@@ -29,14 +29,14 @@ def start_with(start: Callable[..., Awaitable[Ingress]]) -> StartWith:
 
 
 def handler_of(ingress: Ingress) -> Any:
-    """The handler itself, whose hooks run in another thread."""
+    """Returns the handler itself. Its hooks run in another thread."""
     hooks = ingress.worker.context.hooks
     assert hooks is not None
     return hooks._handler
 
 
 async def send(client: Client, *recipients: str, content: bytes = MESSAGE, sender: str = "joe@far.test") -> Reply:
-    """One message: the reply to its content, or the first that refuses something."""
+    """Sends one message. Returns the reply to its content, or the first reply that refuses something."""
     reply = await client.command(f"MAIL FROM:<{sender}>")
     if reply.code != 250:
         return reply
@@ -52,6 +52,6 @@ async def send(client: Client, *recipients: str, content: bytes = MESSAGE, sende
 
 
 def asks_at_the_end() -> pb.SessionProfile:
-    """A profile of a policy that wants to hear of the content too."""
+    """Returns a session profile that makes ingress ask policy at END_OF_DATA too."""
     stages = [pb.STAGE_CONNECT, pb.STAGE_AUTH, pb.STAGE_RCPT, pb.STAGE_END_OF_DATA]
     return profile(ask_stages=stages)

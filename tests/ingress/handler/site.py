@@ -1,4 +1,4 @@
-"""Handlers as sites have them: INGRESS_HANDLER names them in tests."""
+"""Handlers like those that sites write. Tests name them in INGRESS_HANDLER."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from typing import Any
 
 from aiosmtpd.handlers import AsyncMessage, Debugging, Mailbox, Message, Proxy, Sink
 
-# aiosmtpd's own, made as its documentation shows. Where they need to know something, a variable tells it.
+# These are aiosmtpd's own handlers, made as its documentation shows. They read their arguments from environment
+# variables.
 
 
 def debugging() -> Debugging:
@@ -38,7 +39,7 @@ def mailbox() -> Mailbox:
 
 
 class Collecting(Message):
-    """Message is abstract: sites derive from it."""
+    """Message is an abstract class, from which sites derive their handlers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class Collecting(Message):
 
 
 class CollectingLater(AsyncMessage):
-    """Takes the loop that it finds when it is made, and uses it."""
+    """Uses the event loop that it finds when it is created."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,11 +61,11 @@ class CollectingLater(AsyncMessage):
         await self.loop.run_in_executor(None, self.messages.append, message)
 
 
-# Three shaped as those that people publish.
+# Three handlers like those that people publish
 
 
 class DomainHandler:
-    """As in aiosmtpd's documentation: some domains only, and what came is printed."""
+    """Accepts only some domains and prints each message, like the example in aiosmtpd's documentation."""
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, rcpt_options: list[str]) -> str:
         if not address.endswith("@example.com"):
@@ -79,7 +80,7 @@ class DomainHandler:
 
 
 class WebhookHandler:
-    """Parses the message and posts it to a web server, with a client that blocks; refuses when that fails."""
+    """Parses the message and posts it to a web server with a blocking client. Refuses the message when that fails."""
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
@@ -96,7 +97,7 @@ class WebhookHandler:
 
 
 class TaggingHandler:
-    """Adds a field, and hands on what the email package makes of the message: with LF at the ends of lines."""
+    """Adds a field, and returns the message as the email package writes it, with LF at the ends of lines."""
 
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, mail_options: list[str]) -> str:
         envelope.mail_from = address
@@ -116,11 +117,11 @@ class TaggingHandler:
         return "542 Internal server error"
 
 
-# One whose hooks tests choose.
+# A handler whose hooks a test sets
 
 
 class Scripted:
-    """`on[hook]` is called with the hook's arguments, in place of it, and may be a coroutine function."""
+    """`on[hook]` is called in place of the hook, with its arguments. It may be a coroutine function."""
 
     def __init__(self) -> None:
         self.on: dict[str, Any] = {}
@@ -150,7 +151,7 @@ class ScriptedWithExceptions(Scripted):
 
 
 class OtherHooks(Sink):
-    """Has methods that are none of ours to call."""
+    """Has methods that look like hooks but that ingress must not call."""
 
     async def handle_EHLO(self, *arguments: Any) -> str:
         return "250 never"

@@ -1,4 +1,4 @@
-"""aiosmtpd's shipped handlers, and three shaped as those that people publish, behind a worker of ingress."""
+"""aiosmtpd's own handlers, and three like those that people publish, used by a worker of ingress."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_proxy_that_reaches_nobody_blocks_nobody_for_good(
     monkeypatch.setenv("SITE_NEXT_HOP", "127.0.0.1:1")
     ingress = await start_with("proxy")
     client = await ingress.client()
-    # It answers 250 all the same, and relay has the message.
+    # The client gets 250 nevertheless, and relay has the message.
     assert (await send(client)).code == 250
     assert len(ingress.relay.messages) == 1
 
@@ -61,7 +61,7 @@ async def test_mailbox(start_with: StartWith, tmp_path: Path, monkeypatch: pytes
     (copy,) = mailbox.Maildir(tmp_path / "maildir")
     assert (copy["Subject"], copy["X-RcptTo"]) == ("hello", "alice@example.com")
     (stored,) = ingress.relay.messages
-    # What is written onto the copy of a handler is not the message's.
+    # The handler changed only its own copy of the message.
     assert b"X-RcptTo" not in stored.content
 
 
@@ -114,6 +114,6 @@ async def test_a_handler_that_tags_what_it_hands_on(start_with: StartWith) -> No
     (stored,) = ingress.relay.messages
     assert b"\r\nX-Site: mx.example.com; client.example; tls=False\r\nX-Took: True\r\n\r\nBody.\r\n" in stored.content
     assert b"forged" not in stored.content
-    # The email package ends lines with LF; no line of mail may end so.
+    # The email package ends lines with LF. Ingress must restore CRLF.
     assert stored.content.count(b"\n") == stored.content.count(b"\r\n")
     assert stored.submission.content_size == len(stored.content)

@@ -1,4 +1,4 @@
-"""When hooks are called and with what, and what their answers and changes lead to."""
+"""Hooks of a handler: when they are called, with which arguments, and the effect of their answers and changes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_the_connection_is_an_aiosmtpd_server_to_read(start_with: StartWit
     assert {name: seen[name] for name in wanted} == wanted
     assert seen["session"].peer == wanted["peer"]
     assert seen["envelope"].mail_from == "joe@far.test"
-    # What hooks schedule there, runs there.
+    # Tasks that hooks schedule on `session.loop` run in the loop in which the hooks run.
     assert seen["loop"] is seen["session"].loop
 
 
@@ -270,7 +270,7 @@ async def test_a_recipient_that_is_refused_leaves_the_others(start_with: StartWi
     ingress = await start_with("Scripted")
 
     def some(_server: Any, _session: Any, envelope: Any, address: str, _options: list[str]) -> str:
-        # Handlers append before they know, too.
+        # Many handlers append the recipient before they decide about it.
         envelope.rcpt_tos.append(address)
         return "550 no" if address.startswith("eve") else "250 OK"
 
@@ -295,7 +295,7 @@ async def test_the_null_sender_is_named_as_aiosmtpd_names_it(start_with: StartWi
     assert stored.submission.envelope.sender == b""
 
 
-# Content
+# The content of a message
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ async def test_a_hook_may_change_the_content(start_with: StartWith, after: Any, 
 
 
 async def test_f46_what_a_hook_puts_into_the_header_is_made_plain_too(start_with: StartWith) -> None:
-    """F46: no blank line ends a header for some readers, whoever wrote it."""
+    """F46: no blank line that some readers take for the end of the header remains, whoever wrote it."""
     ingress = await start_with("Scripted")
 
     def change(_server: Any, _session: Any, envelope: Any) -> str:
@@ -407,7 +407,7 @@ async def test_bdat_comes_to_the_hook_too(start_with: StartWith) -> None:
     assert [name for name, _ in handler_of(ingress).calls] == ["MAIL", "RCPT", "DATA"]
 
 
-# Order: policy, then the hook, then relay
+# The order: policy, then the hook, then relay
 
 
 async def test_hooks_are_called_after_policys_accept_alone(start_with: StartWith) -> None:
@@ -457,7 +457,7 @@ async def test_checks_are_of_the_content_before_the_hook(start_with: StartWith) 
     assert asked.content.size == len(MESSAGE)
 
 
-# Failures
+# Failures of hooks
 
 
 @pytest.mark.parametrize("hook", ["MAIL", "RCPT", "DATA"])
@@ -537,7 +537,7 @@ async def test_a_hook_that_takes_too_long_is_451_and_reaches_nothing_later(start
     await client.command("MAIL FROM:<joe@far.test>")
     assert (await client.command("RCPT TO:<alice@example.com>")).code == 451
     assert ingress.metrics.handler_calls["handle_RCPT", "timed_out"] == 1
-    # The thread is still busy, and the next hook has no turn either.
+    # The thread is still busy, so the next hook cannot run either.
     assert (await client.command("RCPT TO:<carol@example.com>")).code == 451
     leave.set()
     assert await asyncio.to_thread(left.wait, 60)
@@ -596,7 +596,7 @@ async def test_more_hooks_than_can_wait_are_451(start_with: StartWith, monkeypat
     assert sorted([(await client.reply()).code for client in clients]) == [250, 250, 451]
 
 
-# An HTTP submission
+# Messages that are submitted by HTTP
 
 
 async def test_a_message_by_http_has_a_stand_in_server(start_with: StartWith, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""INGRESS_HANDLER: what it may name, and what a worker says when it names something else."""
+"""INGRESS_HANDLER: which values are valid, and what a worker reports for the others."""
 
 from __future__ import annotations
 
