@@ -1,7 +1,8 @@
-"""Load by clients that try again as mail servers do, kill -9 under it, and what came out compared with what went in.
+"""Load from clients that retry like mail servers, SIGKILLs during the load, and a comparison of what arrived with what
+was sent.
 
-Each try of a message is a message of its own to the gateway, and has an envelope sender of its own, by which it is
-found again at the next hop, in the history, and as the recipient of its report.
+To the gateway each try of a message is a message of its own. Each try has an envelope sender of its own, by which it is
+found at the next hop, in the history, and as the recipient of its report.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from posthouse.relay.v1 import relay_pb2_grpc
 from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 
-# The next hop refuses this one for good.
+# The next hop refuses this recipient permanently.
 REFUSED = "no@far.test"
 _CLIENTS = 6
 _PAUSE_SECONDS = 0.05
@@ -29,7 +30,7 @@ _SESSION_MESSAGES = 20
 
 
 def recipients_of(number: int) -> list[str]:
-    """A fifth is refused and reported, a tenth has two recipients at different domains."""
+    """A fifth of the messages are refused and reported; a tenth have two recipients at different domains."""
     if number % 5 == 0:
         return [REFUSED]
     return [f"u{number % 7}@far.test"] + (["v@further.test"] if number % 10 == 1 else [])
@@ -41,19 +42,19 @@ def sender_of(number: int, attempt: int) -> str:
 
 @dataclass(slots=True)
 class Fates:
-    """What the clients know of their tries, by envelope sender."""
+    """What the clients know about their tries, by envelope sender."""
 
-    # Answered with 250: the queue id that was named.
+    # Tries that were answered with 250, with the queue id in the answer.
     accepted: dict[str, str] = field(default_factory=dict)
-    # Answered with another code, or never sent whole.
+    # Tries that were answered with another code, or whose content was not sent completely.
     refused: set[str] = field(default_factory=set)
-    # The connection ended between the final dot and the answer.
+    # Tries whose connection ended between the final dot and the answer.
     unknown: set[str] = field(default_factory=set)
     numbers: dict[str, int] = field(default_factory=dict)
 
 
 class Load:
-    """`total` messages from several clients at once, each sent again until it is accepted."""
+    """Sends `total` messages from several clients in parallel. Each message is sent again until it is accepted."""
 
     def __init__(self, suite: Suite, total: int) -> None:
         self._suite = suite
@@ -76,15 +77,17 @@ class Load:
             thread.join(60)
 
     def wait_for(self, accepted: int, seconds: float = 120) -> None:
-        """Blocks until so many messages were accepted."""
+        """Blocks until this number of messages was accepted."""
         with self._changed:
             reached = self._changed.wait_for(lambda: len(self.fates.accepted) >= accepted or self._faults, seconds)
         if self._faults:
             raise self._faults[0]
-        assert reached, f"{len(self.fates.accepted)} of {self._total} accepted, {accepted} awaited"
+        assert reached, (
+            f"{len(self.fates.accepted)} of {self._total} messages were accepted; the test waits for {accepted}"
+        )
 
     def pause(self, seconds: float) -> None:
-        """Lets the clients go on for so long."""
+        """Waits this number of seconds while the clients go on."""
         self._stopping.wait(seconds)
 
     def _next(self) -> int | None:
@@ -102,7 +105,9 @@ class Load:
                 self._changed.notify_all()
 
     def _session(self, number: int, attempt: int) -> tuple[int, int | None]:
-        """Some messages over one connection; the next try's number of the message that did not get through, and it."""
+        """Sends some messages over one connection.
+
+        Returns the number of the next try and the message that it is for: the one that failed, or None."""
         following: int | None = number
         try:
             with smtplib.SMTP(self._suite.host, self._suite.smtp_port, "client.test", timeout=90) as client:
@@ -117,7 +122,8 @@ class Load:
                         continue
                     following, attempt = self._next(), 0
         except (smtplib.SMTPException, OSError):
-            # What became of this try was noted before; another number, so that no two tries share a sender.
+            # The result of the failed try is recorded already. The next try has another number, so no two tries have
+            # the same sender.
             attempt += 1
             self.pause(_PAUSE_SECONDS)
         return attempt, following
@@ -160,7 +166,9 @@ def kill_at_random(
     kill: Callable[[str], None],
     start: Callable[[str], None],
 ) -> Counter[str]:
-    """kill -9 at random amounts of accepted mail, each victim at least once; how often each was killed."""
+    """Kills services with SIGKILL after random numbers of accepted messages, each victim at least once.
+
+    Returns how often each victim was killed."""
     thresholds = sorted(chance.sample(range(1, total * 9 // 10), times))
     order = [*victims, *chance.choices(victims, k=times - len(victims))]
     chance.shuffle(order)
@@ -174,7 +182,7 @@ def kill_at_random(
 
 
 def history(suite: Suite) -> dict[str, pb.Message]:
-    """Every finished message by its queue id; none is there twice, and none is in the queue as well."""
+    """Returns every finished message by its queue id. Checks that none is listed twice and none is in the queue too."""
     found: dict[str, pb.Message] = {}
     with suite.channel("relay") as channel:
         stub = relay_pb2_grpc.RelayStub(channel)
@@ -193,7 +201,7 @@ def history(suite: Suite) -> dict[str, pb.Message]:
 
 @dataclass(slots=True)
 class Comparison:
-    """The figures of a run."""
+    """The figures of one run."""
 
     accepted: int = 0
     refused: int = 0
@@ -206,30 +214,30 @@ class Comparison:
 
 
 def compare(fates: Fates, found: dict[str, pb.Message], far: SmtpSink) -> Comparison:
-    """Every accepted message arrived, nothing else did, and what arrived twice is marked."""
+    """Checks that every accepted message arrived, that nothing else did, and that every duplicate is marked."""
     arrived = Counter(
         (transaction.sender.decode(), address.decode())
         for transaction in far.messages
         for address in transaction.accepted_recipients
     )
-    # A report arrives at the sender of what it is about, and names that.
+    # A report is sent to the sender of the message that it is about, and contains its queue id.
     reports = Counter(
         match[1].decode()
         for transaction in far.messages
         if not transaction.sender and (match := re.search(rb"X-Posthouse-Queue-Id: (\w+)\r\n", transaction.content))
     )
-    # Refusals are in the history too, without a submission.
+    # The history also contains refused messages, which have no submission.
     mail = [message for message in found.values() if message.submission_id]
     by_sender = {message.sender.decode(): message for message in mail if message.sender.endswith(b"@sender.test")}
-    assert len(by_sender) == len(mail), "one message for each try"
+    assert len(by_sender) == len(mail), "there is exactly one message for each try"
     figures = Comparison(len(fates.accepted), len(fates.refused), len(fates.unknown))
     for sender, queue_id in fates.accepted.items():
         assert by_sender[sender].queue_id == queue_id, sender
-    assert not fates.refused & by_sender.keys(), "kept, though its client was told otherwise"
+    assert not fates.refused & by_sender.keys(), "no message is stored whose client was told that it is refused"
     figures.unknown_stored = len(fates.unknown & by_sender.keys())
     made = [message for message in found.values() if not message.submission_id and not message.code]
     report_of = {message.deliveries[0].recipient.decode(): message for message in made}
-    assert len(report_of) == len(made), "one report, stored with the failure that it is about"
+    assert len(report_of) == len(made), "there is exactly one report for each failed message"
     for sender, message in by_sender.items():
         assert sorted(each.recipient.decode() for each in message.deliveries) == sorted(
             recipients_of(fates.numbers[sender])
@@ -255,7 +263,7 @@ def compare(fates: Fates, found: dict[str, pb.Message], far: SmtpSink) -> Compar
 
 
 def _arrivals(count: int, *, marked: bool) -> int:
-    """How often too many."""
-    assert count >= 1, "lost"
-    assert count == 1 or marked, "twice, and nobody would know"
+    """Returns the number of duplicates."""
+    assert count >= 1, "the message was lost"
+    assert count == 1 or marked, "the message arrived twice and is not marked as a possible duplicate"
     return count - 1

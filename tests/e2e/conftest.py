@@ -1,4 +1,4 @@
-"""A running suite with a domain, an account and the outside world on loopback, one for each module of tests."""
+"""One running suite for each module of tests, with a local domain, an account, and the outside world on loopback."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from tests.peers.suite import Suite
 
 @pytest.fixture(scope="module")
 def loopback() -> str:
-    """The address at which the suite and its peers listen; a module may take another, or several in turn."""
+    """The address at which the suite and its peers listen. A module may override it with one address or with
+    several."""
     return "127.0.0.1"
 
 
 @pytest.fixture(scope="module")
 def outside(loopback: str) -> Iterator[DnsServer]:
-    """The name server that knows far.test; a module's tests may add names of their own."""
+    """The name server that knows far.test. The tests of a module may add other names."""
     with DnsServer(host=loopback) as server:
         yield server
 
@@ -36,7 +37,7 @@ def _far(outside: DnsServer, loopback: str) -> Iterator[SmtpSink]:
 
 @pytest.fixture
 def far(_far: SmtpSink) -> SmtpSink:
-    """The mail server of far.test, found by MX, with no script and no records of earlier tests."""
+    """The mail server of far.test, which is its MX host, without scripts and records of earlier tests."""
     _far.clear()
     return _far
 
@@ -46,7 +47,7 @@ def _suite(outside: DnsServer, _far: SmtpSink, loopback: str) -> Iterator[Suite]
     environment = {
         "RELAY_MX_PORT": str(_far.port),
         "INGRESS_RELAY_SECONDS": "5",
-        # Receivers of webhooks are on loopback, too.
+        # The receivers of webhooks are on loopback too.
         "CONFIG_API_WEBHOOK_NETWORKS": "127.0.0.0/8,::1/128",
         **{f"{service}_HOST": loopback for service in ("INGRESS", "CONFIG_API")},
     }
@@ -54,12 +55,13 @@ def _suite(outside: DnsServer, _far: SmtpSink, loopback: str) -> Iterator[Suite]
         world.local_domain(running)
         world.account(running)
         world.until_in_force(running)
-        until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "ingress has found policy and relay")
+        until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "ingress has connected to policy and relay")
         yield running
         print(running.logs[-20_000:])
 
 
 @pytest.fixture
 def suite(_suite: Suite, far: SmtpSink) -> Suite:
-    """Posthouse with ours.test as a local domain and alice in it, and mail of earlier tests; far.test is out there."""
+    """A running Posthouse with the local domain ours.test and alice's account. It still has the mail of earlier
+    tests."""
     return _suite

@@ -1,4 +1,4 @@
-"""Calls every method of every gRPC service, and tells what came of it. Also a program, to be run as another user."""
+"""Calls every method of every gRPC service and prints the results. It is also a program that runs as another user."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 _ANSWER_SECONDS = 60.0
-# Nothing was answered, which a call that is let in may do for long.
+# The result when a call is not refused within its time; an allowed call may wait long for an answer.
 NOTHING = "nothing was refused"
 
 
 def described_services() -> Iterator[ServiceDescriptor]:
-    """Every gRPC service of the contracts, and those that every server has."""
+    """Yields every gRPC service of the contracts, and the services that every server has."""
     for module in pkgutil.walk_packages(posthouse.__path__, "posthouse."):
         if module.name.endswith("_pb2"):
             yield from importlib.import_module(module.name).DESCRIPTOR.services_by_name.values()
@@ -30,12 +30,12 @@ def described_services() -> Iterator[ServiceDescriptor]:
 
 
 def described_methods() -> list[str]:
-    """`package.Service/Method` of each."""
+    """Returns `package.Service/Method` for each method."""
     return [_path(method) for service in described_services() for method in service.methods]
 
 
 def call_all(channel: grpc.Channel) -> dict[str, str]:
-    """By method, the name of the status with which the call was refused, or NOTHING."""
+    """Returns for each method the name of the status with which the call was refused, or NOTHING."""
     return {_path(method): _call(channel, method) for service in described_services() for method in service.methods}
 
 
@@ -44,7 +44,7 @@ def _path(method: MethodDescriptor) -> str:
 
 
 def _call(channel: grpc.Channel, method: MethodDescriptor) -> str:
-    """With an empty request, or none where requests are streamed."""
+    """Calls a method with an empty request, or with no request when requests are streamed."""
     takes = "stream" if method.client_streaming else "unary"
     gives = "stream" if method.server_streaming else "unary"
     call = getattr(channel, f"{takes}_{gives}")(f"/{_path(method)}")
@@ -52,7 +52,7 @@ def _call(channel: grpc.Channel, method: MethodDescriptor) -> str:
     try:
         answer = call(request, timeout=_ANSWER_SECONDS)
         if method.server_streaming:
-            # A refused call sends nothing before its status, with which the first look at it raises.
+            # When a call is refused, the first read raises, because nothing is sent before the status.
             next(answer, None)
             answer.cancel()
     except grpc.RpcError as error:
@@ -61,7 +61,7 @@ def _call(channel: grpc.Channel, method: MethodDescriptor) -> str:
 
 
 def main(user: int, targets: Mapping[str, str]) -> None:
-    """Prints by target what came of each method, as that user."""
+    """Prints the results of all methods by target, as the given user."""
     if user:
         os.setgroups([])
         os.setgid(user)

@@ -1,4 +1,4 @@
-"""Clients that send numbered messages one after the other, and write down every answer."""
+"""Clients that send numbered messages one after the other and record every answer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _PATIENCE_SECONDS = 30
 
 
 class SteadyLoad:
-    """A client for each of `addresses`, each sending some messages a connection, then connecting anew. Message 7 of the
-    load `name` holds `name-7.`, and its Message-ID is `<name-7@load.test>`.
+    """One client for each of `addresses`. Each sends some messages over a connection and then connects again.
 
-    `accepted`: number of each message that was answered 250 after its content, to when (monotonic). `answers`: how
-    often each reply code came, wherever it did. `refusals`: every reply of 4xx or 5xx, as text.
+    Message 7 of the load `name` contains `name-7.`, and its Message-ID is `<name-7@load.test>`.
+
+    `accepted` maps the number of each message whose content was answered 250 to the time of this answer (monotonic).
+    `answers` counts the reply codes to all commands. `refusals` counts the texts of all 4xx and 5xx replies.
     """
 
     def __init__(self, name: str, host: str, port: int, addresses: Sequence[str], recipient: str) -> None:
@@ -34,7 +35,7 @@ class SteadyLoad:
         self.accepted: dict[int, float] = {}
         self.answers: Counter[int] = Counter()
         self.refusals: Counter[str] = Counter()
-        # Connections that ended without a word.
+        # Number of connections that ended without a reply.
         self.broken = 0
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Each service of a whole suite checks its own machine, and `/v1/checks` shows all of it."""
+"""Each service of a complete suite checks its own machine, and `/v1/checks` shows all results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def dns() -> Iterator[DnsServer]:
 
 
 def run(suite: Suite) -> dict[tuple[str, str], dict[str, Any]]:
-    """By service and id; of several results of one check the worst."""
+    """Runs the checks. Returns the results by service and id; of several results of one check, the worst."""
     answer = suite.api.post("/v1/checks:run")
     assert answer.status_code == 200, answer.text
     results: dict[tuple[str, str], dict[str, Any]] = {}
@@ -58,7 +58,7 @@ def test_every_service_tells_of_its_own_machine(dns: DnsServer) -> None:
         dns.add(f"{'.'.join(reversed(ADDRESS.split('.')))}.zen.test", "A", "127.0.0.2")
 
         def shows_faults() -> bool:
-            """Once policy and relay have the settings."""
+            """Returns whether the results show that policy and relay have the new settings."""
             found = run(suite)
             return (
                 found["relay", "dkim_records"]["level"] == "error"
@@ -67,7 +67,7 @@ def test_every_service_tells_of_its_own_machine(dns: DnsServer) -> None:
                 and HOSTNAME in found["ingress", "certificate"]["text"]
             )
 
-        until(shows_faults, "the checks see the settings")
+        until(shows_faults, "the checks use the new settings")
         shown = suite.api.get("/v1/checks").json()["items"]
         assert f"lists {ADDRESS}" in next(each["text"] for each in shown if each["id"] == "block_lists")
         assert "is not published" in next(each["text"] for each in shown if each["id"] == "dkim_records")

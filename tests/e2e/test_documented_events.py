@@ -1,4 +1,4 @@
-"""docs/events-and-submission.md: its examples run as they stand there, in Python and in TypeScript."""
+"""The examples of docs/events-and-submission.md run unchanged, in Python and in TypeScript."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def admin_key(suite: Suite) -> str:
 
 @contextmanager
 def running(name: str, folder: Path, environment: Mapping[str, str]) -> Iterator[IO[str]]:
-    """The example as a process; what it prints."""
+    """Runs the example as a process and yields its output."""
     if name.endswith(".ts"):
         node = shutil.which("node")
         if node is None:
-            pytest.skip("there is no node to run TypeScript")
-        # The examples need no types to be taken out: they are JavaScript too.
+            pytest.skip("Node.js, which runs the TypeScript example, is not installed")
+        # These examples contain no types, so they are valid JavaScript.
         command = [node, str(folder / name.replace(".ts", ".mjs"))]
     else:
         command = [sys.executable, str(folder / name)]
@@ -111,10 +111,10 @@ def test_receivers_verify_signatures(suite: Suite, tmp_path: Path, name: str) ->
         def delivered() -> bool:
             return bool(suite.api.post(f"/v1/webhooks/{hook['id']}:test").json()["state"] == "delivered")
 
-        until(delivered, "the receiver takes a signed event")
+        until(delivered, "the receiver accepts a signed event")
         assert output.readline().startswith("test test-")
         suite.api.post(f"/v1/webhooks/{hook['id']}:rotate-secret", json={"overlap_minutes": 5})
-        assert delivered(), "during the overlap the secret of before is good"
+        assert delivered(), "during the overlap the former secret is still valid"
         suite.api.post(f"/v1/webhooks/{hook['id']}:rotate-secret", json={"overlap_minutes": 0})
         assert suite.api.post(f"/v1/webhooks/{hook['id']}:test").json()["http_status"] == 400
     world.remove(suite, f"/v1/webhooks/{hook['id']}")
@@ -127,7 +127,7 @@ def test_streams_are_resumed(suite: Suite, sender_key: str, tmp_path: Path, name
         assert output.readline() == "connected\n"
         send(suite, sender_key, "one@far.test")
         assert output.readline() == "delivered one@far.test\n"
-        until(lambda: (tmp_path / "last").exists(), "the id is written down")
+        until(lambda: (tmp_path / "last").exists(), "the id of the last event is stored")
     send(suite, sender_key, "two@far.test")
     with running(name, tmp_path, environment) as output:
         assert output.readline() == "connected\n"

@@ -1,6 +1,6 @@
-"""Who may call what: every service with its certificate over TCP, and other users of the machine at the Unix sockets.
+"""Which service may call which gRPC method: with certificates over TCP, and at the Unix sockets as other users.
 
-The table is compared with the descriptors of the contracts, so that a new method without a row fails.
+The table is compared with the descriptors of the contracts, so a new method without a row makes the test fail.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHECKS = "posthouse.checks.v1.Checks"
 INGRESS = "posthouse.ingress.v1.Ingress"
 HEALTH, REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
 EVERYBODY = set(SERVICES)
-# Method -> the services that may call it, and where it is served.
+# Maps each method to the services that may call it.
 MAY_CALL: dict[str, set[str]] = {
     f"{CONFIG}/WatchPolicy": {"policy"},
     f"{CONFIG}/ReportRuleHits": {"policy"},
@@ -72,7 +72,7 @@ SERVED_BY = {
     HEALTH: EVERYBODY,
     REFLECTION: EVERYBODY,
 }
-# The library's health service has no such method yet.
+# The gRPC library's health service does not implement this method yet.
 UNSERVED = {f"{HEALTH}/List"}
 
 
@@ -92,14 +92,15 @@ def suite() -> Iterator[Suite]:
 
 
 def expected(server: str, caller: str, path: str) -> str:
-    """What comes of a call: the name of a status, or nothing that refuses it."""
+    """Returns the name of the expected status, or an empty text when the call must not be refused."""
     if not serves(server, path):
         return "UNIMPLEMENTED"
     return "" if caller in MAY_CALL[path] else "PERMISSION_DENIED"
 
 
 def refusals(server: str, results: dict[str, str]) -> dict[str, str]:
-    """Of the statuses those that say that the caller may not call, or that the method is not there."""
+    """Keeps the statuses that say that the caller is not allowed or that the method does not exist. Others become
+    ""."""
     shown = {"PERMISSION_DENIED", "UNIMPLEMENTED", "UNAVAILABLE", "UNAUTHENTICATED"}
     return {path: status if status in shown else "" for path, status in results.items()}
 
@@ -120,7 +121,7 @@ def test_each_service_may_call_what_the_table_says(suite: Suite, server: str, ca
 
 @pytest.mark.parametrize("server", SERVICES)
 def test_a_service_that_the_table_does_not_know_may_call_nothing(suite: Suite, server: str, tmp_path: Path) -> None:
-    """And the refusals are logged and counted."""
+    """The refusals are also logged and counted."""
     renew(suite.folder / "tls" / "authority", tmp_path, datetime.datetime.now(datetime.UTC), services=["stranger"])
     metrics = f"http://{suite.host}:{suite.port(f'{server.upper()}_METRICS_PORT')}/metrics"
     counter = f"posthouse_{server}_grpc_calls_refused_total"
@@ -133,7 +134,8 @@ def test_a_service_that_the_table_does_not_know_may_call_nothing(suite: Suite, s
     with channel(suite, server, files_of(tmp_path, "stranger")) as connected:
         results = refusals(server, call_all(connected))
     for path, status in results.items():
-        # Health and reflection ask for a certificate of any service, and this one names one.
+        # Health and reflection may be called with the certificate of any service, so this certificate is enough for
+        # them.
         caller = "relay" if MAY_CALL[path] is EVERYBODY else "stranger"
         assert status == expected(server, caller, path), path
     refused = [path for path, status in results.items() if status == "PERMISSION_DENIED"]
@@ -150,7 +152,7 @@ def test_the_status_tells_how_the_services_are_joined(suite: Suite) -> None:
 
 
 def as_user(user: int, suite: Suite) -> dict[str, dict[str, str]]:
-    """By service, what comes of every method at its Unix socket."""
+    """Returns for each service the results of all methods at its Unix socket, called as this user."""
     targets = {name: process.grpc for name, process in suite.layout.items()}
     done = subprocess.run(
         [sys.executable, "-m", "tests.e2e.grpc_caller", str(user), json.dumps(targets)],
@@ -169,10 +171,11 @@ def as_user(user: int, suite: Suite) -> dict[str, dict[str, str]]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_of_the_machine_can_call_nothing() -> None:
     with Suite() as suite:
-        # The data folder of a test is closed; here the folder of the sockets is the only guard.
+        # Usually another user cannot enter a test's data folder. Here only the permissions of the sockets' folder
+        # protect them.
         suite.folder.chmod(0o755)
         for path in (suite.folder, *suite.folder.parents):
-            assert path.stat().st_mode & 0o001, f"another user can come as far as {path}"
+            assert path.stat().st_mode & 0o001, f"another user can enter {path}"
         status = suite.api.get("/v1/status").json()
         assert {each["transport"] for each in status["services"]} == {"unix_socket"}
         assert "insecure_grpc" not in {warning["code"] for warning in status["warnings"]}
@@ -183,11 +186,11 @@ def test_another_user_of_the_machine_can_call_nothing() -> None:
             assert refused == {
                 path: "" if serves(server, path) and not path.startswith(REFLECTION) else "UNIMPLEMENTED"
                 for path in MAY_CALL
-            }, "whoever can open the socket may call every method; reflection is off"
+            }, "a process that can open the socket may call every method except reflection, which is off"
 
 
 def test_posthouse_up_opens_no_tcp_port_but_mail_and_http() -> None:
-    """Metrics only where a port is set."""
+    """Metrics are served only when a port for them is set."""
     with Suite(by_command=True, metrics=False) as suite:
         pids = {str(suite.pid(name)) for name in suite.layout}
         listening = {port for pid in pids for port in _tcp_ports(pid)}
@@ -196,7 +199,7 @@ def test_posthouse_up_opens_no_tcp_port_but_mail_and_http() -> None:
 
 
 def _tcp_ports(pid: str) -> set[int]:
-    """The ports on which a process listens."""
+    """Returns the ports on which a process listens."""
     inodes = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -209,7 +212,7 @@ def _tcp_ports(pid: str) -> set[int]:
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
-            # 0A: LISTEN
+            # The state 0A means LISTEN.
             if fields[3] == "0A" and fields[9] in inodes:
                 ports.add(int(fields[1].rpartition(":")[2], 16))
     return ports

@@ -1,4 +1,4 @@
-"""The services with mutual TLS between them: mail flows, and goes on when every certificate is replaced in place."""
+"""The services use mutual TLS. Mail flows, and continues when every certificate is replaced in place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 
 def certificate_ends(suite: Suite) -> list[datetime.datetime]:
-    """When the certificates end that the services show in their metrics, one a service."""
+    """Returns when the certificates in the metrics expire, for each service."""
     assert suite.certificates is not None
     ends = []
     for service in SERVICES:
@@ -44,7 +44,7 @@ def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(sui
     world.trust_loopback(suite)
     world.relay_everything_to(suite, smtp_sink.port)
     world.until_in_force(suite)
-    until(lambda: world.reply_to_rcpt(suite, "bob@far.test")[0] == 250, "ingress has found policy and relay")
+    until(lambda: world.reply_to_rcpt(suite, "bob@far.test")[0] == 250, "ingress has connected to policy and relay")
 
     def send() -> None:
         with world.smtp(suite) as client:
@@ -54,13 +54,14 @@ def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(sui
     smtp_sink.wait_for_messages(1)
     assert suite.certificates is not None
     (first,) = set(certificate_ends(suite))
-    # A new authority, which knows nothing of the former one.
+    # The new authority is independent of the former one.
     shutil.rmtree(suite.folder / "tls" / "authority")
     suite.certificates.renew(days=500)
     ends = certificate_ends(suite)
     assert len(ends) == len(SERVICES)
     assert min(ends) > first
-    # What is open stays, and what connects anew does so with the new ones: here relay, and so everyone who calls it.
+    # Open connections stay. New connections use the new certificates: those of relay, and of every service that calls
+    # relay.
     send()
     suite.restart("relay")
 
@@ -71,7 +72,9 @@ def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(sui
             return False
         return True
 
-    # For a second after relay is gone RCPT is answered as if it were there.
-    until(taken, "ingress has found relay again")
+    # For a second after relay has ended, ingress still accepts RCPT, and then the content is refused.
+    until(taken, "ingress has connected to relay again")
     smtp_sink.wait_for_messages(3)
-    assert suite.api.get("/v1/queue/destinations").status_code == 200, "config_api calls relay with the new ones"
+    assert suite.api.get("/v1/queue/destinations").status_code == 200, (
+        "config_api calls relay with the new certificates"
+    )

@@ -1,4 +1,4 @@
-"""Mail through all four services: the ways in, the ways out, and one recipient's fate apart from another's."""
+"""Mail passes through all four services: every way in, every way out, and recipients with different outcomes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module", params=["127.0.0.1", "::1"], ids=["IPv4", "IPv6"])
 def loopback(request: pytest.FixtureRequest) -> str:
-    """Everything that follows happens once over each: clients, next hops, name servers and the API."""
+    """The tests of this module run with each of these addresses, for clients, next hops, name servers and the API."""
     address: str = request.param
     return address
 
@@ -56,7 +56,7 @@ def test_plain_smtp_brings_mail_for_our_own_domain_into_the_maildir(suite: Suite
         found = [path.read_bytes() for path in new.iterdir()] if new.is_dir() else []
         return [one for one in found if b"For the maildir." in one]
 
-    until(lambda: bool(kept()), "the message in alice's maildir")
+    until(lambda: bool(kept()), "the message is in alice's maildir")
     (only,) = kept()
     assert only.startswith(b"Return-Path: <bob@far.test>")
 
@@ -105,8 +105,8 @@ def test_one_refused_recipient_never_harms_the_others(suite: Suite, far: SmtpSin
         world.ALICE: "delivered",
         "x@no-such-domain.test": "bounced",
     }
-    until(lambda: states() == expected, f"each recipient's own fate, not {states()}")
-    # The failures are reported, however many share a report; beside them lies the message itself.
+    until(lambda: states() == expected, f"each recipient has its own outcome; states so far: {states()}")
+    # The failures are reported, in one report or in several. The maildir also contains the message itself.
     new = suite.folder / "mail" / "alice" / "new"
 
     def reports() -> bytes:
@@ -115,10 +115,9 @@ def test_one_refused_recipient_never_harms_the_others(suite: Suite, far: SmtpSin
 
     for recipient, status in (("gone@far.test", "5.1.1"), ("x@no-such-domain.test", "5.1.2")):
         field = f"Final-Recipient: rfc822; {recipient}".encode()
-        until(lambda field=field: field in reports(), f"a report about {recipient}")  # type: ignore[misc]
+        until(lambda field=field: field in reports(), f"there is a report about {recipient}")  # type: ignore[misc]
         assert f"Status: {status}".encode() in reports()
-    # The deferred one goes out when an operator says so.
-    # (The report itself may not be settled yet.)
+    # The deferred delivery is retried when an operator says so. (The outcome of the report may not be committed yet.)
     (waiting,) = [one for one in world.queued(suite) if one["sender"] == world.ALICE]
     assert suite.api.post(f"/v1/queue/messages/{waiting['queue_id']}:retry").status_code == 200
     last = far.wait_for_messages(2)[-1]
@@ -171,4 +170,4 @@ def test_a_changed_setting_decides_a_running_sessions_next_command(suite: Suite,
             client.mail("someone@far.test")
             return client.rcpt("bob@far.test")[0] == 554
 
-        until(refused, "and no longer")
+        until(refused, "the running session may no longer relay")

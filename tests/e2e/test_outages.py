@@ -1,4 +1,4 @@
-"""One service away: what the SMTP client sees, that nothing is lost, and that it recovers alone."""
+"""One service is down: the SMTP client gets temporary replies, nothing is lost, and service resumes without help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 
 
 def _taken(client: smtplib.SMTP) -> bool:
-    """Whether a message is; put off at any of its commands, none is kept."""
+    """Sends a message and returns whether it was accepted. When any of its commands gets 451, nothing is stored."""
     client.rset()
     code, _ = client.mail(world.ALICE)
     if code == 250:
@@ -42,7 +42,7 @@ def test_policy_down_is_451_and_recovery_needs_no_one(suite: Suite, far: SmtpSin
 
 
 def test_relay_down_is_451_and_nothing_is_kept(suite: Suite, far: SmtpSink) -> None:
-    # What came before is settled: relay would send it again otherwise.
+    # All earlier outcomes must be committed, because relay would send uncommitted ones again after the kill.
     world.until_queue_is_empty(suite)
     far.clear()
     with world.submission(suite) as client:
@@ -54,7 +54,7 @@ def test_relay_down_is_451_and_nothing_is_kept(suite: Suite, far: SmtpSink) -> N
         suite.start_service("relay")
         assert world.queued(suite) == []
 
-        until(lambda: _taken(client), "mail is taken again")
+        until(lambda: _taken(client), "mail is accepted again")
     assert len(far.wait_for_messages(1)) == 1
 
 
@@ -63,6 +63,6 @@ def test_config_api_down_stops_no_mail_not_even_after_a_restart_of_the_others(su
     suite.restart("policy")
     suite.restart("relay")
     with world.submission(suite) as client:
-        until(lambda: _taken(client), "ingress has found both again")
+        until(lambda: _taken(client), "ingress has connected to policy and relay again")
     far.wait_for_messages(1)
     suite.start_service("config_api")

@@ -1,9 +1,8 @@
-"""Two of config_api, ingress and policy and three of relay on one PostgreSQL and one Redis, behind a balancer, under
-load.
+"""Two replicas of config_api, ingress and policy, and three of relay, use one PostgreSQL and one Redis under load.
 
-In `make test` some replicas are ended, with SIGTERM or kill -9. `make replicas` (or POSTHOUSE_REPLICAS_SECONDS=60) ends
-every one of them both ways, again and again for so long, and holds the time that throughput takes to come back against
-five seconds.
+A load balancer distributes the connections. In `make test` some replicas are ended with SIGTERM or SIGKILL. `make
+replicas` (or POSTHOUSE_REPLICAS_SECONDS=60) ends every replica both ways, again and again for this time. It also checks
+that the throughput is back after at most five seconds.
 """
 
 from __future__ import annotations
@@ -37,12 +36,13 @@ pytestmark = pytest.mark.e2e
 
 REPLICAS = {"config_api": 2, "ingress": 2, "policy": 2, "relay": 3}
 LONG_SECONDS = float(os.environ.get("POSTHOUSE_REPLICAS_SECONDS", "0"))
-# Where the balancer calls ingress from; the load's clients, who are trusted; and one who is not.
+# The address from which the balancer calls ingress, the trusted network of the load's clients, and a client that is
+# limited.
 BALANCER, TRUSTED, LIMITED = "127.0.0.9", "127.0.1.0/24", "127.0.2.1"
 LOADERS = [f"127.0.1.{number}" for number in range(1, 7)]
 LIMIT = 4
 RECIPIENT = "bob@far.test"
-# Throughput is back when a second has half of what one had before.
+# The throughput counts as back when half as many messages are accepted within a second as before.
 BACK_SECONDS = 5.0
 SOME_MESSAGES = 20
 
@@ -54,11 +54,11 @@ class Cluster:
     sink: SmtpSink
     postgres: Postgres
     redis: Redis
-    # Replica to its metrics port.
+    # Maps each replica to its metrics port.
     metrics: dict[str, int]
 
     def end(self, name: str, number: signal.Signals, meanwhile: Callable[[], None]) -> None:
-        """Ends a replica with all its processes; returns when it is gone. `posthouse up` starts it again."""
+        """Ends a replica with all its processes and returns when it has ended. `posthouse up` starts it again."""
         pid = self.suite.pid(name)
         family = [pid, *descendants(pid)]
         send_all(family if number is signal.SIGKILL else [pid], number)
@@ -67,10 +67,10 @@ class Cluster:
             meanwhile()
             return not any(map(runs, family))
 
-        until(gone, f"{name} is gone")
+        until(gone, f"{name} has ended")
 
     def until_whole(self, *services: str) -> None:
-        """Until every replica of these can work, and every ingress has found those of policy."""
+        """Waits until all replicas of these services are ready, and every ingress has connected to those of policy."""
 
         def whole(name: str) -> bool:
             with contextlib.suppress(FileNotFoundError, ValueError, httpx.TransportError):
@@ -80,10 +80,10 @@ class Cluster:
             return False
 
         for name in [name for name in self.metrics if name.partition("-")[0] in services]:
-            until(lambda name=name: whole(name), f"{name} is back", 60)  # type: ignore[misc]
+            until(lambda name=name: whole(name), f"{name} is ready again", 60)  # type: ignore[misc]
 
     def figure(self, name: str, metric: str) -> float:
-        """The sum of a metric of one replica."""
+        """Returns the sum of a metric of one replica."""
         text = httpx.get(f"http://127.0.0.1:{self.metrics[name]}/metrics", timeout=60, verify=False).text
         return sum(float(value) for value in re.findall(rf"^{metric}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
 
@@ -97,7 +97,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
-    """The topology as an operator starts it, by one command."""
+    """The replicas as an operator starts them, with one command."""
     _postgres.ensure_running()
     _redis.ensure_running()
     _redis.flush()
@@ -105,9 +105,9 @@ def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
     suite = Suite(
         {
             "INGRESS_PROXY_NETWORKS": f"{BALANCER}/32",
-            # A dead relay's mail is another's after this, not after half a minute.
+            # After this time another relay takes the mail of a dead one; the default is half a minute.
             "RELAY_LEASE_SECONDS": "3",
-            # A database that is away is told to the client after this.
+            # After this time a client is told that the database does not answer.
             "RELAY_STORE_SECONDS": "2",
             "INGRESS_DRAIN_SECONDS": "5",
         },
@@ -115,7 +115,7 @@ def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
         postgres_url=_postgres.create_database(),
         redis_url=_redis.url,
         by_command=True,
-        # As on several machines.
+        # The services use TLS between them, as on several machines.
         secured=True,
     )
     ingress = {
@@ -131,7 +131,7 @@ def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
         for name, process in (("ingress-1", suite.layout["ingress"]), ("ingress-2", suite.layout["ingress-2"]))
     }
     others = {port: free_port() for port in (2587, 2465, 8404)}
-    # As it stands before the containers.
+    # The load balancer has the configuration that is used in front of the containers.
     balancer = Haproxy(
         [],
         configuration=lambda port: deployed_balancer.configuration({2525: port, **others}, ingress, BALANCER),
@@ -155,17 +155,17 @@ def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
         world.change(suite, "/v1/settings/connection-policy", {"max_concurrent_connections": LIMIT})
         changed_for_all(suite, 40)
         made = Cluster(suite, balancer, smtp_sink, _postgres, _redis, metrics)
-        until(lambda: up_to_date(made), "every replica knows the settings")
+        until(lambda: up_to_date(made), "every replica has the settings")
         yield made
 
 
 def changed_for_all(suite: Suite, hops: int) -> None:
-    """A setting that policy and relay are both told of."""
+    """Changes a setting that both policy and relay read."""
     world.change(suite, "/v1/settings/general", {"profile": {"max_hops": hops}})
 
 
 def up_to_date(cluster: Cluster) -> bool:
-    """Whether every replica of policy and relay works by the last revision."""
+    """Returns whether every replica of policy and relay uses the last revision."""
     revision = cluster.suite.api.get("/v1/revisions").json()["items"][0]["number"]
     services = {name: name.partition("-")[0] for name in cluster.metrics}
     return all(
@@ -176,14 +176,14 @@ def up_to_date(cluster: Cluster) -> bool:
 
 
 class Held:
-    """The limited client's connections, as many as it may have."""
+    """Connections of the limited client, as many as it may have."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._balancer = cluster.balancer
         self._open: list[smtplib.SMTP] = []
 
     def fill(self) -> None:
-        """Opens those that are missing. A place of a connection that broke becomes free soon."""
+        """Opens the missing connections. The place of a broken connection becomes free after a moment."""
 
         def full() -> bool:
             self._open = [client for client in self._open if self._lives(client)]
@@ -198,7 +198,8 @@ class Held:
         until(full, "the client has all its connections")
 
     def one_more(self) -> int:
-        """What another connection is answered; one that was passed to a replica that just ended is tried again."""
+        """Opens one more connection and returns the reply. Tries again when the balancer chose a replica that has just
+        ended."""
         codes: list[int] = []
 
         def answered() -> bool:
@@ -211,7 +212,8 @@ class Held:
         return codes[-1]
 
     def leave_when_told(self) -> None:
-        """Closes what was answered 421, or broke; a client that does not leave holds its ingress up for seconds."""
+        """Closes the connections that got 421 or broke. A client that stays delays the end of its ingress for
+        seconds."""
         for client in self._open:
             if client.sock is not None and select.select([client.sock], [], [], 0)[0]:
                 client.close()
@@ -244,13 +246,13 @@ def until_more(load: SteadyLoad, what: str, messages: int = SOME_MESSAGES) -> No
 
 
 def check(load: SteadyLoad, cluster: Cluster) -> None:
-    """Nothing was refused for good, and everything that was accepted has arrived."""
+    """Checks that no reply was permanent and that every accepted message has arrived."""
     print("answers:", dict(load.answers), "connections broken:", load.broken)
     print("refusals:", dict(load.refusals))
     assert not [code for code in load.answers if code >= 500]
     accepted = set(load.accepted)
     try:
-        until(lambda: accepted <= cluster.arrived(load), "every accepted message arrives", 90)
+        until(lambda: accepted <= cluster.arrived(load), "every accepted message has arrived", 90)
     except PeerError:
         api = cluster.suite.api
         for number in sorted(accepted - cluster.arrived(load)):
@@ -261,7 +263,7 @@ def check(load: SteadyLoad, cluster: Cluster) -> None:
 
 
 def recovery(load: SteadyLoad, at: float, per_second: float) -> float:
-    """Seconds from `at` until a second began that had half of what one has."""
+    """Returns the seconds from `at` until a second begins with at least half of the usual number of messages."""
     times = sorted(when - at for when in load.accepted.values() if when >= at)
     for start in (0.0, *times):
         if sum(start <= when < start + 1 for when in times) >= per_second / 2:
@@ -270,7 +272,7 @@ def recovery(load: SteadyLoad, at: float, per_second: float) -> float:
 
 
 def endings() -> Iterator[tuple[str, signal.Signals]]:
-    """Which replica is ended next, and how."""
+    """Yields the next replica to end, and the signal."""
     if not LONG_SECONDS:
         yield from (
             ("relay", signal.SIGKILL),
@@ -298,18 +300,18 @@ def test_each_replica_ends_under_load_and_no_mail_is_lost(cluster: Cluster) -> N
         per_second = load.count() / (time.monotonic() - began)
         for name, number in endings():
             if LONG_SECONDS:
-                # One at a time; in the short run one of each is enough to be left.
+                # Only one replica is down at a time. In the short run one running replica of each service is enough.
                 cluster.until_whole(*REPLICAS)
             ended.append((name, number, time.monotonic()))
             cluster.end(name, number, held.leave_when_told)
-            # Over all replicas, whoever counted them, and at once.
+            # The limit holds at once over all replicas, whichever of them counted the connections.
             held.fill()
             assert held.one_more() == 421
             until_more(load, f"after {number.name} of {name}")
         cluster.until_whole(*REPLICAS)
-        # Whichever of config_api they watched.
+        # The change reaches every replica, whichever config_api it watches.
         changed_for_all(cluster.suite, 41)
-        until(lambda: up_to_date(cluster), "every replica has heard of a change")
+        until(lambda: up_to_date(cluster), "every replica uses the new revision")
         until_more(load, "at the end", 2 * SOME_MESSAGES)
     held.close()
     check(load, cluster)
@@ -317,7 +319,7 @@ def test_each_replica_ends_under_load_and_no_mail_is_lost(cluster: Cluster) -> N
     for name, number, at in ended:
         seconds = recovery(load, at, per_second)
         print(f"{number.name} of {name}: throughput back after {seconds:.1f} s")
-        # On a machine that others share, only a run that was asked for says anything about time.
+        # The time is checked only in a run that was started for this purpose, since other runs may share the machine.
         assert not LONG_SECONDS or seconds <= BACK_SECONDS
 
 
@@ -331,7 +333,7 @@ def test_postgresql_restarts_and_redis_dies_under_load(cluster: Cluster) -> None
         until_more(load, "after PostgreSQL's restart")
         cluster.postgres.kill()
         before = load.refusals.total()
-        until(lambda: load.refusals.total() > before, "mail is deferred while PostgreSQL is away")
+        until(lambda: load.refusals.total() > before, "mail is deferred while PostgreSQL is down")
         cluster.postgres.start()
         until_more(load, "after PostgreSQL's death")
         assert not {text for text in load.refusals if not text.startswith(("451 4.3.0", "421"))}
@@ -341,20 +343,20 @@ def test_postgresql_restarts_and_redis_dies_under_load(cluster: Cluster) -> None
         }
         cluster.redis.kill()
         until_more(load, "while Redis is away")
-        assert held.one_more() == 220, "rate rules are skipped"
+        assert held.one_more() == 220, "rules that count are skipped while Redis is down"
         assert sum(cluster.figure(name, "posthouse_policy_store_failures_total") for name in skipped) > sum(
             skipped.values()
         )
         until(
             lambda: all(cluster.figure(name, "posthouse_policy_store_up") == 0 for name in skipped),
-            "both replicas of policy raise the alarm",
+            "both replicas of policy report that Redis is down",
         )
         cluster.redis.start()
         until(
             lambda: all(cluster.figure(name, "posthouse_policy_store_up") == 1 for name in skipped),
-            "both have found Redis again",
+            "both replicas of policy have connected to Redis again",
         )
-        # Redis forgot everything; what connects from now on is counted.
+        # Redis has lost all counters. Connections that are opened from now on are counted.
         held.close()
         held.fill()
         until(lambda: held.one_more() == 421, "the limit holds again")

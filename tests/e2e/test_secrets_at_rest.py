@@ -1,4 +1,4 @@
-"""Secrets on the disk, in the environments and in the arguments of the processes of `posthouse up`."""
+"""Secrets in files, in environments, and in arguments of the processes of `posthouse up`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def suite() -> Iterator[Suite]:
     variables = {
         "CONFIG_API_ADMIN_KEY": ADMIN_KEY,
         "CONFIG_API_SECRET_KEY": SECRET_KEY,
-        # Settings with nothing secret: they tell whose variables a child has.
+        # These settings are not secret. They show which service's variables a child process has.
         "POLICY_KEPT_SESSIONS": "9876",
         "RELAY_BACKLOG": "9876",
         "INGRESS_MAX_ERRORS": "98",
@@ -79,8 +79,10 @@ def test_snapshot_files_hold_no_password_and_no_hash_in_clear(suite: Suite) -> N
             answer = api.post(path, json=body)
             assert answer.status_code == 201, answer.text
     kept = {name: suite.folder / name / "snapshot" for name in ("policy", "relay")}
-    # Sealed content has the length of what it holds, and it grew by what was configured.
-    until(lambda: all(path.exists() and path.stat().st_size > 300 for path in kept.values()), "snapshots are kept")
+    # Encrypted content is as long as the plain text, so a file of this length contains what was configured.
+    until(
+        lambda: all(path.exists() and path.stat().st_size > 300 for path in kept.values()), "the snapshots are stored"
+    )
     for name, file in kept.items():
         content = file.read_bytes()
         for secret in (PASSWORD, "argon2", "alice", "snapshot-user", "far.test"):

@@ -1,6 +1,6 @@
-"""A relay domain whose name servers outside name the gateway, and whose name servers inside name the main server (F51).
+"""A relay domain has two sets of name servers: outside they name the gateway, inside the main server (F51).
 
-This is the usual set-up of a gateway before an existing mail server. It runs on loopback, and once more with
+This is the usual set-up of a gateway in front of an existing mail server. The tests run on loopback, and again with
 `posthouse up` listening on 0.0.0.0 in a network namespace of its own, so that its addresses are those of a machine.
 """
 
@@ -32,7 +32,7 @@ OUR_NAME = "mail.a4.test"
 
 @dataclass(frozen=True)
 class Network:
-    """The gateway's address, and that of everybody else."""
+    """The address of the gateway, and the address of all other servers."""
 
     gateway: str
     others: str
@@ -41,7 +41,7 @@ class Network:
 
 @contextlib.contextmanager
 def namespace() -> Iterator[Network]:
-    """A network namespace that is joined to this one by a pair of virtual interfaces."""
+    """A network namespace that a pair of virtual interfaces connects to the namespace of the tests."""
     number = os.getpid() % 60_000
     name, outer, inner = f"posthouse-{number}", f"pho{number}", f"phi{number}"
     network = f"10.{200 + number // 16_384}.{number // 64 % 256}"
@@ -88,7 +88,7 @@ class Site:
     gateway: str
 
     def domain(self, name: str, outer: tuple[int, str, str], inner: tuple[int, str, str]) -> None:
-        """A relay domain with one MX in each view: preference, host, address."""
+        """Adds a relay domain with one MX record in each view, given as (preference, host, address)."""
         for server, (preference, host, address) in ((self.outside, outer), (self.inside, inner)):
             server.replace(name, "MX", f"{preference} {host}.")
             server.replace(host, "A", address)
@@ -115,7 +115,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     with ExitStack() as stack:
         if request.param == "namespace":
             if not _namespaces_can_be_made():
-                pytest.skip("network namespaces can be made by root alone")
+                pytest.skip("only root can create network namespaces")
             network = stack.enter_context(namespace())
             listening = {"INGRESS_HOST": "0.0.0.0", "CONFIG_API_HOST": "0.0.0.0"}
             host = network.others
@@ -126,7 +126,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         environment = {**listening, "INGRESS_SMTP_PORT": str(port), "RELAY_MX_PORT": str(port)}
         outside = stack.enter_context(DnsServer(host=host))
         inside = stack.enter_context(DnsServer(host=host))
-        # It has the name under which the gateway stands before it now.
+        # The main server greets with the name under which the gateway is known now.
         main_server = stack.enter_context(SmtpSink(Offer(hostname=OUR_NAME), host=network.others, port=port))
         suite = stack.enter_context(
             Suite(
@@ -161,7 +161,7 @@ def test_f51_mail_reaches_the_main_server_in_every_arrangement(site: Site) -> No
 
 
 def _nothing_is_better_than_the_gateway(site: Site) -> None:
-    """The mail waits, and the route says why."""
+    """Checks that the mail waits, and that the route says why."""
     ours, main = site.gateway, site.main_server.host
     sessions = len(site.main_server.sessions)
     site.domain("a6.test", (10, "a6.test", ours), (10, "a6.test", main))
@@ -174,5 +174,5 @@ def _nothing_is_better_than_the_gateway(site: Site) -> None:
     def waits() -> bool:
         return any("better than this gateway" in str(message) for message in world.queued(site.suite))
 
-    until(waits, "the mail waits")
+    until(waits, "the message waits in the queue")
     assert len(site.main_server.sessions) == sessions

@@ -1,4 +1,5 @@
-"""The services start in any order: who waits for another says so, and goes on by itself when it comes."""
+"""The services start in any order. A service that waits for another says so, and continues when the other has
+started."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def empty() -> Iterator[Suite]:
 
 
 def greeting(suite: Suite) -> str:
-    """Code and enhanced code; empty while nobody listens."""
+    """Returns code and enhanced code of the greeting; an empty text while nobody listens."""
     client = smtplib.SMTP(timeout=60)
     try:
         code, text = client.connect(suite.host, suite.smtp_port)
@@ -38,10 +39,10 @@ def greeting(suite: Suite) -> str:
 def test_the_last_to_start_is_config_api(empty: Suite) -> None:
     suite = empty
     suite.start_service("ingress", wait=False)
-    until(lambda: greeting(suite) == "421 4.3.0", "ingress is there, and policy is not")
+    until(lambda: greeting(suite) == "421 4.3.0", "ingress listens, and policy does not run")
     suite.start_service("relay", wait=False)
     suite.start_service("policy", wait=False)
-    until(lambda: greeting(suite) == "421 4.3.2", "policy is there, and has no configuration")
+    until(lambda: greeting(suite) == "421 4.3.2", "policy runs, and has no configuration")
     assert not suite.is_ready("policy")
     suite.start_service("config_api")
     for name in ("policy", "relay", "ingress"):
@@ -49,7 +50,7 @@ def test_the_last_to_start_is_config_api(empty: Suite) -> None:
     world.local_domain(suite)
     world.account(suite)
     world.until_in_force(suite)
-    until(lambda: world.reply_to_rcpt(suite, world.ALICE)[0] == 250, "ingress has found policy and relay")
+    until(lambda: world.reply_to_rcpt(suite, world.ALICE)[0] == 250, "ingress has connected to policy and relay")
     with world.smtp(suite) as client:
         assert client.sendmail("bob@far.test", [world.ALICE], world.message("bob@far.test", [world.ALICE])) == {}
     new = suite.folder / "mail" / "alice" / "new"

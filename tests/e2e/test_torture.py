@@ -1,6 +1,7 @@
-"""kill -9 of everything on the way, at random, under load: nothing that was accepted is lost, what is double is marked.
+"""Services are killed with SIGKILL at random under load: no accepted message is lost, and every duplicate is marked.
 
-A few hundred messages and a few kills; with `--torture` ten thousand messages and sixty (`make torture`).
+By default there are a few hundred messages and a few kills. With `--torture` (`make torture`) there are ten thousand
+messages and sixty kills.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 @pytest.fixture
 def everywhere(far: SmtpSink, outside: DnsServer) -> SmtpSink:
-    """One next hop for all domains, which refuses one recipient."""
+    """One next hop for all domains. It refuses one recipient."""
     for domain in ("further.test", "sender.test"):
         outside.add(domain, "MX", "10 mx.far.test.")
     far.on(Stage.RCPT, reply("550 5.1.1 no such user"), address=chaos.REFUSED)
@@ -103,7 +104,7 @@ def _torture(
     look: Callable[[], dict[str, int]],
 ) -> None:
     world.trust_loopback(suite)
-    until(lambda: world.reply_to_rcpt(suite, "bob@far.test")[0] == 250, "loopback is trusted")
+    until(lambda: world.reply_to_rcpt(suite, "bob@far.test")[0] == 250, "clients on loopback are trusted")
     chance = random.Random(7)
     looks = 0
 

@@ -31,7 +31,7 @@ def _environment(suite: Suite, **more: str) -> dict[str, str]:
 
 
 def _runs(pid: int) -> bool:
-    """Whether it still runs: a dead one that nobody waits for (a container's first process seldom does) is gone too."""
+    """Returns whether the process still runs. A zombie does not run; in a container often nobody waits for it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -40,7 +40,7 @@ def _runs(pid: int) -> bool:
 
 @contextlib.contextmanager
 def _up(suite: Suite, output: int = subprocess.PIPE, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """`posthouse up`, which does not outlive a test that fails."""
+    """Runs `posthouse up`, and kills it when the test fails."""
     with subprocess.Popen(
         [sys.executable, "-m", "services", "up"],
         env=_environment(suite, **environment),
@@ -51,12 +51,12 @@ def _up(suite: Suite, output: int = subprocess.PIPE, **environment: str) -> Iter
         try:
             yield process
         finally:
-            # The children end with it.
+            # The children of `posthouse up` end together with it.
             process.kill()
 
 
 def _pid(suite: Suite, name: str) -> int:
-    """Of a child; 0 while there is none."""
+    """Returns the process id of a service; 0 while there is none."""
     try:
         return int((suite.folder / "run" / f"{name}.pid").read_text() or 0)
     except FileNotFoundError:
@@ -64,7 +64,7 @@ def _pid(suite: Suite, name: str) -> int:
 
 
 def _end(process: subprocess.Popen[str]) -> str:
-    """Ends a suite; what else it showed."""
+    """Ends a suite and returns its remaining output."""
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate()
     assert process.returncode == 0, rest
@@ -83,7 +83,8 @@ def _until_welcome(process: subprocess.Popen[str]) -> list[str]:
 
 @pytest.fixture
 def empty_folder_suite() -> Suite:
-    """Only its free ports and its folder are used; the command starts it."""
+    """A suite of which the test uses only the free ports and the folder. The command `posthouse up` starts the
+    services."""
     return Suite()
 
 
@@ -91,11 +92,15 @@ def test_first_run_needs_no_configuration_and_ctrl_c_ends_all(empty_folder_suite
     suite = empty_folder_suite
     with _up(suite) as process:
         lines = _until_welcome(process)
-        assert len(lines) <= 16, "a dozen lines, and not what the services said while they started (F17)"
+        assert len(lines) <= 16, (
+            "the output is about a dozen lines, without the log lines of the starting services (F17)"
+        )
         key = suite.admin_key
         assert stat.S_IMODE((suite.folder / "admin-key").stat().st_mode) == 0o600
         assert suite.api.get("/v1/settings/general").status_code == 200
-        assert suite.api.get("/v1/messages").json()["items"] == [], "nobody has sent anything yet (F17)"
+        assert suite.api.get("/v1/messages").json()["items"] == [], (
+            "there are no messages, because nobody has sent any yet (F17)"
+        )
         by_name = {path.stem: int(path.read_text()) for path in (suite.folder / "run").glob("*.pid")}
         pids = list(by_name.values())
         assert len(pids) == 4
@@ -105,12 +110,12 @@ def test_first_run_needs_no_configuration_and_ctrl_c_ends_all(empty_folder_suite
         with _up(suite) as second:
             output, _ = second.communicate()
         assert second.returncode == 1
-        assert "posthouse: another suite" in output, "a second one is refused (F15)"
-        assert [_pid(suite, name) for name in by_name] == pids, "and the first untouched"
+        assert "posthouse: another suite" in output, "a second suite in the same folder is refused (F15)"
+        assert [_pid(suite, name) for name in by_name] == pids, "the first suite goes on unchanged"
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read() if process.stdout else ""
         assert process.wait() == 0, rest
-        assert key not in "\n".join(lines) + rest, "the admin key goes to its file alone"
+        assert key not in "\n".join(lines) + rest, "the admin key is written only to its file, not to the output"
     assert not any(_runs(pid) for pid in pids)
 
 
@@ -163,7 +168,7 @@ def test_every_one_that_dies_is_started_again(empty_folder_suite: Suite) -> None
             before = _pid(suite, name)
             os.kill(before, signal.SIGKILL)
             until(lambda name=name, before=before: _pid(suite, name) not in (0, before), f"{name} runs again")  # type: ignore[misc]
-        until(lambda: all(map(suite.is_ready, suite.layout)), "all are ready again", pause=0.5)
+        until(lambda: all(map(suite.is_ready, suite.layout)), "all services are ready again", pause=0.5)
         rest = _end(process)
     for name in ("policy", "config_api", "relay", "ingress"):
         assert f"posthouse: {name} ended with signal 9; it is started again in 0.5 s" in rest
@@ -171,7 +176,7 @@ def test_every_one_that_dies_is_started_again(empty_folder_suite: Suite) -> None
 
 @pytest.mark.parametrize("sink", ["a full disk", "a reader that stopped"])
 def test_whatever_becomes_of_the_output_mail_flows(empty_folder_suite: Suite, sink: str) -> None:
-    """F14: more lines than a pipe holds; nothing stops, nothing dies."""
+    """F14: the services write more lines than a pipe holds, and neither stop nor die."""
     suite = empty_folder_suite
     reader, output = os.pipe()
     if sink == "a full disk":
@@ -180,14 +185,14 @@ def test_whatever_becomes_of_the_output_mail_flows(empty_folder_suite: Suite, si
     with _up(suite, output) as process:
         os.close(output)
         try:
-            until(lambda: all(map(suite.is_ready, suite.layout)), "all are ready", pause=0.5)
+            until(lambda: all(map(suite.is_ready, suite.layout)), "all services are ready", pause=0.5)
             pids = [_pid(suite, name) for name in suite.layout]
             world.local_domain(suite)
             world.account(suite)
             world.until_in_force(suite)
             for _ in range(3):
                 _send_to_many(suite)
-            assert [_pid(suite, name) for name in suite.layout] == pids, "none was started again"
+            assert [_pid(suite, name) for name in suite.layout] == pids, "no service was started again"
             process.send_signal(signal.SIGTERM)
             assert process.wait() == 0
         finally:
@@ -195,7 +200,7 @@ def test_whatever_becomes_of_the_output_mail_flows(empty_folder_suite: Suite, si
 
 
 def _send_to_many(suite: Suite) -> None:
-    """More than 60 kB of log, as each recipient makes a line of 250 octets or more."""
+    """Sends mail that makes more than 60 kB of log, because each recipient makes a line of at least 250 octets."""
     with world.submission(suite) as client:
         client.mail(world.ALICE)
         for _ in range(100):
@@ -204,7 +209,7 @@ def _send_to_many(suite: Suite) -> None:
 
 
 def test_a_second_sigterm_is_harmless(empty_folder_suite: Suite) -> None:
-    """F64: a client in DATA gets its reply, and its message is kept."""
+    """F64: a client that is sending its content gets a reply, and its message is stored."""
     suite = empty_folder_suite
     with _up(suite) as process:
         _until_welcome(process)
@@ -235,7 +240,7 @@ def _until_line(process: subprocess.Popen[str], text: str) -> None:
 
 
 def test_relay_dies_as_the_dot_is_sent_and_the_client_gets_its_reply(empty_folder_suite: Suite) -> None:
-    """F63: the suite waits as long as ingress waits for relay."""
+    """F63: `posthouse up` waits as long as ingress waits for relay."""
     suite = empty_folder_suite
     with _up(suite, INGRESS_RELAY_SECONDS="5", INGRESS_DRAIN_SECONDS="1") as process:
         _until_welcome(process)
@@ -247,7 +252,7 @@ def test_relay_dies_as_the_dot_is_sent_and_the_client_gets_its_reply(empty_folde
             assert client.rcpt(world.ALICE)[0] == 250
             client.putcmd("data")
             assert client.getreply()[0] == 354
-            # It neither answers nor breaks its connections, which is the longest that ingress waits.
+            # Relay neither answers nor closes its connections, so ingress waits as long as it ever does.
             os.kill(_pid(suite, "relay"), signal.SIGSTOP)
             client.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
             process.send_signal(signal.SIGTERM)
@@ -264,7 +269,7 @@ def test_no_child_outlives_a_killed_parent(empty_folder_suite: Suite) -> None:
         pids = [int(path.read_text()) for path in (suite.folder / "run").glob("*.pid")]
         process.kill()
         process.communicate()
-    until(lambda: not any(_runs(pid) for pid in pids), "the children are gone")
+    until(lambda: not any(_runs(pid) for pid in pids), "the child processes have ended")
 
 
 def test_replicas_without_something_to_share_are_refused() -> None:
@@ -292,5 +297,5 @@ def test_the_demonstration_comes_out_right() -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stdout.count("right") == 4
     for address in ("bob@far.example", "carol@partner.example", "alice@ours.example"):
-        assert f" {address} " in answer.stdout, "an address is never cut"
+        assert f" {address} " in answer.stdout, "no address is cut off"
     assert "deprecated" not in answer.stdout + answer.stderr

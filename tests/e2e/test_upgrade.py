@@ -1,4 +1,4 @@
-"""The data folder that commit 35f8a8f left is upgraded as docs/scaling.md says, and the suite goes on where it was."""
+"""The data folder of commit 35f8a8f is upgraded as docs/scaling.md says, and the suite continues with its data."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from tests.peers.suite import ROOT, Suite
 pytestmark = pytest.mark.e2e
 
 DATA = Path(__file__).with_name("data") / "35f8a8f"
-# What that commit's settings name: a relay host of the gateway's, with its password, and the server of the mailboxes.
+# These names are in the settings of that commit: the gateway's relay host with its password, and the mailbox server.
 RELAY_HOST, RELAY_HOST_PORT, RELAY_HOST_PASSWORD = "smart.test", 2525, "not to be seen"
 MAILBOX_SERVER, MAILBOX_SERVER_PORT = "box.test", 2424
-# The schemas' last revisions at that commit.
+# The last revisions of both schemas at that commit.
 CONFIG_REVISION, RELAY_REVISION = "0002", "0003"
-# Times of the queue, in microseconds, by their table.
+# The columns of the queue's tables that contain times, in microseconds.
 TIMES = {
     "messages": ("received_at", "stored_at", "sweep_at", "finished_at"),
     "deliveries": ("due_at", "finished_at"),
@@ -46,11 +46,11 @@ TIMES = {
 
 
 def restore(folder: Path) -> None:
-    """Puts the data folder in place, without its databases."""
+    """Restores the data folder without its databases."""
     for name in ("admin-key", "secret-key"):
         shutil.copy(DATA / name, folder / name)
         (folder / name).chmod(0o600)
-    # That commit made this folder for its files of process numbers, and let others read it.
+    # That commit made this folder for its PID files and let other users read it.
     (folder / "run").mkdir(mode=0o755)
     for service in ("policy", "relay"):
         (folder / service).mkdir(mode=0o700)
@@ -58,7 +58,7 @@ def restore(folder: Path) -> None:
 
 
 def restore_databases(settings_path: str, queue_path: str) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """Both databases as SQLite, with times as if that commit had run until a moment ago."""
+    """Restores both databases as SQLite files. The times are moved as if that commit had run until a moment ago."""
     settings, queue = sqlite3.connect(settings_path), sqlite3.connect(queue_path)
     settings.executescript((DATA / "config.sql").read_text())
     queue.executescript((DATA / "queue.sql").read_text())
@@ -71,7 +71,8 @@ def restore_databases(settings_path: str, queue_path: str) -> tuple[sqlite3.Conn
 
 
 async def copy_to_postgresql(url: str, settings: sqlite3.Connection, queue: sqlite3.Connection) -> None:
-    """Makes both schemas of that commit in one PostgreSQL database, with the rows of these databases."""
+    """Creates both schemas of that commit in one PostgreSQL database, and copies the rows of the SQLite databases to
+    it."""
     config_database = ConfigDatabase(url)
     async with config_database.writing() as connection:
         await connection.run_sync(CONFIG_SCHEMA.create)
@@ -93,7 +94,7 @@ async def copy_to_postgresql(url: str, settings: sqlite3.Connection, queue: sqli
 
 
 def copy_rows(connection: Connection, source: sqlite3.Connection) -> None:
-    """All rows of the tables that both have, parents before children."""
+    """Copies all rows of the tables that both databases have. Tables that others refer to come first."""
     tables = MetaData()
     tables.reflect(connection)
     for table in tables.sorted_tables:
@@ -122,7 +123,7 @@ def migrate(suite: Suite, service: str) -> None:
 
 @pytest.fixture
 def relay_host(certificates: trustme.CA) -> Iterator[SmtpSink]:
-    """Takes mail only after TLS and a login with the password that is sealed in the settings."""
+    """A relay host that takes mail only after TLS and a login with the password that is encrypted in the settings."""
     offer = Offer(logins={"gateway": RELAY_HOST_PASSWORD}, auth_required=True, tls_required=True)
     leaf = certificates.issue_cert(RELAY_HOST)
     with SmtpSink(offer, host=free_address(), port=RELAY_HOST_PORT, certificate=leaf) as sink:
@@ -171,7 +172,7 @@ def upgraded(
 def test_a_data_folder_of_35f8a8f_goes_on_after_the_upgrade(
     upgraded: Suite, relay_host: SmtpSink, mailbox_server: SmtpSink
 ) -> None:
-    # What was queued arrives, with the relay host's password as it was sealed then.
+    # The queued message arrives. The relay host's password, as the old commit encrypted it, is still valid.
     (taken,) = relay_host.wait_for_messages(1)
     assert b"Queued before the upgrade." in taken.content
     assert (taken.sender, [recipient.address for recipient in taken.recipients]) == (
@@ -182,8 +183,8 @@ def test_a_data_folder_of_35f8a8f_goes_on_after_the_upgrade(
     world.until_queue_is_empty(upgraded)
     outcomes = {(one["sender"], one["state"]) for one in world.history(upgraded)}
     assert {("alice@ours.test", "delivered"), ("someone@far.test", "delivered")} <= outcomes
-    # The account logs in, with its password alone, and what it sends leaves by the same relay host.
-    until(lambda: world.reply_to_rcpt(upgraded, world.ALICE)[0] == 250, "ingress has found policy and relay")
+    # The account logs in only with its password, and its mail leaves through the same relay host.
+    until(lambda: world.reply_to_rcpt(upgraded, world.ALICE)[0] == 250, "ingress has connected to policy and relay")
     with smtplib.SMTP(upgraded.host, upgraded.submission_port, timeout=60) as client:
         client.starttls(context=world.no_verify())
         with pytest.raises(smtplib.SMTPAuthenticationError):
@@ -191,16 +192,16 @@ def test_a_data_folder_of_35f8a8f_goes_on_after_the_upgrade(
     with world.submission(upgraded) as client:
         client.sendmail(world.ALICE, ["bob@far.test"], world.message(text="Sent after the upgrade."))
     assert b"Sent after the upgrade." in relay_host.wait_for_messages(2)[1].content
-    # Mail comes in, to the local domain's mailbox server and to its accounts alone.
+    # Incoming mail goes to the mailbox server of the local domain, and only to its accounts.
     assert world.reply_to_rcpt(upgraded, "nobody@ours.test")[0] == 550
     with world.smtp(upgraded) as client:
         client.sendmail("someone@far.test", [world.ALICE], world.message("someone@far.test", [world.ALICE], "Come in."))
     assert b"Come in." in mailbox_server.wait_for_messages(1)[0].content
-    # That commit kept its snapshots in clear, with the passwords in them. No copy of those is left.
+    # That commit stored its snapshots unencrypted, with the passwords. No copy of them may remain.
     assert RELAY_HOST_PASSWORD.encode() in (DATA / "relay-snapshot").read_bytes()
     for service in ("policy", "relay"):
         snapshot, then = upgraded.folder / service / "snapshot", (DATA / f"{service}-snapshot").read_bytes()
-        until(lambda kept=snapshot, then=then: kept.read_bytes() != then, f"{service} has kept a new snapshot")  # type: ignore[misc]
+        until(lambda kept=snapshot, then=then: kept.read_bytes() != then, f"{service} has stored a new snapshot")  # type: ignore[misc]
         secret = RELAY_HOST_PASSWORD.encode() if service == "relay" else b"$argon2id$"
         assert secret not in snapshot.read_bytes()
     assert RELAY_HOST_PASSWORD not in upgraded.logs

@@ -1,4 +1,4 @@
-"""What tests of the whole suite share: configuring it through the API, sending mail, asking what became of it."""
+"""Functions that tests of the complete suite share: they configure it through the API, send mail, and read its fate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALICE = "alice@ours.test"
 
 
 def create(suite: Suite, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """POST; the object as the API answers it."""
+    """Creates an object with POST and returns it as the API answers it."""
     answer = suite.api.post(path, json=body)
     assert answer.status_code == 201, answer.text
     created: dict[str, Any] = answer.json()
@@ -26,7 +26,7 @@ def create(suite: Suite, path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def change(suite: Suite, path: str, patch: dict[str, Any]) -> dict[str, Any]:
-    """A merge patch onto what is there now."""
+    """Applies a merge patch to the present state."""
     etag = suite.api.get(path).headers["ETag"]
     headers = {"If-Match": etag, "Content-Type": "application/merge-patch+json"}
     answer = suite.api.patch(path, json=patch, headers=headers)
@@ -42,13 +42,13 @@ def newest_revision(suite: Suite) -> int:
 
 
 def until_policy_has(suite: Suite, revision: int) -> None:
-    """Returns when policy decides by this revision. It must be one that policy is told of."""
+    """Returns when policy decides by this revision. The revision must be one whose change policy gets."""
     asked = {"kind": "hypothetical", "facts": {"stage": "connect", "client_address": "127.0.0.2"}}
     _until_explained_by(suite, revision, "/v1/explain/session", asked)
 
 
 def until_relay_has(suite: Suite, revision: int) -> None:
-    """As `until_policy_has`."""
+    """Returns when relay decides by this revision. The revision must be one whose change relay gets."""
     _until_explained_by(suite, revision, "/v1/explain/route", {"recipient": ALICE})
 
 
@@ -57,11 +57,11 @@ def _until_explained_by(suite: Suite, revision: int, path: str, asked: dict[str,
         answer = suite.api.post(path, json=asked)
         return answer.status_code == 200 and answer.json()["snapshot_revision"] >= revision
 
-    until(explained, f"{path} answers by revision {revision}")
+    until(explained, f"{path} answers with revision {revision}")
 
 
 def until_in_force(suite: Suite) -> None:
-    """Returns when policy and relay work by all that was configured so far: both are told of one change more."""
+    """Returns when all changes so far are in force in policy and relay, which both get one further change for this."""
     change(suite, "/v1/settings/general", {"profile": {"banner": f"ESMTP {uuid.uuid4().hex}"}})
     revision = newest_revision(suite)
     until_policy_has(suite, revision)
@@ -69,7 +69,7 @@ def until_in_force(suite: Suite) -> None:
 
 
 def local_domain(suite: Suite, name: str = "ours.test") -> None:
-    """A domain of our own whose mail goes to maildirs below `<data>/mail`."""
+    """Creates a local domain whose mail goes to maildirs below `<data>/mail`."""
     create(
         suite, "/v1/local-domains", {"name": name, "mailbox": {"kind": "maildir", "path": str(suite.folder / "mail")}}
     )
@@ -100,14 +100,14 @@ def message(sender: str = ALICE, recipients: Sequence[str] = ("bob@far.test",), 
 
 
 def no_verify() -> ssl.SSLContext:
-    """For the suite's own first certificate."""
+    """Returns a TLS context without verification, because the suite makes its first certificate itself."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 def submission(suite: Suite) -> smtplib.SMTP:
-    """A client on the submission port, logged in as alice over STARTTLS."""
+    """Returns a client on the submission port that has done STARTTLS and logged in as alice."""
     client = smtplib.SMTP(suite.host, suite.submission_port, timeout=60)
     client.starttls(context=no_verify())
     client.login(LOGIN, PASSWORD)
@@ -115,14 +115,14 @@ def submission(suite: Suite) -> smtplib.SMTP:
 
 
 def smtp(suite: Suite) -> smtplib.SMTP:
-    """A client on the SMTP port that has said EHLO."""
+    """Returns a client on the SMTP port that has sent EHLO."""
     client = smtplib.SMTP(suite.host, suite.smtp_port, timeout=60)
     client.ehlo("client.test")
     return client
 
 
 def reply_to_rcpt(suite: Suite, recipient: str, sender: str = "someone@far.test") -> tuple[int, str]:
-    """(code, enhanced code) that a new session gets for one recipient."""
+    """Returns (code, enhanced code) that a new session gets for one recipient."""
     with smtp(suite) as client:
         client.mail(sender)
         code, text = client.rcpt(recipient)
@@ -130,7 +130,7 @@ def reply_to_rcpt(suite: Suite, recipient: str, sender: str = "someone@far.test"
 
 
 def history(suite: Suite) -> list[dict[str, Any]]:
-    """Finished messages, newest first."""
+    """Returns the finished messages, newest first."""
     answer = suite.api.get("/v1/messages", params={"limit": 500})
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]

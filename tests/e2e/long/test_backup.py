@@ -1,4 +1,4 @@
-"""A backup that is taken while mail flows, and restored on an empty machine."""
+"""A backup is made while mail flows, and restored on an empty machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink, Stage, reply
 from tests.peers.suite import Suite
 
-# Two suites are started, one after the other.
+# This time is long enough for two suites, which start one after the other.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PASSPHRASE = "a passphrase of the operator"
 RECIPIENT = "carol@far.test"
-# Messages that must be in the queue before the backup begins, and that must come while it is taken.
+# Number of messages that must be in the queue before the backup begins, and that must come while it runs.
 BEFORE, MEANWHILE = 60, 20
 
 Databases = Callable[[], Mapping[str, str]]
@@ -37,7 +37,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def databases(request: pytest.FixtureRequest) -> Databases:
-    """Makes the variables of two fresh databases, one for each service."""
+    """Returns a function that makes the variables of two new databases, one for each service."""
     if request.param == "sqlite":
         return dict
     server: Postgres = request.getfixturevalue("server")
@@ -60,16 +60,16 @@ def test_nothing_that_was_accepted_before_a_backup_is_missing_after_it(
         world.account(former)
         world.trust_loopback(former)
         world.until_in_force(former)
-        until(lambda: world.reply_to_rcpt(former, RECIPIENT)[0] == 250, "mail is taken for others")
+        until(lambda: world.reply_to_rcpt(former, RECIPIENT)[0] == 250, "mail for other domains is accepted")
         sources = [f"127.0.1.{number}" for number in range(1, 5)]
         with SteadyLoad("load", former.host, former.smtp_port, sources, RECIPIENT) as load:
             until(lambda: load.count() >= BEFORE, "there is mail in the queue")
             began = time.monotonic()
             taken = CommandLine(None, **former.environment)("backup", *arguments)
             sofar = load.count()
-            until(lambda: load.count() >= sofar + MEANWHILE, "mail flows on")
+            until(lambda: load.count() >= sofar + MEANWHILE, "more mail is accepted")
         accepted_before = {number for number, at in load.accepted.items() if at < began}
-        # What happens after the backup is lost, but for its numbers.
+        # Changes after the backup are lost, but the numbers of their revisions are not used again.
         world.create(former, "/v1/relay-domains", {"name": "late", "domain": "late.test"})
         last_revision, admin_key = world.newest_revision(former), former.admin_key
     assert "rows of relay" in taken
@@ -86,13 +86,15 @@ def test_nothing_that_was_accepted_before_a_backup_is_missing_after_it(
         waiting = re.search(r"waits in the queue: messages (\d+)", told)
         assert waiting is not None, told
         assert int(waiting[1]) >= len(accepted_before)
-        assert posthouse.run("restore", *arguments).status == 1, "the machine is no longer empty"
+        assert posthouse.run("restore", *arguments).status == 1, (
+            "a second restore is refused, because the machine is not empty any more"
+        )
         later.start()
         assert later.admin_key == admin_key
         assert world.newest_revision(later) > last_revision
-        until(lambda: world.reply_to_rcpt(later, RECIPIENT)[0] == 250, "policy has the restored settings")
+        until(lambda: world.reply_to_rcpt(later, RECIPIENT)[0] == 250, "policy uses the restored settings")
         with world.submission(later):
-            """The account has its password again."""
+            """The login succeeds, so the account has its password again."""
         far.clear()
         CommandLine(later)("queue", "retry", "to=far.test", "--yes")
         world.until_queue_is_empty(later)
@@ -118,7 +120,7 @@ def test_the_databases_of_a_running_suite_are_found_without_variables(server: Po
         posthouse = CommandLine(None, **former.environment)
         assert f"the database of relay: {url}" in posthouse("backup", *arguments)
         assert posthouse("migrate").count("up to date") == 2
-        # On PostgreSQL it may run meanwhile.
+        # On PostgreSQL this command may run while the suite runs.
         posthouse("rotate-secret-key")
         assert not list(former.folder.rglob("*.sqlite3")), "no command made an empty database of its own"
     later = Suite(by_command=True, postgres_url=other_url)

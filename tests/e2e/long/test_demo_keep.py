@@ -1,4 +1,4 @@
-"""`posthouse demo --keep`: what a newcomer finds in the console, and how it ends."""
+"""`posthouse demo --keep`: what a new user finds in the console, and how the demonstration ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_console_is_full_and_nothing_is_left_in_the_end(tmp_path: Path) -> N
 
 
 def every_fate_is_there(demonstration: Demonstration) -> None:
-    """Waits for each of them."""
+    """Waits until there is a message of each kind."""
     items = demonstration.items
     fates: dict[str, Callable[[], object]] = {
         "a message is delivered": lambda: items("/v1/messages", state="delivered"),

@@ -1,4 +1,5 @@
-"""Webhooks over kill -9 of each service, with two replicas of config_api, to a receiver that fails meanwhile."""
+"""Each service is killed with SIGKILL while webhooks are sent, with two replicas of config_api and a receiver that
+fails."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 from tests.peers.web import WebServer
 
-# Failed deliveries wait longer and longer for their next try.
+# The retries of failed deliveries take time, since the pauses between them grow.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 HOOK = "/hook"
@@ -58,9 +59,9 @@ def test_each_event_comes_at_least_once_and_in_order(suite: Suite, web: WebServe
     world.create(suite, "/v1/webhooks", {"url": web.url + HOOK, "events": ["delivered", "deferred", "bounced"]})
     sent: list[str] = []
     for name in list(suite.layout):
-        # Three requests are answered 500, so that some events wait for their next try when the service dies. Answers
-        # that nobody has fetched are replaced: while no replica serves the webhook they would add up to minutes of
-        # pauses.
+        # Three requests are answered 500, so that some events wait for a retry when the service dies. `web.answer`
+        # first replaces the answers that nobody has fetched. Otherwise they would add up to minutes of pauses while no
+        # replica serves the webhook.
         web.answer(HOOK)
         web.answer(HOOK, status=500, times=3)
         for _ in range(EACH):
@@ -69,7 +70,11 @@ def test_each_event_comes_at_least_once_and_in_order(suite: Suite, web: WebServe
         suite.start_service(name)
     sent.append(_send(suite, key, "last@far.test"))
 
-    until(lambda: {event["data"]["queue_id"] for event in _events(web)} >= set(sent), "each message was told", 120)
+    until(
+        lambda: {event["data"]["queue_id"] for event in _events(web)} >= set(sent),
+        "the webhook has told of each message",
+        120,
+    )
 
     by_message: dict[str, list[str]] = {}
     for event in _events(web):
@@ -81,7 +86,7 @@ def test_each_event_comes_at_least_once_and_in_order(suite: Suite, web: WebServe
 
 
 def _send(suite: Suite, key: str, recipient: str) -> str:
-    """By HTTP, as often as it takes while services come back; the queue id."""
+    """Submits a message by HTTP, again and again while services restart, and returns its queue id."""
     taken: list[str] = []
 
     def send() -> bool:
@@ -100,7 +105,7 @@ def _send(suite: Suite, key: str, recipient: str) -> str:
         taken.append(answer.json()["queue_id"])
         return True
 
-    until(send, f"a message to {recipient} is taken", 60)
+    until(send, f"a message to {recipient} is accepted", 60)
     return taken[0]
 
 

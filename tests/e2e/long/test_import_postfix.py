@@ -1,4 +1,4 @@
-"""The same dialogue with a real Postfix and with Posthouse after the import of its configuration."""
+"""The same dialogue with a real Postfix, and with Posthouse after the import of Postfix's configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 CONFIGURATIONS = Path(__file__).parents[1] / "data" / "postfix"
 TRUSTED, STRANGER = "127.0.0.2", "127.0.0.5"
 OUTSIDE = "someone@outside.example"
-# What Posthouse's test has for itself, and what a Postfix of a test can't have: certificates, Dovecot's logins, rspamd.
+# Posthouse's tests have these services of their own, and a Postfix in a test cannot have them: certificates, Dovecot's
+# logins, rspamd.
 _OF_THE_TEST = {
     "inet_interfaces": "all",
     "inet_protocols": "ipv4",
@@ -41,7 +42,7 @@ _OF_THE_TEST = {
     "smtpd_tls_cert_file": "",
     "smtpd_tls_key_file": "",
 }
-# The peer's own settings, as Postfix has them where main.cf says nothing.
+# The peer's own settings are set back to Postfix's defaults, which hold where main.cf says nothing.
 _POSTFIX_DEFAULTS = {
     "virtual_mailbox_domains": "",
     "virtual_mailbox_maps": "",
@@ -54,9 +55,10 @@ _POSTFIX_DEFAULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A client that says EHLO, MAIL and one RCPT for each recipient.
+    """A client that sends EHLO, MAIL, and one RCPT for each recipient.
 
-    `reported`: the parameter whose finding says why the codes differ; empty: they must be the same.
+    `reported` is the parameter whose finding explains why the codes of Postfix and Posthouse differ. When it is empty,
+    the codes must be equal.
     """
 
     recipients: Sequence[str]
@@ -137,7 +139,7 @@ CASES: Mapping[str, Sequence[Case]] = {
 
 @pytest.fixture(params=sorted(CASES))
 def configuration(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A copy of a configuration, with tables that are compiled, which Postfix's processes can read."""
+    """A copy of a configuration that Postfix's processes can read, with compiled tables."""
     with tempfile.TemporaryDirectory(prefix="posthouse-import-") as name:
         folder = Path(name) / request.param
         shutil.copytree(CONFIGURATIONS / request.param, folder)
@@ -147,7 +149,7 @@ def configuration(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 def postfix_of(folder: Path) -> Postfix:
-    """A Postfix with this configuration, on a port of its own."""
+    """Runs a Postfix with this configuration on a port of its own."""
     given = read_main((folder / "main.cf").read_text())
     for service in read_master((folder / "master.cf").read_text()) if (folder / "master.cf").exists() else ():
         given |= service.overrides if service.name == "smtp" else {}
@@ -155,7 +157,8 @@ def postfix_of(folder: Path) -> Postfix:
     for name, value in settings.items():
         for prefix in ("/etc/postfix", "$config_directory", "${config_directory}"):
             value = value.replace(prefix, str(folder))
-        # The tables of these are compiled anew, since the port of Debian may lack a type.
+        # These types of tables may be missing in Debian's Postfix, so the tables are used as another type or compiled
+        # again.
         settings[name] = value.replace("pcre:", "regexp:")
     for path in folder.iterdir():
         if f"hash:{path}" in " ".join(settings.values()):
@@ -167,7 +170,8 @@ def postfix_of(folder: Path) -> Postfix:
 
 
 def codes(host: str, port: int, case: Case) -> list[int]:
-    """The codes of MAIL and of each RCPT; of a server that ends the session the last one that it gave."""
+    """Returns the codes of MAIL and of each RCPT. When the server ends the session, the last code is the one it gave
+    then."""
     with smtplib.SMTP(local_hostname=case.helo, source_address=(case.client, 0), timeout=60) as client:
         replies = [client.connect(host, port)[0]]
         if replies[0] != 220:
@@ -191,20 +195,22 @@ def test_codes_are_those_of_postfix_or_the_report_says_why(
     assert planned["changes"]
     assert world.newest_revision(suite) == revision, "a dry run changes nothing"
     asked = posthouse.run("import", "postfix", str(configuration), *options)
-    assert (asked.status, "--yes" in asked.errors) == (2, True), "nobody is at a terminal to be asked"
+    assert (asked.status, "--yes" in asked.errors) == (2, True), (
+        "without a terminal the command cannot ask, and requires --yes"
+    )
     report: Any = posthouse.json("import", "postfix", str(configuration), *options, "--yes")
     try:
-        until(lambda: world.reply_to_rcpt(suite, "postmaster@ours.test")[0] == 250, "policy decides by it")
+        until(lambda: world.reply_to_rcpt(suite, "postmaster@ours.test")[0] == 250, "policy uses the imported settings")
         seen = [codes(suite.host, suite.smtp_port, case) for case in cases]
         told = {finding["parameter"] for finding in report["findings"] if finding["level"] != "taken"}
         for case, of_postfix, of_posthouse in zip(cases, wanted, seen, strict=True):
             if case.reported:
                 assert case.reported in told, case
-                assert of_postfix != of_posthouse, f"{case}: nothing to report"
+                assert of_postfix != of_posthouse, f"{case}: the codes are equal, so the test must not expect a finding"
             else:
                 assert of_posthouse == of_postfix, case
         again = posthouse.json("import", "postfix", str(configuration), *options, "--dry-run")
-        # A password that is given again counts as changed, since nobody compares it with the stored one.
+        # A password that is given again counts as changed, because nobody compares it with the stored one.
         differences = [each for change in again["changes"] for each in change["differences"] if not each.get("secret")]
         assert differences == [], "a second import changes nothing"
     finally:
@@ -220,7 +226,7 @@ def test_next_hops_and_policies_are_there_after_the_import(suite: Suite, outside
         relay_host = suite.api.get("/v1/settings/delivery").json()["relay_host"]
         hosts = [(each["host"], each["port"]) for each in (relay_host, *relay_host["fallback_hosts"])]
         assert hosts == [("mx1.provider.example", 587), ("mx2.provider.example", 587)], (
-            "spare.example has another level"
+            "spare.example is not among the hosts, because it has another TLS level"
         )
         assert relay_host["verify_certificate"]
         next_hops = {each["domain"]: each["next_hop"] for each in suite.api.get("/v1/relay-domains").json()["items"]}
@@ -234,7 +240,7 @@ def test_next_hops_and_policies_are_there_after_the_import(suite: Suite, outside
         posthouse("config", "rollback", str(revision), "--yes")
 
 
-# The level of a next hop, and whether its server offers STARTTLS, with a certificate that nobody knows.
+# The TLS level of a next hop, and whether its server offers STARTTLS. No client knows the authority of its certificate.
 HOPS = [("none", True), ("may", True), ("may", False), ("encrypt", True), ("encrypt", False), ("secure", True)]
 
 
@@ -249,13 +255,14 @@ class Hop:
         return f"[{self.server.host}]:{self.server.port}"
 
     def seen(self) -> str:
-        """How the message came here, or an empty text."""
+        """Returns how the message came to this server, or an empty text when none has come."""
         return next(("over TLS" if each.session.tls else "in clear" for each in self.server.messages), "")
 
 
 @pytest.fixture
 def hops(certificates: trustme.CA) -> Iterator[list[Hop]]:
-    """Servers of relay domains, one for each level and server; the last is behind one that is never there."""
+    """Servers of relay domains, one for each TLS level and kind of server. The first host of the last domain does not
+    run."""
     with contextlib.ExitStack() as stack:
         certificate = certificates.issue_cert("nobody.example")
         yield [
@@ -307,13 +314,13 @@ def _sent_by_postfix(postfix: Postfix, hop: Hop) -> str:
     recipient = f"ann@{hop.domain}"
     _send(postfix.host, postfix.port, recipient)
     is_deferred = re.compile(rf"to=<{re.escape(recipient)}>.*status=deferred").search
-    until(lambda: bool(hop.seen() or is_deferred(postfix.log)), f"Postfix has tried {recipient}")
+    until(lambda: bool(hop.seen() or is_deferred(postfix.log)), f"Postfix has tried to deliver to {recipient}")
     return hop.seen() or "deferred"
 
 
 def _sent_by_posthouse(suite: Suite, hop: Hop) -> str:
     recipient = f"ann@{hop.domain}"
-    until(lambda: world.reply_to_rcpt(suite, recipient)[0] == 250, "policy takes mail for it")
+    until(lambda: world.reply_to_rcpt(suite, recipient)[0] == 250, f"policy accepts mail to {recipient}")
     _send(suite.host, suite.smtp_port, recipient)
 
     def is_deferred() -> bool:
@@ -321,5 +328,5 @@ def _sent_by_posthouse(suite: Suite, hop: Hop) -> str:
         (delivery,) = suite.api.get(f"/v1/messages/{message['queue_id']}").json()["deliveries"]
         return bool(delivery["attempts"])
 
-    until(lambda: bool(hop.seen()) or is_deferred(), f"Posthouse has tried {recipient}")
+    until(lambda: bool(hop.seen()) or is_deferred(), f"Posthouse has tried to deliver to {recipient}")
     return hop.seen() or "deferred"

@@ -1,6 +1,7 @@
-"""In front of real mailbox servers: Dovecot by LMTP, and Postfix as the next hop and as the peer that sends.
+"""Posthouse with real mailbox servers: Dovecot by LMTP, and Postfix as the next hop and as the sending server.
 
-Each is taken away and comes back: meanwhile there are 4xx replies alone, nothing is lost, and nobody has to help.
+Each server is stopped and comes back. While it is away, clients get only 4xx replies, nothing is lost, and service
+resumes without help.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from tests.peers.suite import Suite
 pytestmark = pytest.mark.e2e
 
 ANN, FULL = "ann@boxes.test", "full@boxes.test"
-# Of domains that are passed on: to Postfix by SMTP, and to Dovecot by LMTP.
+# The recipients at relay domains: BOB's mail goes to Postfix by SMTP, EVE's to Dovecot by LMTP.
 BOB, EVE = "bob@hub.test", "eve@lmtp.test"
-# Less than any message takes.
+# A quota in octets that is smaller than any message.
 _TOO_SMALL = 300
-# Seconds, in the unit of the setting.
+# This is about one second, since the setting is in minutes.
 _FIRST_RETRY_MINUTES = 0.02
 
 
 @pytest.fixture(scope="module")
 def certificate(certificates: trustme.CA) -> trustme.LeafCert:
-    """Of both servers."""
+    """The certificate that both servers use."""
     return certificates.issue_cert("mail.test")
 
 
@@ -47,7 +48,7 @@ def dovecot(certificate: trustme.LeafCert) -> Iterator[Dovecot]:
 
 @pytest.fixture(scope="module")
 def postfix(certificate: trustme.LeafCert) -> Iterator[Postfix]:
-    """Has one mailbox, and refuses mail for others."""
+    """A Postfix that has one mailbox and refuses mail for other recipients."""
     with Postfix(certificate=certificate, settings={"virtual_mailbox_maps": f"inline:{{{BOB}=all/}}"}) as server:
         yield server
 
@@ -67,19 +68,19 @@ def suite(
         domain = {"name": "boxes.test", "mailbox": mailbox, "recipients": "verify"}
         world.create(running, "/v1/local-domains", domain)
         for name, kind, port in (("hub.test", "smtp", postfix.port), ("lmtp.test", "lmtp", dovecot.port)):
-            # The first of the list is never there.
+            # Nothing listens at the first host of the list.
             first = {"kind": kind, "host": "127.0.0.1", "port": free_port()}
             fallback_hosts = [{"host": "mail.test", "port": port}]
             next_hop = {**first, "tls": "verify", "fallback_hosts": fallback_hosts}
             world.create(running, "/v1/relay-domains", {"domain": name, "recipients": "verify", "next_hop": next_hop})
         world.until_in_force(running)
-        until(lambda: world.reply_to_rcpt(running, "postmaster")[0] == 250, "ingress has found policy and relay")
+        until(lambda: world.reply_to_rcpt(running, "postmaster")[0] == 250, "ingress has connected to policy and relay")
         yield running
         print(running.logs[-20_000:])
 
 
 def _send(suite: Suite, recipient: str, marker: str, sender: str = "joe@far.test") -> tuple[int, bytes]:
-    """(code, text) of the reply that decided, at RCPT or after the content."""
+    """Sends a message and returns (code, text) of the reply that decided: the one to RCPT, or to the content."""
     with world.smtp(suite) as client:
         client.mail(sender)
         code, text = client.rcpt(recipient)
@@ -99,14 +100,14 @@ def test_dovecot_says_which_recipients_exist(suite: Suite, dovecot: Dovecot) -> 
     assert _send(suite, ANN, marker)[0] == 250
     (found,) = [message for message in dovecot.wait_for_messages(ANN, 1) if marker.encode() in message]
     assert b"Delivered-To: ann@boxes.test" in found
-    # A stranger's mail to nobody is refused while he is there.
+    # While Dovecot runs, mail for a mailbox that does not exist is refused at RCPT.
     code, text = _send(suite, "nobody@boxes.test", marker)
     assert (code, text.split()[0]) == (550, b"5.1.1")
     log = dovecot.log
-    # The answer is remembered: nobody is asked again.
+    # The answer is cached, so Dovecot is not asked again.
     assert _send(suite, "Nobody@boxes.test", marker)[0] == 550
     assert dovecot.log.count("nobody") == log.count("nobody")
-    # Postmaster is not asked about, and its mail is not lost.
+    # Mail for postmaster is accepted without asking Dovecot.
     assert world.reply_to_rcpt(suite, "postmaster@boxes.test")[0] == 250
 
 
@@ -135,9 +136,9 @@ def test_while_dovecot_is_down_mail_waits_and_recovers_alone(suite: Suite, dovec
     before = len(dovecot.messages(ANN))
     dovecot.stop()
     try:
-        # Known good within a week, and in the cache: taken, and kept.
+        # Dovecot confirmed this recipient recently, so the cached answer is used, and the mail is accepted and stored.
         assert _send(suite, ANN, marker)[0] == 250
-        # Of anybody else nobody knows: try again.
+        # The answer for any other recipient is unknown, so the reply is temporary.
         code, text = _send(suite, f"{uuid.uuid4().hex}@boxes.test", marker)
         assert (code, text.split()[0]) == (451, b"4.4.3")
 
@@ -145,7 +146,7 @@ def test_while_dovecot_is_down_mail_waits_and_recovers_alone(suite: Suite, dovec
             (message,) = world.queued(suite)
             return bool(message["deliveries"][0]["attempts"])
 
-        until(was_tried, "the message was tried while Dovecot is down")
+        until(was_tried, "delivery was tried while Dovecot was down")
     finally:
         dovecot.start()
     assert marker.encode() in dovecot.wait_for_messages(ANN, before + 1)[-1]
@@ -154,11 +155,11 @@ def test_while_dovecot_is_down_mail_waits_and_recovers_alone(suite: Suite, dovec
     assert (code, text.split()[0]) == (550, b"5.1.1")
 
 
-# Domains that are passed on to a next hop
+# Relay domains with a next hop
 
 
 def _attempt(suite: Suite, recipient: str) -> dict[str, Any]:
-    """The newest attempt of the newest message that was delivered to the recipient."""
+    """Returns the newest attempt of the newest message to the recipient."""
     (message,) = suite.api.get("/v1/messages", params={"recipient": recipient, "limit": 1}).json()["items"]
     (delivery,) = suite.api.get(f"/v1/queue/messages/{message['queue_id']}").json()["deliveries"]
     newest: dict[str, Any] = delivery["last_attempt"]
@@ -206,7 +207,7 @@ def test_while_postfix_is_down_mail_waits_and_recovers_alone(suite: Suite, postf
             (message,) = world.queued(suite)
             return bool(message["deliveries"][0]["attempts"])
 
-        until(was_tried, "the message was tried while Postfix is down")
+        until(was_tried, "delivery was tried while Postfix was down")
     finally:
         postfix.start()
     assert marker.encode() in postfix.wait_for_messages(before + 1)[-1]
@@ -215,7 +216,7 @@ def test_while_postfix_is_down_mail_waits_and_recovers_alone(suite: Suite, postf
     assert (code, text.split()[0]) == (550, b"5.1.1")
 
 
-# Postfix as the peer that sends
+# Postfix as the sending server
 
 
 def test_postfix_sends_and_keeps_its_mail_while_posthouse_is_down(suite: Suite, dovecot: Dovecot) -> None:
@@ -234,16 +235,19 @@ def test_postfix_sends_and_keeps_its_mail_while_posthouse_is_down(suite: Suite, 
         hand_over("nobody@boxes.test")
         peer.wait_for_log("status=bounced (host")
         for service in ("policy", "relay"):
-            # What came before is settled: relay would send it again otherwise.
+            # All earlier outcomes must be committed, because relay would send uncommitted ones again after the kill.
             world.until_queue_is_empty(suite)
             suite.kill(service)
             refused = peer.log.count("status=deferred")
             hand_over(ANN)
-            until(lambda: peer.log.count("status=deferred") > refused, f"Postfix keeps its mail without {service}")  # noqa: B023
+            until(
+                lambda: peer.log.count("status=deferred") > refused,  # noqa: B023
+                f"Postfix has deferred its mail because {service} is down",
+            )
             suite.start_service(service)
             before += 1
             dovecot.wait_for_messages(ANN, before + 1)
-    # Each message is there once.
+    # Each message has arrived exactly once.
     assert len(dovecot.messages(ANN)) == before + 1
 
 
@@ -258,7 +262,7 @@ def test_postfix_sends_and_keeps_its_mail_while_posthouse_is_down(suite: Suite, 
     ],
 )
 def test_mail_from_a_stranger_to_nobody_is_refused_or_warned_of(suite: Suite, kind: str, recipients: str) -> None:
-    """`verify` is tried above, with the server that says so"""
+    """The mode `verify` is tested above, with a server that knows its recipients."""
     domain = f"{kind[:5]}-{recipients}.test"
     member = "name" if kind == "local-domains" else "domain"
     body = {member: domain, "recipients": recipients}

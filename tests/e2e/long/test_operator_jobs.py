@@ -1,4 +1,4 @@
-"""The jobs of an operator, done with the command line alone on a running suite."""
+"""An operator's tasks, done only with the command line on a running suite."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_first_domain_and_its_accounts_take_mail(suite: Suite, posthouse: Co
     folder = suite.folder / "mail" / "first"
     posthouse("domain", "add", "first.test", "mailbox.kind=maildir", f"mailbox.path={folder}")
     posthouse("account", "add", "ann", "addresses=ann@first.test", "password=-", stdin="a long password\n")
-    # A command returns when the suite works by it, so that nothing needs to be waited for.
+    # A command returns when its change is in force, so the test need not wait.
     assert world.reply_to_rcpt(suite, "ann@first.test")[0] == 250
     people = tmp_path / "people.csv"
     people.write_text(
@@ -125,7 +125,7 @@ def test_why_was_it_refused(suite: Suite, posthouse: CommandLine) -> None:
 def test_where_is_my_message(suite: Suite, posthouse: CommandLine, far: SmtpSink) -> None:
     send(suite, "bob@far.test")
     far.wait_for_messages(1)
-    until(lambda: "delivered" in posthouse.run("trace", "bob@far.test").output, "it is delivered")
+    until(lambda: "delivered" in posthouse.run("trace", "bob@far.test").output, "the message is delivered")
     (message,) = posthouse.json("trace", "bob@far.test")["items"]
     names = (
         message["queue_id"],
@@ -153,7 +153,9 @@ def test_a_destination_that_is_stuck(
     posthouse("suspend", "stuck.test")
     assert posthouse("queue", "hold", "to=stuck.test", "--dry-run") == "4 would be held\n"
     refused = posthouse.run("queue", "hold", "to=stuck.test")
-    assert (refused.status, "--yes" in refused.errors) == (2, True), "nobody is at a terminal to be asked"
+    assert (refused.status, "--yes" in refused.errors) == (2, True), (
+        "without a terminal the command cannot ask, and requires --yes"
+    )
     assert posthouse("queue", "hold", "to=stuck.test", "--yes") == "4 held\n"
     assert posthouse("queue", "release", "to=stuck.test", "--yes") == "4 released\n"
     first, second, third, fourth = (
@@ -172,7 +174,8 @@ def test_a_destination_that_is_stuck(
     far.clear()
     assert posthouse("queue", "retry", third) == "1 retried\n"
     until(
-        lambda: posthouse.run("queue", "list", "to=stuck.test", "--json").json["items"] == [], "the rest is delivered"
+        lambda: posthouse.run("queue", "list", "to=stuck.test", "--json").json["items"] == [],
+        "the other messages are delivered",
     )
 
 
@@ -196,7 +199,9 @@ def test_a_smart_host_for_all_and_another_for_one_customer(
     assert "relay_host" in posthouse("config", "rollback", str(revision), "--dry-run")
     declined = posthouse.at_terminal("config", "rollback", str(revision), answers={"[y/N]:": "n"})
     assert declined.status == 1
-    assert declined.output.index("relay_host") < declined.output.index("[y/N]"), "the difference is shown first"
+    assert declined.output.index("relay_host") < declined.output.index("[y/N]"), (
+        "the difference is shown before the question"
+    )
     posthouse("config", "rollback", str(revision), "--yes")
     assert posthouse.json("config", "get", "delivery.mode") == "direct"
     posthouse(
@@ -216,7 +221,7 @@ def test_a_blocked_client(suite: Suite, posthouse: CommandLine) -> None:
     nothing = posthouse.run("blocked", "lift", "--all", "--yes")
     assert (nothing.status, nothing.errors) == (1, "posthouse: no client is blocked\n")
     revision = posthouse.json("config", "log", "--limit", "1")["items"][0]["number"]
-    # Clients of local networks are never blocked, and this one is on loopback.
+    # Clients of local networks are never blocked. This client is on loopback, so no network may count as local.
     posthouse("config", "set", "general.smtp_auth.local_networks=[]")
     posthouse("config", "set", "advanced-security.max_unknown_recipients_per_day=2")
     for name in ("first", "second"):
@@ -226,7 +231,7 @@ def test_a_blocked_client(suite: Suite, posthouse: CommandLine) -> None:
     with smtplib.SMTP() as client:
         assert client.connect(suite.host, suite.smtp_port)[0] == 421
     assert posthouse("blocked", "lift", blocked["client"]) == "1 lifted\n"
-    until(lambda: world.reply_to_rcpt(suite, world.ALICE)[0] == 250, "its mail is taken again")
+    until(lambda: world.reply_to_rcpt(suite, world.ALICE)[0] == 250, "mail of the client is accepted again")
     posthouse("config", "rollback", str(revision), "--yes")
 
 
@@ -307,7 +312,8 @@ def test_settings_go_through_a_file_and_an_editor(suite: Suite, tmp_path: Path) 
 
 
 def test_on_the_machine_of_the_suite_neither_address_nor_key_is_needed(suite: Suite, tmp_path: Path) -> None:
-    """What `posthouse up` leaves in its data folder: the first admin key, and where the API listens."""
+    """`posthouse up` leaves in its data folder the first admin key and the address of the API, which the command
+    reads."""
     (suite.folder / "run" / "api-url").write_text(f"{suite.api_url}\n")
     here = CommandLine(POSTHOUSE_DATA_DIR=str(suite.folder), HOME=str(tmp_path), XDG_CONFIG_HOME="")
     assert "config_api" in here("version")
@@ -316,7 +322,9 @@ def test_on_the_machine_of_the_suite_neither_address_nor_key_is_needed(suite: Su
 def test_what_is_wrong_and_what_happens(suite: Suite, posthouse: CommandLine) -> None:
     sick = posthouse.run("doctor", "--run", "--json")
     levels = {finding["id"]: finding["level"] for finding in sick.json["items"] if finding["service"] == "config_api"}
-    assert (sick.status, levels["hostname"]) == (1, "error"), "the suite has the default hostname"
+    assert (sick.status, levels["hostname"]) == (1, "error"), (
+        "the check fails, because the suite has the default hostname"
+    )
     assert "hostname" in posthouse.run("doctor").output
     look = posthouse.json("top")
     assert {service["state"] for service in look["services"]} == {"ready"}
@@ -339,7 +347,7 @@ def test_every_exit_status(suite: Suite, posthouse: CommandLine, tmp_path: Path)
     assert posthouse.run("queue", "list", "state=waiting").status == 2
     assert CommandLine(suite, POSTHOUSE_URL="http://127.0.0.1:1").run("status").status == 3
     assert CommandLine(suite, POSTHOUSE_KEY="ph_wrong").run("status").status == 4
-    # While an editor is open somebody else changes the same section.
+    # The editor is a script: while it is open, somebody else changes the same section.
     editor = tmp_path / "editor"
     change = (sys.executable, "-m", "services", "config", "set", "general.profile.banner=ESMTP_theirs")
     editor.write_text(f'#!/bin/sh\n{shlex.join(change)} >&2 && sed -i s/ESMTP/ESMTP_ours/ "$1"\n')
@@ -360,14 +368,14 @@ def _selectors_of_signatures(content: bytes) -> list[str]:
 def test_signing_keys_are_brought_along_and_replaced_while_mail_flows(
     suite: Suite, posthouse: CommandLine, far: SmtpSink, tmp_path: Path
 ) -> None:
-    """published, then used, then withdrawn"""
+    """The old key is imported. The new key is published, then used, and the old one is removed."""
 
     def signed_by() -> list[str]:
         before = len(far.messages)
         send(suite, "bob@far.test")
         return _selectors_of_signatures(far.wait_for_messages(before + 1)[-1].content)
 
-    # As rspamd keeps its keys.
+    # rspamd stores its DKIM keys in this form.
     for domain, kind in (("ours.test", "rsa"), ("other.test", "ed25519")):
         path = tmp_path / f"{domain}.old.key"
         command = ["rspamadm", "dkim_keygen", "-s", "old", "-d", domain, "-t", kind, "-k", str(path)]

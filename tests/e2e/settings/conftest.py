@@ -1,4 +1,4 @@
-"""One suite for all tests of settings, put back after each."""
+"""One suite for all tests of settings. After each test it is restored."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def _gateway() -> Iterator[Gateway]:
 
 @pytest.fixture
 def gateway(_gateway: Gateway) -> Iterator[Gateway]:
-    """Posthouse with its settings of the beginning; what the test changes is rolled back."""
+    """Posthouse with its first settings. What the test changes is rolled back afterwards."""
     yield _gateway
     _gateway.restore()

@@ -1,4 +1,4 @@
-"""The one running suite that all tests of settings share: its world, changing it, and putting it back."""
+"""The running suite that all tests of settings share: its peers, its configuration, and how it is restored."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ HOSTNAME = "mx.ours.test"
 FAR = "bob@far.test"
 SETTLE_SECONDS = 60.0
 
-# Which services are handed a new snapshot when these change; all others are policy's alone.
+# These sets name the settings that relay alone reads, and those that policy and relay read. Policy alone reads all
+# others.
 _RELAYS_ALONE = frozenset({"delivery", "queue", "resolvers", "relay-rules", "dkim-keys"})
 _OF_BOTH = frozenset({"relay-domains", "local-domains", "accounts", "aliases", "recipients"})
 _OF_BOTH_IN_SETTINGS = frozenset({"profile", "external_postmasters", "quarantine"})
 
 _SECONDS_PER_MINUTE = 60
-# What a few connections of a test take at most; a clock minute must not end between them.
+# The most seconds that a few connections of a test take. No clock minute may end during this time.
 _MINUTE_MARGIN = 8.0
 
 
 class Gateway:
-    """Posthouse with ours.test (alice, carol, an alias) as a local domain, and far.test out there.
+    """Posthouse with the local domain ours.test (alice, carol, an alias), and a server of far.test outside.
 
     Every change goes through the HTTP API and is in force in policy and relay when the call returns. `restore` rolls
-    back to the revision of the beginning.
+    back to the first revision.
     """
 
     def __init__(self) -> None:
         self.dns = DnsServer()
-        # The mailbox server of ours.test, and the MX host of far.test.
+        # These sinks are the mailbox server of ours.test and the MX host of far.test.
         self.mailbox = SmtpSink()
         self.mx_port = free_port()
         self.far = SmtpSink(host=free_address(), port=self.mx_port)
@@ -53,7 +54,7 @@ class Gateway:
         self._newest = 0
         self._restored = itertools.count(1)
         self._domains = itertools.count(1)
-        # Ids of recipients that a test has listed.
+        # The ids of recipients that a test has added to the list.
         self._listed: list[str] = []
 
     def __enter__(self) -> Self:
@@ -82,13 +83,13 @@ class Gateway:
         assert self._suite is not None
         return self._suite
 
-    # Configuring
+    # Configuration
 
     def patch(self, settings: str, patch: dict[str, Any]) -> dict[str, Any]:
-        """A merge patch onto `/v1/settings/<settings>`; the answer, warnings included."""
+        """Applies a merge patch to `/v1/settings/<settings>` and returns the answer with its warnings."""
         before = self.read(f"settings/{settings}")
         changed = world.change(self.suite, f"/v1/settings/{settings}", patch)
-        # What changed nothing is in force already, and no service is handed it.
+        # A patch that changes nothing makes no new snapshot, so there is nothing to wait for.
         if {**changed, "warnings": None} != {**before, "warnings": None}:
             self.settle(settings, patch)
         return changed
@@ -99,11 +100,12 @@ class Gateway:
         return created
 
     def list_recipient(self, address: str) -> None:
-        """Adds an address to the list of recipients until `restore`: a rollback leaves the list alone."""
+        """Adds an address to the list of recipients. `restore` removes it, because a rollback does not change the
+        list."""
         self._listed.append(self.create("recipients", address=address)["id"])
 
     def change(self, collection: str, item: str, patch: dict[str, Any]) -> dict[str, Any]:
-        """A merge patch onto one item of a collection."""
+        """Applies a merge patch to one object of a collection."""
         changed = world.change(self.suite, f"/v1/{collection}/{item}", patch)
         self.settle(collection)
         return changed
@@ -114,7 +116,7 @@ class Gateway:
         self.settle(collection)
 
     def status(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> int:
-        """The status code of one call."""
+        """Returns the status code of one request."""
         return self.suite.api.request(method, f"/v1/{path}", json=body, headers=headers).status_code
 
     def read(self, path: str, **query: Any) -> Any:
@@ -128,11 +130,12 @@ class Gateway:
         return answer.json()
 
     def try_again(self, queue_id: str) -> None:
-        """Has what waits of a message tried now; a new configuration may have sent it on its way by itself (409)."""
+        """Retries the waiting deliveries of a message. The answer 409 means that a new configuration has sent them
+        already."""
         assert self.status("POST", f"queue/messages/{queue_id}:retry") in (200, 409)
 
     def access(self, kind: str, criterion: str, value: str, **fields: Any) -> dict[str, Any]:
-        """An access rule: `access("allow", "ip", "192.0.2.1")`."""
+        """Creates an access rule: `access("allow", "ip", "192.0.2.1")`."""
         return self.create("access-rules", list=kind, criterion=criterion, value=value, **fields)
 
     def content_checks(self, **checks: Any) -> None:
@@ -148,13 +151,13 @@ class Gateway:
             self._wait(newest, policy=policys, relay=relays)
 
     def restore(self) -> None:
-        """Settings and the peers' scripts as they were at first; nothing left in the queue."""
+        """Restores the settings and the scripts of the peers, and empties the queue."""
         for recipient in self._listed:
             self.remove("recipients", recipient)
         self._listed.clear()
         if world.newest_revision(self.suite) != self._baseline:
             self.post(f"revisions/{self._baseline}:rollback", headers={"If-Match": "*"})
-            # Whatever the rollback changed or did not, both services are handed this, and all that was before it.
+            # This further change goes to both services, whatever the rollback changed, so waiting for it is enough.
             banner = f"ESMTP {next(self._restored)}"
             world.change(self.suite, "/v1/settings/general", {"profile": {"banner": banner}})
             self._baseline = self._newest = world.newest_revision(self.suite)
@@ -173,19 +176,19 @@ class Gateway:
     # Clients
 
     def public_address(self) -> str:
-        """A public IPv4 address that no test had before, so that no counter knows it."""
+        """Returns a public IPv4 address that no earlier test used, so that no counter has it."""
         return next(self._public)
 
     def new_domain(self) -> str:
-        """A domain that no test had before: DNS answers are remembered for their time to live."""
+        """Returns a domain that no earlier test used, because DNS answers are cached for their TTL."""
         return f"x{next(self._domains)}.test"
 
     def connect(self, address: str = "", **options: Any) -> Client:
-        """A session on the SMTP port, of a new public address unless one is given."""
+        """Opens a session on the SMTP port, from a new public address unless one is given."""
         return Client(address or self.public_address(), self.suite.smtp_port, **options)
 
     def submission(self, address: str = "", *, login: str = world.LOGIN, **options: Any) -> Client:
-        """A session on the submission port after STARTTLS, logged in unless `login` is empty."""
+        """Opens a session on the submission port, does STARTTLS, and logs in unless `login` is empty."""
         client = Client(address or self.public_address(), self.suite.submission_port, **options)
         assert client.starttls() == "220 2.0.0", client.text
         if login:
@@ -201,26 +204,26 @@ class Gateway:
         helo: str = "client.far.test",
         content: bytes | None = None,
     ) -> str:
-        """One transaction in a session of its own: where it was refused and how, or "accepted"."""
+        """Does one transaction in a session of its own. Returns where and how it was refused, or "accepted"."""
         with self.connect(address, helo=helo) as client:
             if client.greeting != "220":
                 return f"CONNECT {client.greeting}"
             return client.transaction(sender, recipient, content=content)
 
-    # What became of it
+    # The fate of a message
 
     def delivered(self, marker: str, sink: SmtpSink | None = None) -> Transaction:
-        """The message with `marker` in it, once the mailbox server (or another peer) has it."""
+        """Waits until the mailbox server (or another peer) has the message that contains `marker`, and returns it."""
         peer = sink or self.mailbox
 
         def found() -> list[Transaction]:
             return [one for one in peer.messages if marker.encode() in one.content]
 
-        until(lambda: bool(found()), f"{marker} at {peer.address}; history: {self.states(marker)}")
+        until(lambda: bool(found()), f"{peer.address} has the message {marker}; states so far: {self.states(marker)}")
         return found()[0]
 
     def states(self, sender: str) -> dict[str, str]:
-        """Of each recipient of the mail from `sender`: its state."""
+        """Returns the state of each recipient of the mail from `sender`."""
         listed = [*world.queued(self.suite), *world.history(self.suite)]
         return {
             delivery["recipient"]: delivery["state"]
@@ -230,7 +233,7 @@ class Gateway:
         }
 
     def finished(self, sender: str) -> dict[str, Any]:
-        """The newest message from `sender`, once it is in the history: its peer has it a moment earlier."""
+        """Waits until the newest message from `sender` is in the history, which happens a moment after its delivery."""
 
         def found() -> list[dict[str, Any]]:
             return [one for one in world.history(self.suite) if one["sender"] == sender]
@@ -239,14 +242,14 @@ class Gateway:
         return found()[0]
 
     def explain(self, **facts: Any) -> dict[str, Any]:
-        """What `/explain/session` says of these facts at RCPT."""
+        """Returns the explanation of `/explain/session` for these facts at RCPT."""
         explained: dict[str, Any] = self.post(
             "explain/session", {"kind": "hypothetical", "facts": {"stage": "rcpt", **facts}}
         )
         return explained
 
     def metric(self, service: str, name: str, **labels: str) -> float:
-        """The sum of the samples of a metric that carry these labels."""
+        """Returns the sum of the samples of a metric that have these labels."""
         port = self.suite.port(f"{service.upper()}_METRICS_PORT")
         text = self.suite.api.get(f"http://127.0.0.1:{port}/metrics").text
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
@@ -256,7 +259,7 @@ class Gateway:
             if line.partition("{")[0].partition(" ")[0] == name and all(one in line for one in wanted)
         )
 
-    # The beginning
+    # The first configuration
 
     def _world(self) -> None:
         self.dns.add("far.test", "MX", "10 mx.far.test.")
@@ -275,24 +278,24 @@ class Gateway:
         self._wait(self._newest, policy=True, relay=True)
         until(
             lambda: world.reply_to_rcpt(self.suite, world.ALICE)[0] == 250,
-            "ingress has found policy and relay",
+            "ingress has connected to policy and relay",
             SETTLE_SECONDS,
         )
 
 
 def message(marker: str, *, sender: str = FAR, header: str = "", body: str = "Hello.\r\n") -> bytes:
-    """A message with `marker` as its subject; `header` is more fields, each with its CRLF."""
+    """Returns a message with `marker` as its subject. `header` contains further fields, each with its CRLF."""
     date = "Date: Wed, 25 Nov 2026 09:00:00 +0000\r\n"
     return f"{header}From: {sender}\r\nTo: {world.ALICE}\r\n{date}Subject: {marker}\r\n\r\n{body}".encode()
 
 
 def within_one_minute() -> None:
-    """Returns at a moment that leaves room for a few connections before the clock minute ends."""
+    """Returns at a moment after which a few connections fit into the present clock minute."""
     left = _SECONDS_PER_MINUTE - time.time() % _SECONDS_PER_MINUTE
     if left < _MINUTE_MARGIN:
         until(
             lambda: _SECONDS_PER_MINUTE - time.time() % _SECONDS_PER_MINUTE > _MINUTE_MARGIN,
-            "the next clock minute",
+            "the next clock minute has begun",
             _MINUTE_MARGIN + 1,
             0.1,
         )

@@ -1,4 +1,4 @@
-"""An SMTP client that plays any public address over the PROXY protocol and reads replies to the letter."""
+"""An SMTP client that can have any public address (through the PROXY protocol) and reads every reply exactly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Self
 from tests.e2e import world
 from tests.peers.ports import LOOPBACK
 
-# INGRESS_PROXY_NETWORKS; from every other address of 127/8 a client is what its socket says.
+# The value of INGRESS_PROXY_NETWORKS. A client from any other address of 127/8 has the address of its socket.
 PROXY_NETWORK = "127.77.0.0/16"
 PROXY_ADDRESS = "127.77.0.1"
 
@@ -24,10 +24,10 @@ _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= |$)")
 
 
 class Client:
-    """One session. Each command answers "250" or, for any other reply, code and enhanced code: "554 5.7.1".
+    """One session. Each command returns "250" or, for any other reply, code and enhanced code: "554 5.7.1".
 
-    `address` is the client's own: of 127/8 by socket, any other by a PROXY line. When the server has closed, commands
-    answer "closed". `text` is the whole of the last reply.
+    `address` is the address of the client: one of 127/8 through its socket, any other through a PROXY line. After the
+    server has closed, commands return "closed". `text` is the complete text of the last reply.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Client:
                 heard.append(client.reply())
             return heard
 
-    # One command each
+    # Methods that send one command each
 
     def ehlo(self, name: str) -> str:
         codes = self.say(f"EHLO {name}")
@@ -76,7 +76,7 @@ class Client:
         return self.say(f"RCPT TO:<{recipient}>")
 
     def data(self, content: bytes) -> str:
-        """Sends DATA, and after 354 the content (CRLF lines) with dots stuffed. Returns the last reply."""
+        """Sends DATA, and after 354 the content (lines with CRLF) with dot-stuffing. Returns the last reply."""
         begun = self.say("DATA")
         if begun != "354":
             return begun
@@ -103,7 +103,8 @@ class Client:
         return answer
 
     def transaction(self, sender: str, *recipients: str, content: bytes | None = None) -> str:
-        """MAIL, each RCPT, and DATA when there is content. Returns where it was refused and how, or "accepted"."""
+        """Sends MAIL, each RCPT, and DATA when there is content. Returns where and how it was refused, or
+        "accepted"."""
         answer = self.mail(sender)
         if answer != "250":
             return f"MAIL {answer}"
@@ -118,27 +119,27 @@ class Client:
         return "accepted"
 
     def say(self, line: str | bytes) -> str:
-        """One line of the client's, and the reply to it."""
+        """Sends one line and returns the reply to it."""
         self.send((line if isinstance(line, bytes) else line.encode()) + b"\r\n")
         return self.reply()
 
     def wrap(self) -> None:
-        """The handshake, after a 220 to STARTTLS."""
+        """Does the TLS handshake after the reply 220 to STARTTLS."""
         self._replies.close()
         self._socket = world.no_verify().wrap_socket(self._socket)
         self._replies = self._socket.makefile("rb")
 
-    # Octets
+    # Methods that send and receive octets
 
     def send(self, octets: str | bytes) -> None:
         try:
             self._socket.sendall(octets if isinstance(octets, bytes) else octets.encode())
         except (BrokenPipeError, ConnectionResetError):
-            # An earlier reply has not been read yet.
+            # The server has closed. A reply that it sent before can still be read.
             return
 
     def reply(self) -> str:
-        """The next reply."""
+        """Reads the next reply and returns its codes."""
         lines: list[str] = []
         while True:
             try:
@@ -158,7 +159,7 @@ class Client:
         return code if code == "250" or enhanced is None else f"{code} {enhanced[0]}"
 
     def ended(self) -> bool:
-        """Whether the server closes the connection without another reply."""
+        """Returns whether the server closes the connection without another reply."""
         return self.reply() == CLOSED and self.text == ""
 
     def close(self) -> None:
@@ -175,5 +176,5 @@ class Client:
 
 
 def repeated(action: Callable[[], str], times: int) -> Sequence[str]:
-    """The answers to an action that is done `times` times."""
+    """Returns the results of an action that is done `times` times."""
     return [action() for _ in range(times)]

@@ -1,4 +1,4 @@
-"""`/access-rules`: block and allow lists, what beats what, and what an allow rule lets pass unchecked."""
+"""`/access-rules`: block lists and allow lists, which rule wins, and which checks an allow rule turns off."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CAROL = "carol@ours.test"
 CLIENT = "93.200.7.9"
 CLIENT_V6 = "2a01:4f8:c0c:1::9"
 
-# The criterion, a value that matches FAR's mail to alice from CLIENT, and one that does not.
+# The columns are: the criterion, a value that matches FAR's mail to alice from CLIENT, and a value that does not.
 MATCHES = [
     ("sender", "bob@far.test", "rob@far.test"),
     ("recipient", world.ALICE, CAROL),
@@ -168,7 +168,7 @@ def test_the_api_takes_only_rules_that_can_match(gateway: Gateway, fields: dict[
     gateway.settle("access-rules")
 
 
-# Discarding
+# Discarded mail
 
 
 @pytest.mark.parametrize(("criterion", "value", "_other"), [one for one in MATCHES if one[0] != "recipient"])
@@ -179,7 +179,7 @@ def test_discarded_mail_is_answered_as_accepted_and_recorded(
     marker = f"discarded by {criterion}"
     with gateway.connect(CLIENT) as client:
         assert client.transaction(FAR, world.ALICE, CAROL, content=message(marker)) == "accepted"
-        # What comes behind it shows that nothing of it was on its way.
+        # The following message arrives. So if this one were to be delivered, it would have arrived before.
         behind = f"behind {criterion}"
     assert gateway.attempt(sender="next@far.test", content=message(behind)) == "accepted"
     gateway.delivered(behind)
@@ -198,21 +198,21 @@ def test_by_recipient_only_that_recipient_is_discarded(gateway: Gateway) -> None
     assert gateway.delivered("partly discarded").accepted_recipients == [CAROL.encode()]
     until(
         lambda: gateway.states(sender) == {world.ALICE: "discarded", CAROL: "delivered"},
-        f"one discarded, one delivered, not {gateway.states(sender)}",
+        f"one recipient is discarded and one is delivered; states so far: {gateway.states(sender)}",
     )
 
 
 def test_discarding_does_not_tell_who_exists(gateway: Gateway) -> None:
     gateway.access("block", "ip", CLIENT, action="discard")
     assert gateway.attempt("nobody@ours.test", address=CLIENT) in ("accepted", "RCPT 550 5.1.1")
-    # A discarding rule never opens the relay: what is answered as accepted goes nowhere.
+    # A discard rule must not make the gateway an open relay: a message that is answered as accepted is not sent.
     gateway.attempt(FAR, address=CLIENT, content=message("not relayed"))
     assert gateway.attempt(sender="after@far.test", content=message("after")) == "accepted"
     gateway.delivered("after")
     assert gateway.far.messages == []
 
 
-# Allow beats block
+# Allow rules win over block rules
 
 
 @pytest.mark.parametrize("allow", ["sender", "recipient", "ip", "network", "domain"])
@@ -263,7 +263,7 @@ def test_an_allowed_domain_is_the_senders_exactly(gateway: Gateway, value: str, 
     assert gateway.attempt(sender=sender) == ("accepted" if allowed else "RCPT 554 5.7.1")
 
 
-# What an allow lets pass unchecked: the table of the five criteria and the five checks.
+# The checks that an allow rule turns off: a table of the five criteria and the five checks
 
 EXEMPT = {
     "ip": {"dnsbl", "spf", "antivirus", "dkim", "dmarc"},
@@ -283,13 +283,13 @@ FORGED_SIGNATURE = (
     "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=judged.test; s=s1; h=From:Subject;\r\n"
     f" bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b={'A' * 86}==\r\n"
 )
-# The public key of RFC 8463 appendix A.
+# This public key is from RFC 8463 appendix A.
 KEY_RECORD = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 
 
 @pytest.fixture
 def judged(gateway: Gateway, clamd: Clamd) -> Gateway:
-    """A client that every content check would refuse when it is on."""
+    """A client whose mail every content check refuses when the check is on."""
     gateway.dns.replace("9.7.200.93.list.test", "A", "127.0.0.2")
     gateway.dns.replace("2.0.0.127.list.test", "A", "127.0.0.2")
     gateway.dns.replace("judged.test", "TXT", "v=spf1 -all")
@@ -402,7 +402,7 @@ def test_the_other_criteria_skip_no_policy(gateway: Gateway, criterion: str) -> 
     assert gateway.attempt(address=CLIENT, helo="short") == "RCPT 504 5.5.2"
 
 
-# Their life
+# Expiry, shadow mode and counts of rules
 
 
 def test_an_expired_rule_decides_nothing(gateway: Gateway) -> None:
@@ -411,7 +411,7 @@ def test_an_expired_rule_decides_nothing(gateway: Gateway) -> None:
     gateway.access("block", "sender", "later@far.test", action="reject", expires_at=(now + timedelta(1)).isoformat())
     rule = gateway.access("block", "sender", FAR, action="reject", expires_at=soon)
     assert gateway.attempt(sender="later@far.test") == "RCPT 554 5.7.1"
-    until(lambda: gateway.attempt() == "accepted", f"{rule['id']} expires", pause=0.1)
+    until(lambda: gateway.attempt() == "accepted", f"the rule {rule['id']} has expired", pause=0.1)
     assert gateway.attempt(sender="later@far.test") == "RCPT 554 5.7.1"
 
 

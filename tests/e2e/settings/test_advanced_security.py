@@ -1,4 +1,4 @@
-"""`/settings/advanced-security`: pipelining, HELO names, guessing of recipients and junk commands."""
+"""`/settings/advanced-security`: pipelining, HELO names, guessed recipients, and junk commands."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_commands_that_came_before_their_turn(gateway: Gateway, mode: str, befor
             assert first in ("250", "354"), client.text
             assert client.reply() == "250"
             return
-        # The command itself may have been answered already when the rest was seen.
+        # The command may be answered before the octets after it were read.
         second = client.reply() if first == "250" else first
         assert second == "554 5.5.0"
         assert client.ended()
@@ -96,12 +96,12 @@ def test_ehlo_and_quit_in_one_write_are_fine_on_submission(gateway: Gateway) -> 
 # HELO names
 
 HELO = [
-    # name, refused as not fully qualified, refused as unknown
+    # The columns are: the name, the reply when it is not fully qualified, and the reply when it is unknown.
     ("client.far.test", None, None),
     ("CLIENT.FAR.TEST", None, None),
     ("far.test", None, None),
     ("aaaa-only.test", None, None),
-    # It sends and takes no mail (RFC 7505), and has an address.
+    # This name has a null MX (RFC 7505) and an address.
     ("null-mx.test", None, None),
     ("only-null-mx.test", None, "450 4.7.1"),
     ("short", "504 5.5.2", "450 4.7.1"),
@@ -174,7 +174,7 @@ def _guess(gateway: Gateway, address: str, *names: str) -> list[str]:
 def test_who_names_too_many_nonexistent_accounts_is_blocked_for_the_day(gateway: Gateway) -> None:
     gateway.patch("advanced-security", {"max_unknown_recipients_per_day": 3, "timezone": "Asia/Tokyo"})
     address = gateway.public_address()
-    # The same name again is not another one.
+    # The same name counts only once.
     assert _guess(gateway, address, "n1", "n1", "N1", "n2", "n1") == ["550 5.1.1"] * 5
     assert _guess(gateway, address, "n3", "alice") == ["550 5.1.1", "421 4.7.0"]
     assert _guess(gateway, address, "alice") == ["421 4.7.0"]
@@ -193,7 +193,7 @@ def test_the_session_that_reached_the_limit_is_refused_its_recipients(gateway: G
     with gateway.connect(address) as client:
         client.mail(FAR)
         answers = [client.rcpt(f"{name}@ours.test") for name in ("alice", "n1", "n2", "carol")]
-        # The one that reaches the number is answered as what it is; the block begins after it (F31).
+        # The recipient that reaches the limit gets its own reply, and the block begins after it (F31).
         assert answers == ["250", "550 5.1.1", "550 5.1.1", "421 4.7.0"]
 
 
@@ -207,8 +207,8 @@ def test_a_blocked_client_is_blocked_for_the_postmaster_too_until_it_is_lifted(g
     assert gateway.attempt("postmaster@ours.test", address=address) == "CONNECT 421 4.7.0"
     assert gateway.suite.api.delete(f"/v1/blocked-clients/{address}").status_code == 204
     assert address not in [one["client"] for one in gateway.read("blocked-clients")["items"]]
-    until(lambda: gateway.attempt(address=address) == "accepted", "the block is lifted")
-    # Its count starts anew.
+    until(lambda: gateway.attempt(address=address) == "accepted", "the block is removed")
+    # The count begins again.
     assert _guess(gateway, address, "alice") == ["250"]
 
 
@@ -330,6 +330,6 @@ def test_the_mail_behind_junk_commands_is_taken_after_the_delay(gateway: Gateway
         assert {client.say("NOOP") for _ in range(junk)} == {"250"}
         began = time.monotonic()
         assert client.mail(FAR) == "250"
-        # Never sooner, however busy the machine is.
+        # The delay must not be shorter than this, however busy the machine is.
         assert time.monotonic() - began >= seconds
         assert client.rcpt(world.ALICE) == "250"

@@ -1,4 +1,4 @@
-"""`/settings/connection-policy`: reverse names, and how many connections and messages a client may have."""
+"""`/settings/connection-policy`: reverse names, and limits of connections and messages for each client."""
 
 from __future__ import annotations
 
@@ -84,12 +84,14 @@ def test_so_many_connections_at_once_and_no_more(gateway: Gateway) -> None:
         with gateway.connect(address) as third:
             assert third.greeting == "421 4.7.0"
             assert third.ended()
-        # The refused one took no place, and another client has its own.
+        # The refused connection took no place, and another client has places of its own.
         assert first.transaction(FAR, world.ALICE) == "accepted"
         assert second.transaction(FAR, world.ALICE) == "accepted"
         assert gateway.attempt() == "accepted"
         second.say("QUIT")
-        until(lambda: gateway.attempt(address=address) == "accepted", "a place is free again")
+        until(
+            lambda: gateway.attempt(address=address) == "accepted", "a connection is accepted again after one has ended"
+        )
 
 
 def test_connections_of_every_port_and_form_of_address_are_one_clients(gateway: Gateway) -> None:
@@ -138,7 +140,7 @@ def test_messages_above_the_limit_wait_for_the_next_minute(gateway: Gateway) -> 
 
         assert repeated(one, 3) == ["250", "250", "250"]
         assert repeated(one, 2) == ["450 4.7.1", "450 4.7.1"]
-        # Both connections stay open; another client is not concerned.
+        # Both connections stay open, and other clients are not limited.
         assert client.say("NOOP") == "250"
         assert other.mail(FAR) == "450 4.7.1"
         assert gateway.attempt(address=f"::ffff:{address}") == "MAIL 450 4.7.1"
@@ -166,7 +168,7 @@ def test_connections_above_the_limit_wait_for_the_next_minute(gateway: Gateway) 
         assert repeated(lambda: gateway.attempt(address=address), 2) == ["accepted", "CONNECT 421 4.7.0"]
         assert gateway.attempt(address=f"::ffff:{address}") == "CONNECT 421 4.7.0"
         assert gateway.attempt() == "accepted"
-        # The connection that was there stays.
+        # The connection that was open before stays open.
         assert client.transaction(FAR, world.ALICE) == "accepted"
 
 

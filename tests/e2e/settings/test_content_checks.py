@@ -1,4 +1,4 @@
-"""`/settings/content-checks`: DNSBL, SPF, DKIM, DMARC and viruses, and what is written of them."""
+"""`/settings/content-checks`: DNSBL, SPF, DKIM, DMARC and the scan for viruses, and their results in the header."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _in(mode: str, refused: str) -> str:
 
 
 def _results(gateway: Gateway, marker: str) -> str:
-    """Our own Authentication-Results field of the message that arrived, unfolded."""
+    """Returns our Authentication-Results field of the message that arrived, unfolded."""
     header = re.sub(rb"\r\n[ \t]+", b" ", gateway.delivered(marker).header).decode()
     ours = [line for line in header.splitlines() if line.lower().startswith(f"authentication-results: {HOSTNAME}")]
     assert len(ours) <= 1, ours
@@ -76,7 +76,7 @@ def test_only_a_configured_code_means_listed(
 ) -> None:
     _list(gateway, *answers, zone=zone)
     if codes:
-        # What a zone answers for its own test entry is one of its codes.
+        # The zone's answer for its test entry must be one of the configured codes, or the zone counts as broken.
         gateway.dns.replace(f"2.0.0.127.{zone}", "A", codes[0].partition("-")[0])
     settings: dict[str, Any] = {"zone": zone} | ({"codes": codes} if codes else {})
     gateway.content_checks(dnsbl={"mode": "enforce", "zones": [settings]})
@@ -116,7 +116,7 @@ def test_a_list_is_never_asked_about_private_addresses(gateway: Gateway, address
     gateway.dns.forget_queries()
     assert gateway.attempt(address=address) == "accepted"
     asked = {query.name for query in gateway.dns.queries if query.name.endswith(".private.test")}
-    # The list's own test entries may be asked for.
+    # Only the test entries of the list may be looked up.
     assert asked <= {"2.0.0.127.private.test", "1.0.0.127.private.test"}
 
 
@@ -208,7 +208,7 @@ def key() -> rsa.RSAPrivateKey:
 
 @pytest.fixture
 def signer(gateway: Gateway, key: rsa.RSAPrivateKey) -> Gateway:
-    """signed.test and other.test publish one key; silent.test's name servers do not answer."""
+    """signed.test and other.test publish the same key. The name servers of silent.test do not answer."""
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     record = "v=DKIM1; k=rsa; p=" + "".join(public.decode().splitlines()[1:-1])
     for domain in ("signed.test", "other.test"):
@@ -257,7 +257,7 @@ def test_dkim(signer: Gateway, key: rsa.RSAPrivateKey, mode: str, kind: str, ref
             content = _signed(key, content, "silent.test")
     got = signer.attempt(sender="x@signed.test", content=content)
     if kind == "key silent" and mode == "enforce":
-        # No answer is never a permanent refusal.
+        # A missing DNS answer must never lead to a permanent refusal.
         assert got in ("accepted", "DATA 451 4.7.5", "DATA 451 4.4.3", "DATA 450 4.4.3", "DATA 451 4.7.20")
         return
     assert got == _in(mode, refused)
@@ -381,7 +381,7 @@ def test_results_carry_our_hostname_and_forged_ones_are_removed(signer: Gateway,
     assert "smtp.mailfrom=kept.test" in fields[1]
 
 
-# Who is not judged
+# Clients whose mail is not checked
 
 
 @pytest.mark.parametrize("kind", ["logged in", "trusted", "local", "local with login", "stranger"])
@@ -406,7 +406,7 @@ def test_who_is_not_judged_by_dnsbl_spf_dkim_and_dmarc(dmarc: Gateway, key: rsa.
             client.starttls()
             assert client.auth_plain() == "235 2.7.0"
         got = client.transaction("x@fail.test", "carol@ours.test", content=content)
-    # A private address is on no list, but judged by the rest.
+    # A private address is not looked up in block lists, but the other checks apply to it.
     expected = {"stranger": "RCPT 554 5.7.1", "local with login": "RCPT 550 5.7.23"}
     assert got == expected.get(kind, "accepted")
 
@@ -445,7 +445,7 @@ def test_everyones_mail_is_scanned(gateway: Gateway, clamd: Clamd) -> None:
     with gateway.submission() as client:
         content = _infected("from alice", sender=world.ALICE)
         assert client.transaction(world.ALICE, FAR, content=content) == "DATA 554 5.7.1"
-        # The connection goes on.
+        # The session continues.
         content = message("clean", sender=world.ALICE)
         assert client.transaction(world.ALICE, FAR, content=content) == "accepted"
 

@@ -1,4 +1,4 @@
-"""`/settings/delivery` and `/relay-rules`: which way mail goes out, and under which conditions of TLS and AUTH."""
+"""`/settings/delivery` and `/relay-rules`: by which route mail leaves, and with which TLS and AUTH."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def _relay_host(gateway: Gateway, sink: SmtpSink, **fields: Any) -> None:
 
 
 def _send(gateway: Gateway, marker: str, recipient: str = FAR, sender: str = world.ALICE) -> None:
-    """Mail from a logged-in client when it is from alice, else from a trusted one."""
+    """Sends a message: as a logged-in client when it is from alice, and otherwise as a trusted client."""
     content = message(marker, sender=sender)
     with gateway.submission() if sender == world.ALICE else gateway.connect("127.0.0.5") as client:
         assert client.transaction(sender, recipient, content=content) == "accepted"
 
 
 def _attempt(gateway: Gateway, recipient: str = FAR) -> dict[str, Any]:
-    """The last attempt at the only mail in the queue, once there was one."""
+    """Waits for an attempt of the only message in the queue, and returns the last attempt."""
 
     def attempts() -> list[dict[str, Any]]:
         waiting = [delivery for one in world.queued(gateway.suite) for delivery in one["deliveries"]]
         return [one["last_attempt"] for one in waiting if one["recipient"] == recipient and one["last_attempt"]]
 
-    until(lambda: bool(attempts()), f"an attempt at {recipient}")
+    until(lambda: bool(attempts()), f"there is an attempt for {recipient}")
     return attempts()[0]
 
 
@@ -55,7 +55,7 @@ def test_everything_for_others_goes_through_the_relay_host(gateway: Gateway) -> 
         assert gateway.delivered("outward", smart).accepted_recipients == [FAR.encode()]
         _send(gateway, "no mx needed", "x@nowhere.test")
         gateway.delivered("no mx needed", smart)
-        # Mail for our own domains and relay domains is none of its business.
+        # Mail for our own domains and for relay domains does not go through the relay host.
         _send(gateway, "to carol", "carol@ours.test")
         gateway.delivered("to carol")
         _send(gateway, "to the partner", "eve@partner.test")
@@ -230,7 +230,7 @@ SISTER = "sam@sister.test"
 
 @pytest.fixture
 def hosts(gateway: Gateway) -> Iterator[dict[str, SmtpSink]]:
-    """Three relay hosts, a, b and c; mail.test's own MX host is far; 127.0.0.5 may send as anyone."""
+    """The relay hosts a, b and c. The MX host of mail.test is far; clients from 127.0.0.5 may send as any sender."""
     gateway.create("trusted-networks", name="x", networks=[TRUSTED])
     gateway.create("relay-domains", name="partner", domain="partner.test")
     for domain in ("partner.test", "sister.test", "sub.sister.test"):
@@ -244,7 +244,8 @@ def hosts(gateway: Gateway) -> Iterator[dict[str, SmtpSink]]:
 
 Rule = tuple[str, str, str, str, int]
 PRECEDENCE: list[tuple[str, list[Rule], str, str, str]] = [
-    # what it shows, rules (host, type, target type, target, position), sender, recipient, where it goes
+    # The columns are: the purpose, the rules (host, type, target type, target, position), the sender, the recipient,
+    # and the destination of the mail.
     ("no rule", [], FAR, SISTER, "far"),
     ("recipient domain", [("a", "recipient", "domain", "sister.test", 0)], FAR, SISTER, "a"),
     ("another domain", [("a", "recipient", "domain", "other.test", 0)], FAR, SISTER, "far"),
@@ -382,7 +383,7 @@ def test_the_route_is_resolved_anew_at_each_attempt(gateway: Gateway, hosts: dic
     host = {"host": hosts["c"].host, "port": hosts["c"].port}
     fields = {"type": "recipient", "target_type": "domain"}
     gateway.create("relay-rules", name="x", **fields, targets=["sister.test"], relay_host=host)
-    # A new configuration may have sent it on its way by itself.
+    # A new configuration may have released the message already, so the retry may find nothing to do.
     for waiting in world.queued(gateway.suite):
         gateway.try_again(waiting["queue_id"])
     gateway.delivered("anew", hosts["c"])

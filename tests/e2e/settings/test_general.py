@@ -1,4 +1,4 @@
-"""`/settings/general`: logging in, the session's profile, recipients, hops, sizes and postmasters."""
+"""`/settings/general`: logins, session profile, recipients, hops, sizes and postmasters."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_f61_an_open_session_ends_when_its_account_changes(gateway: Gateway, cha
         assert client.auth_plain("carol") == "235 2.7.0"
         assert client.mail("carol@ours.test") == "250"
         world.change(gateway.suite, f"/v1/accounts/{carol['id']}", change)
-        # relay knows no passwords, and is handed no new snapshot for one.
+        # A password is not part of relay's snapshot, so only policy is waited for.
         gateway.settle("general")
         assert client.rcpt(FAR) == "421 4.7.0"
         assert client.ended()
@@ -164,7 +164,7 @@ def test_local_networks_can_be_given(gateway: Gateway) -> None:
         ("alice", "ALICE@Ours.Test", "accepted"),
         ("alice", "carol@ours.test", "RCPT 553 5.7.1"),
         ("alice", "bob@far.test", "RCPT 553 5.7.1"),
-        # An alias that leads to it (F57).
+        # This is the address of an alias that leads to the account (F57).
         ("alice", "info@ours.test", "accepted"),
         ("alice", "", "accepted"),
         ("", "alice@ours.test", "RCPT 553 5.7.1"),
@@ -422,7 +422,7 @@ def test_mail_for_the_postmaster_goes_to_the_external_ones(gateway: Gateway, rec
             {address for one in gateway.far.messages for address in one.accepted_recipients}
             == {b"bob@far.test", b"eve@far.test"}
         ),
-        "both external postmasters have it",
+        "both external postmasters have the message",
     )
 
 
@@ -441,8 +441,11 @@ def test_without_external_ones_the_alias_of_that_name_has_the_postmasters_mail(g
 def test_with_nobody_to_take_it_the_postmasters_mail_is_held_and_the_api_warns(gateway: Gateway) -> None:
     sender = "held@far.test"
     assert gateway.attempt("postmaster@ours.test", sender=sender, content=message("held")) == "accepted"
-    until(lambda: "held" in gateway.states(sender).values(), f"held, not {gateway.states(sender)}")
-    # Settings that stay as they were are in force already.
+    until(
+        lambda: "held" in gateway.states(sender).values(),
+        f"the message is held; states so far: {gateway.states(sender)}",
+    )
+    # This patch changes no setting, so the test does not wait until it is in force.
     warnings = world.change(gateway.suite, "/v1/settings/general", {"external_postmasters": []})["warnings"]
     assert any("external_postmasters" in warning["pointer"] for warning in warnings), warnings
 

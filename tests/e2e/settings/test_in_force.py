@@ -1,4 +1,4 @@
-"""When an answer says that a change is in force, it is: no address is refused after a 201 that says so."""
+"""When the answer to a write says that the change is in force, no mail to the new address is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def restored(gateway: Gateway) -> Iterator[None]:
 
 
 def test_no_address_is_refused_after_its_201(gateway: Gateway) -> None:
-    """Writers at once, each of which sends to each address as soon as its account is answered 201."""
+    """Parallel writers create accounts. Each sends mail to an address as soon as its account was answered 201."""
 
     def write(writer: int) -> list[tuple[str, str]]:
         outcomes = []
@@ -34,7 +34,7 @@ def test_no_address_is_refused_after_its_201(gateway: Gateway) -> None:
 
     with ThreadPoolExecutor(WRITERS) as pool:
         outcomes = [outcome for of_writer in pool.map(write, range(WRITERS)) for outcome in of_writer]
-    # On a machine with much else to do an answer may come after 2 s; it says so, and promises nothing.
+    # On a busy machine, 2 s may pass before a change is in force. The answer says so then, and does not count here.
     promised = [outcome for in_force, outcome in outcomes if in_force == "true"]
     assert set(promised) == {"accepted"}
     assert len(promised) > len(outcomes) // 2

@@ -1,4 +1,4 @@
-"""`/local-domains`, `/accounts` and `/aliases`: who exists here, and where their mail goes."""
+"""`/local-domains`, `/accounts` and `/aliases`: which recipients exist, and where their mail goes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_accounts_and_aliases_come_and_go(gateway: Gateway) -> None:
 def test_an_alias_beyond_ascii_gives_ascii_mail_to_a_server_without_smtputf8(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
-    """C59: neither its case nor its composition matters, and nothing that we add needs the extension."""
+    """C59: the case and Unicode form of the alias do not matter, and no field that we add needs SMTPUTF8."""
     monkeypatch.setattr(gateway.far, "offer", Offer(smtputf8=False))
     gateway.create("aliases", address="j\u00fcrgen@ours.test", targets=[FAR])
     with gateway.connect() as client:
@@ -77,7 +77,10 @@ def test_held_mail_for_the_postmaster_goes_to_the_external_ones_as_soon_as_there
     until(lambda: "held" in gateway.states(sender).values(), "held")
     gateway.patch("general", {"external_postmasters": [FAR]})
     assert gateway.delivered("too early", gateway.far).accepted_recipients == [FAR.encode()]
-    until(lambda: gateway.states(sender) == {"postmaster@ours.test": "expanded", FAR: "delivered"}, "given on")
+    until(
+        lambda: gateway.states(sender) == {"postmaster@ours.test": "expanded", FAR: "delivered"},
+        "the message is sent to the external postmaster",
+    )
 
 
 def test_an_alias_goes_to_all_its_targets_once(gateway: Gateway) -> None:
@@ -119,7 +122,7 @@ def test_the_same_recipient_thrice_gets_one_copy(gateway: Gateway) -> None:
         assert client.transaction(FAR, *recipients, content=message("one copy")) == "accepted"
     taken = gateway.delivered("one copy")
     assert len(taken.accepted_recipients) == 1
-    until(lambda: not world.queued(gateway.suite), "nothing else is on its way")
+    until(lambda: not world.queued(gateway.suite), "the queue is empty, so no second copy is on its way")
     assert len([one for one in gateway.mailbox.messages if b"one copy" in one.content]) == 1
 
 
@@ -132,7 +135,7 @@ def test_a_local_domain_can_be_a_maildir(gateway: Gateway) -> None:
     def found() -> list[Path]:
         return [one for one in path.glob("*/new/*") if b"to a maildir" in one.read_bytes()]
 
-    until(lambda: bool(found()), "one message in the maildir")
+    until(lambda: bool(found()), "there is one message in the maildir")
     (kept,) = found()
     assert kept.read_bytes().replace(b"\r\n", b"\n").endswith(b"\n\n.\n..a\n")
 

@@ -1,4 +1,4 @@
-"""The queue, the history, explanations, revisions and keys, of mail that came in over SMTP."""
+"""The queue, the history, explanations, revisions and keys, for mail that was received over SMTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ LATER = reply("451 4.3.0 Come back later")
 
 
 def _queue(gateway: Gateway, marker: str, *recipients: str) -> dict[str, Any]:
-    """Mail from alice that rests in the queue after one attempt."""
+    """Sends mail from alice whose first attempt is deferred. Returns it when it waits in the queue after this
+    attempt."""
     known = {one["queue_id"] for one in world.queued(gateway.suite)}
     gateway.far.on(Stage.RCPT, LATER)
     with gateway.submission() as client:
@@ -36,7 +37,7 @@ def _queue(gateway: Gateway, marker: str, *recipients: str) -> dict[str, Any]:
         ]
         return bool(found)
 
-    until(rests, f"{marker} rests in the queue")
+    until(rests, f"{marker} waits in the queue after one attempt")
     return found[0]
 
 
@@ -172,7 +173,7 @@ def test_redirected_mail_arrives_at_another_next_hop(gateway: Gateway) -> None:
         assert _many(gateway, "redirect", body)["acted"] == 2
         for number in range(2):
             assert gateway.delivered(f"another way {number}", other).accepted_recipients == [FAR.encode()]
-        until(lambda: {_state(gateway, one["queue_id"]) for one in mine} == {"delivered"}, "both are finished")
+        until(lambda: {_state(gateway, one["queue_id"]) for one in mine} == {"delivered"}, "both messages are finished")
 
 
 def test_a_destination_rests_while_it_is_suspended(gateway: Gateway) -> None:
@@ -217,7 +218,7 @@ def test_the_history_holds_delivered_bounced_discarded_and_rejected_mail(gateway
         words = ("delivered", "bounced", "discarded", "rejected")
         return {word: one["state"] for one in kept for word in words if one["sender"] == f"{word}@far.test"}
 
-    until(lambda: len(states()) == 4, f"all four are in the history, not {states()}")
+    until(lambda: len(states()) == 4, f"all four messages are in the history; states so far: {states()}")
     assert states() == {word: word for word in ("delivered", "bounced", "discarded", "rejected")}
     (rejected,) = gateway.read("messages", sender="rejected@far.test")["items"]
     assert (rejected["code"], rejected["enhanced_code"]) == (554, "5.7.1")
@@ -282,7 +283,7 @@ def test_a_rollback_is_in_force_for_the_next_command(gateway: Gateway) -> None:
         [("access-rule", "made")],
     )
     gateway.post(f"revisions/{before}:rollback", headers={"If-Match": "*"})
-    until(lambda: gateway.attempt() == "accepted", "the rule is gone")
+    until(lambda: gateway.attempt() == "accepted", "the rule is no longer in force after the rollback")
 
 
 def test_an_export_imports_as_it_is_and_a_changed_one_is_in_force(gateway: Gateway) -> None:
@@ -299,13 +300,14 @@ def test_an_export_imports_as_it_is_and_a_changed_one_is_in_force(gateway: Gatew
     assert done.status_code == 200, done.text
     gateway.settle("aliases")
     assert gateway.attempt("imported@ours.test") == "accepted"
-    # Passwords that were left out are kept.
+    # Passwords that the document leaves out are kept.
     with gateway.submission() as client:
         assert client.transaction(world.ALICE, FAR) == "accepted"
 
 
 ALLOWED = {
-    # role: reads settings, changes settings, holds mail, makes keys
+    # The columns are: the role, and the status codes for reading settings, changing them, holding mail, and making
+    # keys.
     "reader": (200, 403, 403, 403),
     "operator": (200, 403, 200, 403),
     "admin": (200, 201, 200, 201),

@@ -1,4 +1,5 @@
-"""`/settings/queue`: when mail is tried again, given up and told of, and how it is spread over connections."""
+"""`/settings/queue`: when mail is retried, when it expires and is reported, and over how many connections it is
+sent."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ def _send(gateway: Gateway, marker: str, sender: str = world.ALICE, *recipients:
 
 
 def _delivery(gateway: Gateway, attempts: int) -> dict[str, Any]:
-    """The only delivery in the queue, once it was tried so often and is at rest."""
+    """Waits until the only delivery in the queue had this number of attempts and waits again, and returns it."""
     found: list[dict[str, Any]] = []
 
     def tried() -> bool:
@@ -46,12 +47,12 @@ def _delivery(gateway: Gateway, attempts: int) -> dict[str, Any]:
         ]
         return bool(found)
 
-    until(tried, f"{attempts} attempts at the mail")
+    until(tried, f"the message had {attempts} attempts")
     return found[0]
 
 
 def _wait_until_due(delivery: dict[str, Any]) -> float:
-    """Minutes from the last attempt to the next."""
+    """Returns the minutes from the last attempt to the next one."""
     due = datetime.fromisoformat(delivery["due_at"])
     return (due - datetime.fromisoformat(delivery["last_attempt"]["ended_at"])).total_seconds() / 60
 
@@ -74,13 +75,13 @@ def test_waits_grow_by_the_schedule(gateway: Gateway, schedule: dict[str, Any], 
     for attempts in range(2, len(minutes) + 1):
         gateway.post(f"queue/messages/{waiting['queue_id']}:retry")
         waits.append(_wait_until_due(_delivery(gateway, attempts)))
-    # Jitter is a part of the wait that leaves each step apart from the next.
+    # The random part of the wait is at most a quarter of it.
     for wait, wanted in zip(waits, minutes, strict=True):
         assert 0.75 * wanted <= wait <= 1.25 * wanted, waits
 
 
 def _report(gateway: Gateway, marker: str, recipient: str = world.ALICE) -> Transaction:
-    """The report about the mail with `marker`, once the mailbox server has it."""
+    """Waits until the mailbox server has the report about the mail with `marker`, and returns it."""
 
     def found() -> list[Transaction]:
         return [
@@ -89,7 +90,7 @@ def _report(gateway: Gateway, marker: str, recipient: str = world.ALICE) -> Tran
             if b"multipart/report" in one.header and marker.encode() in one.content
         ]
 
-    until(lambda: bool(found()), f"a report about {marker}; states {gateway.states(world.ALICE)}", 105)
+    until(lambda: bool(found()), f"there is a report about {marker}; states so far: {gateway.states(world.ALICE)}", 105)
     (report,) = found()
     assert report.sender == b""
     assert report.accepted_recipients == [recipient.encode()]
@@ -125,7 +126,7 @@ def test_mail_expires_on_its_own_and_is_reported(gateway: Gateway) -> None:
 
 def test_the_sweep_tells_of_a_delay_and_the_mail_goes_on(gateway: Gateway, torture: bool) -> None:
     if not torture:
-        pytest.skip("the sweep waits a minute, so that an attempt may come first: --torture")
+        pytest.skip("this test waits a minute for the sweep, so it needs the option --torture")
     gateway.patch(
         "queue",
         {
@@ -149,10 +150,10 @@ def test_a_report_is_never_about_the_null_sender_and_goes_to_the_external_postma
     def found() -> list[Transaction]:
         return [one for one in gateway.far.messages if b"from nobody" in one.content]
 
-    until(lambda: bool(found()), "the external postmaster has the double bounce")
+    until(lambda: bool(found()), "the external postmaster has the report about the undeliverable report")
     (report,) = found()
     assert (report.sender, report.accepted_recipients) == (b"", [b"post@pm.test"])
-    until(lambda: not world.queued(gateway.suite), "nothing is left")
+    until(lambda: not world.queued(gateway.suite), "the queue is empty")
     assert len(found()) == 1
     assert not gateway.mailbox.messages
     gateway.dns.remove("pm.test")
@@ -175,14 +176,14 @@ def test_a_report_that_the_postmaster_refuses_ends_there(gateway: Gateway) -> No
             ]
         )
 
-    until(lambda: tried() > 0, "the report was tried")
-    until(lambda: not world.queued(gateway.suite), "nothing is left")
+    until(lambda: tried() > 0, "delivery of the report was tried")
+    until(lambda: not world.queued(gateway.suite), "the queue is empty")
     assert tried() == 1
 
 
 @pytest.fixture
 def fresh(gateway: Gateway) -> Iterator[tuple[str, SmtpSink]]:
-    """A recipient at a destination to which there is no connection yet, and its mail server."""
+    """A recipient at a domain to which no connection is open yet, and its mail server."""
     domain = gateway.new_domain()
     with SmtpSink(host=free_address(), port=gateway.mx_port) as sink:
         gateway.dns.add(domain, "A", sink.host)
@@ -196,9 +197,10 @@ def test_so_many_connections_to_a_destination_and_no_more(gateway: Gateway, fres
     for number in range(4):
         _send(gateway, f"spread {number}", world.ALICE, recipient)
     sink.wait_until(
-        lambda: len([session for session in sink.sessions if session.transactions]) >= 2, "two sessions are under way"
+        lambda: len([session for session in sink.sessions if session.transactions]) >= 2,
+        "two sessions have begun a transaction",
     )
-    # Mail to elsewhere passes the four, so they had their time.
+    # This later message is delivered meanwhile, so relay had time to open more sessions to the full destination.
     _send(gateway, "passes by", world.ALICE, "carol@ours.test")
     gateway.delivered("passes by")
     assert len(sink.sessions) == 2

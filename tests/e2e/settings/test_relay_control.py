@@ -1,4 +1,4 @@
-"""`/trusted-networks`, `/relay-domains` and `/settings/resolvers`: who may send where, and where it goes."""
+"""`/trusted-networks`, `/relay-domains` and `/settings/resolvers`: who may send where, and by which route."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_api_warns_of_networks_that_are_too_wide(gateway: Gateway, network: 
     assert bool(created["warnings"]) is doubted, created["warnings"]
 
 
-# Relay domains: recipients
+# Recipients of relay domains
 
 
 def test_mail_for_a_relay_domain_is_taken_from_anyone(gateway: Gateway) -> None:
@@ -114,7 +114,7 @@ def test_a_relay_domain_with_a_list_takes_mail_for_those_on_it(gateway: Gateway,
     assert gateway.attempt(recipient) == expected
 
 
-# Relay domains: the way out
+# The route to relay domains
 
 
 @pytest.fixture
@@ -126,13 +126,14 @@ def best(gateway: Gateway) -> Iterator[SmtpSink]:
 
 @pytest.fixture
 def domain(gateway: Gateway) -> str:
-    """A relay domain of this test alone."""
+    """A relay domain that only this test uses."""
     return gateway.new_domain()
 
 
 @pytest.fixture
 def alternate(gateway: Gateway) -> Iterator[DnsServer]:
-    """A second set of name servers, which may know a domain otherwise; the first one is the preferred."""
+    """A second group of name servers, which may have other records of a domain. The first group is the preferred
+    one."""
     with DnsServer() as server:
         preferred, other = [gateway.dns.address], [server.address]
         gateway.patch("resolvers", {"preferred": preferred, "alternate": other})
@@ -145,14 +146,14 @@ def _send(gateway: Gateway, domain: str) -> None:
 
 
 def _last_attempt(gateway: Gateway, domain: str) -> dict[str, Any]:
-    """The last attempt at the one recipient of the mail of `_send`, once there was one."""
+    """Waits for an attempt of the mail that `_send` sent to one recipient, and returns the last attempt."""
 
     def attempts() -> list[dict[str, Any]]:
         listed = [*world.queued(gateway.suite), *world.history(gateway.suite)]
         mine = [one for one in listed if one["sender"] == f"x@{domain}"]
         return [delivery["last_attempt"] for one in mine for delivery in one["deliveries"] if delivery["last_attempt"]]
 
-    until(lambda: bool(attempts()), f"an attempt at mail for {domain}")
+    until(lambda: bool(attempts()), f"there is an attempt for mail to {domain}")
     return attempts()[0]
 
 
@@ -168,10 +169,10 @@ def test_both_sets_of_name_servers_are_merged_and_the_best_tried_first(
 ) -> None:
     gateway.dns.replace(domain, "MX", "20 mx.far.test.")
     alternate.add(domain, "MX", f"10 inner.{domain}.")
-    # Only the name servers that named the host know its address.
+    # Only the name servers that named this host have its address.
     alternate.add(f"inner.{domain}", "A", best.host)
     gateway.create("relay-domains", name="partner", domain=domain)
-    # The API's own look at the domain is not what is judged here.
+    # The API looks up the domain when it is created. These queries do not belong to the test.
     gateway.dns.forget_queries()
     assert gateway.attempt(f"eve@{domain}", content=message(domain)) == "accepted"
     gateway.delivered(domain, best)
@@ -182,11 +183,11 @@ def test_the_api_asks_for_a_hosts_addresses_where_it_was_named(
     gateway: Gateway, alternate: DnsServer, domain: str
 ) -> None:
     alternate.add(domain, "MX", f"10 inner.{domain}.")
-    # This gateway under a name that only the alternate name servers know.
+    # This host is the gateway itself, under a name that only the alternate name servers have.
     alternate.add(f"inner.{domain}", "A", gateway.own_address)
     warnings = gateway.create("relay-domains", name="partner", domain=domain)["warnings"]
     assert not gateway.dns.asked(f"inner.{domain}", "A")
-    assert warnings, "nothing is better than this gateway"
+    assert warnings, "the API warns when no MX host is better than this gateway"
     (route,) = gateway.post("explain/route", {"recipient": f"eve@{domain}"})["routes"]
     assert route["enhanced_code"] == "4.4.6"
 
@@ -212,7 +213,7 @@ def test_with_nothing_better_than_this_gateway_mail_is_deferred_and_explain_says
 ) -> None:
     gateway.dns.replace(domain, "MX", f"10 {HOSTNAME}.", "20 mx.far.test.")
     created = gateway.create("relay-domains", name="partner", domain=domain)
-    assert created["warnings"], "the API warns when nothing is better than this gateway"
+    assert created["warnings"], "the API warns when no MX host is better than this gateway"
     assert gateway.attempt(f"eve@{domain}", sender=f"x@{domain}", content=message(domain)) == "accepted"
     last = _last_attempt(gateway, domain)
     assert last["enhanced_code"] == "4.4.6"

@@ -1,4 +1,4 @@
-"""`/settings/sender-policy`: sender domains that are not fully qualified, and such that do not exist."""
+"""`/settings/sender-policy`: sender domains that are not fully qualified, and those that do not exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.peers.process import until
 
 pytestmark = pytest.mark.e2e
 
-# Nobody here, but a recipient all the same.
+# The rule about unknown senders applies to this recipient, although nobody has a mailbox there.
 UNKNOWN_SENDERS_COUNT_FOR = "anyone@partner.test"
 
 
@@ -42,7 +42,7 @@ def test_both_rules_refuse_nothing_in_off_and_shadow(gateway: Gateway, mode: str
 
 @pytest.fixture
 def unknown_refused(gateway: Gateway) -> Gateway:
-    """A gateway that refuses unknown sender domains, with a relay domain."""
+    """A gateway that refuses unknown sender domains and has a relay domain."""
     gateway.dns.load(
         {
             "mx-only.test": {"MX": "10 mx.far.test."},
@@ -96,7 +96,7 @@ def unknown_refused(gateway: Gateway) -> Gateway:
 def test_an_unknown_sender_domain(unknown_refused: Gateway, domain: str, expected: str) -> None:
     got = unknown_refused.attempt(UNKNOWN_SENDERS_COUNT_FOR, sender=f"bob@{domain}")
     if expected == "accepted-or-450":
-        # An address makes it known, and a missing answer about the MX may still say null MX.
+        # The domain exists if it has an address. But the missing answer about its MX record could be a null MX.
         assert got in ("accepted", "RCPT 450 4.1.8")
     else:
         assert got == expected
@@ -138,7 +138,7 @@ def test_shadow_counts_what_it_would_have_done(gateway: Gateway) -> None:
     assert gateway.attempt(sender="bob@far.test") == "accepted"
     until(
         lambda: gateway.metric("policy", "posthouse_policy_shadow_total", **labels) == before + 1,
-        "one more in the counter",
+        "the counter has increased by one",
     )
     explained = gateway.explain(client_address="93.9.9.9", sender="bob@short", recipient=world.ALICE)
     (report,) = [one for one in explained["rules"] if one["reason_id"] == "non_fqdn_sender"]

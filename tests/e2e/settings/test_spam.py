@@ -1,4 +1,4 @@
-"""`content-checks.spam` and `quarantine`, with Debian's rspamd."""
+"""`content-checks.spam` and `quarantine`, tested with Debian's rspamd."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _ask(gateway: Gateway, rspamd: Rspamd, mode: str = "enforce", **options: Any
 
 
 def _spam(action: str = "reject", header: str = "") -> tuple[str, str, bytes]:
-    """A marker, a sender of its own, and a message that rspamd answers with the action."""
+    """Returns a marker, a sender of its own, and a message for which rspamd recommends the action."""
     marker = next(_markers)
     sender = f"{marker}@far.test"
     return marker, sender, message(marker, sender=sender, header=header, body=gtube(action).decode())
@@ -55,7 +55,7 @@ def test_gtube_is_refused_in_enforce_only(gateway: Gateway, rspamd: Rspamd, mode
     after = gateway.metric("ingress", "posthouse_ingress_checks_total", check="spam", outcome="reject")
     assert after - checked == (mode != "off")
     if mode == "shadow":
-        # Nothing is changed either.
+        # In shadow mode no header field is added.
         header = gateway.delivered(marker).header.lower()
         assert b"x-spam" not in header
         assert b"x-posthouse-quarantine" not in header
@@ -139,8 +139,11 @@ def test_rspamd_is_down_and_comes_back(gateway: Gateway, rspamd: Rspamd, on_erro
     failed = gateway.metric("ingress", "posthouse_ingress_checks_total", check="spam", outcome="error")
     assert failed >= 3
     if on_error == "accept":
-        # Nothing is lost, and nothing forged passes for an answer.
-        until(lambda: len([one for one in gateway.mailbox.messages if marker.encode() in one.content]) == 3, "three")
+        # No message is lost, and the forged X-Spam field is removed.
+        until(
+            lambda: len([one for one in gateway.mailbox.messages if marker.encode() in one.content]) == 3,
+            "all three arrive",
+        )
         assert b"x-spam" not in gateway.delivered(marker).header.lower()
     rspamd.restart()
     assert gateway.attempt(sender=sender, content=_spam()[2]) == "DATA 554 5.7.1"
@@ -177,14 +180,14 @@ def test_quarantine_is_a_mark_a_mailbox_or_held(gateway: Gateway, rspamd: Rspamd
     gateway.content_checks(quarantine="hold")
     marker, sender, content = _spam("add header")
     assert gateway.attempt(sender=sender, content=content) == "accepted"
-    until(lambda: gateway.states(sender) == {world.ALICE: "held"}, "it is held")
+    until(lambda: gateway.states(sender) == {world.ALICE: "held"}, "the message is held")
     (held,) = [one for one in world.queued(gateway.suite) if one["sender"] == sender]
     assert held["deliveries"][0]["destination"] == "quarantine"
     assert gateway.status("POST", f"queue/messages/{held['queue_id']}:release") == 200
     gateway.delivered(marker)
     marker, sender, content = _spam("add header")
     assert gateway.attempt(sender=sender, content=content) == "accepted"
-    until(lambda: gateway.states(sender) == {world.ALICE: "held"}, "it is held")
+    until(lambda: gateway.states(sender) == {world.ALICE: "held"}, "the message is held")
     (held,) = [one for one in world.queued(gateway.suite) if one["sender"] == sender]
     assert gateway.status("POST", f"queue/messages/{held['queue_id']}:bounce") == 200
     assert gateway.finished(sender)["state"] == "bounced"

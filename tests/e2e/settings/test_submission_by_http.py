@@ -1,4 +1,5 @@
-"""The same message by SMTP submission and by POST /v1/messages: the same verdicts, and the same octets further on."""
+"""The same message by SMTP submission and by POST /v1/messages has the same verdicts, and is delivered as the same
+octets."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ _QUEUE_ID = re.compile(r"accepted as \w+")
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """Of one try: to each recipient, and the last of the session before QUIT; as code and text."""
+    """The replies to one try, as (code, text): to each recipient, and the last one before QUIT."""
 
     recipients: tuple[tuple[int, str], ...] = ()
     last: tuple[int, str] = (0, "")
@@ -40,7 +41,7 @@ class Mail:
 
 @pytest.fixture(scope="module")
 def key(_gateway: Gateway) -> str:
-    """Of a sender, which stands for alice."""
+    """The API key of a sender, which stands for alice."""
     body = {"name": f"alice's {next(_NAMES)}", "role": "sender", "account": world.LOGIN}
     made: str = world.create(_gateway.suite, "/v1/api-keys", body)["key"]
     return made
@@ -107,7 +108,7 @@ def _shown(reply: dict[str, Any]) -> tuple[int, str]:
 
 
 def same_both_ways(gateway: Gateway, http: httpx.Client, mail: Mail, expected: int) -> Replies:
-    """Tries both; `expected`: the code that decides."""
+    """Submits the message both ways and compares the replies. `expected` is the code that decides."""
     smtp, web = by_smtp(gateway, mail), by_http(http, mail)
     assert web == smtp
     codes = {code for code, _ in (*smtp.recipients, smtp.last)}
@@ -195,7 +196,7 @@ def test_a_sender_that_is_not_fully_qualified(gateway: Gateway, http: httpx.Clie
 
 
 def test_logging_in_is_off(gateway: Gateway, http: httpx.Client) -> None:
-    """SMTP offers no AUTH then, so only what HTTP answers can be compared with the rule."""
+    """SMTP then offers no AUTH, so only the answer of HTTP is compared with the rule."""
     gateway.patch("general", {"smtp_auth": {"enabled": False}})
     assert by_http(http, Mail()).last[0] // 100 == 5
 
@@ -248,7 +249,7 @@ def test_the_next_hop_gets_the_same_octets_but_for_received(gateway: Gateway, ht
     gateway.far.clear()
     by_smtp(gateway, Mail(content=content))
     (smtp,) = gateway.far.wait_for_messages(1)
-    # As a client on Linux has it.
+    # Clients on Linux often write lines that end with LF.
     by_http(http, Mail(content=content.replace(b"\r\n", b"\n")))
     web = gateway.far.wait_for_messages(2)[1]
     assert _rest(web.header) == _rest(smtp.header)
@@ -261,6 +262,7 @@ _MADE = re.compile(rb"^(Date|Message-ID): .*$", re.MULTILINE)
 
 
 def _rest(header: bytes) -> bytes:
-    """Without what differs between two messages however they come: the trace, and what was lacking."""
+    """Returns the header without the fields that differ between any two messages: trace fields, and fields that were
+    added."""
     rest = _ADDED.sub(b"", header)
     return rest if b"<1@ours.test>" in rest else _MADE.sub(b"", rest)
