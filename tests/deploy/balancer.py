@@ -1,4 +1,4 @@
-"""deploy/haproxy/haproxy.cfg with places of this machine for those of the containers."""
+"""deploy/haproxy/haproxy.cfg, with addresses and ports of this machine in place of those of the containers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _FILE = Path(__file__).parents[2] / "deploy/haproxy/haproxy.cfg"
 
 
 def configuration(fronts: Mapping[int, int], servers: Mapping[str, Mapping[int, int]], source: str = "") -> str:
-    """`fronts`: ports of the balancer; `servers`: those of each ingress by its name; `source`: where it calls from.
+    """Returns the configuration.
 
-    Raises KeyError for a port or a server that is not given.
+    `fronts` maps the balancer's ports; `servers` maps the ports of each ingress by its name; `source` is the address
+    from which the balancer calls them. Raises KeyError for a port or a server that is not given.
     """
 
     def front(found: re.Match[str]) -> str:
@@ -26,6 +27,6 @@ def configuration(fronts: Mapping[int, int], servers: Mapping[str, Mapping[int, 
         return f"server {found[1]} {LOOPBACK}:{ports[int(found[2])]} {rest}" + (f" source {source}" if source else "")
 
     text = re.sub(r"bind [\d.]*:(\d+)", front, _FILE.read_text())
-    # Descriptors for more are the container's (`ulimits`).
+    # More connections need more file descriptors, which only the container has (`ulimits`).
     text = re.sub(r"maxconn \d+", "maxconn 100", text)
     return re.sub(r"(?m)server (\S+) \1:(\d+) (.*)$", server, text)

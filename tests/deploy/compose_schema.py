@@ -1,4 +1,4 @@
-"""The part of the Compose specification that compose.yaml uses: which attributes there are, and of what type.
+"""The part of the Compose specification that compose.yaml uses: the attributes and their types.
 
 Each rule is one of the specification's own schema (compose-spec.json), which allows more.
 """
@@ -12,19 +12,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Unique:
-    """A list of texts in which none is there twice."""
+    """A list of texts without duplicates."""
 
 
 @dataclass(frozen=True)
 class Required:
-    """A mapping of attributes, of which some must be there."""
+    """A mapping of attributes, some of which are required."""
 
     attributes: dict[str, Any]
     names: tuple[str, ...]
 
 
-# What stands in the table: a type, a tuple of types, a set of the values that there are, a list (of values alike), a
-# mapping of attributes, one of the above, or a mapping with one key ANY: names of the user's own.
+# A value of the table is a type, a tuple of types, a set of the allowed values, a list (whose values are all of one
+# kind), a mapping of attributes, one of the classes above, or a mapping with the single key ANY, which stands for names
+# that a user chooses.
 ANY = "*"
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")
 _TEXTS = [str]
@@ -77,7 +78,7 @@ FILE = {
 
 
 def faults(value: Any, schema: Any, where: str) -> list[str]:
-    """What does not fit, in order; extensions (x-…) may stand at the top."""
+    """Returns what breaks the schema, in order. Extensions (x-…) are allowed at the top level."""
     match schema:
         case dict():
             return _of_mapping(value, schema, where)
@@ -100,7 +101,7 @@ def faults(value: Any, schema: Any, where: str) -> list[str]:
             return [] if [] in tried else tried[isinstance(value, dict)]
         case _:
             kinds = schema if isinstance(schema, tuple) else (schema,)
-            # True and false are whole numbers in Python only.
+            # Only Python takes true and false for whole numbers.
             fits = isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
             names = " or ".join(kind.__name__ for kind in kinds)
             return [] if fits else [f"{where}: {type(value).__name__} is no {names}"]

@@ -1,6 +1,5 @@
-"""The services of compose.yaml as processes of this machine: with its commands, environments, secrets and files, at
-loopback ports that stand for those of the containers.
-"""
+"""The services of compose.yaml as processes of this machine. They use its commands, environments, secrets and files.
+Loopback ports replace the ports of the containers."""
 
 from __future__ import annotations
 
@@ -40,12 +39,13 @@ _SECONDS = 10.0
 
 
 class Containers:
-    """Databases and secrets are made at once, as compose.yaml's head and its files say; processes when asked for."""
+    """Makes databases and secrets at once, as the head of compose.yaml and its files say. Processes start on
+    request."""
 
     def __init__(self, folder: Path, postgres: Postgres) -> None:
         self._folder = folder
         self._postgres = postgres
-        # (service, port in its container) to the port here.
+        # Maps (service, port in its container) to the port on this machine.
         self._ports: dict[tuple[str, int], int] = {("postgres", 5432): postgres.port}
         self._running: list[PeerProcess] = []
         self.authority = trustme.CA()
@@ -63,14 +63,14 @@ class Containers:
             self._postgres.drop_database(database)
 
     def port(self, name: str, port: int) -> int:
-        """The loopback port that stands for a port of a container."""
+        """Returns the loopback port that replaces a port of a container."""
         return self._ports.setdefault((name, port), free_port())
 
     def secret(self, name: str) -> str:
         return (self._folder / "secrets" / name).read_text().strip()
 
     def start(self, name: str) -> PeerProcess:
-        """One of our own services or jobs, as its container begins; does not wait for it."""
+        """Starts one of our own services or jobs with the container's command, and does not wait for it."""
         command = [self._here(name, word) for word in _SERVICES[name]["command"]]
         return self._spawn(name, [sys.executable, "-m", "services", *command], self._environment(name))
 
@@ -98,12 +98,13 @@ class Containers:
         ):
             assert there in text
             text = text.replace(there, here)
-        # A copy: Debian lets the program at its own place read nothing outside of /etc/unbound (AppArmor).
+        # The program is copied, because at its own place Debian's AppArmor profile lets it read nothing outside
+        # /etc/unbound.
         copy = shutil.copy(program("unbound"), self._folder / "unbound-program")
         return self._spawn("unbound", [copy, "-d", "-c", self._file("unbound.conf", text)])
 
     def healthy(self, name: str) -> bool:
-        """The result of the container's health check."""
+        """Returns whether the container's health check passes."""
         kind, *test = _SERVICES[name]["healthcheck"]["test"]
         test = [self._here(name, word) for word in test]
         environment = {**os.environ, "PGPORT": str(self._postgres.port), **self._environment(name)}
@@ -136,7 +137,7 @@ class Containers:
         return process
 
     def _environment(self, name: str) -> dict[str, str]:
-        """The environment of a container, with no more of the test's own than Python needs."""
+        """Returns the environment of a container, with only those variables of the test that Python needs."""
         found = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
@@ -155,7 +156,7 @@ class Containers:
         return found
 
     def _here(self, name: str, text: str) -> str:
-        """A text of the container `name` with what is written in it for the addresses and folders of this machine."""
+        """Replaces the addresses and folders in a text of the container `name` by those of this machine."""
         text = _OPTIONAL.sub(r"\1", text).replace("$$", "$").replace("/run/secrets/", f"{self._folder}/secrets/")
         text = text.replace("/etc/posthouse/", f"{self._folder}/etc/")
         text = _OWN.sub(f"{name}:", text).replace("@postgres/", "@postgres:5432/")
@@ -172,7 +173,7 @@ class Containers:
         return self._postgres.url(name).replace("+asyncpg", "")
 
     def _make_secrets(self) -> None:
-        """Runs the job `setup`, which makes all secrets but the operator's own certificates."""
+        """Runs the job `setup`, which makes all secrets except the operator's own certificates."""
         secrets = self._folder / "secrets"
         run([sys.executable, "-m", "services", *_SERVICES["setup"]["command"][:1], secrets], folder=ROOT)
         for prefix, hostname in (("", HOSTNAME), ("console_", "localhost")):
@@ -180,7 +181,7 @@ class Containers:
             (secrets / f"{prefix}tls_chain").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
             (secrets / f"{prefix}tls_key").write_bytes(leaf.private_key_pem.bytes())
         if {path.name for path in secrets.iterdir()} != set(COMPOSE["secrets"]):
-            raise PeerError("the job does not make every secret")
+            raise PeerError("the job `setup` has not made every secret of compose.yaml")
         for path in secrets.glob("*_url"):
             path.write_text(self._here("", path.read_text()))
 

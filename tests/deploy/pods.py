@@ -1,4 +1,5 @@
-"""The pods of deploy/kubernetes as processes of this machine: their arguments, environments, Secrets and probes."""
+"""The pods of deploy/kubernetes as processes of this machine, with their arguments, environments, Secrets and
+probes."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ ROOT = Path(__file__).parents[2]
 HOSTNAME = "gw.test"
 Object = dict[str, Any]
 _LISTEN = re.compile(r"0\.0\.0\.0:(\d+)")
-# What Kubernetes sets in every pod for each Service of the namespace, unless the pod says enableServiceLinks: false.
+# Kubernetes sets these variables in every pod, for each Service of the namespace, unless the pod says
+# enableServiceLinks: false.
 _SERVICE_LINKS = {
     f"{name}_{ending}": value
     for name in ("POLICY", "RELAY", "CONFIG_API", "API", "MAIL", "INGRESS", "CONSOLE")
@@ -42,7 +44,7 @@ _SERVICE_LINKS = {
 
 
 class Pods:
-    """One pod of each Deployment, and the jobs. PostgreSQL and Redis are elsewhere, as in the cluster."""
+    """One pod of each Deployment, and the jobs. PostgreSQL and Redis run elsewhere, as in a cluster."""
 
     def __init__(self, folder: Path, config_url: str, queue_url: str, redis_url: str) -> None:
         self._folder = folder
@@ -75,7 +77,8 @@ class Pods:
         return {"tls.crt": chain, "tls.key": leaf.private_key_pem.bytes()}
 
     def _render(self) -> list[Object]:
-        """The overlay whose certificates come from files, in a copy beside which `posthouse certificates` was run."""
+        """Renders the overlay whose certificates come from files, in a copy in which `posthouse certificates` was
+        run."""
         copy = self._folder / "kubernetes"
         shutil.copytree(ROOT / "deploy/kubernetes", copy)
         overlay = copy / "certificates-from-files"
@@ -92,11 +95,11 @@ class Pods:
             process.stop()
 
     def port(self, name: str, port: int) -> int:
-        """Where a port of a pod is found here."""
+        """Returns the port on this machine that replaces a port of a pod."""
         return self._ports.setdefault((name, port), free_port())
 
     def start(self, kind: str, name: str) -> PeerProcess:
-        """One pod of a Deployment or Job; does not wait for it."""
+        """Starts one pod of a Deployment or Job, and does not wait for it."""
         pod = self._pod(kind, name)
         (container,) = pod["containers"]
         process = PeerProcess(
@@ -111,12 +114,12 @@ class Pods:
         return process
 
     def passes(self, name: str, probe: str) -> bool:
-        """Whether a probe of the Deployment's container succeeds."""
+        """Returns whether a probe of the Deployment's container passes."""
         (container,) = self._pod("Deployment", name)["containers"]
         request = container[probe]["httpGet"]
         port = next(port["containerPort"] for port in container["ports"] if port["name"] == request["port"])
         url = f"{request.get('scheme', 'HTTP').lower()}://{LOOPBACK}:{self.port(name, port)}{request['path']}"
-        # The kubelet calls a pod by its address, and takes any certificate.
+        # The kubelet calls a pod by its IP address and accepts any certificate.
         headers = {"Host": f"192.0.2.1:{port}"}
         headers |= {header["name"]: header["value"] for header in request.get("httpHeaders", ())}
         try:
@@ -145,7 +148,7 @@ class Pods:
         return environment
 
     def _mount(self, name: str, pod: Object) -> dict[str, Path]:
-        """Path in the container to the folder here, with the files of the Secret where it is one."""
+        """Maps each path in the container to the folder here. A folder for a Secret contains the Secret's files."""
         volumes = {volume["name"]: volume for volume in pod["volumes"]}
         mounts = {}
         (container,) = pod["containers"]
@@ -159,7 +162,7 @@ class Pods:
         return mounts
 
     def _url_of_service(self, url: str) -> str:
-        """The URL of a Service of HTTP, with the port of its pods on this machine."""
+        """Returns the URL of an HTTP Service, with the port of its pod on this machine."""
         host = urlsplit(url).hostname
         spec = next(
             each["spec"] for each in self._objects if each["kind"] == "Service" and each["metadata"]["name"] == host
@@ -171,7 +174,7 @@ class Pods:
         return f"http://{LOOPBACK}:{self.port(component, target)}"
 
     def _here(self, name: str, variable: str, value: str, mounts: dict[str, Path]) -> str:
-        """The value with what it says of addresses and folders of the pod said of this machine."""
+        """Replaces the addresses and folders of the pod in a value by those of this machine."""
         for path, folder in mounts.items():
             if value.startswith(f"{path}/"):
                 return str(folder / value.removeprefix(f"{path}/"))

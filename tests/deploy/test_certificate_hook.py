@@ -1,4 +1,4 @@
-"""The hook that certbot and lego call after a renewal: what it installs is in service without a restart."""
+"""The hook that certbot and lego call after a renewal: the certificate that it installs is used without a restart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOOK = Path(__file__).parents[2] / "deploy/certificates/install-certificate"
 
 
 def _renewed(folder: Path, certificates: trustme.CA, name: str, by: str) -> dict[str, str]:
-    """Files as the program leaves them, and the variables that it calls the hook with."""
+    """Writes the files as the program writes them, and returns the variables with which the program calls the hook."""
     leaf = certificates.issue_cert(name)
     chain, key = (
         (folder / "fullchain.pem", folder / "privkey.pem")

@@ -1,4 +1,5 @@
-"""compose.yaml and the Dockerfile say what the services really take, and nothing is more open than it must be."""
+"""compose.yaml and the Dockerfile use commands and settings that the services have, and grant only the rights
+needed."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ SETTINGS: dict[str, type[ProcessSettings]] = {
     "relay": services.relay.settings.Settings,
 }
 OURS = {name: service for name, service in COMPOSE["services"].items() if "posthouse:" in service["image"]}
-# They end when their work is done.
+# These services end when their work is done.
 JOBS = {"certificates", "migrate-config", "migrate-queue", "setup"}
 
 
@@ -65,7 +66,8 @@ def test_containers_are_hardened(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
-    # PostgreSQL and clamd start as root, and give it up when they have what they need; one job gives files away.
+    # PostgreSQL and clamd start as root, and give up this right when they do not need it any more. One job changes the
+    # owner of files.
     assert set(service.get("cap_add", [])) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
     assert (service.get("user", "0:0") == "0:0") == bool(service.get("cap_add"))
     if name in OURS:
@@ -81,7 +83,7 @@ def test_everything_that_serves_is_watched_and_limited() -> None:
 
 
 def test_f32_redis_forgets_no_blocked_client() -> None:
-    """F32: neither by a restart nor for want of memory."""
+    """F32: Redis forgets no blocked client, neither after a restart nor when its memory is full."""
     redis = COMPOSE["services"]["redis"]
     options = dict(re.findall(r"--([a-z-]+) (\S+)", redis["command"][-1]))
     assert (options["appendonly"], options["maxmemory-policy"]) == ("yes", "noeviction")
@@ -95,12 +97,12 @@ def test_the_parts_of_the_topology_are_there() -> None:
         for service in COMPOSE["services"].values()
     }
     assert images == {"posthouse", "haproxy", "postgres", "redis", "clamav-debian", "unbound"}
-    assert all(":" in service["image"] for service in COMPOSE["services"].values()), "versions are said"
+    assert all(":" in service["image"] for service in COMPOSE["services"].values()), "the image has a version"
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_targets_are_every_replica_of_a_service_by_name(name: str) -> None:
-    """And on the port that it listens on: one stream goes to each."""
+    """Each target contains the port on which the replica listens, because one stream goes to each replica."""
     for variable, value in OURS[name].get("environment", {}).items():
         if variable.endswith("_TARGET"):
             of_service = {"POLICY": "policy", "RELAY": "relay", "CONFIG": "config_api", "INGRESS": "ingress"}[
@@ -146,7 +148,7 @@ def test_faults_are_found() -> None:
 
 
 def test_no_attribute_is_there_twice() -> None:
-    """Compose refuses what YAML's reader here would pass over."""
+    """Compose refuses duplicate keys, which PyYAML accepts."""
 
     class Strict(yaml.SafeLoader):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -154,7 +156,7 @@ def test_no_attribute_is_there_twice() -> None:
             assert len(keys) == len(set(keys)), node.start_mark
             return super().construct_mapping(node, deep)
 
-    # Before `<<` is put in the place of what it stands for.
+    # At this point, `<<` is not replaced yet by the mapping that it stands for.
     assert yaml.load((ROOT / "compose.yaml").read_text(), Strict)
 
 
@@ -170,7 +172,7 @@ def test_what_is_referred_to_is_there() -> None:
 
 
 def test_only_our_own_variables_are_put_in_and_they_may_be_left_out() -> None:
-    """A single `$` is Compose's."""
+    """A single `$` is replaced by Compose."""
     texts = [text for text in _texts(COMPOSE["services"]) if "$" in text.replace("$$", "")]
     variables = {variable for text in texts for variable in re.findall(r"\$\{(\w+):-[^}]*\}", text)}
     assert variables == {
@@ -189,7 +191,7 @@ def test_only_our_own_variables_are_put_in_and_they_may_be_left_out() -> None:
 def test_the_inner_network_leaves_those_of_clouds_and_of_docker_alone() -> None:
     subnet = ipaddress.ip_network(COMPOSE["networks"]["inner"]["ipam"]["config"][0]["subnet"])
     assert subnet.is_private
-    # Docker gives networks out of the first two; the last is AWS's default VPC, and lies in the first.
+    # Docker uses the first two ranges for its networks. The last one is the default VPC of AWS, and lies in the first.
     for taken in ("172.16.0.0/12", "192.168.0.0/16", "172.31.0.0/16"):
         assert not subnet.overlaps(ipaddress.ip_network(taken))
 
@@ -248,7 +250,7 @@ def test_secrets_are_files_and_every_one_is_declared() -> None:
     assert all(set(secret) == {"file"} for secret in COMPOSE["secrets"].values())
     for service in COMPOSE["services"].values():
         for variable, value in service.get("environment", {}).items():
-            # The address of config_api holds no password.
+            # The address of config_api contains no password.
             assert (
                 not re.search("PASSWORD|SECRET|KEY|URL", variable)
                 or str(value).startswith(("/run/secrets/", "/etc/posthouse/certificates/"))

@@ -1,4 +1,5 @@
-"""What compose.yaml and the files of deploy/ say works: the topology of one of each, from its secrets to a mail."""
+"""compose.yaml and the files of deploy/ work: one replica of each service, from making secrets to delivering a
+message."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from tests.peers.process import program, run, until
 pytestmark = pytest.mark.e2e
 
 CLIENT = "127.0.2.7"
-# In the order that `depends_on` leaves: everybody waits for the certificates, and some for the migrations too.
+# The order that `depends_on` requires: all services wait for the certificates, and some wait for the migrations too.
 CERTIFICATES, MIGRATIONS = "certificates", ("migrate-config", "migrate-queue")
 AFTER_CERTIFICATES, AFTER_MIGRATIONS = ("ingress-1", "policy-1"), ("config-api-1", "relay-1", "console")
 PASSWORD = "correct horse battery"
@@ -61,7 +62,7 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
     context = ssl.create_default_context()
     containers.authority.configure_trust(context)
     with smtplib.SMTP(timeout=60, source_address=(CLIENT, 0)) as client:
-        # Whose certificate it must be.
+        # smtplib must expect a certificate for this name.
         client._host = HOSTNAME  # type: ignore[attr-defined]
         assert client.connect(LOOPBACK, containers.port("balancer", 2525))[1].startswith(HOSTNAME.encode())
         client.starttls(context=context)
@@ -69,9 +70,9 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
     new = tmp_path / "mail" / "alice" / "new"
     until(lambda: new.is_dir() and len(list(new.iterdir())) == 1, "the message is in alice's maildir")
     (message,) = new.iterdir()
-    assert f"[{CLIENT}]" in message.read_text(), "the balancer told who the client is"
+    assert f"[{CLIENT}]" in message.read_text(), "the balancer has told ingress the client's address"
 
-    # The other ports.
+    # The submission port works too.
     with smtplib.SMTP(timeout=60, source_address=(CLIENT, 0)) as client:
         client._host = HOSTNAME  # type: ignore[attr-defined]
         client.connect(LOOPBACK, containers.port("balancer", 2587))
@@ -88,7 +89,7 @@ def test_the_services_of_compose_take_mail_as_their_files_say(containers: Contai
 
 
 def page_of_messages(console: str, trusted: ssl.SSLContext, key: str) -> str:
-    """What the console shows of messages to a browser that signs in with this key."""
+    """Returns the console's page of messages, as a browser shows it after a sign-in with this key."""
     with httpx.Client(base_url=console, verify=trusted, follow_redirects=True, timeout=60) as browser:
         token = re.search(r'name="token" value="([^"]+)"', browser.get("/sign-in").text)
         assert token is not None
@@ -98,7 +99,7 @@ def page_of_messages(console: str, trusted: ssl.SSLContext, key: str) -> str:
 
 
 def configure_mailbox(base_url: str, admin_key: str, mail: Path) -> None:
-    """A local domain with an account, once policy and relay know them."""
+    """Creates a local domain with an account, and waits until policy and relay have them."""
     with httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {admin_key}"}, timeout=60) as api:
         etag = api.get("/settings/general").headers["ETag"]
         headers = {"If-Match": etag, "Content-Type": "application/merge-patch+json"}
@@ -117,11 +118,11 @@ def configure_mailbox(base_url: str, admin_key: str, mail: Path) -> None:
             assert answer.is_success, answer.text
             return bool(answer.json()["action"] == "accept")
 
-        until(known, "policy knows the account")
+        until(known, "policy has the account")
 
         def routed() -> bool:
             answer = api.post("/explain/route", json={"recipient": "alice@ours.test"})
             assert answer.is_success, answer.text
             return bool(answer.json()["routes"][0]["kind"] == "mailbox")
 
-        until(routed, "relay knows the domain")
+        until(routed, "relay has the domain")

@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules ask for metrics and labels that exist, and each alert fires when it should."""
+"""The dashboard and the alert rules use metrics and labels that exist, and each alert fires when it should."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
 ]
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-# What Prometheus itself adds to each series, and says of each target.
+# Prometheus itself adds these labels to each series of a target.
 OF_A_TARGET = {"instance", "job"}
 
 
@@ -44,7 +44,7 @@ def _series_of(name: str, kind: str, labels: tuple[str, ...]) -> Iterator[tuple[
 
 
 def _known() -> dict[str, set[str]]:
-    """Every series of the four services, with its labels."""
+    """Returns every series of the four services with its labels."""
     found: dict[str, set[str]] = {"up": set()}
     registered: tuple[Any, ...] = tuple(REGISTRY._collector_to_names)
     for metric in registered:
@@ -68,7 +68,7 @@ def names(expression: str) -> set[str]:
 
 
 def labels(expression: str) -> set[str]:
-    """Those that a series of the expression may have."""
+    """Returns the labels that a series of the expression may have."""
     return set().union(*(KNOWN[name] for name in names(expression))) | OF_A_TARGET
 
 

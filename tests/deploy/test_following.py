@@ -1,4 +1,4 @@
-"""docs/following-one-message.md, done as it says: its commands in order, on a message that one server put off first."""
+"""The commands of docs/following-one-message.md are run in order, for a message that one server has deferred first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def suite() -> Iterator[Suite]:
 
 
 def _run(blocks: list[str], environment: dict[str, str]) -> str:
-    """What the commands write, run as one script."""
+    """Runs the commands as one script and returns their output."""
     script = "set -euo pipefail\n" + "\n".join(blocks)
     done = subprocess.run(["bash", "-c", script], env={**os.environ, **environment}, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
@@ -51,7 +51,9 @@ def test_the_commands_of_the_page_show_the_message(suite: Suite, smtp_sink: Smtp
     assert world.reply_to_rcpt(suite, "nobody@ours.test")[0] == 550
     smtp_sink.wait_for_messages(2)
     world.until_queue_is_empty(suite)
-    until(lambda: len(re.findall(rf'delivery_attempt.*"{queue_id}"', suite.logs)) == 3, "relay's line for each attempt")
+    until(
+        lambda: len(re.findall(rf'delivery_attempt.*"{queue_id}"', suite.logs)) == 3, "relay has logged three attempts"
+    )
     until(lambda: any(one["state"] == "rejected" for one in world.history(suite)), "the refusal is in the history")
     log = tmp_path / "log"
     log.write_text(suite.logs)
@@ -62,7 +64,9 @@ def test_the_commands_of_the_page_show_the_message(suite: Suite, smtp_sink: Smtp
     shown = _run(commands, {"API": api, "KEY": suite.admin_key, "LOG": str(log), "QUEUE_ID": queue_id})
 
     events = [json.loads(line)["event"] for line in shown.splitlines() if line.startswith('{"') and '"event"' in line]
-    assert events.count("delivery_attempt") == 6, "three by the queue id, and the same three by the session id"
+    assert events.count("delivery_attempt") == 6, (
+        "there are three lines with the queue id, and the same three with the session id"
+    )
     assert events.count("submission_stored") == 2
     stages = [json.loads(line)["stage"] for line in shown.splitlines() if '"event": "verdict"' in line]
     assert stages == ["connect", "auth", "rcpt", "rcpt", "end_of_data"]

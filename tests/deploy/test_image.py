@@ -1,4 +1,4 @@
-"""The Dockerfile keeps the rules that linters of Dockerfiles know, and what it installs is locked."""
+"""The Dockerfile follows the rules of common Dockerfile linters, and all versions that it installs are locked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text()
-# Instructions, with continued lines joined and comments left out.
+# The instructions, with continued lines joined and comments removed.
 INSTRUCTIONS = [
     (line.split(None, 1)[0], line.split(None, 1)[1])
     for line in re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", TEXT, flags=re.MULTILINE)).splitlines()
@@ -39,7 +39,9 @@ def of(name: str, among: list[tuple[str, str]] | None = None) -> list[str]:
 
 
 def test_instructions_are_known_and_in_capitals() -> None:
-    assert {name for name, _ in INSTRUCTIONS} <= KNOWN, "no ADD, no MAINTAINER, no SHELL tricks"
+    assert {name for name, _ in INSTRUCTIONS} <= KNOWN, (
+        "only known instructions are used; ADD, MAINTAINER and SHELL are not among them"
+    )
 
 
 def test_both_stages_start_from_one_base_with_a_version() -> None:
@@ -55,7 +57,7 @@ def test_both_stages_start_from_one_base_with_a_version() -> None:
 def test_commands(command: str) -> None:
     words = re.split(r"[\s;&|]+", command)
     assert not {"sudo", "cd", "ssh", "apt", "apt-get", "curl", "wget", "chmod", "vim"} & set(words)
-    assert " | " not in command, "a pipe hides the failure of its first command"
+    assert " | " not in command, "no command contains a pipe, which hides the failure of its first part"
     assert " ; " not in command, "commands are joined so that the first failure ends the build"
     for install in re.findall(r"pip install([^&]*)", command):
         assert "--require-hashes" in install or {"--no-deps", "."} < set(install.split())
@@ -69,7 +71,9 @@ def test_paths_are_absolute_and_nothing_is_copied_whole() -> None:
 def test_it_runs_as_nobody_special() -> None:
     assert of("USER", FINAL) == ["10001:10001"]
     assert of("ENTRYPOINT", FINAL) == ['["posthouse"]']
-    assert all(rest.startswith("[") for rest in (*of("CMD"), *of("ENTRYPOINT"))), "signals reach the process itself"
+    assert all(rest.startswith("[") for rest in (*of("CMD"), *of("ENTRYPOINT"))), (
+        "the command is a list, so signals reach the process itself and not a shell"
+    )
     assert of("STOPSIGNAL") == ["SIGTERM"]
     names = [name for name, _ in FINAL]
     assert names.index("USER") > max(number for number, name in enumerate(names) if name in ("RUN", "COPY"))

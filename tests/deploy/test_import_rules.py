@@ -1,4 +1,4 @@
-"""The import rules of pyproject.toml cover what the modules say of themselves."""
+"""The import rules of pyproject.toml cover every module that describes itself as pure."""
 
 from __future__ import annotations
 

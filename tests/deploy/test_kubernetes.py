@@ -1,4 +1,5 @@
-"""deploy/kubernetes renders, is valid for three versions of Kubernetes, and holds what its pages say."""
+"""deploy/kubernetes can be rendered, is valid for three versions of Kubernetes, and contains what its pages
+describe."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ Object = dict[str, Any]
 
 @functools.cache
 def render(overlay: str) -> list[Object]:
-    """Every object of an overlay, as kubectl renders it."""
+    """Returns every object of an overlay, as kubectl renders it."""
     completed = subprocess.run(
         [program("kubectl"), "kustomize", FOLDER / overlay], capture_output=True, text=True, check=True
     )
@@ -165,7 +166,7 @@ def test_every_variable_is_one_that_the_service_knows(name: str, pod: Object) ->
 
 
 def callers_by_policy(service: str) -> set[str]:
-    """The components that may reach the gRPC port of a service, by its NetworkPolicy."""
+    """Returns the components that may reach the gRPC port of a service, according to its NetworkPolicy."""
     (container,) = base("Deployment")[service]["spec"]["template"]["spec"]["containers"]
     grpc_port = next(port["containerPort"] for port in container["ports"] if port["name"] == "grpc")
     return {
@@ -200,7 +201,7 @@ def test_the_console_may_call_the_http_api_and_name_servers_alone() -> None:
 @pytest.fixture
 def running_pods(postgres: Postgres, redis_url: str) -> Iterator[Pods]:
     databases = (postgres.create_database(), postgres.create_database())
-    # The path of a Unix socket has 107 octets at most, and pytest's folders have long names.
+    # The path of a Unix socket has at most 107 octets, and the names of pytest's folders are long.
     with tempfile.TemporaryDirectory(prefix="pods-") as folder:
         running = Pods(Path(folder), *databases, redis_url)
         yield running
@@ -236,4 +237,4 @@ def test_the_rendered_pods_take_mail_also_with_the_variables_that_kubernetes_set
     trusted = ssl.create_default_context()
     running_pods.authority.configure_trust(trusted)
     assert "alice@ours.test" in page_of_messages(console, trusted, running_pods.admin_key)
-    assert not Path("/nonexistent").exists(), "the console keeps nothing"
+    assert not Path("/nonexistent").exists(), "the console stores no files"

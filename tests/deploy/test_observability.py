@@ -1,4 +1,5 @@
-"""What a running suite shows of itself: traces, log lines that belong together, figures, and what it misses."""
+"""What a running suite shows about itself: traces, log lines that belong together, metrics, and missing
+dependencies."""
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ def counters(_redis: Redis) -> Iterator[Redis]:
 
 @pytest.fixture(scope="module")
 def suite(collector: Collector, far: SmtpSink, queue_database: Postgres, counters: Redis) -> Iterator[Suite]:
-    """Traces are on, and its stores are those of the test."""
+    """A suite that sends traces and uses the databases of the test."""
     environment = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
@@ -76,7 +77,9 @@ def suite(collector: Collector, far: SmtpSink, queue_database: Postgres, counter
             world.local_domain(running)
             world.account(running)
             world.until_in_force(running)
-            until(lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "ingress has found policy and relay")
+            until(
+                lambda: world.reply_to_rcpt(running, world.ALICE)[0] == 250, "ingress has connected to policy and relay"
+            )
             yield running
             print(running.logs[-20_000:])
         queue_database.ensure_running()
@@ -84,7 +87,7 @@ def suite(collector: Collector, far: SmtpSink, queue_database: Postgres, counter
 
 
 def send(suite: Suite, *recipients: str) -> str:
-    """From alice, logged in; the queue id that she was told."""
+    """Sends a message from alice, who is logged in, and returns its queue id."""
     with world.submission(suite) as client:
         client.mail(world.ALICE)
         for recipient in recipients:
@@ -95,7 +98,7 @@ def send(suite: Suite, *recipients: str) -> str:
 
 
 def states(suite: Suite, queue_id: str) -> list[str]:
-    """Of the deliveries of a message in the queue."""
+    """Returns the states of the deliveries of a message in the queue."""
     answer = suite.api.get(f"/v1/queue/messages/{queue_id}")
     assert answer.status_code == 200, answer.text
     return [each["state"] for each in answer.json()["deliveries"]]
@@ -121,14 +124,16 @@ def test_a_message_is_one_trace_through_all_services_and_attempts(
         lambda spans: bool(
             of_queue_id(spans, "relay.attempt", queue_id) and of_queue_id(spans, "ingress.message", queue_id)
         ),
-        "the first attempt",
+        "the spans of the first attempt have come",
     )
     (root,) = of_queue_id(first, "ingress.message", queue_id)
     assert (root.parent, root.service, root.kind) == ("", "ingress", "server")
-    # It waits in the database now, and comes back with what was stored there.
+    # The message now waits in the database. The next attempt continues with the trace that is stored there.
     until(lambda: states(suite, queue_id) == ["deferred"], "the deferral is committed")
     assert suite.api.post(f"/v1/queue/messages/{queue_id}:retry").status_code == 200
-    collector.wait_for(lambda spans: len(of_queue_id(spans, "relay.attempt", queue_id)) == 2, "the second attempt")
+    collector.wait_for(
+        lambda spans: len(of_queue_id(spans, "relay.attempt", queue_id)) == 2, "the span of the second attempt has come"
+    )
     trace = collector.trace(root.trace)
     by_id = {span.id: span for span in trace}
     tree = [(span.service, span.name, by_id[span.parent].name if span.parent else "") for span in trace]
@@ -168,7 +173,7 @@ def test_a_session_is_a_trace_of_its_own_to_which_its_messages_are_linked(
             all(of_queue_id(spans, "relay.attempt", id_) for id_ in queue_ids)
             and any(span.name == "ingress.session" and span["messages"] == 2 for span in spans)
         ),
-        "two messages and their session",
+        "the spans of both messages and of their session have come",
     )
     messages = [of_queue_id(spans, "ingress.message", id_)[0] for id_ in queue_ids]
     assert messages[0].trace != messages[1].trace
@@ -180,8 +185,10 @@ def test_a_session_is_a_trace_of_its_own_to_which_its_messages_are_linked(
     def decided(spans: Sequence[Span]) -> set[Any]:
         return {span["stage"] for span in spans if span.trace == session and span.name == "policy.decide"}
 
-    # policy sends what it has when it likes.
-    spans = collector.wait_for(lambda spans: {"connect", "auth"} <= decided(spans), "the session's decisions")
+    # policy sends its spans in batches, at its own times.
+    spans = collector.wait_for(
+        lambda spans: {"connect", "auth"} <= decided(spans), "the spans of the session's decisions have come"
+    )
     assert not {"rcpt", "end_of_data"} & decided(spans)
 
 
@@ -191,31 +198,35 @@ def test_a_refused_message_ends_its_trace_with_the_verdict(suite: Suite, collect
         assert client.rcpt("nobody@ours.test")[0] == 550
     spans = collector.wait_for(
         lambda spans: any(span.attributes.get("posthouse.reason_id") == "unknown_recipient" for span in spans),
-        "the verdict",
+        "the span with the verdict has come",
     )
     verdict = next(span for span in spans if span.attributes.get("posthouse.reason_id") == "unknown_recipient")
     assert (verdict["stage"], verdict["action"]) == ("rcpt", "reject")
-    collector.wait_for(lambda spans: any(span.id == verdict.parent for span in spans), "the message's span")
+    collector.wait_for(lambda spans: any(span.id == verdict.parent for span in spans), "the message's span has come")
     assert not [span for span in collector.trace(verdict.trace) if span.service == "relay"]
 
 
 def test_a_report_joins_the_trace_of_the_message_that_failed(suite: Suite, collector: Collector, far: SmtpSink) -> None:
     far.on(Stage.RCPT, reply("550 5.1.1 Nobody here"), address="gone@far.test", times=1)
     queue_id = send(suite, "gone@far.test")
-    spans = collector.wait_for(lambda spans: bool(of_queue_id(spans, "relay.attempt", queue_id)), "the attempt")
+    spans = collector.wait_for(
+        lambda spans: bool(of_queue_id(spans, "relay.attempt", queue_id)), "the attempt's span has come"
+    )
     trace = of_queue_id(spans, "relay.attempt", queue_id)[0].trace
     collector.wait_for(
         lambda spans: (
             [span["destination"] for span in spans if span.name == "relay.attempt" and span.trace == trace]
             == ["domain:far.test", "mailbox:ours.test"]
         ),
-        "the report's delivery",
+        "the span of the report's delivery has come",
     )
 
 
 def test_spans_hold_no_mail_and_no_mail_address(suite: Suite, collector: Collector, far: SmtpSink) -> None:
     queue_id = send(suite, "bob@far.test")
-    spans = collector.wait_for(lambda spans: bool(of_queue_id(spans, "relay.attempt", queue_id)), "the attempt")
+    spans = collector.wait_for(
+        lambda spans: bool(of_queue_id(spans, "relay.attempt", queue_id)), "the attempt's span has come"
+    )
     shown = json.dumps([span.attributes for span in spans])
     assert "@" not in shown
     for secret in ("Hello.", "A test", world.PASSWORD, world.LOGIN, suite.admin_key):
@@ -224,7 +235,7 @@ def test_spans_hold_no_mail_and_no_mail_address(suite: Suite, collector: Collect
 
 # Log lines
 
-# Those that concern one session, and those that concern one message of the queue.
+# The events about one session, and the events about one message in the queue.
 OF_A_SESSION = {
     "verdict",
     "submission_stored",
@@ -242,9 +253,12 @@ def lines_of_message(suite: Suite, service: str, event: str, queue_id: str) -> l
 
 
 def until_logged(suite: Suite, queue_id: str) -> None:
-    """Waits until ingress and relay have written their lines of a message: each does so when it comes to it."""
-    until(lambda: bool(lines_of_message(suite, "ingress", "submission_stored", queue_id)), "ingress tells of it")
-    until(lambda: bool(lines_of_message(suite, "relay", "delivery_attempt", queue_id)), "relay tells of the attempt")
+    """Waits until ingress and relay have logged their lines about a message. Each service logs at its own time."""
+    until(
+        lambda: bool(lines_of_message(suite, "ingress", "submission_stored", queue_id)),
+        "ingress has logged the submission",
+    )
+    until(lambda: bool(lines_of_message(suite, "relay", "delivery_attempt", queue_id)), "relay has logged the attempt")
 
 
 def test_log_lines_of_one_message_are_found_by_its_session_and_its_queue_id(suite: Suite) -> None:
@@ -257,7 +271,7 @@ def test_log_lines_of_one_message_are_found_by_its_session_and_its_queue_id(suit
     def decided() -> list[dict[str, Any]]:
         return [line for line in log_lines(suite, "policy") if line.get("session_id") == stored["session_id"]]
 
-    until(lambda: "rcpt" in [line["stage"] for line in decided()], "policy tells of the recipient")
+    until(lambda: "rcpt" in [line["stage"] for line in decided()], "policy has logged the verdict on the recipient")
     assert decided()[0]["stage"] == "connect"
 
 
@@ -268,7 +282,7 @@ def test_every_line_of_a_session_or_message_has_its_id(suite: Suite) -> None:
         assert client.rcpt("nobody@ours.test")[0] == 550
     until(
         lambda: "verdict" in {line["event"] for service in SERVICES for line in log_lines(suite, service)},
-        "the refusal is told",
+        "ingress has logged the refusal",
     )
     seen = set()
     for service in SERVICES:
@@ -281,7 +295,7 @@ def test_every_line_of_a_session_or_message_has_its_id(suite: Suite) -> None:
     assert {"verdict", "submission_stored", "delivery_attempt"} <= seen
 
 
-# Figures
+# Metrics
 
 
 def scraped(suite: Suite, service: str) -> list[Metric]:
@@ -291,10 +305,10 @@ def scraped(suite: Suite, service: str) -> list[Metric]:
 
 
 NAME = re.compile(r"posthouse_(?:config_api|ingress|policy|relay)_[a-z]+(?:_[a-z]+)*").fullmatch
-# What a name may end in, by the kind of metric; the parser has taken a counter's `_total` off.
+# The unit with which a metric's name may end, by the kind of metric. The parser has removed `_total` from counters.
 HISTOGRAM_UNITS = ("_seconds", "_messages")
 NO_UNITS = ("_octets", "_ms", "_milliseconds", "_mb", "_count", "_sum", "_bucket", "_total", "_minutes")
-# Every label there may be, with what may stand in it: never what a client or another server chose.
+# Every label, with the values that it may have. No value may be chosen by a client or another server.
 LABELS = {
     "listener": r"smtp|submission|submissions",
     "reason": r"[a-z_]*",
@@ -309,7 +323,7 @@ LABELS = {
     "action": r"accept|reject|discard",
     "counter": r"[a-z_]+",
     "lookup": r"client_name|helo_domain|sender_domain|dnsbl|spf|dmarc",
-    # Configured, not found: as many as there are block lists.
+    # Block lists are configured, so there are as many values as configured lists.
     "zone": r"[a-z0-9.-]+",
     "result": r"[a-z_]+",
     "kind": r"A|AAAA|MX|TXT|TLSA|report|double_bounce",
@@ -319,12 +333,12 @@ LABELS = {
     "operation": r"[A-Za-z_]+",
     "status": r"[1-5][0-9]{2}",
     "le": r"[0-9.e+-]+|\+Inf",
-    # Configured: the files of the certificates.
+    # The certificates' files are configured.
     "certificate": r"[\w./-]+",
     "name": r"(\*\.)?[a-z0-9.-]+",
     "version": r"[0-9]+\.[0-9]+\.[0-9]+\w*",
     "python": r"3\.[0-9]+\.[0-9]+\S*",
-    # The one label that senders choose: of all destinations those with the 20 longest queues, and without a login.
+    # Senders can choose values of this label only. It names the destinations of the 20 longest queues, without logins.
     "destination": r"hold|quarantine|(?:domain|mailbox|relay):[^@ ]+",
 }
 
@@ -361,7 +375,7 @@ def value(suite: Suite, service: str, name: str, **labels: str) -> float:
 
 
 def test_a_change_that_one_service_is_not_told_of_makes_it_no_older(suite: Suite) -> None:
-    """By the revision's number relay would be behind for ever."""
+    """Revision numbers would show relay as outdated for ever, because this change concerns only policy."""
 
     def newest(service: str) -> bool:
         there = value(suite, "config_api", "posthouse_config_api_snapshot_digest", consumer=service)
@@ -371,13 +385,13 @@ def test_a_change_that_one_service_is_not_told_of_makes_it_no_older(suite: Suite
     world.change(suite, "/v1/settings/connection-policy", {"max_concurrent_connections": 49})
     until(
         lambda: value(suite, "config_api", "posthouse_config_api_snapshot_digest", consumer="policy") != before,
-        "there is another snapshot for policy",
+        "config_api has another snapshot for policy",
     )
-    until(lambda: newest("policy"), "policy works by it")
+    until(lambda: newest("policy"), "policy uses the new snapshot")
     assert newest("relay")
 
 
-# Readiness; with the suite last, since that takes the stores away.
+# Readiness. The test with the suite is the last one, because it stops the databases.
 
 
 @pytest.mark.parametrize(
@@ -385,7 +399,7 @@ def test_a_change_that_one_service_is_not_told_of_makes_it_no_older(suite: Suite
     [
         ("ingress", {}, {"policy", "relay"}),
         ("policy", {"POLICY_STATE_URL": f"redis://{LOOPBACK}:1/0"}, {"snapshot", "redis"}),
-        # More than any disk has.
+        # This reserve is larger than any disk.
         ("relay", {"RELAY_DISK_RESERVE_MB": "1000000000"}, {"snapshot", "disk"}),
     ],
 )
@@ -446,16 +460,24 @@ def test_readyz_tells_which_dependency_is_missing(suite: Suite, queue_database: 
     for service in SERVICES:
         until(lambda: readiness(suite, service) == (200, {"status": "ready", "missing": {}}), f"{service} is ready")  # noqa: B023
     counters.kill()
-    until(lambda: missing(suite, "policy") == (200, {"redis"}), "policy says that Redis is away, and goes on")
+    until(
+        lambda: missing(suite, "policy") == (200, {"redis"}), "policy reports that Redis does not answer, and is ready"
+    )
     assert readiness(suite, "policy")[1]["status"] == "degraded"
     queue_database.kill()
-    until(lambda: missing(suite, "config_api") == (503, {"database"}), "config_api says that the database is away")
-    until(lambda: missing(suite, "relay") == (503, {"database"}), "relay says that the database is away")
+    until(
+        lambda: missing(suite, "config_api") == (503, {"database"}),
+        "config_api reports that the database does not answer",
+    )
+    until(lambda: missing(suite, "relay") == (503, {"database"}), "relay reports that the database does not answer")
     assert readiness(suite, "relay")[1]["status"] == "unready"
     suite.kill("policy")
-    until(lambda: missing(suite, "ingress") == (503, {"policy"}), "ingress says that policy is away")
+    until(lambda: missing(suite, "ingress") == (503, {"policy"}), "ingress reports that policy does not answer")
     suite.kill("relay")
-    until(lambda: missing(suite, "ingress") == (503, {"policy", "relay"}), "ingress says that both are away")
+    until(
+        lambda: missing(suite, "ingress") == (503, {"policy", "relay"}),
+        "ingress reports that policy and relay do not answer",
+    )
     queue_database.start()
     counters.start()
     for service in ("policy", "relay"):

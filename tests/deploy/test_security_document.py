@@ -1,4 +1,4 @@
-"""SECURITY.md: each test that it names is there, and each of its sentences about what somebody can do names one."""
+"""SECURITY.md: each test that it names exists, and each of its sentences about what somebody can do names a test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text()
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)
-# They say what cannot be prevented, or whom it does not concern.
+# These sentences say what cannot be prevented, or who is not affected.
 WITHOUT_TEST = ("It sees the mail", "It reads the mail that is sent to it", "It sees the API keys of those who use it")
 
 

@@ -1,9 +1,9 @@
-"""The commands of the documentation, read from its pages.
+"""Reads the commands of the documentation from its pages.
 
 A block of `sh` is run, in the order of the page and in one shell. A comment before it changes that:
 
-- `<!-- not run: REASON -->`: it can't run here.
-- `<!-- run by: TEST -->`: another test runs it.
+- `<!-- not run: REASON -->`: the block cannot run in a test.
+- `<!-- run by: TEST -->`: another test runs the block.
 - `<!-- background -->` or `<!-- background until: TEXT -->`: it runs beside the others; `until` its output has TEXT.
 - `<!-- until it works -->`: it is run again until it ends well, since mail and settings take a moment.
 - `<!-- ends with an error -->`: it must not end well.
@@ -29,40 +29,40 @@ _COMMENT = re.compile(r"<!-- ([^\n]*) -->\n\Z")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Commands of one block, and what is said about them."""
+    """The commands of one block, and what its comment says about them."""
 
     page: str
     line: int
     commands: str
-    # Lines that the output shows.
+    # Lines that the output must show.
     shows: tuple[str, ...] = ()
     not_run: str = ""
     in_background: bool = False
-    # Of one in the background: the output that says that it is ready.
+    # For a block in the background: the text in its output that says that it is ready.
     ready: str = ""
     until_it_works: bool = False
     ends_with_an_error: bool = False
 
 
 def pages() -> list[Path]:
-    """Every page that may hold commands."""
+    """Returns every page that may contain commands."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def unmarked(page: Path) -> list[str]:
-    """Lines that look like commands, in indented blocks: such blocks are neither run nor marked."""
+    """Returns lines that look like commands in indented blocks. Such blocks are neither run nor marked."""
     outside = _FENCE.sub("", page.read_text("utf-8"))
     return re.findall(r"^ {4}(?:[A-Z_]+=\S+ )*(?:posthouse|curl|ask|make|docker|kubectl) .*$", outside, re.MULTILINE)
 
 
 def leader(page: Path) -> str:
-    """The page in whose shell the commands of this page are run: its own name, or that of another page."""
+    """Returns the page in whose shell the commands of this page run: the page itself, or another one."""
     after = _AFTER.match(page.read_text("utf-8"))
     return after[1] if after else str(page.relative_to(ROOT))
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The blocks of shell commands of a page, in order. Raises ValueError for a comment that is not understood."""
+    """Yields the blocks of shell commands of a page, in order. Raises ValueError for an unknown comment."""
     text = page.read_text("utf-8")
     name = str(page.relative_to(ROOT))
     fences = list(_FENCE.finditer(text))
@@ -91,4 +91,4 @@ def _block(page: str, line: int, commands: str, shows: tuple[str, ...], comment:
             return Block(page, line, commands, shows, until_it_works=True)
         case "ends with an error":
             return Block(page, line, commands, shows, ends_with_an_error=True)
-    raise ValueError(f"{page}:{line}: nobody knows what <!-- {comment} --> means")
+    raise ValueError(f"{page}:{line}: unknown comment <!-- {comment} -->")

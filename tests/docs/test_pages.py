@@ -1,4 +1,4 @@
-"""Every command of README and docs is run, page by page, on a fresh suite in a network of its own."""
+"""Every command of README and docs is run, page by page, on a new suite in a network namespace of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.docs.pages import ROOT, Block, blocks, leader, pages, unmarked
 from tests.peers.process import DEADLINE_SECONDS, program, until
 
 _PAGES = {str(page.relative_to(ROOT)): list(blocks(page)) for page in pages()}
-# The pages of one shell, by the page that begins it.
+# The pages that share a shell, by the page with which it begins.
 _GROUPS: dict[str, list[str]] = {}
 for _page in sorted(pages(), key=lambda page: leader(page) != str(page.relative_to(ROOT))):
     _GROUPS.setdefault(leader(_page), []).append(str(_page.relative_to(ROOT)))
@@ -26,7 +26,7 @@ _END = "\x1e"
 
 @contextmanager
 def _project() -> Iterator[Path]:
-    """A copy of the project, as a clone whose set-up is done; its path is short enough for sockets."""
+    """A copy of the project, like a clone after its set-up. Its path is short enough for Unix sockets."""
     with tempfile.TemporaryDirectory(prefix="docs-", dir="/var/tmp") as folder:
         copy = Path(folder) / "posthouse"
         listed = subprocess.run(
@@ -39,14 +39,14 @@ def _project() -> Iterator[Path]:
         for name in filter(None, listed.stdout.split("\0")):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / name).is_file():
-                # With its time, by which make knows that the set-up is up to date.
+                # The time of each file is copied too, because make uses it to see that the set-up is up to date.
                 shutil.copy2(ROOT / name, copy / name)
         (copy / ".venv").symlink_to(ROOT / ".venv")
         yield copy
 
 
 class Terminal:
-    """One shell, in which a page's blocks run one after the other."""
+    """One shell that runs a page's blocks one after the other."""
 
     def __init__(self, project: Path) -> None:
         self._project = project
@@ -56,8 +56,8 @@ class Terminal:
             "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
             "LANG": "C.UTF-8",
         }
-        # A network, processes and files of its own: the page's ports are free, nothing of other runs lies in /tmp, and
-        # all ends with the shell.
+        # The shell has namespaces for network, mounts and processes. So the page's ports are free, /tmp has no files of
+        # other runs, and all processes end together with the shell.
         spaces = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
         command: list[str | Path] = [program("unshare"), *spaces, "bash", "--norc"]
         self._shell = subprocess.Popen(
@@ -73,7 +73,7 @@ class Terminal:
         self.run(f"{program('ip')} link set lo up; mount -t tmpfs tmpfs /tmp; trap 'FAILED=$?' ERR")
 
     def run(self, commands: str) -> tuple[int, str]:
-        """Runs commands in the shell itself, so that later ones see its variables.
+        """Runs commands in the shell itself, so that later commands see its variables.
 
         Returns the status of the last command that failed, or 0, and the output of all.
         """
@@ -90,7 +90,7 @@ class Terminal:
         raise AssertionError(f"the shell ended: {output}")
 
     def start(self, block: Block) -> None:
-        """Runs the block beside what follows, until its output says that it is ready."""
+        """Runs the block in the background. Returns when its output says that it is ready."""
         if block.commands in self._started:
             return
         self._started.add(block.commands)
@@ -98,10 +98,14 @@ class Terminal:
         log.touch()
         status, output = self.run(f"( {block.commands} ) >{log} 2>&1 &")
         assert status == 0, output
-        until(lambda: block.ready in log.read_text(errors="replace"), f"{block.ready!r} from {block.commands}")
+        until(
+            lambda: block.ready in log.read_text(errors="replace"),
+            f"the output of {block.commands} contains {block.ready!r}",
+        )
 
     def close(self) -> None:
-        # --kill-child: the first process of the namespace ends with unshare, and every other one with the first.
+        # With --kill-child the first process of the namespace ends together with unshare, and all others end with the
+        # first.
         self._shell.kill()
         self._shell.wait()
 
@@ -118,11 +122,11 @@ def _follow(terminal: Terminal, block: Block) -> None:
         status, output = terminal.run(block.commands)
         if status == 0 or not block.until_it_works or time.monotonic() > deadline:
             break
-    assert (status != 0) == block.ends_with_an_error, f"{where} ended with {status}:\n{output}"
+    assert (status != 0) == block.ends_with_an_error, f"{where} ended with status {status}:\n{output}"
     place = 0
     for line in block.shows:
         found = output.find(line, place)
-        assert found >= 0, f"{where} does not show {line!r}, but:\n{output}"
+        assert found >= 0, f"{where} does not show {line!r}. The output is:\n{output}"
         place = found + len(line)
 
 
@@ -142,7 +146,7 @@ def test_the_commands_of_a_page_do_what_it_says(first: str) -> None:
 
 
 def test_commands_stand_in_blocks_that_are_run_or_marked() -> None:
-    # What measures is described where its results stand; it runs for minutes.
+    # Commands for measurements run for minutes. They are described next to their results, and are not run here.
     measurements = {"docs/performance.md", "docs/scaling.md"}
     found = {str(page.relative_to(ROOT)): unmarked(page) for page in pages()}
     assert {page for page, lines in found.items() if lines} <= measurements, found
