@@ -1,4 +1,4 @@
-"""No regular expression repeats a group possessively: Python 3.11.2, which Debian 12 has, mis-matches those."""
+"""No regular expression repeats a group possessively, because Python 3.11.2 of Debian 12 matches those wrongly."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for folder in ("libs", "services") for path in (ROOT / folder).rglob("*.py"))
 MODULE_FUNCTIONS = {"compile", "match", "fullmatch", "search", "sub", "subn", "split", "findall", "finditer"}
 
-# An escaped character, or a class with all that is in it: nothing there is a group's end or a quantifier.
+# An escaped character, or a complete class: neither contains the end of a group or a quantifier.
 _OPAQUE = re.compile(r"\\.|\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
-# The pattern may be put together from pieces, so a piece that begins with such a quantifier counts as well.
+# A pattern may be joined from pieces, so a piece that begins with such a quantifier counts too.
 _POSSESSIVE_GROUP = re.compile(r"(?:^|\))(?:[*+?]|\{[0-9]*,?[0-9]*\})\+")
 
 Constants = dict[str, list[ast.expr]]
@@ -34,7 +34,7 @@ def module_constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 def pieces(expression: ast.expr, constants: Constants, seen: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Every string that the pattern is made of; a name stands for all constants that are called so."""
+    """Yields every string of which the pattern is made. A name stands for all constants with this name."""
     for node in ast.walk(expression):
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
             yield node.value if isinstance(node.value, str) else node.value.decode("latin-1")
@@ -45,7 +45,7 @@ def pieces(expression: ast.expr, constants: Constants, seen: frozenset[str] = fr
 
 
 def patterns(tree: ast.Module, constants: Constants) -> Iterator[tuple[int, str]]:
-    """Line and pieces of each call of the re module."""
+    """Yields line and pieces of each call of the re module."""
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Call)
@@ -63,7 +63,8 @@ def patterns(tree: ast.Module, constants: Constants) -> Iterator[tuple[int, str]
 
 
 def found_in(texts: dict[str, str]) -> tuple[int, list[str]]:
-    """How many pieces of patterns there are in sources by name, and where a group is repeated possessively."""
+    """Returns the number of pieces of patterns in these sources, and the places where a group is repeated
+    possessively."""
     trees = {name: ast.parse(text) for name, text in texts.items()}
     constants: Constants = {}
     for tree in trees.values():

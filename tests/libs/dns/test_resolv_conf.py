@@ -1,4 +1,4 @@
-"""The system's name servers may change, or be missing, at any time (F08)."""
+"""The system's name servers may change or be missing at any time (F08)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Name servers are given as addresses or as names, with a port or without."""
+"""Name servers are given as addresses or as names, with or without a port."""
 
 from __future__ import annotations
 

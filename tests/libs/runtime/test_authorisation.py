@@ -1,4 +1,4 @@
-"""Which service a certificate names."""
+"""The service that a certificate names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of certificates, as their files change."""
+"""The expiry times of certificates, while their files change."""
 
 from __future__ import annotations
 

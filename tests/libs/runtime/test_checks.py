@@ -1,4 +1,4 @@
-"""Checks are made every hour and when asked, by one at a time, and one that fails does not hide the others."""
+"""Checks run every hour and on request, never twice at the same time. A check that fails does not hide the others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_who_asks_while_checks_are_made_gets_their_report() -> None:
     checks = Checks({"disk": check})
     asking = [asyncio.create_task(checks.make()) for _ in range(3)]
     await has_begun.wait()
-    # Who gives up takes nothing from the others.
+    # When one caller gives up, the others still get the results.
     asking[0].cancel()
     go_on.set()
     reports = await asyncio.gather(*asking, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The watch on config_api: changes are put in force and told, a bad one is refused, and the last good one is kept."""
+"""The watch on config_api puts changes in force and reports them, refuses a bad one, and stores the last good one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Configuration:
 
 
 class Reader:
-    """Joins the contents in order of their keys, and refuses the content `bad`."""
+    """Joins the contents in the order of their keys, and refuses the content `bad`."""
 
     def __init__(self) -> None:
         self._pieces: dict[str, bytes] = {}
@@ -58,7 +58,7 @@ def open_watch(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall[pb.WatchR
 
 
 class Watching:
-    """A watch under way, and the configurations that it put in force."""
+    """A running watch, and the configurations that it has put in force."""
 
     def __init__(self, port: int, path: Path, name: str = "127.0.0.1", wait_seconds: float = 60.0) -> None:
         self._dialers = Dialers("config_api", (f"{name}:{port}",), INSECURE)
@@ -99,7 +99,7 @@ async def test_a_whole_snapshot_and_then_changes_are_put_in_force(config_api: Co
         await watching.watch.configured()
         config_api.send(6, {"b": b"", "d": b"4"})
         assert await watching.next() == Configuration(6, ("1", "", "3", "4"))
-        # A revision that does not concern this service.
+        # This revision does not concern the service.
         config_api.send(7, {})
         assert (await watching.next()).revision == 7
         assert watching.watch.current == Configuration(7, ("1", "", "3", "4"))
@@ -127,7 +127,7 @@ async def test_a_lost_watch_is_opened_again_with_what_is_held(config_api: Config
     async with Watching(config_api.port, tmp_path / "snapshot") as watching:
         digest = config_api.send(5, {"a": b"1"}, whole=True)
         await watching.next()
-        # The beginning of a revision, whose end does not come.
+        # This is the beginning of a revision whose end does not come.
         config_api.send_part(pb.SnapshotPart(pieces=[pb.SnapshotPiece(key="b", content=b"2")]))
         config_api.end_stream()
         config_api.send(6, {"c": b"3"})
@@ -155,7 +155,7 @@ async def test_a_name_of_several_addresses_is_several_replicas(tmp_path: Path, m
         return hosts
 
     monkeypatch.setattr(endpoints, "addresses", addresses)
-    # Nobody listens at the third address.
+    # The third address has no server.
     replicas = [ConfigApi(host, port) for host in hosts[:2]]
     for replica in replicas:
         await replica.start()
@@ -181,7 +181,7 @@ async def test_a_bad_configuration_is_refused_and_not_read_again(config_api: Con
         config_api.send(7, {})
         config_api.end_stream()
         config_api.send(8, {})
-        # What was refused with it comes in force with the mend.
+        # Piece b was refused together with a. It comes in force when a is corrected.
         config_api.send(9, {"a": b"4"})
         assert await watching.next() == Configuration(9, ("4", "3"))
         assert [(watch.digest, watch.revision_in_force) for watch in config_api.watches] == [(b"", 0), (digest, 5)]
@@ -204,7 +204,7 @@ async def test_the_last_good_one_is_there_after_a_start_without_config_api(
     async with Watching(1, path, wait_seconds=0) as watching:
         assert await watching.next() == Configuration(6, ("2",))
     async with Watching(config_api.port, path) as watching:
-        # Only what differs from it is asked for.
+        # The watch asks only for what differs from the stored snapshot.
         await config_api.heard(lambda heard: len(heard.watches) == 2)
         assert config_api.watches[-1].digest == digest
 
@@ -212,7 +212,7 @@ async def test_the_last_good_one_is_there_after_a_start_without_config_api(
 async def test_the_kept_one_is_not_put_in_force_while_config_api_can_tell_a_newer_one(
     config_api: ConfigApi, tmp_path: Path
 ) -> None:
-    """What was created since it was kept would be refused for good: a network that is trusted now, a new address."""
+    """Otherwise a client or recipient that was allowed since the snapshot was stored would be refused permanently."""
     path = tmp_path / "snapshot"
     async with Watching(config_api.port, path) as watching:
         config_api.send(5, {"a": b"1"}, whole=True)
@@ -242,7 +242,7 @@ async def test_many_changes_are_not_one_writing_each(
         for number in range(20):
             config_api.send(number + 1, {"a": b"%d" % number}, whole=number == 0)
             await watching.next()
-    # One at once, and the newest when the process stops.
+    # One snapshot is stored at once, and the newest when the process stops.
     assert len(written) == 2
     async with Watching(1, path, wait_seconds=0) as watching:
         assert await watching.next() == Configuration(20, ("19",))
@@ -254,10 +254,10 @@ async def test_no_kept_configuration_or_garbage_is_none(
 ) -> None:
     path = tmp_path / "snapshot"
     if content is not None:
-        # Sealed with the right key, so that the content itself is looked at.
+        # The content is sealed with the right key, so the content itself is checked.
         SealedFile(path).write(content)
     async with Watching(config_api.port, path) as watching:
-        # Empty bytes are a protobuf message too, but no whole configuration.
+        # An empty file would be a valid protobuf message, but it is not a complete configuration.
         assert watching.watch.current is None
         config_api.send(5, {"a": b"1"}, whole=True)
         assert (await watching.next()).revision == 5

@@ -1,4 +1,4 @@
-"""Whom to call next: who did not answer comes last, and names are followed without waiting for the name server."""
+"""The order in which replicas are called: one that did not answer comes last. Names are looked up in the background."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.peers.plain_grpc import INSECURE
 
 
 class Names:
-    """A name server's table, which can be silent. `asked`: how often it was."""
+    """The table of a name server that can be silent. `asked` counts the questions."""
 
     def __init__(self) -> None:
         self.table: dict[str, list[str]] = {}
         self.answering = asyncio.Event()
         self.answering.set()
         self.asked = 0
-        # Somebody waits for it.
+        # Is set when a look-up waits for its answer.
         self.waiting = asyncio.Event()
 
     async def addresses(self, host: str) -> list[str]:
@@ -46,7 +46,7 @@ def targets(dialers: Iterable[Dialer]) -> list[str]:
 
 
 async def looked(dialers: Dialers) -> None:
-    """Until the look-up that is under way has ended."""
+    """Waits until the present look-up has ended."""
     if dialers._look is not None:
         await dialers._look
 
@@ -75,7 +75,7 @@ async def test_a_name_is_followed_and_what_stays_is_not_dialled_anew(names: Name
         before = {each.target: each for each in await dialers.all()}
         assert before.keys() == {"192.0.2.1:5", "192.0.2.2:5"}
         names.table = {"relay": ["192.0.2.2", "192.0.2.3"]}
-        # One that is away is a reason to look.
+        # A replica that does not answer is a reason to look up its name again.
         dialers.failed(before["192.0.2.1:5"])
         await dialers.all()
         await looked(dialers)
@@ -105,7 +105,7 @@ async def test_a_silent_name_server_holds_up_nobody_who_knows_an_address(names: 
         assert targets(await dialers.all()) == ["192.0.2.1:5"]
         assert targets(await dialers.all()) == ["192.0.2.1:5"]
         await names.waiting.wait()
-        assert names.asked == 2, "one question at a time"
+        assert names.asked == 2, "only one look-up runs at a time"
 
 
 async def test_nobody_is_there_until_a_name_has_an_address(names: Names) -> None:

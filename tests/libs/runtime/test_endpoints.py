@@ -1,4 +1,4 @@
-"""From targets to replicas: addresses stay, names are looked up, and an outage of the name server changes nothing."""
+"""Targets become replicas: addresses stay, names are looked up, and an outage of the name server changes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from libs.runtime.endpoints import Endpoints
 
 
 class Names:
-    """A name server's table; a name that it does not hold is an error, as the system's resolver has it."""
+    """A name server's table. A name that is not in it is an error, as with the system's resolver."""
 
     def __init__(self) -> None:
         self.table: dict[str, list[str]] = {}

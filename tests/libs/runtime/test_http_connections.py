@@ -1,4 +1,4 @@
-"""Connections of HTTP that wait too long, or are too many: they end, and those of others stay."""
+"""HTTP connections that wait too long, or that are too many, are closed; those of other clients stay open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Reads a request to its end before it answers."""
+    """Reads a complete request before it answers."""
     await Request(scope, receive).body()
     await PlainTextResponse("here\n")(scope, receive, send)
 
@@ -32,7 +32,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def serving(
     most: int = 100, proxies: Sequence[str] = (), client_key: Callable[[str], str] = str
 ) -> AsyncIterator[Callable[[bytes], Awaitable[Opened]]]:
-    """What opens a connection and sends octets on it."""
+    """Runs a server. Yields a function that opens a connection and sends octets on it."""
     guard = ConnectionGuard(most, [ipaddress.ip_network(each) for each in proxies], client_key)
     server = HttpServer(application, LOOPBACK, 0, protocol=guard.protocol, besides=guard.run)
     running = asyncio.create_task(server.run())
@@ -52,7 +52,7 @@ async def serving(
 
 
 async def connected(port: int) -> Opened:
-    """A connection to a server that begins to listen."""
+    """Connects to a server that may not listen yet."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             try:
@@ -62,7 +62,7 @@ async def connected(port: int) -> Opened:
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
-    """The first line of an answer; empty where the connection ended without one."""
+    """Returns the first line of an answer; it is empty when the connection ended without an answer."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         try:
             return await reader.readline()

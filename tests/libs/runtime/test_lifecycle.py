@@ -1,4 +1,4 @@
-"""How a process ends."""
+"""The end of a process."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ print("to the end")
     "hang",
     [
         "await asyncio.Event().wait()",
-        # A loop that is busy with one thing for ever.
+        # The event loop itself is blocked for ever.
         "threading.Event().wait()",
-        # A thread that Python waits for at its end.
+        # At its end Python waits for this thread.
         "threading.Thread(target=threading.Event().wait).start()",
     ],
 )
@@ -85,7 +85,7 @@ def test_f54_whatever_hangs_at_the_end_the_process_ends(hang: str) -> None:
 
 
 async def test_f54_work_that_takes_no_cancellation_is_left_behind() -> None:
-    """As a driver that waits for its own thread does."""
+    """A driver that waits for its own thread ignores cancellation in this way."""
     go_on = asyncio.Event()
 
     async def stubborn() -> None:

@@ -1,4 +1,4 @@
-"""Whoever logs never waits and never fails, whatever stands at the other end of the log (F14, C133)."""
+"""Logging never blocks and never fails, whatever reads the log (F14, C133)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_until(reader: int, end: bytes) -> bytes:
 
 
 def counting(writer: LineWriter) -> Callable[[], int]:
-    """How many lines were lost so far."""
+    """Returns a function that returns how many lines were lost so far."""
     losses: list[int] = []
     writer.on_loss = losses.append
     return lambda: sum(losses)
@@ -51,18 +51,18 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_and_what_is_lost_is_told(pipe:
     line = "x" * 999 + "\n"
     for _ in range(1000):
         writer.write(line)
-    assert 700 < lost() < 1000, "the pipe and the writer hold less than 300 lines"
+    assert 700 < lost() < 1000, "the pipe and the writer hold fewer than 300 lines"
     lost_before = lost()
     octets = b""
     while octets.count(b"x\n") < 1000 - lost_before:
         octets += os.read(reader, 65_536)
-    # Until the thread has seen that all is written, the writer counts as full.
+    # The writer counts as full until its thread has seen that everything is written.
     writer.finish(60)
     writer.write("next\n")
     lines = (octets + read_until(reader, b"next\n")).decode().splitlines(keepends=True)
     told = [int(text.removeprefix("lost ")) for text in lines if text.startswith("lost ")]
     assert sum(told) == lost_before == lost()
-    assert lines.count(line) == 1000 - lost_before, "what was taken is whole"
+    assert lines.count(line) == 1000 - lost_before, "every accepted line is complete"
     assert len(lines) == 1000 - lost_before + len(told) + 1
 
 
@@ -99,7 +99,7 @@ def test_a_disk_that_was_full_gets_whole_lines_when_there_is_room_again(tmp_path
 
 
 def test_half_a_line_does_not_swallow_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that becomes full takes the beginning of what is written."""
+    """When a disk becomes full, only the beginning of what is written is stored."""
     path = tmp_path / "log"
     end = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     writer = LineWriter(described, file_descriptor=end)
@@ -167,7 +167,7 @@ print("went on")
 
 
 def test_a_process_whose_log_nobody_reads_goes_on_and_ends() -> None:
-    """A pipe holds 64 KiB; this logs 400."""
+    """A pipe holds 64 KiB, and this process logs 400 KiB."""
     reader, end = os.pipe()
     done = subprocess.run(
         [sys.executable, "-c", _ENDS], cwd=ROOT, stdout=subprocess.PIPE, stderr=end, text=True, check=False

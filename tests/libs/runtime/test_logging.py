@@ -1,4 +1,4 @@
-"""The log: one line an event, in order; where it can't be written a line is lost, and nothing else."""
+"""The log has one line for each event, in order. When a line cannot be written, only this line is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Lines:
-    """What an Output hands on, and a wait for it."""
+    """Collects the lines that an Output passes on. A test can wait for them."""
 
     def __init__(self) -> None:
         self.text = ""

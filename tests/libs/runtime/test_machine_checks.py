@@ -1,4 +1,4 @@
-"""What a service finds out about its machine: real file systems, limits, certificates and name servers."""
+"""The checks of a service's machine, with real file systems, limits, certificates and name servers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def one(check: Check) -> CheckResult:
 
 
 async def test_a_file_system_without_space_is_an_error(tmp_path: Path) -> None:
-    """/proc is a file system with none."""
+    """The file system /proc has no free space."""
     result = await one(machine_checks.disk(Path("/proc")))
     assert (result.id, result.level) == ("disk", Level.ERROR)
     assert "/proc" in result.text
@@ -40,7 +40,7 @@ async def test_a_clock_that_nothing_keeps_right_is_told() -> None:
     assert (await one(machine_checks.clock(lambda: unsynchronised))).level is Level.WARNING
     assert (await one(machine_checks.clock(lambda: synchronised))).level is Level.OK
     assert "does not tell" in (await one(machine_checks.clock(lambda: unknown))).text
-    # The kernel's own word, whatever it is here.
+    # This is the state of the kernel's clock, whatever it is on this machine.
     assert (await one(machine_checks.clock())).id == "clock"
 
 
@@ -64,7 +64,7 @@ def write_certificate(
     issuer: str = "",
     key_path: Path | None = None,
 ) -> Path:
-    """Signed by itself where no `issuer` is given. `key_path`: where its key goes."""
+    """Writes a certificate, which is self-signed when no `issuer` is given. Its key is written to `key_path`."""
     now = datetime.datetime.now(datetime.UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])

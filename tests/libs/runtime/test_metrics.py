@@ -1,4 +1,4 @@
-"""The small HTTP server of a process: what /readyz says of which dependency, and what is no request."""
+"""The small HTTP server of a process: what /readyz reports about each dependency, and which requests are malformed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.peers.ports import LOOPBACK, free_port
 
 
 async def get(port: int, request: bytes) -> tuple[int, bytes]:
-    """Status and body."""
+    """Returns status and body."""
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
     writer.write(request)
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")

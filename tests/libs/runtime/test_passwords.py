@@ -1,4 +1,4 @@
-"""Hashes that other systems made: which are taken, and what they are hashes of."""
+"""Password hashes of other systems: which are accepted, and which passwords they match."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from libs.runtime.passwords import canonical_hash, decoy_of, hash_password, is_outdated, matches
 
-# The vectors of https://www.akkadia.org/drepper/SHA-crypt.txt and of crypt_blowfish.
+# The vectors are those of https://www.akkadia.org/drepper/SHA-crypt.txt and of crypt_blowfish.
 SHA512 = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
 SHA512_ROUNDS = (
     "$6$rounds=10000$saltstringsaltst$"
@@ -68,7 +68,7 @@ def test_the_scheme_of_dovecot_is_dropped() -> None:
         BCRYPT.replace("$05$", "$03$"),
         BCRYPT + "\n",
         "$argon2i$v=19$m=19456,t=2,p=1$LaHH7/pTt+weEekoerUZOg$Lf1F7EQj6E8Ei1kB7j4/W32Dsq7Bm7aW7uLesneQBew",
-        # A gigabyte, more passes and more lanes than are taken.
+        # These need more than the allowed memory, passes and lanes.
         "$argon2id$v=19$m=1048576,t=2,p=1$LaHH7/pTt+weEekoerUZOg$Lf1F7EQj6E8Ei1kB7j4/W32Dsq7Bm7aW7uLesneQBew",
         "$argon2id$v=19$m=19456,t=17,p=1$LaHH7/pTt+weEekoerUZOg$Lf1F7EQj6E8Ei1kB7j4/W32Dsq7Bm7aW7uLesneQBew",
         "$argon2id$v=19$m=19456,t=2,p=17$LaHH7/pTt+weEekoerUZOg$Lf1F7EQj6E8Ei1kB7j4/W32Dsq7Bm7aW7uLesneQBew",

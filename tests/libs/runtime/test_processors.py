@@ -1,4 +1,4 @@
-"""Which processors a process runs on, and how eagerly: what is written, and what the kernel says of those that run."""
+"""The processors on which a process runs, and its scheduling: what is configured, and what the kernel reports."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_thread_and_those_it_starts_keep_to_processors() -> None:
     thread.start()
     thread.join()
     assert found == [(everywhere[-1],)]
-    assert processors.usable() == everywhere, "only that thread"
+    assert processors.usable() == everywhere, "only that thread is bound to a processor"
 
 
 def test_a_processor_that_is_not_there_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""Which refusals have a line in the log while there are too many of them."""
+"""The refusals that are logged while there are too many of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_a_client_has_its_lines_and_leaves_the_others_theirs() -> None:
     sample = RefusalSample()
     assert sample.turn(NOW) is None
     assert [sample.has_line("a") for _ in range(LINES_OF_CLIENT)] == [True] * LINES_OF_CLIENT
-    # Beyond that the 1st, 2nd, 4th, 8th … is written.
+    # Above the limit, the 1st, 2nd, 4th, 8th … refusal is logged.
     assert [number for number in range(1, 1001) if sample.has_line("a")] == [1 << bit for bit in range(10)]
     assert [sample.has_line("b") for _ in range(LINES_OF_CLIENT)] == [True] * LINES_OF_CLIENT
     assert sample.turn(NOW + 1) is None

@@ -1,4 +1,4 @@
-"""gRPC servers and channels as every service uses them."""
+"""The gRPC servers and channels that every service uses."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_an_address_that_is_taken_is_a_clear_error(kind: str, tmp_path: Pa
 
 
 class Secured:
-    """A server over mutual TLS, and the files of those who call it."""
+    """A server that requires mutual TLS, and the certificates of its callers."""
 
     def __init__(self, folder: Path) -> None:
         self.certificates = ServiceCertificates(folder, "relay", "policy", "ingress")
@@ -74,7 +74,7 @@ class Secured:
         await self._server.stop(0)
 
     async def answers(self, security: Security | None = None, service: str = "relay") -> bool:
-        """Whether a new connection is served."""
+        """Returns whether a new connection is served."""
         async with rpc.channel(self.target, security or self.certificates.security("ingress"), service) as channel:
             try:
                 return await _status(channel) == SERVING
@@ -87,13 +87,15 @@ class Secured:
 async def test_mutual_tls_serves_the_right_peers_and_no_others(tmp_path: Path) -> None:
     async with Secured(tmp_path) as server:
         assert await server.answers()
-        assert not await server.answers(service="policy"), "a service that shows another name is not called"
+        assert not await server.answers(service="policy"), (
+            "a server whose certificate names another service is not called"
+        )
         strangers = ServiceCertificates(tmp_path / "strangers", "ingress")
         theirs, ours = strangers.files("ingress"), server.certificates.files("ingress")
         stranger = Security(replace(theirs, authority=ours.authority))
-        assert not await server.answers(stranger), "a client of another authority"
+        assert not await server.answers(stranger), "a client with a certificate of another authority is refused"
         distrustful = Security(replace(ours, authority=theirs.authority))
-        assert not await server.answers(distrustful), "a server of another authority"
+        assert not await server.answers(distrustful), "a server with a certificate of another authority is not called"
         bare = grpc.ssl_channel_credentials(ours.authority.read_bytes())
         options = [("grpc.ssl_target_name_override", "relay.posthouse.internal")]
         async with grpc.aio.secure_channel(server.target, bare, options=options) as channel:
@@ -116,8 +118,8 @@ async def test_replaced_certificates_serve_new_connections_without_a_restart(tmp
         shutil.rmtree(tmp_path / "authority")
         server.certificates.renew()
         old_client = Security(TlsFiles(former / "chain.pem", former / "key.pem", former / "authority.pem"))
-        assert not await server.answers(old_client), "the former client is no peer of the present server"
-        assert await _status(before) == SERVING, "what is open stays open"
+        assert not await server.answers(old_client), "a client with the former certificate is refused"
+        assert await _status(before) == SERVING, "open connections stay open"
         assert await server.answers()
         assert dialer.channel() is not before
         assert await _status(dialer.channel()) == SERVING
@@ -189,7 +191,7 @@ async def test_reflection_is_there_only_where_it_was_asked_for(tmp_path: Path) -
 
 
 async def test_a_peer_that_says_nothing_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By keepalives: a machine that is gone ends no connection, and not every call has a deadline."""
+    """Keepalives are needed: a machine that crashed closes no connection, and not every call has a deadline."""
     fast = [
         (name, value // 50 if "keepalive_time" in name or "ping_timeout" in name else value)
         for name, value in rpc._CLIENT_OPTIONS
@@ -199,7 +201,7 @@ async def test_a_peer_that_says_nothing_any_more_is_given_up(monkeypatch: pytest
     monkeypatch.setattr(rpc, "_CLIENT_OPTIONS", fast)
 
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # An empty SETTINGS frame (RFC 9113 6.5) makes it a peer.
+        # With an empty SETTINGS frame the server is a valid HTTP/2 peer (RFC 9113 section 6.5).
         writer.write(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
 
     silent = await asyncio.start_server(greet, "127.0.0.1", 0)

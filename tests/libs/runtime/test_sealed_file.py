@@ -1,4 +1,4 @@
-"""A sealed file: what its copy gives away, and what a lost or wrong key means."""
+"""An encrypted file: what a copy of it reveals, and what happens when the key is lost or wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets given as files."""
+"""Secrets that are given as files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_file_stands_for_the_variable(tmp_path: Path) -> None:
     environment = {"KEY_FILE": str(secret), "OTHER_FILE": "/nowhere"}
     from_files(environment, ["KEY"])
     assert environment["KEY"] == "value"
-    assert "OTHER" not in environment, "only the names asked for"
+    assert "OTHER" not in environment, "only the requested names are read"
 
 
 def test_both_or_an_unreadable_or_empty_file_is_a_clear_error(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a process tells systemd, over a real datagram socket."""
+"""The notifications of a process to systemd, over a real datagram socket."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_without_a_watchdog_nobody_is_told(value: str, manager: socket.socket, m
 def test_f63_a_process_that_needs_longer_for_its_end_says_how_long(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F63: whoever stops it waits so long, and so does its own last resort."""
+    """F63: the service manager waits that long, and so does the timer with which the process ends itself."""
     forced_after: list[float] = []
     monkeypatch.setattr(lifecycle, "end_after", forced_after.append)
 

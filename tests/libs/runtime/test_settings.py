@@ -1,4 +1,4 @@
-"""Settings of a process: what is read, and what is refused with the name of the variable at fault."""
+"""The settings of a process: valid values, and refusals that name the variable at fault."""
 
 from __future__ import annotations
 
@@ -50,13 +50,14 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("POSTHOUSE_", "CONFIG_API_", "INGRESS_", "POLICY_", "RELAY_")):
             monkeypatch.delenv(name)
-    # It is put into the environment from a file: registered here, it is taken out again after the test.
+    # The variable will be set from a file. It is registered with monkeypatch first, so that it is removed after the
+    # test.
     monkeypatch.setenv("RELAY_DATABASE_URL", "")
     monkeypatch.delenv("RELAY_DATABASE_URL")
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings] = Settings, **variables: str) -> str:
-    """The message with which the settings are refused."""
+    """Returns the message with which the settings are refused."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as error:
@@ -206,7 +207,7 @@ def test_what_kubernetes_sets_for_a_service_is_ignored_and_told(
         text=True,
         check=True,
     )
-    assert done.stdout == "25\n", "the default, as if it were not set"
+    assert done.stdout == "25\n", "the default is used, as if the variable were not set"
     warning = json.loads(done.stderr)
     assert (warning["event"], warning["variables"]) == ("kubernetes_variables_ignored", sorted(of_kubernetes))
     assert "enableServiceLinks" in warning["reason"]
@@ -224,7 +225,7 @@ def test_a_secret_may_be_a_file_and_is_never_shown(monkeypatch: pytest.MonkeyPat
     (tmp_path / "url").write_text("postgresql://u:hidden@db/queue\n")
     monkeypatch.setenv("RELAY_DATABASE_URL_FILE", str(tmp_path / "url"))
     assert Settings.load().database_url.get_secret_value() == "postgresql://u:hidden@db/queue"
-    assert "RELAY_DATABASE_URL_FILE" not in os.environ, "a child process must not find both"
+    assert "RELAY_DATABASE_URL_FILE" not in os.environ, "a child process must not inherit both variables"
     message = refused(monkeypatch, ConfigApiSettings, CONFIG_API_ADMIN_KEY="hunter2")
     assert message == "CONFIG_API_ADMIN_KEY: must have 16 characters or more"
     assert "secret.example" not in refused(monkeypatch, PolicySettings, POLICY_STATE_URL="sqlite://secret.example")

@@ -1,4 +1,4 @@
-"""The pages of a snapshot: in order, bounded, and a change leaves all but one as they are."""
+"""The pages of a snapshot are ordered and limited in size, and a change leaves all but one of them unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _content(pages: SnapshotPages) -> dict[str, bytes]:
 def test_whatever_happens_to_them_they_hold_what_a_dictionary_does(changes: list[tuple[str, bytes]]) -> None:
     pages, wanted = SnapshotPages(LARGEST), dict[str, bytes]()
     for key, piece in changes:
-        # Read now and then, as for a new consumer.
+        # The pages are read now and then, as for a new consumer.
         if len(piece) % 3 == 0:
             pages.parts()
         assert pages.put(key, piece) == wanted.get(key, b"")
@@ -35,7 +35,7 @@ def test_whatever_happens_to_them_they_hold_what_a_dictionary_does(changes: list
     present = {key: piece for key, piece in wanted.items() if piece}
     assert _content(pages) == dict(pages.pieces()) == present
     assert all(len(part) <= LARGEST for part in pages.parts())
-    # Another way to the same: the same digest, whatever the pages.
+    # The same pieces in other pages have the same digest.
     loaded = SnapshotPages(LARGEST * 3)
     for key in sorted(wanted):
         loaded.put(key, wanted[key])
@@ -49,7 +49,7 @@ def test_the_digest_is_of_keys_and_pieces() -> None:
         for key, piece in pieces.items():
             pages.put(key, piece)
         digests.add(pages.digest())
-    assert len(digests) == 6  # an empty piece is none
+    assert len(digests) == 6  # An empty piece is the same as none.
 
 
 def test_a_change_makes_one_page_anew() -> None:
@@ -57,7 +57,7 @@ def test_a_change_makes_one_page_anew() -> None:
     for number in range(1000):
         pages.put(f"{number:04}", b"%04d" % number * 5)
     before = pages.parts()
-    assert len(before) == 31  # filled in order, so full
+    assert len(before) == 31  # The pages were filled in order, so all but the last are full.
     pages.put("0500", b"other")
     after = pages.parts()
     assert sum(old is not new for old, new in zip(before, after, strict=True)) == 1

@@ -1,4 +1,4 @@
-"""The folder of the Unix sockets: nobody else can enter it, or the service does not start."""
+"""Only the service's user may enter the folder of the Unix sockets. Otherwise the service does not start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from libs.runtime.security import Security
 
 
 async def listens(folder: Path) -> None:
-    """Raises StartupError when a service does not start with its socket there."""
+    """Starts a server with its socket in the folder. Raises StartupError when it does not start."""
     server = rpc.Server({}, lambda _: None)
     try:
         await server.start(f"unix:{folder / 'x.sock'}", Security())

@@ -1,4 +1,4 @@
-"""Traces: off unless asked for, never in the way of the process, and no other trace context than a W3C one."""
+"""Traces are off by default, never delay the process, and accept only trace contexts of the W3C format."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def test_spans_arrive_with_parent_link_and_attributes(environment: pytest.Monkey
         below.end(error="full")
         alone = tracer().start("relay.attempt", "no traceparent at all")
         alone.end()
-        # What is left is sent at the end of the process.
+        # Spans that are not sent yet are sent at the end of the process.
         tracing.shutdown()
-        first, second = collector.wait_for(lambda spans: len(spans) == 2, "both spans")
+        first, second = collector.wait_for(lambda spans: len(spans) == 2, "both spans have come")
     assert (first.service, first.name, first.kind) == ("relay", "relay.submit", "server")
     assert (first.trace, first.parent) == (PARENT[3:35], PARENT[36:52])
     assert below.traceparent == f"00-{first.trace}-{first.id}-01"
@@ -95,7 +95,9 @@ def test_what_another_process_did_not_sample_is_not_sent(environment: pytest.Mon
         left_out.end()
         tracer().start("relay.attempt").end()
         tracing.shutdown()
-        assert [span.name for span in collector.wait_for(lambda spans: bool(spans), "one span")] == ["relay.attempt"]
+        assert [span.name for span in collector.wait_for(lambda spans: bool(spans), "one span has come")] == [
+            "relay.attempt"
+        ]
 
 
 def test_a_collector_that_is_away_does_not_hold_up_the_end(environment: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A service waits for the PostgreSQL that it needs, and says for which one (F13)."""
+"""A service waits for the PostgreSQL that it needs, and reports for which one (F13)."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ async def test_a_stop_is_heard_meanwhile(make: Make) -> None:
 
 @pytest.fixture
 async def starting_server() -> AsyncIterator[int]:
-    """The port of a server that answers as PostgreSQL does while it recovers."""
+    """The port of a server that answers like a PostgreSQL that is recovering."""
     fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         length = int.from_bytes(await reader.readexactly(4))
-        if length == 8:  # a request for TLS
+        if length == 8:  # The client asks for TLS.
             await reader.readexactly(4)
             writer.write(b"N")
             length = int.from_bytes(await reader.readexactly(4))

@@ -1,4 +1,4 @@
-"""Addresses: what is taken, what is refused with which reply, and one canonical form for each."""
+"""Addresses: which are valid, with which reply others are refused, and one canonical form for each."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_common_paths(raw: str, wire: str) -> None:
         (b'<".a"@example.com>', ".a", b'".a"@example.com'),
         (b'<"a>b<c"@example.com>', "a>b<c", b'"a>b<c"@example.com'),
         (b'<"a,b:c;d"@example.com>', "a,b:c;d", b'"a,b:c;d"@example.com'),
-        # What needs no quotes loses them: one mailbox has one form.
+        # Unnecessary quotes are removed, so that each mailbox has one form.
         (b'<"alice"@example.com>', "alice", b"alice@example.com"),
         (b'<"al\\ice"@example.com>', "alice", b"alice@example.com"),
         (b'<"a.b"@example.com>', "a.b", b"a.b@example.com"),
@@ -292,7 +292,7 @@ def test_c53_address_literals_have_one_form(raw: bytes, domain: str, address: IP
         b"[ 1.2.3.4]",
         b"[127.0.0.1\\]",
         b"[0x7f.0.0.1]",
-        # Bare addresses are no domains: nothing may ever connect to one by way of a name.
+        # Bare IP addresses are not domains. No connection may ever lead to one that is written as a name.
         b"127.0.0.1",
         b"2130706433",
         b"10.1",
@@ -484,7 +484,7 @@ def test_c103_matching_keys_tell_local_parts_apart_by_case_but_not_by_quoting_or
     assert parse_address("X@a.example").matching_key() != parse_address("x@a.example").matching_key()
     assert parse_address('"x"@a.example').matching_key() == parse_address("x@a.example").matching_key()
     assert parse_address("u\u0308@a.example").matching_key() == parse_address("ü@a.example").matching_key()
-    # A quoted "@" cannot pass for another address.
+    # A quoted "@" must not look like another address.
     assert parse_address('"x@a.example"@b.example').matching_key() != parse_address("x@a.example").matching_key()
     assert NULL_PATH.matching_key() == ""
 
@@ -635,7 +635,7 @@ def test_c38_helo_names(raw: bytes, kind: HeloKind, name: str) -> None:
     assert (parsed.kind, parsed.name) == (kind, name)
 
 
-# Properties.
+# Properties
 checked = settings(deadline=None, max_examples=300)
 local_chars = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
 labels = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)

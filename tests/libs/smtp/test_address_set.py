@@ -1,4 +1,4 @@
-"""Large sets of addresses: exact, small, and as they travel."""
+"""Large sets of addresses: exact, small, and in the form in which they are sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_it_holds_what_was_put_in_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("part", [b"a@b.test\nc@d.test", b"@b.test", b"a@b.test\n"])
 def test_a_part_of_a_bucket_is_no_address(part: bytes) -> None:
-    """whatever bucket it would lie in"""
+    """A part of a bucket's content is not an address, whatever bucket it belongs to."""
     addresses = AddressSet({bucket_of(part): bucket([b"a@b.test", b"c@d.test"])})
     assert (part in addresses) is (part == b"a@b.test\nc@d.test")
 

@@ -1,4 +1,4 @@
-"""The public address suites: what differs from them, and why."""
+"""The public test suites of addresses, and the reasons where our result differs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SUITES = Path(__file__).parents[4] / "shared" / "data" / "addresses"
 
 pytestmark = pytest.mark.skipif(not SUITES.is_dir(), reason="the public test suites are not here")
 
-# What the suites' categories say can stand in an SMTP envelope.
+# The categories of the suite whose addresses are valid in an SMTP envelope.
 FOR_SMTP = {"ISEMAIL_VALID_CATEGORY", "ISEMAIL_DNSWARN", "ISEMAIL_RFC5321"}
 
 LONG = "taken: long local parts and paths exist in VERP and token addresses (C55)"
 DOT = "taken: one final dot is the DNS root and is dropped, as in every domain here (C103)"
 STYLE = "taken: `::` for a single group of zeros is a matter of style, and made canonical"
 NUMBER = "refused: no top-level domain is numeric, and a bare IP address must never become a host (C53)"
-# The number of each test that comes out otherwise, and the reason.
+# The number of each test whose result differs, with the reason.
 DIFFERENCES = {
     "tests.xml": {
         "23": NUMBER,
@@ -47,7 +47,8 @@ DIFFERENCES = {
 
 
 def cases(name: str) -> list[tuple[str, str, str]]:
-    """Number, address, category of each test; control characters are written as their pictures."""
+    """Returns number, address and category of each test. The suites write control characters as their symbols
+    (U+2400…)."""
     found = []
     for test in ET.parse(SUITES / name).getroot().iter("test"):
         written = test.findtext("address") or ""

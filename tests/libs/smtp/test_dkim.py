@@ -1,4 +1,4 @@
-"""The canonical forms and kinds of keys that signing and verifying share."""
+"""The canonical forms and the kinds of keys that signing and verifying share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from libs.smtp.dkim import ED25519_SHA256, RSA_SHA256, BodyHashes, algorithm_of, canonical_field
 
-# Bodies of whole lines with blanks wherever they may matter.
+# Bodies of complete lines, with blanks wherever they may matter.
 BODIES = st.lists(st.sampled_from([b"a", b" ", b"\t", b"\r\n"]), max_size=40).map(b"".join)
 
 

@@ -1,4 +1,4 @@
-"""Envelopes: duplicates merged, and whether UTF-8 is needed rather than offered."""
+"""Envelopes: duplicate recipients are merged, and the need for SMTPUTF8 is found from the content."""
 
 from __future__ import annotations
 

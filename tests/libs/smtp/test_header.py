@@ -1,4 +1,4 @@
-"""Headers: where they end, their fields, counting, removing; the same split for everybody, in linear time."""
+"""Headers: their end, their fields, counting and removing fields. All code splits them equally, in linear time."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def test_fields_are_given_top_down_with_lower_case_names_and_unfolded_values() -
         (b"A: b", b"A: b", b""),
         (b"A:\r\n\r\nx", b"A:\r\n", b"x"),
         (b"A: b\r\n\r\n\r\nx", b"A: b\r\n", b"\r\nx"),
-        # Continuation lines of blanks only belong to their field (RFC 5322 4.2).
+        # A continuation line that contains only blanks belongs to its field (RFC 5322 section 4.2).
         (b"A: b\r\n \r\nC: d\r\n\r\nx", b"A: b\r\n \r\nC: d\r\n", b"x"),
-        # Blanks before the colon are obsolete, but a field.
+        # Blanks before the colon are obsolete syntax, but this is a field.
         (b"A \t: b\r\n\r\nx", b"A \t: b\r\n", b"x"),
         (b"A: b\0c\r\n\r\nx", b"A: b\0c\r\n", b"x"),
         (b"A: caf\xe9\r\n\r\nx", b"A: caf\xe9\r\n", b"x"),
-        # A bare CR or LF ends no line.
+        # A bare CR or LF does not end a line.
         (b"A: b\rC\r\r\nD: e\n\nx\r\n\r\ny", b"A: b\rC\r\r\nD: e\n\nx\r\n", b"y"),
     ],
 )
@@ -104,7 +104,7 @@ def test_c13_a_line_that_is_no_field_begins_the_body_and_every_next_hop_is_told_
     assert where == Boundary(len(header), len(header))
     assert split(content) == (header, content[len(header) :])
     told = header + b"\r\n" + content[len(header) :]
-    # Both now agree with a reader who knows nothing but the empty line.
+    # Both now agree with a reader that only looks for the empty line.
     assert split(told) == split(content)
     assert told.startswith(b"\r\n") or told.index(b"\r\n\r\n") == len(header) - 2
 
@@ -157,7 +157,7 @@ def test_c59_whether_a_header_needs_smtputf8() -> None:
     assert needs_smtputf8(b"Subject: caf\xe9\r\n")
 
 
-# Properties.
+# Properties
 line = st.sampled_from(
     [b"A: b", b"From: x@y.example", b" folded", b"\tfolded", b"", b"no colon", b"N : v", b":", b"\r", b"\n", b" "]
 )
@@ -218,7 +218,7 @@ def test_any_bytes_as_a_header_raise_nothing(header: bytes) -> None:
     ],
 )
 def test_time_grows_with_length_alone(piece: bytes) -> None:
-    """A quadratic search would not end within the time-out of a test."""
+    """A search of quadratic time would exceed the test's time-out."""
     for content in (piece * (2_000_000 // len(piece)), b"A: b\r\n" + piece * (2_000_000 // len(piece))):
         header, body = split(content)
         assert len(header) + len(body) <= len(content)

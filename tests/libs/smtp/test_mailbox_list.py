@@ -1,4 +1,4 @@
-"""From fields of every kind: each address found, and a word when something else was there (C98)."""
+"""From fields of every kind: all addresses are found, and anything else in the field is reported (C98)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read(value: str | bytes) -> tuple[list[str], bool]:
         ('"ceo@bank.example" <s@evil.example>', ["s@evil.example"]),
         ('"<ceo@bank.example>" <s@evil.example>', ["s@evil.example"]),
         ('"quote \\" <ceo@bank.example>" <s@evil.example>', ["s@evil.example"]),
-        # An unquoted comma in the name, as many senders write it.
+        # Many senders write an unquoted comma in the name.
         ("Doe, John <a@b.example>", ["a@b.example"]),
         ("Doe, John, Dr. <a@b.example>, c@d.example", ["a@b.example", "c@d.example"]),
         ("=?utf-8?Q?Doe,_John?= <a@b.example>", ["a@b.example"]),
@@ -209,5 +209,5 @@ def test_well_formed_lists_are_read_whole(listed: list[tuple[bytes, bytes]]) -> 
     "piece", [b'"\\"', b"(", b"<", b"[", b'"', b"\\", b"@", b"a ", b"a:", b"=?a?q?", b".a", b"(a", b"<a@b>"]
 )
 def test_time_grows_with_length_alone(piece: bytes) -> None:
-    """A quadratic reading would not end within the time-out of a test."""
+    """A parser of quadratic time would exceed the test's time-out."""
     assert isinstance(parse_mailbox_list(piece * (2_000_000 // len(piece))).unparsable, bool)

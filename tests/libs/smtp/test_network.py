@@ -1,4 +1,4 @@
-"""Networks: canonical addresses, keys of counters, arbitrary masks, strict ranges."""
+"""Networks: canonical addresses, keys for counters, arbitrary masks, strict ranges."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ipv6 = st.integers(0, 2**128 - 1).map(IPv6Address)
         ("2001:DB8:0:0::1", "2001:db8::1"),
         ("fe80::1%eth0", "fe80::1"),
         ("::ffff:192.0.2.1%1", "192.0.2.1"),
-        # The deprecated compatible form is an address of its own.
+        # The deprecated IPv4-compatible form is an address of its own.
         ("::192.0.2.1", "::c000:201"),
     ],
 )
@@ -96,7 +96,7 @@ def test_every_mapped_form_of_an_ipv4_address_is_that_address(address: IPv4Addre
         ("192.0.2.9", "192.0.2.9/32"),
         ("192.0.2.9/0", "0.0.0.0/0"),
         ("192.0.2.9/0.0.0.0", "0.0.0.0/0"),
-        # A bit pattern, not a host mask.
+        # The mask is a bit pattern, not a wildcard mask.
         ("192.0.2.9/0.0.0.255", "0.0.0.9/0.0.0.255"),
         ("2001:db8::1/32", "2001:db8::/32"),
         ("2001:db8::1/ffff:ffff::", "2001:db8::/32"),

@@ -1,4 +1,4 @@
-"""ESMTP parameters: what each extension allows, and which reply a fault gets."""
+"""ESMTP parameters: which of them each extension allows, and the reply to each fault."""
 
 from __future__ import annotations
 

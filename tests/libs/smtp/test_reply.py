@@ -1,4 +1,4 @@
-"""Replies: clean lines whatever the text, folding, constants, enhanced codes."""
+"""Replies: valid lines whatever the text, folding, constants, enhanced codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from libs.smtp.reply import MAX_REPLY_LINE_OCTETS, CommandError, Reply, lines, p
 
 CONSTANTS = {name: value for name, value in vars(reply).items() if isinstance(value, Reply)}
 
-# SETTINGS.md and RFC 5321 and 4954: the codes are fixed, the words are ours.
+# RFC 5321, RFC 4954 and the documented settings fix these codes. The texts are our own.
 CODES = {
     "RELAY_DENIED": "554 5.7.1",
     "ACCESS_DENIED": "554 5.7.1",

@@ -1,4 +1,4 @@
-"""Value objects: what a frozen dataclass promises, and what is checked by mypy alone."""
+"""Value objects: they behave as frozen dataclasses do, and mypy alone checks that nothing assigns to them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_without_arguments() -> None:
 def test_the_type_checker_refuses_assignment_and_construction_does_not_pay_for_it() -> None:
     """mypy reports unused ignores.
 
-    If it did not take `fast_value` for a frozen dataclass, it would report the line below.
+    If mypy did not take `fast_value` for a frozen dataclass, it would report the ignore below as unused.
     """
     point = Point(1)
     point.x = 2  # type: ignore[misc]
