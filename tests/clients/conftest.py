@@ -1,4 +1,4 @@
-"""A running suite for the jobs of clients in several languages, and the check of what a job did."""
+"""A running suite for the jobs of the clients in several languages, and the check of a job's result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def suite() -> Iterator[Suite]:
 
 
 def run(arguments: Sequence[str | Path], folder: Path, **environment: str) -> str:
-    """Runs a program in a folder; its output. Fails with what it wrote when it fails."""
+    """Runs a program in a folder and returns its output. A failure shows this output."""
     process = subprocess.run(
         arguments, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
@@ -39,7 +39,7 @@ def _is_taken(suite: Suite, address: str) -> bool:
 
 @pytest.fixture
 def run_job(suite: Suite) -> RunJob:
-    """Runs a compiled job for a domain, and looks whether the suite is as the job should have left it."""
+    """Runs a compiled job for a domain, and checks that the suite is in the state that the job must produce."""
 
     def run_and_check(domain: str, arguments: Sequence[str | Path], folder: Path) -> None:
         environment = {"POSTHOUSE_URL": suite.api_url, "POSTHOUSE_KEY": suite.admin_key}
@@ -51,6 +51,6 @@ def run_job(suite: Suite) -> RunJob:
         assert addresses <= set(report["addresses"])
         assert report["refusal"] == "conflict"
         for address in addresses:
-            until(functools.partial(_is_taken, suite, address), f"{address} takes mail")
+            until(functools.partial(_is_taken, suite, address), f"mail to {address} is accepted")
 
     return run_and_check

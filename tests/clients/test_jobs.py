@@ -17,7 +17,7 @@ GO_VALIDATOR = Path("/usr/share/gocode/src/gopkg.in/validator.v2")
 
 
 def test_the_client_that_is_shipped_does_the_job(run_job: RunJob, tmp_path: Path) -> None:
-    """With the dependencies that its own wheel declares, and nothing else of Posthouse."""
+    """The job runs only with the dependencies that the client's wheel declares, and with nothing else of Posthouse."""
     run([BIN / "uv", "build", "--wheel", "--no-build-isolation", "--out-dir", tmp_path, CLIENTS / "python"], ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     target = tmp_path / "installed"
@@ -68,7 +68,7 @@ def test_the_java_client_of_openapi_generator_does_the_job(run_job: RunJob, tmp_
 
 
 def test_the_go_client_of_openapi_generator_does_the_job(run_job: RunJob, tmp_path: Path) -> None:
-    """Go's modules come from Debian's packages, so that nothing is fetched."""
+    """Go's modules come from Debian's packages, so the test downloads nothing."""
     shutil.copytree(CLIENTS / "go", tmp_path, dirs_exist_ok=True)
     generate(
         "go", tmp_path / "client", "--git-host", "posthouse.example", "--git-user-id", "", "--git-repo-id", "client"

@@ -1,4 +1,4 @@
-"""Runs the console script as an operator does."""
+"""Runs the command `posthouse` as an operator does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.peers.suite import ROOT, Suite
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended, and what it wrote."""
+    """The exit status of a command and its output."""
 
     status: int
     output: str
@@ -29,7 +29,7 @@ class Outcome:
 
 
 class CommandLine:
-    """`posthouse …` with the address and the key of a suite in the environment; `variables` win over those."""
+    """Runs `posthouse …` with the address and the key of a suite in the environment. `variables` win over these."""
 
     def __init__(self, suite: Suite | None = None, **variables: str) -> None:
         own = {"POSTHOUSE_URL": suite.api_url, "POSTHOUSE_KEY": suite.admin_key} if suite is not None else {}
@@ -42,7 +42,7 @@ class CommandLine:
         }
 
     def run(self, *arguments: str, stdin: str = "") -> Outcome:
-        """The outcome of a command, whatever it is."""
+        """Runs a command and returns its outcome, also when it fails."""
         process = subprocess.run(
             [sys.executable, "-m", "services", *arguments],
             cwd=ROOT,
@@ -56,9 +56,9 @@ class CommandLine:
         return Outcome(process.returncode, process.stdout, process.stderr)
 
     def at_terminal(self, *arguments: str, answers: Mapping[str, str]) -> Outcome:
-        """The outcome of a command at a terminal, where `answers` are typed after the prompts that end with their keys.
+        """Runs a command at a terminal. Each of `answers` is typed after a prompt that ends with its key.
 
-        All that the terminal shows, what is typed and echoed too, is the output.
+        The output is everything that the terminal shows, including the echo of what is typed.
         """
         main, other = pty.openpty()
         process = subprocess.Popen(
@@ -72,7 +72,7 @@ class CommandLine:
         )
         os.close(other)
         shown, left = "", dict(answers)
-        # A terminal whose last process has closed it gives an error to who reads.
+        # When the last process has closed a terminal, reading it raises OSError.
         with os.fdopen(main, "r+b", buffering=0) as terminal, contextlib.suppress(OSError):
             while octets := terminal.read(4096):
                 shown += octets.decode(errors="replace")
@@ -81,11 +81,11 @@ class CommandLine:
         return Outcome(process.wait(timeout=100), shown, "")
 
     def __call__(self, *arguments: str, stdin: str = "") -> str:
-        """What a command that does its work writes."""
+        """Runs a command that must succeed, and returns its output."""
         outcome = self.run(*arguments, stdin=stdin)
         assert outcome.status == 0, f"{arguments}: {outcome.status}\n{outcome.output}{outcome.errors}"
         return outcome.output
 
     def json(self, *arguments: str, stdin: str = "") -> Any:
-        """The JSON that a command with --json writes."""
+        """Returns the JSON that a command writes with --json."""
         return json.loads(self(*arguments, "--json", stdin=stdin))

@@ -1,4 +1,4 @@
-"""`posthouse config set`: values in the form that the section has now."""
+"""`posthouse config set`: values get the form that the section has now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a command finds the API and a key."""
+"""The places where a command finds the address of the API and a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where keys of other programs are found, and what they are for."""
+"""Private keys of other programs: where they are found, and for which domain and selector they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others see of a domain, by a real name server and a real SMTP server on loopback."""
+"""What other mail servers see of a domain, checked with a real name server and a real SMTP server on loopback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def names() -> Iterator[DnsServer]:
 
 
 def seen(names: DnsServer, port: int, *keys: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Level and text of the last finding of each check."""
+    """Returns level and text of the last finding of each check."""
     checks = DomainChecks("seen.test", nameserver=names.address, port=port)
     return {finding.id: (finding.level, finding.text) for finding in findings(checks, keys)}
 

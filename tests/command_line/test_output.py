@@ -1,4 +1,4 @@
-"""What a terminal shows: nothing is cut, and nobody else's text steers it."""
+"""Output to a terminal: nothing is cut off, and text of others cannot control the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of collections fits the API, and arguments become the members that it takes."""
+"""The table of collections agrees with the API, and arguments become the members that the API takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terms that name messages."""
+"""The terms of a command that select messages."""
 
 from __future__ import annotations
 

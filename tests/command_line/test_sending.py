@@ -1,4 +1,4 @@
-"""A test message that is refused: what is shown of the replies."""
+"""A test message that is refused: which of the replies are shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECIPIENTS = ["anna@ours.test", "nobody@ours.test"]
 
 
 class Server:
-    """What `smtplib.SMTP` answers. `data`: the reply to DATA, or to the content where `takes_data`."""
+    """The answers of `smtplib.SMTP`. `data` is the reply to DATA, or to the content when `takes_data` is true."""
 
     def __init__(self, data: tuple[int, bytes], *, takes_data: bool = True) -> None:
         self._data = data

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Debian's driver."""
+"""Debian's Chromium, controlled by Debian's driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS = 60
 
 
 class Browser:
-    """One window. What a page's script or policy complains about is an error at the end of a test."""
+    """One window. At the end of a test, warnings about a page's scripts or its content security policy are errors."""
 
     def __init__(self, folder: Path, width: int = 1280, height: int = 900) -> None:
         options = ChromeOptions()
@@ -60,33 +60,33 @@ class Browser:
         self.driver.get(self._base + path)
 
     def type(self, name: str, text: str) -> None:
-        """Into the field of this name."""
+        """Types into the field with this name."""
         entry = self.driver.find_element(By.NAME, name)
         entry.clear()
         entry.send_keys(text)
 
     def choose(self, name: str, text: str) -> None:
-        """An entry of the list of this name."""
+        """Chooses an entry in the list with this name."""
         Select(self.driver.find_element(By.NAME, name)).select_by_visible_text(text)
 
     def tick(self, name: str, value: str) -> None:
-        """The button of this value among those of this name."""
+        """Clicks the button with this value among those with this name."""
         button = self.driver.find_element(By.CSS_SELECTOR, f'input[name="{name}"][value="{value}"]')
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
         button.click()
 
     def press(self, text: str) -> None:
-        """The first button or link with this text; returns when the next page is there."""
+        """Clicks the first button or link with this text, and returns when the next page is loaded."""
         path = f"//*[(self::a or self::button) and normalize-space()='{text}']"
         self._click(self.driver.find_element(By.XPATH, path))
 
     def follow(self, start: str) -> None:
-        """The first link of the page to an address that begins so; returns when the next page is there."""
+        """Clicks the first link whose address begins like this, and returns when the next page is loaded."""
         self._click(self.driver.find_element(By.CSS_SELECTOR, f'main a[href^="{start}"]'))
 
     @property
     def path(self) -> str:
-        """Where the browser is."""
+        """The path of the open page."""
         return self.driver.current_url.removeprefix(self._base)
 
     def wait_for(self, text: str) -> None:
@@ -95,18 +95,18 @@ class Browser:
 
     @property
     def text(self) -> str:
-        """What a reader sees."""
+        """The text that a reader sees."""
         return self.driver.find_element(By.TAG_NAME, "body").text
 
     def complaints(self) -> list[str]:
-        """What the browser warned of since it was asked last: refused scripts and styles, missed files."""
+        """Returns the browser's warnings since the last call: refused scripts and styles, missing files."""
         lines = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [str(line["message"]) for line in lines if line["level"] in ("WARNING", "SEVERE")]
 
     def _click(self, element: WebElement) -> None:
-        # The mark is gone with the page that has it.
+        # This mark disappears together with the page, so the next page does not have it.
         self.driver.execute_script("window.before = true; arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
         is_next = "return !window.before && document.readyState === 'complete'"
         waiting = WebDriverWait(self.driver, _SECONDS, ignored_exceptions=[WebDriverException])
-        waiting.until(lambda driver: driver.execute_script(is_next), "the next page is there")
+        waiting.until(lambda driver: driver.execute_script(is_next), "the next page is loaded")

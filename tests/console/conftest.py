@@ -1,4 +1,4 @@
-"""A running suite with the console and some mail, and a browser: one of each for a module of tests."""
+"""A running suite with the console and some mail, and a browser. The tests of a module share them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.peers.suite import Suite
 
 @pytest.fixture(scope="module")
 def suite() -> Iterator[Suite]:
-    """ours.test is local and has the mailbox alice@ours.test; the mail for slow.test waits, since nobody listens."""
+    """A suite with the local domain ours.test and the mailbox alice@ours.test. Mail to slow.test waits, since no server
+    listens."""
     with Suite(console=True, metrics=False) as running:
         world.local_domain(running)
         world.account(running)
@@ -39,7 +40,7 @@ def suite() -> Iterator[Suite]:
 
 @pytest.fixture
 def visitor(suite: Suite) -> Iterator[Visitor]:
-    """Signed in with the admin key."""
+    """A visitor who has signed in with the admin key."""
     with Visitor(suite.console_url, suite.admin_key) as visitor:
         yield visitor
 

@@ -1,4 +1,4 @@
-"""An API whose every answer is made from its OpenAPI document, with one text wherever others may write."""
+"""A fake API that makes every answer from the OpenAPI document, with one given text in every free text."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _DEEPEST = 12
 
 
 class FakeApi:
-    """`text`: what stands in every field that is free text. `nulls`: what may be null is.
+    """`text` is in every field that is free text. With `nulls`, every value that may be null is null.
 
-    `items`: every list has one.
+    With `items`, every list has one item.
     """
 
     document = _DOCUMENT
@@ -60,7 +60,7 @@ class FakeApi:
         return httpx.Response(status, json=value, headers=headers)
 
     def value(self, schema: Mapping[str, Any], depth: int = 0) -> Any:
-        """Something that the schema allows, with every optional member there."""
+        """Returns a value that the schema allows, with every optional member."""
         if "$ref" in schema:
             schema = {**_resolved(schema["$ref"]), **{name: value for name, value in schema.items() if name != "$ref"}}
         if self._nulls and "null" in _kinds(schema):
@@ -95,7 +95,7 @@ class FakeApi:
 
 
 def _kinds(schema: Mapping[str, Any]) -> set[str]:
-    """The types that a value may have."""
+    """Returns the types that a value may have."""
     kind = schema.get("type", [])
     unions = [each.get("type") for union in ("anyOf", "oneOf") for each in schema.get(union, ())]
     return {*([kind] if isinstance(kind, str) else kind), *(each for each in unions if isinstance(each, str))}

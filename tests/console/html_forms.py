@@ -1,4 +1,4 @@
-"""The forms of a page, read as a browser reads them: which controls there are, and what it would send."""
+"""Reads the forms of a page as a browser does: which controls exist, and what the browser would send."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Self
 
 @dataclass
 class HtmlForm:
-    """One form. `controls`: name and value of each control that would be sent, in order."""
+    """One form. `controls` lists name and value of each control that would be sent, in order."""
 
     action: str = ""
     method: str = "get"
     controls: list[tuple[str, str]] = field(default_factory=list)
-    # The buttons by their text: what each would send.
+    # Maps the text of each button to the name and value that it would send.
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def texts(self) -> dict[str, list[str]]:
-        """The values by name."""
+        """Returns the values by name."""
         values: dict[str, list[str]] = {}
         for name, value in self.controls:
             values.setdefault(name, []).append(value)
         return values
 
     def filled(self, **values: str | list[str] | None) -> dict[str, list[str]]:
-        """What is sent when the user has put these values in; None: not ticked."""
+        """Returns what is sent after the user has entered these values. None stands for a box that is not ticked."""
         texts = self.texts()
         for name, value in values.items():
             texts[name] = [] if value is None else [value] if isinstance(value, str) else value
@@ -76,7 +76,7 @@ class _Reader(HTMLParser):
             chosen = [value for value, is_selected in options if is_selected] or [options[0][0]]
             self._form.controls.append((name, chosen[-1]))
         elif tag == "textarea" and self._area is not None:
-            # The first line break is not part of the value, and a browser sends CRLF.
+            # The first line break does not belong to the value, and a browser sends CRLF.
             text = self._text.removeprefix("\n").replace("\n", "\r\n")
             self._form.controls.append((self._area, text))
         elif tag == "button" and self._button is not None:
@@ -97,7 +97,7 @@ class HtmlPage:
         return cls(text, reader.forms)
 
     def form(self, action_end: str = "") -> HtmlForm:
-        """The form whose address ends so, of those that change something."""
+        """Returns the form that changes something and whose address ends like this."""
         return next(
             form
             for form in self.forms

@@ -14,7 +14,8 @@ from tests.peers.suite import Suite
 
 @pytest.fixture(autouse=True)
 def no_complaints(browser: Browser) -> Iterator[None]:
-    """Nothing of a page was refused by its policy. A form with an error has a status that the browser tells."""
+    """Checks that the content security policy refused nothing. The browser also warns of a form's status 422, which is
+    expected."""
     browser.complaints()
     yield
     assert [line for line in browser.complaints() if "favicon" not in line and "status of 422" not in line] == []
@@ -53,7 +54,7 @@ def test_a_setting_is_changed_and_rolled_back(suite: Suite, browser: Browser) ->
 
 
 def test_only_the_chosen_variant_is_shown(suite: Suite, browser: Browser) -> None:
-    """Without script: by style alone."""
+    """Style sheets alone do this, without a script."""
     browser.open("/configuration/local-domains/new")
     assert "Absolute path of the directory" not in browser.text
     browser.tick("/mailbox", "maildir")
@@ -66,4 +67,4 @@ def test_only_the_chosen_variant_is_shown(suite: Suite, browser: Browser) -> Non
     browser.tick("/mailbox", "lmtp")
     browser.type("/mailbox:lmtp/host", "127.0.0.1")
     browser.press("Make it")
-    until(lambda: get(suite, "/v1/local-domains?name=chosen.test")["items"] != [], "the domain is there")
+    until(lambda: get(suite, "/v1/local-domains?name=chosen.test")["items"] != [], "the domain exists")

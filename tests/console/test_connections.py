@@ -1,4 +1,4 @@
-"""A connection to the console that says too little ends."""
+"""A connection to the console on which too little is sent is closed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What docs say of the console: each page that they name exists, and each label of a page or button stands there.
+"""What docs say about the console: each page that they name exists, and so does each label of a page or button.
 
-A place that speaks of the console is a column `console` of a table, or a paragraph that begins with "In the console".
+Docs speak about the console in a column `console` of a table, or in a paragraph that begins with "In the console".
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def pages() -> list[Path]:
 
 
 def about_the_console(text: str) -> Iterator[str]:
-    """The cells of columns of that name, and the paragraphs."""
+    """Yields the cells of columns with this name, and the paragraphs about the console."""
     for paragraph in text.split("\n\n"):
         if paragraph.startswith("In the console"):
             yield " ".join(paragraph.split())
@@ -52,7 +52,8 @@ def about_the_console(text: str) -> Iterator[str]:
 
 
 def labels_of_the_console() -> set[str]:
-    """The texts that stand alone in a template, in the navigation, or on a page made from the API's document."""
+    """Returns the texts that stand alone in a template, in the navigation, or on a page made from the API's
+    document."""
     texts = {entry.title for entry in ENTRIES} | {action.title for action in ACTIONS.values()}
     for template in TEMPLATES.glob("*.html"):
         texts.update(_MARKUP.split(template.read_text()))

@@ -1,4 +1,4 @@
-"""Text that others write (subjects, addresses, replies, names) is shown as text on every page."""
+"""Text that others write (subjects, addresses, replies, names) appears only as text on every page, not as HTML."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ PIECES = (
 texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(st.characters(codec="utf-8"), max_size=8)), min_size=1).map(
     "".join
 )
-# A stream has no end here, and no text of its own: the script of the page shows it.
+# This stream never ends, and it contains no text of its own: the script of the page shows it.
 STREAMS = {"/live/events"}
-# What stands in the paths of pages, where it is more than any text.
+# Variable parts of paths that accept only certain values.
 SEGMENTS = {"{action}": "hold", "{kind}": "webhooks", "{name}": "general", "{part_name}": "deliveries"}
 QUERIES = {"/changes/compare": "?from=1&to=2", "/refused/{queue_id}/allow": "?criterion=ip"}
 RESOURCES = ApiDocument(FakeApi.document).resources
 
 
 def paths(method: str) -> list[str]:
-    """Every path of the pages that takes a method."""
+    """Returns every path of the pages that accepts a method."""
     routes = [route for module in (sign_in, *PAGES) for route in module.router.routes]
     return [route.path for route in routes if method in route.methods and route.path not in STREAMS]
 
 
 def filled(path: str) -> str:
-    """A path with something in each of its variable parts."""
+    """Returns a path with a value for each of its variable parts."""
     return re.sub(r"\{[^}]*\}", lambda found: SEGMENTS.get(found[0], "1"), path) + QUERIES.get(path, "")
 
 
@@ -61,9 +61,9 @@ async def page_of(
     items: bool = True,
     form: Mapping[str, str] | None = None,
 ) -> httpx.Response:
-    """A page whose API answers with this text everywhere, asked for by somebody who is signed in.
+    """Returns a page for a signed-in user, from an API that has this text everywhere.
 
-    `form`: what is sent by POST.
+    `form` is sent with POST.
     """
     sessions = Sessions(["a key of sixteen characters"])
     session = sessions.begin("key")
@@ -82,7 +82,7 @@ async def page_of(
 
 
 def assert_harmless(html: str) -> ParsedPage:
-    """No element, attribute or address of the page is one that the templates do not have."""
+    """Checks that the page contains only elements, attributes and addresses that the templates contain."""
     page = ParsedPage(html)
     for tag, attributes in page.elements:
         if tag == "script":

@@ -1,4 +1,4 @@
-"""An operator's jobs in Debian's Chromium, on a running suite."""
+"""An operator's tasks in Debian's Chromium, on a running suite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANY = 500
 
 
 def send(suite: Suite, recipient: str, message_id: str = "", sender: str = "bob@far.test") -> int:
-    """The code of the reply to RCPT, or to the content."""
+    """Returns the code of the reply to RCPT, or to the content."""
     client = world.smtp(suite)
     client.mail(sender)
     code, _ = client.rcpt(recipient)
@@ -32,7 +32,7 @@ def send(suite: Suite, recipient: str, message_id: str = "", sender: str = "bob@
 
 @pytest.fixture(autouse=True)
 def no_complaints(browser: Browser) -> Iterator[None]:
-    """Nothing of a page was refused by its policy, and no file was missing."""
+    """Checks that the content security policy refused nothing and that no file was missing."""
     browser.complaints()
     yield
     assert browser.complaints() == []
@@ -54,7 +54,7 @@ def test_a_message_is_found_by_its_message_id(suite: Suite, browser: Browser) ->
 def test_a_refusal_is_explained_and_allowed(suite: Suite, browser: Browser) -> None:
     rule = {"name": SUBJECT, "list": "block", "criterion": "sender", "value": "eve@far.test"}
     world.create(suite, "/v1/access-rules", rule)
-    until(lambda: send(suite, world.ALICE, sender="eve@far.test") == 554, "the rule refuses")
+    until(lambda: send(suite, world.ALICE, sender="eve@far.test") == 554, "the rule refuses the sender")
     browser.open("/refused")
     browser.press("Explain")
     assert "blocked sender" in browser.text
@@ -67,7 +67,7 @@ def test_a_refusal_is_explained_and_allowed(suite: Suite, browser: Browser) -> N
     assert send(suite, world.ALICE, sender="eve@far.test") == 554
     browser.press("Make this rule")
     browser.wait_for("The rule allows sender eve@far.test")
-    until(lambda: send(suite, world.ALICE, sender="eve@far.test") == 250, "it is let in")
+    until(lambda: send(suite, world.ALICE, sender="eve@far.test") == 250, "mail of the sender is accepted")
     browser.open(browser.path)
     assert "It is accepted" in browser.text
     browser.press("Delete this rule")
@@ -76,14 +76,14 @@ def test_a_refusal_is_explained_and_allowed(suite: Suite, browser: Browser) -> N
 
 @pytest.fixture
 def suspended(suite: Suite, browser: Browser) -> None:
-    """Nothing for slow.test is being tried, since its destination is suspended on the page of the queue."""
+    """The destination slow.test is suspended on the page of the queue, so no delivery to it is tried."""
     assert send(suite, "first@slow.test") == 250
 
     def destination() -> dict[str, object]:
         found = suite.api.get("/v1/queue/destinations").json()["items"]
         return found[0] if found else {}
 
-    until(lambda: bool(destination()), "the destination is listed")
+    until(lambda: bool(destination()), "the destination is in the list")
     if not destination()["suspended"]:
         browser.open("/queue")
         browser.press("Suspend")

@@ -1,4 +1,4 @@
-"""An action on many messages: its page comes while the work goes on."""
+"""An action on many messages: its page is sent in parts while the action runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def line(matched: int, *, done: bool, skipped: int = 0) -> bytes:
 
 
 class Lines(httpx.AsyncByteStream):
-    """An answer that comes a line at a time: the next one when `told` was put there."""
+    """An answer that comes line by line. The next line comes when the test has put it into `told`."""
 
     def __init__(self) -> None:
         self.told: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
@@ -40,12 +40,12 @@ class Lines(httpx.AsyncByteStream):
 
 
 class Acting:
-    """A browser that has said yes to an action on 500 deliveries, and the API that it is done by."""
+    """A browser that has confirmed an action on 500 deliveries, and the API that does it."""
 
     def __init__(self, status: int = 200) -> None:
         self.lines = Lines()
         self.asked: list[httpx.Request] = []
-        # What the browser got, as it came.
+        # The parts of the page that the browser received, in order.
         self.started: dict[str, Any] = {}
         self.parts: asyncio.Queue[str] = asyncio.Queue()
         self._status = status
@@ -96,7 +96,7 @@ class Acting:
             await app(scope, receive, send)  # type: ignore[arg-type]
 
     def rest(self) -> str:
-        """What came since it was looked at last."""
+        """Returns the parts that came since the last call."""
         return "".join(self.parts.get_nowait() for _ in range(self.parts.qsize()))
 
 
@@ -138,7 +138,7 @@ async def test_the_page_of_a_long_work_is_small() -> None:
 
 
 async def test_a_work_that_was_done_before_shows_how_it_ended() -> None:
-    """The API answers a repetition with the last line alone."""
+    """When a request is repeated, the API answers with the last line only."""
     acting = Acting()
     acting.lines.told.put_nowait(line(500, done=True).rstrip())
     acting.lines.told.put_nowait(None)

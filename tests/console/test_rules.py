@@ -1,4 +1,4 @@
-"""What a rule in shadow mode would have refused, as the page of rules shows it on a running suite."""
+"""The page of rules shows what a rule in shadow mode would have refused, on a running suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search box: what is shown where the API finds nothing among the messages that it looked through."""
+"""The search box: what is shown when the API finds nothing in the messages that it has searched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SESSIONS = Sessions(["a key of sixteen characters"])
 
 
 async def found(q: str, next_cursor: str | None) -> ParsedPage:
-    """The page of a search that finds nothing."""
+    """Returns the page of a search that finds nothing."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/whoami":

@@ -1,4 +1,4 @@
-"""Who gets in, and what guards the pages: cookies, tokens of forms, Host, headers, roles."""
+"""Who may sign in, and what protects the pages: cookies, tokens in forms, Host, header fields, roles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.peers.suite import Suite
 
 
 def key_of(suite: Suite, role: str) -> tuple[str, str]:
-    """The path and the key of a new API key."""
+    """Creates an API key and returns its path and the key."""
     body = {"name": f"{role} {uuid.uuid4().hex}", "role": role}
     made = world.create(suite, "/v1/api-keys", body)
     return f"/v1/api-keys/{made['id']}", made["key"]
@@ -55,7 +55,7 @@ def test_wrong_keys_are_refused(stranger: Visitor) -> None:
 
 
 def test_wrong_keys_of_one_user_lock_out_nobody_else(suite: Suite) -> None:
-    """The console says whose they are, and the API believes it."""
+    """The console passes the client's address on, and the API trusts the console."""
     with Visitor(suite.console_url) as guesser, Visitor(suite.console_url) as other:
         guesser.http.headers["X-Forwarded-For"] = "192.0.2.9"
         statuses = [guesser.sign_in(f"wrong-key-{number:06}").status_code for number in range(40)]
@@ -119,7 +119,7 @@ def test_no_page_may_be_framed_kept_or_run_foreign_script(visitor: Visitor) -> N
 
 
 def test_every_form_needs_the_token_of_its_session(suite: Suite, visitor: Visitor) -> None:
-    """Tried with every path that takes a form."""
+    """This is tried with every path that accepts a form."""
     paths = form_paths()
     assert "/messages/x/x" in paths
     with Visitor(suite.console_url) as other:
@@ -142,7 +142,7 @@ def test_a_page_that_does_not_exist_and_an_api_that_is_away_have_their_pages(sui
 
 
 def form_paths() -> list[str]:
-    """Every path that takes a form, with something in each of its variable parts."""
+    """Returns every path that accepts a form, with a value for each of its variable parts."""
     routes = [route for module in (sign_in, *PAGES) for route in module.router.routes]
     forms = [route.path for route in routes if "POST" in route.methods]
     return [re.sub(r"\{[^}]*\}", "x", path) for path in forms]

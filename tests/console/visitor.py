@@ -1,4 +1,4 @@
-"""A visitor of the console who speaks HTTP: cookies, forms with their hidden fields, and the text of pages."""
+"""A visitor of the console over plain HTTP: cookies, forms with their hidden fields, and the text of pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 
 @dataclass
 class FormOnPage:
-    """A form: where it leads, and the fields that it has already."""
+    """A form: its target address, and the fields that it contains already."""
 
     action: str
     method: str
@@ -47,7 +47,7 @@ class ParsedPage(HTMLParser):
 
 
 class Visitor:
-    """`key`: signs in with it; empty: stays signed out."""
+    """Signs in with `key`. When it is empty, the visitor stays signed out."""
 
     def __init__(self, url: str, key: str = "") -> None:
         self.http = httpx.Client(base_url=url, timeout=60)
@@ -71,10 +71,10 @@ class Visitor:
         return ParsedPage(answer.text)
 
     def token(self, path: str = "/sign-in") -> str:
-        """The token that the forms of a page carry."""
+        """Returns the token in the forms of a page."""
         return next(form.fields["token"] for form in self.page(path).forms if "token" in form.fields)
 
     def send(self, path: str, action: str, **fields: str) -> httpx.Response:
-        """Sends the form of a page that leads to `action`, with these fields besides its own."""
+        """Sends the form of a page that leads to `action`, with these fields and its own."""
         form = next(form for form in self.page(path).forms if form.method == "post" and form.action in (action, ""))
         return self.http.post(action, data={**form.fields, **fields})

@@ -1,4 +1,4 @@
-"""Shows the containers' logs with each failure, and removes what an earlier run that was killed has left."""
+"""Shows the containers' logs with each failure, and removes what an earlier run left behind when it was killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def _leftovers_are_removed() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Every wait of these tests ends with a failure, and what was waited for is explained by a log."""
+    """Adds the logs of the containers to the report of a failed test, since most failures are waits that a log
+    explains."""
     report = yield
     if report.failed:
         report.sections.append(("containers", "\n".join(map(log, own_containers()))))

@@ -22,7 +22,7 @@ _LOG_LINES = 40
 _BUILD_SECONDS = 900
 _COMMAND_SECONDS = 180
 _HEALTHY_SECONDS = 180.0
-# podman-compose sets it on each container, volume and network.
+# podman-compose sets this label on each container, volume and network.
 _PROJECT_LABEL = "io.podman.compose.project"
 _PROJECT_PREFIX = "posthouse-test"
 _PROJECT = re.compile(rf"{_PROJECT_PREFIX}-\w+-[0-9a-f]+-\d+")
@@ -33,7 +33,8 @@ def _environment() -> dict[str, str]:
 
 
 def run(*command: str, environment: Mapping[str, str] | None = None, seconds: float = _COMMAND_SECONDS) -> str:
-    """The standard output of a command that must succeed. Raises AssertionError with its output otherwise."""
+    """Runs a command that must succeed and returns its standard output. Raises AssertionError with its output
+    otherwise."""
     with subprocess.Popen(
         command,
         env={**_environment(), **(environment or {})},
@@ -42,7 +43,7 @@ def run(*command: str, environment: Mapping[str, str] | None = None, seconds: fl
         stderr=subprocess.PIPE,
         text=True,
         errors="backslashreplace",
-        # What the command started has its output open too: all of them end together.
+        # Processes that the command started also hold its output open, so all of them are ended together.
         start_new_session=True,
     ) as process:
         try:
@@ -52,9 +53,11 @@ def run(*command: str, environment: Mapping[str, str] | None = None, seconds: fl
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             output, errors = process.communicate()
-            raise AssertionError(f"not within {seconds:g} s: {' '.join(command)}: {output}\n{errors}") from None
+            raise AssertionError(
+                f"the command did not end within {seconds:g} s: {' '.join(command)}: {output}\n{errors}"
+            ) from None
     assert process.returncode == 0, f"{' '.join(command)}: {output}\n{errors}"
-    # podman-compose ends with 0 also when podman started no container; the report of a failure shows what it wrote.
+    # podman-compose exits with 0 even if podman started no container, so the report of a failure must show its output.
     print(errors, end="")
     return output.strip()
 
@@ -64,7 +67,7 @@ def podman(*arguments: str) -> str:
 
 
 def succeeds(*arguments: str) -> bool:
-    """Whether a podman command ends with 0."""
+    """Returns whether a podman command exits with 0."""
     try:
         podman(*arguments)
     except AssertionError:
@@ -78,7 +81,7 @@ def build() -> None:
     run(str(ROOT / "scripts/build-image"), IMAGE.removeprefix("localhost/"), seconds=_BUILD_SECONDS)
 
 
-# The target of images/Dockerfile that stands for each image of compose.yaml.
+# Maps each image of compose.yaml to the target of images/Dockerfile that stands in for it.
 _STAND_INS = {
     "haproxy": "haproxy:2.8-alpine",
     "postgres": "postgres:16-alpine",
@@ -89,7 +92,7 @@ _STAND_INS = {
 
 
 def build_with_stand_ins() -> None:
-    """Builds the image, and at the same time the stand-ins, under the names that compose.yaml has for them."""
+    """Builds the image, and in parallel the stand-ins under the names that compose.yaml uses for them."""
     run(str(ROOT / "scripts/build-base-image"), seconds=_BUILD_SECONDS)
     with ThreadPoolExecutor() as threads:
         for result in [threads.submit(build), threads.submit(_build_stand_ins)]:
@@ -109,7 +112,7 @@ def inspect(container: str) -> dict[str, Any]:
 
 
 def log(container: str) -> str:
-    """How the container stands and the end of what it wrote, as far as podman can tell."""
+    """Returns the state of the container and the end of its log, as far as podman can tell."""
     shown = ""
     for command in (
         ("ps", "--all", "--filter", f"name=^{container}$", "--format", "{{.Names}}: {{.Status}}"),
@@ -130,12 +133,12 @@ def log(container: str) -> str:
 
 
 def until_healthy(container: str, seconds: float = _HEALTHY_SECONDS) -> None:
-    """Runs the container's own health check until it passes; Docker and systemd would run it on a timer.
+    """Runs the container's own health check until it passes. Docker and systemd would run it on a timer.
 
     Raises PeerError with the container's log when it does not pass within `seconds`, or when there is no container.
     """
     if not succeeds("container", "exists", container):
-        raise PeerError(f"{container} was not made")
+        raise PeerError(f"{container} does not exist")
     try:
         until(lambda: succeeds("healthcheck", "run", container), f"{container} is healthy", seconds, pause=0.5)
     except PeerError as error:
@@ -146,7 +149,7 @@ class Compose:
     """One compose file under a project name of its own."""
 
     def __init__(self, file: Path, name: str, environment: Mapping[str, str]) -> None:
-        # The process is named, so that the next run knows what a run that was killed has left.
+        # The name contains the process id, so that the next run can recognize what a killed run has left behind.
         self.project = f"{_PROJECT_PREFIX}-{name}-{uuid.uuid4().hex[:8]}-{os.getpid()}"
         self._command = ("podman-compose", "-f", str(file), "-p", self.project)
         self._environment = environment
@@ -158,7 +161,8 @@ class Compose:
         return f"{self.project}_{service}_1"
 
     def make_network(self, name: str, *options: str) -> None:
-        """Makes a network of the project before podman-compose does, with options that podman-compose does not know."""
+        """Creates a network of the project before podman-compose does, with options that podman-compose does not
+        support."""
         label = f"{_PROJECT_LABEL}={self.project}"
         podman("network", "create", "--label", label, *options, f"{self.project}_{name}")
 
@@ -169,7 +173,7 @@ class Compose:
 def remove(project: str) -> None:
     """Removes the containers, volumes and networks of a project. Raises AssertionError when something is left."""
     of_project = ("--quiet", "--filter", f"label={_PROJECT_LABEL}={project}")
-    # --volumes removes those that an image asks for and that have no name.
+    # --volumes removes the anonymous volumes that an image declares.
     removals = (
         (("ps", "--all"), ("rm", "--force", "--volumes", "--time", "0")),
         (("volume", "ls"), ("volume", "rm", "--force")),
@@ -179,11 +183,11 @@ def remove(project: str) -> None:
         if names := podman(*listing, *of_project).split():
             succeeds(*removal, *names)
     left = {listing[0]: shown for listing, _ in removals if (shown := podman(*listing, *of_project))}
-    assert not left, f"{project} left {left}"
+    assert not left, f"the project {project} has left {left}"
 
 
 def remove_leftovers() -> None:
-    """Removes what runs of these tests that were killed have left behind."""
+    """Removes what killed runs of these tests have left behind."""
     labels = [
         podman(*kind, "--format", "{{.Labels}}") for kind in (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
     ]
@@ -194,6 +198,6 @@ def remove_leftovers() -> None:
 
 
 def own_containers() -> list[str]:
-    """The containers that this process started, those that ended included."""
+    """Returns the containers that this process started, including those that have ended."""
     names = podman("ps", "--all", "--format", "{{.Names}}").split()
     return sorted(name for name in names if name.startswith(_PROJECT_PREFIX) and f"-{os.getpid()}_" in name)

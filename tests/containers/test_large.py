@@ -1,8 +1,9 @@
 """compose.yaml in real containers, with stand-ins for the images that are not ours (images/Dockerfile).
 
-Its files are used as they are, but for what podman 4.3 and its podman-compose 1.0 lack, which `_adapted` names. Both
-know no condition of `depends_on`: this test starts the containers in that order, and waits by their own health checks.
-A wait that ends without what it waits for is a failure, whose report shows the logs of all containers (conftest.py).
+The files are used unchanged, except for what podman 4.3 and its podman-compose 1.0 do not support; `_adapted` names
+these things. Neither of them supports the conditions of `depends_on`, so this test starts the containers in that order
+and runs their own health checks. A wait that exceeds its time is a failure, whose report shows the logs of all
+containers (conftest.py).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tests.peers.smtp_sink import SmtpSink
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-# In the order of `depends_on`; what stands together may start together.
+# The order of `depends_on`. Services in one group may start together.
 ORDER = (
     ("postgres", "redis", "clamd", "unbound"),
     ("certificates", "migrate-config", "migrate-queue"),
@@ -44,22 +45,22 @@ _PAUSE_SECONDS = 0.2
 
 
 def _adapted(folder: Path) -> Path:
-    """compose.yaml without what podman can't do here. Returns the file."""
-    # podman-compose knows no variable whose default is empty.
+    """Writes compose.yaml without what podman does not support here, and returns the file."""
+    # podman-compose does not support variables whose default is empty.
     text = (ROOT / "compose.yaml").read_text().replace("${POSTHOUSE_PUBLIC_ADDRESSES:-}", "203.0.113.5")
     text = text.replace("${POSTHOUSE_CONSOLE_NAMES:-}", "console.ours.example")
     document: dict[str, Any] = yaml.safe_load(text)
-    # podman knows no names in an internal network, and podman-compose no addresses: `Large.start` sees to these.
+    # podman resolves no names in an internal network, and podman-compose sets no addresses. `Large.start` does both.
     document["networks"] = {"inner": {}}
     for service in document["services"].values():
         service["networks"] = ["inner"]
-        # A container that others need can't be replaced.
+        # podman-compose cannot replace a container on which others depend.
         service.pop("depends_on", None)
         service.pop("build", None)
         service["volumes"] = [_absolute(volume, folder) for volume in service.get("volumes", [])]
-        # Of control groups and limits there are none in a container within a container.
+        # A container within a container has no control groups for limits.
         service.pop("deploy")
-    # containers.conf has the lower limits that may be set here.
+    # containers.conf contains the lower limits that are allowed here.
     document["services"]["balancer"].pop("ulimits")
     document["secrets"] = {name: {"file": str(folder / secret["file"])} for name, secret in document["secrets"].items()}
     haproxy = folder / "haproxy"
@@ -120,7 +121,7 @@ class Large:
 
     def start(self) -> None:
         (addresses,) = COMPOSE["networks"]["inner"]["ipam"]["config"]
-        # Without the range, outside of which podman gives out no address at all, asked for or not.
+        # The network has no `ip_range`, because podman gives out no address outside of it, even on request.
         self._compose.make_network("inner", "--subnet", addresses["subnet"])
         self.up("setup")
         self.wait_for_job("setup")
@@ -139,7 +140,7 @@ class Large:
         podman("kill", self.name(service))
 
     def process(self, service: str) -> int:
-        """The process of this machine that is the container's first; 0 while none runs."""
+        """Returns the process id of the container's first process; 0 while none runs."""
         return int(inspect(self.name(service))["State"]["Pid"])
 
     def again(self, service: str) -> None:
@@ -147,7 +148,7 @@ class Large:
         until_healthy(self.name(service))
 
     def replace(self, service: str, image: str) -> None:
-        """As `docker compose up -d` does where the image has changed."""
+        """Replaces the container as `docker compose up -d` does when the image has changed."""
         podman("stop", "--time", "60", self.name(service))
         podman("rm", "--volumes", self.name(service))
         self.up(service, image=image)
@@ -169,7 +170,8 @@ class Large:
 
 
 class Mail(threading.Thread):
-    """Sends message after message through the balancer until it is stopped, and repeats what was not taken."""
+    """Sends messages through the balancer, one after the other, until it is stopped. Repeats those that were not
+    accepted."""
 
     def __init__(self, large: Large, name: str) -> None:
         super().__init__(name=name)
@@ -200,7 +202,7 @@ class Mail(threading.Thread):
             for code, _ in error.recipients.values():
                 self._note(code)
         except (OSError, smtplib.SMTPException):
-            # The connection ended: a mail server tries again.
+            # The connection ended. A mail server would try again.
             pass
         else:
             return True
@@ -211,16 +213,16 @@ class Mail(threading.Thread):
             self.refused_for_good.append(str(code))
 
     def stop_after(self, messages: int) -> None:
-        """Lets so many more through, then stops."""
+        """Waits until this number of further messages is accepted, and then stops."""
         wanted = len(self.taken) + messages
-        until(lambda: len(self.taken) >= wanted, f"{messages} more messages are taken", 120)
+        until(lambda: len(self.taken) >= wanted, f"{messages} more messages are accepted", 120)
         self._stopping.set()
         self.join()
 
 
 @pytest.fixture(scope="module")
 def not_started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
-    """Removed in a fixture of its own: the report of a start that failed still shows the logs of the containers."""
+    """The suite is removed in a fixture of its own, so that the report of a failed start still shows the logs."""
     build_with_stand_ins()
     suite = Large(tmp_path_factory.mktemp("large"))
     yield suite
@@ -235,7 +237,7 @@ def large(not_started: Large) -> Large:
 
 @pytest.fixture(scope="module")
 def sink(large: Large) -> Iterator[SmtpSink]:
-    """Where mail for ours.example is delivered."""
+    """The mailbox server of ours.example, to which its mail is delivered."""
     with SmtpSink(host=large.host_address) as next_hop, large.client() as api:
         mailbox = {"kind": "smtp", "host": next_hop.host, "port": next_hop.port}
         for path, body in (
@@ -244,12 +246,12 @@ def sink(large: Large) -> Iterator[SmtpSink]:
         ):
             created = api.post(path, json=body)
             assert created.status_code == httpx.codes.CREATED, created.text
-        until(lambda: _is_taken(large), "both policies know the account", 120, 0.5)
+        until(lambda: _is_taken(large), "both replicas of policy have the account", 120, 0.5)
         yield next_hop
 
 
 def _is_taken(large: Large) -> bool:
-    """Asked as often as there are pairs of ingress and policy, and more."""
+    """Sends more messages than there are pairs of ingress and policy, and returns whether all were accepted."""
     return all(Mail(large, "probe")._sent("probe") for _ in range(8))
 
 
@@ -258,7 +260,7 @@ def _arrived(sink: SmtpSink, mail: Mail) -> None:
         contents = b"".join(message.content for message in sink.messages).decode()
         return {subject for subject in mail.taken if f"Subject: {subject}\r\n" not in contents}
 
-    until(lambda: not missing(), "every message that was taken arrives", 300, 1.0)
+    until(lambda: not missing(), "every accepted message has arrived", 300, 1.0)
     assert mail.refused_for_good == []
 
 
@@ -268,7 +270,7 @@ def test_every_service_is_healthy_and_mail_goes_in_and_out(large: Large, sink: S
     mail.stop_after(5)
     _arrived(sink, mail)
     with large.client() as api:
-        until(lambda: _ready(api) == len(REPLICAS), "config_api sees every replica ready", 120, 1.0)
+        until(lambda: _ready(api) == len(REPLICAS), "config_api sees that every replica is ready", 120, 1.0)
 
 
 def test_the_console_shows_mail_to_who_signs_in(large: Large, sink: SmtpSink) -> None:
@@ -279,8 +281,8 @@ def test_the_console_shows_mail_to_who_signs_in(large: Large, sink: SmtpSink) ->
     key = (large.folder / "secrets/admin_key").read_text()
     page = page_of_messages(f"https://localhost:{large.console_port}", trusted, key)
     assert RECIPIENT in page
-    # Its health check tells that it is back. The port that podman published does not lead to it any more after that:
-    # `Large.start` gave the container its second network and address by hand.
+    # The container's health check shows that it is back. After a restart, the port that podman published does not lead
+    # to the container any more, because `Large.start` connected its second network and address by hand.
     large.kill("console")
     large.again("console")
 
@@ -334,8 +336,9 @@ def test_a_replica_that_crashes_is_started_by_the_engine_under_mail(large: Large
     mail.start()
     until(lambda: len(mail.taken) >= 1, "mail flows", 60)
     crashed = large.process(service)
-    assert crashed > 0, f"{service} does not run"
-    # The engine is not told, as it is by `podman kill`.
+    assert crashed > 0, f"{service} runs before the test kills it"
+    # The process is killed without podman, so podman does not know that this is intended, as it does after `podman
+    # kill`.
     os.kill(crashed, signal.SIGKILL)
     until(lambda: large.process(service) not in (0, crashed), f"{service} runs again", 60, 0.2)
     until_healthy(large.name(service))
@@ -348,7 +351,7 @@ def test_the_image_is_changed_replica_by_replica_under_mail(large: Large, sink: 
     podman("tag", IMAGE, changed)
     mail = Mail(large, "rolling")
     mail.start()
-    # As docs/scaling.md says: config_api, relay and policy, then those that ask them.
+    # This is the order of docs/scaling.md: config_api, relay and policy first, and then ingress, which calls them.
     for service in sorted(REPLICAS, key=lambda name: name.startswith("ingress")):
         large.replace(service, changed)
         assert inspect(large.name(service))["ImageName"] == changed

@@ -1,4 +1,4 @@
-"""deploy/compose/single.yaml in a real container: mail in and out, a restart, an upgrade, and what it may not do."""
+"""deploy/compose/single.yaml in a real container: mail in and out, a restart, an upgrade, and rights that it lacks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Single:
 
     @property
     def host_address(self) -> str:
-        """Where the container reaches this machine."""
+        """The address at which the container reaches this machine."""
         (network,) = inspect(self.container)["NetworkSettings"]["Networks"].values()
         return str(network["Gateway"])
 
@@ -54,7 +54,7 @@ class Single:
         )
 
     def send(self, subject: str, recipient: str) -> None:
-        """Hands a message in on the submission port, logged in, over STARTTLS with the self-signed certificate."""
+        """Submits a message on the submission port, logged in over STARTTLS with the self-signed certificate."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = SENDER, recipient, subject
         message.set_content("A message that goes through a container.")
@@ -74,7 +74,7 @@ def image() -> str:
 
 @pytest.fixture
 def not_started(image: str) -> Iterator[Single]:
-    """Removed in a fixture of its own: the report of a start that failed still shows the log of the container."""
+    """The suite is removed in a fixture of its own, so that the report of a failed start still shows the log."""
     suite = Single()
     yield suite
     suite.compose.remove()
@@ -87,7 +87,7 @@ def single(not_started: Single) -> Single:
 
 
 def configure(single: Single, sink: SmtpSink) -> None:
-    """A domain of ours and the rest of the world both lead to the sink."""
+    """Configures a local domain and a relay host, both of which lead to the sink."""
     next_hop = {"host": single.host_address, "port": sink.port}
     with single.client() as api:
         for path, body in (
@@ -103,11 +103,11 @@ def configure(single: Single, sink: SmtpSink) -> None:
             headers={"If-Match": settings.headers["ETag"], "Content-Type": "application/merge-patch+json"},
         )
         assert changed.status_code == httpx.codes.OK, changed.text
-        until(lambda: _is_taken(api, SENDER), "policy knows the account", pause=0.1)
+        until(lambda: _is_taken(api, SENDER), "policy has the account", pause=0.1)
 
 
 def _is_taken(api: httpx.Client, recipient: str) -> bool:
-    """Whether policy lets a stranger's message to the recipient pass, by what Explain says."""
+    """Returns whether policy would accept a stranger's message to the recipient, according to Explain."""
     facts = {"stage": "rcpt", "client_address": "192.0.2.1", "sender": "x@elsewhere.example", "recipient": recipient}
     explanation = api.post("/v1/explain/session", json={"kind": "hypothetical", "facts": facts})
     assert explanation.status_code == httpx.codes.OK, explanation.text
@@ -122,13 +122,13 @@ def test_mail_goes_in_and_out_and_outlives_a_restart_and_an_upgrade(single: Sing
         single.send("out", "bob@far.example")
         sink.wait_for_messages(2)
         port = sink.port
-    # The next hop is away: the message stays in the queue, on the volume, over a restart and a new container.
+    # The next hop does not run. The message stays in the queue on the volume, through a restart and a new container.
     single.send("kept", "bob@far.example")
     podman("restart", single.container)
     until_healthy(single.container)
     upgraded = f"{IMAGE}-upgraded"
     podman("tag", IMAGE, upgraded)
-    # podman-compose 1.0 does not replace a container whose image changed; docker compose up does.
+    # podman-compose 1.0 does not replace a container whose image has changed; `docker compose up` does.
     single.compose("down")
     single.start(upgraded)
     assert inspect(single.container)["ImageName"] == upgraded
@@ -146,7 +146,9 @@ def test_the_container_may_do_nothing_that_mail_does_not_need(single: Single) ->
     assert "NoNewPrivs:\t1" in status
     assert "Uid:\t10001\t10001\t10001\t10001" in status
     assert not succeeds("exec", single.container, "touch", "/opt/posthouse/touched")
-    assert not succeeds("exec", "--user", "0", single.container, "touch", "/opt/posthouse/touched"), "root is read-only"
+    assert not succeeds("exec", "--user", "0", single.container, "touch", "/opt/posthouse/touched"), (
+        "the root file system is read-only"
+    )
 
 
 def test_the_image_says_what_it_is_and_holds_the_licences(image: str) -> None:

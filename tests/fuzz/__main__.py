@@ -1,6 +1,6 @@
-"""`python -m tests.fuzz [SECONDS]`: every target under atheris for so long [600], then hypothesis for so long again.
+"""`python -m tests.fuzz [SECONDS]`: runs every target under atheris for this time [600], and then hypothesis.
 
-What atheris finds is written to ./fuzz-findings; hypothesis shows the smallest stream that breaks a promise.
+Findings of atheris are written to ./fuzz-findings. hypothesis prints the smallest stream that makes a target fail.
 """
 
 from __future__ import annotations

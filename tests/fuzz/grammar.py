@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what SMTP clients send: mostly right, with everything wrong mixed in."""
+"""Hypothesis strategies for the octets of SMTP clients: mostly valid, mixed with every kind of invalid ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ commands = st.one_of(
     st.integers(2_000, 13_000).map(lambda length: b"NOOP " + b"x" * length + b"\r\n"),
 )
 _GREETING = b"EHLO client.example\r\n"
-# A good beginning, so that most streams come to a transaction.
+# Streams often begin with valid commands, so that most of them reach a transaction.
 streams = st.tuples(
     st.sampled_from(
         [b"", b"EHLO client.example\r\n", b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"]

@@ -59,7 +59,7 @@ _ACCEPT = Verdict(Action.ACCEPT)
 
 
 class _Policy:
-    """Refuses recipients that begin with `bad`, and messages whose From is `refuse@…`; logs `alice` in."""
+    """Refuses recipients that begin with `bad`, and messages whose From is `refuse@…`. It accepts the login `alice`."""
 
     async def decide(self, stage: Stage, _session: object, _transaction: object = None, **facts: Any) -> Verdict:
         if stage is Stage.CONNECT:
@@ -134,7 +134,7 @@ class _Transport:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the client saw and what relay got: (sender, recipients…, content without our trace field)."""
+    """The replies that the client got, and what relay got: (sender, recipients…, content without our trace field)."""
 
     replies: tuple[bytes, ...]
     stored: tuple[tuple[bytes, ...], ...]
@@ -142,9 +142,9 @@ class Outcome:
 
 
 def run(segments: Iterable[bytes], *, normalise: bool = False) -> Outcome:
-    """A session in which the client sends these segments after the greeting, and then ends its side.
+    """Runs a session in which the client sends these segments after the greeting, and then ends its side.
 
-    Raises AssertionError when a reply is malformed or an exception got as far as the session.
+    Raises AssertionError when a reply is malformed, or when an exception reaches the session.
     """
     return asyncio.run(_run(segments, normalise=normalise))
 
@@ -190,7 +190,7 @@ def _fields(limits: Limits) -> dict[str, Any]:
 
 
 async def _settled(connection: Connection) -> None:
-    """Until the session waits for its client or is over."""
+    """Waits until the session waits for its client or has ended."""
     for turn in itertools.count():
         await asyncio.sleep(0)
         over = connection.task is not None and connection.task.done()

@@ -1,4 +1,5 @@
-"""What the fuzzers call: each takes any octets and raises when a promise is broken."""
+"""The functions that fuzzers call. Each takes any octets and raises an exception when a promise of the code is
+broken."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _NOW = 1_800_000_000
 
 
 def session(octets: bytes) -> None:
-    """The first octets say where to cut the rest: the cut changes nothing, and nothing breaks the session."""
+    """The first octets say where to cut the rest into segments. The cuts must not change the outcome."""
     places, stream = octets[:8], octets[8:2_000]
     parts, position = [], 0
     for place in places:
@@ -42,7 +43,7 @@ class _Memory:
 
 
 def content(octets: bytes) -> None:
-    """DATA ends at the first CRLF.CRLF and nowhere else, whatever the segments; BDAT keeps the same content."""
+    """DATA ends at the first CRLF.CRLF and nowhere else, whatever the segments. BDAT stores the same content."""
     size, stream = (octets[0] if octets else 0) + 1, octets[1:]
     framed = b"\r\n" + stream
     end = framed.find(b"\r\n.\r\n")
@@ -78,7 +79,7 @@ def content(octets: bytes) -> None:
 
 
 def _judged(body: bytes) -> tuple[Fault | None, bytes]:
-    """Slowly and plainly."""
+    """Finds the fault of a body and its stored form with slow, simple code."""
     if len(body) > 5_000:
         return Fault.TOO_BIG, b""
     if re.search(rb"\r(?!\n)|(?<!\r)\n", body):
@@ -91,7 +92,7 @@ def _judged(body: bytes) -> tuple[Fault | None, bytes]:
 
 
 def proxy(octets: bytes) -> None:
-    """A header is whole, or not yet, or never; what it says are addresses."""
+    """A header is complete, incomplete or invalid. A complete one contains addresses."""
     for received in (octets, b"PROXY TCP4 " + octets, b"\r\n\r\n\0\r\nQUIT\n" + octets):
         try:
             found = parse(received)
@@ -106,7 +107,7 @@ def proxy(octets: bytes) -> None:
 
 
 def fields(octets: bytes) -> None:
-    """No field that claims our id in any spelling is left; the others are, octet for octet."""
+    """No field remains that has our id in any spelling. All other fields stay unchanged, octet for octet."""
     head, _ = header.split(octets.replace(b"\r", b"").replace(b"\n", b"\r\n"))
     for start in (b"", b"Authentication-Results: ", b"authentication-results: (c) mx.example.com"):
         clean = authentication_results.without_forged(start + head, "mx.example.com")
@@ -118,7 +119,7 @@ _KEY = read_key(b"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcH
 
 
 def signed(octets: bytes) -> None:
-    """Odd signatures and chains have results, never exceptions; and none of them passes."""
+    """Strange signatures and chains get results and raise no exceptions, and none of them passes."""
     read_key(octets)
     for start in (
         b"",

@@ -1,4 +1,4 @@
-"""Random dialogues: how TCP cuts the stream never changes the outcome, and no exception ever reaches the client."""
+"""Random dialogues: the segments of TCP never change the outcome, and the client never sees an exception."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOUNDED = settings(
 
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
-    """The stream in segments, each cut at a distance from the one before."""
+    """Returns the stream in segments; each is cut at a distance from the cut before."""
     parts, position = [], 0
     for place in places:
         parts.append(stream[position : position + place])

@@ -1,4 +1,4 @@
-"""Each fuzz target for a moment: with hypothesis, and under atheris to see that it runs there."""
+"""Each fuzz target runs for a moment with hypothesis, and under atheris to check that atheris can run it."""
 
 from __future__ import annotations
 

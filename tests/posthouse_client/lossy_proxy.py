@@ -1,4 +1,4 @@
-"""A TCP proxy whose answers get lost: the server does the work, and the client never hears of it."""
+"""A TCP proxy that loses answers: the server does the work, and the client does not learn of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class LossyProxy:
-    """`losses`: the number of answers that are still to be lost. `answered`: the number of answers that came."""
+    """`losses` is the number of answers that will still be lost. `answered` counts the answers of the server."""
 
     port: int = 0
     losses: int = 0
@@ -19,7 +19,7 @@ class LossyProxy:
 
 @asynccontextmanager
 async def lossy_proxy(upstream_port: int, losses: int) -> AsyncIterator[LossyProxy]:
-    """Hands one request a connection on. The first `losses` answers are read, and the connection is cut instead."""
+    """Passes on one request for each connection. For the first `losses` answers it closes the connection instead."""
     proxy = LossyProxy(losses=losses)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

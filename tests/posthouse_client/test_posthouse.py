@@ -1,4 +1,4 @@
-"""The part of the client that is written by hand, against a real config_api."""
+"""The hand-written part of the client, with a real config_api."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def with_client(port: int, work: Callable[[Posthouse], T]) -> T:
-    """Runs a program of the client in a thread, since the service runs in this event loop."""
+    """Runs a program that uses the client in a thread, because the service runs in this event loop."""
 
     def program() -> T:
         with Posthouse(f"http://127.0.0.1:{port}", ADMIN_KEY) as posthouse:
@@ -55,7 +55,7 @@ async def test_a_change_that_meets_another_is_made_again_on_it(service: Service)
             get_general_settings.sync_detailed, update_general_settings.sync_detailed, edit
         ),
     )
-    assert edits[1:] == ["ESMTP somebody else"], "the second edit saw the other change"
+    assert edits[1:] == ["ESMTP somebody else"], "the second edit saw the change of another client"
     assert changed.value.profile.hostname == "mine.example.com"
     assert changed.etag
     profile = (await service.get("/v1/settings/general"))["profile"]
@@ -130,7 +130,7 @@ async def test_an_object_is_changed_and_deleted_by_its_id(service: Service) -> N
 
 
 def test_importing_the_client_loads_neither_http_nor_models() -> None:
-    """The command line imports it to show its help."""
+    """The command line imports the client even when it only shows its help."""
     program = "import posthouse_client, sys; print(sorted({'httpx', 'attrs', 'attr'} & set(sys.modules)))"
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT / "clients" / "python", capture_output=True, text=True, check=True

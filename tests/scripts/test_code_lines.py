@@ -1,4 +1,4 @@
-"""Which lines the counter takes for code."""
+"""The lines that the counter takes for code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Value:
 
 
 def test_blank_lines_comments_docstrings_and_imports_are_no_code() -> None:
-    # LIMIT, class, four of text, def, two of return.
+    # These are: LIMIT, class, four lines of text, def, and two lines of return.
     assert code_lines.code_lines(SOURCE) == 9
 
 

@@ -1,4 +1,4 @@
-"""What bench.decisions_in_turns reads from the output of bench.policy_decisions, and how it compares."""
+"""How bench.decisions_in_turns reads the output of bench.policy_decisions and compares it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check for changes of the API that break clients of the newest release."""
+"""The check that finds changes of the API which break clients of the newest release."""
 
 from __future__ import annotations
 

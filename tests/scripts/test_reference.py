@@ -1,4 +1,4 @@
-"""The generated reference is whole: every rule has its settings, every setting exists, and no metric is left out."""
+"""The generated reference is complete: every rule has its settings, every setting exists, and no metric is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stills of docs are small, load nothing, name nothing of the machine that made them, and are shown."""
+"""The stills in docs are small, load nothing, contain nothing from the machine that made them, and are used."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scripts.stills import COMMANDS, FOLDER, still
 
 ROOT = Path(__file__).parents[2]
 _MOST_OCTETS = 48 * 1024
-# What a machine must not leave in a picture: its name, its folders, loopback, and the time zone of nobody's clock.
+# These texts of a machine must not be in a picture: its name, its folders, and loopback addresses.
 _OF_A_MACHINE = ("/tmp/", "/work", "/root", "/home", "127.0.0.", "posthouse-suite-", f">{socket.gethostname()}<")
 
 
 def loads(svg: str) -> list[str]:
-    """What a browser would get from elsewhere, or run."""
+    """Returns the texts with which a browser would load something or run a script."""
     outside = svg.replace('xmlns="http://www.w3.org/2000/svg"', "")
     return re.findall(r"https?:|@import|@font-face|<script|<image|<foreignObject|url\((?!#)|\son\w+=", outside)
 

@@ -1,4 +1,4 @@
-"""What a backup refuses to do."""
+"""Cases in which a backup is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def database_in(folder: Path) -> ServiceDatabase:
 
 
 async def settings_in(folder: Path) -> ServiceDatabase:
-    """A database of config_api with its tables and nothing in them but what the migrations make."""
+    """Creates a database of config_api with its tables, which contain only the rows of the migrations."""
     database = Database(f"sqlite:///{folder / 'config.sqlite3'}")
     await database.open()
     await database.close()

@@ -1,4 +1,4 @@
-"""`posthouse certificates`: what it makes, when it renews, and whom the services trust meanwhile."""
+"""`posthouse certificates`: what it makes, when it renews, and which authorities the services trust meanwhile."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def trusted(files: TlsFiles) -> list[x509.Certificate]:
 
 
 def accepts(files: TlsFiles, leaf: x509.Certificate, service: str, now: datetime.datetime) -> None:
-    """Raises when a service with these files would not take the certificate for that of `service`."""
+    """Raises an exception when a service with these files would not accept the certificate for that of `service`."""
     builder = PolicyBuilder().store(Store(trusted(files))).time(now)
     dns_name = x509.DNSName(f"{service.replace('_', '-')}.posthouse.internal")
     builder.build_server_verifier(dns_name).verify(leaf, [])
@@ -96,7 +96,7 @@ def test_a_certificate_is_renewed_when_a_third_of_its_life_is_left(authority: Pa
 def test_a_new_authority_is_trusted_beside_the_former_one(authority: Path, folder: Path) -> None:
     renew(authority, folder, NOW, days=90)
     before = certificate(files_of(folder, "relay"))
-    # The authority lives ten times as long; it is replaced before a certificate of it could outlive it.
+    # The authority lives ten times as long. It is replaced before one of its certificates could outlive it.
     later = NOW + 721 * DAY
     former = renew(authority, folder, NOW + 700 * DAY, days=90)
     assert not any("authority" in line for line in former)
@@ -108,7 +108,7 @@ def test_a_new_authority_is_trusted_beside_the_former_one(authority: Path, folde
     accepts(files_of(folder, "policy"), certificate(files_of(folder, "relay")), "relay", later)
     with pytest.raises(x509.verification.VerificationError):
         accepts(files_of(folder, "policy"), before, "relay", later)
-    # The former authority has ended when the next one is made.
+    # The former authority has expired when the next one is made.
     renew(authority, folder, later + 721 * DAY, days=90)
     assert len(trusted(files_of(folder, "policy"))) == 2
 

@@ -1,4 +1,4 @@
-"""`posthouse …`: what is no command, argument or variable is refused with status 2, and starts nothing."""
+"""`posthouse …`: an unknown command, argument or variable is refused with status 2, and nothing is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`posthouse secrets`: what compose.yaml's containers are given, made once and kept."""
+"""`posthouse secrets`: the secrets of compose.yaml's containers are made once and then kept."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_each_file_belongs_to_the_user_of_its_container(tmp_path: Path) -> None:
     redis = int(COMPOSE["services"]["redis"]["user"].partition(":")[0])
     ours = int(COMPOSE["services"]["relay-1"]["user"].partition(":")[0])
     assert owners.pop("redis_password") == redis
-    # The image of PostgreSQL starts as root.
+    # The image of PostgreSQL starts as root, so root owns its password.
     assert owners.pop("postgres_password") == 0
     assert set(owners.values()) == {ours}
 

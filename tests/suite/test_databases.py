@@ -1,4 +1,4 @@
-"""Which databases a suite uses, as the commands of its machine find out."""
+"""The databases that a suite uses, as commands on its machine find them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_suite_on_sqlite_and_a_folder_without_one_name_no_url(tmp_path: Path) 
     assert find(tmp_path, {}) == {}
     remembered(tmp_path, postgres_url=URL)
     remembered(tmp_path)
-    assert find(tmp_path, {}) == {}, "the last start counts"
+    assert find(tmp_path, {}) == {}, "the settings of the last start are used"
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:secret@db/mail", "postgresql://u@db/mail?password=secret"])

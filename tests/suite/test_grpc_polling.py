@@ -1,4 +1,4 @@
-"""gRPC polls its sockets as services/__init__.py asks it to (docs/decisions/grpc-polling.md)."""
+"""gRPC polls its sockets as services/__init__.py configures it (docs/decisions/grpc-polling.md)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _CALLS = 300
-# Prints the voluntary switches of context of all threads for so many calls, one after the other.
+# Prints the voluntary context switches of all threads during this number of consecutive calls.
 _PROGRAM = """
 import asyncio, sys
 from pathlib import Path
@@ -47,13 +47,13 @@ def _switches(socket: Path, **environment: str) -> int:
     run = subprocess.run(
         command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, check=True, timeout=60
     )
-    # gRPC names experiments that it does not know there.
+    # gRPC writes a warning to standard error for experiments that it does not have.
     assert run.stderr == ""
     return int(run.stdout)
 
 
 def test_a_call_takes_fewer_switches_of_context_than_with_grpcs_event_engine() -> None:
-    # A folder of pytest's may be too deep for the path of a socket.
+    # The path of a folder of pytest may be too long for a socket.
     with tempfile.TemporaryDirectory() as folder:
         ours = _switches(Path(folder) / "ours.sock")
         engine = _switches(Path(folder) / "engine.sock", GRPC_EXPERIMENTS="event_engine_client,event_engine_listener")

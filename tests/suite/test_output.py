@@ -1,4 +1,4 @@
-"""What `posthouse up` shows, for people and for programs."""
+"""The output of `posthouse up`, for people and for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`posthouse ready` tells ready, not ready and not reachable apart."""
+"""`posthouse ready` distinguishes ready, not ready and not reachable."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_mail_server_that_refuses_every_session_is_not_ready() -> None:
         "http://[::1",
         "smtp://127.0.0.1:port",
     ],
-    # Each worker of a test run chooses other free ports, and all must have the same names of tests.
+    # The workers of a test run choose different free ports, but their tests must have the same names.
     ids=["http", "smtp", "other scheme", "no scheme", "half an address", "no port"],
 )
 def test_not_reachable(url: str) -> None:

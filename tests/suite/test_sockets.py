@@ -1,4 +1,4 @@
-"""Where the sockets of `posthouse up` lie."""
+"""The folder of the sockets of `posthouse up`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_paths_too_long_for_a_socket_lie_in_a_folder_of_their_own(
     tmp_path: Path, runtime: str, stack: contextlib.ExitStack
 ) -> None:
     data = tmp_path / ("x" * 107)
-    # pytest's own folders have names that are too long for the folder that is to be used.
+    # The names of pytest's own folders are too long for this folder.
     short_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     folder = {"there": short_folder, "missing": tmp_path / "m", "too long": tmp_path / ("y" * 100)}[runtime]
     if runtime != "missing":

@@ -1,4 +1,4 @@
-"""The units of `posthouse install systemd`: systemd finds nothing wrong with them, and they are confined."""
+"""The units of `posthouse install systemd`: systemd reports no fault in them, and they are confined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from libs.runtime.lifecycle import StartupError
 from services.suite import systemd
 from tests.peers.process import program
 
-# A user that every Debian has.
+# Every Debian has this user.
 USER = "daemon"
 UNITS = {
     "posthouse.service": "posthouse.service",
@@ -36,7 +36,7 @@ def command(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def unit_folder(tmp_path: Path, command: Path) -> Path:
-    """The units, each template with one instance."""
+    """The folder with the units; each template has one instance."""
     folder = tmp_path / "units"
     folder.mkdir()
     contents = systemd.units(command, USER)
@@ -89,7 +89,7 @@ def test_it_installs_and_says_what_it_did_and_leaves_settings_alone(
     assert f"wrote {units / 'posthouse.service'}" in said
     assert {path.name for path in units.iterdir()} == UNITS.keys()
     (settings / "posthouse.env").write_text("INGRESS_SMTP_PORT=25\n")
-    assert list(systemd.install(USER, units, settings)) == said[-1:], "a second time there is nothing to do"
+    assert list(systemd.install(USER, units, settings)) == said[-1:], "a second run has nothing to do"
     assert (settings / "posthouse.env").read_text() == "INGRESS_SMTP_PORT=25\n"
 
 

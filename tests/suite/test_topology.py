@@ -1,4 +1,4 @@
-"""Which processes `posthouse up` starts, where they listen, and with which variables."""
+"""The processes that `posthouse up` starts, their addresses, and their variables."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_each_child_gets_its_own_variables_alone() -> None:
             name for name, service in secrets.items() if service == process.service
         }
         prefixes = {name.partition("_")[0] for name in environment if name not in common}
-        # config_api recognises a relay host that is this gateway by the ports of ingress.
+        # config_api knows the ports of ingress, so that it recognizes a relay host that is this gateway itself.
         more = {"INGRESS"} if process.service == "config_api" else set()
         assert prefixes - {"POSTHOUSE"} == {process.service.upper().partition("_")[0]} | more
 
@@ -116,14 +116,14 @@ def test_replicas_have_ports_of_their_own_and_all_are_targets() -> None:
     ]
     second = processes[-2]
     assert second.ports["INGRESS_SMTP_PORT"] == 8035
-    assert second.ports["INGRESS_METRICS_PORT"] == 0, "off stays off"
+    assert second.ports["INGRESS_METRICS_PORT"] == 0, "a setting that is off stays off"
     assert second.environment["INGRESS_RELAY_TARGET"] == (
         "unix:/run/posthouse/relay.sock,unix:/run/posthouse/relay-2.sock,unix:/run/posthouse/relay-3.sock"
     )
     assert by_name(processes)["policy-2"].environment["POLICY_STATE_URL"] == "redis://r"
     folders = {process.name: process.environment.get("POSTHOUSE_DATA_DIR", "var") for process in processes}
     assert folders["config_api"] == folders["relay"] == "var"
-    assert len({folders[name] for name in ("relay", "relay-2", "relay-3")}) == 3, "their files are their own"
+    assert len({folders[name] for name in ("relay", "relay-2", "relay-3")}) == 3, "the services have different files"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_ports_are_checked() -> None:
 
 
 def _kept(environment: dict[str, str], replicas: dict[str, int], cpus: tuple[int, ...]) -> dict[str, str]:
-    """By process, the processors that it is to keep to."""
+    """Returns the processors that each process may use."""
     postgres = "postgresql+asyncpg://db"
     processes = laid_out(environment, replicas, postgres_url=postgres, cpus=cpus)
     return {

@@ -1,4 +1,4 @@
-"""How the suite keeps its services running, whom it listens to, and what it claims for itself."""
+"""How the suite keeps its services running, whose notifications it accepts, and what it claims for itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.peers.suite import ROOT
 
 
 def config_api(folder: Path, name: str = "config_api", **environment: str) -> Process:
-    """One that needs no other service to be ready."""
+    """Returns a process of config_api, which needs no other service to be ready."""
     ports = {"CONFIG_API_PORT": free_port()}
     settings = {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
@@ -39,7 +39,7 @@ def config_api(folder: Path, name: str = "config_api", **environment: str) -> Pr
 
 @asynccontextmanager
 async def made(folder: Path, *processes: Process) -> AsyncIterator[tuple[Suite, list[str]]]:
-    """A suite that is not started, and what it shows."""
+    """A suite that is not started, and the lines that it shows."""
     lines: list[str] = []
     suite = Suite(processes, folder, ConsoleOutput(lines.append, 10))
     try:
@@ -61,7 +61,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_service_that_dies_is_started_again(tmp_path: Path) -> None:
-    """One of its kind too, and as often as it comes up."""
+    """This also holds for the only process of its kind, and however often it dies after it was ready."""
     async with made(tmp_path, config_api(tmp_path)) as (suite, lines):
         await suite.start()
         child = suite.children[0]
@@ -109,7 +109,7 @@ async def test_a_second_suite_on_the_folder_is_refused_and_the_first_untouched(t
 
 
 async def test_a_port_that_is_taken_is_told_with_its_variable_before_anything_starts(tmp_path: Path) -> None:
-    """F15: also where the other one would share the port."""
+    """F15: this also holds when the other process would share the port."""
     process = config_api(tmp_path / "here")
     port = process.ports["CONFIG_API_PORT"]
     with socket.create_server((LOOPBACK, port), reuse_port=True):
@@ -126,7 +126,7 @@ async def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
             await suite.start()
 
 
-# Both stay until their standard input ends, so that the kernel still knows them when their notice is read.
+# Both processes stay until their standard input ends, so that they still exist when their notification is read.
 _TELLS = "import sys; from libs.runtime import service_manager; service_manager.{}; sys.stdin.read()"
 _WORKER_TELLS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_TELLS.format('tell_ready()')!r}])"
 
@@ -142,7 +142,7 @@ _WORKER_TELLS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', 
     ids=["a child", "a worker of a child", "a child that stops", "another process"],
 )
 async def test_only_a_child_and_its_workers_are_believed(code: str, leads_a_session: bool, told: str) -> None:
-    """F15: nobody else can say that a service is ready. F63: a child says how much time it needs for its end."""
+    """F15: nobody else can report that a service is ready. F63: a child reports how much time it needs for its end."""
     heard: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
     notices = Notices(
         lambda pid: heard.set_result((pid, "ready")),
@@ -159,7 +159,8 @@ async def test_only_a_child_and_its_workers_are_believed(code: str, leads_a_sess
     )
     try:
         async with asyncio.timeout(60):
-            # A process that leads no session counts as whoever leads the one that it is in, which is no child.
+            # A process that does not lead its session counts as the leader of that session, which is not a child of the
+            # suite.
             assert await heard == (process.pid if leads_a_session else os.getsid(0), told)
     finally:
         await process.communicate(b"")

@@ -1,4 +1,4 @@
-"""The lookup tables whose source is a text."""
+"""Postfix's lookup tables that have a text file as their source."""
 
 from __future__ import annotations
 

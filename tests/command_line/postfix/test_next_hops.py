@@ -1,4 +1,4 @@
-"""Relay hosts, next hops and TLS levels of Postfix, and what becomes of them."""
+"""Relay hosts, next hops and TLS levels of Postfix, and the settings into which they are imported."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ smtp_tls_security_level = encrypt
         tmp_path,
     )
     relay_host = plan.settings["delivery"]["relay_host"]
-    assert relay_host["fallback_hosts"] == [host("second.example", 587)], "the password goes to no other server"
+    assert relay_host["fallback_hosts"] == [host("second.example", 587)], "the password is not used for another server"
     assert "same login" in texts(plan, "smtp_fallback_relay", "not taken")
     plan = plan_of(
         "relayhost = [first.example], [weak.example]\nsmtp_tls_security_level = encrypt\n"

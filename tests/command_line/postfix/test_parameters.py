@@ -1,4 +1,4 @@
-"""main.cf and master.cf as Postfix reads them."""
+"""main.cf and master.cf are read as Postfix reads them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Every page of the console as axe-core sees it: `make console-check`."""
+"""axe-core checks every page of the console: `make console-check`."""

@@ -1,4 +1,4 @@
-"""axe-core finds no serious fault on any page, light or dark, and no page is wider than a telephone."""
+"""axe-core finds no serious fault on any page, in light or dark mode, and no page is wider than a telephone."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ axe.run({runOnly: %s}).then((found) => done(found.violations.map(
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    """The script, which `make console-check` gets from npm."""
+    """The script axe-core, which `make console-check` gets from npm."""
     return Path(os.environ["AXE_CORE"]).read_text()
 
 
 @pytest.fixture
 def faults(browser: Browser, axe: str) -> Any:
-    """Asks axe-core about the page that is open. The window gets the script over the driver, past the page's policy."""
+    """Returns axe-core's faults of the open page. The driver runs the script, because the page's policy would block
+    it."""
 
     def ask() -> list[Any]:
         browser.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
@@ -43,10 +44,10 @@ def faults(browser: Browser, axe: str) -> Any:
 
 @pytest.fixture(scope="module")
 def paths(suite: Suite) -> list[str]:
-    """Every page, with a message that waits and one that was refused."""
+    """The paths of all pages, with a waiting message and a refused one."""
     block = {"list": "block", "criterion": "sender", "value": "eve@far.test"}
     rule = world.create(suite, "/v1/access-rules", block)["id"]
-    until(lambda: _sent(suite, "eve@far.test", world.ALICE) == 554, "the rule refuses")
+    until(lambda: _sent(suite, "eve@far.test", world.ALICE) == 554, "the rule refuses the sender")
     assert _sent(suite, "bob@far.test", "x@slow.test") == 250
     waiting = suite.api.get("/v1/queue/messages").json()["items"][0]["queue_id"]
     refused = suite.api.get("/v1/messages", params={"state": "rejected"}).json()["items"][0]["queue_id"]

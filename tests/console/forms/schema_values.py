@@ -1,4 +1,4 @@
-"""Values that an API could give for a schema, made without the console's own reading of schemas."""
+"""Values that an API could return for a schema. They are made without the console's code that reads schemas."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SchemaValues:
         kinds = schema.get("type", "any")
         kinds = kinds if isinstance(kinds, list) else [kinds]
         values = st.one_of([self._typed(kind, schema, depth) for kind in kinds])
-        # A text that may be null is null where it is empty: a form has one control for both.
+        # A text that may be null is null when it is empty, because a form has one control for both.
         return values.filter(lambda value: value != "") if "null" in kinds else values
 
     def resolved(self, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,5 +96,5 @@ def _texts(schema: Mapping[str, Any]) -> st.SearchStrategy[str]:
         texts = st.one_of(texts, matching).filter(
             lambda text: re.search(pattern, text) is not None and least <= len(text) <= schema.get("maxLength", 10**6)
         )
-    # What the API gives has no blanks around it and is no blank line.
+    # Texts of the API have no blanks at their ends and no line breaks.
     return texts.filter(lambda text: text == text.strip() and "\n" not in text and "\r" not in text)

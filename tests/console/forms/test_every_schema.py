@@ -1,4 +1,5 @@
-"""What the API gives, put into a form and sent unchanged, is the same value again: for every schema that it takes."""
+"""A value of the API that is shown in a form and sent unchanged is the same value again, for every schema of a
+request."""
 
 from __future__ import annotations
 
@@ -25,12 +26,12 @@ _PAGE = environment().from_string('{% from "fields.html" import all %}<form meth
 
 
 def _schemas_of_requests() -> dict[str, Any]:
-    """The schema of each body that operations take as JSON, by its name."""
+    """Returns the schema of each JSON body that an operation takes, by its name."""
     schemas = {}
     for methods in OPENAPI["paths"].values():
         for operation in methods.values():
             body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            # Batches and imports repeat the schemas of the resources, and are no forms.
+            # Bodies of batches and imports repeat the schemas of the resources and have no forms.
             if body is not None and not operation["operationId"].startswith(("batch", "import")):
                 schema = body["schema"]
                 references = [each["$ref"] for each in (schema, *schema.get("anyOf", ())) if "$ref" in each]
@@ -42,7 +43,7 @@ REQUESTS = _schemas_of_requests()
 
 
 def through_a_browser(schema: Any, value: Any) -> Any:
-    """The value that comes back when a form that holds it is sent as it is."""
+    """Returns the value that a browser sends back when a form with it is submitted unchanged."""
     member = DOCUMENT.schemas.body(schema)
     fields = fields_of(member, to_texts(member, value, "/body"), name="/body", is_new=False)
     form = HtmlPage.of(_PAGE.render(fields=fields)).form()

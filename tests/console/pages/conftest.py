@@ -1,4 +1,4 @@
-"""The console's pages before a running config_api, both in the test's own process."""
+"""The console's pages with a running config_api, both in the test's own process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def reader(service: Service) -> AsyncIterator[Reader]:
-    """Signed in as an admin."""
+    """A reader who has signed in as an admin."""
     async with api_client(f"http://127.0.0.1:{service.http_port}", None) as client:
         dependencies = Dependencies(Sessions(["a-secret-key-of-the-tests-of-pages"]), client, ENTRIES, secure=False)
         transport = httpx.ASGITransport(create_app(dependencies, frozenset({"localhost"})))

@@ -1,4 +1,4 @@
-"""Somebody who reads the console's pages with a browser that runs no script."""
+"""A reader of the console's pages whose browser runs no scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.console.html_forms import HtmlPage
 
 @dataclass
 class Reader:
-    """Somebody with a browser that runs no script."""
+    """A browser that runs no scripts."""
 
     http: httpx.AsyncClient
 
@@ -23,7 +23,7 @@ class Reader:
         return HtmlPage.of(answer.text)
 
     async def post(self, path: str, texts: dict[str, list[str]], status: int = 200) -> HtmlPage:
-        """Sends a form, and follows to where that leads."""
+        """Sends a form and returns the page to which the answer leads."""
         answer = await self.http.post(path, data=texts)
         if answer.status_code == 303:
             answer = await self.http.get(answer.headers["location"])
@@ -38,6 +38,6 @@ class Reader:
 
 
 async def key_of_role(service: Service, role: str) -> str:
-    """A new API key."""
+    """Creates an API key with this role and returns it."""
     made: dict[str, Any] = await service.make("api-keys", {"name": f"a {role}", "role": role})
     return str(made["key"])

@@ -1,4 +1,4 @@
-"""The pages of everything that is configured, over HTTP."""
+"""The pages of all configuration, over HTTP."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_the_index_leads_to_everything_that_is_configured(service: Service
 
 
 async def test_a_form_that_is_sent_as_it_is_changes_nothing(service: Service, reader: Reader) -> None:
-    """For the settings as they begin, and for one object of each kind."""
+    """This is checked for the first settings, and for one object of each kind."""
     resources = (await _document(service)).resources
     addresses = [kind for kind, resource in resources.items() if not resource.is_collection]
     for kind in resources.keys() & OBJECTS.keys():
@@ -77,7 +77,7 @@ async def test_an_object_is_made_found_changed_and_deleted(service: Service, rea
     assert "Trusted network office was made. It is in force." in page.text
     made = (await service.get("/v1/trusted-networks"))["items"][0]
     assert made["networks"] == ["198.51.100.0/24", "203.0.113.0/24"]
-    # The same form again makes no second object.
+    # The same form sent again creates no second object.
     await reader.post("/configuration/trusted-networks/new", texts)
     assert len((await service.get("/v1/trusted-networks"))["items"]) == 1
 
@@ -218,13 +218,13 @@ async def test_a_webhook_shows_its_secret_once_and_its_deliveries(service: Servi
     page = await reader.post(f"{address}/do/rotate-secret", page.form("rotate-secret").texts())
     assert len(re.findall(_SECRET, page.text)) == 1
     assert "There is none yet." in (await reader.page(f"{address}/deliveries")).text
-    # hooks.test leads nowhere: the test event fails, and the page says how.
+    # hooks.test has no address, so the test event fails, and the page shows the error.
     page = await reader.page(address)
     page = await reader.post(f"{address}/do/test", page.form("/do/test").texts())
     assert "failing" in page.text
     page = await reader.page(f"{address}/deliveries")
     assert "failing" in page.text
-    # A test event is in no history, so it can't be sent again; the page says so.
+    # A test event is not in the history, so it cannot be sent again, and the page says so.
     page = await reader.post(f"{address}/deliveries/do/resend", page.form("resend").texts(), 404)
     assert "There is no such event in the history." in page.text
 
@@ -263,7 +263,7 @@ async def test_what_the_role_may_not_do_is_not_offered(service: Service, reader:
 
 
 def _token(text: str) -> str:
-    """The token of a page's forms."""
+    """Returns the token in a page's forms."""
     match = re.search('name="token" value="([^"]+)"', text)
     assert match is not None
     return match[1]
