@@ -45,7 +45,7 @@ def test_a_profile_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
         find_access(variables)
 
 
-def test_the_suite_of_this_machine_needs_neither(tmp_path: Path) -> None:
+def test_the_suite_of_this_machine_needs_neither_address_nor_key(tmp_path: Path) -> None:
     variables = environment(tmp_path)
     with pytest.raises(CommandError, match="no API key was found"):
         find_access(variables)

@@ -27,7 +27,7 @@ def seen(names: DnsServer, port: int, *keys: dict[str, Any]) -> dict[str, tuple[
     return {finding.id: (finding.level, finding.text) for finding in findings(checks, keys)}
 
 
-def test_a_domain_that_is_well(names: DnsServer) -> None:
+def test_a_domain_without_faults_passes_every_check(names: DnsServer) -> None:
     certificate = trustme.CA().issue_cert("mx.seen.test")
     names.add("seen.test", "MX", "10 mx.seen.test.")
     names.add("mx.seen.test", "A", "127.0.0.1")
@@ -50,7 +50,7 @@ def test_a_domain_with_nothing_published(names: DnsServer) -> None:
     }
 
 
-def test_what_is_wrong_is_told(names: DnsServer) -> None:
+def test_faults_of_a_domain_are_reported(names: DnsServer) -> None:
     names.add("seen.test", "MX", "10 mx.seen.test.")
     names.add("mx.seen.test", "A", "127.0.0.1")
     names.add("seen.test", "TXT", '"v=spf1 -all"')

@@ -77,7 +77,7 @@ async def test_a_second_process_on_one_sqlite_file_is_refused(tmp_path: Path, re
         pass
 
 
-async def test_replicas_that_start_together_make_one_beginning(
+async def test_replicas_that_start_together_create_the_first_revision_once(
     postgres_url: str, tmp_path: Path, resolver: str
 ) -> None:
     async with (
@@ -266,7 +266,7 @@ def _may_be_left_out(connection: Connection) -> dict[str, dict[str, bool]]:
     }
 
 
-async def test_a_running_one_goes_on_while_a_newer_release_migrates(
+async def test_a_running_config_api_goes_on_while_a_newer_release_migrates(
     postgres_url: str, tmp_path: Path, resolver: str
 ) -> None:
     async with running(postgres_url, tmp_path, nameservers=resolver) as service:

@@ -75,7 +75,9 @@ async def test_f52_a_default_reaches_a_database_where_no_operator_changed_it(
         assert (await service.get("/v1/access-rules"))["items"][0]["action"] == "reject"
 
 
-async def test_f52_tls_of_stored_relay_hosts_follows_again(database_url: str, tmp_path: Path, resolver: str) -> None:
+async def test_f52_the_tls_members_of_stored_relay_hosts_are_derived_again(
+    database_url: str, tmp_path: Path, resolver: str
+) -> None:
     async with _upgraded(database_url, tmp_path, resolver, "untouched") as (service, _):
         rules = await _rules(service)
         tls = {
@@ -103,7 +105,9 @@ async def test_f52_tls_of_stored_relay_hosts_follows_again(database_url: str, tm
         assert relay.delivery.relay_host.auth.password == "old-password"
 
 
-async def test_f52_rollback_reads_older_bodies_likewise(database_url: str, tmp_path: Path, resolver: str) -> None:
+async def test_f52_rollback_derives_the_defaults_of_older_bodies(
+    database_url: str, tmp_path: Path, resolver: str
+) -> None:
     async with _upgraded(database_url, tmp_path, resolver, "untouched") as (service, _):
         await service.change(GENERAL, {"profile": {"recipients_over_limit": "defer_excess", "max_hops": 7}})
         rules = await _rules(service)
@@ -118,7 +122,9 @@ async def test_f52_rollback_reads_older_bodies_likewise(database_url: str, tmp_p
         assert set(await _rules(service)) == {"stale"}
 
 
-async def test_f52_import_reads_older_documents_likewise(database_url: str, tmp_path: Path, resolver: str) -> None:
+async def test_f52_import_derives_the_defaults_of_older_documents(
+    database_url: str, tmp_path: Path, resolver: str
+) -> None:
     async with _upgraded(database_url, tmp_path, resolver, "untouched") as (service, export):
         answer = await service.api.post("/v1/config:import", json=export, headers=ANY_VERSION)
         assert answer.status_code == 200, answer.text

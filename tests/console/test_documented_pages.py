@@ -69,7 +69,7 @@ def test_places_that_speak_of_the_console_are_found() -> None:
     assert list(about_the_console(text)) == ["**Queue**, `/queue`", "In the console: `/live`, always."]
 
 
-def test_the_jobs_of_operators_speak_of_it() -> None:
+def test_the_documented_tasks_of_operators_name_the_console() -> None:
     for name in ("messages", "queue", "changes", "rotate", "upgrade", "capacity", "alerts"):
         assert list(about_the_console((ROOT / "docs" / "operate" / f"{name}.md").read_text())), name
 

@@ -100,7 +100,7 @@ def assert_harmless(html: str) -> ParsedPage:
 @pytest.mark.parametrize("path", paths("GET"))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=texts)
-async def test_it_is_text_on_every_page(path: str, text: str) -> None:
+async def test_foreign_text_is_text_on_every_page(path: str, text: str) -> None:
     answer = await page_of(text, filled(path))
     assert answer.status_code == 200, answer.text
     assert_harmless(answer.text)
@@ -108,7 +108,7 @@ async def test_it_is_text_on_every_page(path: str, text: str) -> None:
 
 @pytest.mark.parametrize(("nulls", "items"), [(True, True), (True, False), (False, False)])
 @pytest.mark.parametrize("path", paths("GET"))
-async def test_every_page_stands_answers_with_little_in_them(path: str, nulls: bool, items: bool) -> None:
+async def test_every_page_can_show_answers_without_optional_content(path: str, nulls: bool, items: bool) -> None:
     answer = await page_of("text", filled(path), nulls=nulls, items=items)
     assert answer.status_code == 200, answer.text
     assert_harmless(answer.text)
@@ -117,7 +117,7 @@ async def test_every_page_stands_answers_with_little_in_them(path: str, nulls: b
 @pytest.mark.parametrize("kind", sorted(RESOURCES))
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=texts)
-async def test_it_is_text_in_every_form_and_list(kind: str, text: str) -> None:
+async def test_foreign_text_is_text_in_every_form_and_list(kind: str, text: str) -> None:
     ends = ("", "/new", "/1", "/1/delete") if RESOURCES[kind].is_collection else ("",)
     for end in ends:
         answer = await page_of(text, f"/configuration/{kind}{end}")
@@ -128,7 +128,7 @@ async def test_it_is_text_in_every_form_and_list(kind: str, text: str) -> None:
 @pytest.mark.parametrize("path", ["/messages/1/redirect", "/queue/redirect"])
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=texts)
-async def test_it_is_text_on_the_pages_before_a_redirect(path: str, text: str) -> None:
+async def test_foreign_text_is_text_on_the_pages_before_a_redirect(path: str, text: str) -> None:
     chosen = {"sender": text, "new_recipient": text, "host": text, "port": text, "tls": text, "protocol": text}
     for target in ("", "recipient", "next_hop", "configured_route", text):
         answer = await page_of(text, path, form={**chosen, "target": target})
@@ -146,7 +146,7 @@ async def test_what_a_reader_types_is_text_too(text: str) -> None:
         assert_harmless(answer.text)
 
 
-async def test_the_text_is_there_as_it_was_written() -> None:
+async def test_foreign_text_is_shown_as_it_was_written() -> None:
     text = "".join(PIECES)
     for path in ("/messages", "/messages/1", "/refused", "/refused/1", "/queue", "/blocked-clients"):
         page = assert_harmless((await page_of(text, path)).text)

@@ -54,7 +54,7 @@ def test_a_renewed_certificate_is_in_service_without_a_restart(
     assert sorted(path.name for path in installed.iterdir()) == ["chain.pem", "key.pem"]
 
 
-def test_by_nobody_it_does_nothing(tmp_path: Path) -> None:
+def test_the_hook_without_variables_of_a_program_does_nothing(tmp_path: Path) -> None:
     done = _run({"POSTHOUSE_TLS_DIR": str(tmp_path / "tls")})
     assert (done.returncode, "RENEWED_LINEAGE" in done.stderr) == (2, True)
     assert not (tmp_path / "tls").exists()

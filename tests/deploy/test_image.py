@@ -68,7 +68,7 @@ def test_paths_are_absolute_and_nothing_is_copied_whole() -> None:
     assert not [rest for rest in of("COPY") if rest.split()[0] == "."]
 
 
-def test_it_runs_as_nobody_special() -> None:
+def test_the_image_runs_without_privileges() -> None:
     assert of("USER", FINAL) == ["10001:10001"]
     assert of("ENTRYPOINT", FINAL) == ['["posthouse"]']
     assert all(rest.startswith("[") for rest in (*of("CMD"), *of("ENTRYPOINT"))), (

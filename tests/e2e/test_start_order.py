@@ -36,7 +36,7 @@ def greeting(suite: Suite) -> str:
     return f"{code} {text.split(b' ', 1)[0].decode()}"
 
 
-def test_the_last_to_start_is_config_api(empty: Suite) -> None:
+def test_services_that_start_before_config_api_wait_for_it(empty: Suite) -> None:
     suite = empty
     suite.start_service("ingress", wait=False)
     until(lambda: greeting(suite) == "421 4.3.0", "ingress listens, and policy does not run")

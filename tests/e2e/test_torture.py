@@ -39,7 +39,7 @@ def environment(far: SmtpSink) -> dict[str, str]:
     return {"RELAY_MX_PORT": str(far.port), "RELAY_LEASE_SECONDS": "2", **levels}
 
 
-def test_on_sqlite(
+def test_nothing_is_lost_on_sqlite_when_services_are_killed(
     start_suite: Callable[[Suite], Suite], everywhere: SmtpSink, outside: DnsServer, torture: bool
 ) -> None:
     suite = start_suite(Suite(environment(everywhere), nameservers=outside.address))
@@ -56,7 +56,7 @@ def test_on_sqlite(
     )
 
 
-def test_on_postgresql_with_two_relays(
+def test_nothing_is_lost_on_postgresql_with_two_relays_when_services_are_killed(
     start_suite: Callable[[Suite], Suite],
     everywhere: SmtpSink,
     outside: DnsServer,

@@ -160,7 +160,7 @@ def test_with_a_certificate_the_api_speaks_https_and_the_first_screen_says_so(
         _end(process)
 
 
-def test_every_one_that_dies_is_started_again(empty_folder_suite: Suite) -> None:
+def test_every_service_that_dies_is_started_again(empty_folder_suite: Suite) -> None:
     suite = empty_folder_suite
     with _up(suite) as process:
         _until_welcome(process)

@@ -32,7 +32,7 @@ def test_segments_change_nothing(stream: bytes, places: list[int], normalise: bo
 
 @BOUNDED
 @given(stream=streams)
-def test_nor_does_octet_by_octet(stream: bytes) -> None:
+def test_single_octets_as_segments_change_nothing(stream: bytes) -> None:
     short = stream[:800]
     assert run(short[place : place + 1] for place in range(len(short))) == run([short])
 

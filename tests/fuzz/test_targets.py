@@ -55,7 +55,7 @@ def test_odd_signatures(octets: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["session", "content"])
-def test_it_runs_under_atheris(name: str, tmp_path: Path) -> None:
+def test_a_target_runs_under_atheris(name: str, tmp_path: Path) -> None:
     for number, seed in enumerate(SEEDS[name]):
         (tmp_path / str(number)).write_bytes(seed)
     done = subprocess.run(

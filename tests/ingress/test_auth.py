@@ -157,7 +157,7 @@ async def test_c71_no_auth_before_tls_and_the_password_is_not_looked_at(ingress:
     assert (await client.login()).code == 235
 
 
-async def test_c71_where_auth_is_not_offered_at_all(ingress: Ingress) -> None:
+async def test_c71_auth_is_refused_where_it_is_not_offered(ingress: Ingress) -> None:
     del ingress.policy.profile.auth_mechanisms_tls[:]
     client = await ingress.client(Listener.SUBMISSIONS)
     assert (await client.login()).code == 502

@@ -76,7 +76,7 @@ def test_c08_lines_up_to_the_limit_are_taken(size: int, length: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("length", [999, 1000, 2000, 4097])
-def test_c08_longer_ones_are_a_fault_and_the_end_is_still_found(size: int, length: int) -> None:
+def test_c08_lines_over_the_limit_are_a_fault_and_the_end_is_still_found(size: int, length: int) -> None:
     line = b"x" * length + b"\r\n"
     content, fault, rest, most = read(b"a\r\n" + line + b".b\r\n" + line + b".\r\nNOOP\r\n", size)
     assert (content, fault, rest) == (b"", Fault.LINE_TOO_LONG, b"NOOP\r\n")
@@ -184,7 +184,7 @@ async def test_c09_a_line_without_end_costs_no_memory(start: Start, place: str) 
     await ingress.until_empty()
 
 
-async def test_c10_too_big_is_said_once_after_the_dot(ingress: Ingress) -> None:
+async def test_c10_a_message_over_the_size_limit_has_one_reply_after_the_dot(ingress: Ingress) -> None:
     ingress.policy.profile.max_message_size = 1_000_000
     client = await ingress.client()
     await client.envelope()
@@ -200,7 +200,7 @@ async def test_c10_too_big_is_said_once_after_the_dot(ingress: Ingress) -> None:
     assert ingress.relay.refused[0].stage == "END_OF_DATA"
 
 
-async def test_c10_reading_on_has_an_end(ingress: Ingress) -> None:
+async def test_c10_content_over_the_size_limit_is_not_read_without_end(ingress: Ingress) -> None:
     ingress.policy.profile.max_message_size = 100_000
     client = await ingress.client()
     await client.envelope()

@@ -423,7 +423,7 @@ async def test_a_submission_whose_stream_broke_is_written_again_under_its_id(ing
     assert stored.content.endswith(b"x: y\r\n\r\nbody\r\n")
 
 
-async def test_so_is_a_large_one(ingress: Ingress) -> None:
+async def test_a_large_submission_whose_stream_broke_is_written_again_under_its_id(ingress: Ingress) -> None:
     ingress.relay.acknowledging.clear()
     client = await ingress.client()
     await client.envelope()

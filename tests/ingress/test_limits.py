@@ -42,7 +42,7 @@ async def test_c25_recipients_over_the_limit_are_deferred_and_the_rest_goes_on(i
 
 
 @pytest.mark.parametrize("command", ["DATA", "BDAT 3 LAST\r\nabc"])
-async def test_f53_or_the_whole_message_is_refused(ingress: Ingress, command: str) -> None:
+async def test_f53_a_setting_refuses_the_whole_message_over_the_recipient_limit(ingress: Ingress, command: str) -> None:
     ingress.policy.on(pb.STAGE_RCPT, _at_most(2, _message_refused()))
     client = await ingress.client()
     await client.envelope("a@example.org", "1@example.com", "2@example.com")
@@ -156,7 +156,7 @@ async def test_c31_another_protocol_is_closed_at_once_and_nothing_is_run(
     assert not ingress.policy.asked(pb.STAGE_RCPT)
 
 
-async def test_c31_http_in_the_middle_of_a_session(ingress: Ingress) -> None:
+async def test_c31_http_in_the_middle_of_a_session_closes_it(ingress: Ingress) -> None:
     client = await ingress.client()
     client.send(b"GET / HTTP/1.1\r\nMAIL FROM:<evil@example.net>\r\n")
     assert (await client.reply()).code == 554

@@ -61,7 +61,7 @@ async def test_a_message_to_which_nothing_objected_has_none(ingress: Ingress) ->
     assert list(ingress.relay.messages[0].submission.verdicts) == []
 
 
-async def test_their_number_is_bounded(ingress: Ingress) -> None:
+async def test_the_number_of_verdicts_is_bounded(ingress: Ingress) -> None:
     ingress.policy.on(
         pb.STAGE_RCPT, lambda request: accept(reason_id=request.transaction.recipient.decode().partition("@")[0])
     )

@@ -80,7 +80,7 @@ async def test_c20_ehlo_and_quit_in_one_write_are_fine_on_submission(enforced: I
     assert violations(enforced) == []
 
 
-async def test_c20_on_the_smtp_port_they_are_not(enforced: Ingress) -> None:
+async def test_c20_ehlo_and_quit_in_one_write_are_a_violation_on_the_smtp_port(enforced: Ingress) -> None:
     client = await enforced.connect()
     await client.reply()
     client.send(b"EHLO client.example\r\nQUIT\r\n")

@@ -112,7 +112,7 @@ def run(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> Iterator[Run]:
         process.kill()
 
 
-async def test_it_starts_on_an_empty_folder_and_ends_on_sigterm(run: Run) -> None:
+async def test_ingress_starts_on_an_empty_folder_and_ends_on_sigterm(run: Run) -> None:
     ingress = run()
     client = await ingress.client()
     await client.starttls()
@@ -359,7 +359,7 @@ async def test_f12_too_few_open_files_are_said_at_the_start_and_in_readyz(run: R
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
 
-async def test_f08_it_starts_without_name_servers(run: Run, tmp_path: Path) -> None:
+async def test_f08_ingress_starts_without_name_servers(run: Run, tmp_path: Path) -> None:
     """The process runs in a mount namespace of its own, in which /etc/resolv.conf is empty."""
     empty = tmp_path / "resolv.conf"
     empty.touch()

@@ -100,7 +100,7 @@ async def test_c80_the_client_is_who_the_proxy_says_before_and_after_starttls(pr
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one segment", "apart"])
-async def test_c80_before_implicit_tls(proxied: Ingress, together: bool) -> None:
+async def test_c80_the_header_comes_before_implicit_tls(proxied: Ingress, together: bool) -> None:
     client = await proxied.connect(Listener.SUBMISSIONS)
     client.send(V1)
     if not together:
@@ -112,7 +112,7 @@ async def test_c80_before_implicit_tls(proxied: Ingress, together: bool) -> None
     assert connect.session.client_address == "192.0.2.7"
 
 
-async def test_c80_a_header_in_pieces(proxied: Ingress) -> None:
+async def test_c80_a_header_in_pieces_is_read(proxied: Ingress) -> None:
     client = await proxied.connect()
     await client.in_segments(V1[:1], V1[1:10], V1[10:-1], V1[-1:])
     assert (await client.reply()).code == 220

@@ -33,7 +33,7 @@ def taken(refusals: Refusals) -> list[tuple[str, int]]:
     return found
 
 
-def test_they_are_taken_in_turns() -> None:
+def test_refusals_of_networks_are_sent_in_turns() -> None:
     refusals = Refusals(10)
     for number in range(3):
         assert refusals.add(refusal("192.0.2.1", number))

@@ -17,7 +17,7 @@ def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
     return Settings()
 
 
-def test_a_newcomer_sets_nothing() -> None:
+def test_no_variable_is_required() -> None:
     settings = Settings()
     ports = (settings.smtp_port, settings.submission_port, settings.smtps_port, settings.metrics_port)
     assert ports == (8025, 8587, 8465, 0)
@@ -82,6 +82,6 @@ def test_what_contradicts_itself_is_refused(monkeypatch: pytest.MonkeyPatch, var
         read(monkeypatch, **variables)
 
 
-def test_it_is_frozen() -> None:
+def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Settings().workers = 2

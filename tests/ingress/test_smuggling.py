@@ -40,7 +40,7 @@ async def test_c01_smtp_smuggling_only_crlf_dot_crlf_ends_data(ingress: Ingress,
 
 
 @pytest.mark.parametrize("end", FALSE_ENDS, ids=repr)
-async def test_c01_wherever_tcp_cuts_the_stream(ingress: Ingress, end: bytes) -> None:
+async def test_c01_the_end_of_data_does_not_depend_on_segments(ingress: Ingress, end: bytes) -> None:
     stream = b"first" + end + b"x\r\n.\r\n"
     for cut in range(4, 4 + len(end) + 2):
         client = await ingress.client()
@@ -77,7 +77,9 @@ async def test_c02_content_with_a_bare_cr_or_lf_is_refused(ingress: Ingress, con
         (b"x\r\r\ny\r\n", b"x\r\n\r\ny\r\n"),
     ],
 )
-async def test_c02_or_normalised_before_anything_looks_at_it(start: Start, content: bytes, stored: bytes) -> None:
+async def test_c02_a_setting_normalises_bare_newlines_before_anything_reads_them(
+    start: Start, content: bytes, stored: bytes
+) -> None:
     ingress = await start(bare_newlines="normalise")
     client = await ingress.client()
     assert (await client.send_mail(b"Subject: x\r\n\r\n" + content)).code == 250

@@ -50,7 +50,7 @@ async def test_c15_nothing_of_a_transaction_is_left_after_a_refused_message(
     assert not ingress.relay.messages
 
 
-async def test_c15_nor_after_policy_failed_at_the_end_of_data(ingress: Ingress) -> None:
+async def test_c15_nothing_of_a_transaction_is_left_after_policy_failed_at_the_end_of_data(ingress: Ingress) -> None:
     ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
     ingress.policy.on(pb.STAGE_END_OF_DATA, pb.Verdict())
     client = await ingress.client()
@@ -59,7 +59,7 @@ async def test_c15_nor_after_policy_failed_at_the_end_of_data(ingress: Ingress) 
     assert (await client.command("DATA")).code == 503
 
 
-async def test_c16_nor_after_bdat(ingress: Ingress) -> None:
+async def test_c16_nothing_of_a_transaction_is_left_after_a_refused_bdat(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     client.send(b"BDAT 6 LAST\r\nhello\n")

@@ -51,7 +51,7 @@ async def test_f66_other_bad_syntax_stays_501(ingress: Ingress, line: str) -> No
 @pytest.mark.parametrize(
     "name", [b"", b" ", b" " + b"x" * 300, " B\u00fcro-PC".encode(), b" my pc", b" caf\xe9", b" [oops"]
 )
-async def test_f45_any_name_will_do_on_submission(start: Start, verb: bytes, name: bytes) -> None:
+async def test_f45_any_helo_name_is_accepted_on_submission(start: Start, verb: bytes, name: bytes) -> None:
     ingress = await start()
     client = await ingress.connect()
     await client.reply()
@@ -96,7 +96,7 @@ async def test_c24_an_invalid_recipient_is_a_permanent_fault(ingress: Ingress, p
 
 
 @pytest.mark.parametrize("line", ["RCPT TO:<a@b", "RCPT TO:a@b.example>", "RCPT TO:<a@b.example>x", "RCPT TO:"])
-async def test_c24_unclosed_and_trailing(ingress: Ingress, line: str) -> None:
+async def test_c24_unclosed_paths_and_trailing_text_are_refused(ingress: Ingress, line: str) -> None:
     assert (await rcpt(ingress, line))[0] == 501
 
 
@@ -170,7 +170,7 @@ async def test_c28_auth_of_mail_is_taken_and_means_nothing(ingress: Ingress, val
     assert ingress.policy.asked(pb.STAGE_RCPT)[0].session.account_login == ""
 
 
-async def test_c28_it_is_unknown_where_auth_is_not_offered(ingress: Ingress) -> None:
+async def test_c28_auth_of_mail_is_unknown_where_auth_is_not_offered(ingress: Ingress) -> None:
     del ingress.policy.profile.auth_mechanisms_tls[:]
     assert await mail(ingress, "MAIL FROM:<a@example.com> AUTH=<>") == (555, "5.5.4")
 
@@ -271,7 +271,7 @@ async def test_c37_what_clients_and_policy_say_never_breaks_a_reply(ingress: Ing
 
 
 @pytest.mark.parametrize("queue_id", ["1F\r\n250 2.0.0 more", "\u00e9" * 300, "x" * 3000])
-async def test_c37_nor_does_what_relay_says(ingress: Ingress, queue_id: str) -> None:
+async def test_c37_what_relay_says_never_breaks_a_reply(ingress: Ingress, queue_id: str) -> None:
     ingress.relay.queue_id = queue_id
     client = await ingress.client()
     reply = await client.send_mail()

@@ -230,7 +230,7 @@ def test_c79_the_self_made_certificate_lasts_a_year_and_is_kept_private(tmp_path
     Certificates([(certificate, key)], OPTIONS, Metrics())
 
 
-def test_it_is_kept_until_it_is_about_to_end(tmp_path: Path) -> None:
+def test_the_self_made_certificate_is_kept_until_it_is_about_to_expire(tmp_path: Path) -> None:
     certificate, _ = self_signed(tmp_path, "localhost", NOW)
     first = certificate.read_bytes()
     self_signed(tmp_path, "localhost", NOW + datetime.timedelta(days=300))
@@ -322,7 +322,7 @@ def test_f10_a_key_with_a_passphrase_asks_nobody_and_the_old_pair_stays(tmp_path
     assert os.waitstatus_to_exitcode(status) == 0
 
 
-def test_f10_nor_does_a_start_with_one(tmp_path: Path) -> None:
+def test_f10_a_start_with_a_key_with_a_passphrase_asks_nobody(tmp_path: Path) -> None:
     issued = trustme.CA().issue_cert("mx.example.com")
     certificate, _ = write(tmp_path, "pair", issued)
     with pytest.raises(StartupError, match=r"encrypted\.key: the key is protected by a passphrase"):

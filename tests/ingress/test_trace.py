@@ -62,7 +62,9 @@ async def test_c59_our_own_field_never_makes_a_header_need_smtputf8(ingress: Ing
     [("127.0.0.1,::1", "::1", b"([IPv6:::1])"), ("127.0.0.1,::1", "127.0.0.1", b"([127.0.0.1])")],
     ids=["IPv6", "IPv4"],
 )
-async def test_c42_addresses(start: Start, host: str, connect: str, shown: bytes) -> None:
+async def test_c42_received_names_the_address_of_the_client(
+    start: Start, host: str, connect: str, shown: bytes
+) -> None:
     ingress = await start(host=host)
     client = await Client.connect(connect, ingress.port())
     await client.reply()
@@ -84,7 +86,7 @@ async def test_c42_addresses(start: Start, host: str, connect: str, shown: bytes
         (Listener.SUBMISSIONS, False, True, True, b"UTF8SMTPSA"),
     ],
 )
-async def test_c42_with_keywords_and_the_tls_comment(
+async def test_c42_received_has_the_protocol_keyword_and_the_tls_comment(
     ingress: Ingress, listener: Listener, starttls: bool, login: bool, utf8: bool, keyword: bytes
 ) -> None:
     client = await ingress.client(listener)
@@ -181,7 +183,7 @@ async def test_c147_date_and_message_id_are_added_on_submission_where_missing(
         assert header.lower().count(b"\r\n" + name + b":") == 1
 
 
-async def test_c147_never_on_the_smtp_port(ingress: Ingress) -> None:
+async def test_c147_date_and_message_id_are_never_added_on_the_smtp_port(ingress: Ingress) -> None:
     client = await ingress.client()
     assert (await client.send_mail(b"Subject: x\r\n\r\n")).code == 250
     assert b"Message-ID" not in header_of(ingress)
@@ -224,7 +226,7 @@ def test_c100_forged_results_with_our_id_are_taken_out(value: bytes) -> None:
         b" other.example; dkim=pass header.d=mx.example.com",
     ],
 )
-def test_c100_those_of_others_are_kept(value: bytes) -> None:
+def test_c100_results_with_the_ids_of_others_are_kept(value: bytes) -> None:
     head = b"Subject: x\r\nAuthentication-Results:" + value + b"\r\nTo: y\r\n"
     assert authentication_results.without_forged(head, OURS) == head
 
@@ -264,7 +266,7 @@ def test_results_that_policy_gave_are_not_written_twice() -> None:
     ]
 
 
-async def test_c100_ours_come_on_top_and_quarantine_is_marked(ingress: Ingress) -> None:
+async def test_c100_our_results_come_on_top_and_quarantine_is_marked(ingress: Ingress) -> None:
     ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
     ingress.policy.on(
         pb.STAGE_END_OF_DATA,
@@ -314,7 +316,7 @@ async def test_f46_blank_lines_that_would_end_a_signed_header_for_some_readers_a
     assert message.submission.content_size == len(message.content)
 
 
-async def test_f46_in_a_large_message_too(ingress: Ingress) -> None:
+async def test_f46_blank_lines_in_the_header_of_a_large_message_are_taken_out(ingress: Ingress) -> None:
     client = await ingress.client()
     body = b"y" * 70 + b"\r\n"
     assert (await client.send_mail(b"Subject: x\r\n \r\nTo: b@example.com\r\n\r\n" + body * 20_000)).code == 250

@@ -219,7 +219,7 @@ def test_records_change_while_it_runs_and_queries_are_kept(dns_server: DnsServer
         dns_server.wait_for_query("example.test", "A", times=4, seconds=0.01)
 
 
-def test_it_keeps_its_port_when_started_again(dns_server: DnsServer) -> None:
+def test_the_server_keeps_its_port_when_started_again(dns_server: DnsServer) -> None:
     dns_server.add("example.test", "A", "192.0.2.1")
     dns_server.stop()
     with pytest.raises((dns.exception.Timeout, OSError)):

@@ -17,7 +17,7 @@ from tests.peers.smtp_tools import CountingSink, Load, RunningLoad, send_load
 BODY = b"Subject: hello\r\n\r\n.dot\r\n"
 
 
-def test_it_keeps_mail_for_every_domain_over_tls(certificates: trustme.CA) -> None:
+def test_postfix_keeps_mail_for_every_domain_over_tls(certificates: trustme.CA) -> None:
     context = ssl.create_default_context()
     certificates.configure_trust(context)
     with Postfix(certificate=certificates.issue_cert("127.0.0.1")) as postfix:
@@ -32,7 +32,7 @@ def test_it_keeps_mail_for_every_domain_over_tls(certificates: trustme.CA) -> No
     assert b"ESMTPS" in first
 
 
-def test_it_relays_and_queues_what_is_put_off(smtp_sink: SmtpSink) -> None:
+def test_postfix_relays_and_queues_what_is_deferred(smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.RCPT, reply("450 4.2.0 Later"), address="later@d.test")
     with Postfix(smtp_sink.address, settings={"smtp_tls_security_level": "none"}) as postfix:
         with smtplib.SMTP(postfix.host, postfix.port, timeout=60) as client:

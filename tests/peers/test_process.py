@@ -101,7 +101,7 @@ def test_tools_fail_with_their_output_and_missing_ones_say_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("ask", [free_port, free_address])
-def test_processes_do_not_get_each_others(ask: Callable[[], object]) -> None:
+def test_processes_do_not_get_each_others_ports_and_addresses(ask: Callable[[], object]) -> None:
     asking = (
         f"from tests.peers.ports import {ask.__name__} as ask; print(*(ask() for _ in range(150)), flush=True); input()"
     )

@@ -40,7 +40,7 @@ async def test_an_answer_waits_for_its_gate(scripted: ScriptedClamd) -> None:
     assert await scanning == {"stream": ("FOUND", "Late")}
 
 
-async def test_it_closes_without_an_answer_and_amid_the_stream(scripted: ScriptedClamd) -> None:
+async def test_the_peer_closes_without_an_answer_and_amid_the_stream(scripted: ScriptedClamd) -> None:
     async def raw(content: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(scripted.host, scripted.port)
         writer.write(b"zINSTREAM\0" + len(content).to_bytes(4, "big") + content + bytes(4))

@@ -234,7 +234,7 @@ def test_connections_end_or_break_at_any_stage(
     }.get(stage, [])
 
 
-def test_it_can_step_in_amid_the_content_and_keeps_what_came(smtp_sink: SmtpSink) -> None:
+def test_a_script_can_act_amid_the_content_and_the_received_part_is_kept(smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.CONTENT, Reset(), after_octets=10)
     with raw(smtp_sink) as client:
         client.to_data()

@@ -24,7 +24,7 @@ def _given_back(relay: WholeRelay) -> list[Settled]:
     ]
 
 
-async def test_it_goes_to_the_mailbox_once_relay_knows_the_domain(database_url: str, tmp_path: Path) -> None:
+async def test_mail_goes_to_the_mailbox_once_relay_knows_the_domain(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path, _BEFORE) as relay:
         ack = await relay.submit(b"alice@NEW.test", **_STRANGER)
         await relay.committed()
@@ -39,7 +39,7 @@ async def test_it_goes_to_the_mailbox_once_relay_knows_the_domain(database_url: 
         assert delivery.attempts == 1, "waiting for the configuration does not count as an attempt"
 
 
-async def test_it_waits_for_moments_alone_while_relay_is_told_of_changes(database_url: str, tmp_path: Path) -> None:
+async def test_mail_waits_only_for_moments_while_relay_is_told_of_changes(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path, _BEFORE) as relay:
         relay.relay.watch.connected = True
         relay.relay.watch._set_connected = lambda connected: None  # type: ignore[method-assign]
@@ -52,7 +52,7 @@ async def test_it_waits_for_moments_alone_while_relay_is_told_of_changes(databas
         assert [each.destination for each in relay.transport.ended] == ["domain:new.test"]
 
 
-async def test_it_waits_for_minutes_while_config_api_is_away(database_url: str, tmp_path: Path) -> None:
+async def test_mail_waits_for_minutes_while_config_api_is_away(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path, _BEFORE) as relay:
         assert not relay.relay.watch.connected
         await relay.submit(b"alice@new.test", **_STRANGER)

@@ -41,7 +41,7 @@ def reports(sink: SmtpSink) -> Counter[str]:
 
 
 @pytest.mark.parametrize("stage", [Stage.CONNECT, Stage.RCPT, Stage.END_OF_DATA])
-async def test_killed_in_a_transaction(tmp_path: Path, smtp_sink: SmtpSink, stage: Stage) -> None:
+async def test_relay_is_killed_during_a_delivery(tmp_path: Path, smtp_sink: SmtpSink, stage: Stage) -> None:
     gate = smtp_sink.hold(stage)
     relay = RelayProcess(tmp_path, f"sqlite:///{tmp_path / 'queue.sqlite3'}", smtp_sink.port)
     await relay.start()
@@ -63,7 +63,7 @@ async def test_killed_in_a_transaction(tmp_path: Path, smtp_sink: SmtpSink, stag
     assert relay.terminate() == 0
 
 
-async def test_terminated_with_a_transaction_under_way(tmp_path: Path, smtp_sink: SmtpSink) -> None:
+async def test_relay_is_terminated_during_a_delivery(tmp_path: Path, smtp_sink: SmtpSink) -> None:
     gate = smtp_sink.hold(Stage.END_OF_DATA)
     relay = RelayProcess(tmp_path, f"sqlite:///{tmp_path / 'queue.sqlite3'}", smtp_sink.port)
     await relay.start()
@@ -82,7 +82,7 @@ async def test_terminated_with_a_transaction_under_way(tmp_path: Path, smtp_sink
 
 
 @pytest.mark.parametrize("point", Point)
-async def test_killed_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> None:
+async def test_relay_is_killed_at_a_point_of_a_transaction(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> None:
     """On SQLite the same relay starts again after the kill."""
     path = tmp_path / "queue.sqlite3"
     dying = _dying(tmp_path, f"sqlite:///{path}", smtp_sink, point)
@@ -94,7 +94,9 @@ async def test_killed_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> N
 
 
 @pytest.mark.parametrize("point", [Point.BEFORE_SETTLING_IS_COMMITTED, Point.BEFORE_THE_REPORT_IS_COMMITTED])
-async def test_terminated_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> None:
+async def test_relay_is_terminated_at_a_point_of_a_transaction(
+    tmp_path: Path, smtp_sink: SmtpSink, point: Point
+) -> None:
     """C137: an outcome of a transaction that has begun is committed, and nothing is sent twice."""
     url = f"sqlite:///{tmp_path / 'queue.sqlite3'}"
     ending = _dying(tmp_path, url, smtp_sink, point, signals.SIGTERM)
@@ -105,7 +107,7 @@ async def test_terminated_at(tmp_path: Path, smtp_sink: SmtpSink, point: Point) 
 
 
 @pytest.mark.parametrize("point", Point)
-async def test_another_relay_takes_over_from_one_killed_at(
+async def test_another_relay_takes_over_from_a_killed_one(
     tmp_path: Path, smtp_sink: SmtpSink, postgres: Postgres, postgres_url: str, torture: bool, point: Point
 ) -> None:
     """On PostgreSQL another relay is running, and nobody starts the dead one again."""

@@ -113,7 +113,7 @@ async def test_larger_mail_than_fits_is_refused_and_smaller_taken(small_disk: Pa
         assert (await relay.submit(b"u@one.test")).result is Result.STORED
 
 
-async def test_not_an_octet_left(small_disk: Path) -> None:
+async def test_nothing_is_stored_in_part_on_a_completely_full_disk(small_disk: Path) -> None:
     """Nothing is stored in part, and an outcome waits for free space without a second attempt."""
     transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
     url = f"sqlite:///{small_disk / 'queue.sqlite3'}"

@@ -11,7 +11,7 @@ from libs.runtime import processors
 from tests.relay.relay_process import ROOT, RelayProcess
 
 
-async def test_it_keeps_to_a_processor_but_for_the_queues_threads(tmp_path: Path) -> None:
+async def test_relay_runs_on_one_processor_except_the_queues_threads(tmp_path: Path) -> None:
     everywhere = processors.usable()
     relay = RelayProcess(
         tmp_path, f"sqlite:///{tmp_path}/queue.sqlite3", 25, environment={"RELAY_CPUS": str(everywhere[-1])}

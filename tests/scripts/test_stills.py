@@ -23,7 +23,7 @@ def loads(svg: str) -> list[str]:
     return re.findall(r"https?:|@import|@font-face|<script|<image|<foreignObject|url\((?!#)|\son\w+=", outside)
 
 
-def test_there_is_one_of_each_command_and_no_other() -> None:
+def test_there_is_one_still_for_each_command_and_no_other() -> None:
     assert {path.stem for path in FOLDER.glob("*.svg")} == set(COMMANDS)
 
 

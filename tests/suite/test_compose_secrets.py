@@ -47,7 +47,7 @@ def test_each_file_belongs_to_the_user_of_its_container(tmp_path: Path) -> None:
     assert set(owners.values()) == {ours}
 
 
-def test_what_is_there_stays(tmp_path: Path) -> None:
+def test_existing_secrets_stay(tmp_path: Path) -> None:
     (tmp_path / "postgres_password").write_text("chosen\n")
     (tmp_path / "tls_chain").write_text("my own chain")
     made = make_missing(tmp_path, NOW, "localhost")

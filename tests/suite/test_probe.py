@@ -70,7 +70,7 @@ def test_a_mail_server_that_refuses_every_session_is_not_ready() -> None:
     # The workers of a test run choose different free ports, but their tests must have the same names.
     ids=["http", "smtp", "other scheme", "no scheme", "half an address", "no port"],
 )
-def test_not_reachable(url: str) -> None:
+def test_an_address_without_a_server_is_not_reachable(url: str) -> None:
     assert status(url) == probe.NOT_REACHABLE
 
 

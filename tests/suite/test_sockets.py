@@ -15,7 +15,7 @@ from services.suite.sockets import ELSEWHERE_FILE, sockets_of, tell_folder
 from services.suite.topology import lay_out
 
 
-def test_they_lie_in_the_folder_of_the_pid_files_which_is_closed(tmp_path: Path) -> None:
+def test_sockets_lie_in_the_closed_folder_of_the_pid_files(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o755)
     with sockets_of(tmp_path, {}) as sockets:
         assert sockets == tmp_path / "run"

@@ -79,7 +79,7 @@ def test_ports_under_1024_are_the_one_privilege_and_only_of_who_receives_mail(un
         assert f"CapabilityBoundingSet={allowed}" in lines
 
 
-def test_it_installs_and_says_what_it_did_and_leaves_settings_alone(
+def test_the_command_installs_units_reports_it_and_keeps_settings(
     tmp_path: Path, command: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [str(command), "install", "systemd"])

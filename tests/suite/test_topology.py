@@ -16,7 +16,7 @@ def laid_out(environment: dict[str, str], replicas: dict[str, int] | None = None
     return lay_out(environment, replicas, sockets=SOCKETS, **more)
 
 
-def test_one_of_each_on_the_documented_ports() -> None:
+def test_one_process_of_each_service_on_the_documented_ports() -> None:
     processes = {process.name: process for process in laid_out({})}
     assert tuple(processes) == SERVICES
     ports = {name: port for process in processes.values() for name, port in process.ports.items()}
@@ -183,7 +183,7 @@ def test_ingress_and_relay_keep_to_a_processor_each_where_there_are_enough(
 
 
 @pytest.mark.parametrize("chosen", [{"INGRESS_CPUS": ""}, {"RELAY_CPUS": "1"}])
-def test_who_chose_processors_is_not_corrected(chosen: dict[str, str]) -> None:
+def test_chosen_processors_are_not_changed(chosen: dict[str, str]) -> None:
     processes = laid_out(chosen, cpus=(0, 1, 2, 3))
     for process in processes:
         given = {name: value for name, value in process.environment.items() if name.endswith("_CPUS")}

@@ -141,7 +141,9 @@ _WORKER_TELLS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', 
     ],
     ids=["a child", "a worker of a child", "a child that stops", "another process"],
 )
-async def test_only_a_child_and_its_workers_are_believed(code: str, leads_a_session: bool, told: str) -> None:
+async def test_only_notifications_of_a_child_and_its_workers_are_accepted(
+    code: str, leads_a_session: bool, told: str
+) -> None:
     """F15: nobody else can report that a service is ready. F63: a child reports how much time it needs for its end."""
     heard: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
     notices = Notices(

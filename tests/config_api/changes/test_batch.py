@@ -112,7 +112,7 @@ async def test_what_a_single_write_refuses_a_batch_refuses(on_sqlite: Service) -
     assert errors(answer) == [("/operations/0/object/relay_host/verify_certificate", "verify_without_tls")]
 
 
-async def test_there_are_bounds(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_has_limits_of_size(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     (accounts,) = [each for each in COLLECTIONS if each.kind == "accounts"]
     assert (accounts.most_in_batch, batch.MOST_PASSWORDS) == (5000, 200)
     answer = await post(on_sqlite, *(create(login=f"u{number}") for number in range(5001)))

@@ -18,7 +18,7 @@ async def _status(service: Service, key: str) -> int:
     return (await service.api.get(GENERAL, headers={"Authorization": f"Bearer {key}"})).status_code
 
 
-async def test_who_was_told_that_a_key_is_gone_can_rely_on_it(service: Service) -> None:
+async def test_a_key_is_refused_as_soon_as_its_removal_is_answered(service: Service) -> None:
     for number in range(5):
         key = await service.make("api-keys", {"name": f"a {number}", "role": "admin"})
         assert await _status(service, key["key"]) == 200
@@ -74,7 +74,7 @@ async def test_the_last_key_of_an_admin_stays(fresh_url: str, tmp_path: Path, re
         assert sorted(answer.status_code for answer in answers) in ([204, 401], [204, 409])
 
 
-async def test_one_whose_keys_have_all_ended_gets_in_by_a_new_start(
+async def test_a_restart_gives_access_when_all_admin_keys_have_expired(
     fresh_url: str, tmp_path: Path, resolver: str
 ) -> None:
     async with running(fresh_url, tmp_path, nameservers=resolver) as service:

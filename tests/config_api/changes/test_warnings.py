@@ -71,13 +71,13 @@ async def test_f21_what_points_to_a_removed_object_is_named(service: Service) ->
     assert await _removed(service, paths["shop"]) == []
 
 
-async def test_f21_a_disabled_account_leaves_the_same_behind(on_sqlite: Service) -> None:
+async def test_f21_what_points_to_a_disabled_account_is_named(on_sqlite: Service) -> None:
     paths = await _world(on_sqlite)
     assert ("", "target_of_alias") in _codes(await on_sqlite.change(paths["alice"], {"enabled": False}))
     assert _codes(await on_sqlite.change(paths["alice"], {"login": "alicia"})) == []
 
 
-async def test_f21_what_a_change_takes_away_is_told_as_a_removal_is(on_sqlite: Service) -> None:
+async def test_f21_what_points_to_a_changed_name_or_address_is_named(on_sqlite: Service) -> None:
     """F21: an address that an account no longer has, another login, another address of an alias, a new name of a
     domain."""
     paths = await _world(on_sqlite)
@@ -185,7 +185,7 @@ async def test_f36_a_relay_domain_that_takes_any_recipient_is_told(on_sqlite: Se
     assert ("/recipients", "empty_list") not in _codes(changed)
 
 
-async def test_f37_the_hostname_of_no_machine_is_told(begun: Path, resolver: str) -> None:
+async def test_f37_a_hostname_that_names_no_machine_is_warned_of(begun: Path, resolver: str) -> None:
     url = f"sqlite:///{begun / 'config.sqlite3'}"
     ports = {"INGRESS_SMTP_PORT": 25}
     async with running(url, begun, nameservers=resolver, **ports) as service:
@@ -235,7 +235,7 @@ async def test_f37_f43_f52_stored_settings_are_warned_of_at_the_start(
         *("//", "//etc", "//dev/null", "/{data}/relay/q"),
     ],
 )
-async def test_f43_no_mail_is_written_over_the_machine(on_sqlite: Service, path: str) -> None:
+async def test_f43_a_maildir_path_in_a_system_folder_is_refused(on_sqlite: Service, path: str) -> None:
     mailbox = {"kind": "maildir", "path": path.format(data=on_sqlite.data_dir)}
     for member in ("mailbox", "quarantine_mailbox"):
         answer = await on_sqlite.api.post("/v1/local-domains", json={"name": "a.test", member: mailbox})

@@ -72,7 +72,7 @@ async def test_any_two_revisions_are_compared(service: Service) -> None:
     assert (await service.api.get(f"/v1/revisions:diff?from_revision=1&to_revision={start + 9}")).status_code == 404
 
 
-async def test_the_way_back(service: Service) -> None:
+async def test_a_rollback_restores_a_revision(service: Service) -> None:
     rule = await service.make("relay-rules", RULE)
     network = await service.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
     key = await service.make("api-keys", {"name": "kept", "role": "reader"})
@@ -265,7 +265,7 @@ async def test_names_that_look_like_something_else_come_back_from_yaml(on_sqlite
     assert [answer.json()[count] for count in ("made", "changed", "removed")] == [0, 0, 0]
 
 
-async def test_another_gateway_takes_it_but_for_its_secrets(tmp_path: Path, resolver: str) -> None:
+async def test_another_gateway_imports_an_export_without_its_secrets(tmp_path: Path, resolver: str) -> None:
     async with running(f"sqlite:///{tmp_path / 'a.sqlite3'}", tmp_path, nameservers=resolver) as first:
         await _fill(first)
         document = await _export(first)

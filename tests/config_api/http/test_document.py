@@ -70,11 +70,11 @@ def test_an_operation_takes_at_most_2500_octets(document: dict[str, Any]) -> Non
     assert octets / len(list(_operations(document))) <= OCTETS_AN_OPERATION
 
 
-def test_nothing_of_over_300_octets_stands_twice(document: dict[str, Any]) -> None:
+def test_no_part_of_over_300_octets_is_repeated(document: dict[str, Any]) -> None:
     assert openapi.repeated(document, OCTETS_REPEATED) == []
 
 
-def test_what_stands_twice_is_found() -> None:
+def test_repeated_parts_are_found() -> None:
     part = {"description": "x" * 290}
     assert openapi.repeated({"a": part, "b": [part]}, OCTETS_REPEATED) == [openapi.compact(part)]
     assert openapi.repeated({"a": part, "b": {"description": "x" * 280}}, OCTETS_REPEATED) == []

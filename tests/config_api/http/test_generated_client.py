@@ -31,7 +31,9 @@ async def _generate(folder: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_it_configures_the_service(on_sqlite: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_generated_client_configures_the_service(
+    on_sqlite: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await _generate(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     await asyncio.to_thread(_configure, on_sqlite.http_port)

@@ -53,7 +53,7 @@ async def test_every_path_needs_a_key(on_sqlite: Service) -> None:
         assert (await stranger.get("/metrics")).status_code == 401
 
 
-async def test_roles(service: Service) -> None:
+async def test_each_role_may_do_what_it_should(service: Service) -> None:
     keys = {}
     for role in ("reader", "operator", "admin"):
         keys[role] = (await service.make("api-keys", {"name": f"the {role}", "role": role}))["key"]
@@ -77,7 +77,7 @@ async def test_roles(service: Service) -> None:
     assert (await ask("admin", "PATCH", GENERAL)).status_code == 200
 
 
-async def test_keys_end(service: Service) -> None:
+async def test_an_expired_key_is_refused(service: Service) -> None:
     made = await service.make("api-keys", {"name": "ci", "role": "reader"})
     headers = {"Authorization": f"Bearer {made['key']}"}
     path = f"/v1/api-keys/{made['id']}"
@@ -151,7 +151,7 @@ PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8:1:
         ("10.0.0.1", [","], "10.0.0.1"),
     ],
 )
-def test_c82_whose_request_it_is(peer: str, fields: list[str], found: str) -> None:
+def test_c82_which_address_is_the_clients(peer: str, fields: list[str], found: str) -> None:
     assert client_address(peer, fields, PROXIES) == found
 
 
@@ -377,7 +377,7 @@ async def test_a_wrong_method_is_told_the_right_ones(on_sqlite: Service) -> None
     assert (await on_sqlite.api.get("/v1/queue/messages/q1:retry")).status_code == 405
 
 
-async def test_browsers_are_not_let_in_by_default(begun: Path, resolver: str) -> None:
+async def test_browsers_of_other_origins_are_refused_by_default(begun: Path, resolver: str) -> None:
     preflight = {"Origin": "https://admin.example", "Access-Control-Request-Method": "PUT"}
     url = f"sqlite:///{begun / 'config.sqlite3'}"
     allowed = []

@@ -214,7 +214,7 @@ async def test_a_key_of_an_old_name_inherits_nothing(service: Service) -> None:
     assert old["id"] in {entry["actor_id"] for entry in revision}
 
 
-async def test_the_admin_key_goes_to_its_file_alone(
+async def test_the_admin_key_is_written_only_to_its_file(
     tmp_path: Path, resolver: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with running(f"sqlite:///{tmp_path / 'c.sqlite3'}", tmp_path, nameservers=resolver, admin_key=""):

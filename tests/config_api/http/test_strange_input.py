@@ -343,7 +343,7 @@ async def test_media_types_and_codings(on_sqlite: Service) -> None:
     assert await send("POST", "/v1/accounts", "application/json", **{"Content-Encoding": "identity"}) == 201
 
 
-async def test_two_different_keys_are_none(on_sqlite: Service) -> None:
+async def test_two_different_api_keys_in_one_request_are_refused(on_sqlite: Service) -> None:
     right = f"Bearer {ADMIN_KEY}"
     for keys, status in (([right, "Bearer wrong"], 401), (["Bearer wrong", right], 401), ([right, right], 200)):
         request = httpx.Request(

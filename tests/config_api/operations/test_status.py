@@ -49,7 +49,7 @@ async def test_each_replica_says_what_it_is(tmp_path: Path) -> None:
     assert {each["transport"] for each in services} == {"plain_tcp"}
 
 
-async def test_what_is_to_be_looked_at(on_sqlite: Service) -> None:
+async def test_the_status_warns_of_risky_settings(on_sqlite: Service) -> None:
     service = on_sqlite
     shown = warnings(await service.get("/v1/status"))
     assert shown.pop("default_hostname") == ["/v1/settings/general"]

@@ -37,7 +37,7 @@ async def test_f52_required_tls_that_comes_later_is_verified(service: Service) -
     assert _tls(await service.change(path, {"relay_host": {"port": 587}})) == (False, False, False)
 
 
-async def test_f52_nor_is_it_frozen_by_reading_editing_and_putting(service: Service) -> None:
+async def test_f52_reading_editing_and_putting_does_not_fix_the_derived_verification(service: Service) -> None:
     made = await service.make("relay-rules", _rule())
     path = f"/v1/relay-rules/{made['id']}"
     for edit, tls in (
@@ -102,7 +102,7 @@ async def test_f42_less_tls_needs_the_password_again(
     await on_sqlite.change(path, {"relay_host": {"always_tls": True, "verify_certificate": None}})
 
 
-async def test_f42_the_one_relay_host_too(on_sqlite: Service) -> None:
+async def test_f42_less_tls_for_the_single_relay_host_needs_the_password_again(on_sqlite: Service) -> None:
     await on_sqlite.change(
         DELIVERY, {"mode": "relay_host", "relay_host": {"host": "smart.example", "always_tls": True, "auth": LOGIN}}
     )

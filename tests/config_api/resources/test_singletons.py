@@ -63,7 +63,7 @@ async def test_patch_tells_null_from_absent(service: Service) -> None:
     assert (profile["banner"], profile["max_hops"]) == ("ESMTP", 7)
 
 
-async def test_put_is_whole(service: Service) -> None:
+async def test_put_replaces_the_whole_object(service: Service) -> None:
     await service.change(GENERAL, {"profile": {"max_hops": 7}})
     tag = (await service.api.get(GENERAL)).headers["etag"]
     body = {"profile": {"hostname": "gateway.example"}}

@@ -132,7 +132,7 @@ async def test_f35_a_label_that_claims_to_be_an_a_label_is_one(
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
-async def test_f35_settings_too_and_real_a_labels_are_taken(on_sqlite: Service) -> None:
+async def test_f35_settings_are_checked_for_a_labels_and_real_ones_are_accepted(on_sqlite: Service) -> None:
     for path, patch in (
         ("general", {"profile": {"hostname": BAD}}),
         ("general", {"external_postmasters": [f"a@{BAD}"]}),
@@ -170,7 +170,7 @@ async def test_f34_times_have_sensible_bounds(on_sqlite: Service, patch: dict[st
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
-async def test_f34_what_makes_sense_is_taken(on_sqlite: Service) -> None:
+async def test_f34_sensible_times_are_accepted(on_sqlite: Service) -> None:
     for patch in (
         {"delay_notice_after_hours": 0},
         {"retention_days": 0},

@@ -42,7 +42,7 @@ async def test_the_answer_waits_for_every_replica(service: Service, monkeypatch:
         assert (answer.status_code, answer.headers[IN_FORCE]) == (201, "true")
 
 
-async def test_every_kind_of_write_says_so(service: Service) -> None:
+async def test_every_kind_of_write_says_whether_it_is_in_force(service: Service) -> None:
     created = await post(service)
     path = created.headers["location"]
     match = {"If-Match": "*"}
@@ -61,7 +61,9 @@ async def test_every_kind_of_write_says_so(service: Service) -> None:
     assert [(answer.status_code < 300, answer.headers.get(IN_FORCE)) for answer in answers] == [(True, "true")] * 8
 
 
-async def test_after_two_seconds_it_says_who_is_behind(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_two_seconds_the_answer_names_the_replicas_that_are_behind(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert middleware.IN_FORCE_SECONDS == 2.0
     monkeypatch.setattr(middleware, "IN_FORCE_SECONDS", 0.05)
     async with service.watch_policy("policy-2") as policy, service.watch_relay("relay-1"):
@@ -87,7 +89,7 @@ async def test_respond_async_does_not_wait(service: Service, monkeypatch: pytest
         assert answer.headers["preference-applied"] == "respond-async"
 
 
-async def test_who_waits_takes_no_place_of_its_key(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_waiting_write_takes_no_place_of_its_key(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten writes wait at the same time, while a key may have only eight requests handled at the same time."""
     monkeypatch.setattr(middleware, "IN_FORCE_SECONDS", 3600.0)
     async with service.watch_policy("policy-1") as policy:

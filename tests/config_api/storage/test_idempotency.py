@@ -28,7 +28,7 @@ async def operated(begun_url: str, begun: Path, resolver: str) -> AsyncIterator[
         yield service, fake_relay
 
 
-async def test_of_two_keys_none_is_believed(on_sqlite: Service) -> None:
+async def test_a_request_with_two_idempotency_keys_is_refused(on_sqlite: Service) -> None:
     headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
     answer = await on_sqlite.api.post("/v1/accounts", json={"login": "a"}, headers=headers)
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "twice")
@@ -80,7 +80,7 @@ async def test_what_failed_is_tried_again(operated: Operated) -> None:
         assert "errors" not in failed.json()
 
 
-async def test_while_the_first_is_at_work_the_second_is_told_so(operated: Operated) -> None:
+async def test_a_repetition_of_a_running_request_is_told_so(operated: Operated) -> None:
     service, relay = operated
     relay.go_on.clear()
 
@@ -113,7 +113,7 @@ async def test_a_request_that_a_crash_ended_does_not_keep_its_key(operated: Oper
     assert (done.status_code, "idempotency-replayed" in done.headers) == (200, False)
 
 
-async def test_the_way_back_is_gone_once(service: Service) -> None:
+async def test_a_rollback_is_done_once(service: Service) -> None:
     point = (await service.get("/v1/revisions?limit=1"))["items"][0]["number"]
     await service.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
     path = f"/v1/revisions/{point}:rollback"
@@ -150,7 +150,7 @@ async def test_a_key_is_of_one_caller(service: Service) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "with blank", "x" * 256])
-async def test_keys_that_are_none(on_sqlite: Service, key: str) -> None:
+async def test_invalid_idempotency_keys_are_refused(on_sqlite: Service, key: str) -> None:
     answer = await on_sqlite.api.post("/v1/accounts", json={"login": "a"}, headers={"Idempotency-Key": key})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["location"] == "header"

@@ -54,7 +54,7 @@ def every_fate_is_there(demonstration: Demonstration) -> None:
         until(lambda happened=happened: bool(happened()), what, pause=0.2)  # type: ignore[misc]
 
 
-def test_it_ends_by_itself_after_its_time(tmp_path: Path) -> None:
+def test_the_demonstration_ends_by_itself_after_its_time(tmp_path: Path) -> None:
     demonstration = Demonstration(tmp_path, "--minutes", "0.01")
     try:
         assert demonstration.process.wait() == 0, demonstration.process.log_tail()

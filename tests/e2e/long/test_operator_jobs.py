@@ -311,7 +311,7 @@ def test_settings_go_through_a_file_and_an_editor(suite: Suite, tmp_path: Path) 
     assert (nothing.status, nothing.errors.count("\n")) == (1, 1)
 
 
-def test_on_the_machine_of_the_suite_neither_address_nor_key_is_needed(suite: Suite, tmp_path: Path) -> None:
+def test_commands_on_the_machine_of_the_suite_need_neither_address_nor_key(suite: Suite, tmp_path: Path) -> None:
     """`posthouse up` leaves in its data folder the first admin key and the address of the API, which the command
     reads."""
     (suite.folder / "run" / "api-url").write_text(f"{suite.api_url}\n")
@@ -319,7 +319,7 @@ def test_on_the_machine_of_the_suite_neither_address_nor_key_is_needed(suite: Su
     assert "config_api" in here("version")
 
 
-def test_what_is_wrong_and_what_happens(suite: Suite, posthouse: CommandLine) -> None:
+def test_doctor_and_top_show_faults_and_state(suite: Suite, posthouse: CommandLine) -> None:
     sick = posthouse.run("doctor", "--run", "--json")
     levels = {finding["id"]: finding["level"] for finding in sick.json["items"] if finding["service"] == "config_api"}
     assert (sick.status, levels["hostname"]) == (1, "error"), (

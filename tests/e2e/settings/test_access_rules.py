@@ -190,7 +190,7 @@ def test_discarded_mail_is_answered_as_accepted_and_recorded(
     assert not [one for one in gateway.mailbox.messages if marker.encode() in one.content]
 
 
-def test_by_recipient_only_that_recipient_is_discarded(gateway: Gateway) -> None:
+def test_a_recipient_rule_discards_only_that_recipient(gateway: Gateway) -> None:
     gateway.access("block", "recipient", world.ALICE, action="discard")
     sender = "partly@far.test"
     with gateway.connect() as client:
@@ -217,7 +217,9 @@ def test_discarding_does_not_tell_who_exists(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("allow", ["sender", "recipient", "ip", "network", "domain"])
 @pytest.mark.parametrize("block", ["sender", "recipient", "ip", "network"])
-def test_an_allow_beats_a_block_except_a_forgeable_one_a_clients(gateway: Gateway, allow: str, block: str) -> None:
+def test_an_allow_rule_lifts_a_block_rule_but_one_on_a_client_only_by_ip_or_network(
+    gateway: Gateway, allow: str, block: str
+) -> None:
     values = {criterion: value for criterion, value, _ in MATCHES} | {"domain": "far.test"}
     gateway.access("block", block, values[block], action="reject")
     gateway.access("allow", allow, values[allow])
@@ -395,7 +397,7 @@ def test_an_allowed_ip_is_still_held_to_the_protocol(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("criterion", ["sender", "recipient", "network", "domain"])
-def test_the_other_criteria_skip_no_policy(gateway: Gateway, criterion: str) -> None:
+def test_criteria_other_than_ip_skip_no_policy(gateway: Gateway, criterion: str) -> None:
     values = {"sender": FAR, "recipient": world.ALICE, "network": "93.200.7.0/24", "domain": "far.test"}
     gateway.access("allow", criterion, values[criterion])
     gateway.patch("advanced-security", {"reject_non_fqdn_helo": "enforce"})

@@ -231,7 +231,7 @@ def test_an_ipv6_network_of_64_bits_is_blocked_as_one(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("kind", ["trusted", "allowed", "local", "logged in"])
-def test_who_is_never_blocked(gateway: Gateway, kind: str) -> None:
+def test_exempt_clients_are_never_blocked(gateway: Gateway, kind: str) -> None:
     gateway.patch("advanced-security", {"max_unknown_recipients_per_day": 1})
     address = "10.77.0.1" if kind == "local" else gateway.public_address()
     if kind == "trusted":

@@ -77,7 +77,7 @@ def test_logged_in_trusted_and_local_clients_need_no_reverse_name(reverse: Gatew
 # max_concurrent_connections
 
 
-def test_so_many_connections_at_once_and_no_more(gateway: Gateway) -> None:
+def test_connections_above_the_concurrent_limit_are_refused(gateway: Gateway) -> None:
     gateway.patch("connection-policy", {"max_concurrent_connections": 2})
     address = gateway.public_address()
     with gateway.connect(address) as first, gateway.connect(address) as second:

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.e2e
         ('"alice@ours.test"', "RCPT 501 5.1.3"),
     ],
 )
-def test_who_exists_here(gateway: Gateway, recipient: str, expected: str) -> None:
+def test_which_recipients_of_a_local_domain_exist(gateway: Gateway, recipient: str, expected: str) -> None:
     assert gateway.attempt(recipient) == expected
 
 

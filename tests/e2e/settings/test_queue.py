@@ -190,7 +190,7 @@ def fresh(gateway: Gateway) -> Iterator[tuple[str, SmtpSink]]:
         yield f"bob@{domain}", sink
 
 
-def test_so_many_connections_to_a_destination_and_no_more(gateway: Gateway, fresh: tuple[str, SmtpSink]) -> None:
+def test_connections_to_a_destination_stay_within_the_limit(gateway: Gateway, fresh: tuple[str, SmtpSink]) -> None:
     recipient, sink = fresh
     gateway.patch("queue", {"max_concurrency_per_destination": 2})
     gate = sink.hold(Stage.END_OF_DATA)
@@ -208,7 +208,7 @@ def test_so_many_connections_to_a_destination_and_no_more(gateway: Gateway, fres
     sink.wait_for_messages(4)
 
 
-def test_so_many_messages_over_a_connection_and_no_more(gateway: Gateway, fresh: tuple[str, SmtpSink]) -> None:
+def test_messages_over_a_connection_stay_within_the_limit(gateway: Gateway, fresh: tuple[str, SmtpSink]) -> None:
     recipient, sink = fresh
     gateway.patch("queue", {"max_messages_per_connection": 2, "max_concurrency_per_destination": 1})
     for number in range(5):

@@ -192,7 +192,7 @@ def test_the_api_asks_for_a_hosts_addresses_where_it_was_named(
     assert route["enhanced_code"] == "4.4.6"
 
 
-def test_this_gateway_and_what_is_no_better_is_left_out(
+def test_hosts_with_no_better_preference_than_this_gateway_are_left_out(
     gateway: Gateway, alternate: DnsServer, best: SmtpSink, domain: str
 ) -> None:
     gateway.dns.replace(domain, "MX", f"10 {HOSTNAME}.", "20 mx.far.test.")
@@ -223,7 +223,9 @@ def test_with_nothing_better_than_this_gateway_mail_is_deferred_and_explain_says
     assert route["reason"]
 
 
-def test_one_set_silent_and_nothing_left_defers(gateway: Gateway, alternate: DnsServer, domain: str) -> None:
+def test_one_silent_set_of_name_servers_and_no_usable_host_defers(
+    gateway: Gateway, alternate: DnsServer, domain: str
+) -> None:
     gateway.dns.replace(domain, "MX", f"10 {HOSTNAME}.")
     alternate.behave(domain, Behaviour.SERVFAIL)
     _send(gateway, domain)
@@ -232,7 +234,7 @@ def test_one_set_silent_and_nothing_left_defers(gateway: Gateway, alternate: Dns
     assert gateway.states(f"x@{domain}") == {f"eve@{domain}": "deferred"}
 
 
-def test_one_set_silent_is_no_harm_while_the_other_knows_a_host(
+def test_one_silent_set_of_name_servers_does_no_harm_while_the_other_knows_a_host(
     gateway: Gateway, alternate: DnsServer, best: SmtpSink, domain: str
 ) -> None:
     gateway.dns.replace(f"best.{domain}", "A", best.host)
@@ -242,7 +244,9 @@ def test_one_set_silent_is_no_harm_while_the_other_knows_a_host(
     gateway.delivered(domain, best)
 
 
-def test_with_no_alternate_the_preferred_ones_decide_alone(gateway: Gateway, best: SmtpSink, domain: str) -> None:
+def test_without_alternate_name_servers_the_preferred_ones_decide_alone(
+    gateway: Gateway, best: SmtpSink, domain: str
+) -> None:
     with DnsServer() as preferred:
         preferred.add(domain, "MX", f"10 inner.{domain}.")
         preferred.add(f"inner.{domain}", "A", best.host)

@@ -112,7 +112,7 @@ def test_what_is_no_spam_is_left_alone_and_a_forged_mark_is_removed(gateway: Gat
     assert b"x-spam" not in gateway.delivered(marker).header.lower()
 
 
-def test_who_is_not_asked_about(gateway: Gateway, rspamd: Rspamd) -> None:
+def test_exempt_mail_is_not_sent_to_rspamd(gateway: Gateway, rspamd: Rspamd) -> None:
     _ask(gateway, rspamd)
     _, sender, content = _spam()
     assert gateway.attempt("postmaster@ours.test", sender=sender, content=content) == "accepted"

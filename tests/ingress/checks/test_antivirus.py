@@ -108,7 +108,7 @@ async def test_the_whole_content_is_sent_whatever_its_pieces(serve: Callable[[Se
     assert got == [content] * 3
 
 
-async def test_one_that_closes_in_the_middle(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_a_clamd_that_closes_in_the_middle_is_an_error(serve: Callable[[Serve], Awaitable[str]]) -> None:
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(100)
 
@@ -116,7 +116,7 @@ async def test_one_that_closes_in_the_middle(serve: Callable[[Serve], Awaitable[
     assert found.outcome is ScanOutcome.ERROR
 
 
-async def test_one_that_answers_early_and_closes(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_a_clamd_that_answers_early_and_closes(serve: Callable[[Serve], Awaitable[str]]) -> None:
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(100_000)
         writer.write(b"INSTREAM size limit exceeded. ERROR\0")
@@ -127,7 +127,7 @@ async def test_one_that_answers_early_and_closes(serve: Callable[[Serve], Awaita
 
 
 @pytest.mark.parametrize("reads", [True, False])
-async def test_one_that_never_answers_or_never_reads(serve: Callable[[Serve], Awaitable[str]], reads: bool) -> None:
+async def test_a_clamd_that_never_answers_or_never_reads(serve: Callable[[Serve], Awaitable[str]], reads: bool) -> None:
     release = asyncio.Event()
 
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -141,7 +141,7 @@ async def test_one_that_never_answers_or_never_reads(serve: Callable[[Serve], Aw
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "/nowhere/clamd.sock", "nonsense", "127.0.0.1:x", "[::1]:1"])
-async def test_one_that_is_not_there(address: str) -> None:
+async def test_a_clamd_that_does_not_run_is_an_error(address: str) -> None:
     found = await scan(address)
     assert (found.outcome, found.reason) == (ScanOutcome.ERROR, "unreachable")
 
@@ -216,12 +216,12 @@ def _attached(content: bytes) -> bytes:
     ids=["plain", "in a message", "base64", "zip"],
 )
 @pytest.mark.parametrize("piece", [1, 1000], ids=["split over chunks", "whole"])
-async def test_c102_a_real_clamd_finds_what_there_is(clamd_small: Clamd, content: bytes, piece: int) -> None:
+async def test_c102_a_real_clamd_finds_the_eicar_file(clamd_small: Clamd, content: bytes, piece: int) -> None:
     found = await scan(clamd_small.address, content, piece=piece)
     assert (found.outcome, found.signature) == (ScanOutcome.INFECTED, SIGNATURE.encode())
 
 
-async def test_c102_a_real_clamd_and_clean_too_large_and_dead(clamd_small: Clamd) -> None:
+async def test_c102_a_real_clamd_with_a_clean_stream_a_too_large_one_and_dead(clamd_small: Clamd) -> None:
     assert (await scan(clamd_small.address)).outcome is ScanOutcome.CLEAN
     over = await scan(clamd_small.address, b"x" * 3_000_000, piece=100_000)
     assert over.outcome is ScanOutcome.ERROR

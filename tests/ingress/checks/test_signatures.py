@@ -229,7 +229,7 @@ def test_signatures_that_cannot_be_processed(old: bytes, new: bytes, result: str
 
 
 @pytest.mark.parametrize("tail", [b"bh=!!!!; b=AAAA", b"bh=AAAA; b=!!!!", b"bh=AAA; b=AAA", b"bh=; b="])
-def test_base64_that_is_none(tail: bytes) -> None:
+def test_invalid_base64_never_passes(tail: bytes) -> None:
     field = b"DKIM-Signature: v=1; a=rsa-sha256; d=signer.example; s=s1; h=from; " + tail + b"\r\n"
     assert only(field + MESSAGE)[0] in ("neutral", "fail")
 

@@ -397,7 +397,7 @@ async def test_what_a_hook_writes_forges_nothing(start_with: StartWith) -> None:
         assert name not in stored.content.lower()
 
 
-async def test_bdat_comes_to_the_hook_too(start_with: StartWith) -> None:
+async def test_content_by_bdat_reaches_the_hook_too(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
     client = await ingress.client()
     await client.command("MAIL FROM:<joe@far.test>")
@@ -479,7 +479,7 @@ async def test_an_exception_is_451(start_with: StartWith, hook: str, capsys: pyt
     assert (await send(client)).code == 250
 
 
-async def test_a_hook_that_ends_its_thread_does_not(start_with: StartWith) -> None:
+async def test_a_hook_cannot_end_its_thread(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
 
     def leave(*_: Any) -> str:

@@ -57,7 +57,7 @@ async def test_a_check_that_fails_is_told_and_hides_no_other() -> None:
     assert "secret" not in by_id["disk"].text
 
 
-async def test_they_are_made_at_the_start_and_then_again() -> None:
+async def test_checks_run_at_the_start_and_then_again() -> None:
     made = asyncio.Event()
 
     async def check() -> Sequence[CheckResult]:

@@ -85,7 +85,7 @@ async def test_a_body_that_stops_ends_its_connection(monkeypatch: pytest.MonkeyP
         assert await answer(reader) == b""
 
 
-async def test_of_too_many_the_longest_silent_one_ends() -> None:
+async def test_of_too_many_connections_the_longest_silent_one_ends() -> None:
     async with serving(most=2) as opened:
         first, _ = await opened(b"")
         second, second_writer = await opened(REQUEST)

@@ -22,7 +22,7 @@ def test_the_content_comes_back_and_is_nowhere_in_the_file(tmp_path: Path) -> No
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_without_a_key_one_lies_beside_for_its_owner_alone(tmp_path: Path) -> None:
+def test_without_a_configured_key_one_is_stored_beside_the_file_for_its_owner_alone(tmp_path: Path) -> None:
     SealedFile(tmp_path / "snapshot").write(CONTENT)
     key = tmp_path / "snapshot.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600

@@ -36,7 +36,9 @@ def test_the_watchdog_is_fed_while_the_event_loop_turns(
 
 
 @pytest.mark.parametrize("value", ["", "0", "soon"])
-def test_without_a_watchdog_nobody_is_told(value: str, manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_watchdog_nothing_is_sent(
+    value: str, manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(service_manager.WATCHDOG_VARIABLE, value)
     asyncio.run(service_manager.tell_alive_for_ever())
     service_manager.tell_ready()

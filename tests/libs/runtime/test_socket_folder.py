@@ -21,13 +21,13 @@ async def listens(folder: Path) -> None:
         await server.stop(0)
 
 
-async def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+async def test_the_folder_is_created_for_its_owner_alone(tmp_path: Path) -> None:
     await listens(tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("mode", [0o701, 0o710, 0o750, 0o755, 0o777, 0o1777])
-async def test_one_that_others_can_enter_is_refused(tmp_path: Path, mode: int) -> None:
+async def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path, mode: int) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     folder.chmod(mode)
@@ -37,7 +37,7 @@ async def test_one_that_others_can_enter_is_refused(tmp_path: Path, mode: int) -
         rpc.channel(f"unix:{folder / 'x.sock'}", Security(), "relay")
 
 
-async def test_a_link_is_refused(tmp_path: Path) -> None:
+async def test_a_symbolic_link_as_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "run").symlink_to(tmp_path / "real")
     with pytest.raises(StartupError, match="something else"):
@@ -45,7 +45,7 @@ async def test_a_link_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-async def test_one_of_another_user_is_neither_served_nor_called(tmp_path: Path) -> None:
+async def test_a_folder_of_another_user_is_neither_served_nor_called(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)

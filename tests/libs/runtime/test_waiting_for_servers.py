@@ -62,7 +62,7 @@ async def test_a_server_that_comes_up_later_is_waited_for_with_its_place(postgre
 
 
 @BOTH
-async def test_one_that_never_comes_up_ends_the_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_never_comes_up_ends_the_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "SERVER_SECONDS", 0.2)
     port = free_port()
     database = make(f"postgresql://user:hidden@{LOOPBACK}:{port}/none")
@@ -73,7 +73,7 @@ async def test_one_that_never_comes_up_ends_the_start(make: Make, monkeypatch: p
 
 
 @BOTH
-async def test_what_waiting_can_not_mend_ends_the_start_at_once(postgres: Postgres, make: Make) -> None:
+async def test_a_fault_that_waiting_cannot_correct_ends_the_start_at_once(postgres: Postgres, make: Make) -> None:
     url = postgres.create_database().rpartition("/")[0] + "/nowhere"
     database = make(url)
     with pytest.raises(StartupError, match="nowhere") as error:
@@ -83,7 +83,7 @@ async def test_what_waiting_can_not_mend_ends_the_start_at_once(postgres: Postgr
 
 
 @BOTH
-async def test_a_stop_is_heard_meanwhile(make: Make) -> None:
+async def test_a_stop_ends_the_wait_for_a_server(make: Make) -> None:
     database = make(f"postgresql://{LOOPBACK}:{free_port()}/none")
     shutdown = Shutdown()
     shutdown.request("end of test")

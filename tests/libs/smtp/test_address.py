@@ -325,11 +325,11 @@ def test_c55_long_local_parts_are_taken(length: int) -> None:
         "<a@{}example>".format("label." * 45),
     ],
 )
-def test_c55_beyond_the_limits_is_refused(raw: str) -> None:
+def test_c55_addresses_over_the_limits_are_refused(raw: str) -> None:
     assert refusal(raw).startswith(b"501 5.1.3 ")
 
 
-def test_c55_the_limit_itself_is_taken() -> None:
+def test_c55_addresses_at_the_limits_are_taken() -> None:
     local = "t" * (MAX_PATH_OCTETS - len("@example.com"))
     assert forward(f"<{local}@example.com>").local == local
     label = "b" * 63
@@ -435,7 +435,7 @@ def test_c22_lenient_takes_a_missing_pair_and_blanks_before() -> None:
 @pytest.mark.parametrize(
     "raw", [b"alice@example.com>", b"<alice@example.com", b"", b"  ", b"alice @example.com", b"a@b@c"]
 )
-def test_c22_lenient_is_no_more_than_that(raw: bytes) -> None:
+def test_c22_lenient_parsing_accepts_nothing_else(raw: bytes) -> None:
     assert refusal(raw, lenient=True).startswith(b"501 5.1.3 ")
     assert refusal(raw, lenient=True, reverse=True).startswith(b"501 5.1.7 ")
 

@@ -9,7 +9,7 @@ import pytest
 from libs.smtp.address_set import AddressSet, bucket, bucket_of
 
 
-def test_it_holds_what_was_put_in_and_nothing_else() -> None:
+def test_a_set_holds_the_addresses_put_in_and_no_others() -> None:
     keys = [f"user{number}@example.com".encode() for number in range(20_000)]
     addresses = AddressSet.of(keys)
     assert all(key in addresses for key in keys)
@@ -24,7 +24,7 @@ def test_a_part_of_a_bucket_is_no_address(part: bytes) -> None:
     assert (part in addresses) is (part == b"a@b.test\nc@d.test")
 
 
-def test_nothing_is_in_an_empty_one() -> None:
+def test_nothing_is_in_an_empty_set() -> None:
     assert not AddressSet({})
     assert b"a@b.test" not in AddressSet({})
     assert AddressSet.of([b"a@b.test"])

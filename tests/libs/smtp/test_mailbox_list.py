@@ -60,7 +60,7 @@ def read(value: str | bytes) -> tuple[list[str], bool]:
         ("\t a@b.example \t", ["a@b.example"]),
     ],
 )
-def test_c98_what_can_be_read_whole(value: str, addresses: list[str]) -> None:
+def test_c98_well_formed_from_fields_are_read_completely(value: str, addresses: list[str]) -> None:
     assert read(value) == (addresses, False)
 
 
@@ -107,7 +107,9 @@ def test_c98_what_can_be_read_whole(value: str, addresses: list[str]) -> None:
         ("[x] <a@b.example>, \\", ["a@b.example"]),
     ],
 )
-def test_c98_what_cannot_is_said_and_every_address_is_still_found(value: str, addresses: list[str]) -> None:
+def test_c98_malformed_from_fields_are_reported_and_every_address_is_still_found(
+    value: str, addresses: list[str]
+) -> None:
     assert read(value) == (addresses, True)
 
 

@@ -56,7 +56,7 @@ def test_all_of_mail_in_any_order_and_case() -> None:
     assert mail(b"BODY=7BIT RET=FULL") == MailParameters(body=Body.SEVEN_BIT, ret=Ret.FULL)
 
 
-def test_none_given() -> None:
+def test_no_parameters_are_the_defaults() -> None:
     assert mail(b"") == NO_MAIL_PARAMETERS == MailParameters()
     assert rcpt(b"") == NO_RCPT_PARAMETERS == RcptParameters()
 
@@ -358,7 +358,7 @@ def test_c60_the_keyword_is_no_help_where_it_was_not_offered() -> None:
     assert caught.value.reply.line().startswith(b"555 5.5.4 ")
 
 
-def test_c60_a_utf8_recipient_needs_it_in_the_transaction() -> None:
+def test_c60_a_utf8_recipient_needs_the_keyword_in_the_transaction() -> None:
     with pytest.raises(CommandError) as caught:
         parse_rcpt("<ü@example.com>".encode(), ALL, smtputf8=False)
     assert caught.value.reply.line().startswith(b"553 5.6.7 ")

@@ -85,7 +85,7 @@ def test_slots_refuse_other_names() -> None:
     assert not hasattr(Point(1), "__dict__")
 
 
-def test_without_arguments() -> None:
+def test_the_decorator_works_without_arguments() -> None:
     assert Bare(1) == Bare(1)
 
 

@@ -123,7 +123,7 @@ _HOLDS = [
 
 
 @pytest.mark.parametrize(("domain", "records", "exists", "wanted"), _HOLDS)
-async def test_what_holds_for_a_domain(
+async def test_which_policy_holds_for_a_domain(
     domain: str, records: dict[str, str], exists: bool, wanted: tuple[str, str, str], dns_server: DnsServer
 ) -> None:
     for name, text in records.items():

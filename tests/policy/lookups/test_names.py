@@ -298,7 +298,7 @@ async def test_f08_without_name_servers_there_is_no_answer_until_there_are(tmp_p
         ({"content_checks": {"spf": {"mode": "enforce"}}}, "sender.test", "451 4.4.3 SPF record"),
     ],
 )
-async def test_f49_no_answer_is_said_as_such(
+async def test_f49_the_reply_names_a_missing_dns_answer(
     settings: dict[str, Any], name: str, reply: str, dns_server: DnsServer
 ) -> None:
     dns_server.behave(name, Behaviour.SERVFAIL)

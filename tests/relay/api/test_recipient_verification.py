@@ -94,7 +94,7 @@ async def verifier(database: Database, now: Now, servers: Servers) -> AsyncItera
     await made.close()
 
 
-async def test_a_yes_holds_for_an_hour_and_a_no_for_five_minutes(
+async def test_a_positive_answer_holds_for_an_hour_and_a_negative_one_for_five_minutes(
     verifier: RecipientVerifier, servers: Servers, now: Now
 ) -> None:
     for answer, verification, seconds in (
@@ -125,7 +125,7 @@ async def test_without_an_answer_an_address_that_was_good_within_a_week_is_taken
     assert await verifier.verify(b"ann@boxes.test", CLIENT) is NO_ANSWER
 
 
-async def test_a_no_ends_that_an_address_was_known_good(
+async def test_a_negative_answer_replaces_an_earlier_positive_one(
     verifier: RecipientVerifier, servers: Servers, now: Now
 ) -> None:
     assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS

@@ -200,7 +200,7 @@ async def test_a_full_disk_defers_as_such_and_leaves_nothing(
         "//{{local_part}}",
     ],
 )
-async def test_f43_no_mail_is_written_over_the_machine(gateway: Gateway, tmp_path: Path, template: str) -> None:
+async def test_f43_no_mail_is_written_to_system_folders(gateway: Gateway, tmp_path: Path, template: str) -> None:
     """This also holds for settings older than config_api's check of such folders, and where the address completes the
     path.
 

@@ -58,12 +58,12 @@ async def test_a_refusal_of_the_session_or_of_the_null_sender_is_no_answer(
     assert await _ask(gateway) is ServerAnswer.NONE
 
 
-async def test_nobody_there_is_no_answer(gateway: Gateway) -> None:
+async def test_a_server_that_does_not_run_is_no_answer(gateway: Gateway) -> None:
     _before(gateway, "127.0.0.1", free_port())
     assert await _ask(gateway) is ServerAnswer.NONE
 
 
-async def test_lmtp_is_asked_likewise(gateway: Gateway) -> None:
+async def test_an_lmtp_server_is_asked_in_the_same_way(gateway: Gateway) -> None:
     with SmtpSink(Offer(lmtp=True)) as sink:
         _before(gateway, sink.host, sink.port, MailboxKind.LMTP)
         sink.on(Stage.RCPT, reply("550 5.1.1 Nobody"), address="nobody@boxes.test")

@@ -25,7 +25,7 @@ def test_the_first_message_id_of_the_header(content: bytes, message_id: str) -> 
     assert message_id_of(content) == message_id
 
 
-def test_it_is_searched_for_with_or_without_brackets() -> None:
+def test_a_message_id_is_searched_for_with_or_without_brackets() -> None:
     assert bare(b"<a@b.test>") == bare(b"a@b.test") == bare(b" <a@b.test> ") == "a@b.test"
 
 

@@ -112,7 +112,7 @@ async def test_a_destination_of_which_there_is_enough_is_left_as_it_is(database:
     assert recipients_of(await claimed(database)) == [("d:full", 1, 1)]
 
 
-async def test_room_is_kept(database: Database) -> None:
+async def test_no_more_is_claimed_than_there_is_room_for(database: Database) -> None:
     await put(database, *(waiting(number, f"d:{number}") for number in range(1, 11)))
     assert (await claimed(database, room=4)).count == 4
     assert (await claimed(database, room=100)).count == 6

@@ -249,7 +249,7 @@ def test_xtext_in_small_letters_is_read_too() -> None:
     assert about["Original-Envelope-Id"] == "a=b"
 
 
-def test_what_holds_nul_is_not_returned_whole() -> None:
+def test_a_message_with_nul_is_not_returned_whole() -> None:
     built = build(report(ret="FULL", content=ORIGINAL.replace(b"hello", b"he\0llo") + b"a\0b\r\n"))
     assert b"\0" not in built
     assert b"Subject: he?llo" in built

@@ -21,7 +21,7 @@ def _at_the_beginning_of_a_minute() -> HandClock:
     return clock
 
 
-async def test_the_rest_waits_for_the_next_minute(database_url: str, tmp_path: Path) -> None:
+async def test_messages_over_the_rate_wait_for_the_next_minute(database_url: str, tmp_path: Path) -> None:
     clock = _at_the_beginning_of_a_minute()
     async with WholeRelay(database_url, tmp_path, LIMITED, clock=clock) as relay:
         for number in range(5):

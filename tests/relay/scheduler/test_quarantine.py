@@ -61,7 +61,7 @@ async def test_what_an_operator_gives_up_is_not_reported(database_url: str, tmp_
         assert await relay.rows("SELECT COUNT(*) FROM messages") == [(1,)]
 
 
-async def test_it_expires_and_neither_delay_nor_end_is_reported(database_url: str, tmp_path: Path) -> None:
+async def test_quarantined_mail_expires_without_any_report(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport()
     async with WholeRelay(database_url, tmp_path, HOLD, transport) as relay:
         ack = await relay.submit(b"u@one.test", quarantine=True)
@@ -90,7 +90,7 @@ async def test_a_new_setting_holds_for_what_is_held_already(database_url: str, t
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
 
 
-async def test_an_alias_made_later_does_not_free_it(database_url: str, tmp_path: Path) -> None:
+async def test_an_alias_made_later_does_not_release_quarantined_mail(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path, HOLD, ScriptedTransport()) as relay:
         ack = await relay.submit(b"u@one.test", quarantine=True)
         await relay.committed()

@@ -84,7 +84,7 @@ async def test_many_messages_of_one_account_do_not_hold_back_another_accounts_si
         assert order == recipients
 
 
-async def test_in_the_database_an_account_is_not_behind_all_mail_of_another_either(
+async def test_mail_in_the_database_of_one_account_does_not_wait_for_all_mail_of_another(
     database_url: str, tmp_path: Path
 ) -> None:
     transport = ScriptedTransport(capacities={"domain:one.test": 1})
@@ -120,7 +120,7 @@ async def test_mute_destinations_of_one_account_leave_slots_to_others(database_u
         await relay.settled(41)
 
 
-async def test_who_is_over_its_share_gives_back_when_others_wait(database_url: str, tmp_path: Path) -> None:
+async def test_a_destination_over_its_share_gives_back_when_others_wait(database_url: str, tmp_path: Path) -> None:
     """Early destinations take as much as they may. Each later destination still gets a place, and the order is kept."""
     gate = asyncio.Event()
     domains = [b"mute%d.test" % number for number in range(8)]

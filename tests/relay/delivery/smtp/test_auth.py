@@ -68,7 +68,7 @@ async def test_after_a_failed_handshake_the_login_is_withheld(gateway: Gateway, 
     assert not any("AUTH" in session.verbs for session in hub.sessions)
 
 
-async def test_the_operator_may_allow_it_and_then_the_password_is_hidden_where_it_can_be(gateway: Gateway) -> None:
+async def test_a_login_without_tls_may_be_allowed_and_hides_the_password_where_it_can(gateway: Gateway) -> None:
     with SmtpSink(Offer(logins=OFFER.logins, auth_without_tls=True)) as sink:
         gateway.by_relay_host(sink, auth=RelayHostAuth(AUTH.username, AUTH.password, allow_without_tls=True))
         assert (await gateway.deliver_one()).result is Result.DELIVERED

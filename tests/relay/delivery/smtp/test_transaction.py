@@ -593,7 +593,7 @@ async def test_f48_many_transactions_go_on_over_a_new_session(by_sink: Gateway, 
     assert len(smtp_sink.sessions) == 4
 
 
-async def test_too_many_for_ever_waits(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_recipients_that_are_always_too_many_are_deferred(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.RCPT, reply("452 4.5.3 Too many recipients"), address=FIVE[1])
     outcomes = await by_sink.deliver(*FIVE[:2])
     assert [outcome.result for outcome in outcomes] == [Result.DELIVERED, Result.DEFERRED]

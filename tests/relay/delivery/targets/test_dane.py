@@ -179,7 +179,7 @@ async def test_records_that_cannot_be_used_make_a_policy_of_the_operators_no_wea
     assert domain.sink.transactions == []
 
 
-async def test_none_turns_dane_off(domain: SignedDomain) -> None:
+async def test_the_operators_policy_none_turns_dane_off(domain: SignedDomain) -> None:
     domain.gateway.configuration_is(tls_policies={"example.net": TlsLevel.NONE})
     domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
     outcome = await domain.deliver()

@@ -17,7 +17,7 @@ def test_names_asked_for_once_push_out_none_that_are_in_use() -> None:
     assert [cache.get(host, 1.0) for host in hosts] == hosts
 
 
-def test_many_that_are_in_use_are_bounded_too() -> None:
+def test_entries_in_use_are_bounded_too() -> None:
     cache: SegmentedCache[int, int] = SegmentedCache(1000)
     for number in range(5000):
         cache.put(number, 100.0, number)

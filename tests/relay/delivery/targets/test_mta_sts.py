@@ -193,7 +193,9 @@ async def test_an_enforced_policy_wants_verified_tls(domain: Domain) -> None:
 
 
 @pytest.mark.parametrize("fault", ["no-tls", "self-signed", "wrong-name"])
-async def test_enforce_never_delivers_without_it(domain: Domain, certificates: trustme.CA, fault: str) -> None:
+async def test_enforce_never_delivers_without_verified_tls(
+    domain: Domain, certificates: trustme.CA, fault: str
+) -> None:
     domain.sink.stop()
     authority = trustme.CA() if fault == "self-signed" else certificates
     name = "other.example.net" if fault == "wrong-name" else "mx.example.net"
