@@ -1,12 +1,14 @@
-"""The fixtures that give tests their real peers, and the options of the test run."""
+"""The fixtures that start real peers for tests, and the options of the test run."""
 
 from __future__ import annotations
 
 import os
 
-# gRPC's fork handlers crash children that are started while its threads work; no child here uses gRPC before exec.
+# gRPC's fork handlers crash a child process that is started while gRPC's threads work. No child here uses gRPC before
+# it executes another program, so the handlers are not needed.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-# A service that a test starts alone is called over plain TCP on loopback. Whole suites use Unix sockets all the same.
+# A service that a test starts alone is called over plain TCP on loopback. Complete suites use Unix sockets
+# nevertheless.
 os.environ["POSTHOUSE_INSECURE_GRPC"] = "true"
 
 from collections.abc import Callable, Iterator
@@ -25,41 +27,43 @@ from tests.peers.redis import Redis
 from tests.peers.smtp_sink import SmtpSink
 from tests.peers.suite import Suite
 
-# Every run has the same examples, so that a failure comes from a change. HYPOTHESIS_PROFILE=default makes new examples.
+# Hypothesis uses the same examples in every run, so that a new failure is caused by a change of the code.
+# HYPOTHESIS_PROFILE=default generates new examples.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-# This file takes longest, and mostly waits. It begins first, so that the run does not have to wait for it at the end.
+# The tests of this file take longest and mostly wait. They start first, so that the run need not wait for them at the
+# end.
 _FIRST = Path(__file__).parent / "relay" / "test_crash.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of the longest file first."""
+    """Puts the tests of the file that takes longest first."""
     items.sort(key=lambda item: item.path != _FIRST)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--torture", action="store_true", help="kill services again and again instead of a few times (takes long)"
+        "--torture", action="store_true", help="kill services many times instead of a few times (takes long)"
     )
 
 
 @pytest.fixture
 def torture(request: pytest.FixtureRequest) -> bool:
-    """Whether the run was asked to take its time (`--torture`)."""
+    """Whether the option `--torture` was given."""
     return bool(request.config.getoption("--torture"))
 
 
 @pytest.fixture
 def log_to_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines are written at once and where `capsys` sees them, whatever an earlier test of this process configured."""
+    """Writes log lines to standard error at once, where `capsys` sees them, whatever an earlier test has set."""
     monkeypatch.setattr(process_log, "_output", process_log.Output(process_log._StandardError()))
     monkeypatch.setattr(process_log, "_console", False)
 
 
 @pytest.fixture
 def dns_server() -> Iterator[DnsServer]:
-    """An empty DNS server on loopback; give `dns_server.address` to the *_NAMESERVERS variables."""
+    """An empty DNS server on loopback. A test passes `dns_server.address` in the *_NAMESERVERS variables."""
     with DnsServer() as server:
         yield server
 
@@ -72,7 +76,8 @@ def certificates() -> trustme.CA:
 
 @pytest.fixture
 def smtp_sink() -> Iterator[SmtpSink]:
-    """A plain SMTP server that accepts everything; make an `SmtpSink` yourself for TLS, AUTH, LMTP or an address."""
+    """An SMTP server that accepts everything. For TLS, AUTH, LMTP or a certain address, a test creates its own
+    `SmtpSink`."""
     with SmtpSink() as sink:
         yield sink
 
@@ -85,7 +90,8 @@ def _postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres(_postgres: Postgres) -> Iterator[Postgres]:
-    """The session's PostgreSQL, running: `create_database()`, and `restart()`, `kill()`, `freeze()` for fault tests."""
+    """The running PostgreSQL of the test session: `create_database()`; `restart()`, `kill()`, `freeze()` to test
+    failures."""
     _postgres.ensure_running()
     yield _postgres
     _postgres.ensure_running()
@@ -93,7 +99,7 @@ def postgres(_postgres: Postgres) -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """A fresh database, as a postgresql+asyncpg:// URL; dropped after the test."""
+    """The postgresql+asyncpg:// URL of a new database, which is dropped after the test."""
     url = postgres.create_database()
     yield url
     postgres.ensure_running()
@@ -102,7 +108,7 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh database; the test runs twice, with sqlite+aiosqlite:// and with postgresql+asyncpg://."""
+    """The URL of a new database. The test runs twice: with sqlite+aiosqlite:// and with postgresql+asyncpg://."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
     return f"sqlite+aiosqlite:///{tmp_path / 'test.sqlite'}"
@@ -116,7 +122,7 @@ def _redis() -> Iterator[Redis]:
 
 @pytest.fixture
 def redis_server(_redis: Redis) -> Redis:
-    """The session's Redis, running and empty: `kill()`, `restart()`, `freeze()` for fault tests."""
+    """The running Redis of the test session, emptied: `kill()`, `restart()`, `freeze()` to test failures."""
     _redis.ensure_running()
     _redis.flush()
     return _redis
@@ -124,7 +130,7 @@ def redis_server(_redis: Redis) -> Redis:
 
 @pytest.fixture
 def redis_url(redis_server: Redis) -> str:
-    """An empty Redis, as redis://127.0.0.1:port/0."""
+    """The URL of an empty Redis: redis://127.0.0.1:port/0."""
     return redis_server.url
 
 
@@ -136,14 +142,15 @@ def _clamd() -> Iterator[Clamd]:
 
 @pytest.fixture
 def clamd(_clamd: Clamd) -> Clamd:
-    """The session's clamd, running: `clamd.address`; it finds `tests.peers.clamd.eicar()` and nothing else."""
+    """The running clamd of the test session. It finds `tests.peers.clamd.eicar()` and nothing else."""
     _clamd.ensure_running()
     return _clamd
 
 
 @pytest.fixture
 def start_suite() -> Iterator[Callable[[Suite], Suite]]:
-    """Starts Posthouse: `start_suite(Suite(nameservers=dns_server.address))`. A failure shows the services' logs."""
+    """Starts Posthouse: `start_suite(Suite(nameservers=dns_server.address))`. At a failure the services' logs are
+    shown."""
     with ExitStack() as stack:
 
         def start(suite: Suite) -> Suite:

@@ -166,7 +166,7 @@ def test_what_is_referred_to_is_there() -> None:
         assert service.get("depends_on", {}).keys() <= COMPOSE["services"].keys(), name
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            # The job makes the folder of the secrets.
+            # The job `setup` makes the folder of the secrets.
             there = source == "./secrets" or (ROOT / source).exists()
             assert there if source.startswith(".") else source in COMPOSE["volumes"], volume
 

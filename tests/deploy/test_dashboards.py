@@ -73,7 +73,7 @@ def labels(expression: str) -> set[str]:
 
 
 def faults(expression: str) -> list[str]:
-    """Metrics and labels that do not exist, and values that a label never has."""
+    """Returns the metrics and labels in an expression that do not exist, and values that a label never has."""
     found = [f"no metric {name}" for name in names(expression) if name not in KNOWN]
     if found or not names(expression):
         return found or ["no metric at all"]
@@ -201,10 +201,10 @@ def test_every_event_that_is_explained_exists() -> None:
 # Alerts that fire
 
 _AT = 'instance="i"'
-# One sample a minute, in promtool's notation (start+step x count).
+# These series have one sample a minute, in promtool's notation (start+step x count).
 _GOES_ON, _STANDS_STILL = "0+60x80", "0x80"
 _IN_90_DAYS = f"{90 * 86400}x80"
-# Series of a gateway that is well, each of which a case below may make ill.
+# The series of a gateway without faults. Each case below changes some of them.
 _WELL: Mapping[str, str] = {
     **{f'up{{job="{job}",{_AT}}}': "1x80" for job in ("config_api", "ingress", "policy", "relay")},
     f'posthouse_ingress_stream_up{{service="policy",{_AT}}}': "1x80",
@@ -256,7 +256,7 @@ _WELL: Mapping[str, str] = {
     f'posthouse_relay_lookups_total{{kind="MX",outcome="no_answer",{_AT}}}': "0+6x80",
     f'posthouse_policy_dnsbl_zone_broken{{zone="bl.test",{_AT}}}': "0x80",
 }
-# What makes each alert fire: the beginning of a series' name (and of its labels), and its values in place of the above.
+# The change that makes each alert fire: the beginning of a series' name (and of its labels), and its new values.
 _ILL: list[tuple[str, str, str]] = [
     ("PosthouseTargetDown", 'up{job="relay"', "1x10 0x70"),
     ("PosthouseStreamDown", 'posthouse_ingress_stream_up{service="relay"', "1x10 0x70"),
@@ -300,7 +300,7 @@ _ILL: list[tuple[str, str, str]] = [
 ]
 
 
-# What must make no alert fire: values just within its bound, too short a time, or a fault that is over.
+# Changes that must make no alert fire: values just within the limit, too short a time, or a fault that is over.
 _NEARLY: list[tuple[str, str, str]] = [
     ("PosthouseTargetDown", 'up{job="relay"', "1x74 0x5"),
     ("PosthouseStreamDown", 'posthouse_ingress_stream_up{service="relay"', "1x74 0x5"),
@@ -336,10 +336,8 @@ _NEARLY: list[tuple[str, str, str]] = [
 
 
 def _case(name: str, changes: Mapping[str, str], alerts: Sequence[str] = ()) -> dict[str, Any]:
-    """A case for promtool: the series of a gateway that is well, but for `changes`, and the alerts that fire then.
-
-    `changes`: the beginning of a series' name and labels, to its values.
-    """
+    """Returns a case for promtool: the series of a gateway without faults with `changes`, and the alerts that then
+    fire."""
     series = dict(_WELL)
     for beginning, values in changes.items():
         (changed,) = [one for one in series if one.startswith(beginning)]
@@ -375,7 +373,7 @@ def test_no_alert_fires_just_within_its_bounds(tmp_path: Path) -> None:
 
 
 def test_mail_that_goes_nowhere_while_passwords_are_guessed_is_told(tmp_path: Path) -> None:
-    """99 % of attempts deferred, 1,000 refused logins a minute, 500 held and 90,000 deferred, for 40 minutes."""
+    """For 40 minutes, most attempts are deferred, many logins are refused, and many deliveries are held or deferred."""
     changes = {
         'posthouse_relay_attempts_total{result="deferred"': "0+6x39 234+5940x40",
         'posthouse_policy_auth_total{outcome="refused"': "0+6x39 234+1000x40",

@@ -1,4 +1,4 @@
-"""What is declared is used where it is declared, and what a service imports is declared for it."""
+"""Every dependency is used by the service that declares it, and every import of a service is declared for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"services", "libs", "posthouse", "posthouse_client", "tests"}
-# Loaded by name: SQLAlchemy's drivers, by the database's URL, and the files of Swagger UI.
+# These are loaded by name: SQLAlchemy's drivers through the database's URL, and the files of Swagger UI.
 BY_NAME = {"aiosqlite", "asyncpg", "fastapi-swagger"}
 SERVICES = ("ingress", "policy", "relay", "config-api", "console")
 
@@ -31,19 +31,19 @@ def normal(name: str) -> str:
 
 BASE = distributions(PROJECT["dependencies"])
 EXTRAS = {name: distributions(declared) for name, declared in PROJECT["optional-dependencies"].items()}
-# Parts of what is declared that it hands to who uses it.
+# Packages that a declared dependency brings along as a part of its own interface.
 COME_WITH = {"fastapi": {"starlette"}, "pydantic": {"pydantic-core"}}
 
 
 @functools.cache
 def by_module() -> dict[str, set[str]]:
-    """Top-level module to the distributions that have it; namespaces (`google`, `opentelemetry`) have several."""
+    """Maps each top-level module to its distributions; namespaces (`google`, `opentelemetry`) have several."""
     return {module: set(map(normal, names)) for module, names in packages_distributions().items()}
 
 
 @functools.cache
 def imported(folder: str) -> frozenset[str]:
-    """Top-level modules of others that are imported below `folder`, at any place."""
+    """Returns the top-level modules of other projects that are imported anywhere below `folder`."""
     found: set[str] = set()
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -60,7 +60,8 @@ def of_service(extra: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("extra", SERVICES)
 def test_every_dependency_of_a_service_is_imported_there(extra: str) -> None:
-    """Or in a lib: which service uses that part of it only the service knows, so it declares what the part needs."""
+    """A dependency may be used in a lib. Only the service knows whether it uses that part of the lib, so it declares
+    it."""
     used = set().union(*(by_module()[module] for module in of_service(extra) | imported("libs")))
     assert EXTRAS[extra] - used - BY_NAME == set()
 

@@ -1,4 +1,4 @@
-"""`posthouse up` as an operator uses it."""
+"""`posthouse up` starts a suite, keeps its services running and ends them, as an operator uses it."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Daemon(Peer):
         return self
 
     def stop(self) -> None:
-        """Ends the server for good."""
+        """Ends the server permanently."""
         self.kill()
         self._forget()
 

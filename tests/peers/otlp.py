@@ -33,7 +33,7 @@ class Span:
     # The traces to which this span is linked.
     links: tuple[str, ...]
     failed: bool
-    # Nanoseconds since 1970.
+    # The time of its beginning, in nanoseconds since 1970.
     began: int
     ended: int
 
@@ -83,7 +83,7 @@ class Collector(Peer, trace_service_pb2_grpc.TraceServiceServicer):
         wait_for(
             self._changed,
             lambda: condition(self._spans),
-            lambda: f"{what}; came: {[(span.service, span.name) for span in self._spans]}",
+            lambda: f"{what}; spans so far: {[(span.service, span.name) for span in self._spans]}",
             seconds,
         )
         return self.spans

@@ -32,7 +32,7 @@ class Redis(Daemon):
         )
 
     def stop(self) -> None:
-        """Ends the server for good."""
+        """Ends the server permanently."""
         if self._process is not None:
             self.thaw()
             self._process.stop()

@@ -13,7 +13,7 @@ class Ending(enum.Enum):
     QUIT = enum.auto()
     # The client closed the connection without QUIT.
     CLIENT_CLOSED = enum.auto()
-    # The connection broke.
+    # The client's connection broke.
     BROKEN = enum.auto()
     # The peer ended the session: by its script, after a failed handshake, or because it was stopped.
     SERVER_CLOSED = enum.auto()
@@ -21,7 +21,7 @@ class Ending(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The TLS of a session."""
+    """The parameters of a session's TLS connection."""
 
     version: str
     cipher: str

@@ -145,7 +145,7 @@ class Wire(asyncio.Protocol):
             await asyncio.sleep(0.001)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """The server's side of the handshake. Raises OSError (ssl.SSLError is one) when it fails."""
+        """Does the server's side of the TLS handshake. Raises OSError (ssl.SSLError is one) when it fails."""
         transport = await asyncio.get_running_loop().start_tls(
             self.transport, self, context, server_side=True, ssl_shutdown_timeout=5
         )

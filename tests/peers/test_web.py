@@ -1,4 +1,4 @@
-"""The scripted web server answers a real client as told, over TLS too."""
+"""The scripted web server gives its scripted answers to a real client, over TLS too."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Tests of policy."""
+"""Tests of the service policy."""

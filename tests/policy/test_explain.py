@@ -1,4 +1,4 @@
-"""Explain, and blocked clients as operators see them."""
+"""Explain shows which rules decide, and operators list and lift blocks of clients."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ LINE = "| C01 | Mail is kept. | `tests/test_mail.py::test_kept` |"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """One source file that cites a case, its test, and docs/cases.md with its line."""
+    """A project with a source file that cites a case, the test of this case, and the line in docs/cases.md."""
     for folder in ("docs", "services", "tests"):
         (tmp_path / folder).mkdir()
     (tmp_path / "services" / "mail.py").write_text("# Never lost (C01).\n")

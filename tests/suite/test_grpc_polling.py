@@ -1,4 +1,4 @@
-"""gRPC polls its sockets as services/__init__.py configures it (docs/decisions/grpc-polling.md)."""
+"""gRPC polls its sockets in the way that services/__init__.py configures (docs/decisions/grpc-polling.md)."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ class Gateway:
         self.patch("content-checks", checks)
 
     def settle(self, changed: str, patch: Iterable[str] = ()) -> None:
-        """Returns when the services that read `changed` decide by the newest revision."""
+        """Waits until the services that read the setting `changed` decide by the newest revision."""
         newest = world.newest_revision(self.suite)
         relays = changed in _RELAYS_ALONE or changed in _OF_BOTH or not _OF_BOTH_IN_SETTINGS.isdisjoint(patch)
         policys = changed not in _RELAYS_ALONE and set(patch) != {"quarantine"}

@@ -1,4 +1,4 @@
-"""Tagged addresses."""
+"""The addresses of which an address with a tag (user+tag@domain) may be a tagged form."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ async def test_a_full_disk_defers_as_such_and_leaves_nothing(
     assert files_below(tmp_path) == []
 
 
-# Folders that mail may be written to
+# Folders to which mail may be written
 
 
 @pytest.mark.parametrize(
