@@ -122,7 +122,7 @@ def test_first_run_needs_no_configuration_and_ctrl_c_ends_all(empty_folder_suite
 def test_for_programs_every_line_is_json_and_ingress_may_listen_on_several_addresses(
     empty_folder_suite: Suite,
 ) -> None:
-    """F09"""
+    """Case F09 of docs/cases.md describes this behaviour."""
     suite = empty_folder_suite
     with _up(suite, POSTHOUSE_LOG_FORMAT="json", INGRESS_HOST="0.0.0.0,::") as process:
         assert process.stdout is not None

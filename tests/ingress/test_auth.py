@@ -42,7 +42,7 @@ async def test_plain_by_challenge_with_an_identity(ingress: Ingress, client: Cli
 async def test_c67_login_asks_in_the_words_that_every_client_knows(
     ingress: Ingress, client: Client, initial: bool
 ) -> None:
-    """P8."""
+    """Case P8 of docs/cases.md describes this behaviour."""
     if initial:
         reply = await client.command(f"AUTH LOGIN {b64('alice')}")
     else:
@@ -128,7 +128,7 @@ async def test_c64_a_second_login_is_out_of_order(ingress: Ingress, client: Clie
 
 
 async def test_c65_no_login_within_a_transaction(ingress: Ingress, client: Client) -> None:
-    """P7."""
+    """Case P7 of docs/cases.md describes this behaviour."""
     assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
     assert (await client.login()).code == 503
     assert (await client.command("RSET")).code == 250

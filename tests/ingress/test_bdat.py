@@ -19,7 +19,7 @@ def chunk(octets: bytes, *, last: bool = False) -> bytes:
 
 @pytest.mark.parametrize("payload", [b"MAIL FROM", b"QUIT\r\nQUIT\r\n", b"EHLO x\r\nMAIL FROM:<evil@example.net>\r\n"])
 async def test_c44_octets_of_a_refused_chunk_are_never_commands(ingress: Ingress, payload: bytes) -> None:
-    """P18."""
+    """Case P18 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     client.send(chunk(payload, last=True) + b"NOOP\r\n")
     assert await client.codes(2) == [503, 250]

@@ -336,7 +336,7 @@ async def test_large_content_goes_by_a_file_and_in_chunks(ingress: Ingress, tmp_
 async def test_a_spool_that_runs_full_is_a_temporary_failure_once(
     ingress: Ingress, monkeypatch: pytest.MonkeyPatch, octets: int
 ) -> None:
-    """C133"""
+    """Case C133 of docs/cases.md describes this behaviour."""
 
     def on_a_full_disk(*, dir: Path, buffering: int) -> IO[bytes]:  # noqa: A002 - tempfile's own names
         return cast("IO[bytes]", Path("/dev/full").open("w+b", buffering=buffering))

@@ -297,7 +297,7 @@ async def test_relay_unreachable_is_451_and_nothing_is_kept(ingress: Ingress) ->
     ],
 )
 async def test_c35_a_commit_that_failed_is_temporary(ingress: Ingress, result: int, code: int, enhanced: str) -> None:
-    """P6."""
+    """Case P6 of docs/cases.md describes this behaviour."""
     ingress.relay.result = result
     client = await ingress.client()
     reply = await client.send_mail()
@@ -328,7 +328,7 @@ async def test_c133_storage_is_said_at_mail_and_by_size(ingress: Ingress) -> Non
 
 
 async def test_c33_a_commit_slower_than_any_client_time_out_is_still_answered(start: Start) -> None:
-    """P2 b."""
+    """Case P2 of docs/cases.md describes this behaviour."""
     ingress = await start(command_seconds=0.2, data_block_seconds=0.2)
     client = await ingress.client()
     await client.envelope()
@@ -352,7 +352,7 @@ async def test_c33_a_commit_that_never_comes_is_451_and_given_up(start: Start) -
 
 @pytest.mark.parametrize("go", ["close", "reset"])
 async def test_c34_a_client_that_goes_during_the_commit_does_not_stop_it(ingress: Ingress, go: str) -> None:
-    """P3."""
+    """Case P3 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     await client.envelope()
     assert (await client.command("DATA")).code == 354
@@ -447,7 +447,7 @@ async def test_the_next_target_is_tried_when_one_does_not_answer(start: Start, p
 async def test_a_fault_of_our_own_is_temporary_and_says_nothing(
     ingress: Ingress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P6, C35."""
+    """Cases P6 and C35 of docs/cases.md describe this behaviour."""
 
     def boom(*_: object, **__: object) -> None:
         raise RuntimeError("secret internals")

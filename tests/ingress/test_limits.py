@@ -28,7 +28,7 @@ def _message_refused() -> pb.Verdict:
 
 
 async def test_c25_recipients_over_the_limit_are_deferred_and_the_rest_goes_on(ingress: Ingress) -> None:
-    """P19."""
+    """Case P19 of docs/cases.md describes this behaviour."""
     ingress.policy.profile.max_refused_recipients = 5
     ingress.policy.on(pb.STAGE_RCPT, _at_most(1000, reject(452, "4.5.3", reason_id="too_many_recipients")))
     client = await ingress.client()
@@ -145,7 +145,7 @@ async def test_without_a_limit_refused_recipients_cost_nothing(ingress: Ingress)
 async def test_c31_another_protocol_is_closed_at_once_and_nothing_is_run(
     ingress: Ingress, octets: bytes, early: bool
 ) -> None:
-    """P20."""
+    """Case P20 of docs/cases.md describes this behaviour."""
     client = await ingress.connect()
     if not early:
         assert (await client.reply()).code == 220
@@ -190,7 +190,7 @@ async def test_c32_one_octet_at_a_time_does_not_extend_the_wait_for_a_command(st
 
 
 async def test_c32_a_noop_loop_ends_with_the_session_s_time(start: Start) -> None:
-    """P20."""
+    """Case P20 of docs/cases.md describes this behaviour."""
     ingress = await start(mailless_session_seconds=0.6)
     ingress.policy.profile.max_junk_commands = 0
     client = await ingress.client()
@@ -220,7 +220,7 @@ async def test_c32_content_that_drips_is_cut_off(start: Start) -> None:
 
 
 async def test_c33_slow_but_steady_content_may_take_longer_than_a_command(start: Start) -> None:
-    """P2 a."""
+    """Case P2 of docs/cases.md describes this behaviour."""
     ingress = await start(command_seconds=0.4, data_block_seconds=5, min_data_rate=10)
     client = await ingress.client()
     await client.envelope()

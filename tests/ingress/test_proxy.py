@@ -85,7 +85,7 @@ async def proxied(start: Start) -> Ingress:
 
 @pytest.mark.parametrize("header", [V1, v2()], ids=["v1", "v2"])
 async def test_c80_the_client_is_who_the_proxy_says_before_and_after_starttls(proxied: Ingress, header: bytes) -> None:
-    """P4."""
+    """Case P4 of docs/cases.md describes this behaviour."""
     client = await proxied.connect()
     client.send(header)
     assert (await client.reply()).code == 220

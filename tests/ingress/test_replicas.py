@@ -125,7 +125,7 @@ def replica_of(ingress: Ingress, address: str) -> int:
 
 
 def clients_of(ingress: Ingress, policy: Policy, number: int) -> list[str]:
-    """Returns this number of loopback addresses about which this replica is asked."""
+    """Returns `number` addresses of loopback. Ingress asks this replica about clients from these addresses."""
     addresses = (f"127.0.{net}.{host}" for net in range(1, 50) for host in range(1, 250))
     return list(
         itertools.islice((address for address in addresses if replica_of(ingress, address) == policy.port), number)

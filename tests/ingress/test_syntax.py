@@ -27,7 +27,7 @@ async def rcpt(ingress: Ingress, line: str | bytes, mail_parameters: str = "") -
 
 @pytest.mark.parametrize("line", ["MAIL FROM:a@example.org", "MAIL FROM: a@example.org"])
 async def test_c22_paths_stand_in_brackets_but_on_submission(ingress: Ingress, line: str) -> None:
-    """P11."""
+    """Case P11 of docs/cases.md describes this behaviour."""
     assert await mail(ingress, line) == (501, "5.1.7")
     assert await mail(ingress, line, Listener.SUBMISSION) == (250, "2.1.0")
 
@@ -90,7 +90,7 @@ async def test_c22_postmaster_needs_no_domain_but_brackets(ingress: Ingress) -> 
     ],
 )
 async def test_c24_an_invalid_recipient_is_a_permanent_fault(ingress: Ingress, path: str) -> None:
-    """P10."""
+    """Case P10 of docs/cases.md describes this behaviour."""
     assert await rcpt(ingress, f"RCPT TO:<{path}>") == (501, "5.1.3")
     assert not ingress.policy.asked(pb.STAGE_RCPT)
 
@@ -141,7 +141,7 @@ async def test_c26_no_limit_of_size_is_offered_and_kept_as_none(ingress: Ingress
     ],
 )
 async def test_c27_c29_parameters_of_mail(ingress: Ingress, parameters: str, code: int) -> None:
-    """P16, P17."""
+    """Cases P16 and P17 of docs/cases.md describe this behaviour."""
     assert (await mail(ingress, f"MAIL FROM:<a@example.org> {parameters}"))[0] == code
 
 
@@ -163,7 +163,7 @@ async def test_c27_bdat_over_its_declared_size_is_taken_too(ingress: Ingress) ->
 
 @pytest.mark.parametrize("value", ["e+3Dmc2@example.com", "<>"])
 async def test_c28_auth_of_mail_is_taken_and_means_nothing(ingress: Ingress, value: str) -> None:
-    """P17."""
+    """Case P17 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     assert (await client.command(f"MAIL FROM:<e=mc2@example.com> AUTH={value}")).code == 250
     assert (await client.command("RCPT TO:<b@example.com>")).code == 250
@@ -321,7 +321,7 @@ async def test_c50_c52_c53_c55_what_is_no_path_is_refused(ingress: Ingress, path
 
 
 async def test_c56_a_recipient_named_three_times_is_one(ingress: Ingress) -> None:
-    """P19."""
+    """Case P19 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     await client.envelope("a@example.org", "b@example.com", "b@EXAMPLE.com", '"b"@example.com', "B@example.com")
     assert (await client.data(b"x: y\r\n\r\n")).code == 250
@@ -329,7 +329,7 @@ async def test_c56_a_recipient_named_three_times_is_one(ingress: Ingress) -> Non
 
 
 async def test_c58_the_null_sender_stays_null(ingress: Ingress) -> None:
-    """P5."""
+    """Case P5 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     await client.envelope("", "b@example.com")
     assert (await client.data(b"x: y\r\n\r\n")).code == 250
@@ -352,7 +352,7 @@ async def test_c59_smtputf8_and_body_are_told_as_given(ingress: Ingress) -> None
 
 @pytest.mark.parametrize("line", ["MAIL FROM:<jürgen@example.org>", "MAIL FROM:<a@bücher.example>"])
 async def test_c60_utf8_needs_the_keyword(ingress: Ingress, line: str) -> None:
-    """P15."""
+    """Case P15 of docs/cases.md describes this behaviour."""
     assert await mail(ingress, line) == (553, "5.6.7")
     assert await rcpt(ingress, line.replace("MAIL FROM", "RCPT TO")) == (553, "5.6.7")
 

@@ -57,7 +57,7 @@ async def test_c74_login_greeting_and_transaction_before_tls_are_forgotten(ingre
 
 
 async def test_c75_starttls_takes_no_argument_and_only_once(ingress: Ingress) -> None:
-    """P9."""
+    """Case P9 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     assert (await client.command("STARTTLS foo")).code == 501
     await client.starttls()

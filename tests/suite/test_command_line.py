@@ -46,7 +46,7 @@ def posthouse(tmp_path: Path, *arguments: str, **environment: str) -> subprocess
     ],
 )
 def test_what_is_no_command_or_argument_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    """F38"""
+    """Case F38 of docs/cases.md describes this behaviour."""
     refused = posthouse(tmp_path, *arguments)
     assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
     assert not (tmp_path / "data").exists(), "nothing was started"
@@ -67,7 +67,7 @@ def test_what_is_no_command_or_argument_is_refused(tmp_path: Path, arguments: tu
     ],
 )
 def test_what_is_no_setting_is_refused(tmp_path: Path, command: str, variable: str, value: str, said: str) -> None:
-    """F39"""
+    """Case F39 of docs/cases.md describes this behaviour."""
     refused = posthouse(tmp_path, command, **{variable: value})
     assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
     assert not (tmp_path / "data").exists(), "nothing was started"

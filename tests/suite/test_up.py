@@ -95,7 +95,7 @@ async def test_wrong_settings_end_the_suite_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_second_suite_on_the_folder_is_refused_and_the_first_untouched(tmp_path: Path) -> None:
-    """F15"""
+    """Case F15 of docs/cases.md describes this behaviour."""
     async with made(tmp_path, config_api(tmp_path)) as (first, _):
         await first.start()
         pid = first.children[0].pid
@@ -170,7 +170,7 @@ async def test_only_notifications_of_a_child_and_its_workers_are_accepted(
 
 
 async def test_a_child_gets_the_time_that_it_says_it_needs(tmp_path: Path) -> None:
-    """F63"""
+    """Case F63 of docs/cases.md describes this behaviour."""
     async with made(tmp_path, config_api(tmp_path)) as (suite, _):
         await suite.start()
         child = suite.children[0]

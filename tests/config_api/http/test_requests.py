@@ -88,7 +88,7 @@ async def test_an_expired_key_is_refused(service: Service) -> None:
     assert made["key"] not in str(shown)
     assert "hash" not in str(shown)
     await service.change(path, {"expires_at": "2020-01-01T00:00:00Z"})
-    # Keys are checked against a memory of this process, which is updated from the database within one poll.
+    # The service checks keys against a cache in memory, which it updates from the database at its next poll.
     async with asyncio.timeout(60):
         while (await service.api.get(GENERAL, headers=headers)).status_code != 401:
             pass
@@ -289,7 +289,7 @@ async def test_a_body_is_parsed_once_and_a_long_one_off_the_event_loop(
         path, content = "/v1/config:import", await on_sqlite.get("/v1/config:export")
     elif method == "IMPORT_OF_NONE":
         path, status, content = "/v1/config:import", 400, None
-    # Spaces make the body long although the document in it stays short.
+    # Spaces after the JSON document make the body long.
     body = json.dumps(content)
     body = body + " " * 70_000 if is_long else body
     parses = _Parses(body, [])

@@ -183,7 +183,7 @@ def test_a_sealed_value_is_opened_by_its_key_alone() -> None:
 
 
 async def test_a_password_is_kept_in_the_form_that_policy_compares(on_sqlite: Service) -> None:
-    """The form is that of RFC 8265 section 4.2.2."""
+    """Passwords are stored in the form that RFC 8265 section 4.2.2 requires."""
     composed = unicodedata.normalize("NFC", "schlüssel")
     login = unicodedata.normalize("NFD", "jürgen")
     made = await on_sqlite.make("accounts", {"login": login, "password": unicodedata.normalize("NFD", composed)})
@@ -208,7 +208,7 @@ async def test_an_account_brings_its_hash_with_it(service: Service) -> None:
     assert "password_hash" not in made
     path = f"/v1/accounts/{made['id']}"
     assert (await _account(service, lambda _: True)).password_hash == SHA512
-    # A given hash is kept and changed as a password is.
+    # A change of other members keeps the hash. A change of the hash replaces it.
     await service.change(path, {"enabled": True, "addresses": ["m@ours.example"]})
     assert (await _account(service, lambda account: bool(account.addresses))).password_hash == SHA512
     await service.change(path, {"password_hash": ARGON2ID})

@@ -31,8 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 CONFIGURATIONS = Path(__file__).parents[1] / "data" / "postfix"
 TRUSTED, STRANGER = "127.0.0.2", "127.0.0.5"
 OUTSIDE = "someone@outside.example"
-# Posthouse's tests have these services of their own, and a Postfix in a test cannot have them: certificates, Dovecot's
-# logins, rspamd.
+# A Postfix in a test has no certificates, no logins by Dovecot and no rspamd, so these settings turn them off.
 _OF_THE_TEST = {
     "inet_interfaces": "all",
     "inet_protocols": "ipv4",

@@ -71,7 +71,7 @@ def test_an_alias_beyond_ascii_gives_ascii_mail_to_a_server_without_smtputf8(
 
 
 def test_held_mail_for_the_postmaster_goes_to_the_external_ones_as_soon_as_there_are_some(gateway: Gateway) -> None:
-    """C138"""
+    """Case C138 of docs/cases.md describes this behaviour."""
     sender = "early@far.test"
     assert gateway.attempt("postmaster@ours.test", sender=sender, content=message("too early")) == "accepted"
     until(lambda: "held" in gateway.states(sender).values(), "held")

@@ -106,7 +106,7 @@ def test_the_result_is_dkimpy_s(message: str, key: str, name: str) -> None:
 
 @needs_vectors
 def test_a_message_with_an_added_from_field_fails() -> None:
-    """C98."""
+    """Case C98 of docs/cases.md describes this behaviour."""
     keys = {"test._domainkey.example.com.": record(vector("test.txt"))}
     signed = check(vector("test_extra.message"), keys)
     assert all(each.result is not CheckResult.PASS for each in signed)
@@ -262,7 +262,8 @@ def test_keys_that_cannot_be_used() -> None:
 
 
 def test_a_key_that_is_being_tested_makes_nothing_worse() -> None:
-    """Even if such a signature fails, the message must count as unsigned (RFC 6376 section 3.6.1)."""
+    """A signature by a key with the flag t=y must count as no signature, even if it is wrong (RFC 6376 section
+    3.6.1)."""
     name = f"s1._domainkey.{DOMAIN}."
     signed = sign(MESSAGE, RSA)
     for flags, wanted in (("y", "neutral"), ("s:y", "neutral"), (" y : s ", "neutral"), ("s", "fail"), ("yes", "fail")):

@@ -35,7 +35,7 @@ print("to the end")
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_second_signal_changes_nothing_even_at_the_very_end(name: str) -> None:
-    """C137"""
+    """Case C137 of docs/cases.md describes this behaviour."""
     ended = subprocess.run(
         [sys.executable, "-c", _ENDING.format(name=name)],
         cwd=_ROOT,

@@ -92,7 +92,7 @@ def test_what_all_services_have_is_checked_in_all(
 def test_several_hosts_are_taken_where_they_are_listened_on(
     monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings]
 ) -> None:
-    """F09"""
+    """Case F09 of docs/cases.md describes this behaviour."""
     variable = f"{settings.prefix()}HOST"
     if settings is IngressSettings:
         monkeypatch.setenv(variable, "0.0.0.0,::")
@@ -108,7 +108,7 @@ def test_several_hosts_are_taken_where_they_are_listened_on(
 def test_an_unknown_variable_with_our_prefix_is_refused(
     monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings], wrong: str
 ) -> None:
-    """F39"""
+    """Case F39 of docs/cases.md describes this behaviour."""
     name = wrong.format(settings.prefix())
     message = refused(monkeypatch, settings, **{name: "1"})
     assert f"{name} is no variable of Posthouse" in message
@@ -120,7 +120,7 @@ def test_an_unknown_variable_with_our_prefix_is_refused(
 
 
 def test_a_mistyped_prefix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """F39"""
+    """Case F39 of docs/cases.md describes this behaviour."""
     message = refused(monkeypatch, IngressSettings, INGRES_SMTP_PORT="9999")
     assert message == "INGRES_SMTP_PORT is no variable of Posthouse; did you mean INGRESS_SMTP_PORT?"
 

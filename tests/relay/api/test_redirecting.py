@@ -150,7 +150,7 @@ async def test_orcpt_and_notify_stay_what_the_sender_gave_and_the_report_tells_n
 async def test_recipients_that_become_one_get_the_message_once(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
-    """C56"""
+    """Case C56 of docs/cases.md describes this behaviour."""
     queue_id = await deferred_message(relay, b"later@one.test", b"third@one.test", b"later@two.test")
     acted, skipped, old = await redirect(stub, queue_id, to(b"new@far.test"))
     assert (acted, skipped, sorted(old)) == (3, 0, [b"later@one.test", b"later@two.test", b"third@one.test"])

@@ -37,7 +37,7 @@ async def test_the_best_host_gets_the_message(gateway: Gateway, mx_hosts: MxHost
 async def test_a_host_that_will_not_now_is_passed_over(
     gateway: Gateway, mx_hosts: MxHosts, stage: Stage, answer: str
 ) -> None:
-    """C115"""
+    """Case C115 of docs/cases.md describes this behaviour."""
     first, second = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
     first.on(stage, reply(answer))
     outcome = await gateway.deliver_one()
@@ -55,7 +55,7 @@ async def test_a_host_that_hangs_up_before_the_dot_is_passed_over(
 
 
 async def test_a_dead_host_is_passed_over_and_then_comes_last(gateway: Gateway, mx_hosts: MxHosts) -> None:
-    """C115"""
+    """Case C115 of docs/cases.md describes this behaviour."""
     mx_hosts.dead("example.net", 1, "dead.test")
     alive = mx_hosts.add("example.net", 10, "b.test")
     for _ in range(3):
@@ -157,7 +157,7 @@ async def test_a_host_that_judged_the_message_is_not_overruled_by_the_next(
 
 
 async def test_lost_after_the_dot_does_not_go_to_the_next_host(gateway: Gateway, mx_hosts: MxHosts) -> None:
-    """C120"""
+    """Case C120 of docs/cases.md describes this behaviour."""
     first, second = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
     first.on(Stage.END_OF_DATA, Close())
     assert (await gateway.deliver_one()).possible_duplicate
@@ -320,14 +320,14 @@ async def test_loopback_is_prohibited_unless_the_operator_says_otherwise(gateway
 
 
 async def test_null_mx_bounces_at_once(gateway: Gateway, dns_server: DnsServer) -> None:
-    """C108"""
+    """Case C108 of docs/cases.md describes this behaviour."""
     dns_server.load({"example.net": {"MX": "0 .", "A": "127.0.0.1"}})
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.code, outcome.enhanced_code) == (Result.FAILED, 556, "5.1.10")
 
 
 async def test_dns_without_answer_defers(gateway: Gateway, dns_server: DnsServer) -> None:
-    """C109"""
+    """Case C109 of docs/cases.md describes this behaviour."""
     dns_server.add("example.net", "A", "127.0.0.1")
     gateway.times_out(lookup=0.5)
     dns_server.behave("example.net", Behaviour.SILENT, "MX")

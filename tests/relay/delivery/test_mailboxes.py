@@ -170,7 +170,7 @@ async def test_one_maildir_that_takes_nothing_holds_up_no_other(gateway: Gateway
 async def test_a_full_disk_defers_as_such_and_leaves_nothing(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C133"""
+    """Case C133 of docs/cases.md describes this behaviour."""
     gateway.into_mailbox("local.test", maildir(tmp_path))
 
     def full(*_: object) -> int:

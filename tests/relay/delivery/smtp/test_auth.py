@@ -143,7 +143,7 @@ async def test_two_logins_share_no_session(gateway: Gateway, hub: SmtpSink) -> N
 async def test_no_password_in_logs_or_outcomes(
     gateway: Gateway, hub: SmtpSink, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """C70"""
+    """Case C70 of docs/cases.md describes this behaviour."""
     caplog.set_level(logging.DEBUG)
     # Some servers repeat in their answer what the client has sent.
     hub.on(Stage.AUTH_RESULT, reply("535 5.7.8 No"))

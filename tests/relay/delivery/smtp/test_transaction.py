@@ -37,7 +37,7 @@ async def test_a_message_arrives_as_it_is(by_sink: Gateway, smtp_sink: SmtpSink,
 
 @PIPELINING
 async def test_refused_recipients_harm_no_other(by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool) -> None:
-    """C118"""
+    """Case C118 of docs/cases.md describes this behaviour."""
     offer(smtp_sink, pipelining=pipelining)
     for address, answer in zip(
         FIVE[1:], ("550 5.1.1 No", "451 4.3.0 Later", "452 4.2.2 Full", "552 Many"), strict=True
@@ -58,7 +58,7 @@ async def test_refused_recipients_harm_no_other(by_sink: Gateway, smtp_sink: Smt
 
 
 async def test_none_accepted_and_a_pipelined_data_taken_gets_a_lone_dot(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C118"""
+    """Case C118 of docs/cases.md describes this behaviour."""
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"))
     smtp_sink.on(Stage.DATA, reply("354 Go ahead"))
     outcome = await by_sink.deliver_one()
@@ -111,14 +111,14 @@ async def test_replies_to_the_whole_message(
 async def test_dots_are_doubled_once_and_nothing_else_changes(
     by_sink: Gateway, smtp_sink: SmtpSink, content: bytes
 ) -> None:
-    """C06"""
+    """Case C06 of docs/cases.md describes this behaviour."""
     assert (await by_sink.deliver_one(content=content)).result is Result.DELIVERED
     received = smtp_sink.messages[0].content
     assert received == (content if content.endswith(b"\r\n") or not content else content + b"\r\n")
 
 
 async def test_dots_at_the_border_of_blocks_survive(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C05, C06"""
+    """Cases C05 and C06 of docs/cases.md describe this behaviour."""
     content = b"x" * 65_533 + b"\r\n.y\r\n" + b"z" * 65_000 + b"\r\n..\r\n" + b"w" * 200_000 + b"\r\n"
     assert (await by_sink.deliver_one(content=content)).result is Result.DELIVERED
     assert smtp_sink.messages[0].content == content
@@ -132,7 +132,7 @@ async def test_no_field_is_added_or_taken_away(by_sink: Gateway, smtp_sink: Smtp
 
 
 async def test_the_null_sender_is_sent_as_such(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C58"""
+    """Case C58 of docs/cases.md describes this behaviour."""
     assert (await by_sink.deliver_one(sender=b"")).result is Result.DELIVERED
     assert smtp_sink.messages[0].sender == b""
     assert b"MAIL FROM:<>" in smtp_sink.sessions[0].octets
@@ -142,7 +142,7 @@ async def test_the_null_sender_is_sent_as_such(by_sink: Gateway, smtp_sink: Smtp
     "address", [b'"odd user"@example.net', b'"a@b"@example.net', b'"a\\"b>c"@example.net', b"a+b=c@x.y"]
 )
 async def test_quoted_local_parts_keep_their_quotes(by_sink: Gateway, smtp_sink: SmtpSink, address: bytes) -> None:
-    """C50, C126"""
+    """Cases C50 and C126 of docs/cases.md describe this behaviour."""
     assert (await by_sink.deliver_one(address)).result is Result.DELIVERED
     assert b"RCPT TO:<" + address + b">" in smtp_sink.sessions[0].commands
 
@@ -253,7 +253,7 @@ async def test_a_message_above_the_servers_size_is_not_sent(by_sink: Gateway, sm
 async def test_lost_after_the_dot_is_a_possible_duplicate_and_goes_nowhere_else(
     by_sink: Gateway, smtp_sink: SmtpSink, ending: Close | Reset
 ) -> None:
-    """C120 (a), (d)"""
+    """Case C120 of docs/cases.md describes this behaviour."""
     smtp_sink.on(Stage.END_OF_DATA, ending)
     outcome = await by_sink.deliver_one()
     assert (outcome.result, outcome.possible_duplicate) == (Result.DEFERRED, True)
@@ -262,7 +262,7 @@ async def test_lost_after_the_dot_is_a_possible_duplicate_and_goes_nowhere_else(
 
 
 async def test_an_answer_after_our_time_out_changes_nothing(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C120 (b), C121"""
+    """Cases C120 and C121 of docs/cases.md describe this behaviour."""
     by_sink.times_out(end_of_data=0.3)
     gate = smtp_sink.hold(Stage.END_OF_DATA, times=1)
     outcome = await by_sink.deliver_one()
@@ -274,7 +274,7 @@ async def test_an_answer_after_our_time_out_changes_nothing(by_sink: Gateway, sm
 
 
 async def test_a_reply_in_two_packets_is_one_reply(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C120 (c)"""
+    """Case C120 of docs/cases.md describes this behaviour."""
     smtp_sink.on(Stage.END_OF_DATA, *in_packets("250-2.0.0 first\r\n2", "50 2.0", ".0 second\r", "\n"))
     outcome = await by_sink.deliver_one()
     assert (outcome.result, outcome.text) == (Result.DELIVERED, "2.0.0 first 2.0.0 second")
@@ -452,7 +452,7 @@ async def test_a_long_reply_is_heard_and_its_text_bounded(by_sink: Gateway, smtp
 
 
 async def test_a_reply_too_many_is_not_taken_for_the_next(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C121"""
+    """Case C121 of docs/cases.md describes this behaviour."""
     smtp_sink.on(Stage.END_OF_DATA, *in_packets(b"250 2.0.0 ok\r\n550 5.0.0 and now?\r\n"), times=1)
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
@@ -494,7 +494,7 @@ async def test_too_many_idle_sessions_cost_the_one_that_waited_longest(gateway: 
 
 
 async def test_close_ends_idle_sessions_and_lets_running_ones_finish(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """C137"""
+    """Case C137 of docs/cases.md describes this behaviour."""
     await asyncio.gather(by_sink.deliver_one(), by_sink.deliver_one())
     gate = smtp_sink.hold(Stage.END_OF_DATA, times=1)
     running = asyncio.create_task(by_sink.deliver_one())
@@ -626,7 +626,7 @@ async def test_bdat_is_not_used_unless_wanted(by_sink: Gateway, smtp_sink: SmtpS
 
 @PIPELINING
 async def test_bdat_sends_nothing_when_nobody_gets_it(gateway: Gateway, smtp_sink: SmtpSink, pipelining: bool) -> None:
-    """C118"""
+    """Case C118 of docs/cases.md describes this behaviour."""
     offer(smtp_sink, chunking=True, pipelining=pipelining)
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"), address=FIVE[0])
     gateway.by_relay_host(smtp_sink)

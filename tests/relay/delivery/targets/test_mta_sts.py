@@ -331,7 +331,7 @@ async def test_another_domain_on_the_same_hosts_is_not_affected(domain: Domain) 
 
 
 async def test_the_policy_host_is_the_original_domains(domain: Domain) -> None:
-    """C113"""
+    """Case C113 of docs/cases.md describes this behaviour."""
     domain.dns.add("alias.test", "CNAME", "example.net.")
     outcome = await domain.gateway.deliver_one(b"bob@alias.test")
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "opportunistic")

@@ -60,7 +60,7 @@ def mx(dns: DnsServer, domain: str, *hosts: tuple[int, str, str]) -> None:
 async def test_hosts_come_by_preference_not_in_the_order_of_the_answer(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
-    """C115"""
+    """Case C115 of docs/cases.md describes this behaviour."""
     mx(dns_server, "example.net", (10, "b.test", "192.0.2.2"), (1, "a.test", "192.0.2.1"), (20, "c.test", "192.0.2.3"))
     targets = await mx_resolver.of_domain("example.net", OURSELVES)
     assert tried(targets) == ["a.test", "b.test", "c.test"]
@@ -101,7 +101,7 @@ async def test_a_prohibited_address_is_no_loop_while_the_other_family_gives_no_a
 async def test_null_mx_bounces_at_once_and_no_address_is_asked_for(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
-    """C108"""
+    """Case C108 of docs/cases.md describes this behaviour."""
     dns_server.load({"null.test": {"MX": "0 .", "A": "192.0.2.1"}})
     targets = await mx_resolver.of_domain("null.test", OURSELVES)
     assert targets.failure is not None
@@ -110,7 +110,7 @@ async def test_null_mx_bounces_at_once_and_no_address_is_asked_for(
 
 
 async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
-    """C108"""
+    """Case C108 of docs/cases.md describes this behaviour."""
     dns_server.load({"mixed.test": {"MX": ["10 .", "20 real.test."]}, "real.test": {"A": "192.0.2.1"}})
     assert tried(await mx_resolver.of_domain("mixed.test", OURSELVES)) == ["real.test"]
 
@@ -130,7 +130,7 @@ async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, m
     ],
 )
 async def test_no_answer_to_mx_defers_though_an_address_exists(dns_server: DnsServer, behaviour: Behaviour) -> None:
-    """C109, C117"""
+    """Cases C109 and C117 of docs/cases.md describe this behaviour."""
     mx_resolver = MxResolver(Resolver((dns_server.address,), seconds=1), random.Random(7), 25)
     dns_server.load({"broken.test": {"A": "192.0.2.1"}, "fine.test": {"A": "192.0.2.2"}})
     dns_server.behave("broken.test", behaviour, "MX")
@@ -191,7 +191,7 @@ async def test_hosts_without_address_bounce_and_those_without_answer_defer(
 async def test_mx_hosts_that_are_ourselves_or_prohibited_are_never_tried(
     dns_server: DnsServer, mx_resolver: MxResolver, host: str, address: str
 ) -> None:
-    """C111"""
+    """Case C111 of docs/cases.md describes this behaviour."""
     mx(dns_server, "loop.test", (10, host, address))
     targets = await mx_resolver.of_domain("loop.test", OURSELVES)
     assert tried(targets) == []
@@ -288,7 +288,7 @@ async def test_a_better_host_without_answer_defers_rather_than_loops(
 
 
 async def test_aliases_are_followed_and_loops_defer(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
-    """C113"""
+    """Case C113 of docs/cases.md describes this behaviour."""
     dns_server.load(
         {
             "alias.test": {"CNAME": "target.test."},
@@ -307,7 +307,7 @@ async def test_aliases_are_followed_and_loops_defer(dns_server: DnsServer, mx_re
 
 
 async def test_a_literal_is_its_own_host_unless_prohibited(mx_resolver: MxResolver) -> None:
-    """C53"""
+    """Case C53 of docs/cases.md describes this behaviour."""
     targets = await mx_resolver.of_domain("[192.0.2.7]", OURSELVES)
     assert targets.hosts[0].addresses == ("192.0.2.7",)
     for domain in ("[127.0.0.1]", "[IPv6:::1]", "[192.0.2.99]", "[IPv6:::ffff:127.0.0.1]"):
@@ -619,7 +619,7 @@ async def test_many_who_ask_the_same_at_once_ask_once(dns_server: DnsServer) -> 
 
 @pytest.mark.parametrize("behaviour", [Behaviour.TRUNCATED, Behaviour.FORGED_FIRST])
 async def test_truncation_and_forgeries_do_not_mislead(dns_server: DnsServer, behaviour: Behaviour) -> None:
-    """C86"""
+    """Case C86 of docs/cases.md describes this behaviour."""
     dns_server.add("host.test", "A", "192.0.2.1")
     dns_server.behave("host.test", behaviour)
     assert (await Resolver((dns_server.address,)).lookup("host.test", "A")).answers == ("192.0.2.1",)

@@ -157,7 +157,7 @@ def test_broken_tls_is_forgotten_after_an_hour() -> None:
 async def test_where_tls_is_required_there_is_no_plaintext_and_no_loop(
     gateway: Gateway, tls_sink: MakeSink, step: tuple[Close, ...], status: str
 ) -> None:
-    """C125, C127"""
+    """Cases C125 and C127 of docs/cases.md describe this behaviour."""
     sink = tls_sink()
     sink.on(Stage.STARTTLS, *step)
     gateway.by_relay_host(sink, host=HOST, always_tls=True)
@@ -168,7 +168,7 @@ async def test_where_tls_is_required_there_is_no_plaintext_and_no_loop(
 
 
 async def test_required_tls_that_is_not_offered_defers(gateway: Gateway, smtp_sink: SmtpSink) -> None:
-    """C127"""
+    """Case C127 of docs/cases.md describes this behaviour."""
     gateway.by_relay_host(smtp_sink, always_tls=True)
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.7.4")
