@@ -7,8 +7,7 @@ import os
 # gRPC's fork handlers crash a child process that is started while gRPC's threads work. No child here uses gRPC before
 # it executes another program, so the handlers are not needed.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-# A service that a test starts alone is called over plain TCP on loopback. Complete suites use Unix sockets
-# nevertheless.
+# A service that a test starts alone is called over plain TCP on loopback. Complete suites still use Unix sockets.
 os.environ["POSTHOUSE_INSECURE_GRPC"] = "true"
 
 from collections.abc import Callable, Iterator
@@ -76,8 +75,10 @@ def certificates() -> trustme.CA:
 
 @pytest.fixture
 def smtp_sink() -> Iterator[SmtpSink]:
-    """An SMTP server that accepts everything. For TLS, AUTH, LMTP or a certain address, a test creates its own
-    `SmtpSink`."""
+    """An SMTP server that accepts everything.
+
+    For TLS, AUTH, LMTP or a certain address, a test creates its own `SmtpSink`.
+    """
     with SmtpSink() as sink:
         yield sink
 
@@ -91,7 +92,8 @@ def _postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def postgres(_postgres: Postgres) -> Iterator[Postgres]:
     """The running PostgreSQL of the test session: `create_database()`; `restart()`, `kill()`, `freeze()` to test
-    failures."""
+    failures.
+    """
     _postgres.ensure_running()
     yield _postgres
     _postgres.ensure_running()
@@ -149,8 +151,10 @@ def clamd(_clamd: Clamd) -> Clamd:
 
 @pytest.fixture
 def start_suite() -> Iterator[Callable[[Suite], Suite]]:
-    """Starts Posthouse: `start_suite(Suite(nameservers=dns_server.address))`. At a failure the services' logs are
-    shown."""
+    """Starts Posthouse: `start_suite(Suite(nameservers=dns_server.address))`.
+
+    At a failure the services' logs are shown.
+    """
     with ExitStack() as stack:
 
         def start(suite: Suite) -> Suite:

@@ -48,8 +48,10 @@ class Service:
         return stub
 
     async def policy(self, until: Callable[[pb.PolicySnapshot], object]) -> tuple[pb.PolicySnapshot, bytes]:
-        """Returns policy's first snapshot for which `until` returns true. A change is pushed a moment after it was
-        written."""
+        """Returns policy's first snapshot for which `until` returns true.
+
+        A change is pushed a moment after it was written.
+        """
         async with self.watch_policy() as watch:
             while not until((await watch.next()).merged(pb.PolicySnapshot())):
                 pass
@@ -152,8 +154,10 @@ M = TypeVar("M", pb.PolicySnapshot, pb.RelaySnapshot)
 
 
 class Watch:
-    """A consumer of snapshots that checks every digest. It reports a revision as in force only when the test says
-    so."""
+    """A consumer of snapshots that checks every digest.
+
+    It reports a revision as in force only when the test says so.
+    """
 
     def __init__(self, call: Any, name: str, digest: bytes) -> None:
         self.call = call

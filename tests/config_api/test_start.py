@@ -1,5 +1,4 @@
-"""Start of config_api: the first run without data, the admin key, migrations on both databases, and refusals to
-start."""
+"""Start of config_api: the first run without data, the admin key, migrations on both databases, and refused starts."""
 
 from __future__ import annotations
 

@@ -84,7 +84,8 @@ async def test_f52_the_tls_members_of_stored_relay_hosts_are_derived_again(
             name: tuple(rule["relay_host"][member] for member in ("always_tls", "implicit_tls", "verify_certificate"))
             for name, rule in rules.items()
         }
-        # If TLS is required and the verification is off, this may have been meant, so it stays.
+        # A relay host that requires TLS without verification may have been configured so on purpose, so it is not
+        # changed.
         assert tls == {
             "stale": (True, False, False),
             "smtps": (False, True, False),

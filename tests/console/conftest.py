@@ -16,8 +16,10 @@ from tests.peers.suite import Suite
 
 @pytest.fixture(scope="module")
 def suite() -> Iterator[Suite]:
-    """A suite with the local domain ours.test and the mailbox alice@ours.test. Mail to slow.test waits, since no server
-    listens."""
+    """A suite with the local domain ours.test and the mailbox alice@ours.test.
+
+    Mail to slow.test waits, since no server listens.
+    """
     with Suite(console=True, metrics=False) as running:
         world.local_domain(running)
         world.account(running)

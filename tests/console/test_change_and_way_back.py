@@ -14,8 +14,10 @@ from tests.peers.suite import Suite
 
 @pytest.fixture(autouse=True)
 def no_complaints(browser: Browser) -> Iterator[None]:
-    """Checks that the content security policy refused nothing. The browser also warns of a form's status 422, which is
-    expected."""
+    """Checks that the content security policy refused nothing.
+
+    The browser also warns of a form's status 422, which is expected.
+    """
     browser.complaints()
     yield
     assert [line for line in browser.complaints() if "favicon" not in line and "status of 422" not in line] == []

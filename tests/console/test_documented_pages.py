@@ -52,8 +52,7 @@ def about_the_console(text: str) -> Iterator[str]:
 
 
 def labels_of_the_console() -> set[str]:
-    """Returns the texts that stand alone in a template, in the navigation, or on a page made from the API's
-    document."""
+    """Returns the texts that stand alone in a template or the navigation, or on a page made from the API's document."""
     texts = {entry.title for entry in ENTRIES} | {action.title for action in ACTIONS.values()}
     for template in TEMPLATES.glob("*.html"):
         texts.update(_MARKUP.split(template.read_text()))

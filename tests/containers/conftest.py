@@ -17,7 +17,8 @@ def _leftovers_are_removed() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Adds the logs of the containers to the report of a failed test, since most failures are waits that a log
-    explains."""
+    explains.
+    """
     report = yield
     if report.failed:
         report.sections.append(("containers", "\n".join(map(log, own_containers()))))

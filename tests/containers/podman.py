@@ -33,8 +33,10 @@ def _environment() -> dict[str, str]:
 
 
 def run(*command: str, environment: Mapping[str, str] | None = None, seconds: float = _COMMAND_SECONDS) -> str:
-    """Runs a command that must succeed and returns its standard output. Raises AssertionError with its output
-    otherwise."""
+    """Runs a command that must succeed and returns its standard output.
+
+    Raises AssertionError with its output otherwise.
+    """
     with subprocess.Popen(
         command,
         env={**_environment(), **(environment or {})},
@@ -162,7 +164,8 @@ class Compose:
 
     def make_network(self, name: str, *options: str) -> None:
         """Creates a network of the project before podman-compose does, with options that podman-compose does not
-        support."""
+        support.
+        """
         label = f"{_PROJECT_LABEL}={self.project}"
         podman("network", "create", "--label", label, *options, f"{self.project}_{name}")
 

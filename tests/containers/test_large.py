@@ -170,8 +170,10 @@ class Large:
 
 
 class Mail(threading.Thread):
-    """Sends messages through the balancer, one after the other, until it is stopped. Repeats those that were not
-    accepted."""
+    """Sends messages through the balancer, one after the other, until it is stopped.
+
+    Repeats those that were not accepted.
+    """
 
     def __init__(self, large: Large, name: str) -> None:
         super().__init__(name=name)

@@ -1,5 +1,7 @@
-"""The services of compose.yaml as processes of this machine. They use its commands, environments, secrets and files.
-Loopback ports replace the ports of the containers."""
+"""The services of compose.yaml as processes of this machine.
+
+They use its commands, environments, secrets and files. Loopback ports replace the ports of the containers.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,10 @@ _SECONDS = 10.0
 
 
 class Containers:
-    """Makes databases and secrets at once, as the head of compose.yaml and its files say. Processes start on
-    request."""
+    """Makes databases and secrets at once, as the head of compose.yaml and its files say.
+
+    Processes start on request.
+    """
 
     def __init__(self, folder: Path, postgres: Postgres) -> None:
         self._folder = folder

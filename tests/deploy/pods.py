@@ -1,5 +1,4 @@
-"""The pods of deploy/kubernetes as processes of this machine, with their arguments, environments, Secrets and
-probes."""
+"""The pods of deploy/kubernetes as processes of this machine, with their arguments, environments, Secrets, probes."""
 
 from __future__ import annotations
 
@@ -77,8 +76,7 @@ class Pods:
         return {"tls.crt": chain, "tls.key": leaf.private_key_pem.bytes()}
 
     def _render(self) -> list[Object]:
-        """Renders the overlay whose certificates come from files, in a copy in which `posthouse certificates` was
-        run."""
+        """Renders the overlay with certificates from files, in a copy in which `posthouse certificates` was run."""
         copy = self._folder / "kubernetes"
         shutil.copytree(ROOT / "deploy/kubernetes", copy)
         overlay = copy / "certificates-from-files"

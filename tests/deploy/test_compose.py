@@ -1,5 +1,4 @@
-"""compose.yaml and the Dockerfile use commands and settings that the services have, and grant only the rights
-needed."""
+"""compose.yaml and the Dockerfile use only commands and settings of the services, and grant only the rights needed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""compose.yaml and the files of deploy/ work: one replica of each service, from making secrets to delivering a
-message."""
+"""compose.yaml and the files of deploy/ work, with one replica of each service, from making secrets to a message."""
 
 from __future__ import annotations
 

@@ -337,7 +337,8 @@ _NEARLY: list[tuple[str, str, str]] = [
 
 def _case(name: str, changes: Mapping[str, str], alerts: Sequence[str] = ()) -> dict[str, Any]:
     """Returns a case for promtool: the series of a gateway without faults with `changes`, and the alerts that then
-    fire."""
+    fire.
+    """
     series = dict(_WELL)
     for beginning, values in changes.items():
         (changed,) = [one for one in series if one.startswith(beginning)]

@@ -60,8 +60,10 @@ def of_service(extra: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("extra", SERVICES)
 def test_every_dependency_of_a_service_is_imported_there(extra: str) -> None:
-    """A dependency may be used in a lib. Only the service knows whether it uses that part of the lib, so it declares
-    it."""
+    """A dependency may be used in a lib.
+
+    Only the service knows whether it uses that part of the lib, so it declares it.
+    """
     used = set().union(*(by_module()[module] for module in of_service(extra) | imported("libs")))
     assert EXTRAS[extra] - used - BY_NAME == set()
 

@@ -1,5 +1,4 @@
-"""deploy/kubernetes can be rendered, is valid for three versions of Kubernetes, and contains what its pages
-describe."""
+"""deploy/kubernetes can be rendered, is valid for three versions of Kubernetes, and agrees with its pages."""
 
 from __future__ import annotations
 

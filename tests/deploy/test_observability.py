@@ -1,5 +1,4 @@
-"""What a running suite shows about itself: traces, log lines that belong together, metrics, and missing
-dependencies."""
+"""What a running suite shows about itself: traces, related log lines, metrics, and missing dependencies."""
 
 from __future__ import annotations
 

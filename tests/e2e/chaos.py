@@ -107,7 +107,8 @@ class Load:
     def _session(self, number: int, attempt: int) -> tuple[int, int | None]:
         """Sends some messages over one connection.
 
-        Returns the number of the next try and the message that it is for: the one that failed, or None."""
+        Returns the number of the next try and the message that it is for: the one that failed, or None.
+        """
         following: int | None = number
         try:
             with smtplib.SMTP(self._suite.host, self._suite.smtp_port, "client.test", timeout=90) as client:
@@ -168,7 +169,8 @@ def kill_at_random(
 ) -> Counter[str]:
     """Kills services with SIGKILL after random numbers of accepted messages, each victim at least once.
 
-    Returns how often each victim was killed."""
+    Returns how often each victim was killed.
+    """
     thresholds = sorted(chance.sample(range(1, total * 9 // 10), times))
     order = [*victims, *chance.choices(victims, k=times - len(victims))]
     chance.shuffle(order)

@@ -15,8 +15,10 @@ from tests.peers.suite import Suite
 
 @pytest.fixture(scope="module")
 def loopback() -> str:
-    """The address at which the suite and its peers listen. A module may override it with one address or with
-    several."""
+    """The address at which the suite and its peers listen.
+
+    A module may override it with one address or with several.
+    """
     return "127.0.0.1"
 
 
@@ -62,6 +64,8 @@ def _suite(outside: DnsServer, _far: SmtpSink, loopback: str) -> Iterator[Suite]
 
 @pytest.fixture
 def suite(_suite: Suite, far: SmtpSink) -> Suite:
-    """A running Posthouse with the local domain ours.test and alice's account. It still has the mail of earlier
-    tests."""
+    """A running Posthouse with the local domain ours.test and alice's account.
+
+    It still has the mail of earlier tests.
+    """
     return _suite

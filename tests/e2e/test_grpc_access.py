@@ -99,8 +99,10 @@ def expected(server: str, caller: str, path: str) -> str:
 
 
 def refusals(server: str, results: dict[str, str]) -> dict[str, str]:
-    """Keeps the statuses that say that the caller is not allowed or that the method does not exist. Others become
-    ""."""
+    """Keeps the statuses that say that the caller is not allowed or that the method does not exist.
+
+    Others become "".
+    """
     shown = {"PERMISSION_DENIED", "UNIMPLEMENTED", "UNAVAILABLE", "UNAUTHENTICATED"}
     return {path: status if status in shown else "" for path, status in results.items()}
 

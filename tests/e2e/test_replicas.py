@@ -198,8 +198,10 @@ class Held:
         until(full, "the client has all its connections")
 
     def one_more(self) -> int:
-        """Opens one more connection and returns the reply. Tries again when the balancer chose a replica that has just
-        ended."""
+        """Opens one more connection and returns the reply.
+
+        Tries again when the balancer chose a replica that has just ended.
+        """
         codes: list[int] = []
 
         def answered() -> bool:
@@ -212,8 +214,10 @@ class Held:
         return codes[-1]
 
     def leave_when_told(self) -> None:
-        """Closes the connections that got 421 or broke. A client that stays delays the end of its ingress for
-        seconds."""
+        """Closes the connections that got 421 or broke.
+
+        A client that stays delays the end of its ingress for seconds.
+        """
         for client in self._open:
             if client.sock is not None and select.select([client.sock], [], [], 0)[0]:
                 client.close()

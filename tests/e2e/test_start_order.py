@@ -1,5 +1,7 @@
-"""The services start in any order. A service that waits for another says so, and continues when the other has
-started."""
+"""The services start in any order.
+
+A service that waits for another says so, and continues when the other has started.
+"""
 
 from __future__ import annotations
 

@@ -83,8 +83,10 @@ def _until_welcome(process: subprocess.Popen[str]) -> list[str]:
 
 @pytest.fixture
 def empty_folder_suite() -> Suite:
-    """A suite of which the test uses only the free ports and the folder. The command `posthouse up` starts the
-    services."""
+    """A suite of which the test uses only the free ports and the folder.
+
+    The command `posthouse up` starts the services.
+    """
     return Suite()
 
 

@@ -72,7 +72,8 @@ def restore_databases(settings_path: str, queue_path: str) -> tuple[sqlite3.Conn
 
 async def copy_to_postgresql(url: str, settings: sqlite3.Connection, queue: sqlite3.Connection) -> None:
     """Creates both schemas of that commit in one PostgreSQL database, and copies the rows of the SQLite databases to
-    it."""
+    it.
+    """
     config_database = ConfigDatabase(url)
     async with config_database.writing() as connection:
         await connection.run_sync(CONFIG_SCHEMA.create)

@@ -28,7 +28,8 @@ class FakeRelay(relay_pb2_grpc.RelayServicer):
     """A gRPC server for relay.
 
     `stored` maps submission ids to submissions; a submission that arrives twice is stored once. `result` is the result
-    in the next acknowledgements."""
+    in the next acknowledgements.
+    """
 
     def __init__(self) -> None:
         self.stored: dict[str, Stored] = {}

@@ -1,5 +1,7 @@
-"""The functions that fuzzers call. Each takes any octets and raises an exception when a promise of the code is
-broken."""
+"""The functions that fuzzers call.
+
+Each takes any octets and raises an exception when a promise of the code is broken.
+"""
 
 from __future__ import annotations
 

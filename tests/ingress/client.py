@@ -73,8 +73,10 @@ class Client:
             await asyncio.sleep(0.003)
 
     async def reply(self) -> Reply:
-        """Returns the next reply. Raises EOFError when the connection ends, and AssertionError when the reply is
-        malformed."""
+        """Returns the next reply.
+
+        Raises EOFError when the connection ends, and AssertionError when the reply is malformed.
+        """
         lines: list[str] = []
         async with asyncio.timeout(_SECONDS):
             while True:

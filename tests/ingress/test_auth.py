@@ -1,5 +1,4 @@
-"""AUTH PLAIN and LOGIN (RFC 4954, 4616): when, how and how often they may be used; credentials never leak (C64 to
-C72)."""
+"""AUTH PLAIN and LOGIN (RFC 4954, 4616): when, how and how often they may be used; nothing leaks (C64 to C72)."""
 
 from __future__ import annotations
 

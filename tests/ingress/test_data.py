@@ -1,5 +1,7 @@
-"""Content is read in large blocks: whole lines, dots, sizes, faults. First the reader alone, then a session (C08 to
-C13)."""
+"""Content is read in large blocks: whole lines, dots, sizes, faults.
+
+First the reader alone, then a session (C08 to C13).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class Memory:
 def read(stream: bytes, size: int, **limits: int) -> tuple[bytes, Fault | None, bytes, int]:
     """Feeds `stream` in pieces of `size` octets.
 
-    Returns the content, the fault, the octets after the end, and the largest number of octets that were buffered."""
+    Returns the content, the fault, the octets after the end, and the largest number of octets that were buffered.
+    """
     sink = Memory()
     lines = LineReader(
         sink, max_octets=limits.get("max_octets", 0), max_line=limits.get("max_line", 998), normalise=False

@@ -1,5 +1,6 @@
 """Failures of policy, relay or the client: the reply is 451 4.3.0, nothing is kept, service resumes (C33 to C35, C92,
-C93)."""
+C93).
+"""
 
 from __future__ import annotations
 

@@ -34,8 +34,7 @@ async def test_c25_recipients_over_the_limit_are_deferred_and_the_rest_goes_on(i
     client = await ingress.client()
     client.send(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<r%d@example.com>\r\n" % n for n in range(1020)))
     assert await client.codes(1001) == [250] * 1001
-    # Any number of refused recipients neither delays the session nor ends it. Otherwise the others would not get the
-    # mail.
+    # Refused recipients must neither delay the session nor end it, or else the accepted ones would not get the mail.
     assert await client.codes(20) == [452] * 20
     assert (await client.data(b"x: y\r\n\r\n")).code == 250
     assert len(ingress.relay.messages[0].recipients) == 1000
@@ -367,7 +366,7 @@ async def test_a_wholly_discarded_message_is_answered_as_accepted_and_recorded(i
     assert (await client.send_mail(b"x: y\r\n\r\n", "a@example.com", "b@example.com")).code == 250
     recipients = ingress.relay.messages[0].submission.envelope.recipients
     assert [(recipient.discarded, recipient.discard_reason) for recipient in recipients] == [(True, "block_rule")] * 2
-    # Policy is not asked at later stages about a message that is discarded anyway.
+    # Policy is asked at no later stage once the whole message is discarded.
     assert bool(ingress.policy.asked(pb.STAGE_END_OF_DATA)) == (stage == pb.STAGE_END_OF_DATA)
 
 

@@ -275,8 +275,10 @@ async def test_c70_credentials_and_content_reach_no_log_at_any_level(run: Run, p
 
 
 async def test_c09_c32_c45_two_hundred_hostile_clients_cost_little(run: Run, policy: FakePolicy) -> None:
-    """There are five kinds of hostile clients, 40 of each, all at once. The test measures how much the process
-    grows."""
+    """There are five kinds of hostile clients, 40 of each, all at once.
+
+    The test measures how much the process grows.
+    """
     policy.profile.max_message_size = 0
     policy.profile.max_junk_commands = 0
     ingress = run()
@@ -336,7 +338,8 @@ async def test_f11_a_server_name_beyond_ascii_is_an_alert_and_one_line(run: Run)
 
 def _client_hello(server_name: bytes) -> bytes:
     """Returns a ClientHello of TLS 1.2 with this server name, as a record (RFC 5246 section 7.4.1.2, RFC 6066 section
-    3)."""
+    3).
+    """
     entry = b"\0" + struct.pack(">H", len(server_name)) + server_name
     names = struct.pack(">H", len(entry)) + entry
     extension = struct.pack(">HH", 0, len(names)) + names

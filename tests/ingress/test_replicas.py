@@ -161,7 +161,8 @@ def test_replicas_get_even_shares_and_only_the_clients_of_one_that_goes_move() -
 async def hold_at(policies: tuple[Policy, Policy], client: Client, command: str) -> tuple[Policy, Policy, Any]:
     """Sends a command whose question one replica does not answer.
 
-    Returns the replica that was asked, the other replica, and the task that waits for the reply."""
+    Returns the replica that was asked, the other replica, and the task that waits for the reply.
+    """
     for policy in policies:
         policy.answering.clear()
     before = [len(policy.requests) for policy in policies]

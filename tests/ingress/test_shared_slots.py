@@ -89,7 +89,7 @@ async def test_who_waits_most_gives_way_where_too_many_wait() -> None:
         assert isinstance(workers.error("a4"), NoSlotError)
         await workers.start("b0", "b")
         assert isinstance(workers.error("a3"), NoSlotError)
-        # With b1, both parties would have the same number waiting. Then the task that came first stays.
+        # When b1 comes, it would make both parties wait with equal numbers, so the tasks that came earlier stay.
         await workers.start("b1", "b")
         assert isinstance(workers.error("b1"), NoSlotError)
         for name in ("a0", "a1", "b0"):

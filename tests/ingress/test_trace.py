@@ -305,7 +305,7 @@ async def test_c100_our_results_come_on_top_and_quarantine_is_marked(ingress: In
 async def test_f46_blank_lines_that_would_end_a_signed_header_for_some_readers_are_taken_out(
     start: Start, blank: bytes
 ) -> None:
-    """Every reader must take the text below such lines for header fields, not for text of the signed message."""
+    """Readers must agree that text below a blank line within the header is a field and not the text of the message."""
     ingress = await start()
     client = await ingress.client()
     signed = b"Subject: x\r\nFrom: a@example.org\r\n"

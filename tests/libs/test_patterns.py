@@ -15,7 +15,7 @@ MODULE_FUNCTIONS = {"compile", "match", "fullmatch", "search", "sub", "subn", "s
 
 # An escaped character, or a complete class: neither contains the end of a group or a quantifier.
 _OPAQUE = re.compile(r"\\.|\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
-# A pattern may be joined from pieces, so a piece that begins with such a quantifier counts too.
+# A pattern may be joined from pieces, so a piece that begins with a possessive quantifier counts too.
 _POSSESSIVE_GROUP = re.compile(r"(?:^|\))(?:[*+?]|\{[0-9]*,?[0-9]*\})\+")
 
 Constants = dict[str, list[ast.expr]]
@@ -63,8 +63,7 @@ def patterns(tree: ast.Module, constants: Constants) -> Iterator[tuple[int, str]
 
 
 def found_in(texts: dict[str, str]) -> tuple[int, list[str]]:
-    """Returns the number of pieces of patterns in these sources, and the places where a group is repeated
-    possessively."""
+    """Returns the number of pieces of patterns in these sources, and the places of possessively repeated groups."""
     trees = {name: ast.parse(text) for name, text in texts.items()}
     constants: Constants = {}
     for tree in trees.values():

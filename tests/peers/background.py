@@ -1,5 +1,7 @@
-"""One event loop in a thread of its own. The scripted peers run in it, whether or not the test runs in an event
-loop."""
+"""One event loop in a thread of its own.
+
+The scripted peers run in it, whether or not the test runs in an event loop.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ class NotReachedError(AssertionError):
 
 
 class Background:
-    """A running event loop in a thread. `call` runs a coroutine in this loop and returns its result to the calling
-    thread."""
+    """A running event loop in a thread.
+
+    `call` runs a coroutine in this loop and returns its result to the calling thread.
+    """
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -93,7 +97,8 @@ def wait_for(
 ) -> None:
     """Waits on the condition variable `changed` until `reached` returns true.
 
-    Raises NotReachedError with the text that `what` returns; `what` is called after the wait."""
+    Raises NotReachedError with the text that `what` returns; `what` is called after the wait.
+    """
     with changed:
         if not changed.wait_for(reached, seconds):
             raise NotReachedError(f"this did not become true within {seconds:g} s: {what()}")

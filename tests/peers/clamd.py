@@ -18,8 +18,10 @@ _ASK_SECONDS = 30.0
 
 
 def eicar() -> bytes:
-    """Returns the EICAR test file. It is put together here so that no file of this repository is reported as a
-    virus."""
+    """Returns the EICAR test file.
+
+    It is put together here so that no file of this repository is reported as a virus.
+    """
     return b"".join((b"X5O!P%@AP[4\\PZX54(P^)7CC)7}", b"$EICAR-STANDARD-", b"ANTIVIRUS-TEST-FILE!", b"$H+H*"))
 
 

@@ -1,5 +1,7 @@
-"""A DNS server on loopback. It answers from tables as a recursive resolver does, and misbehaves where a test says
-so."""
+"""A DNS server on loopback.
+
+It answers from tables as a recursive resolver does, and misbehaves where a test says so.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,10 @@ Table = Mapping[str, Mapping[str, str | Sequence[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One received question. `name` is in lower case without the last dot, `type` is its name, `transport` is udp or
-    tcp."""
+    """One received question.
+
+    `name` is in lower case without the last dot, `type` is its name, `transport` is udp or tcp.
+    """
 
     name: str
     type: str
@@ -164,7 +168,8 @@ class DnsServer:
 
     def secure(self, name: str) -> None:
         """Sets the AD flag in answers at and below `name` when the question asked for it by AD or DO (RFC 6840 section
-        5.7)."""
+        5.7).
+        """
         with self._changed:
             self._secure.add(_name(name))
 
@@ -185,8 +190,10 @@ class DnsServer:
         self._set_rule(name, kind, _Rule(behaviour, None, times))
 
     def hold(self, name: str, kind: str | None = None, behaviour: Behaviour | None = None) -> Gate:
-        """Makes questions for `name` wait at the returned gate. When the gate is open, they get their answer or
-        `behaviour`."""
+        """Makes questions for `name` wait at the returned gate.
+
+        When the gate is open, they get their answer or `behaviour`.
+        """
         gate = Gate()
         self._set_rule(name, kind, _Rule(behaviour, gate, None))
         return gate

@@ -70,7 +70,8 @@ _ERRORS_TO_EDNS: Mapping[Behaviour, dns.rcode.Rcode] = {
 @dataclass(frozen=True, slots=True)
 class Response:
     """The datagrams to send for one question, in order, those to send from another source port, and whether TCP is
-    closed."""
+    closed.
+    """
 
     datagrams: Sequence[bytes] = ()
     from_elsewhere: Sequence[bytes] = ()

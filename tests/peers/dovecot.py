@@ -49,8 +49,10 @@ class Dovecot:
         return [path.read_bytes() for path in sorted(kept, key=lambda path: path.stat().st_mtime_ns)]
 
     def wait_for_messages(self, user: str, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
-        """Waits until the mailbox holds `count` messages, and returns all of them. Raises PeerError with the log's
-        tail."""
+        """Waits until the mailbox holds `count` messages, and returns all of them.
+
+        Raises PeerError with the log's tail.
+        """
         try:
             until(
                 lambda: len(self.messages(user)) >= count,

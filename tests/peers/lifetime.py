@@ -1,5 +1,7 @@
-"""The life cycle of peers: a daemon as a child process, or a scripted server in this process. Both are context
-managers."""
+"""The life cycle of peers: a daemon as a child process, or a scripted server in this process.
+
+Both are context managers.
+"""
 
 from __future__ import annotations
 
@@ -66,8 +68,10 @@ class Daemon(Peer):
         self.start()
 
     def freeze(self) -> None:
-        """Stops the processes (SIGSTOP). The kernel accepts connections and keeps them open, but nothing is answered
-        until `thaw`."""
+        """Stops the processes (SIGSTOP).
+
+        The kernel accepts connections and keeps them open, but nothing is answered until `thaw`.
+        """
         if self._process is not None:
             self._process.signal(signal.SIGSTOP)
 
@@ -96,7 +100,8 @@ class Daemon(Peer):
 class ScriptedServer(Peer):
     """A TCP server in the background event loop that follows a test's script.
 
-    The condition variable `_changed` guards what the test and the server both use."""
+    The condition variable `_changed` guards what the test and the server both use.
+    """
 
     def __init__(self, host: str = LOOPBACK, port: int = 0, context: ssl.SSLContext | None = None) -> None:
         self.host = host

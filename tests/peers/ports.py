@@ -31,14 +31,18 @@ _addresses: Iterator[str] = iter(())
 
 
 def free_port(*hosts: str) -> int:
-    """Returns a port that is free for TCP and UDP on each of `hosts` [127.0.0.1]. A process never gets the same port
-    twice."""
+    """Returns a port that is free for TCP and UDP on each of `hosts` [127.0.0.1].
+
+    A process never gets the same port twice.
+    """
     return free_ports(1, *hosts)[0]
 
 
 def free_ports(count: int, *hosts: str) -> tuple[int, ...]:
-    """Returns `count` different ports, each as `free_port` chooses them. Raises RuntimeError when every block is
-    taken."""
+    """Returns `count` different ports, each as `free_port` chooses them.
+
+    Raises RuntimeError when every block is taken.
+    """
     with _lock:
         found: list[int] = []
         while len(found) < count:

@@ -1,5 +1,4 @@
-"""A complete Postfix in a temporary folder: a next hop that keeps mail, or a relay whose speed is compared with
-ours."""
+"""A complete Postfix in a temporary folder: a next hop that keeps mail, or a relay to compare our speed with."""
 
 from __future__ import annotations
 
@@ -111,8 +110,10 @@ class Postfix:
         return sum(1 for folder in folders for path in (queue / folder).rglob("*") if path.is_file())
 
     def wait_for_messages(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
-        """Waits until the maildir holds `count` messages, and returns all of them. Raises PeerError with the log's
-        tail."""
+        """Waits until the maildir holds `count` messages, and returns all of them.
+
+        Raises PeerError with the log's tail.
+        """
         self._until(lambda: len(self.messages) >= count, f"Postfix's maildir holds {count} messages", seconds)
         return self.messages
 
@@ -174,8 +175,10 @@ class Postfix:
         )
 
     def _lay_out(self, daemons: Path) -> Path:
-        """Creates the folders that `postfix check` requires, and the two configuration files. Returns the folder of
-        these files."""
+        """Creates the folders that `postfix check` requires, and the two configuration files.
+
+        Returns the folder of these files.
+        """
         self._folder.chmod(0o755)
         configuration, queue = self._folder / "config", self._folder / "queue"
         for folder in (configuration, queue, queue / "pid"):

@@ -69,8 +69,10 @@ class Postgres:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def break_off(self) -> None:
-        """Does an immediate shutdown: every connection breaks and new ones are refused. `start` then recovers from the
-        log."""
+        """Does an immediate shutdown: every connection breaks and new ones are refused.
+
+        `start` then recovers from the log.
+        """
         if self._process is not None:
             self.thaw()
             self._process.stop()

@@ -38,7 +38,8 @@ class MissingPeerError(PeerError):
 def program(name: str, *patterns: str) -> Path:
     """Returns the path of the program `name` from PATH or sbin, or the newest match of the glob `patterns`.
 
-    Raises MissingPeerError."""
+    Raises MissingPeerError.
+    """
     for pattern in patterns:
         matches = sorted(Path("/").glob(pattern.lstrip("/")), key=_version_of)
         if matches:
@@ -127,8 +128,10 @@ class PeerProcess:
     def until_ready(
         self, ready: Callable[[], bool], seconds: float = DEADLINE_SECONDS, pause: float = PAUSE_SECONDS
     ) -> None:
-        """Waits until `ready` returns true. Raises PeerError with the log's tail when the process ends or the time is
-        over."""
+        """Waits until `ready` returns true.
+
+        Raises PeerError with the log's tail when the process ends or the time is over.
+        """
 
         def ready_or_dead() -> bool:
             return not self.running or ready()
@@ -161,8 +164,10 @@ class PeerProcess:
         return self._running.wait()
 
     def _ends_within(self, seconds: float) -> bool:
-        """Waits for the end of the process. The kernel reports it at once; the standard library would poll 20 times a
-        second."""
+        """Waits for the end of the process.
+
+        The kernel reports it at once; the standard library would poll 20 times a second.
+        """
         if self._running.poll() is not None:
             return True
         descriptor = os.pidfd_open(self._running.pid)

@@ -16,8 +16,10 @@ _GTUBE = {"reject": "X", "add header": "Y", "rewrite subject": "Z"}
 
 
 def gtube(action: str = "reject") -> bytes:
-    """Returns the line for which rspamd recommends `action`. It is put together here so that no file of this repository
-    is spam."""
+    """Returns the line for which rspamd recommends `action`.
+
+    It is put together here so that no file of this repository is spam.
+    """
     return b"".join(
         (_GTUBE[action].encode(), b"JS*C4JDBQADN1.NSBN3*2IDNEN*", b"GTUBE-STANDARD-ANTI-UBE-", b"TEST-EMAIL*C.34X\r\n")
     )
@@ -89,8 +91,7 @@ class Rspamd(Daemon):
         super().thaw()
 
     def _workers(self) -> list[int]:
-        """Returns the worker processes, which answer requests and go on when the process that started them is
-        killed."""
+        """Returns the worker processes, which go on answering when the process that started them is killed."""
         return [] if self._process is None else descendants(self._process.pid)
 
     def _answers(self) -> bool:

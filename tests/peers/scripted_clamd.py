@@ -33,8 +33,10 @@ class _Rule:
 
 
 class ScriptedClamd(ScriptedServer):
-    """Takes zINSTREAM and nINSTREAM as clamd does, and keeps the streams. Without a script it reports every stream as
-    clean."""
+    """Takes zINSTREAM and nINSTREAM as clamd does, and keeps the streams.
+
+    Without a script it reports every stream as clean.
+    """
 
     def __init__(self, *, host: str = LOOPBACK, port: int = 0) -> None:
         super().__init__(host, port)

@@ -22,7 +22,8 @@ class AuthError(Exception):
 async def exchange(mechanism: str, initial: bytes, logins: Mapping[str, str], ask: Ask) -> Login:
     """Runs one exchange until its verdict. `initial` is the initial response as sent; it is empty when there is none.
 
-    Raises AuthError."""
+    Raises AuthError.
+    """
     match mechanism:
         case "PLAIN":
             parts = _decoded(initial or await ask(b"")).split(b"\0")

@@ -1,5 +1,7 @@
-"""One session of the scripted SMTP peer. The peer is a correct server; the script may replace its answer at each
-stage."""
+"""One session of the scripted SMTP peer.
+
+The peer is a correct server; the script may replace its answer at each stage.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,11 @@ class _Over(Exception):  # noqa: N818 - an event of the dialogue, not a fault
 
 @dataclass(frozen=True, slots=True)
 class _Played:
-    """The result of a stage. `code` is from the reply that was sent, None when the sent octets were no reply.
-    `proceeded` says whether the script let the peer continue with its own answer."""
+    """The result of a stage.
+
+    `code` is from the reply that was sent, None when the sent octets were no reply. `proceeded` says whether the script
+    let the peer continue with its own answer.
+    """
 
     code: int | None
     proceeded: bool
@@ -355,8 +360,10 @@ class Dialogue:
         address: bytes | None = None,
         answered: Callable[[int], None] | None = None,
     ) -> _Played:
-        """Does what the script says for this stage. `default` is the peer's own answer; "" means that it has none
-        yet."""
+        """Does what the script says for this stage.
+
+        `default` is the peer's own answer; "" means that it has none yet.
+        """
         steps = self._script.take(stage, self._session.number, line, address)
         return await self._follow(steps, default, answered)
 

@@ -1,5 +1,7 @@
-"""The extensions that the scripted SMTP peer offers, and its strict parsing of paths and parameters. There is no
-I/O."""
+"""The extensions that the scripted SMTP peer offers, and its strict parsing of paths and parameters.
+
+There is no I/O.
+"""
 
 from __future__ import annotations
 
@@ -76,8 +78,7 @@ NO_PATH = Path(b"", ())
 
 
 def parse_path(command: bytes, line: bytes) -> Path | None:
-    """Returns the path of a `MAIL FROM` or `RCPT TO` line, or None when it breaks the syntax of RFC 5321 section
-    4.1.2."""
+    """Returns the path of a `MAIL FROM` or `RCPT TO` line, or None for wrong syntax (RFC 5321 section 4.1.2)."""
     match = _PATH.fullmatch(line)
     if match is None or match[1].upper() != command or (command == b"RCPT TO" and not match[2]):
         return None
@@ -100,6 +101,5 @@ def refused_parameter(offer: Offer, extensions: Sequence[str], parameters: Seque
 
 
 def unstuffed(raw: bytes) -> bytes:
-    """Returns DATA's content without dot-stuffing: without the dot that begins each such line (RFC 5321 section
-    4.5.2)."""
+    """Returns DATA's content without dot-stuffing: a line that begins with a dot loses this dot (RFC 5321 4.5.2)."""
     return raw.removeprefix(b".").replace(b"\r\n.", b"\r\n")

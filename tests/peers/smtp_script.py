@@ -139,8 +139,10 @@ class Script:
         return (Proceed(),)
 
     def content_rule(self, session: int) -> Rule | None:
-        """Returns the rule that acts during the content of DATA, or None. The caller counts its use when its octets
-        have come."""
+        """Returns the rule that acts during the content of DATA, or None.
+
+        The caller counts its use when its octets have come.
+        """
         for rule in self._rules:
             if rule.stage is Stage.CONTENT and rule.times != 0 and rule.session in (None, session):
                 return rule

@@ -214,8 +214,10 @@ class SmtpSink:
         return self.sessions
 
     def wait_until(self, reached: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-        """Blocks until `reached` returns true. It is called after each command, reply and end. Raises
-        NotReachedError."""
+        """Blocks until `reached` returns true.
+
+        It is called after each command, reply and end. Raises NotReachedError.
+        """
         wait_for(self._changed, reached, lambda: f"{what}; {self._so_far()}", seconds)
 
     async def messages_came(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[Transaction]:

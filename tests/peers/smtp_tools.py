@@ -40,15 +40,19 @@ class Load:
 
 
 def send_load(load: Load, host: str, port: int, seconds: float = 600) -> float:
-    """Sends the load and returns how many seconds that took. Raises subprocess.CalledProcessError at the first
-    refusal."""
+    """Sends the load and returns how many seconds that took.
+
+    Raises subprocess.CalledProcessError at the first refusal.
+    """
     with RunningLoad(load, host, port) as sending:
         return sending.wait(seconds)
 
 
 class RunningLoad:
-    """A running smtp-source, for tests that do something in the meantime. It is killed if it still runs when the block
-    is left."""
+    """A running smtp-source, for tests that do something in the meantime.
+
+    It is killed if it still runs when the block is left.
+    """
 
     def __init__(self, load: Load, host: str, port: int, *, keep_going: bool = False) -> None:
         """With `keep_going`, a refusal does not end smtp-source."""

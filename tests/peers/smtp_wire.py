@@ -1,5 +1,4 @@
-"""The octets of one connection of the scripted SMTP peer: reading by line, by count or to the final dot; TLS;
-closing."""
+"""The octets of one connection of the scripted SMTP peer: reading by line, count or final dot; TLS; closing."""
 
 from __future__ import annotations
 
@@ -114,7 +113,8 @@ class Wire(asyncio.Protocol):
     async def read_content(self, came: Callable[[int], Awaitable[None]]) -> bytes:
         """Returns DATA's content up to the line with the final dot, which is read but not returned.
 
-        `came` is called with the number of octets that have come so far."""
+        `came` is called with the number of octets that have come so far.
+        """
         # The line with the final dot may be the first line.
         self.buffer[:0] = b"\r\n"
         searched = 0
@@ -138,8 +138,10 @@ class Wire(asyncio.Protocol):
         await self._writable.wait()
 
     async def delivered(self) -> None:
-        """Returns when the client's host has received all that was sent. What is sent next is then a packet of its
-        own."""
+        """Returns when the client's host has received all that was sent.
+
+        What is sent next is then a packet of its own.
+        """
         # Only the kernel knows this, and it can only be polled.
         while not self.transport.is_closing() and self._gone is None and self._unacknowledged():  # noqa: ASYNC110
             await asyncio.sleep(0.001)

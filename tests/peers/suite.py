@@ -113,8 +113,10 @@ class Suite:
     # Running
 
     def start(self) -> Self:
-        """Starts all services at once and returns when each is ready. Raises PeerError with the log of those that are
-        not."""
+        """Starts all services at once and returns when each is ready.
+
+        Raises PeerError with the log of those that are not.
+        """
         if self._by_command:
             arguments = [sys.executable, "-m", "services", "up", *self._options()]
             self._processes["up"] = self._spawn("up", arguments, self.environment)
@@ -227,8 +229,10 @@ class Suite:
     # Addresses and clients
 
     def port(self, variable: str, name: str = "") -> int:
-        """Returns the port of a variable, for example INGRESS_SMTP_PORT. `name` is needed for a replica other than the
-        first."""
+        """Returns the port of a variable, for example INGRESS_SMTP_PORT.
+
+        `name` is needed for a replica other than the first.
+        """
         for process in self.layout.values():
             if variable in process.ports and name in ("", process.name):
                 return process.ports[variable]
@@ -266,8 +270,10 @@ class Suite:
         return self._client
 
     def async_api(self) -> httpx.AsyncClient:
-        """Returns a client of the HTTP API with the admin key, for an event loop. The caller closes it (`async
-        with`)."""
+        """Returns a client of the HTTP API with the admin key, for an event loop.
+
+        The caller closes it (`async with`).
+        """
         return httpx.AsyncClient(base_url=self.api_url, headers=self._authorization(), timeout=60)
 
     # Internals
@@ -304,8 +310,10 @@ class Suite:
         return variables
 
     def channel(self, name: str, caller: str = "config_api") -> grpc.Channel:
-        """Returns a channel to a service. `caller` names the service whose certificate it shows, where certificates are
-        used."""
+        """Returns a channel to a service.
+
+        `caller` names the service whose certificate it shows, where certificates are used.
+        """
         layout = self.layout[name]
         if self.certificates is None:
             return grpc.insecure_channel(layout.grpc)

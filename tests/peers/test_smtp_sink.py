@@ -82,7 +82,8 @@ def client_of(sink: SmtpSink) -> Iterator[smtplib.SMTP]:
 def packets_received(connection: socket.socket) -> int:
     """Returns the number of data segments received so far: tcpi_data_segs_in of Linux's struct tcp_info.
 
-    A read could join segments that came separately, so reads cannot show how many there were."""
+    A read could join segments that came separately, so reads cannot show how many there were.
+    """
     (count,) = struct.unpack_from("I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 152)
     return int(count)
 

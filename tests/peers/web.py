@@ -47,8 +47,10 @@ class _Answer:
 
 
 class WebServer(ScriptedServer):
-    """Speaks HTTP/1.1, one request a connection. A target without an answer gets 404. With a certificate it speaks TLS
-    only."""
+    """Speaks HTTP/1.1, one request a connection.
+
+    A target without an answer gets 404. With a certificate it speaks TLS only.
+    """
 
     def __init__(self, certificate: trustme.LeafCert | None = None, *, host: str = LOOPBACK, port: int = 0) -> None:
         context = None
@@ -61,8 +63,10 @@ class WebServer(ScriptedServer):
 
     @property
     def url(self) -> str:
-        """The server's URL with its IP address. A client that checks the certificate's name must resolve the name
-        itself."""
+        """The server's URL with its IP address.
+
+        A client that checks the certificate's name must resolve the name itself.
+        """
         return f"{'http' if self._context is None else 'https'}://{self.host}:{self.port}"
 
     def answer(

@@ -1,5 +1,4 @@
-"""YAML cases of settings, facts and the expected verdict. test_cases.py runs each against the rules and through
-gRPC."""
+"""YAML cases of settings, facts and the expected verdict. test_cases.py runs each directly and through gRPC."""
 
 from __future__ import annotations
 
@@ -116,8 +115,10 @@ def cases() -> Iterator[Case]:
 
 
 def _variants(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`modes: {off: …, shadow: …, enforce: …}` stands for one case for each mode. `MODE` in the settings is its
-    mode."""
+    """`modes: {off: …, shadow: …, enforce: …}` stands for one case for each mode.
+
+    `MODE` in the settings is its mode.
+    """
     if "modes" not in given:
         yield given["name"], dict(given)
         return
@@ -160,7 +161,8 @@ def _case(name: str, document: Mapping[str, Any], group: Mapping[str, Any], give
 def _wanted(given: Any) -> Mapping[str, Any]:
     """Parses an expected verdict: a mapping, or one of the short forms.
 
-    The short forms are `accept`, `shadow REASON…`, `discard REASON RULE`, and `CODE X.Y.Z REASON [RULE] [close]`."""
+    The short forms are `accept`, `shadow REASON…`, `discard REASON RULE`, and `CODE X.Y.Z REASON [RULE] [close]`.
+    """
     if not isinstance(given, str):
         wanted: Mapping[str, Any] = given
         return wanted

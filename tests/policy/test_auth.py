@@ -39,8 +39,10 @@ def checker() -> Iterator[CredentialChecker]:
 
 
 def _limits(store: Store, minute: int = 0) -> FailureLimits:
-    """Makes limits whose clock stands still, so a test counts in one minute, however long it takes. `minute` chooses
-    it."""
+    """Makes limits whose clock stands still, so a test counts in one minute, however long it takes.
+
+    `minute` chooses it.
+    """
     now = time.time() + minute * 60
     return FailureLimits(store, lambda: now)
 

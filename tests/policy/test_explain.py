@@ -15,8 +15,10 @@ RuleReport = policy_pb2.RuleReport
 
 
 def outcomes(response: policy_pb2.ExplainResponse, stage: str = "RCPT") -> dict[str, str]:
-    """Returns the outcome of each reason id at a stage. If a list has a rule for each mode, the one that is on
-    counts."""
+    """Returns the outcome of each reason id at a stage.
+
+    If a list has a rule for each mode, the one that is on counts.
+    """
     found: dict[str, str] = {}
     for rule in response.rules:
         if rule.stage == policy_pb2.Stage.Value(f"STAGE_{stage}"):

@@ -132,7 +132,7 @@ async def test_a_redis_that_lost_its_keys_is_told_of_the_open_sessions_again(
     async with serving(snapshot(TWO), store=store) as policy, policy.stream() as stream:
         assert list(map(replied, await stream.ask(connect("s1"), connect("s2")))) == ["accept"] * 2
         redis_server.flush()
-        # Policy notices the loss at a heartbeat.
+        # Policy notices at a heartbeat of the stream that Redis has lost the sessions.
         async with asyncio.timeout(60):
             reading = asyncio.create_task(stream.read())
             while not reading.done():

@@ -39,5 +39,6 @@ _CONTRADICTIONS = {
 def contradictions(count: Callable[[str], int], schema: str = "") -> dict[str, int]:
     """Returns the rules that are broken, each with the number of rows.
 
-    `count` runs a statement and returns its number; `schema` is empty or a schema's name followed by a dot."""
+    `count` runs a statement and returns its number; `schema` is empty or a schema's name followed by a dot.
+    """
     return {what: rows for what, sql in _CONTRADICTIONS.items() if (rows := count(sql.format(schema)))}

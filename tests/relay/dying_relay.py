@@ -34,8 +34,7 @@ _REPORTED = f"SELECT count(*) FROM messages WHERE kind = {Kind.REPORT:d}"
 
 
 class Point(enum.Enum):
-    """The point is reached when this statement first counts a row; the flag says whether after the commit or before
-    it."""
+    """The point is reached when the statement first counts a row. The flag says whether the rows must be committed."""
 
     BEFORE_STORING_IS_COMMITTED = _STORED, False
     STORED_AND_NOT_ACKNOWLEDGED = _STORED, True

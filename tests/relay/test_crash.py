@@ -1,5 +1,6 @@
 """relay is killed with SIGKILL at each point of a message's way: acknowledged mail arrives, possible duplicates are
-marked."""
+marked.
+"""
 
 from __future__ import annotations
 

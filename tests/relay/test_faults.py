@@ -1,5 +1,4 @@
-"""A file system is full, or a database is read-only: relay refuses mail, leaves nothing behind, and recovers by
-itself."""
+"""When a file system is full or a database read-only, relay refuses mail, leaves nothing behind, and recovers."""
 
 from __future__ import annotations
 
@@ -159,7 +158,7 @@ async def test_a_read_only_database_refuses_and_recovers(tmp_path: Path) -> None
         (ack,) = await relay.acks(1)
         assert ack.result is Result.TEMPORARY_FAILURE
         assert "SQLITE_READONLY" in ack.reason
-        # This runs in the same thread but not in a transaction, since no transaction can begin.
+        # The pragma is set in the writer's thread outside a transaction, because no transaction can begin.
         assert isinstance(relay.database, SqliteDatabase)
         assert relay.database._writer is not None
         await relay.database._writer.run(lambda own: _query_only(own.connection(), "OFF"))
@@ -295,8 +294,10 @@ def _query_only(connection: Connection, value: str) -> None:
 
 
 async def test_a_claim_whose_commit_lost_its_answer_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
-    """The deliveries of such a claim are leased to this relay, which does not know it. They must not wait for its
-    restart."""
+    """This relay does not know that the deliveries of the claim are leased to it.
+
+    They must not wait for its restart.
+    """
     transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         waiting = await relay.submit(b"u@one.test")

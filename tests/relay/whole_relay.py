@@ -1,5 +1,7 @@
-"""relay's real parts in this process: database, committer, dispatcher, gRPC. Only next hops and the clock are
-scripted."""
+"""relay's real parts in this process: database, committer, dispatcher, gRPC.
+
+Only next hops and the clock are scripted.
+"""
 
 from __future__ import annotations
 

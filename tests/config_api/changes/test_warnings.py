@@ -79,7 +79,8 @@ async def test_f21_what_points_to_a_disabled_account_is_named(on_sqlite: Service
 
 async def test_f21_what_points_to_a_changed_name_or_address_is_named(on_sqlite: Service) -> None:
     """F21: an address that an account no longer has, another login, another address of an alias, a new name of a
-    domain."""
+    domain.
+    """
     paths = await _world(on_sqlite)
     await on_sqlite.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
     for path, change, codes in (

@@ -1,5 +1,4 @@
-"""Webhooks are signed, sent in order for each message, and repeated until accepted, from a real relay to a real
-server."""
+"""Webhooks are signed, in order for each message, and repeated until accepted, from a real relay to a real server."""
 
 from __future__ import annotations
 

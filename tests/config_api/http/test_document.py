@@ -1,5 +1,4 @@
-"""The OpenAPI document as generators of clients and integrators need it: small, with shared, named, described
-schemas."""
+"""The OpenAPI document as generators of clients need it: small, with shared, named and described schemas."""
 
 from __future__ import annotations
 

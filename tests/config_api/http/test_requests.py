@@ -110,7 +110,7 @@ async def test_wrong_keys_are_limited_and_right_ones_are_not(on_sqlite: Service)
 async def test_who_sends_no_key_does_not_fill_the_audit_log(on_sqlite: Service) -> None:
     for number in range(70):
         headers = {"Authorization": ("", "Basic YTpi", "Bearer")[number % 3]}
-        # A request without a key guesses nothing, so the answer is always the same.
+        # A request without a key does not guess one, so such requests are not limited and always get the same answer.
         assert (await on_sqlite.api.get(GENERAL, headers=headers)).status_code == 401
     entries = (await on_sqlite.get("/v1/audit-log?status=401&limit=1000"))["items"]
     assert 30 <= len(entries) <= 60

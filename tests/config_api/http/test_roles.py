@@ -110,7 +110,7 @@ async def test_metrics_need_a_readers_key(on_sqlite: Service) -> None:
 
 
 async def test_a_request_with_two_lengths_ends_the_connection(on_sqlite: Service) -> None:
-    """Octets after such a request are not read as another request (RFC 9112 section 6.1)."""
+    """When a request has two lengths, no octets after it are read as a further request (RFC 9112 section 6.1)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", on_sqlite.http_port)
     key = on_sqlite.api.headers["Authorization"]
     head = f"POST /v1/explain/route HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Type: application/json\r\n"

@@ -1,5 +1,4 @@
-"""The pages that need no API key: `/`, the OpenAPI document, and a page that shows this document without the
-Internet."""
+"""The pages that need no API key: `/`, the OpenAPI document, and a page that shows it without the Internet."""
 
 from __future__ import annotations
 

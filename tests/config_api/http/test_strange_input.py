@@ -366,8 +366,7 @@ async def test_names_and_logins_have_one_form(service: Service) -> None:
     ):
         answer = await service.api.post("/v1/accounts", json=body)
         assert (answer.status_code, _pointers(answer)) == (409, [pointer]), body
-    # Ideographic full stops, soft hyphens, full-width letters and IPv4-mapped addresses are other spellings of the
-    # same.
+    # Ideographic full stops, soft hyphens, full-width letters and IPv4-mapped addresses only spell a value differently.
     await service.make("relay-domains", {"domain": "ab.example"})
     for domain in ("a\u00adb.example", "ab\u3002example", "\uff41b.example"):
         assert (await service.api.post("/v1/relay-domains", json={"domain": domain})).status_code == 409, domain

@@ -329,7 +329,7 @@ async def test_blocks_are_listed_and_lifted(operated: Operated) -> None:
     assert fake_policy.asked[-1].client == "192.0.2.1"
     assert (await service.api.delete("/v1/blocked-clients/nobody")).status_code == 404
     asked = len(fake_policy.asked)
-    # Clients are never blocked as such a range, and policy would lift the block of the first address in it.
+    # No range of this width is ever blocked, and policy would lift the block of the first address in the range.
     for wider in ("2001:db8::/48", "2001:db8::/65", "192.0.2.0/24", "0.0.0.0/0", "::/0"):
         assert (await service.api.delete(f"/v1/blocked-clients/{wider}")).status_code == 404, wider
     assert len(fake_policy.asked) == asked

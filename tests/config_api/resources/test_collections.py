@@ -132,8 +132,10 @@ async def test_c149_unknown_members_are_refused_and_read_only_ones_ignored(on_sq
 
 
 async def test_c152_pages_of_objects_made_at_one_time(service: Service) -> None:
-    """50 objects are created at once, and some are removed and added during paging. No object is missing or
-    repeated."""
+    """50 objects are created at once, and some are removed and added during paging.
+
+    No object is missing or repeated.
+    """
     names = [f"d{number:02}.example" for number in range(50)]
     await asyncio.gather(*(service.make("relay-domains", {"domain": name}) for name in names))
     seen: list[str] = []

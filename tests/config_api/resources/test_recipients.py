@@ -1,5 +1,4 @@
-"""`/v1/recipients`: the list may be long; revisions keep only a digest of it, and import and rollback leave it
-alone."""
+"""`/v1/recipients`: the list may be long, revisions keep only a digest, and import and rollback leave it alone."""
 
 from __future__ import annotations
 

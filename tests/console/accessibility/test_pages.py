@@ -32,8 +32,10 @@ def axe() -> str:
 
 @pytest.fixture
 def faults(browser: Browser, axe: str) -> Any:
-    """Returns axe-core's faults of the open page. The driver runs the script, because the page's policy would block
-    it."""
+    """Returns axe-core's faults of the open page.
+
+    The driver runs the script, because the page's policy would block it.
+    """
 
     def ask() -> list[Any]:
         browser.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})

@@ -1,5 +1,4 @@
-"""A value of the API that is shown in a form and sent unchanged is the same value again, for every schema of a
-request."""
+"""For every schema of a request, a value that is shown in a form and sent unchanged is the same value again."""
 
 from __future__ import annotations
 

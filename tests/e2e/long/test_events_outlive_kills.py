@@ -1,5 +1,6 @@
 """Each service is killed with SIGKILL while webhooks are sent, with two replicas of config_api and a receiver that
-fails."""
+fails.
+"""
 
 from __future__ import annotations
 

@@ -169,8 +169,10 @@ def postfix_of(folder: Path) -> Postfix:
 
 
 def codes(host: str, port: int, case: Case) -> list[int]:
-    """Returns the codes of MAIL and of each RCPT. When the server ends the session, the last code is the one it gave
-    then."""
+    """Returns the codes of MAIL and of each RCPT.
+
+    When the server ends the session, the last code is the one it gave then.
+    """
     with smtplib.SMTP(local_hostname=case.helo, source_address=(case.client, 0), timeout=60) as client:
         replies = [client.connect(host, port)[0]]
         if replies[0] != 220:
@@ -260,8 +262,10 @@ class Hop:
 
 @pytest.fixture
 def hops(certificates: trustme.CA) -> Iterator[list[Hop]]:
-    """Servers of relay domains, one for each TLS level and kind of server. The first host of the last domain does not
-    run."""
+    """Servers of relay domains, one for each TLS level and kind of server.
+
+    The first host of the last domain does not run.
+    """
     with contextlib.ExitStack() as stack:
         certificate = certificates.issue_cert("nobody.example")
         yield [

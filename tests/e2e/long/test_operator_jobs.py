@@ -312,8 +312,7 @@ def test_settings_go_through_a_file_and_an_editor(suite: Suite, tmp_path: Path) 
 
 
 def test_commands_on_the_machine_of_the_suite_need_neither_address_nor_key(suite: Suite, tmp_path: Path) -> None:
-    """`posthouse up` leaves in its data folder the first admin key and the address of the API, which the command
-    reads."""
+    """The command reads the first admin key and the API's address from the data folder of `posthouse up`."""
     (suite.folder / "run" / "api-url").write_text(f"{suite.api_url}\n")
     here = CommandLine(POSTHOUSE_DATA_DIR=str(suite.folder), HOME=str(tmp_path), XDG_CONFIG_HOME="")
     assert "config_api" in here("version")

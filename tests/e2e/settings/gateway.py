@@ -100,8 +100,10 @@ class Gateway:
         return created
 
     def list_recipient(self, address: str) -> None:
-        """Adds an address to the list of recipients. `restore` removes it, because a rollback does not change the
-        list."""
+        """Adds an address to the list of recipients.
+
+        `restore` removes it, because a rollback does not change the list.
+        """
         self._listed.append(self.create("recipients", address=address)["id"])
 
     def change(self, collection: str, item: str, patch: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +132,10 @@ class Gateway:
         return answer.json()
 
     def try_again(self, queue_id: str) -> None:
-        """Retries the waiting deliveries of a message. The answer 409 means that a new configuration has sent them
-        already."""
+        """Retries the waiting deliveries of a message.
+
+        The answer 409 means that a new configuration has sent them already.
+        """
         assert self.status("POST", f"queue/messages/{queue_id}:retry") in (200, 409)
 
     def access(self, kind: str, criterion: str, value: str, **fields: Any) -> dict[str, Any]:

@@ -103,8 +103,10 @@ class Client:
         return answer
 
     def transaction(self, sender: str, *recipients: str, content: bytes | None = None) -> str:
-        """Sends MAIL, each RCPT, and DATA when there is content. Returns where and how it was refused, or
-        "accepted"."""
+        """Sends MAIL, each RCPT, and DATA when there is content.
+
+        Returns where and how it was refused, or "accepted".
+        """
         answer = self.mail(sender)
         if answer != "250":
             return f"MAIL {answer}"

@@ -179,7 +179,7 @@ def test_discarded_mail_is_answered_as_accepted_and_recorded(
     marker = f"discarded by {criterion}"
     with gateway.connect(CLIENT) as client:
         assert client.transaction(FAR, world.ALICE, CAROL, content=message(marker)) == "accepted"
-        # The following message arrives. So if this one were to be delivered, it would have arrived before.
+        # The next message arrives. A copy of the discarded message, if there were one, would have arrived before it.
         behind = f"behind {criterion}"
     assert gateway.attempt(sender="next@far.test", content=message(behind)) == "accepted"
     gateway.delivered(behind)

@@ -20,8 +20,10 @@ LATER = reply("451 4.3.0 Come back later")
 
 
 def _queue(gateway: Gateway, marker: str, *recipients: str) -> dict[str, Any]:
-    """Sends mail from alice whose first attempt is deferred. Returns it when it waits in the queue after this
-    attempt."""
+    """Sends mail from alice whose first attempt is deferred.
+
+    Returns it when it waits in the queue after this attempt.
+    """
     known = {one["queue_id"] for one in world.queued(gateway.suite)}
     gateway.far.on(Stage.RCPT, LATER)
     with gateway.submission() as client:

@@ -1,5 +1,4 @@
-"""`/settings/queue`: when mail is retried, when it expires and is reported, and over how many connections it is
-sent."""
+"""`/settings/queue`: when mail is retried, when it expires and is reported, and how many connections it uses."""
 
 from __future__ import annotations
 
@@ -200,7 +199,7 @@ def test_connections_to_a_destination_stay_within_the_limit(gateway: Gateway, fr
         lambda: len([session for session in sink.sessions if session.transactions]) >= 2,
         "two sessions have begun a transaction",
     )
-    # This later message is delivered meanwhile, so relay had time to open more sessions to the full destination.
+    # A later message to another domain is delivered first, so relay had time to open more sessions if it wanted to.
     _send(gateway, "passes by", world.ALICE, "carol@ours.test")
     gateway.delivered("passes by")
     assert len(sink.sessions) == 2

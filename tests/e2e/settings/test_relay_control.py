@@ -132,8 +132,10 @@ def domain(gateway: Gateway) -> str:
 
 @pytest.fixture
 def alternate(gateway: Gateway) -> Iterator[DnsServer]:
-    """A second group of name servers, which may have other records of a domain. The first group is the preferred
-    one."""
+    """A second group of name servers, which may have other records of a domain.
+
+    The first group is the preferred one.
+    """
     with DnsServer() as server:
         preferred, other = [gateway.dns.address], [server.address]
         gateway.patch("resolvers", {"preferred": preferred, "alternate": other})

@@ -1,5 +1,6 @@
 """The same message by SMTP submission and by POST /v1/messages has the same verdicts, and is delivered as the same
-octets."""
+octets.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +109,7 @@ def _shown(reply: dict[str, Any]) -> tuple[int, str]:
 
 
 def same_both_ways(gateway: Gateway, http: httpx.Client, mail: Mail, expected: int) -> Replies:
-    """Submits the message both ways and compares the replies. `expected` is the code that decides."""
+    """Submits the message both ways and compares the replies. One of the replies must have the code `expected`."""
     smtp, web = by_smtp(gateway, mail), by_http(http, mail)
     assert web == smtp
     codes = {code for code, _ in (*smtp.recipients, smtp.last)}
@@ -263,6 +264,7 @@ _MADE = re.compile(rb"^(Date|Message-ID): .*$", re.MULTILINE)
 
 def _rest(header: bytes) -> bytes:
     """Returns the header without the fields that differ between any two messages: trace fields, and fields that were
-    added."""
+    added.
+    """
     rest = _ADDED.sub(b"", header)
     return rest if b"<1@ours.test>" in rest else _MADE.sub(b"", rest)

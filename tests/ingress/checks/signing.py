@@ -69,8 +69,10 @@ def sign(
 
 
 def sign_by_hand(message: bytes, key: SigningKey, tags: str = "", selector: str = "e1", domain: str = DOMAIN) -> bytes:
-    """Returns the message with an Ed25519 signature (relaxed/relaxed) over From. `tags` are further tags, as in `x=1;
-    `."""
+    """Returns the message with an Ed25519 signature (relaxed/relaxed) over From.
+
+    `tags` are further tags, as in `x=1; `.
+    """
     assert key.raw is not None
     head, _, body = message.partition(b"\r\n\r\n")
     canonical = b"\r\n".join(_compressed(line) for line in body.split(b"\r\n")).rstrip(b"\r\n") + b"\r\n"

@@ -34,8 +34,8 @@ def load() -> list[Any]:
 
 
 CASES = load()
-# Where the suite expects nothing, a seal says cv=fail. The chain has ended then, and RFC 8617 section 5.2 step 1 calls
-# this state fail.
+# An empty expectation in the suite means that a seal says cv=fail, so the chain has ended. RFC 8617 section 5.2 step 1
+# calls this state fail.
 EXPECTED = {"None": CheckResult.NONE, "Pass": CheckResult.PASS, "Fail": CheckResult.FAIL, "": CheckResult.FAIL}
 
 

@@ -1,5 +1,6 @@
 """Look-ups of DKIM keys: one deadline for a message, shares, silent zones, limited memory, the system's name servers
-(F08)."""
+(F08).
+"""
 
 from __future__ import annotations
 

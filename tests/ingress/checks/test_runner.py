@@ -1,5 +1,7 @@
-"""The content checks run in parallel, with real DNS; a session runs only those that policy asked for (C85, C86,
-C102)."""
+"""The content checks run in parallel, with real DNS.
+
+A session runs only those that policy asked for (C85, C86, C102).
+"""
 
 from __future__ import annotations
 

@@ -262,8 +262,7 @@ def test_keys_that_cannot_be_used() -> None:
 
 
 def test_a_key_that_is_being_tested_makes_nothing_worse() -> None:
-    """A signature by a key with the flag t=y must count as no signature, even if it is wrong (RFC 6376 section
-    3.6.1)."""
+    """A signature by a key with the flag t=y counts as no signature, even if it is wrong (RFC 6376 section 3.6.1)."""
     name = f"s1._domainkey.{DOMAIN}."
     signed = sign(MESSAGE, RSA)
     for flags, wanted in (("y", "neutral"), ("s:y", "neutral"), (" y : s ", "neutral"), ("s", "fail"), ("yes", "fail")):

@@ -40,7 +40,7 @@ async def test_proxy_that_reaches_nobody_blocks_nobody_for_good(
     monkeypatch.setenv("SITE_NEXT_HOP", "127.0.0.1:1")
     ingress = await start_with("proxy")
     client = await ingress.client()
-    # The client gets 250 nevertheless, and relay has the message.
+    # The handler reached nobody, but the client gets 250, and relay has the message.
     assert (await send(client)).code == 250
     assert len(ingress.relay.messages) == 1
 

@@ -323,7 +323,7 @@ async def test_a_hook_may_change_the_content(start_with: StartWith, after: Any, 
 
 
 async def test_f46_what_a_hook_puts_into_the_header_is_made_plain_too(start_with: StartWith) -> None:
-    """F46: some readers end the header at a line that contains only blanks, so ingress removes such lines."""
+    """F46: some readers take a line with only blanks for the end of the header, so ingress removes such lines."""
     ingress = await start_with("Scripted")
 
     def change(_server: Any, _session: Any, envelope: Any) -> str:

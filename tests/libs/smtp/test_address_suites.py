@@ -47,8 +47,10 @@ DIFFERENCES = {
 
 
 def cases(name: str) -> list[tuple[str, str, str]]:
-    """Returns number, address and category of each test. The suites write control characters as their symbols
-    (U+2400…)."""
+    """Returns number, address and category of each test.
+
+    The suites write control characters as their symbols (U+2400…).
+    """
     found = []
     for test in ET.parse(SUITES / name).getroot().iter("test"):
         written = test.findtext("address") or ""

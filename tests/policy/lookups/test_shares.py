@@ -199,7 +199,8 @@ async def test_silent_sender_domains_delay_no_honest_mail(
     small: None, dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many messages of one network, whose SPF records have no answer, do not delay the decision about an honest
-    message."""
+    message.
+    """
     rules = snapshot({"content_checks": {"spf": {"mode": "enforce"}}})
     gates = [dns_server.hold(f"s{number}.test", "TXT") for number in range(40)]
     dns_server.add("honest.test", "TXT", "v=spf1 +all")

@@ -62,7 +62,8 @@ async def test_scenario(scenario: dict[str, Any], dns_server: DnsServer) -> None
 def _load(server: DnsServer, name: str, records: list[Any]) -> None:
     """Loads the records of one name. A record of type SPF is loaded as TXT too, unless the suite gives TXT records.
 
-    TIMEOUT means that questions for the types without records get no answer."""
+    TIMEOUT means that questions for the types without records get no answer.
+    """
     given = [record for record in records if isinstance(record, dict)]
     held = {kind for record in given for kind, value in record.items() if value != "NONE"}
     without_text = {"TXT": "NONE"} in given

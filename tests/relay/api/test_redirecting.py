@@ -58,7 +58,8 @@ async def redirect(
 ) -> tuple[int, int, list[bytes]]:
     """Redirects one message, or those that match a filter.
 
-    Returns how many deliveries were redirected, how many were skipped, and the recipients that were redirected."""
+    Returns how many deliveries were redirected, how many were skipped, and the recipients that were redirected.
+    """
     request = pb.ActOnMessagesRequest(action=pb.QUEUE_ACTION_REDIRECT, redirect=target, actor="anna", dry_run=dry_run)
     if isinstance(chosen, str):
         request.queue_id = chosen
@@ -72,8 +73,7 @@ async def redirect(
 
 
 async def deferred_message(relay: WholeRelay, *recipients: bytes | SubmittedRecipient) -> str:
-    """Submits a message whose first attempts are deferred, and returns its queue id after one attempt for each
-    domain."""
+    """Submits a message, and returns its queue id after one deferred attempt for each domain."""
     attempts = len(relay.transport.ended)
     queue_id = (await relay.submit(*recipients)).queue_id
     domains = {(each if isinstance(each, bytes) else each.address).rpartition(b"@")[2] for each in recipients}

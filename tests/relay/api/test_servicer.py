@@ -1,5 +1,6 @@
 """relay.v1 over a real gRPC channel: the submission stream, and the calls with which operators see and change the
-queue."""
+queue.
+"""
 
 from __future__ import annotations
 
@@ -447,7 +448,7 @@ async def test_destinations_with_counts_suspended_and_resumed(
 async def test_f65_what_is_due_at_a_dead_destination_is_shown_as_deferred(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
-    """F65: such a delivery was shown as active, and as overdue."""
+    """F65: a due delivery to a dead destination was shown as active, and as overdue."""
     relay.transport.capacities["domain:dead.test"] = 0
     relay.transport.probes["domain:dead.test"] = 20.0
     await put(stub, b"u@dead.test")

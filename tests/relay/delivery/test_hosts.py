@@ -252,7 +252,7 @@ async def test_f51_a_relay_domains_own_server_may_greet_with_our_name(gateway: G
 async def test_f03_a_refusal_of_our_address_is_followed_by_the_other_family(
     gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer, stage: Stage, answer: str
 ) -> None:
-    """F03: this happens in the same attempt, and the message is delivered once."""
+    """F03: the other address family is tried in the same attempt, and the message is delivered once."""
     by_ipv4 = mx_hosts.add("example.net", 1, "a.test")
     dns_server.add("a.test", "AAAA", "::1")
     with SmtpSink(host="::1", port=mx_hosts.port) as by_ipv6:

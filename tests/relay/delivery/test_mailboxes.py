@@ -201,10 +201,8 @@ async def test_a_full_disk_defers_as_such_and_leaves_nothing(
     ],
 )
 async def test_f43_no_mail_is_written_to_system_folders(gateway: Gateway, tmp_path: Path, template: str) -> None:
-    """This also holds for settings older than config_api's check of such folders, and where the address completes the
+    """Relay refuses system folders even in settings older than config_api's check, or when the address completes the
     path.
-
-    No folder can be created in /proc, so nothing is written when this test fails.
     """
     own = tmp_path / "data"
     own.mkdir()

@@ -1,5 +1,7 @@
-"""The number of recorded refusals is limited, for each client and for all. No refusal is recorded when space is
-short."""
+"""The number of recorded refusals is limited, for each client and for all.
+
+No refusal is recorded when space is short.
+"""
 
 from __future__ import annotations
 

@@ -117,8 +117,7 @@ async def test_all_pages_are_in_order_of_arrival_the_newest_first(
 async def test_the_index_answers_a_search_by_message_id_in_every_group_of_numbers(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
-    """An index key begins with a group of message numbers, so the search must look into every group that has
-    messages."""
+    """An index key begins with a group of message numbers, so the search must look into every group with messages."""
     now = relay.clock.now()
 
     def fill(connection: Connection) -> None:

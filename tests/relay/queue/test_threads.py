@@ -1,5 +1,4 @@
-"""Work is handed to threads: it is done in order, its result comes back to the caller, and it is done before the
-end."""
+"""Work is handed to threads: it is done in order and before the end, and its result comes back to the caller."""
 
 from __future__ import annotations
 

@@ -68,8 +68,7 @@ def parts(of: Report) -> list[EmailMessage]:
 
 
 def fields_of(of: Report) -> list[Message]:
-    """Returns the groups of fields in the second part: first those of the message, then one group for each
-    recipient."""
+    """Returns the groups of fields in the second part: first that of the message, then one for each recipient."""
     groups = parts(of)[1].get_payload()
     assert isinstance(groups, list)
     return groups  # type: ignore[return-value]
@@ -352,7 +351,8 @@ def test_automatic_answers_are_known() -> None:
 
 def test_comments_within_comments_cost_no_more_than_a_look_at_each() -> None:
     """A header of the allowed size took minutes when each level of comments needed one pass; relay did nothing
-    meanwhile."""
+    meanwhile.
+    """
     deep = b"(" * 90_000 + b"x\\)" + b")" * 90_000
     assert is_automatic(b"Auto-Submitted: " + deep + b" auto-replied\r\n" + ORIGINAL)
     assert not is_automatic(b"Auto-Submitted: " + deep + b" no " + deep + b"\r\n" + ORIGINAL)

@@ -1,5 +1,7 @@
-"""The log line `delivery_attempt` is rendered without a JSON library. It is valid JSON whatever peers and clients
-send."""
+"""The log line `delivery_attempt` is rendered without a JSON library.
+
+It is valid JSON whatever peers and clients send.
+"""
 
 from __future__ import annotations
 

@@ -520,8 +520,10 @@ def never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("never_asked")
 async def test_a_full_queue_is_drained_in_one_go(database_url: str, tmp_path: Path) -> None:
-    """There are far more deliveries than a destination may have in memory. The next ones are claimed without
-    waiting."""
+    """There are far more deliveries than a destination may have in memory.
+
+    The next ones are claimed without waiting.
+    """
     transport = ScriptedTransport(capacities={"domain:one.test": 2})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         await relay.relay.suspensions.suspend(Suspension("domain:one.test", FOREVER, "anna"))

@@ -197,7 +197,7 @@ def test_null_sender_mail_is_reported_to_the_postmasters_once_and_to_nobody_else
 
 
 def test_a_report_to_an_alias_that_leads_nowhere_reaches_the_postmasters() -> None:
-    """C141: such a report ends before any attempt, and would be lost silently."""
+    """C141: a report to such an alias ends before any attempt, so without the postmasters nobody would get it."""
     aliases = {b"a@sender.test": Alias("x", b"a@sender.test", (b"a@sender.test",))}
     configuration = replace(CONFIGURATION, aliases=aliases, external_postmasters=(b"p@far.test",))
     report, notice = reports(configuration, numbers().__next__, MESSAGE, [FAILURE], HOUR)
@@ -205,7 +205,7 @@ def test_a_report_to_an_alias_that_leads_nowhere_reaches_the_postmasters() -> No
     assert notice.kind is Kind.DOUBLE_BOUNCE
     assert [each.recipient for each in notice.waiting] == [b"p@far.test"]
     assert b"Final-Recipient: rfc822; a@sender.test" in notice.content
-    # When the postmasters' own address is such an alias, no further report is made.
+    # When the postmasters' own address is an alias that leads nowhere, no further report is made.
     circle = replace(configuration, external_postmasters=(b"a@sender.test",))
     assert [each.waiting for each in reports(circle, numbers().__next__, MESSAGE, [FAILURE], HOUR)] == [(), ()]
 

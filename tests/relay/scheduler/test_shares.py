@@ -19,8 +19,10 @@ def account(login: str) -> Origin:
 
 
 def muted(count: int, domain: bytes = b"mute.test") -> tuple[list[bytes], dict[bytes, asyncio.Event]]:
-    """Makes recipients whose transactions do not end before the event is set. Returns the recipients and their
-    events."""
+    """Makes recipients whose transactions do not end before the event is set.
+
+    Returns the recipients and their events.
+    """
     gate = asyncio.Event()
     recipients = [b"u%d@%b" % (number, domain) for number in range(count)]
     return recipients, dict.fromkeys(recipients, gate)

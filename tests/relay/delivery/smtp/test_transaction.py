@@ -198,7 +198,7 @@ UTF8_HEADER = CONTENT.replace(b"hello", "caf\u00e9".encode())
 async def test_mail_that_needs_smtputf8_bounces_where_it_is_not_offered(
     by_sink: Gateway, smtp_sink: SmtpSink, sender: bytes, content: bytes, flag: bool
 ) -> None:
-    """C59, C61: the result is the same on one connection in both orders."""
+    """C59, C61: a message that needs SMTPUTF8 and one that does not may use the same connection, in either order."""
     message = OutgoingMessage("q", sender, content, smtputf8=flag)
     (outcome,) = await by_sink.deliver(message=message)
     assert outcome.result is Result.DELIVERED
@@ -571,7 +571,8 @@ async def test_f48_a_servers_limit_is_learnt_from_its_reply(
     by_sink: Gateway, smtp_sink: SmtpSink, limit: int, named: int
 ) -> None:
     """F48: at most one recipient is refused because of the limit, and the next message keeps to the limit from the
-    start."""
+    start.
+    """
     offer(smtp_sink, max_recipients=limit)
     recipients = [b"r%d@example.net" % number for number in range(40)]
     for total in (named, named + 40):

@@ -241,8 +241,7 @@ async def test_f01_a_wrong_key_gets_nothing_though_one_address_family_gets_no_an
 
 
 async def test_f01_a_forged_address_gets_nothing_while_the_right_one_is_away(domain: SignedDomain) -> None:
-    """F01: unusable TLSA records do not require a certificate, so only the unsigned address could lead to another
-    server."""
+    """F01: when no TLSA record is usable, no certificate is checked, so mail may go only to signed addresses."""
     forger = domain.hosts.add("forger.test", 10, "mx.forger.test", certificate=trustme.CA().issue_cert(HOST))
     domain.dns.add(HOST, "AAAA", f"::ffff:{forger.host}")
     domain.dns.forge(HOST, "AAAA")

@@ -241,8 +241,10 @@ async def test_only_hosts_of_better_preference_than_ourselves_are_tried(
 async def test_our_name_is_ours_though_its_address_is_not_known(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver, silent: bool
 ) -> None:
-    """C111: another view of the DNS may lack our address. Hosts of no better preference would send the mail back to
-    us."""
+    """C111: another view of the DNS may lack our address.
+
+    Hosts of no better preference would send the mail back to us.
+    """
     for server in (dns_server, inside):
         mx(server, "customer.test", (10, GATEWAY, ""), (20, "worse.test", "192.0.2.2"))
         if silent:
