@@ -119,7 +119,7 @@ def test_no_page_may_be_framed_kept_or_run_foreign_script(visitor: Visitor) -> N
 
 
 def test_every_form_needs_the_token_of_its_session(suite: Suite, visitor: Visitor) -> None:
-    """This is tried with every path that accepts a form."""
+    """The test sends a form without a valid token to every path that accepts a form."""
     paths = form_paths()
     assert "/messages/x/x" in paths
     with Visitor(suite.console_url) as other:

@@ -137,7 +137,7 @@ async def test_c80_a_second_header_at_once_is_an_early_talker(proxied: Ingress) 
 
 @pytest.mark.parametrize("after", ["nothing", "greeting", "EHLO", "STARTTLS", "MAIL"])
 async def test_c80_from_anybody_else_it_is_refused_and_the_connection_closed(start: Start, after: str) -> None:
-    """This holds whoever else is a proxy, and no command after the header is run."""
+    """A peer that is no configured proxy is refused even if there are such proxies, and no later command is run."""
     ingress = await start(proxy_networks="198.51.100.0/24")
     headers = (V1, v2(), b"PROXY UNKNOWN\r\n", b"proxy TCP4 nonsense\r\n")
     for header in headers:

@@ -299,7 +299,7 @@ async def test_hits_of_access_rules_are_counted() -> None:
 
 
 async def test_a_hit_is_counted_once_a_message() -> None:
-    """This holds whether the recipients are refused or not."""
+    """A message counts as one hit of the rule, whether its recipients are refused or not."""
     rules = snapshot(
         {
             "access_rules": [

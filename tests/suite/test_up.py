@@ -61,7 +61,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_service_that_dies_is_started_again(tmp_path: Path) -> None:
-    """This also holds for the only process of its kind, and however often it dies after it was ready."""
+    """The only process of a service is started again too, each time that it dies after it was ready."""
     async with made(tmp_path, config_api(tmp_path)) as (suite, lines):
         await suite.start()
         child = suite.children[0]
@@ -109,7 +109,7 @@ async def test_a_second_suite_on_the_folder_is_refused_and_the_first_untouched(t
 
 
 async def test_a_port_that_is_taken_is_told_with_its_variable_before_anything_starts(tmp_path: Path) -> None:
-    """F15: this also holds when the other process would share the port."""
+    """F15: the start is refused even when the other process would share the port."""
     process = config_api(tmp_path / "here")
     port = process.ports["CONFIG_API_PORT"]
     with socket.create_server((LOOPBACK, port), reuse_port=True):

@@ -224,7 +224,7 @@ async def test_objects_without_ids_are_found_by_what_tells_them_apart(service: S
 
 
 async def test_a_new_object_takes_the_name_that_another_gives_up(service: Service) -> None:
-    """This works in any order, because the id tells which object is renamed."""
+    """The accounts in the document may be in any order, because the id tells which of them is renamed."""
     for turn in range(2):
         made = await service.make("accounts", {"login": f"old{turn}"})
         document = await _export(service)

@@ -59,7 +59,7 @@ def test_operations_are_named_for_generators(document: dict[str, Any]) -> None:
 async def test_what_a_body_is_refused_for_is_documented_wherever_one_may_come(
     on_sqlite: Service, document: dict[str, Any], body: bytes, media_type: str
 ) -> None:
-    """This also holds for operations that take no body."""
+    """The refusals of a body are documented even for operations that take no body."""
     shared = document["components"]["responses"]
     of_any_request = shared["ClientError"]["description"] + shared["ServerError"]["description"]
     for path, method, found in _operations(document):

@@ -54,7 +54,7 @@ async def test_the_index_leads_to_everything_that_is_configured(service: Service
 
 
 async def test_a_form_that_is_sent_as_it_is_changes_nothing(service: Service, reader: Reader) -> None:
-    """This is checked for the first settings, and for one object of each kind."""
+    """The test sends the form of each section of settings, and of one object of each kind."""
     resources = (await _document(service)).resources
     addresses = [kind for kind, resource in resources.items() if not resource.is_collection]
     for kind in resources.keys() & OBJECTS.keys():

@@ -65,7 +65,7 @@ async def test_signatures_are_verified_with_keys_of_the_dns(runner: CheckRunner,
 
 
 async def test_signatures_are_verified_where_they_hold_up_nobody(zone: DnsServer, tmp_path: Path) -> None:
-    """A worker that is bound to one processor verifies signatures on the others, and leaves its own to its sessions."""
+    """A worker that is bound to one processor verifies signatures on all of them, so its sessions are not delayed."""
     everywhere = processors.usable()
     processors.set_affinity(everywhere[:1])
     try:

@@ -104,7 +104,7 @@ def test_c13_a_line_that_is_no_field_begins_the_body_and_every_next_hop_is_told_
     assert where == Boundary(len(header), len(header))
     assert split(content) == (header, content[len(header) :])
     told = header + b"\r\n" + content[len(header) :]
-    # Both now agree with a reader that only looks for the empty line.
+    # With the added empty line, our code splits the message as a reader does that only looks for an empty line.
     assert split(told) == split(content)
     assert told.startswith(b"\r\n") or told.index(b"\r\n\r\n") == len(header) - 2
 

@@ -128,7 +128,7 @@ async def test_open_sessions_are_counted_and_given_back(store: Store) -> None:
 async def test_a_session_is_counted_once_however_often_it_opens(store: Store) -> None:
     assert await apply(store, opening("s1"), opening("s1")) == [1, 1]
     assert await apply(store, opening("s1"), stamp=frame(5)) == [1]
-    # One replica refused this session late, after another replica had been asked again and had accepted it.
+    # Frame 1 of this session comes late, from a replica that refused it. Another replica has accepted it in frame 5.
     assert await apply(store, opening("s1"), stamp=frame(1)) == [1]
     store.close_sessions(sessions("s1"), frame(1))
     assert await open_sessions(store) == 1

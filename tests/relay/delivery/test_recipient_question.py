@@ -82,5 +82,5 @@ async def test_the_next_hop_of_a_relay_domain_is_asked(gateway: Gateway, kind: M
 
 
 async def test_no_server_of_others_is_ever_asked(gateway: Gateway) -> None:
-    """This holds whatever relay's configuration says about the domain."""
+    """Relay asks no server for a recipient whose domain the operator has not configured."""
     assert await _ask(gateway, b"bob@far.test") is ServerAnswer.NONE

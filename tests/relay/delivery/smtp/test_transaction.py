@@ -609,7 +609,7 @@ async def test_recipients_that_are_always_too_many_are_deferred(by_sink: Gateway
 async def test_bdat_sends_the_very_octets_where_it_is_wanted(
     gateway: Gateway, smtp_sink: SmtpSink, content: bytes, pipelining: bool
 ) -> None:
-    """C49: this holds on reused sessions too."""
+    """C49: BDAT sends the octets unchanged on reused sessions too."""
     offer(smtp_sink, chunking=True, pipelining=pipelining)
     gateway.by_relay_host(smtp_sink)
     gateway.options_are(chunking=True)
