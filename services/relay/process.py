@@ -179,6 +179,7 @@ class Relay:
         """In order: no new mail, transactions end, what they came to is committed, leases are given back."""
         settings = self._settings
         await self._server.stop(_GRACE_SECONDS)
+        await self.intake.looked_up()
         await self.verifier.close()
         await self.dispatcher.stop(settings.drain_seconds)
         settled = await finished_within(_COMMIT_SECONDS, self.committer.drained())

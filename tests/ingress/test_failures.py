@@ -422,6 +422,17 @@ async def test_a_submission_whose_stream_broke_is_written_again_under_its_id(ing
     assert (await client.reply()).code == 250
     (stored,) = ingress.relay.messages
     assert stored.content.endswith(b"x: y\r\n\r\nbody\r\n")
+    assert stored.submission.sent_before
+
+
+async def test_a_submission_that_is_written_once_says_so(ingress: Ingress) -> None:
+    client = await ingress.client()
+    await client.envelope()
+    assert (await client.command("DATA")).code == 354
+    client.send(b"x: y\r\n\r\nbody\r\n.\r\n")
+    assert (await client.reply()).code == 250
+    (stored,) = ingress.relay.messages
+    assert not stored.submission.sent_before
 
 
 async def test_a_large_submission_whose_stream_broke_is_written_again_under_its_id(ingress: Ingress) -> None:

@@ -327,6 +327,8 @@ class RelayReplica(Replica):
     def _describe(self, pending: _Pending, message: relay_pb2.Submission) -> None:
         pending.sent_at = time.monotonic()
         submission = pending.submission
+        if pending.losses:
+            message.sent_before = True
         if submission.size <= INLINE_OCTETS:
             wire.submission(message, submission, b"".join(submission.content.pieces()))
         else:

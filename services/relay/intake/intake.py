@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -21,6 +22,7 @@ from services.relay.model.message import NewDelivery, NewMessage, Origin, Refuse
 from services.relay.model.message_id import subject_of
 from services.relay.model.retry_schedule import sweep
 from services.relay.model.states import Kind, State
+from services.relay.queue.database import QueueError
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import ExhaustedError, Identifiers
 from services.relay.queue.statistics import Happening, Statistics
@@ -190,7 +192,19 @@ class Stream:
             self._intake.hold(_source(entry.incoming), -entry.incoming.size)
 
     def _refuse(self, incoming: IncomingSubmission, result: Result, reason: str) -> None:
-        self._nack(incoming.id, incoming.origin, result, reason)
+        if incoming.sent_before:
+            # A client that hears of a failure sends its message again, which must not be stored already.
+            self.pending += 1
+            self._intake.look_up(incoming.id, functools.partial(self._looked_up, incoming, result, reason))
+        else:
+            self._nack(incoming.id, incoming.origin, result, reason)
+
+    def _looked_up(self, incoming: IncomingSubmission, result: Result, reason: str, message_id: int | None) -> None:
+        self.pending -= 1
+        if message_id is None:
+            self._nack(incoming.id, incoming.origin, result, reason)
+        else:
+            self._ack(Ack(incoming.id, Result.STORED, queue_id(message_id)))
 
     def _nack(self, submission_id: str, origin: Origin, result: Result, reason: str) -> None:
         log.warning(
@@ -235,6 +249,7 @@ class Intake:
         self._octets_of: dict[str, int] = {}
         self._roomy = asyncio.Event()
         self._roomy.set()
+        self._look_ups: set[asyncio.Task[None]] = set()
 
     async def roomy(self) -> None:
         """Returns when more may be read from the streams."""
@@ -276,6 +291,24 @@ class Intake:
             self._roomy.clear()
         self._committer.submit(message, stream, followers)
         return ""
+
+    def look_up(self, submission_id: str, tell: Callable[[int | None], None]) -> None:
+        """Tells as which message a submission was stored before; None when it was not, or nobody knows."""
+        task = asyncio.create_task(self._look_up(submission_id, tell))
+        self._look_ups.add(task)
+        task.add_done_callback(self._look_ups.discard)
+
+    async def _look_up(self, submission_id: str, tell: Callable[[int | None], None]) -> None:
+        try:
+            message_id = await self._committer.confirm(submission_id)
+        except QueueError as error:
+            log.warning("submission_not_looked_up", submission_id=submission_id[:_ID_LIMIT], reason=str(error))
+            message_id = None
+        tell(message_id)
+
+    async def looked_up(self) -> None:
+        """Returns when every look-up has ended."""
+        await asyncio.gather(*self._look_ups)
 
     def done(self, message: NewMessage, *, kept: bool) -> None:
         """The committer is done with a message. From now on the dispatcher counts the memory of what stays leased."""

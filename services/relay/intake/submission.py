@@ -28,6 +28,8 @@ class IncomingSubmission:
     verdicts: tuple[SessionVerdict, ...] = ()
     # The results of content checks, in sentences.
     check_results: tuple[str, ...] = ()
+    # It was sent before on a stream that broke, so that it may be stored already.
+    sent_before: bool = False
 
 
 @fast_value(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from services.relay.queue.database import Connection, Database, StorageFullError
 from services.relay.queue.leaseholder import Leaseholder
 from services.relay.queue.settling import Settlement, settle
 from services.relay.queue.statistics import Statistics
-from services.relay.queue.storing import DoubtfulSubmission, forget_refused, store, store_refused
+from services.relay.queue.storing import DoubtfulSubmission, confirm, forget_refused, store, store_refused
 
 log = structlog.get_logger(__name__)
 
@@ -131,6 +131,11 @@ class Committer:
         self._store_seconds = store_seconds
         self._statistics = statistics
         self._stores: deque[_Store] = deque()
+        # Submissions that ever came in, and those of them that were answered.
+        self._submitted = 0
+        self._answered = 0
+        # Set when some were answered; then another event takes its place.
+        self._answers = asyncio.Event()
         self._settlements: deque[Settlement] = deque()
         # Settlements that ever came in, and those of them that are committed, in the same order.
         self.handed_over = 0
@@ -163,10 +168,19 @@ class Committer:
             self.unavailable_reason = ""
 
     def submit(self, message: NewMessage, submitter: Submitter, followers: tuple[NewMessage, ...] = ()) -> None:
+        self._submitted += 1
         self._stores.append(_Store(message, submitter, followers, self._clock.steady() + self._store_seconds))
         if len(self._stores) >= self._awaited:
             self._enough.set()
         self._notify()
+
+    async def confirm(self, submission: str) -> int | None:
+        """The message as which a submission was stored before; None when it is not. Raises QueueError."""
+        # An earlier try may still wait for its commit.
+        submitted = self._submitted
+        while self._answered < submitted:
+            await self._answers.wait()
+        return await self._database.write(lambda connection: confirm(connection, submission))
 
     def settle(self, settlement: Settlement) -> None:
         self.handed_over += 1
@@ -316,6 +330,7 @@ class Committer:
                 fresh += (message, *entry.followers)
             entry.submitter.stored(message, message.id if known_id is None else known_id)
         if batch.stores:
+            self._count_answers(len(batch.stores))
             self._statistics.accepted(fresh)
         self._statistics.settled([settlement.deliveries for settlement in batch.settlements], done.lost)
         for settlement in batch.settlements:
@@ -342,6 +357,12 @@ class Committer:
                 ids = entry.message.id, *(each.id for each in entry.followers)
                 self._doubtful.append(DoubtfulSubmission(ids, entry.tried_at))
             entry.submitter.not_stored(entry.message, reason, full=full)
+        self._count_answers(len(stores))
+
+    def _count_answers(self, number: int) -> None:
+        self._answered += number
+        self._answers.set()
+        self._answers = asyncio.Event()
 
     def _nack_overdue(self, batch: _Batch, reason: str) -> None:
         now = self._clock.steady()

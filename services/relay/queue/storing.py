@@ -77,6 +77,12 @@ def store_deliveries(connection: Connection, addition: NewMessage, now: int) -> 
     return opened
 
 
+def confirm(connection: Connection, submission: str) -> int | None:
+    """The message as which a submission is stored already, and will stay stored; None when there is none."""
+    known = {row[0]: row[1] for row in _BY_SUBMISSION.rows(connection, listed(connection, [submission]))}
+    return _confirmed(connection, (), known).get(submission)
+
+
 def _confirmed(connection: Connection, new: Sequence[NewMessage], known: dict[str, int]) -> dict[str, int]:
     """The known submissions that will stay, whatever the relay does that stored them first.
 

@@ -412,6 +412,7 @@ class Submission(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     VERDICTS_FIELD_NUMBER: _builtins.int
     CHECK_RESULTS_FIELD_NUMBER: _builtins.int
+    SENT_BEFORE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by ingress, unique for all time (32 hexadecimal digits)."""
     content_size: _builtins.int
@@ -422,6 +423,8 @@ class Submission(_message.Message):
     """DMARC or rspamd asked for quarantine; the configuration says what follows."""
     traceparent: _builtins.str
     """W3C trace context, empty when tracing is off."""
+    sent_before: _builtins.bool
+    """It was sent before on a stream that broke, so that it may be stored already."""
     @_builtins.property
     def envelope(self) -> Global___Envelope: ...
     @_builtins.property
@@ -449,10 +452,11 @@ class Submission(_message.Message):
         traceparent: _builtins.str = ...,
         verdicts: _abc.Iterable[Global___SessionVerdict] | None = ...,
         check_results: _abc.Iterable[_builtins.str] | None = ...,
+        sent_before: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "origin", b"origin", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_results", b"check_results", "content", b"content", "content_size", b"content_size", "envelope", b"envelope", "id", b"id", "origin", b"origin", "quarantine", b"quarantine", "received_at", b"received_at", "traceparent", b"traceparent", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_results", b"check_results", "content", b"content", "content_size", b"content_size", "envelope", b"envelope", "id", b"id", "origin", b"origin", "quarantine", b"quarantine", "received_at", b"received_at", "sent_before", b"sent_before", "traceparent", b"traceparent", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -78,6 +78,7 @@ def _incoming(of: pb.Submission) -> IncomingSubmission:
         traceparent=well_formed(of.traceparent) if of.traceparent else "",
         verdicts=_verdicts(of.verdicts) if of.verdicts else (),
         check_results=_check_results(of.check_results) if of.check_results else (),
+        sent_before=of.sent_before,
     )
 
 
