@@ -163,6 +163,7 @@ FROM_LOGIN_MISMATCH: Final = Reply(553, "5.7.1", "From address is not owned by t
 RELAY_DENIED: Final = Reply(554, "5.7.1", "Relay access denied")
 ACCESS_DENIED: Final = Reply(554, "5.7.1", "Access denied")
 NO_SUCH_USER: Final = Reply(550, "5.1.1", "No such user here")
+MAILBOX_FULL: Final = Reply(552, "5.2.2", "Mailbox is full")
 ALIAS_LOOP: Final = Reply(550, "5.4.6", "The address leads back to itself")
 NON_FQDN_SENDER: Final = Reply(504, "5.5.2", "Sender domain is not fully qualified")
 SENDER_DOMAIN_UNKNOWN_NOW: Final = Reply(450, "4.1.8", "Sender domain could not be looked up just now")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import smtplib
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -33,7 +34,9 @@ class Dovecot:
     ) -> None:
         self.host = host
         self.port = free_port(host)
-        self._users = users
+        self._quotas = dict(users)
+        # Users whose mail is refused with 4yz while the mailbox is full.
+        self._refused_for_now: set[str] = set()
         self._certificate = certificate
         self._folder = Path(tempfile.mkdtemp(prefix="posthouse-dovecot-"))
         self._process: PeerProcess | None = None
@@ -63,6 +66,38 @@ class Dovecot:
             tail = "\n".join(self.log.splitlines()[-20:])
             raise PeerError(f"{error}\n{tail}") from None
         return self.messages(user)
+
+    def put(self, user: str) -> None:
+        """Hands a short message over, as any client of LMTP may."""
+        with smtplib.LMTP(self.host, self.port, timeout=DEADLINE_SECONDS) as client:
+            client.sendmail("", [user], b"Subject: put here by the test\r\n\r\nHello.\r\n")
+
+    def reply_to_rcpt(self, user: str) -> int:
+        """The code by which it takes or refuses the user's mail now."""
+        with smtplib.LMTP(self.host, self.port, timeout=DEADLINE_SECONDS) as client:
+            client.ehlo()
+            client.mail("")
+            return client.rcpt(user)[0]
+
+    def set_full(self, user: str, *, refuses_for_now: bool = False) -> None:
+        """Gives a user whose mailbox holds mail a quota of one octet, and returns when Dovecot acts by it.
+
+        The user's mail is then refused at RCPT: with 552, or with 452.
+        """
+        self._refused_for_now.discard(user)
+        if refuses_for_now:
+            self._refused_for_now.add(user)
+        self._set_quota(user, 1, 452 if refuses_for_now else 552)
+
+    def make_room(self, user: str) -> None:
+        """Takes the user's quota away, and returns when Dovecot acts by it."""
+        self._set_quota(user, 0, 250)
+
+    def _set_quota(self, user: str, octets: int, code: int) -> None:
+        self._quotas[user] = octets
+        self._write_users()
+        # Dovecot looks at the file once a second at most.
+        until(lambda: self.reply_to_rcpt(user) == code, f"Dovecot answers {code} for {user}")
 
     def start(self) -> Self:
         if os.geteuid() != 0:
@@ -96,16 +131,24 @@ class Dovecot:
         for name in ("run", "state", "mail"):
             (self._folder / name).mkdir(exist_ok=True)
         shutil.chown(self._folder / "mail", _OWNER, _OWNER)
-        lines = []
-        for user, quota in self._users.items():
-            extra = f"userdb_quota_rule=*:bytes={quota}" if quota else ""
-            lines.append(f"{user}:{{PLAIN}}x::::::{extra}\n")
-        (self._folder / "users").write_text("".join(lines))
+        self._write_users()
         configuration = self._folder / "dovecot.conf"
         configuration.write_text(
             _CONFIGURATION.format(folder=self._folder, host=self.host, port=self.port, tls=self._tls())
         )
         return configuration
+
+    def _write_users(self) -> None:
+        lines = []
+        for user, quota in self._quotas.items():
+            extra = f"userdb_quota_rule=*:bytes={quota}" if quota else ""
+            if user in self._refused_for_now:
+                extra += " userdb_quota_full_tempfail=yes"
+            lines.append(f"{user}:{{PLAIN}}x::::::{extra}\n")
+        # Dovecot never sees half of it.
+        written = self._folder / "users.new"
+        written.write_text("".join(lines))
+        written.replace(self._folder / "users")
 
     def _tls(self) -> str:
         """Writes the certificate's file and returns the lines of the configuration that are about TLS."""

@@ -31,7 +31,7 @@ def test_every_setting_that_is_named_exists() -> None:
         ("unknown_recipient", {(550, "5.1.1")}),
         ("unknown_sender_domain", {(450, "4.1.8"), (550, "5.1.8"), (550, "5.7.27")}),
         ("blocked_domain", {(554, "5.7.1")}),
-        ("recipient_verification", {(451, "4.4.3"), (451, "4.7.1"), (550, "5.1.1")}),
+        ("recipient_verification", {(451, "4.4.3"), (451, "4.7.1"), (550, "5.1.1"), (552, "5.2.2")}),
         ("auth_refused", {(535, "5.7.8")}),
     ],
 )

@@ -80,6 +80,7 @@ class Verification(IntEnum):
     NO_ANSWER = 3
     # The client has named too many new recipients in this minute.
     TOO_MANY = 4
+    MAILBOX_FULL = 5
     # Explain asks no mailbox server.
     NEVER_ASKED = 100
 

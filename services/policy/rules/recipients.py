@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from libs.smtp.reply import (
     ALIAS_LOOP,
+    MAILBOX_FULL,
     NO_SUCH_USER,
     RECIPIENT_NOT_VERIFIED,
     RECIPIENT_OVER_MESSAGE_LIMIT,
@@ -134,22 +135,26 @@ def _any_alias(snapshot: Snapshot) -> Mode:
     return when(bool(snapshot.aliases) or any(local.catch_all is not None for local in snapshot.local_domains.values()))
 
 
-_BY_VERIFICATION = {
+_NOT_VERIFIED = RuleMatch(
+    RECIPIENT_NOT_VERIFIED, explanation="The mailbox server gave no answer, and the address was not known before."
+)
+_BY_VERIFICATION: dict[int, RuleMatch | None] = {
     Verification.NOT_ASKED_YET: RuleMatch(
         RECIPIENT_NOT_VERIFIED, verify_recipient=True, explanation="The mailbox server has to be asked."
     ),
     Verification.NONE: RuleMatch(NO_SUCH_USER, explanation="The mailbox server takes no mail for this address."),
-    Verification.NO_ANSWER: RuleMatch(
-        RECIPIENT_NOT_VERIFIED, explanation="The mailbox server gave no answer, and the address was not known before."
-    ),
+    Verification.EXISTS: None,
+    Verification.NEVER_ASKED: None,
     Verification.TOO_MANY: RuleMatch(
         TOO_MANY_NEW_RECIPIENTS, explanation="The client has named too many new addresses in this minute."
     ),
+    Verification.MAILBOX_FULL: RuleMatch(MAILBOX_FULL, explanation="The mailbox server says that the mailbox is full."),
 }
 
 
 def _unverified(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
-    return _BY_VERIFICATION.get(Verification(facts.verification)) if facts.recipient.is_verified else None
+    # A number that a newer relay gives, and that is unknown here, is no answer.
+    return _BY_VERIFICATION.get(facts.verification, _NOT_VERIFIED) if facts.recipient.is_verified else None
 
 
 def _any_verified(snapshot: Snapshot) -> Mode:

@@ -43,6 +43,7 @@ class Verification(Enum):
     NONE = "none"
     NO_ANSWER = "no_answer"
     TOO_MANY = "too_many"
+    MAILBOX_FULL = "mailbox_full"
 
 
 class AsksServers(Protocol):
@@ -148,6 +149,9 @@ class RecipientVerifier:
         now = self._clock.now()
         if answer is ServerAnswer.NONE:
             return Verification.EXISTS if before is not None and before.was_good(now) else Verification.NO_ANSWER
+        if answer is ServerAnswer.FULL:
+            # Not remembered: the owner may make room at any moment.
+            return Verification.MAILBOX_FULL
         is_there = answer is ServerAnswer.YES
         try:
             await self._keep(key, now, is_there=is_there)

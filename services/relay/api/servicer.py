@@ -68,6 +68,7 @@ _VERIFICATIONS = {
     Verification.NONE: pb.VerifyRecipientResponse.VERIFICATION_NONE,
     Verification.NO_ANSWER: pb.VerifyRecipientResponse.VERIFICATION_NO_ANSWER,
     Verification.TOO_MANY: pb.VerifyRecipientResponse.VERIFICATION_TOO_MANY,
+    Verification.MAILBOX_FULL: pb.VerifyRecipientResponse.VERIFICATION_MAILBOX_FULL,
 }
 _PAGE = 100
 _LARGEST_PAGE = 1000

@@ -19,13 +19,16 @@ from services.relay.model.outcome import Stage, by_operators_own_host, meaning_o
 # The time for all hosts together.
 _SECONDS = 25.0
 _HAS_SERVER = (RouteKind.MAILBOX, RouteKind.RELAY_DOMAIN, RouteKind.RELAY_HOST)
-# RFC 3463: what a server says of its policy, of the protocol or of a full mailbox is not about whether there is one.
-_NOT_ABOUT_THE_ADDRESS = ("5.2.2", "5.2.3", "5.3.", "5.4.", "5.5.", "5.6.", "5.7.")
+# RFC 3463: what a server says of a message's size, of its policy or of the protocol is not about the recipient.
+_NOT_ABOUT_THE_ADDRESS = ("5.2.3", "5.3.", "5.4.", "5.5.", "5.6.", "5.7.")
+_MAILBOX_FULL = "5.2.2"
 
 
 class ServerAnswer(Enum):
     YES = "yes"
     NO = "no"
+    # The recipient exists, and the server refuses its mail for good while the mailbox is full.
+    FULL = "full"
     # Silence, a refusal for now, or one that is not about the recipient.
     NONE = "none"
 
@@ -84,5 +87,6 @@ class RecipientQuestions:
             raise
         if meaning.result is Result.DELIVERED:
             return ServerAnswer.YES
-        is_refusal = meaning.result is Result.FAILED and not meaning.enhanced_code.startswith(_NOT_ABOUT_THE_ADDRESS)
-        return ServerAnswer.NO if is_refusal else ServerAnswer.NONE
+        if meaning.result is not Result.FAILED or meaning.enhanced_code.startswith(_NOT_ABOUT_THE_ADDRESS):
+            return ServerAnswer.NONE
+        return ServerAnswer.FULL if meaning.enhanced_code == _MAILBOX_FULL else ServerAnswer.NO

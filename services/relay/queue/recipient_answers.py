@@ -6,9 +6,10 @@ Times are microseconds since 1970.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select
 
 from services.relay.clock import MICROSECONDS
 from services.relay.queue.statements import upsert
@@ -51,6 +52,14 @@ def keep_answer(connection: Connection, recipient: bytes, now: int, *, is_there:
     values = {"is_there": is_there, "answered_at": now, "known_good_at": now if is_there else None}
     statement = upsert(connection.dialect.name, recipient_answers).values(recipient=recipient, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=[recipient_answers.c.recipient], set_=values))
+
+
+def remove_answers(connection: Connection, recipients: Collection[bytes]) -> None:
+    """Forgets what the mailbox servers said of recipients whose mail they have refused since."""
+    if recipients:
+        # In order: two relays that do this must not wait for each other.
+        rows = [{"refused": recipient} for recipient in sorted(recipients)]
+        connection.execute(delete(recipient_answers).where(recipient_answers.c.recipient == bindparam("refused")), rows)
 
 
 def count_question(connection: Connection, client: str, now: int) -> int:

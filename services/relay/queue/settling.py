@@ -23,6 +23,7 @@ from services.relay.model.message import NewMessage, Settled
 from services.relay.model.states import State
 from services.relay.queue.change_numbers import change_number
 from services.relay.queue.destinations import record_errors, wake
+from services.relay.queue.recipient_answers import remove_answers
 from services.relay.queue.statements import Many, Once, Row, among, listed
 from services.relay.queue.storing import INSERT_EVENT, store
 from services.relay.queue.tables import attempts, contents, deliveries, messages
@@ -53,6 +54,8 @@ class Settlement:
     errors: tuple[tuple[str, str], ...] = ()
     # The source that the message counts against.
     source: str = ""
+    # Recipients of ours (`key_of`) that their server refuses for good: what it said of them before no longer holds.
+    refused: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)
@@ -251,12 +254,15 @@ def _follow_up(connection: Connection, settlements: Sequence[Settlement], held: 
     """The rarer parts."""
     errors: dict[str, tuple[str, int]] = {}
     new_events: list[Event] = []
+    refused: set[bytes] = set()
     for settlement in settlements:
-        if not (settlement.events or settlement.errors):
+        if not (settlement.events or settlement.errors or settlement.refused):
             continue
         if not any(held.get(delivery.delivery_id) == settlement.owner for delivery in settlement.deliveries):
             continue
         new_events += settlement.events
         errors.update({name: (text, now) for name, text in settlement.errors})
+        refused.update(settlement.refused)
     record_events(connection, new_events)
     record_errors(connection, errors)
+    remove_answers(connection, refused)

@@ -133,7 +133,7 @@ class Attempts:
         strange = [
             each
             for each in job.deliveries
-            if not each.submitted_recipient and each.next_hop is None and not _ours(configuration, each)
+            if not each.submitted_recipient and each.next_hop is None and not _ours(configuration, each.recipient)
         ]
         if not strange:
             return job.deliveries
@@ -296,6 +296,7 @@ class Attempts:
                 else (),
                 ((route.destination, done.error),) if done.error else (),
                 message.source,
+                _refused_keys(configuration, done.refused_recipients) if done.refused_recipients else (),
             )
         )
         for delivery, outcome, settled in zip(deliveries, outcomes, done.settled, strict=True):
@@ -376,9 +377,14 @@ def _route(configuration: Configuration, sender: bytes, delivery: QueuedDelivery
     return resolve_redirected(configuration, sender, delivery.recipient, delivery.next_hop, quarantine=quarantined)
 
 
-def _ours(configuration: Configuration, delivery: QueuedDelivery) -> bool:
+def _refused_keys(configuration: Configuration, recipients: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The keys of those recipients that are at domains of ours."""
+    return tuple([key_of(recipient) for recipient in recipients if _ours(configuration, recipient)])
+
+
+def _ours(configuration: Configuration, recipient: bytes) -> bool:
     """Whether the recipient's domain is one of ours, as far as this configuration knows."""
-    domain = domain_of(key_of(delivery.recipient))
+    domain = domain_of(key_of(recipient))
     return (
         not domain
         or domain in configuration.local_domains

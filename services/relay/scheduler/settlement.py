@@ -18,6 +18,8 @@ from services.relay.routing.recipients import hears_of_failure
 _RESULTS = {result: quoted(result.value) for result in Result}
 # RFC 3463: delivery time expired.
 EXPIRED = "4.4.7"
+# RFC 3463: what is said of an address, or of its mailbox.
+_ABOUT_THE_RECIPIENT = ("5.1.", "5.2.")
 
 
 @fast_value(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Settlements:
     error: str = ""
     # Destinations that are not to be tried until somebody looks after them.
     suspend: set[str] = field(default_factory=set)
+    # Recipients that a server refuses for good, because of the address or its mailbox.
+    refused_recipients: list[bytes] = field(default_factory=list)
 
 
 def settle(
@@ -91,6 +95,8 @@ def _failed(
     outcome: Outcome,
 ) -> None:
     result.settled.append(_finished(attempt_facts, delivery, outcome, State.BOUNCED))
+    if not outcome.own and outcome.enhanced_code.startswith(_ABOUT_THE_RECIPIENT):
+        result.refused_recipients.append(delivery.recipient)
     if hears_of_failure(message.kind, delivery.notify):
         status = outcome.enhanced_code if outcome.enhanced_code[:1] in ("4", "5") else "5.0.0"
         result.reported.append(_reported(attempt_facts, delivery, outcome, Action.FAILED, status))

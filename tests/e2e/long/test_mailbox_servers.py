@@ -1,5 +1,7 @@
 """Posthouse with real mailbox servers: Dovecot by LMTP, and Postfix as the next hop and as the sending server.
 
+rspamd judges the mail where a test says so.
+
 Each server is stopped and comes back. While it is away, clients get only 4xx replies, nothing is lost, and service
 resumes without help.
 """
@@ -21,13 +23,18 @@ from tests.peers.dovecot import Dovecot
 from tests.peers.ports import free_port
 from tests.peers.postfix import Postfix
 from tests.peers.process import until
+from tests.peers.rspamd import Rspamd, gtube
 from tests.peers.suite import Suite
 
 pytestmark = pytest.mark.e2e
 
 ANN, FULL = "ann@boxes.test", "full@boxes.test"
+# Accounts of a domain with a delimiter, and of one with a catch-all address.
+SUE, ALL = "sue@tagged.test", "all@caught.test"
 # The recipients at relay domains: BOB's mail goes to Postfix by SMTP, EVE's to Dovecot by LMTP.
 BOB, EVE = "bob@hub.test", "eve@lmtp.test"
+# Recipients whose mailboxes become full: at a local domain, at a relay domain, for a while only, and after a delivery.
+BRIM, BRIM_BEYOND, SOON, LATER = "brim@boxes.test", "brim@lmtp.test", "soon@boxes.test", "later@boxes.test"
 # A quota in octets that is smaller than any message.
 _TOO_SMALL = 300
 # This is about one second, since the setting is in minutes.
@@ -42,7 +49,8 @@ def certificate(certificates: trustme.CA) -> trustme.LeafCert:
 
 @pytest.fixture(scope="module")
 def dovecot(certificate: trustme.LeafCert) -> Iterator[Dovecot]:
-    with Dovecot({ANN: 0, FULL: _TOO_SMALL, EVE: 0}, certificate=certificate) as server:
+    users = dict.fromkeys((ANN, EVE, SUE, ALL, BRIM, BRIM_BEYOND, SOON, LATER), 0)
+    with Dovecot({**users, FULL: _TOO_SMALL}, certificate=certificate) as server:
         yield server
 
 
@@ -90,7 +98,8 @@ def _send(suite: Suite, recipient: str, marker: str, sender: str = "joe@far.test
 
 
 def _kind_of_domain(suite: Suite, recipients: str) -> None:
-    (domain,) = suite.api.get("/v1/local-domains").json()["items"]
+    items = suite.api.get("/v1/local-domains").json()["items"]
+    (domain,) = [item for item in items if item["name"] == "boxes.test"]
     world.change(suite, f"/v1/local-domains/{domain['id']}", {"recipients": recipients})
     world.until_in_force(suite)
 
@@ -129,6 +138,62 @@ def test_a_full_mailbox_of_a_listed_recipient_is_reported_to_the_sender(suite: S
         _kind_of_domain(suite, "verify")
 
 
+@pytest.mark.parametrize("recipient", [BRIM, BRIM_BEYOND])
+def test_a_full_mailbox_is_refused_at_rcpt_until_there_is_room(suite: Suite, dovecot: Dovecot, recipient: str) -> None:
+    """The sender gets the mailbox server's permanent refusal at RCPT, so that no bounce is sent to a stranger."""
+    marker = uuid.uuid4().hex
+    dovecot.put(recipient)
+    dovecot.set_full(recipient)
+    for _ in range(2):
+        code, text = _send(suite, recipient, marker)
+        assert (code, text.split()[0]) == (552, b"5.2.2")
+    assert not world.queued(suite)
+    before = len(dovecot.messages(recipient))
+    dovecot.make_room(recipient)
+    assert _send(suite, recipient, marker)[0] == 250
+    assert marker.encode() in dovecot.wait_for_messages(recipient, before + 1)[-1]
+
+
+def test_a_mailbox_that_is_full_for_now_loses_no_mail(suite: Suite, dovecot: Dovecot) -> None:
+    """A 4yz of the mailbox server, here 4.2.2, says nothing about the address."""
+    marker = uuid.uuid4().hex
+    dovecot.put(SOON)
+    dovecot.set_full(SOON, refuses_for_now=True)
+    code, text = _send(suite, SOON, marker)
+    assert (code, text.split()[0]) == (451, b"4.4.3")
+    dovecot.make_room(SOON)
+    assert _send(suite, SOON, "known good")[0] == 250
+    world.until_queue_is_empty(suite)
+    before, reports = len(dovecot.messages(SOON)), len(dovecot.messages(ANN))
+    dovecot.set_full(SOON, refuses_for_now=True)
+    assert _send(suite, SOON, marker, ANN)[0] == 250
+    until(lambda: _was_tried(suite), "the message was tried while the mailbox is full")
+    dovecot.make_room(SOON)
+    assert marker.encode() in dovecot.wait_for_messages(SOON, before + 1)[-1]
+    world.until_queue_is_empty(suite)
+    assert len(dovecot.messages(ANN)) == reports
+
+
+def test_a_mailbox_that_became_full_costs_its_first_sender_a_report_and_no_other(
+    suite: Suite, dovecot: Dovecot
+) -> None:
+    """The mailbox server's earlier yes holds for an hour, but no longer than until it refuses mail."""
+    assert _send(suite, LATER, "known good")[0] == 250
+    world.until_queue_is_empty(suite)
+    reports = len(dovecot.messages(ANN))
+    dovecot.set_full(LATER)
+    assert _send(suite, LATER, "too much", ANN)[0] == 250
+    assert b"5.2.2" in dovecot.wait_for_messages(ANN, reports + 1)[-1]
+    world.until_queue_is_empty(suite)
+    code, text = _send(suite, LATER, "too much")
+    assert (code, text.split()[0]) == (552, b"5.2.2")
+
+
+def _was_tried(suite: Suite) -> bool:
+    (message,) = world.queued(suite)
+    return bool(message["deliveries"][0]["attempts"])
+
+
 def test_while_dovecot_is_down_mail_waits_and_recovers_alone(suite: Suite, dovecot: Dovecot) -> None:
     marker = uuid.uuid4().hex
     assert _send(suite, ANN, "known good")[0] == 250
@@ -141,12 +206,7 @@ def test_while_dovecot_is_down_mail_waits_and_recovers_alone(suite: Suite, dovec
         # The answer for any other recipient is unknown, so the reply is temporary.
         code, text = _send(suite, f"{uuid.uuid4().hex}@boxes.test", marker)
         assert (code, text.split()[0]) == (451, b"4.4.3")
-
-        def was_tried() -> bool:
-            (message,) = world.queued(suite)
-            return bool(message["deliveries"][0]["attempts"])
-
-        until(was_tried, "delivery was tried while Dovecot was down")
+        until(lambda: _was_tried(suite), "delivery was tried while Dovecot was down")
     finally:
         dovecot.start()
     assert marker.encode() in dovecot.wait_for_messages(ANN, before + 1)[-1]
@@ -202,12 +262,7 @@ def test_while_postfix_is_down_mail_waits_and_recovers_alone(suite: Suite, postf
         assert _send(suite, BOB, marker)[0] == 250
         code, text = _send(suite, f"{uuid.uuid4().hex}@hub.test", marker)
         assert (code, text.split()[0]) == (451, b"4.4.3")
-
-        def was_tried() -> bool:
-            (message,) = world.queued(suite)
-            return bool(message["deliveries"][0]["attempts"])
-
-        until(was_tried, "delivery was tried while Postfix was down")
+        until(lambda: _was_tried(suite), "delivery was tried while Postfix was down")
     finally:
         postfix.start()
     assert marker.encode() in postfix.wait_for_messages(before + 1)[-1]
@@ -218,28 +273,28 @@ def test_while_postfix_is_down_mail_waits_and_recovers_alone(suite: Suite, postf
 
 # Postfix as the sending server
 
+_SOON = dict.fromkeys(("minimal_backoff_time", "maximal_backoff_time", "queue_run_delay"), "1s")
+
+
+def _hand_over(peer: Postfix, recipient: str, text: str) -> None:
+    with smtplib.SMTP(peer.host, peer.port, timeout=60) as client:
+        client.sendmail("joe@far.test", [recipient], world.message("joe@far.test", [recipient], text))
+
 
 def test_postfix_sends_and_keeps_its_mail_while_posthouse_is_down(suite: Suite, dovecot: Dovecot) -> None:
     marker = uuid.uuid4().hex
-    soon = dict.fromkeys(("minimal_backoff_time", "maximal_backoff_time", "queue_run_delay"), "1s")
     before = len(dovecot.messages(ANN))
-    with Postfix(f"{suite.host}:{suite.smtp_port}", settings=soon) as peer:
-
-        def hand_over(recipient: str) -> None:
-            with smtplib.SMTP(peer.host, peer.port, timeout=60) as client:
-                content = world.message("joe@far.test", [recipient], marker)
-                client.sendmail("joe@far.test", [recipient], content)
-
-        hand_over(ANN)
+    with Postfix(f"{suite.host}:{suite.smtp_port}", settings=_SOON) as peer:
+        _hand_over(peer, ANN, marker)
         dovecot.wait_for_messages(ANN, before + 1)
-        hand_over("nobody@boxes.test")
+        _hand_over(peer, "nobody@boxes.test", marker)
         peer.wait_for_log("status=bounced (host")
         for service in ("policy", "relay"):
             # All earlier outcomes must be committed, because relay would send uncommitted ones again after the kill.
             world.until_queue_is_empty(suite)
             suite.kill(service)
             refused = peer.log.count("status=deferred")
-            hand_over(ANN)
+            _hand_over(peer, ANN, marker)
             until(
                 lambda: peer.log.count("status=deferred") > refused,  # noqa: B023
                 f"Postfix has deferred its mail because {service} is down",
@@ -251,25 +306,103 @@ def test_postfix_sends_and_keeps_its_mail_while_posthouse_is_down(suite: Suite, 
     assert len(dovecot.messages(ANN)) == before + 1
 
 
+# rspamd beside them
+
+
+@pytest.fixture(scope="module")
+def rspamd() -> Iterator[Rspamd]:
+    with Rspamd() as daemon:
+        yield daemon
+
+
+@pytest.fixture(params=["tempfail", "accept"])
+def on_error(suite: Suite, rspamd: Rspamd, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The setting for mail about which rspamd gives no answer; while the test runs, mail is checked for spam."""
+    spam = {"mode": "enforce", "rspamd": rspamd.url, "on_error": request.param, "timeout_s": 5}
+    world.change(suite, "/v1/settings/content-checks", {"spam": spam})
+    world.until_in_force(suite)
+    yield request.param
+    world.change(suite, "/v1/settings/content-checks", {"spam": {"mode": "off"}})
+    world.until_in_force(suite)
+
+
+def test_while_rspamd_is_down_mail_waits_or_goes_on_as_set_and_is_judged_again_alone(
+    suite: Suite, dovecot: Dovecot, rspamd: Rspamd, on_error: str
+) -> None:
+    marker = uuid.uuid4().hex
+    processes = {name: suite.pid(name) for name in suite.layout}
+    before = len(dovecot.messages(ANN))
+    with Postfix(f"{suite.host}:{suite.smtp_port}", settings=_SOON) as peer:
+
+        def refused_for_good() -> list[str]:
+            return [line for line in peer.log.splitlines() if f"to=<{ANN}>" in line and "status=bounced" in line]
+
+        def spam_is_refused(times: int) -> None:
+            _hand_over(peer, ANN, gtube().decode())
+            until(lambda: len(refused_for_good()) == times, "Postfix is told that it sends spam")
+            assert "said: 554 5.7.1 Message looks like spam" in refused_for_good()[-1]
+
+        spam_is_refused(1)
+        rspamd.kill()
+        try:
+            _hand_over(peer, ANN, marker)
+            if on_error == "tempfail":
+                until(lambda: "said: 451 4.3.0 " in peer.log, "Postfix keeps its mail without rspamd")
+                assert len(dovecot.messages(ANN)) == before
+            else:
+                dovecot.wait_for_messages(ANN, before + 1)
+            # Of what came meanwhile nothing was refused for good.
+            assert len(refused_for_good()) == 1
+        finally:
+            rspamd.start()
+        assert marker.encode() in dovecot.wait_for_messages(ANN, before + 1)[-1]
+        spam_is_refused(2)
+    world.until_queue_is_empty(suite)
+    # It is there once, and nobody had to start anything of ours again.
+    assert len(dovecot.messages(ANN)) == before + 1
+    assert {name: suite.pid(name) for name in suite.layout} == processes
+
+
 @pytest.mark.parametrize(
     ("kind", "recipients"),
     [
         ("local-domains", "accounts"),
         ("local-domains", "list"),
         ("local-domains", "any"),
+        ("local-domains", "verify"),
         ("relay-domains", "list"),
         ("relay-domains", "any"),
+        ("relay-domains", "verify"),
     ],
 )
-def test_mail_from_a_stranger_to_nobody_is_refused_or_warned_of(suite: Suite, kind: str, recipients: str) -> None:
-    """The mode `verify` is tested above, with a server that knows its recipients."""
+def test_mail_from_a_stranger_to_nobody_is_refused_or_warned_of(
+    suite: Suite, postfix: Postfix, kind: str, recipients: str
+) -> None:
+    """The domains' server speaks SMTP; the mode `verify` is tested above with one that speaks LMTP."""
     domain = f"{kind[:5]}-{recipients}.test"
     member = "name" if kind == "local-domains" else "domain"
-    body = {member: domain, "recipients": recipients}
-    if kind == "local-domains":
-        body["mailbox"] = {"kind": "maildir", "path": str(suite.folder / "mail")}  # type: ignore[assignment]
+    server = {"kind": "smtp", "host": postfix.host, "port": postfix.port}
+    place = "mailbox" if kind == "local-domains" else "next_hop"
+    body = {member: domain, "recipients": recipients, place: server}
     made = world.create(suite, f"/v1/{kind}", body)
     world.until_in_force(suite)
     is_warned = "any_recipient" in {warning["code"] for warning in made["warnings"]}
     assert is_warned is (recipients == "any")
     assert world.reply_to_rcpt(suite, f"nobody@{domain}") == ((250, "2.1.5") if is_warned else (550, "5.1.1"))
+
+
+def test_tags_and_a_catch_all_leave_no_mail_to_nobody(suite: Suite, dovecot: Dovecot) -> None:
+    """Mail of a stranger is refused at RCPT, or it arrives in a mailbox."""
+    mailbox = {"kind": "lmtp", "host": dovecot.host, "port": dovecot.port}
+    world.create(suite, "/v1/local-domains", {"name": "tagged.test", "mailbox": mailbox, "recipient_delimiter": "+"})
+    world.create(suite, "/v1/local-domains", {"name": "caught.test", "mailbox": mailbox, "catch_all": ALL})
+    for address in (SUE, ALL):
+        world.account(suite, address, address)
+    world.until_in_force(suite)
+    marker = uuid.uuid4().hex
+    assert _send(suite, "sue+news@tagged.test", marker)[0] == 250
+    assert marker.encode() in dovecot.wait_for_messages(SUE, 1)[-1]
+    assert world.reply_to_rcpt(suite, "nobody+news@tagged.test") == (550, "5.1.1")
+    assert _send(suite, "nobody@caught.test", marker)[0] == 250
+    assert marker.encode() in dovecot.wait_for_messages(ALL, 1)[-1]
+    world.until_queue_is_empty(suite)

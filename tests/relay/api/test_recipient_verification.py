@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -20,10 +21,12 @@ from services.relay.configuration.model import (
 from services.relay.delivery.recipient_question import ServerAnswer
 from services.relay.model.attempt import Route
 from services.relay.queue.database import Database, open_database
+from tests.relay.scripted_transport import ScriptedTransport, failed
+from tests.relay.whole_relay import WholeRelay
 
 HOUR, WEEK = 3600.0, 7 * 24 * 3600.0
 CLIENT = "192.0.2.9"
-EXISTS, NONE, NO_ANSWER, TOO_MANY = Verification
+EXISTS, NONE, NO_ANSWER, TOO_MANY, MAILBOX_FULL = Verification
 
 
 @dataclass
@@ -137,6 +140,22 @@ async def test_a_negative_answer_replaces_an_earlier_positive_one(
     assert await verifier.verify(b"ann@boxes.test", CLIENT) is NO_ANSWER
 
 
+async def test_a_full_mailbox_is_refused_while_it_is_full_and_not_remembered(
+    verifier: RecipientVerifier, servers: Servers, now: Now
+) -> None:
+    """also where it took mail before: what would be taken now would have to be bounced"""
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
+    now.seconds += 2 * HOUR
+    servers.answer = ServerAnswer.FULL
+    for address in (b"ann@boxes.test", b"new@boxes.test"):
+        assert await verifier.verify(address, CLIENT) is MAILBOX_FULL
+    # That it was known good outlives this.
+    servers.answer = ServerAnswer.NONE
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
+    servers.answer = ServerAnswer.YES
+    assert await verifier.verify(b"new@boxes.test", CLIENT) is EXISTS
+
+
 async def test_replicas_share_answers(
     verifier: RecipientVerifier, database: Database, servers: Servers, now: Now
 ) -> None:
@@ -183,3 +202,22 @@ async def test_a_server_is_asked_twenty_questions_at_once_and_a_client_has_five(
     servers.gate.set()
     assert set(await asyncio.gather(*greedy, *others)) == {EXISTS}
     assert servers.most_at_once == 20
+
+
+async def test_whose_mail_is_refused_after_all_is_asked_about_again(database_url: str, tmp_path: Path) -> None:
+    """so that one message is bounced, and the next is refused at RCPT; a refused content says nothing of the address"""
+    transport = ScriptedTransport(
+        {
+            b"Full@boxes.test": [lambda to: replace(failed(to), code=552, enhanced_code="5.2.2")],
+            b"gone@boxes.test": [failed],
+            b"spam@boxes.test": [lambda to: replace(failed(to), code=554, enhanced_code="5.7.1")],
+        }
+    )
+    async with WholeRelay(database_url, tmp_path, _configuration(), transport) as relay:
+        for address in (b"Full@boxes.test", b"gone@boxes.test", b"spam@boxes.test", b"good@boxes.test"):
+            assert await relay.relay.verifier.verify(address, CLIENT) is EXISTS
+        await relay.submit(b"Full@boxes.test", b"gone@boxes.test", b"spam@boxes.test", b"good@boxes.test")
+        # The message, and the report of what was refused.
+        await relay.settled(2)
+        kept = await relay.rows("SELECT recipient FROM recipient_answers ORDER BY recipient")
+        assert [bytes(recipient) for (recipient,) in kept] == [b"good@boxes.test", b"spam@boxes.test"]

@@ -152,6 +152,8 @@ class _RecipientVerificationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     """Nobody knows: the mailbox server, or relay, gave no answer."""
     RECIPIENT_VERIFICATION_TOO_MANY: _RecipientVerification.ValueType  # 4
     """The client has named too many new addresses in this minute; nobody was asked."""
+    RECIPIENT_VERIFICATION_MAILBOX_FULL: _RecipientVerification.ValueType  # 5
+    """The recipient exists, and the mailbox server refuses its mail for good while the mailbox is full."""
 
 class RecipientVerification(_RecipientVerification, metaclass=_RecipientVerificationEnumTypeWrapper): ...
 
@@ -164,6 +166,8 @@ RECIPIENT_VERIFICATION_NO_ANSWER: RecipientVerification.ValueType  # 3
 """Nobody knows: the mailbox server, or relay, gave no answer."""
 RECIPIENT_VERIFICATION_TOO_MANY: RecipientVerification.ValueType  # 4
 """The client has named too many new addresses in this minute; nobody was asked."""
+RECIPIENT_VERIFICATION_MAILBOX_FULL: RecipientVerification.ValueType  # 5
+"""The recipient exists, and the mailbox server refuses its mail for good while the mailbox is full."""
 Global___RecipientVerification: _TypeAlias = RecipientVerification  # noqa: Y015
 
 class _CheckResult:

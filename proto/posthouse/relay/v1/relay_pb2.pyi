@@ -176,6 +176,8 @@ class VerifyRecipientResponse(_message.Message):
         """The server gave no answer."""
         VERIFICATION_TOO_MANY: VerifyRecipientResponse._Verification.ValueType  # 4
         """The client has named too many new recipients in this minute."""
+        VERIFICATION_MAILBOX_FULL: VerifyRecipientResponse._Verification.ValueType  # 5
+        """The recipient exists, and the server refuses its mail for good while the mailbox is full."""
 
     class Verification(_Verification, metaclass=_VerificationEnumTypeWrapper):
         """The numbers are those of policy.v1.RecipientVerification."""
@@ -189,6 +191,8 @@ class VerifyRecipientResponse(_message.Message):
     """The server gave no answer."""
     VERIFICATION_TOO_MANY: VerifyRecipientResponse.Verification.ValueType  # 4
     """The client has named too many new recipients in this minute."""
+    VERIFICATION_MAILBOX_FULL: VerifyRecipientResponse.Verification.ValueType  # 5
+    """The recipient exists, and the server refuses its mail for good while the mailbox is full."""
 
     VERIFICATION_FIELD_NUMBER: _builtins.int
     verification: Global___VerifyRecipientResponse.Verification.ValueType
