@@ -18,6 +18,7 @@ from libs.smtp.reply import NOT_READY, TOO_MANY_CONNECTIONS, Reply
 from services.ingress import proxy, session_loop
 from services.ingress.connection import Connection
 from services.ingress.connection_errors import GoneError, HandshakeError, TimedOutError
+from services.ingress.handler.server import StandInServer
 from services.ingress.session import Listener, Peer, Tls
 from services.ingress.settings import Network
 from services.ingress.smtp_session import SmtpSession
@@ -212,6 +213,7 @@ class Listeners:
         smtp_session = SmtpSession(connection, self._services, kind, peer, proxied=proxied)
         if inner is not None:
             smtp_session.session.tls = _INNER_TLS
+            smtp_session.handlers_server = StandInServer()
             inner.set_result(smtp_session)
         if not self._max_per_client:
             await self._converse(smtp_session)

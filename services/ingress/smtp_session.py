@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Callable
 
+from aiosmtpd.smtp import SMTP
+
 from libs.smtp.reply import (
     LOGIN_LAPSED,
     TOO_MANY_ERRORS,
@@ -61,6 +63,7 @@ class SmtpSession:
         "context",
         "counted",
         "end_reason",
+        "handlers_server",
         "proxied",
         "reply",
         "session",
@@ -73,6 +76,8 @@ class SmtpSession:
         """`proxied`: the client came by a proxy of ours, whose header was read."""
         self.connection = connection
         self.reply: Callable[[Reply], None] = connection.reply
+        # The `server` that hooks of the site's handler get.
+        self.handlers_server: SMTP = connection
         self.proxied = proxied
         self.context = context
         self.session = SessionFacts(os.urandom(16).hex(), peer, listener, time.time_ns())
@@ -180,7 +185,7 @@ class SmtpSession:
 
     def caller(self) -> Caller:
         """On whose behalf hooks are called."""
-        return Caller(self.connection, self.session, self.profile, self.context.limits, proxied=self.proxied)
+        return Caller(self.handlers_server, self.session, self.profile, self.context.limits, proxied=self.proxied)
 
     async def violation(self, violation: Violation) -> None:
         """Notes that the client sent before it was its turn. Policy is asked about the first time in a session only."""

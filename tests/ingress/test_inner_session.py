@@ -11,12 +11,14 @@ from posthouse.ingress.v1 import ingress_pb2 as pb
 from posthouse.ingress.v1 import ingress_pb2_grpc
 from posthouse.policy.v1 import policy_pb2
 
+from services.ingress.handler.server import StandInServer
 from services.ingress.listener import Listeners
 from services.ingress.session import Listener
 from services.ingress.submission_servicer import IngressServicer
 from tests.fakes.policy import FakePolicy, accept, reject
 from tests.fakes.relay import FakeRelay
 from tests.ingress.conftest import Ingress, Start
+from tests.ingress.handler.conftest import SITE, handler_of
 
 CONTENT = b"From: alice@example.com\r\nSubject: hello\r\n\r\n.\r\nbody\r\n"
 
@@ -103,6 +105,38 @@ async def test_a_message_is_taken_in_a_submission_session_of_the_account(
     assert (rcpt.session.account_login, rcpt.session.account_proof) == ("alice", b"proof")
     await ingress.until_empty()
     await policy.until(lambda: policy.closed == [response.session_id])
+
+
+async def test_a_sites_handler_sees_the_message_with_a_stand_in_for_the_server(
+    start: Start, policy: FakePolicy, relay: FakeRelay
+) -> None:
+    policy.on(policy_pb2.STAGE_AUTH, _vouched)
+    ingress = await start(handler=SITE + "Scripted")
+    response = await submit(ingress, envelope())
+    assert (response.reply.code, len(relay.messages)) == (250, 1)
+    calls = handler_of(ingress).calls
+    assert [name for name, _ in calls] == ["MAIL", "RCPT", "DATA"]
+    (server,) = {arguments[0] for _, arguments in calls}
+    _, session, handlers_envelope = calls[-1][1]
+    assert isinstance(server, StandInServer)
+    # There is nothing that a reply could be written to.
+    assert server.transport is None
+    assert (server.hostname, server.session) == ("mx.example.com", session)
+    assert (session.peer, session.auth_data.login, session.authenticated) == (("192.0.2.7", 4711), b"alice", True)
+    assert handlers_envelope.rcpt_tos == ["bob@example.net"]
+
+
+@pytest.mark.parametrize(("hook", "recipients"), [("MAIL", []), ("RCPT", [554]), ("DATA", [250])])
+async def test_what_a_sites_handler_refuses_is_told(
+    start: Start, policy: FakePolicy, relay: FakeRelay, hook: str, recipients: list[int]
+) -> None:
+    policy.on(policy_pb2.STAGE_AUTH, _vouched)
+    ingress = await start(handler=SITE + "Scripted")
+    handler_of(ingress).on[hook] = "554 5.7.1 Not here"
+    response = await submit(ingress, envelope())
+    assert (response.reply.code, response.queue_id) == (554, "")
+    assert [recipient.reply.code for recipient in response.recipients] == recipients
+    assert not relay.messages
 
 
 async def test_a_recipient_that_is_refused_does_not_keep_the_others_from_it(

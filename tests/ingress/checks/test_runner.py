@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from aiosmtpd.smtp import Envelope
 from posthouse.policy.v1 import policy_pb2 as pb
 
 from libs.runtime import processors
@@ -25,6 +26,7 @@ from services.ingress.verdict import CheckResult, Checks
 from tests.fakes.policy import accept, reject
 from tests.ingress.checks.signing import DOMAIN, MESSAGE, ed25519_key, rsa_key, sign, sign_by_hand
 from tests.ingress.conftest import Ingress, Start
+from tests.ingress.handler.conftest import SITE, handler_of
 from tests.peers.clamd import Clamd, eicar
 from tests.peers.dns import Behaviour, DnsServer
 
@@ -230,6 +232,33 @@ async def test_a_scan_s_outcome_reaches_policy(checking: Ingress, clamd: Clamd) 
     # An infected message leaves nothing of its transaction (C15).
     assert (await client.command("DATA")).code == 503
     assert len(checking.relay.messages) == 1
+
+
+async def test_results_are_of_the_content_before_a_sites_handler_changes_it(
+    start: Start, zone: DnsServer, clamd: Clamd
+) -> None:
+    """A signature that the change breaks passes, and a virus that the handler adds is not found."""
+    ingress = await start(nameservers=zone.address, handler=SITE + "Scripted")
+    ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
+    checks = pb.ContentChecks(dkim=True, clamd=clamd.address, clamd_timeout={"seconds": 20})  # type: ignore[arg-type]
+    ingress.policy.on(pb.STAGE_RCPT, accept(checks=checks))
+
+    def change(_server: object, _session: object, envelope: Envelope) -> str:
+        assert isinstance(envelope.content, bytes)
+        head, _, body = envelope.content.partition(b"\r\n\r\n")
+        envelope.content = b"%b\r\n\r\n%b\r\n%b" % (head, eicar(), body)
+        return "250 OK"
+
+    handler_of(ingress).on["DATA"] = change
+    client = await ingress.client()
+    signed = sign(MESSAGE, RSA)
+    assert (await client.send_mail(signed)).code == 250
+    (asked,) = ingress.policy.asked(pb.STAGE_END_OF_DATA)
+    assert (asked.content.size, asked.content.virus.outcome) == (len(signed), pb.VirusScan.OUTCOME_CLEAN)
+    assert [signature.result for signature in asked.content.dkim] == [pb.CHECK_RESULT_PASS]
+    stored = ingress.relay.messages[0].content
+    assert stored.startswith(b"Authentication-Results: mx.example.com;\r\n\tdkim=pass header.d=signer.example ")
+    assert eicar() in stored
 
 
 async def test_a_client_that_goes_during_a_scan_ends_it(checking: Ingress) -> None:

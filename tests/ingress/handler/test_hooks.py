@@ -13,12 +13,8 @@ from aiosmtpd.smtp import MISSING, SMTP, Envelope
 from aiosmtpd.smtp import Session as HandlerSession
 from posthouse.policy.v1 import policy_pb2 as pb
 
-from libs.smtp.parameters import NO_MAIL_PARAMETERS
 from services.ingress.connection import Connection
-from services.ingress.content import Content
-from services.ingress.handler.server import Caller, StandInServer
-from services.ingress.session import Listener, Peer, Recipient, SessionFacts, Transaction
-from services.ingress.verdict import Profile
+from services.ingress.session import Listener
 from tests.fakes.policy import accept, discard, profile, reject
 from tests.ingress.handler.conftest import MESSAGE, StartWith, asks_at_the_end, handler_of, send
 
@@ -594,46 +590,3 @@ async def test_more_hooks_than_can_wait_are_451(start_with: StartWith, monkeypat
             await asyncio.sleep(0.005)
     leave.set()
     assert sorted([(await client.reply()).code for client in clients]) == [250, 250, 451]
-
-
-# Messages that are submitted by HTTP
-
-
-async def test_a_message_by_http_has_a_stand_in_server(start_with: StartWith, tmp_path: Path) -> None:
-    ingress = await start_with("Scripted")
-    hooks = ingress.worker.context.hooks
-    assert hooks is not None
-    session = SessionFacts("5e" * 16, Peer("192.0.2.7", 4711, "192.0.2.1", 443), Listener.SUBMISSIONS, 0)
-    session.account = "alice"
-    caller = Caller(StandInServer(), session, _profile(), ingress.worker.context.limits)
-    transaction = Transaction(b"alice@example.com", NO_MAIL_PARAMETERS)
-    recipient = Recipient(b"bob@far.test")
-    content = Content(tmp_path)
-    content.add(MESSAGE)
-    assert await hooks.mail(caller, transaction) is None
-    assert await hooks.rcpt(caller, transaction, recipient) is None
-    transaction.recipients["bob"] = recipient
-    assert await hooks.data(caller, transaction, content) is None
-    server, handler_session, envelope = handler_of(ingress).calls[-1][1]
-    assert isinstance(server, SMTP)
-    assert server.transport is None
-    assert (server.hostname, server.session) == ("mx.example.com", handler_session)
-    assert (handler_session.peer, handler_session.auth_data.login) == (("192.0.2.7", 4711), b"alice")
-    assert envelope.rcpt_tos == ["bob@far.test"]
-
-
-def _profile() -> Profile:
-    return Profile(
-        revision=1,
-        hostname="mx.example.com",
-        banner="ESMTP",
-        auth_plaintext=(),
-        auth_tls=(),
-        max_message_size=0,
-        max_recipients=0,
-        max_hops=0,
-        max_junk_commands=0,
-        junk_commands_per_delay=0,
-        ask_stages=frozenset(),
-        authserv_id="mx.example.com",
-    )
