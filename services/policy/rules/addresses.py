@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from libs.smtp.address import Address, from_wire, is_fqdn
 from services.policy.rules import recipients
@@ -19,6 +20,8 @@ from services.policy.rules.lookup import Lookup, Question
 from services.policy.rules.model import Snapshot
 
 _REMEMBERED = 20_000
+# New addresses are mostly at domains that were met before.
+_is_fqdn = lru_cache(maxsize=4096)(is_fqdn)
 _NO_OWNERS: frozenset[str] = frozenset()
 _IS_PLAIN = re.compile(rb"[ !#-\[\]-~]*").fullmatch
 
@@ -27,9 +30,10 @@ def bare_facts(address: Address) -> AddressFacts:
     """The facts that need no snapshot."""
     if address.is_null:
         return NULL_ADDRESS
-    return AddressFacts(
-        wire=address.wire(), local=address.local.lower(), domain=address.domain, key=address.local_key()
-    )
+    text, local = str(address), address.local.lower()
+    # Most local parts are in lower case already, and quoting is slow to look at twice.
+    key = text if local == address.local and local.isascii() else address.local_key()
+    return AddressFacts(wire=text.encode(), local=local, domain=address.domain, key=key)
 
 
 def facts_of_address(wire: bytes, snapshot: Snapshot) -> AddressFacts:
@@ -79,7 +83,7 @@ def _under(snapshot: Snapshot, bare: AddressFacts) -> AddressFacts:
         is_verified=is_verified,
         is_routed=recipients.is_routed(bare, snapshot),
         owners=owners,
-        is_short=bool(domain) and not domain.startswith("[") and not is_fqdn(domain),
+        is_short=bool(domain) and not domain.startswith("[") and not _is_fqdn(domain),
         # The null sender has no domain, and no rule is on it.
         as_sender=_on_address(tables.senders, key, base) + tables.of_domain(domain) if domain else (),
         as_recipient=_on_address(tables.recipients, key, base) if domain else (),
