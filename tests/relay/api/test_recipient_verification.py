@@ -143,7 +143,7 @@ async def test_a_negative_answer_replaces_an_earlier_positive_one(
 async def test_a_full_mailbox_is_refused_while_it_is_full_and_not_remembered(
     verifier: RecipientVerifier, servers: Servers, now: Now
 ) -> None:
-    """also where it took mail before: what would be taken now would have to be bounced"""
+    """The same holds for a recipient whose mail was taken before, since mail that is taken now would be bounced."""
     assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
     now.seconds += 2 * HOUR
     servers.answer = ServerAnswer.FULL
@@ -205,7 +205,7 @@ async def test_a_server_is_asked_twenty_questions_at_once_and_a_client_has_five(
 
 
 async def test_whose_mail_is_refused_after_all_is_asked_about_again(database_url: str, tmp_path: Path) -> None:
-    """so that one message is bounced, and the next is refused at RCPT; a refused content says nothing of the address"""
+    """One message is bounced, and the next is refused at RCPT. A refusal of the content says nothing of the address."""
     transport = ScriptedTransport(
         {
             b"Full@boxes.test": [lambda to: replace(failed(to), code=552, enhanced_code="5.2.2")],
