@@ -32,7 +32,7 @@ test: $(STAMP) peers ## Run all tests; first installs the test servers that are 
 test-long: $(STAMP) peers ## Run the tests that take minutes: the commands of the documentation, and whole jobs
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/docs tests/e2e/long
 
-check: lint types imports stubs-check openapi-check openapi-compatible cases-check links-check lines-check ## Run every check but the tests: lint, types, import rules, generated files, cases, lines of code
+check: lint types imports stubs-check openapi-check openapi-compatible migrations-check cases-check links-check lines-check ## Run every check but the tests: lint, types, import rules, generated files, migrations, cases, lines of code
 
 lint: $(STAMP) ## Check style and format with ruff
 	@$(BIN)/ruff check $(SOURCES)
@@ -68,6 +68,9 @@ openapi-lint: ## Fail on any warning of spectral or redocly about openapi.json
 
 openapi-compatible: $(STAMP) ## Fail when openapi.json would break a client of the newest release
 	@$(BIN)/python scripts/openapi_compatible.py
+
+migrations-check: $(STAMP) ## Fail when the migrations of a database do not form one line
+	@PYTHONPATH=.:proto $(BIN)/python scripts/migrations.py
 
 cases: $(STAMP) ## Sort docs/cases.md and follow tests that moved
 	@$(BIN)/python scripts/cases.py --fix

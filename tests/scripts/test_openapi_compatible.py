@@ -100,25 +100,78 @@ def test_before_the_first_release_there_is_nothing_to_compare_with(
     assert "no release yet" in capsys.readouterr().out
 
 
-def test_a_release_is_found_by_its_tag_and_its_document_is_read(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def git(*arguments: str) -> None:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b.example", "-c", "commit.gpgsign=false"]
-        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+def _git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.example", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
+
+def _release(folder: Path, tag: str, document: dict[str, Any]) -> None:
+    (folder / "openapi.json").write_text(json.dumps(document))
+    _git(folder, "add", "openapi.json")
+    _git(folder, "commit", "-m", tag)
+    _git(folder, "tag", tag)
+
+
+@pytest.fixture
+def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty repository, of which the check believes that it is ours."""
     monkeypatch.setattr(openapi_compatible, "ROOT", tmp_path)
-    git("init")
+    _git(tmp_path, "init")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d["paths"]["/v1/accounts"].pop("post"), "POST /v1/accounts: the operation is gone."),
+        (lambda d: _page(d)["properties"].pop("items"), "GET /v1/accounts 200: the member items is gone."),
+        (lambda d: _account(d)["required"].append("enabled"), "body: the member enabled is needed."),
+        (lambda d: _schema(d, "Mode")["enum"].remove("shadow"), "body/reject_non_fqdn_sender: its values were"),
+        (lambda d: _account(d)["properties"]["enabled"].update(type="integer"), "its type was boolean and is integer."),
+    ],
+    ids=[
+        "an operation is removed",
+        "a member is removed from an answer",
+        "a member of a request is required",
+        "a value of a request is removed",
+        "a type is changed",
+    ],
+)
+def test_after_the_first_release_a_change_that_breaks_its_clients_fails(
+    repository: Path, capsys: pytest.CaptureFixture[str], change: Change, words: str
+) -> None:
+    _release(repository, "0.1.0", DOCUMENT)
+    changed = copy.deepcopy(DOCUMENT)
+    change(changed)
+    (repository / "openapi.json").write_text(json.dumps(changed))
+    assert openapi_compatible.main() == 1
+    told = capsys.readouterr().out
+    assert words in told
+    assert "break a client of 0.1.0" in told
+
+
+def test_after_the_first_release_a_compatible_change_passes(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _release(repository, "0.1.0", DOCUMENT)
+    changed = copy.deepcopy(DOCUMENT)
+    _account(changed)["properties"]["new"] = {"type": "string"}
+    changed["paths"]["/v1/new"] = {"get": _create(changed)}
+    (repository / "openapi.json").write_text(json.dumps(changed))
+    assert openapi_compatible.main() == 0
+    assert capsys.readouterr().out == "as 0.1.0 has it\n"
+
+
+def test_a_release_is_found_by_its_tag_and_its_document_is_read(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     changed = copy.deepcopy(DOCUMENT)
     for number, (tag, document) in enumerate((("nightly", changed), ("0.9.0", changed), ("v0.10.0", DOCUMENT))):
         document["info"]["x-number"] = number
-        (tmp_path / "openapi.json").write_text(json.dumps(document))
-        git("add", "openapi.json")
-        git("commit", "-m", tag)
-        git("tag", tag)
+        _release(repository, tag, document)
     assert openapi_compatible.newest_release() == "v0.10.0"
     assert openapi_compatible.main() == 0
     _account(changed)["properties"].pop("login")
-    (tmp_path / "openapi.json").write_text(json.dumps(changed))
+    (repository / "openapi.json").write_text(json.dumps(changed))
     assert openapi_compatible.main() == 1
     assert "the member login is gone" in capsys.readouterr().out
