@@ -31,7 +31,9 @@ CALLERS = {
     "ReportRuleHits": {"policy"},
     "UpgradePasswordHashes": {"policy"},
 }
-# A change made through another replica is looked for this often; one made here is published at once.
+# A change made through another replica is looked for this often; one made here is published at once. PostgreSQL could
+# notify of changes, but a notification is lost with its connection, and a pooler such as PgBouncer may pass none on, so
+# that the look would be needed all the same. It is one row by its key, and it also finds out that the database is away.
 POLL_SECONDS = 0.25
 # A database that is silent for so long is said to be lost.
 _ANSWER_SECONDS = 2.0

@@ -15,7 +15,8 @@ from services.config_api.storage.replicas import ReplicaRow, ReplicaTable
 log = structlog.get_logger(__name__)
 
 _RENEW_SECONDS = 3.0
-# While an answer waits for a replica that watches elsewhere.
+# While an answer waits for a replica that watches elsewhere. What is in force there stands only in the database, and
+# publisher.py says at POLL_SECONDS why it is asked. While no answer waits, nothing is looked for this often.
 _LOOK_SECONDS = 0.03
 
 
