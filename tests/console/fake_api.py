@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 _DOCUMENT: dict[str, Any] = json.loads((Path(__file__).parents[2] / "openapi.json").read_text())
+_DOCUMENT_TAG = '"document"'
 _MOMENT = "2030-01-31T12:00:00.000Z"
 _DEEPEST = 12
 
@@ -24,13 +25,17 @@ class FakeApi:
     document = _DOCUMENT
 
     def __init__(self, text: str, *, nulls: bool = False, items: bool = True) -> None:
-        self._text = text
-        self._nulls = nulls
-        self._items = items
+        self.change(text, nulls=nulls, items=items)
         self._routes = [
             (re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path)) + "$"), operations)
             for path, operations in _DOCUMENT["paths"].items()
         ]
+
+    def change(self, text: str, *, nulls: bool = False, items: bool = True) -> None:
+        """Changes what the answers from now on contain."""
+        self._text = text
+        self._nulls = nulls
+        self._items = items
 
     def transport(self) -> httpx.MockTransport:
         return httpx.MockTransport(self._answer)
@@ -38,7 +43,10 @@ class FakeApi:
     def _answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode().partition("?")[0]
         if path == "/openapi.json":
-            return httpx.Response(200, json=_DOCUMENT)
+            # As the API does: a client that has the document is told so.
+            if request.headers.get("If-None-Match") == _DOCUMENT_TAG:
+                return httpx.Response(304)
+            return httpx.Response(200, json=_DOCUMENT, headers={"ETag": _DOCUMENT_TAG})
         for pattern, operations in self._routes:
             operation = operations.get(request.method.lower())
             if operation is not None and pattern.match(path):

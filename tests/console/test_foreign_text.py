@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.types import ASGIApp
 
 from services.console.app import PAGES, create_app
 from services.console.forms.document import ApiDocument
@@ -39,6 +41,16 @@ STREAMS = {"/live/events"}
 SEGMENTS = {"{action}": "hold", "{kind}": "webhooks", "{name}": "general", "{part_name}": "deliveries"}
 QUERIES = {"/changes/compare": "?from=1&to=2", "/refused/{queue_id}/allow": "?criterion=ip"}
 RESOURCES = ApiDocument(FakeApi.document).resources
+SESSIONS = Sessions(["a key of sixteen characters"])
+API = FakeApi("")
+
+
+@functools.cache
+def console() -> ASGIApp:
+    """Returns the console in front of the fake API. It is made once, since making its routes takes long."""
+    client = httpx.AsyncClient(base_url="http://api.test", transport=API.transport())
+    entries = tuple(entry for module in PAGES for entry in module.ENTRIES)
+    return create_app(Dependencies(SESSIONS, client, entries, secure=False), frozenset({HOST}))
 
 
 def paths(method: str) -> list[str]:
@@ -65,20 +77,16 @@ async def page_of(
 
     `form` is sent with POST.
     """
-    sessions = Sessions(["a key of sixteen characters"])
-    session = sessions.begin("key")
+    session = SESSIONS.begin("key")
+    API.change(text, nulls=nulls, items=items)
     async with httpx.AsyncClient(
-        base_url="http://api.test", transport=FakeApi(text, nulls=nulls, items=items).transport()
-    ) as client:
-        entries = tuple(entry for module in PAGES for entry in module.ENTRIES)
-        app = create_app(Dependencies(sessions, client, entries, secure=False), frozenset({HOST}))
-        cookies = {COOKIE: sessions.seal(session)}
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url=f"http://{HOST}", cookies=cookies
-        ) as visitor:
-            if form is not None:
-                return await visitor.post(path, data={"token": session.token, **form})
-            return await visitor.get(path, params={"q": typed, "reason": typed, "client": typed} if typed else None)
+        transport=httpx.ASGITransport(console()),
+        base_url=f"http://{HOST}",
+        cookies={COOKIE: SESSIONS.seal(session)},
+    ) as visitor:
+        if form is not None:
+            return await visitor.post(path, data={"token": session.token, **form})
+        return await visitor.get(path, params={"q": typed, "reason": typed, "client": typed} if typed else None)
 
 
 def assert_harmless(html: str) -> ParsedPage:

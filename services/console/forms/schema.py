@@ -110,6 +110,9 @@ class Schemas:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
+        # The members of groups that were read, by the identity of what they are read from, and by their depth: many
+        # operations refer to the same schema.
+        self._members: dict[tuple[int, int, int], tuple[Member, ...]] = {}
 
     def resolve(self, schema: Schema) -> Schema:
         """The schema with what it refers to; what stands beside `$ref` comes first."""
@@ -219,10 +222,14 @@ class Schemas:
         properties: Mapping[str, Schema] = schema.get("properties", {})
         if not properties:
             return member
-        needed = set(schema.get("required", ()))
-        members = tuple(
-            self.member(name, inner, required=name in needed, depth=depth + 1) for name, inner in properties.items()
-        )
+        required: Sequence[str] = schema.get("required", ())
+        key = (id(properties), id(required), depth)
+        members = self._members.get(key)
+        if members is None:
+            members = self._members[key] = tuple(
+                self.member(name, inner, required=name in required, depth=depth + 1)
+                for name, inner in properties.items()
+            )
         group = replace(member, kind=Kind.GROUP, members=members)
         may_be_left_out = not member.required and any(inner.required for inner in members)
         return _switched(group) if member.nullable or may_be_left_out else group
