@@ -29,7 +29,7 @@ demo: $(STAMP) ## Send mail through a throw-away suite and show what becomes of 
 test: $(STAMP) peers ## Run all tests; first installs the test servers that are missing
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-long: $(STAMP) peers ## Run the tests that take minutes: the commands of the documentation, and whole jobs
+test-long: $(STAMP) peers ## Run the tests that take minutes: the commands of the documentation, whole jobs, outages and kills
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/docs tests/e2e/long
 
 check: lint types imports stubs-check openapi-check openapi-compatible migrations-check cases-check links-check lines-check ## Run every check but the tests: lint, types, import rules, generated files, migrations, cases, lines of code
@@ -100,7 +100,7 @@ docs-check: $(STAMP) ## Fail when a generated page is stale, or the site does no
 	@PYTHONPATH=. $(BIN)/python scripts/reference.py --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $$(mktemp -d)
 
-console-check: $(STAMP) peers ## Look at every page of the console in Chromium with axe-core
+console-check: $(STAMP) peers ## Look at every page of the console in Chromium with axe-core, and do whole jobs in it
 	@bash scripts/console-check
 
 screenshots: $(STAMP) peers ## Make the pictures of the console in docs/pictures, in Chromium
@@ -119,10 +119,10 @@ fuzz: $(STAMP) ## Try random sessions and values for ten minutes and show what b
 	@$(BIN)/python -m tests.fuzz
 
 torture: $(STAMP) peers ## Kill relay at every point of its work, many times
-	@$(BIN)/python -m pytest tests/relay/test_crash.py tests/e2e/test_torture.py --torture -s
+	@$(BIN)/python -m pytest tests/relay/test_crash.py tests/e2e/long/test_torture.py --torture -s
 
 replicas: $(STAMP) peers ## End every replica under load, for a minute
-	@POSTHOUSE_REPLICAS_SECONDS=60 $(BIN)/python -m pytest tests/e2e/test_replicas.py -s --timeout 900
+	@POSTHOUSE_REPLICAS_SECONDS=60 $(BIN)/python -m pytest tests/e2e/long/test_replicas.py -s --timeout 900
 
 containers: $(STAMP) ## Build the image and try it and the compose files in real containers, with podman
 	@bash scripts/install-containers

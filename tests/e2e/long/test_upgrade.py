@@ -31,7 +31,7 @@ from tests.peers.suite import ROOT, Suite
 
 pytestmark = pytest.mark.e2e
 
-DATA = Path(__file__).with_name("data") / "35f8a8f"
+DATA = Path(__file__).parents[1] / "data" / "35f8a8f"
 # These names are in the settings of that commit: the gateway's relay host with its password, and the mailbox server.
 RELAY_HOST, RELAY_HOST_PORT, RELAY_HOST_PASSWORD = "smart.test", 2525, "not to be seen"
 MAILBOX_SERVER, MAILBOX_SERVER_PORT = "box.test", 2424
