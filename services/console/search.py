@@ -33,6 +33,7 @@ PREFIXES: Mapping[str, tuple[str, str]] = {
     "reason": ("reason_id", "The rule that refused is"),
     "rule": ("rule_id", "The access rule that decided is"),
     "shadow": ("shadow_reason_id", "The rule in shadow mode is"),
+    "shadow-rule": ("shadow_rule_id", "The access rule in shadow mode is"),
 }
 
 
@@ -67,6 +68,7 @@ def meanings(text: str) -> list[Meaning]:
         readings.append(_meaning("The session is", "session_id", text.lower()))
     if _RULE_ID.fullmatch(text.lower()):
         readings.append(_meaning("The access rule that decided is", "rule_id", text.lower()))
+        readings.append(_meaning("The access rule in shadow mode is", "shadow_rule_id", text.lower()))
     if _is_ip_address(text):
         return [_meaning("The client is", "client_address", text)]
     if "@" in text.strip("@"):

@@ -8,6 +8,7 @@ import pytest
 from services.console.app import ENTRIES, create_app
 from services.console.page import Dependencies
 from services.console.rendering import reply
+from services.console.search import meanings
 from services.console.session import COOKIE, Sessions
 from tests.console.visitor import ParsedPage
 
@@ -41,6 +42,13 @@ async def test_a_search_that_is_at_its_end_says_so() -> None:
     page = await found("to:x@far.test", None)
     assert "Nothing was found." in page.text
     assert not [link for link in page.links if "cursor=" in link]
+
+
+def test_the_id_of_a_rule_finds_what_it_decided_and_what_it_would_have_refused() -> None:
+    rule = "01900000-0000-7000-8000-000000000001"
+    assert [dict(meaning.filters) for meaning in meanings(rule)][:2] == [{"rule_id": rule}, {"shadow_rule_id": rule}]
+    [meaning] = meanings(f"shadow-rule:{rule}")
+    assert (dict(meaning.filters), meaning.typed) == ({"shadow_rule_id": rule}, f"shadow-rule:{rule}")
 
 
 @pytest.mark.parametrize(

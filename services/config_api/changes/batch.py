@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
 from services.config_api.changes.check_context import StoredCheckContext
-from services.config_api.changes.editor import validate
+from services.config_api.changes.editor import taken_away, validate
 from services.config_api.changes.entity_tags import required_versions
 from services.config_api.problems import FieldError, Problem, from_pydantic, invalid, stale
 from services.config_api.resources.defaults import without_repeated_defaults
-from services.config_api.resources.description import Body, Collection, Finding, no_findings, without_read_only
+from services.config_api.resources.description import (
+    MOST_MATCHES,
+    Body,
+    Collection,
+    Finding,
+    no_findings,
+    without_read_only,
+)
 from services.config_api.resources.fields import Model
 from services.config_api.secrets.stored_secrets import ExtractedSecrets, SecretFields, merge_stored
 from services.config_api.storage.documents import Document, Store, find_all
@@ -26,7 +34,10 @@ Action = Literal["create", "replace", "delete"]
 # A plain password costs some 25 ms of a processor; hashes cost nothing.
 MOST_PASSWORDS = 200
 _MOST_ERRORS = 50
-# Doubts are a help: a batch does not wait for all of them.
+# Doubts are a help. The first operations are looked at as patiently as a single write is, since most batches have no
+# more; the others only as long as the whole look has not taken the shorter time.
+_PATIENT_OPERATIONS = 20
+_PATIENT_SECONDS = 4.0
 _DOUBTS_SECONDS = 0.3
 _MOST_DOUBTS = 100
 # After so many operations the event loop gets a turn.
@@ -188,23 +199,30 @@ class BatchEditor:
     async def _doubts(
         self, resource: Collection, operations: Sequence[Operation], taken: Sequence[ExtractedSecrets | None]
     ) -> Sequence[Finding]:
+        """What single writes would warn of, each with the place of its operation; of a long batch not all of it."""
+        if resource.check is no_findings and resource.references is no_findings:
+            return ()
+        ids = [each.id for each in operations if each.id is not None]
+        async with self._store.database.reading() as connection:
+            stored = {document.id: document.body for document in await find_all(connection, resource.kind, ids)}
+        after = {each.place: of.body for each, of in zip(operations, taken, strict=True) if of is not None}
+        check_context = _BatchCheckContext(self._check_context_for(""), resource, stored, after)
         doubts: list[Finding] = []
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + _DOUBTS_SECONDS
-        check_context = _Remembering(*self._check_context_for("").place)
-        for operation, of in zip(operations, taken, strict=True):
-            remaining = ends_at - loop.time()
+        began_at = loop.time()
+        for number, operation in enumerate(operations):
+            seconds = _PATIENT_SECONDS if number < _PATIENT_OPERATIONS else _DOUBTS_SECONDS
+            remaining = began_at + seconds - loop.time()
             if remaining <= 0 or len(doubts) >= _MOST_DOUBTS:
                 break
-            if of is None:
-                continue
-            looking = asyncio.ensure_future(resource.check(of.body, check_context))
+            check_context.about = operation
+            looking = asyncio.ensure_future(_found(resource, check_context))
             # It is not broken off by a time-out, which would cost the database a connection (F54).
             await asyncio.wait((looking,), timeout=remaining)
             if not looking.done():
                 looking.cancel()
                 break
-            place = f"{operation.place}/object"
+            place = operation.place if operation.action == "delete" else f"{operation.place}/object"
             doubts += [Finding(place + each.pointer, each.code, each.detail) for each in looking.result()]
         return doubts[:_MOST_DOUBTS]
 
@@ -262,25 +280,92 @@ def _version(write: Write, before: int, number: int) -> int | None:
     return before if write.before == write.after else number
 
 
-class _Remembering(StoredCheckContext):
-    """Asks the same question once for all objects of a batch, which are all left out of `others`."""
+async def _found(resource: Collection, check_context: _BatchCheckContext) -> list[Finding]:
+    """The findings about the operation that the context is about."""
+    before, after = check_context.before, check_context.after
+    findings = [] if after is None else list(await resource.check(after, check_context))
+    lost = None if before is None else taken_away(resource, before, after)
+    if lost is not None:
+        findings += await resource.references(lost, check_context)
+    return findings
 
-    def __init__(self, *place: Any) -> None:
-        super().__init__(*place)
+
+class _BatchCheckContext(StoredCheckContext):
+    """The context for the check of each object of a batch in turn, with the others as they are after the batch.
+
+    It asks the same question once for all of them.
+    """
+
+    def __init__(
+        self,
+        stored_context: StoredCheckContext,
+        resource: Collection,
+        stored: Mapping[str, Body],
+        after: Mapping[str, Body],
+    ) -> None:
+        """`stored`: the objects that the batch replaces or deletes, by id. `after`: those that it writes, by place."""
+        super().__init__(*stored_context.place)
+        self._resource = resource
+        self._stored = stored
+        self._after = after
         self._answers: dict[tuple[str, ...], Any] = {}
+        self._indexes: dict[str, dict[str, list[tuple[str, Body]]]] = {}
+        # The operation whose object is checked.
+        self.about: Operation | None = None
+
+    @property
+    def before(self) -> Body | None:
+        """The object that is checked, as it is stored; None for a new one."""
+        return None if self.about is None else self._stored.get(self.about.id or "")
+
+    @property
+    def after(self) -> Body | None:
+        """The object that is checked, as the batch writes it; None where it deletes it."""
+        return None if self.about is None else self._after.get(self.about.place)
+
+    async def present(self, kind: str) -> Body | None:  # noqa: ARG002
+        return self.before
 
     async def settings(self, kind: str) -> Body:
         answer: Body = await self._once(("settings", kind), super().settings(kind))
         return answer
 
     async def others(self, kind: str) -> Sequence[Body]:
-        answer: Sequence[Body] = await self._once(("others", kind), super().others(kind))
-        return answer
+        if kind != self._resource.kind:
+            answer: Sequence[Body] = await self._once(("others", kind), super().others(kind))
+            return answer
+        untouched = await self._once(("others", kind), self._untouched())
+        return [*untouched, *(body for place, body in self._after.items() if not self._is_about(place))]
+
+    async def _untouched(self) -> Sequence[Body]:
+        """The objects of the collection that the batch leaves as they are."""
+        return [found.body for found in await self._store.all(self._resource.kind) if found.id not in self._stored]
 
     async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
         question = ("matching", kind, member, value)
-        answer: Sequence[Body] = await self._once(question, super().matching(kind, member, value))
-        return answer
+        if kind != self._resource.kind:
+            answer: Sequence[Body] = await self._once(question, super().matching(kind, member, value))
+            return answer
+        untouched = await self._once(question, self._untouched_matching(member, value))
+        written = self._index(member).get(value, ())
+        return [*untouched, *(body for place, body in written if not self._is_about(place))]
+
+    async def _untouched_matching(self, member: str, value: str) -> Sequence[Body]:
+        page = await self._store.page(self._resource.kind, {member: value}, None, MOST_MATCHES)
+        return [document.body for document in page if document.id not in self._stored]
+
+    def _index(self, member: str) -> Mapping[str, Sequence[tuple[str, Body]]]:
+        """The objects that the batch writes, by the values that the filter finds them by."""
+        if member not in self._indexes:
+            index = self._indexes[member] = defaultdict(list)
+            terms = self._resource.filters[member].terms
+            for place, body in self._after.items():
+                for term in terms(body):
+                    index[term].append((place, body))
+        return self._indexes[member]
+
+    def _is_about(self, place: str) -> bool:
+        return self.about is not None and self.about.place == place
 
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
         answer: frozenset[str] = await self._once(("taken", scope, *values), super().taken(scope, values))

@@ -275,7 +275,7 @@ class Editor:
     ) -> Sequence[Finding]:
         findings = await self._found_in_time(resource.check, body, check_context)
         if before is not None and isinstance(resource, Collection):
-            lost = before if _goes_away(before, body) else resource.lost(before, body)
+            lost = taken_away(resource, before, body)
             if lost is not None:
                 findings = [*findings, *await self._found_in_time(resource.references, lost, check_context)]
         return findings
@@ -321,9 +321,14 @@ def _refuse_fixed(resource: Resource, before: Body, body: Body) -> None:
             raise invalid_field(f"/{name}", "fixed", "It can't be changed: make another one instead.")
 
 
-def _goes_away(before: Body, after: Body) -> bool:
-    """Whether an object that was there is as if it were not."""
-    return before.get("enabled") is True and after["enabled"] is False
+def taken_away(resource: Collection, before: Body, after: Body | None) -> Body | None:
+    """What a change takes from others that may point to the object, as a body for `references`; None: nothing.
+
+    `after`: None for an object that is removed. One that is disabled is as if it were removed.
+    """
+    if after is None or (before.get("enabled") is True and after["enabled"] is False):
+        return before
+    return resource.lost(before, after)
 
 
 def time_text(microseconds: int) -> str:

@@ -42,7 +42,10 @@ class BatchResult(responses.Answer):
     )
     objects: list[BatchedObject] = Field(description="One for each operation, in the same order.")
     warnings: list[responses.ConfigurationWarning] = Field(
-        description="Doubts about the objects; pointers are into the request. Of many objects not all are looked at."
+        description=(
+            "Doubts about the objects, and what still points to one that is deleted, disabled or renamed. Pointers are"
+            " into the request. Of many objects not all are looked at."
+        )
     )
 
 

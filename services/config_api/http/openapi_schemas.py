@@ -228,7 +228,7 @@ def _join_null(schema: Schema) -> None:
     """`anyOf` of a type and null is one schema of two types, where nothing is lost by it."""
     members = schema.get("anyOf", ())
     others = [member for member in members if member != {"type": "null"}]
-    if len(members) != 2 or len(others) != 1 or not isinstance(others[0].get("type"), str):
+    if len(members) != 2 or len(others) != 1 or "type" not in others[0]:
         return
     [only] = others
     if only["type"] == "object" or "const" in only:
@@ -236,7 +236,8 @@ def _join_null(schema: Schema) -> None:
     del schema["anyOf"]
     for key, value in only.items():
         schema.setdefault(key, value)
-    schema["type"] = [only["type"], "null"]
+    # A member of a patch may be null although the member of the resource may be null already.
+    schema["type"] = only["type"] if "null" in only["type"] else [only["type"], "null"]
 
 
 def _move_default(schema: Schema) -> None:
@@ -253,7 +254,7 @@ def name_unions(schema: Schema, schemas: Schemas) -> None:
         name_unions(inner, schemas)
         if "discriminator" in inner:
             _name_union(inner, schemas)
-        _move_null_into_union(inner, schemas)
+        _mark_nullable_union(inner, schemas)
 
 
 def _name_union(schema: Schema, schemas: Schemas) -> None:
@@ -267,15 +268,14 @@ def _name_union(schema: Schema, schemas: Schemas) -> None:
     schema.update(reference(name))
 
 
-def _move_null_into_union(schema: Schema, schemas: Schemas) -> None:
-    """A union that may be null says so itself: Java's generated clients refuse null beside a reference to a union."""
-    null: Schema = {"type": "null"}
+def _mark_nullable_union(schema: Schema, schemas: Schemas) -> None:
+    """Marks a union that is null somewhere: Java's generated class reads a null only if its own schema says so.
+
+    Null can't be a member of the union, where no value of the discriminator would name it.
+    """
     for name in UNIONS:
-        if schema.get("anyOf") == [reference(name), null]:
-            del schema["anyOf"]
-            schema.update(reference(name))
-            if null not in schemas[name]["oneOf"]:
-                schemas[name]["oneOf"].append(null)
+        if schema.get("anyOf") == [reference(name), {"type": "null"}]:
+            schemas[name]["x-nullable"] = True
 
 
 def open_and_close(schemas: Schemas, in_requests: set[str], in_answers: set[str]) -> None:

@@ -52,6 +52,7 @@ class MessageFilter:
     rule_id: str = ""
     reason_id: str = ""
     shadow_reason_id: str = ""
+    shadow_rule_id: str = ""
 
     def of_messages(self) -> list[Condition]:
         """About the message alone."""
@@ -92,8 +93,12 @@ class MessageFilter:
             if wanted_id:
                 text = member(name, wanted_id)
                 conditions.append(or_(_holds(messages.c.verdicts, text), _holds(messages.c.refusal, text)))
-        if self.shadow_reason_id:
-            conditions.append(_holds(messages.c.verdicts, member("shadow_reason_id", self.shadow_reason_id)))
+        for name, wanted_id in (
+            ("shadow_reason_id", self.shadow_reason_id),
+            ("shadow_rule_id", self.shadow_rule_id),
+        ):
+            if wanted_id:
+                conditions.append(_holds(messages.c.verdicts, member(name, wanted_id)))
         return conditions
 
     def of_deliveries(self, now: int, from_it: Condition | None = None) -> list[Condition]:

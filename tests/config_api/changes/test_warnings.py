@@ -96,6 +96,70 @@ async def test_f21_what_points_to_a_changed_name_or_address_is_named(on_sqlite: 
     assert {"domain_of_account", "domain_of_alias", "domain_of_dkim_key"} <= set(renamed)
 
 
+async def _batch(service: Service, kind: str, *operations: dict[str, Any]) -> list[tuple[str, str]]:
+    answer = await service.api.post(f"/v1/{kind}:batch", json={"operations": operations})
+    assert answer.status_code == 200, answer.text
+    return _codes(answer.json())
+
+
+def _deletion(path: str) -> dict[str, Any]:
+    return {"action": "delete", "id": path.rpartition("/")[2], "if_match": "*"}
+
+
+def _replacement(path: str, **body: Any) -> dict[str, Any]:
+    return {**_deletion(path), "action": "replace", "object": body}
+
+
+async def test_f21_a_batch_names_what_points_to_its_deleted_objects(service: Service) -> None:
+    """F21: the same as single writes, in one list with the place of each operation."""
+    paths = await _world(service)
+    await service.make("local-domains", {"name": "other.test", "catch_all": "alice@ours.test"})
+    await service.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
+    bob = await service.make("accounts", {"login": "bob", "addresses": ["bob@ours.test"]})
+    assert await _batch(service, "accounts", _deletion(f"/v1/accounts/{bob['id']}"), _deletion(paths["alice"])) == [
+        ("/operations/1", "target_of_alias"),
+        ("/operations/1", "catch_all"),
+        ("/operations/1", "account_of_api_key"),
+    ]
+    assert await _batch(service, "dkim-keys", _deletion(paths["key"])) == [("/operations/0", "last_key_of_domain")]
+    assert await _batch(service, "local-domains", _deletion(paths["domain"])) == [
+        ("/operations/0", "domain_of_alias"),
+        ("/operations/0", "domain_of_alias"),
+        ("/operations/0", "domain_of_catch_all"),
+    ]
+
+
+async def test_f21_a_batch_names_what_its_replacements_take_away(service: Service) -> None:
+    paths = await _world(service)
+    await service.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
+    account = {"login": "alice", "addresses": ["alice@ours.test"]}
+    assert await _batch(service, "accounts", _replacement(paths["alice"], **account, enabled=False)) == [
+        ("/operations/0/object", "target_of_alias"),
+        ("/operations/0/object", "account_of_api_key"),
+    ]
+    assert await _batch(service, "accounts", _replacement(paths["alice"], **account)) == []
+    assert await _batch(service, "accounts", _replacement(paths["alice"], **{**account, "addresses": []})) == [
+        ("/operations/0/object", "target_of_alias")
+    ]
+
+
+async def test_f21_what_the_same_batch_mends_is_not_named(service: Service) -> None:
+    """An alias that is deleted or led elsewhere by the batch points no more; one that the batch makes does."""
+    paths = await _world(service)
+    both = (_deletion(paths["shop"]), _deletion(paths["sales"]))
+    assert await _batch(service, "aliases", *both) == []
+    old = await service.make("aliases", {"address": "old@ours.test", "targets": ["alice@ours.test"]})
+    user = await service.make("aliases", {"address": "user@ours.test", "targets": ["old@ours.test"]})
+    operations = (
+        _deletion(f"/v1/aliases/{old['id']}"),
+        _replacement(f"/v1/aliases/{user['id']}", address="user@ours.test", targets=["alice@ours.test"]),
+    )
+    assert await _batch(service, "aliases", *operations) == []
+    made = {"action": "create", "object": {"address": "new@ours.test", "targets": ["user@ours.test"]}}
+    warnings = await _batch(service, "aliases", _deletion(f"/v1/aliases/{user['id']}"), made)
+    assert ("/operations/0", "target_of_alias") in warnings
+
+
 async def test_f18_an_alias_that_ends_at_no_account_is_told(service: Service) -> None:
     paths = await _world(service)
     ghost = {"address": "ghostly@ours.test", "targets": ["ghost@ours.test"]}

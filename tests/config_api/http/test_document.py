@@ -155,6 +155,11 @@ def test_unions_are_named_and_have_a_discriminator(document: dict[str, Any]) -> 
     for name, schema in document["components"]["schemas"].items():
         if "oneOf" in schema:
             assert schema["discriminator"]["mapping"], name
+            # A discriminator names only components, so nothing else can be a member, null neither.
+            assert all(member.keys() == {"$ref"} for member in schema["oneOf"]), name
+            beside_null = [{"$ref": f"#/components/schemas/{name}"}, {"type": "null"}]
+            is_nullable = any(member.get("anyOf") == beside_null for member in _schemas(document))
+            assert schema.get("x-nullable", False) is is_nullable, name
     for schema in _schemas(document):
         members = [member for member in schema.get("anyOf", ()) if member != {"type": "null"}]
         assert len([member for member in members if "$ref" in member]) <= 1, schema

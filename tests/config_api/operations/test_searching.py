@@ -21,6 +21,7 @@ async def test_every_filter_reaches_relay(operated: Operated) -> None:
         "rule_id": "r1",
         "reason_id": "relay_denied",
         "shadow_reason_id": "dnsbl_listed",
+        "shadow_rule_id": "r2",
     }
     answer = await service.api.get("/v1/messages", params=filters)
     assert answer.status_code == 200
@@ -34,6 +35,7 @@ async def test_every_filter_reaches_relay(operated: Operated) -> None:
         rule_id="r1",
         reason_id="relay_denied",
         shadow_reason_id="dnsbl_listed",
+        shadow_rule_id="r2",
     )
     for name in filters:
         assert (await service.api.get("/v1/messages", params={name: ""})).status_code == 422, name

@@ -264,6 +264,9 @@ async def test_messages_are_found_by_the_verdicts_of_their_session(
         ({"reason_id": "dnsbl_listed"}, set()),
         ({"shadow_reason_id": "dnsbl_listed"}, {b"1@a.test", b"3@a.test"}),
         ({"shadow_reason_id": "access_rule"}, set()),
+        ({"shadow_rule_id": "zone-1"}, {b"1@a.test", b"3@a.test"}),
+        ({"shadow_rule_id": "zone-1", "shadow_reason_id": "access_rule"}, set()),
+        ({"shadow_rule_id": "rule-7"}, set()),
         ({"reason_id": '"}, {'}, set()),
     )
     for filters, ids in cases:

@@ -21,8 +21,8 @@ class BatchResult:
     Attributes:
         revision (int): The newest revision after it; all changes of a batch are one.
         objects (list[BatchedObject]): One for each operation, in the same order.
-        warnings (list[ConfigurationWarning]): Doubts about the objects; pointers are into the request. Of many objects
-            not all are looked at.
+        warnings (list[ConfigurationWarning]): Doubts about the objects, and what still points to one that is deleted,
+            disabled or renamed. Pointers are into the request. Of many objects not all are looked at.
     """
 
     revision: int

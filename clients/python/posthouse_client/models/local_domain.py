@@ -34,8 +34,9 @@ class LocalDomain:
 
     Attributes:
         name (str): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
-        mailbox (LmtpMailbox | MaildirMailbox | None | SmtpMailbox | Unset): Where the mail of a domain goes.
-        quarantine_mailbox (LmtpMailbox | MaildirMailbox | None | SmtpMailbox | Unset): Where the mail of a domain goes.
+        mailbox (LmtpMailbox | MaildirMailbox | None | SmtpMailbox | Unset): Where its mail goes; null: it is held.
+        quarantine_mailbox (LmtpMailbox | MaildirMailbox | None | SmtpMailbox | Unset): Where mail marked for quarantine
+            goes; null: to mailbox, marked.
         recipients (LocalDomainRecipients | Unset): A value of recipients of LocalDomainPatch.
         catch_all (None | str | Unset): Takes the mail for every address that does not exist; null: it is refused.
         recipient_delimiter (LocalDomainRecipientDelimiter | None | Unset): With +, mail for user+tag@ goes to user@

@@ -44,6 +44,7 @@ class MessageFilter:
         rule_id (None | str | Unset): Id of an access rule or setting that decided at some stage of the session.
         reason_id (None | str | Unset): Name of a rule that refused or discarded something in the session.
         shadow_reason_id (None | str | Unset): Name of a rule in shadow mode that would have refused.
+        shadow_rule_id (None | str | Unset): Id of an access rule in shadow mode that would have refused.
     """
 
     sender: None | str | Unset = UNSET
@@ -67,6 +68,7 @@ class MessageFilter:
     rule_id: None | str | Unset = UNSET
     reason_id: None | str | Unset = UNSET
     shadow_reason_id: None | str | Unset = UNSET
+    shadow_rule_id: None | str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         sender: None | str | Unset
@@ -201,6 +203,12 @@ class MessageFilter:
         else:
             shadow_reason_id = self.shadow_reason_id
 
+        shadow_rule_id: None | str | Unset
+        if isinstance(self.shadow_rule_id, Unset):
+            shadow_rule_id = UNSET
+        else:
+            shadow_rule_id = self.shadow_rule_id
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update({})
@@ -246,6 +254,8 @@ class MessageFilter:
             field_dict["reason_id"] = reason_id
         if shadow_reason_id is not UNSET:
             field_dict["shadow_reason_id"] = shadow_reason_id
+        if shadow_rule_id is not UNSET:
+            field_dict["shadow_rule_id"] = shadow_rule_id
 
         return field_dict
 
@@ -466,6 +476,15 @@ class MessageFilter:
 
         shadow_reason_id = _parse_shadow_reason_id(d.pop("shadow_reason_id", UNSET))
 
+        def _parse_shadow_rule_id(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        shadow_rule_id = _parse_shadow_rule_id(d.pop("shadow_rule_id", UNSET))
+
         message_filter = cls(
             sender=sender,
             recipient=recipient,
@@ -488,6 +507,7 @@ class MessageFilter:
             rule_id=rule_id,
             reason_id=reason_id,
             shadow_reason_id=shadow_reason_id,
+            shadow_rule_id=shadow_rule_id,
         )
 
         return message_filter

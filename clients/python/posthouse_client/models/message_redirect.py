@@ -21,7 +21,8 @@ class MessageRedirect:
 
     Attributes:
         recipient (None | str | Unset): The recipient that takes the place of those that the message has.
-        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): A server that takes the mail of a domain.
+        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server that the mail goes to, whatever the
+            configuration says, until another redirect. It is used without a login.
         configured_route (bool | Unset): true: the configuration decides again, and no next hop that was given before.
             Default: False.
     """

@@ -31,7 +31,8 @@ class RelayDomain:
         domain (str): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
         name (str | Unset): What people call it; free text. Default: ''.
         recipients (RelayDomainRecipients | Unset): A value of recipients of RelayDomainPatch.
-        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): A server that takes the mail of a domain.
+        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server that takes the domain's mail; null: the domain's
+            MX does.
         enabled (bool | Unset): false: as if it were not there. Default: True.
         warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
             GET.

@@ -1010,6 +1010,7 @@ class MessageFilter(_message.Message):
     RULE_ID_FIELD_NUMBER: _builtins.int
     REASON_ID_FIELD_NUMBER: _builtins.int
     SHADOW_REASON_ID_FIELD_NUMBER: _builtins.int
+    SHADOW_RULE_ID_FIELD_NUMBER: _builtins.int
     sender: _builtins.bytes
     """Each that is set must match."""
     recipient: _builtins.bytes
@@ -1035,6 +1036,8 @@ class MessageFilter(_message.Message):
     reason_id: _builtins.str
     shadow_reason_id: _builtins.str
     """Of any rule that would have acted in shadow mode."""
+    shadow_rule_id: _builtins.str
+    """Of any access rule that would have acted in shadow mode."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___DeliveryState.ValueType]: ...
     @_builtins.property
@@ -1065,10 +1068,11 @@ class MessageFilter(_message.Message):
         rule_id: _builtins.str = ...,
         reason_id: _builtins.str = ...,
         shadow_reason_id: _builtins.str = ...,
+        shadow_rule_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["received_after", b"received_after", "received_before", b"received_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "address_contains", b"address_contains", "attempts_at_least", b"attempts_at_least", "client_address", b"client_address", "destination", b"destination", "envelope_id", b"envelope_id", "last_reply_contains", b"last_reply_contains", "message_id", b"message_id", "queue_id", b"queue_id", "reason_id", b"reason_id", "received_after", b"received_after", "received_before", b"received_before", "recipient", b"recipient", "recipient_domain", b"recipient_domain", "rule_id", b"rule_id", "sender", b"sender", "sender_domain", b"sender_domain", "session_id", b"session_id", "shadow_reason_id", b"shadow_reason_id", "states", b"states", "subject_contains", b"subject_contains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_login", b"account_login", "address_contains", b"address_contains", "attempts_at_least", b"attempts_at_least", "client_address", b"client_address", "destination", b"destination", "envelope_id", b"envelope_id", "last_reply_contains", b"last_reply_contains", "message_id", b"message_id", "queue_id", b"queue_id", "reason_id", b"reason_id", "received_after", b"received_after", "received_before", b"received_before", "recipient", b"recipient", "recipient_domain", b"recipient_domain", "rule_id", b"rule_id", "sender", b"sender", "sender_domain", b"sender_domain", "session_id", b"session_id", "shadow_reason_id", b"shadow_reason_id", "shadow_rule_id", b"shadow_rule_id", "states", b"states", "subject_contains", b"subject_contains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

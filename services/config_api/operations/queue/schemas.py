@@ -253,6 +253,9 @@ class MessageFilter(BaseModel):
     shadow_reason_id: FilterText | None = Field(
         default=None, description="Name of a rule in shadow mode that would have refused."
     )
+    shadow_rule_id: FilterText | None = Field(
+        default=None, description="Id of an access rule in shadow mode that would have refused."
+    )
 
 
 class MessageQuery(MessageFilter):

@@ -33,6 +33,7 @@ def message_filter(given: MessageFilter) -> pb.MessageFilter:
         rule_id=given.rule_id or "",
         reason_id=given.reason_id or "",
         shadow_reason_id=given.shadow_reason_id or "",
+        shadow_rule_id=given.shadow_rule_id or "",
     )
     if given.state is not None:
         found.states.append(pb.DeliveryState.Value(_STATE + given.state.upper()))

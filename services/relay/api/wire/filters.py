@@ -46,6 +46,7 @@ def message_filter(of: pb.MessageFilter) -> MessageFilter:
         rule_id=clean(of.rule_id),
         reason_id=clean(of.reason_id),
         shadow_reason_id=clean(of.shadow_reason_id),
+        shadow_rule_id=clean(of.shadow_rule_id),
     )
 
 

@@ -36,6 +36,7 @@ def _get_kwargs(
     rule_id: str | Unset = UNSET,
     reason_id: str | Unset = UNSET,
     shadow_reason_id: str | Unset = UNSET,
+    shadow_rule_id: str | Unset = UNSET,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> dict[str, Any]:
@@ -94,6 +95,8 @@ def _get_kwargs(
 
     params["shadow_reason_id"] = shadow_reason_id
 
+    params["shadow_rule_id"] = shadow_rule_id
+
     params["limit"] = limit
 
     params["cursor"] = cursor
@@ -151,6 +154,7 @@ def sync_detailed(
     rule_id: str | Unset = UNSET,
     reason_id: str | Unset = UNSET,
     shadow_reason_id: str | Unset = UNSET,
+    shadow_rule_id: str | Unset = UNSET,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> Response[MessagePage]:
@@ -177,6 +181,7 @@ def sync_detailed(
         rule_id=rule_id,
         reason_id=reason_id,
         shadow_reason_id=shadow_reason_id,
+        shadow_rule_id=shadow_rule_id,
         limit=limit,
         cursor=cursor,
     )
@@ -207,6 +212,7 @@ def sync(
     rule_id: str | Unset = UNSET,
     reason_id: str | Unset = UNSET,
     shadow_reason_id: str | Unset = UNSET,
+    shadow_rule_id: str | Unset = UNSET,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> MessagePage:
@@ -238,6 +244,7 @@ def sync(
         rule_id (str | Unset):
         reason_id (str | Unset):
         shadow_reason_id (str | Unset):
+        shadow_rule_id (str | Unset):
         limit (int | Unset):  Default: 100.
         cursor (str | Unset):
 
@@ -268,6 +275,7 @@ def sync(
         rule_id=rule_id,
         reason_id=reason_id,
         shadow_reason_id=shadow_reason_id,
+        shadow_rule_id=shadow_rule_id,
         limit=limit,
         cursor=cursor,
     )
@@ -298,6 +306,7 @@ async def asyncio_detailed(
     rule_id: str | Unset = UNSET,
     reason_id: str | Unset = UNSET,
     shadow_reason_id: str | Unset = UNSET,
+    shadow_rule_id: str | Unset = UNSET,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> Response[MessagePage]:
@@ -324,6 +333,7 @@ async def asyncio_detailed(
         rule_id=rule_id,
         reason_id=reason_id,
         shadow_reason_id=shadow_reason_id,
+        shadow_rule_id=shadow_rule_id,
         limit=limit,
         cursor=cursor,
     )
@@ -354,6 +364,7 @@ async def asyncio(
     rule_id: str | Unset = UNSET,
     reason_id: str | Unset = UNSET,
     shadow_reason_id: str | Unset = UNSET,
+    shadow_rule_id: str | Unset = UNSET,
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> MessagePage:
@@ -380,6 +391,7 @@ async def asyncio(
         rule_id=rule_id,
         reason_id=reason_id,
         shadow_reason_id=shadow_reason_id,
+        shadow_rule_id=shadow_rule_id,
         limit=limit,
         cursor=cursor,
     )
