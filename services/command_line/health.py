@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,13 +40,25 @@ def doctor(
             findings = _of_domain(domain, keys, nameserver, port)
         else:
             findings = call(posthouse, "status.run_checks" if fresh else "status.list_checks")["items"]
+    distinct_findings = _distinct(findings)
     if as_json:
         print_json({"items": findings})
     else:
-        _print_findings([each for each in findings if everything or each["level"] != "ok"])
-    errors = sum(each["level"] == "error" for each in findings)
+        _print_findings([each for each in distinct_findings if everything or each["level"] != "ok"])
+    errors = sum(each["level"] == "error" for each in distinct_findings)
     if errors:
-        raise CommandError(f"{errors} of {len(findings)} checks found an error")
+        raise CommandError(f"{errors} of {len(distinct_findings)} checks found an error")
+
+
+def _distinct(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each finding once, with the names of all services that have it: those of one machine find the same about it."""
+    services: defaultdict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for each in findings:
+        services[each["level"], each["id"], each["text"], each["remedy"]].append(each["service"])
+    return [
+        {"level": level, "id": name, "text": text, "remedy": remedy, "service": ", ".join(dict.fromkeys(of_finding))}
+        for (level, name, text, remedy), of_finding in services.items()
+    ]
 
 
 def _of_domain(domain: str, keys: list[dict[str, Any]], nameserver: str, port: int) -> list[dict[str, Any]]:

@@ -110,6 +110,11 @@ def duration(seconds: float) -> str:
     return " ".join(parts) or f"{rest}s"
 
 
+def words(name: str) -> str:
+    """A constant name of the API as words."""
+    return name.replace("_", " ")
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, for example `1 message` or `2 messages`."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"

@@ -12,7 +12,8 @@ import typer
 from services.command_line.connection import connected
 from services.command_line.failures import CommandError, ExitStatus
 from services.command_line.operations import Body, call, items
-from services.command_line.output import AsJson, print_json, print_table, printable
+from services.command_line.output import AsJson, print_json, print_table, printable, words
+from services.command_line.resources import KINDS, members
 from services.command_line.timeline import events, print_message, reply_line
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _SESSION_ID = re.compile(r"[0-9a-f]{32}")
 _DOMAIN = re.compile(r"[^@<>\s]+\.[^@<>\s.]+")
+_ACCESS_RULES = next(kind for kind in KINDS if kind.command == "access")
 _FOLLOW_SECONDS = 2.0
 _MOST = 1000
 
@@ -105,14 +107,28 @@ def why(
     helo: Annotated[str, typer.Option(help="Name given with EHLO.")] = "",
     login: Annotated[str, typer.Option(help="Account that is logged in.")] = "",
     listener: Annotated[str, typer.Option(help="smtp, submission or submissions.")] = "",
+    proposed_rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE",
+            help="Try an access rule as if it were there. Once for each member, as --proposed-rule list=allow "
+            "--proposed-rule criterion=ip --proposed-rule value=192.0.2.1; `posthouse access add` takes the same ones.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which rule refuses or takes mail, and where it would go."""
     if bool(session) == bool(client):
         raise CommandError("give --session ID, or --client IP with --from and --to", ExitStatus.USAGE)
-    with connected() as posthouse:
+    if session and proposed_rule:
+        raise CommandError("--proposed-rule needs --client: a session that was is not decided again", ExitStatus.USAGE)
+    question: dict[str, Any] = {"kind": "past", "session_id": session}
+    if client:
         facts = _facts(client, sender, recipient, helo, login, listener)
-        question = {"kind": "past", "session_id": session} if session else {"kind": "hypothetical", "facts": facts}
+        rule = {"proposed_rule": members(_ACCESS_RULES, proposed_rule)} if proposed_rule else {}
+        question = {"kind": "hypothetical", "facts": facts, **rule}
+    with connected() as posthouse:
         explanation = call(posthouse, "explain.explain_session", body=Body(question))
         route = None
         if recipient:
@@ -147,15 +163,24 @@ _ENDS = {"accept": "accepted", "reject": "refused", "discard": "accepted and thr
 def _print_session(explanation: dict[str, Any], *, past: bool) -> None:
     reply, rule = explanation["reply"], explanation["reason_id"]
     ended = f"This {'was' if past else 'would be'} {_ENDS.get(explanation['action'], explanation['action'])}"
-    because = f" by the rule {rule}" if rule else ", because no rule refuses it" if not reply else ""
+    proposed = " that is proposed" if explanation["rule_id"] == _PROPOSED else ""
+    because = f" by the rule {rule}{proposed}" if rule else ", because no rule refuses it" if not reply else ""
     typer.echo(f"{ended}{because}{f': {reply_line(reply)}' if reply else '.'}")
     rows = [
-        (each["stage"], each["reason_id"], _OUTCOMES.get(each["outcome"], each["outcome"]), _because(each))
+        (words(each["stage"]), _rule(each), _OUTCOMES.get(each["outcome"], words(each["outcome"])), _because(each))
         for each in explanation["rules"]
         if each["outcome"] not in ("off", "not_reached")
     ]
     if rows:
         print_table(("stage", "rule", "outcome", "why"), rows)
+
+
+# The id of a rule that is only proposed.
+_PROPOSED = "proposed"
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    return f"{rule['reason_id']} (proposed)" if rule["rule_id"] == _PROPOSED else str(rule["reason_id"])
 
 
 _OUTCOMES = {"pass": "does not apply", "decided": "decides", "shadow": "would refuse (shadow)", "skipped": "exempt"}
@@ -177,13 +202,27 @@ _ROUTES = {
 
 def _print_route(explanation: dict[str, Any]) -> None:
     for route in explanation["routes"]:
-        goes = _ROUTES.get(route["kind"], route["kind"])
+        goes = _ROUTES.get(route["kind"], words(route["kind"]))
         typer.echo(f"\n{printable(route['recipient'])} {goes}. Its destination is {printable(route['destination'])}.")
-        facts = ("auth_username", "tls_policy", "code", "enhanced_code", "reason")
-        typer.echo("; ".join(f"{name} {printable(route[name])}" for name in facts if route[name]))
-        rows = [(rule["kind"], rule["name"], "yes" if rule["won"] else "", rule["reason"]) for rule in route["rules"]]
+        for sentence in _of_route(route):
+            typer.echo(printable(sentence))
+        rows = [
+            (words(rule["kind"]), rule["name"], "yes" if rule["won"] else "", rule["reason"]) for rule in route["rules"]
+        ]
         print_table(("rule", "name", "decides", "why"), rows)
         for host in route["hosts"]:
             addresses = printable(host["addresses"])
             left_out = f", left out: {printable(host['left_out'])}" if host["left_out"] else ""
             typer.echo(f"host {printable(host['host'])} {addresses} port {host['port']}{left_out}")
+
+
+def _of_route(route: dict[str, Any]) -> Iterator[str]:
+    """What is known of a route besides its destination, as the console says it."""
+    if route["code"]:
+        yield f"Fails with {route['code']} {route['enhanced_code'] or ''}".strip() + "."
+    if route["reason"]:
+        yield route["reason"]
+    if route["tls_policy"]:
+        yield f"TLS: {route['tls_policy']}{', with a valid certificate' if route['verify_certificate'] else ''}."
+    if route["auth_username"]:
+        yield f"Logs in as {route['auth_username']}."

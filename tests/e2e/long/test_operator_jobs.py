@@ -120,6 +120,11 @@ def test_why_was_it_refused(suite: Suite, posthouse: CommandLine) -> None:
     assert "550 5.1.1" in told
     supposed = posthouse("why", "--client", "192.0.2.1", "--from", "a@far.test", "--to", "nobody@ours.test")
     assert "550 5.1.1" in supposed
+    allowed = ("why", "--client", "192.0.2.1", "--from", "a@far.test", "--to", world.ALICE)
+    assert "would be accepted" in posthouse(*allowed)
+    rule = [f"--proposed-rule={member}" for member in ("list=block", "criterion=domain", "value=far.test")]
+    assert "by the rule blocked_domain that is proposed" in posthouse(*allowed, *rule)
+    assert posthouse.json("access", "list") == {"items": []}, "the rule is not stored"
 
 
 def test_where_is_my_message(suite: Suite, posthouse: CommandLine, far: SmtpSink) -> None:

@@ -1,0 +1,118 @@
+"""`posthouse why`: the question that it asks, and what it prints of the answer."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from services.command_line import tracing
+from services.command_line.failures import CommandError, ExitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPLY = {"code": 554, "enhanced_code": "5.7.1", "text": "5.7.1 Blocked"}
+
+
+def _rule(**members: Any) -> dict[str, Any]:
+    return {
+        "stage": "end_of_data",
+        "reason_id": "blocked_domain",
+        "rule_id": None,
+        "outcome": "pass",
+        "skipped_by": None,
+        "reply": None,
+        "explanation": "",
+        **members,
+    }
+
+
+class Api:
+    """Answers the two questions of `posthouse why`, and keeps them."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+        self.session: dict[str, Any] = {
+            "action": "accept",
+            "reply": None,
+            "reason_id": None,
+            "rule_id": None,
+            "rules": [],
+        }
+        self.route: dict[str, Any] = {
+            "recipient": "info@ours.test",
+            "kind": "relay_host",
+            "destination": "relay:smart.test:25",
+            "rules": [],
+            "hosts": [],
+            "tls_policy": None,
+            "verify_certificate": False,
+            "auth_username": None,
+            "code": None,
+            "enhanced_code": None,
+            "reason": None,
+        }
+
+    def call(self, _: object, name: str, *, body: Any) -> dict[str, Any]:
+        self.asked[name] = body.to_dict()
+        return self.session if name == "explain.explain_session" else {"routes": [self.route]}
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Api:
+    @contextmanager
+    def connected() -> Iterator[None]:
+        yield None
+
+    made = Api()
+    monkeypatch.setattr(tracing, "connected", connected)
+    monkeypatch.setattr(tracing, "call", made.call)
+    return made
+
+
+def test_a_rule_that_is_proposed_is_part_of_the_question(api: Api) -> None:
+    tracing.why(client="192.0.2.1", proposed_rule=["list=block", "criterion=domain", "value=far.test"])
+    assert api.asked["explain.explain_session"] == {
+        "kind": "hypothetical",
+        "facts": {"client_address": "192.0.2.1", "stage": "connect"},
+        "proposed_rule": {"list": "block", "criterion": "domain", "value": "far.test"},
+    }
+
+
+def test_without_one_the_question_has_none(api: Api) -> None:
+    tracing.why(client="192.0.2.1")
+    assert "proposed_rule" not in api.asked["explain.explain_session"]
+
+
+def test_a_session_that_was_takes_no_proposed_rule(api: Api) -> None:
+    with pytest.raises(CommandError, match="--proposed-rule needs --client") as refused:
+        tracing.why(session="0" * 32, proposed_rule=["list=block"])
+    assert (refused.value.status, api.asked) == (ExitStatus.USAGE, {})
+
+
+def test_the_proposed_rule_is_told_from_the_others(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.session.update(action="reject", reply=REPLY, reason_id="blocked_domain", rule_id="proposed")
+    api.session["rules"] = [_rule(), _rule(rule_id="proposed", outcome="decided", reply=REPLY)]
+    tracing.why(client="192.0.2.1")
+    first, *table = capsys.readouterr().out.splitlines()
+    assert first == "This would be refused by the rule blocked_domain that is proposed: 554 5.7.1 Blocked"
+    assert [line.startswith("end of data") for line in table[1:]] == [True, True]
+    assert ["(proposed)" in line for line in table[1:]] == [False, True]
+
+
+def test_a_route_is_told_in_the_words_of_the_console(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = {"kind": "sender_rule", "rule_id": "x", "name": "smart", "won": True, "reason": "It matches."}
+    api.route.update(tls_policy="encrypt", verify_certificate=True, auth_username="gateway", rules=[rule])
+    tracing.why(client="192.0.2.1", recipient="info@ours.test")
+    printed = capsys.readouterr().out
+    assert "TLS: encrypt, with a valid certificate.\nLogs in as gateway.\n" in printed
+    assert "sender rule" in printed
+    assert "_" not in printed
+
+
+def test_a_route_that_fails_says_with_what(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.route.update(kind="failed", destination=None, code=550, enhanced_code="5.1.1", reason="There is no such user.")
+    tracing.why(client="192.0.2.1", recipient="info@ours.test")
+    assert "Fails with 550 5.1.1.\nThere is no such user.\n" in capsys.readouterr().out
