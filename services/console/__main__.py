@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import structlog
 import typer
 
-from libs.runtime import lifecycle, service_manager
+from libs.runtime import lifecycle, self_signed, service_manager
 from libs.runtime.http_connections import ConnectionGuard
 from libs.runtime.http_server import HttpServer
 from libs.runtime.https_certificate import Certificate
@@ -19,6 +21,7 @@ from services.console.session import load_sessions
 from services.console.settings import Settings
 
 log = structlog.get_logger(__name__)
+_SELF_SIGNED_FILE = "console-self-signed.pem"
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -46,12 +49,25 @@ async def main(shutdown: Shutdown) -> None:
 def http_server(settings: Settings, console: object) -> HttpServer:
     """HTTP on its port, with deadlines and a number of connections for each client."""
     guard = ConnectionGuard(settings.max_connections_per_client, (), counter_key)
-    certificate = None
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        certificate = Certificate(settings.tls_cert, settings.tls_key)
     return HttpServer(
-        console, settings.host, settings.port, certificate=certificate, protocol=guard.protocol, besides=guard.run
+        console,
+        settings.host,
+        settings.port,
+        certificate=_certificate(settings),
+        protocol=guard.protocol,
+        besides=guard.run,
     )
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        return Certificate(settings.tls_cert, settings.tls_key)
+    if settings.tls_self_signed:
+        # Replicas share the folder. In one file, a chain never stands beside the key of another replica.
+        path = settings.data_dir / _SELF_SIGNED_FILE
+        self_signed.kept_pair(path, path, "localhost", datetime.now(UTC))
+        return Certificate(path, path)
+    return None
 
 
 @app.callback(invoke_without_command=True)

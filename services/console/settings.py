@@ -23,12 +23,20 @@ class Settings(ProcessSettings):
 
     port: int = Field(default=8081, ge=0, le=65535, description="Port of HTTP.")
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on. An address off loopback needs CONSOLE_TLS_CERT."
+        default="127.0.0.1",
+        description="Address to listen on. An address off loopback needs CONSOLE_TLS_CERT or CONSOLE_TLS_SELF_SIGNED.",
     )
     tls_cert: Path | None = Field(
         default=None, description="PEM chain for HTTPS; without it the console listens on loopback alone."
     )
     tls_key: Path | None = Field(default=None, description="PEM key of that chain.")
+    tls_self_signed: bool = Field(
+        default=False,
+        description=(
+            "Without CONSOLE_TLS_CERT: HTTPS with a self-signed certificate, which is made in the data folder. Browsers"
+            " warn of it."
+        ),
+    )
     names: str = Field(
         default="",
         description=(
@@ -79,14 +87,14 @@ class Settings(ProcessSettings):
 
     @model_validator(mode="after")
     def _encrypted_off_loopback(self) -> Self:
-        if self.tls_cert is None and not _is_loopback(self.host):
+        if not self.is_secure and not _is_loopback(self.host):
             raise ValueError("CONSOLE_HOST is off loopback, where API keys need TLS: set CONSOLE_TLS_CERT too")
         return self
 
     @property
     def is_secure(self) -> bool:
         """Whether browsers reach the console over TLS."""
-        return self.tls_cert is not None
+        return self.tls_cert is not None or self.tls_self_signed
 
     @property
     def hosts(self) -> frozenset[str]:

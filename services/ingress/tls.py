@@ -8,17 +8,13 @@ import ssl
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from libs.runtime.certificates import CertificateFacts, facts, load_pair
-from libs.runtime.lifecycle import StartupError, write_private
+from libs.runtime.lifecycle import StartupError
+from libs.runtime.self_signed import kept_pair, was_made_here
 from services.ingress.metrics import Metrics
 from services.ingress.session import Tls
 
@@ -26,8 +22,6 @@ log = structlog.get_logger(__name__)
 
 _READ_OCTETS = 64 * 1024
 _RELOAD_SECONDS = 5.0
-_SELF_SIGNED_DAYS = 365
-_RENEW_BEFORE_DAYS = 30
 
 
 class _NamedObject(ssl.SSLObject):
@@ -219,55 +213,8 @@ def self_signed(folder: Path, host_name: str, now: datetime.datetime) -> tuple[P
     Posthouse did not make is never written (F16). Raises StartupError.
     """
     placed = folder / "ingress.crt", folder / "ingress.key"
-    if all(path.exists() for path in placed) and not _made_here(placed[0], host_name):
+    if all(path.exists() for path in placed) and not was_made_here(placed[0], host_name):
         return placed
-    certificate, key = folder / "self-signed.crt", folder / "self-signed.key"
-    if certificate.exists() and key.exists() and (_lasts(certificate, now) or not _made_here(certificate, host_name)):
-        return certificate, key
-    secret = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host_name[:64])])
-    names: list[x509.GeneralName] = [x509.DNSName(host_name), x509.DNSName("localhost")]
-    names += [x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", "::1")]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(secret.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=_SELF_SIGNED_DAYS))
-        .add_extension(x509.SubjectAlternativeName(dict.fromkeys(names)), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(secret, hashes.SHA256())
-    )
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(
-            key,
-            secret.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-        )
-        write_private(certificate, made.public_bytes(serialization.Encoding.PEM))
-    except OSError as error:
-        raise StartupError(f"can't write the self-signed certificate in {folder}: {error.strerror}") from error
-    log.info("self_signed_certificate_made", file=str(certificate))
-    return certificate, key
-
-
-def _made_here(certificate: Path, host_name: str) -> bool:
-    """Whether it is a certificate as `self_signed` makes them; one that can't be read is somebody else's."""
-    try:
-        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except (OSError, ValueError):
-        return False
-    names = loaded.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return loaded.issuer == loaded.subject and [name.value for name in names] == [host_name[:64]]
-
-
-def _lasts(certificate: Path, now: datetime.datetime) -> bool:
-    try:
-        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return loaded.not_valid_after_utc > now + datetime.timedelta(days=_RENEW_BEFORE_DAYS)
+    made = folder / "self-signed.crt", folder / "self-signed.key"
+    kept_pair(*made, host_name, now)
+    return made

@@ -10,11 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from libs.runtime import self_signed
 from libs.runtime.lifecycle import StartupError, write_private
 
 # The users of our image, of Redis's image, and of PostgreSQL's, which reads its password as root.
@@ -73,22 +69,7 @@ def _make_certificate(chain_path: Path, key_path: Path, now: datetime.datetime, 
     """A pair that encrypts and proves nothing. When either file exists, an operator has put it there."""
     if chain_path.exists() or key_path.exists():
         return []
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=_CERTIFICATE_DAYS))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    write_private(key_path, private)
-    write_private(chain_path, certificate.public_bytes(serialization.Encoding.PEM))
+    chain, key = self_signed.make(hostname, now, _CERTIFICATE_DAYS)
+    write_private(key_path, key)
+    write_private(chain_path, chain)
     return [chain_path.name, key_path.name]

@@ -13,6 +13,8 @@ from libs.runtime.addresses import TcpAddress, UnixSocket, of_worker
 # Replicas on one machine: each listens this much above the one before it.
 PORT_STEP = 10
 
+# What the services' settings take for true.
+_TRUE = ("1", "on", "t", "true", "y", "yes")
 # Services whose processes keep to a processor.
 _KEEPING = ("ingress", "relay")
 
@@ -164,14 +166,18 @@ def parse_replicas(text: str) -> dict[str, int]:
 
 def _join_console(shared: dict[str, str], host: str, port: int, console_host: str, console_port: int) -> None:
     """Tells console and API where the other is, and the API to believe the console about its users' addresses."""
-    scheme = "https" if shared.get("CONFIG_API_TLS_CERT") else "http"
     if not shared.get("CONSOLE_API_URL"):
-        shared["CONSOLE_API_URL"] = f"{scheme}://{_reachable(host)}:{port}"
+        shared["CONSOLE_API_URL"] = f"{scheme_of(shared, 'CONFIG_API')}://{_reachable(host)}:{port}"
     if not shared.get("CONFIG_API_PROXY_NETWORKS"):
         shared["CONFIG_API_PROXY_NETWORKS"] = "127.0.0.1/32,::1/128"
     if not shared.get("CONFIG_API_CONSOLE_URL"):
-        console_scheme = "https" if shared.get("CONSOLE_TLS_CERT") else "http"
-        shared["CONFIG_API_CONSOLE_URL"] = f"{console_scheme}://{_reachable(console_host)}:{console_port}"
+        shared["CONFIG_API_CONSOLE_URL"] = f"{scheme_of(shared, 'CONSOLE')}://{_reachable(console_host)}:{console_port}"
+
+
+def scheme_of(environment: Mapping[str, str], prefix: str) -> str:
+    """How a service speaks HTTP. `prefix`: that of its variables."""
+    is_self_signed = environment.get(f"{prefix}_TLS_SELF_SIGNED", "").lower() in _TRUE
+    return "https" if is_self_signed or environment.get(f"{prefix}_TLS_CERT") else "http"
 
 
 def _refuse_unshared(

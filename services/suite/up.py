@@ -19,7 +19,7 @@ from services.suite.claims import ClaimError, FolderLock, check_ports
 from services.suite.notices import Notices
 from services.suite.output import ConsoleOutput, JsonOutput, Output
 from services.suite.sockets import tell_folder
-from services.suite.topology import SERVICES, Process
+from services.suite.topology import SERVICES, Process, scheme_of
 
 # After so many starts in a row without a service that is ready, the suite ends.
 MAX_FAILED_STARTS = 5
@@ -280,8 +280,7 @@ def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, secon
 
 def _url(process: Process, prefix: str) -> str:
     """The URL of a service that speaks HTTP. `prefix`: that of its variables."""
-    scheme = "https" if process.environment.get(f"{prefix}_TLS_CERT") else "http"
-    return f"{scheme}://{process.url_host}:{process.ports[f'{prefix}_PORT']}"
+    return f"{scheme_of(process.environment, prefix)}://{process.url_host}:{process.ports[f'{prefix}_PORT']}"
 
 
 def environment() -> dict[str, str]:

@@ -1,10 +1,15 @@
-"""A connection to the console on which too little is sent is closed."""
+"""Connections to the console: one on which too little is sent is closed, and one off loopback is encrypted."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
+import stat
+from pathlib import Path
 
+import httpx
 import pytest
+from pydantic import ValidationError
 from starlette.responses import PlainTextResponse
 
 from libs.runtime import http_connections
@@ -24,3 +29,23 @@ async def test_half_a_head_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     writer.close()
     await server.stop()
     await running
+
+
+async def test_with_a_self_signed_certificate_it_listens_off_loopback(tmp_path: Path) -> None:
+    settings = Settings(port=0, host="0.0.0.0", tls_self_signed=True, data_dir=tmp_path)
+    assert settings.is_secure, "cookies are for HTTPS alone"
+    file = tmp_path / "console-self-signed.pem"
+    server = http_server(settings, PlainTextResponse("here"))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    running = asyncio.create_task(server.run())
+    trusted = ssl.create_default_context(cafile=file)
+    for host in ("localhost", "127.0.0.1"):
+        async with httpx.AsyncClient(verify=trusted, timeout=60) as browser:
+            assert (await browser.get(f"https://{host}:{server.port}/")).text == "here"
+    await server.stop()
+    await running
+
+
+def test_off_loopback_it_needs_a_certificate() -> None:
+    with pytest.raises(ValidationError, match="set CONSOLE_TLS_CERT"):
+        Settings(port=0, host="0.0.0.0")

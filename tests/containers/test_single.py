@@ -6,11 +6,13 @@ import smtplib
 import ssl
 from collections.abc import Iterator
 from email.message import EmailMessage
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.containers.podman import IMAGE, ROOT, Compose, build, inspect, podman, succeeds, until_healthy
+from tests.deploy.test_containers import page_of_messages
 from tests.peers.ports import free_port
 from tests.peers.process import until
 from tests.peers.smtp_sink import SmtpSink
@@ -23,13 +25,14 @@ class Single:
     """The container of single.yaml, on free ports of this machine."""
 
     def __init__(self) -> None:
-        self.api, self.smtp, self.submission = free_port(), free_port(), free_port()
+        self.api, self.console, self.smtp, self.submission = (free_port() for _ in range(4))
         self.compose = Compose(
             ROOT / "deploy/compose/single.yaml",
             "single",
             {
                 "POSTHOUSE_IMAGE": IMAGE,
                 "POSTHOUSE_API": str(self.api),
+                "POSTHOUSE_CONSOLE": str(self.console),
                 "POSTHOUSE_SMTP": str(self.smtp),
                 "POSTHOUSE_SUBMISSION": str(self.submission),
                 "POSTHOUSE_SMTPS": str(free_port()),
@@ -137,6 +140,18 @@ def test_mail_goes_in_and_out_and_outlives_a_restart_and_an_upgrade(single: Sing
         retried = api.post(f"/v1/queue/messages/{queued['queue_id']}:retry")
         assert retried.status_code == httpx.codes.OK, retried.text
         sink.wait_for_messages(1)
+
+
+def test_the_console_is_shown_to_this_machine_alone(single: Single, tmp_path: Path) -> None:
+    certificate = tmp_path / "console.pem"
+    pem = podman("exec", single.container, "cat", "/var/lib/posthouse/console-self-signed.pem")
+    certificate.write_text(pem[: pem.index("-----BEGIN PRIVATE KEY")])
+    trusted = ssl.create_default_context(cafile=certificate)
+    address = f"https://localhost:{single.console}"
+    key = podman("exec", single.container, "cat", "/var/lib/posthouse/admin-key")
+    assert "Messages" in page_of_messages(address, trusted, key)
+    published = inspect(single.container)["NetworkSettings"]["Ports"]
+    assert [each["HostIp"] for each in published["8081/tcp"]] == ["127.0.0.1"]
 
 
 def test_the_container_may_do_nothing_that_mail_does_not_need(single: Single) -> None:

@@ -85,6 +85,11 @@ def test_console_and_api_know_each_other_unless_the_console_is_off() -> None:
     processes = by_name(laid_out(chosen))
     assert processes["console"].environment["CONSOLE_API_URL"] == "https://api.example"
     assert processes["config_api"].environment["CONFIG_API_PROXY_NETWORKS"] == "192.0.2.0/24"
+    for own_certificate in ({"CONSOLE_TLS_CERT": "/chain.pem"}, {"CONSOLE_TLS_SELF_SIGNED": "true"}):
+        processes = by_name(laid_out({**own_certificate, "CONSOLE_HOST": "0.0.0.0"}))
+        assert processes["config_api"].environment["CONFIG_API_CONSOLE_URL"] == "https://127.0.0.1:8081"
+    processes = by_name(laid_out({"CONSOLE_TLS_SELF_SIGNED": "false"}))
+    assert processes["config_api"].environment["CONFIG_API_CONSOLE_URL"] == "http://127.0.0.1:8081"
     without = by_name(laid_out({"CONSOLE_PORT": "0"}))
     assert "console" not in without
     assert "CONFIG_API_PROXY_NETWORKS" not in without["config_api"].environment
