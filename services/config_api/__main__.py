@@ -61,7 +61,7 @@ log = structlog.get_logger(__name__)
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _GRACE_SECONDS = 5.0
-# Three times what an orderly end takes at most.
+# Three times the longest time of an orderly stop.
 _LAST_SECONDS = 60.0
 _HOUSEKEEPING_SECONDS = 10.0
 _FORGET_EVERY = 360
@@ -82,7 +82,9 @@ def _announce(http_port: int, grpc: str) -> None:
 
 
 async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> None:
-    """The whole service, until shutdown; `announce` is told HTTP's port and gRPC's address once both answer."""
+    """Runs the whole service until shutdown. `announce` is called with the port of HTTP and the address of gRPC once
+    both answer.
+    """
     sealer = load_sealer(settings.secret_key.get_secret_value(), settings.data_dir)
     wake = asyncio.Event()
     async with _opened(Database(settings.url), shutdown) as database:
@@ -98,7 +100,7 @@ async def _serve(
     try:
         await snapshots.cache.load()
     except SealError as error:
-        raise StartupError(f"stored secrets can't be opened: {error}") from error
+        raise StartupError(f"stored secrets cannot be decrypted: {error}") from error
     snapshots.refresh()
     hits = HitStore(store.database)
     passwords = PasswordHashing()
@@ -215,7 +217,7 @@ def _check_context_for(settings: Settings, store: Store) -> Callable[[str], Stor
 
 
 def _expected(settings: Settings) -> Iterator[Watcher]:
-    """Replicas of policy and relay whose name is known from their socket."""
+    """Returns the replicas of policy and relay whose names are known from their sockets."""
     for service, targets in (("policy", settings.policy_targets), ("relay", settings.relay_targets)):
         for target in targets:
             if isinstance(address := addresses.parse(target), UnixSocket):
@@ -225,7 +227,7 @@ def _expected(settings: Settings) -> Iterator[Watcher]:
 def _sharing(store: Store, snapshots: CurrentSnapshots, watchers: Watchers, neighbours: Neighbours) -> Sharing | None:
     if store.database.is_sqlite:
         return None
-    # Unique over machines and restarts.
+    # This name is unique over machines and restarts.
     holder = f"{socket.gethostname()}:{secrets.token_hex(8)}"
 
     def own() -> ReplicaRow:
@@ -247,13 +249,13 @@ class _Ready:
     """The state for /readyz."""
 
     def __init__(self, weakness: Mapping[str, str]) -> None:
-        """`weakness`: what is told besides, though the work goes on."""
+        """`weakness` has facts that are reported too, although the service works."""
         self.serving = False
         self._database = ""
         self._weakness = weakness
 
     def database_is(self, error: str) -> None:
-        """Notes the error of the database; empty: it answers."""
+        """Notes the error of the database. Empty means that it answers."""
         self._database = error
         DATABASE_UP.set(not error)
 
@@ -263,7 +265,7 @@ class _Ready:
 
 
 def _http_server(settings: Settings, api: object) -> HttpServer:
-    """HTTP on its port, with deadlines and a number of connections for each client."""
+    """Makes the HTTP server, with deadlines and a limit of connections for each client."""
     guard = ConnectionGuard(settings.max_connections_per_client, settings.proxies, counter_key)
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -275,14 +277,14 @@ def _http_server(settings: Settings, api: object) -> HttpServer:
 
 
 async def _warn(parts: Parts) -> None:
-    """An outage of the database is told by who follows it all the time."""
+    """Logs warnings. An outage of the database is ignored here, because the publisher reports it."""
     with contextlib.suppress(SQLAlchemyError, OSError):
         await log_standing_warnings(parts.store, parts.check_context_for)
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long revisions and the audit log are kept; 0 days: for ever."""
+    """How long revisions and the audit log are kept. 0 days means without limit."""
 
     revision_days: int
     audit_days: int
@@ -301,11 +303,11 @@ class Retention:
 async def _remove_old_records(
     snapshots: CurrentSnapshots, hits: HitStore, access: Access, retention: Retention
 ) -> None:
-    """Writes down the keys' uses, and drops what is old enough."""
+    """Stores the last uses of API keys, and removes old records."""
     rounds = 0
     while True:
         REVISION.set(snapshots.cache.revision)
-        # An outage is told by who follows the database all the time.
+        # An outage of the database is ignored here, because the publisher reports it.
         with contextlib.suppress(SQLAlchemyError, OSError):
             uses = dict(access.uses)
             access.uses.clear()
@@ -328,7 +330,7 @@ async def _opened(database: Database, shutdown: Shutdown) -> AsyncIterator[Datab
 
 async def _rotate(_: Shutdown) -> None:
     count = await rotate(begin(Settings))
-    sys.stdout.write(f"{count} secrets are sealed under the new key\n")
+    sys.stdout.write(f"{count} secrets are encrypted under the new key\n")
 
 
 async def _migrate(shutdown: Shutdown) -> None:
@@ -338,20 +340,20 @@ async def _migrate(shutdown: Shutdown) -> None:
 
 @app.callback(invoke_without_command=True)
 def serve(context: typer.Context) -> None:
-    """Serve and keep the settings."""
+    """Serve the API and store the settings."""
     if context.invoked_subcommand is None:
         lifecycle.run(main)
 
 
 @app.command()
 def migrate() -> None:
-    """Only bring the settings' database up to date."""
+    """Only bring the schema of the settings' database up to date."""
     lifecycle.run(_migrate)
 
 
 @app.command()
 def rotate_secret_key() -> None:
-    """Seal all stored secrets under a new key."""
+    """Encrypt all stored secrets under a new key."""
     lifecycle.run(_rotate)
 
 

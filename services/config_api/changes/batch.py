@@ -1,4 +1,4 @@
-"""Many changes of one collection as one revision: all of them are made, or none."""
+"""Many changes of one collection as one revision: either all of them are made, or none."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from services.config_api.storage.revision import Actor, Revision, Write
 
 Action = Literal["create", "replace", "delete"]
 
-# A plain password costs some 25 ms of a processor; hashes cost nothing.
+# A plain password costs some 25 ms of a processor, and a hash costs nothing.
 MOST_PASSWORDS = 200
 _MOST_ERRORS = 50
-# Doubts are a help: a batch does not wait for all of them.
+# The longest time for warnings. They are only help, so a batch does not wait until all are found.
 _DOUBTS_SECONDS = 0.3
 _MOST_DOUBTS = 100
-# After so many operations the event loop gets a turn.
+# After this number of operations, the event loop may run other tasks.
 _TURN = 200
-# Objects that are looked at at once where that asks name servers.
+# The number of objects that are checked at the same time, where the check asks name servers.
 _AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a batch, validated. `place`: the JSON pointer of it in the request."""
+    """One validated operation of a batch. `place` is the JSON pointer of the operation in the request."""
 
     place: str
     action: Action
     # The id of the object that is replaced or deleted.
     id: str | None
     if_match: str | None
-    # None: the object is deleted.
+    # None means that the object is deleted.
     model: BaseModel | None
-    # The object as it was sent.
+    # The object as the client sent it.
     given: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The result of a batch: (id, new version) of each operation in order; None for a deleted object."""
+    """The result of a batch: (id, new version) of each operation in order. The version of a deleted object is None."""
 
     revision: int
     objects: Sequence[tuple[str, int | None]]
@@ -60,7 +60,7 @@ class Done:
 
 
 class _Operation(Model):
-    """The shape of an operation, whatever the object."""
+    """The shape of an operation, for any kind of object."""
 
     action: Action
     id: str | None = None
@@ -73,7 +73,7 @@ class _Operations(Model):
 
 
 def read(resource: Collection, content: object) -> list[Operation]:
-    """The operations of a request. Raises Problem 422 with a pointer to each fault. It may take a second."""
+    """Reads the operations of a request, which may take a second. Raises Problem 422 with a pointer to each fault."""
     try:
         model = _Operations.model_validate(content)
     except ValidationError as error:
@@ -107,14 +107,14 @@ def _as_dicts(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def _shape(operation: _Operation, place: str) -> Iterator[FieldError]:
-    """Members that the action needs, and those that it must not have."""
+    """Reports members that the action needs and does not have, and members that it must not have."""
     is_new, is_gone = operation.action == "create", operation.action == "delete"
     for name, is_wanted in (("id", not is_new), ("if_match", not is_new), ("object", not is_gone)):
         is_present = getattr(operation, name) is not None
         if is_wanted and not is_present:
-            yield FieldError(f"{place}/{name}", "missing", f"{operation.action} needs it.")
+            yield FieldError(f"{place}/{name}", "missing", f"{operation.action} needs this member.")
         elif is_present and not is_wanted:
-            yield FieldError(f"{place}/{name}", "unknown_member", f"{operation.action} does not take it.")
+            yield FieldError(f"{place}/{name}", "unknown_member", f"{operation.action} must not have this member.")
 
 
 def _twice(operations: Sequence[Operation]) -> Iterator[FieldError]:
@@ -127,7 +127,7 @@ def _twice(operations: Sequence[Operation]) -> Iterator[FieldError]:
 
 
 class BatchEditor:
-    """Makes the changes of one batch after the other."""
+    """Makes the changes of a batch."""
 
     def __init__(
         self, store: Store, secret_fields: SecretFields, check_context_for: Callable[[str], StoredCheckContext]
@@ -144,7 +144,9 @@ class BatchEditor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Done], StoredResponse],
     ) -> StoredResponse:
-        """Makes all changes, and returns the answer. Raises Problem: 404, 409, 412 and 422, with a pointer to each."""
+        """Makes all changes, and returns the answer. Raises Problem 404, 409, 412 and 422, with a pointer to each
+        fault.
+        """
         _refuse_passwords(resource, operations)
         taken = [await self._take_in(resource, number, each) for number, each in enumerate(operations)]
         await self._refuse(resource, operations, taken)
@@ -166,7 +168,9 @@ class BatchEditor:
     async def _refuse(
         self, resource: Collection, operations: Sequence[Operation], taken: Sequence[ExtractedSecrets | None]
     ) -> None:
-        """Raises Problem 422 for what must not be. Before the transaction, because it may ask name servers."""
+        """Checks the objects, and raises Problem 422 for a forbidden value. This is done before the transaction,
+        because it may ask name servers.
+        """
         if resource.refuse is no_findings:
             return
         errors: list[FieldError] = []
@@ -199,7 +203,7 @@ class BatchEditor:
             if of is None:
                 continue
             looking = asyncio.ensure_future(resource.check(of.body, check_context))
-            # It is not broken off by a time-out, which would cost the database a connection (F54).
+            # A time-out does not cancel this task, because a cancellation would cost the database a connection (F54).
             await asyncio.wait((looking,), timeout=remaining)
             if not looking.done():
                 looking.cancel()
@@ -215,7 +219,7 @@ class BatchEditor:
         operations: Sequence[Operation],
         taken: Sequence[ExtractedSecrets | None],
     ) -> list[tuple[Write, int]]:
-        """Each write, with the version of the object before; 0 for a new one."""
+        """Returns each write, with the version of the object before it; 0 for a new object."""
         ids = [each.id for each in operations if each.id is not None]
         present = {document.id: document for document in await find_all(revision.connection, resource.kind, ids)}
         _refuse_absent_and_stale(operations, present, resource.label)
@@ -250,20 +254,20 @@ class BatchEditor:
         stored = merge_stored(resource, was_set, taken.secrets, operation.given, document.body)
         for name in resource.fixed:
             if taken.body[name] != document.body[name]:
-                raise invalid([FieldError(f"/{name}", "fixed", "It can't be changed: make another one instead.")])
+                raise invalid([FieldError(f"/{name}", "fixed", "This cannot be changed: make another object instead.")])
         stored |= {name: document.stored[name] for name in resource.hidden if name in document.stored}
         return Write(resource, document.id, document.stored, stored, place=place)
 
 
 def _version(write: Write, before: int, number: int) -> int | None:
-    """The version of the object after the revision `number`; None where it is deleted."""
+    """Returns the version of the object after the revision `number`. None for a deleted object."""
     if write.after is None:
         return None
     return before if write.before == write.after else number
 
 
 class _Remembering(StoredCheckContext):
-    """Asks the same question once for all objects of a batch, which are all left out of `others`."""
+    """Asks the same question only once for all objects of a batch. All of them are left out of `others`."""
 
     def __init__(self, *place: Any) -> None:
         super().__init__(*place)
@@ -301,7 +305,7 @@ def _refuse_passwords(resource: Collection, operations: Sequence[Operation]) -> 
     ]
     if len(plain) > MOST_PASSWORDS:
         place = f"{plain[MOST_PASSWORDS].place}/object/{names[0]}"
-        detail = f"A batch takes at most {MOST_PASSWORDS} plain passwords; password_hash is not counted."
+        detail = f"A batch takes at most {MOST_PASSWORDS} plain passwords; password_hash is not limited."
         raise invalid([FieldError(place, "too_many_passwords", detail)])
 
 

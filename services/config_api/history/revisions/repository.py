@@ -1,4 +1,4 @@
-"""The configuration's past: lists of revisions, differences between two, and the way back to one."""
+"""The history of the configuration: lists of revisions, differences between two, and the rollback to one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object on the way from one revision to another; both bodies as they are stored."""
+    """The change of one object between two revisions. Both bodies are in their stored form."""
 
     resource: Resource
     id: str
@@ -45,13 +45,13 @@ class Change:
 
 
 class Revisions:
-    """Reads revisions, and makes the one that goes back."""
+    """Reads revisions, and makes the revision of a rollback."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def page(self, before: int | None, limit: int) -> Sequence[Row[Any]]:
-        """Newest first, those before the number given."""
+        """Returns revisions before the given number, the newest first."""
         query = select(revisions).order_by(revisions.c.number.desc()).limit(limit)
         if before is not None:
             query = query.where(revisions.c.number < before)
@@ -59,7 +59,7 @@ class Revisions:
             return (await connection.execute(query)).all()
 
     async def get(self, number: int) -> tuple[Row[Any], list[Change]]:
-        """A revision's row and changes. Raises Problem 404."""
+        """Returns the row of a revision and its changes. Raises Problem 404."""
         async with self._store.database.reading() as connection:
             row = (await connection.execute(select(revisions).where(revisions.c.number == number))).one_or_none()
             if row is None:
@@ -67,7 +67,7 @@ class Revisions:
             return row, await _between(connection, number - 1, number)
 
     async def difference(self, first: int, second: int) -> list[Change]:
-        """The changes between the states after two revisions. Raises Problem 404."""
+        """Returns the changes between the states after two revisions. Raises Problem 404."""
         async with self._store.database.reading() as connection:
             for number in (first, second):
                 await _known(connection, number)
@@ -77,7 +77,7 @@ class Revisions:
         return [Change(change.resource, change.id, change.after, change.before) for change in changes_between]
 
     async def way_back(self, number: int) -> tuple[int, list[Change]]:
-        """(the newest revision, what going back would change). Raises Problem 404."""
+        """Returns (the newest revision, the changes that a rollback would make). Raises Problem 404."""
         async with self._store.database.reading() as connection:
             await _known(connection, number)
             newest = await newest_revision(connection)
@@ -106,15 +106,16 @@ class Revisions:
 
 
 class RevisionRetention:
-    """Drops old revisions, the oldest first."""
+    """Removes old revisions, the oldest first."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def forget(self, before: int) -> int:
-        """Drops revisions of before this time in microseconds since 1970, but for the newest one; how many.
+        """Removes revisions from before this time (microseconds since 1970), except the newest one. Returns their
+        number.
 
-        A batch at a time, so that nobody waits long.
+        It works in batches, so that other callers do not wait long.
         """
         count = 0
         while True:
@@ -142,7 +143,9 @@ async def _known(connection: AsyncConnection, number: int) -> None:
 
 
 async def _between(connection: AsyncConnection, first: int, last: int) -> list[Change]:
-    """Each object that the revisions after `first`, up to `last`, changed: as before the first and after the last."""
+    """Returns each object that the revisions after `first`, up to `last`, changed: its state before the first and after
+    the last of them.
+    """
     query = (
         select(changes)
         .where(changes.c.revision > first, changes.c.revision <= last)
@@ -160,7 +163,7 @@ async def _between(connection: AsyncConnection, first: int, last: int) -> list[C
 
 
 async def _way_back(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
-    """Raises Problem 422 where going back would send a password with less protection than now (F42)."""
+    """Raises Problem 422 when a rollback would send a password with less protection than now (F42)."""
     way_back = [
         Change(change.resource, change.id, change.after, change.before)
         for change in await _between(connection, number, newest)
@@ -190,7 +193,7 @@ def _weakened(change: Change) -> Iterator[FieldError]:
 
 
 def _goes_back(change: Change) -> bool:
-    """Keys stay as they are, and settings that a later release brought with it are not taken away."""
+    """API keys are not changed, and settings that a later release introduced are not removed."""
     if isinstance(change.resource, Collection):
         return change.resource.portable
     return change.before is not None

@@ -52,23 +52,25 @@ _SCHEMA = {"$ref": "#/components/schemas/ConfigurationDocument"}
 
 
 class ImportResult(Answer):
-    """What an import changed, or with dry_run would change."""
+    """The changes that an import made, or would make with dry_run."""
 
-    revision: int = Field(description="The newest revision after it.")
-    made: int = Field(description="Objects that were not there.")
-    changed: int = Field(description="Objects that were different.")
-    removed: int = Field(description="Objects that the document does not have.")
-    changes: list[ObjectChange] = Field(description="The first 1000 of them.")
+    revision: int = Field(description="The number of the newest revision after it.")
+    made: int = Field(description="The number of objects that were added.")
+    changed: int = Field(description="The number of objects that were changed.")
+    removed: int = Field(
+        description="The number of objects that were removed, because the document does not have them."
+    )
+    changes: list[ObjectChange] = Field(description="The first 1000 of the changes.")
     warnings: list[ConfigurationWarning] = Field(
-        description="Doubts about the objects that are made or changed; pointers are into the document. They are "
-        "looked for during a few seconds, and of many objects not in all."
+        description="Warnings about the objects that are made or changed. The pointers are into the document. The "
+        "search takes only a few seconds, so it may not cover all of very many objects."
     )
 
 
 @router.get(
     "/v1/config:export",
     operation_id="exportConfiguration",
-    summary="The whole configuration, API keys and secrets aside",
+    summary="Export the whole configuration, without API keys and secrets",
     responses={
         200: {"model": ConfigurationDocument, "content": {YAML: {"schema": _SCHEMA}}, "headers": ETAG_HEADER},
         304: {"description": "Not changed."},
@@ -78,10 +80,10 @@ class ImportResult(Answer):
 async def export_configuration(
     request: Request,
     _: Annotated[Actor, Depends(needs("reader"))],
-    format: Annotated[Literal["json", "yaml"], Query(description="How it is written.")] = "json",  # noqa: A002
+    format: Annotated[Literal["json", "yaml"], Query(description="The format of the text.")] = "json",  # noqa: A002
     if_none_match: IfNoneMatchGet = None,
 ) -> Response:
-    """Writes every setting and object as one document, which an import takes."""
+    """Returns every setting and object as one document, which an import accepts."""
     kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
     by_kind: dict[str, list[Document]] = {kind: [] for kind in kinds}
     async with parts(request).store.database.reading() as connection:
@@ -97,7 +99,7 @@ async def export_configuration(
 @router.post(
     "/v1/config:import",
     operation_id="importConfiguration",
-    summary="Replace the whole configuration, API keys aside; secrets that are left out are kept",
+    summary="Replace the whole configuration, except API keys",
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -114,17 +116,16 @@ async def import_configuration(
         str | None,
         Query(
             max_length=1000,
-            description="The sections that the import speaks for, by commas: collections, or settings.",
+            description="The sections that the import replaces, separated by commas: collections, or settings.",
             examples=["accounts,aliases"],
         ),
     ] = None,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Makes the configuration what the document says, as one revision. What the document lacks is removed.
-
-    With `only` the import speaks for these sections, and all others stay. If-Match is the ETag of the export or of a
-    dry run; a dry run needs none.
+    """Replaces the configuration by the document, as one revision. Objects that the document does not contain are
+    removed. Secrets that it does not contain are kept. With `only`, the import replaces these sections only. If-Match
+    must be the ETag of an export or of a dry run. A dry run needs no If-Match.
     """
     scope = scope_of(only)
     if "yaml" in request.headers.get("content-type", ""):
@@ -161,5 +162,5 @@ def _read_yaml(body: bytes, scope: Scope) -> list[Item]:
     except yaml_text.YamlError as error:
         raise malformed(str(error)) from None
     except (ValueError, RecursionError):
-        raise malformed("The body can't be parsed.") from None
+        raise malformed("The body cannot be parsed.") from None
     return read(content, scope)

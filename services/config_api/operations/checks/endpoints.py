@@ -1,4 +1,4 @@
-"""`/v1/checks`: what each service found out about its own machine and settings."""
+"""`/v1/checks`: the checks that each service makes of its own machine and settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter(tags=["status"], route_class=Route)
 @router.get(
     "/v1/checks",
     operation_id="listChecks",
-    summary="What is wrong with machines and settings, and what to do about it",
+    summary="List faults of machines and settings, with their remedies",
     description="Each service checks its own machine every hour, and this shows the last results. Role: reader.",
     responses={200: {"model": CheckResults}, **problem_responses()},
 )
@@ -32,7 +32,7 @@ async def list_checks(request: Request, _: Annotated[Actor, Depends(needs("reade
     "/v1/checks:run",
     operation_id="runChecks",
     summary="Check machines and settings now",
-    description="Each service makes its checks now; they take up to 20 seconds. Role: operator.",
+    description="Each service makes its checks now. They take up to 20 seconds. Role: operator.",
     responses={200: {"model": CheckResults}, **problem_responses(415)},
 )
 async def run_checks(request: Request, _: Annotated[Actor, Depends(needs("operator"))]) -> Response:
