@@ -151,5 +151,5 @@ class Verdict:
         return bool(self.reason_id or self.rule_id or self.shadow)
 
 
-class NonsenseError(ValueError):
+class InvalidVerdictError(ValueError):
     """The answer of policy violates the contract. It is treated like no answer."""

@@ -29,7 +29,7 @@ from services.ingress.clients.stream import FrameStream
 from services.ingress.content_facts import ContentFacts
 from services.ingress.metrics import Metrics
 from services.ingress.session import Credentials, SessionFacts, Stage, Transaction
-from services.ingress.verdict import Action, NonsenseError, Verdict
+from services.ingress.verdict import Action, InvalidVerdictError, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -136,7 +136,7 @@ class PolicyClient:
         except BaseException as error:
             if stage is Stage.CONNECT:
                 self._give_up(decision)
-            if isinstance(error, NonsenseError):
+            if isinstance(error, InvalidVerdictError):
                 raise PolicyError(f"nonsense: {error}") from error
             raise
         finally:

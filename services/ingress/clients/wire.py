@@ -24,7 +24,7 @@ from services.ingress.verdict import (
     AuthenticationResult,
     CheckResult,
     Checks,
-    NonsenseError,
+    InvalidVerdictError,
     Profile,
     Rspamd,
     ShadowOutcome,
@@ -186,7 +186,7 @@ def request(
 
 
 def verdict(message: policy_pb2.Verdict) -> Verdict:
-    """Raises NonsenseError for an answer that violates the contract. `message` is changed, and must not be used
+    """Raises InvalidVerdictError for an answer that violates the contract. `message` is changed, and must not be used
     afterwards.
     """
     # Without its id, an answer mostly equals an earlier one, whose value is used again.
@@ -202,11 +202,11 @@ def _verdict(serialised: bytes) -> Verdict:
     message = policy_pb2.Verdict.FromString(serialised)
     delay = _seconds(message.delay) if message.HasField("delay") else 0.0
     if not 0.0 <= delay <= _LONGEST_DELAY_SECONDS:
-        raise NonsenseError("delay out of range")
+        raise InvalidVerdictError("delay out of range")
     try:
         action = Action(message.action)
     except ValueError:
-        raise NonsenseError("unknown action") from None
+        raise InvalidVerdictError("unknown action") from None
     return Verdict(
         action=action,
         reply=_reply(message) if message.action == _REJECT else None,
@@ -232,7 +232,7 @@ def _verdict(serialised: bytes) -> Verdict:
 
 def _reply(message: policy_pb2.Verdict) -> Reply:
     if not message.HasField("reply") or not 400 <= message.reply.code <= 599:
-        raise NonsenseError("a rejection needs a reply of 4xx or 5xx")
+        raise InvalidVerdictError("a rejection needs a reply of 4xx or 5xx")
     kind = message.reply.code // 100
     return Reply(message.reply.code, message.reply.enhanced_code or f"{kind}.0.0", message.reply.text)
 
@@ -255,7 +255,7 @@ def _result(message: policy_pb2.AuthenticationResult) -> AuthenticationResult:
     try:
         result = CheckResult(message.result)
     except ValueError:
-        raise NonsenseError("unknown check result") from None
+        raise InvalidVerdictError("unknown check result") from None
     return AuthenticationResult(
         method=message.method,
         result=result,
@@ -268,7 +268,7 @@ def _result(message: policy_pb2.AuthenticationResult) -> AuthenticationResult:
 def _profile(serialised: bytes) -> Profile:
     message = policy_pb2.SessionProfile.FromString(serialised)
     if not message.hostname:
-        raise NonsenseError("a profile needs a host name")
+        raise InvalidVerdictError("a profile needs a host name")
     return Profile(
         revision=message.revision,
         hostname=message.hostname,
