@@ -8,14 +8,14 @@ import contextlib
 from services.policy.engine import Engine
 from services.policy.metrics import BLOCKED_CLIENTS
 from services.policy.rules.connections import block_acts
-from services.policy.state.store import Blocked, StoreAwayError
+from services.policy.state.store import Blocked, StoreUnavailableError
 
 _PAUSE_SECONDS = 30.0
 _COUNTED_TO = 1000
 
 
 async def acting_blocks(engine: Engine, *, after: str, limit: int) -> list[Blocked]:
-    """Returns at most `limit` blocked clients that sort after `after`, in order. Raises StoreAwayError."""
+    """Returns at most `limit` blocked clients that sort after `after`, in order. Raises StoreUnavailableError."""
     if engine.rulebook is None:
         return []
     snapshot, now = engine.rulebook.snapshot, engine.clock()
@@ -37,5 +37,5 @@ async def keep_count(engine: Engine) -> None:
 
 async def count_blocked(engine: Engine) -> None:
     """While the store does not answer, the last number stays."""
-    with contextlib.suppress(StoreAwayError):
+    with contextlib.suppress(StoreUnavailableError):
         BLOCKED_CLIENTS.set(len(await acting_blocks(engine, after="", limit=_COUNTED_TO)))

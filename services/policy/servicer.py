@@ -22,7 +22,7 @@ from services.policy.explain import Explainer, UnknownSessionError
 from services.policy.metrics import STREAMS
 from services.policy.snapshot import with_access_rule
 from services.policy.spans import traced
-from services.policy.state.store import NO_WORKER, FrameStamp, StoreAwayError
+from services.policy.state.store import NO_WORKER, FrameStamp, StoreUnavailableError
 from services.policy.workers import Worker
 
 log = structlog.get_logger(__name__)
@@ -106,7 +106,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
         size = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
         try:
             blocks = await acting_blocks(self._engine, after=request.page_token, limit=size + 1)
-        except StoreAwayError:
+        except StoreUnavailableError:
             await context.abort(_STORE_AWAY, "the store of counters does not answer")
             raise AssertionError("abort raises") from None
         page = blocks[:size]
@@ -124,7 +124,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
             raise AssertionError("abort raises") from None
         try:
             lifted = await self._engine.store.unblock(client, self._engine.clock())
-        except StoreAwayError:
+        except StoreUnavailableError:
             await context.abort(_STORE_AWAY, "the store of counters does not answer")
             raise AssertionError("abort raises") from None
         if lifted is None:

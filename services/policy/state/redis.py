@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 
 from services.policy.metrics import STORE_FAILURES, STORE_UP
 from services.policy.rules.counting import Counter, Operation
-from services.policy.state.store import WORKER_SECONDS, Blocked, FrameStamp, StoreAwayError
+from services.policy.state.store import WORKER_SECONDS, Blocked, FrameStamp, StoreUnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -274,7 +274,7 @@ class RedisStore:
                         # The day of the block is over.
                         await self._redis.zrem(f"{_PREFIX}blocked", client)
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreAwayError from error
+            raise StoreUnavailableError from error
         return clients[:limit]
 
     async def unblock(self, client: str, now: float) -> Blocked | None:
@@ -285,7 +285,7 @@ class RedisStore:
                 return None
             await self._redis.delete(f"{_PREFIX}blocked:{client}", f"{_PREFIX}unknown:{int(blocked.ends_at)}:{client}")
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreAwayError from error
+            raise StoreUnavailableError from error
         return blocked
 
     async def _read(self, client: str) -> Blocked | None:

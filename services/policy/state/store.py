@@ -70,11 +70,11 @@ class Store(Protocol):
         """Returns the answers that `apply` would give, without counting anything."""
 
     async def blocked_clients(self, now: float, *, after: str, limit: int) -> list[Blocked]:
-        """Returns the blocked clients that sort after `after`, in order. Raises StoreAwayError."""
+        """Returns the blocked clients that sort after `after`, in order. Raises StoreUnavailableError."""
 
     async def unblock(self, client: str, now: float) -> Blocked | None:
         """Lifts a block, and resets the counters that led to it. Returns None when there is no block. Raises
-        StoreAwayError.
+        StoreUnavailableError.
         """
 
     @property
@@ -86,5 +86,5 @@ class Store(Protocol):
     async def stop(self) -> None: ...
 
 
-class StoreAwayError(Exception):
+class StoreUnavailableError(Exception):
     """The store does not answer."""
