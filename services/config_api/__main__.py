@@ -39,7 +39,7 @@ from services.config_api.events.sending import Sender
 from services.config_api.history.revisions.repository import RevisionRetention
 from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
-from services.config_api.http.context import Parts
+from services.config_api.http.context import AppContext
 from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CALLS_REFUSED, REVISION
 from services.config_api.operations.checks import own
 from services.config_api.secrets.passwords import PasswordHashing
@@ -120,10 +120,10 @@ async def _serve(
         dialers.push_async_callback(sender.close)
         events = feed_of(relay)
         hub = EventHub(relay, events, Dispatcher(store, sealer, events, sender, lambda: snapshots.cache.webhooks))
-        parts = _parts(settings, store, sealer, snapshots, passwords, others, ready, hub)
-        http = _http_server(settings, create_app(settings, parts))
+        context = _context(settings, store, sealer, snapshots, passwords, others, ready, hub)
+        http = _http_server(settings, create_app(settings, context))
         callers = {publisher.SERVICE: publisher.CALLERS}
-        publishing = publisher.Publisher(snapshots, parts.watchers, hits, store)
+        publishing = publisher.Publisher(snapshots, context.watchers, hits, store)
         grpc_server = rpc.Server(callers, publishing.register, GRPC_CALLS_REFUSED.inc)
         metrics = MetricsServer(ready.report, optional=("grpc",))
         if settings.security.tls is not None:
@@ -131,15 +131,15 @@ async def _serve(
         listening = await grpc_server.start(str(settings.grpc_address), settings.security)
         await metrics.start(settings.metrics_host, settings.metrics_port)
         background.start(http.run(), "http")
-        background.start(_warn(parts), "warnings")
-        background.start(parts.own_checks.run(), "checks")
+        background.start(_warn(context), "warnings")
+        background.start(context.own_checks.run(), "checks")
         background.start(publisher.follow(snapshots, wake, ready.database_is), "follow")
         retention = Retention(
-            settings.revision_days, settings.audit_days, RevisionRetention(store.database), parts.audit
+            settings.revision_days, settings.audit_days, RevisionRetention(store.database), context.audit
         )
-        background.start(_remove_old_records(snapshots, hits, parts.access, retention), "housekeeping")
-        if parts.sharing is not None:
-            background.start(parts.sharing.run(), "sharing")
+        background.start(_remove_old_records(snapshots, hits, context.access, retention), "housekeeping")
+        if context.sharing is not None:
+            background.start(context.sharing.run(), "sharing")
         background.start(events.run(), "events")
         background.start(hub.dispatcher.run(), "webhooks")
         await grpc_server.serving(True)
@@ -153,17 +153,17 @@ async def _serve(
         await grpc_server.stop(_GRACE_SECONDS)
         await background.stop()
         with contextlib.suppress(SQLAlchemyError, OSError):
-            if not await lifecycle.at_most(_GRACE_SECONDS, hits.record_uses(parts.access.uses)):
+            if not await lifecycle.at_most(_GRACE_SECONDS, hits.record_uses(context.access.uses)):
                 log.warning("key_uses_not_stored")
-        if parts.sharing is not None:
-            await lifecycle.at_most(_GRACE_SECONDS, parts.sharing.leave())
+        if context.sharing is not None:
+            await lifecycle.at_most(_GRACE_SECONDS, context.sharing.leave())
         await metrics.stop()
         passwords.close()
     if background.failure is not None:
         raise StartupError(f"stopped by a fault: {type(background.failure).__name__}")
 
 
-def _parts(
+def _context(
     settings: Settings,
     store: Store,
     sealer: Sealer,
@@ -172,11 +172,11 @@ def _parts(
     others: Mapping[str, Dialers],
     ready: _Ready,
     events: EventHub,
-) -> Parts:
+) -> AppContext:
     check_context_for = _check_context_for(settings, store)
     watchers = Watchers(_expected(settings))
     neighbours = Neighbours(str(settings.grpc_address), settings.security, others)
-    return Parts(
+    return AppContext(
         store=store,
         editor=Editor(
             store,
@@ -276,10 +276,10 @@ def _http_server(settings: Settings, api: object) -> HttpServer:
     )
 
 
-async def _warn(parts: Parts) -> None:
+async def _warn(context: AppContext) -> None:
     """Logs warnings. An outage of the database is ignored here, because the publisher reports it."""
     with contextlib.suppress(SQLAlchemyError, OSError):
-        await log_standing_warnings(parts.store, parts.check_context_for)
+        await log_standing_warnings(context.store, context.check_context_for)
 
 
 @dataclass(frozen=True, slots=True)

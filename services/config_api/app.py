@@ -21,7 +21,7 @@ from services.config_api.history.revisions import endpoints as revisions
 from services.config_api.history.transfer import endpoints as transfer
 from services.config_api.http import openapi, responses
 from services.config_api.http.batch_routes import BATCHED, batch_router
-from services.config_api.http.context import Parts, parts
+from services.config_api.http.context import AppContext, app_context
 from services.config_api.http.documents import ServedFile, page_files
 from services.config_api.http.middleware import App, RequestMiddleware
 from services.config_api.http.query_parameters import known_query
@@ -48,7 +48,7 @@ from services.config_api.storage.database import outage
 from services.config_api.storage.idempotency import ReplayResponse
 
 
-def create_app(settings: Settings, served: Parts) -> App:
+def create_app(settings: Settings, served: AppContext) -> App:
     """Makes the application for uvicorn: FastAPI inside the middleware."""
     api = describe_app()
     shares = RequestShares(settings.max_requests_per_key)
@@ -223,7 +223,7 @@ def _add_documents(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def show_places(request: Request) -> Response:
-        return JSONResponse(_places(parts(request).console_url))
+        return JSONResponse(_places(app_context(request).console_url))
 
 
 def _places(console_url: str) -> dict[str, str]:
@@ -251,7 +251,7 @@ def _add_probes(app: FastAPI) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz(request: Request) -> Response:
-        status, report_fields = report(parts(request).readiness, optional=("grpc",))
+        status, report_fields = report(app_context(request).readiness, optional=("grpc",))
         return JSONResponse(report_fields, status)
 
     @app.get("/metrics", include_in_schema=False)

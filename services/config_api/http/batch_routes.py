@@ -14,7 +14,7 @@ from services.config_api.changes import batch
 from services.config_api.changes.batch import BatchEditor, Done
 from services.config_api.changes.entity_tags import entity_tag
 from services.config_api.http import responses
-from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.resource_routes import request_body
 from services.config_api.resources.catalogue import COLLECTIONS
@@ -70,7 +70,7 @@ def batch_router(resource: Collection) -> APIRouter:
         # The bodies are validated in a thread, because so many objects would block the event loop.
         operations = await asyncio.to_thread(batch.read, resource, await request.json())
         repeat = await repetition(request, caller, idempotency_key)
-        served = parts(request)
+        served = app_context(request)
         editor = BatchEditor(served.store, served.editor.secret_fields, served.check_context_for)
         return responses.kept(await editor.run(resource, operations, caller, repeat, _answer))
 

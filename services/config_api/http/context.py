@@ -28,7 +28,7 @@ from services.config_api.storage.revision import Actor
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class AppContext:
     """The objects of the process that endpoints use. They are made once. The middleware adds them to the scope of each
     request.
     """
@@ -56,8 +56,8 @@ class Parts:
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer KEY`.", scheme_name="key")
 
 
-def parts(request: Request) -> Parts:
-    found: Parts = request.scope["posthouse.parts"]
+def app_context(request: Request) -> AppContext:
+    found: AppContext = request.scope["posthouse.app_context"]
     return found
 
 
@@ -105,7 +105,7 @@ def repetition_of(request: Request, caller: Actor, key: str | None, content: byt
         raise invalid([FieldError("/Idempotency-Key", "twice", "It is given more than once.", "header")])
     what = request.url.path.removeprefix("/v1/") + ("?" + request.url.query if request.url.query else "")
     fingerprint = hashlib.sha256(what.encode() + b"\0" + content).digest()
-    found = parts(request)
+    found = app_context(request)
     return IdempotentRequest(found.store.database, found.editor.secret_fields.sealer, caller.key_id, key, fingerprint)
 
 
@@ -123,4 +123,4 @@ def leave_share(request: Request) -> None:
 
 def still_valid(request: Request) -> bool:
     """Returns a function that tells whether the key of the request is still valid."""
-    return parts(request).access.is_valid(request.headers.get("authorization"), actor(request))
+    return app_context(request).access.is_valid(request.headers.get("authorization"), actor(request))

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.config_api.http.authentication import demand
 from services.config_api.http.client_address import client_address
-from services.config_api.http.context import Parts
+from services.config_api.http.context import AppContext
 from services.config_api.http.parsed_body import PARSED_JSON
 from services.config_api.http.request_shares import UNAUTHENTICATED, ClientGone, RequestShares
 from services.config_api.http.roles import RoleTable
@@ -75,14 +75,14 @@ class RequestMiddleware:
     def __init__(
         self,
         app: App,
-        parts: Parts,
+        context: AppContext,
         roles: RoleTable,
         proxies: tuple[Network, ...],
         shares: RequestShares,
     ) -> None:
         self._app = app
         self._roles = roles
-        self._parts = parts
+        self._context = context
         self._proxies = proxies
         self._shares = shares
 
@@ -95,7 +95,7 @@ class RequestMiddleware:
             # 9.3.2).
             scope = {**scope, "method": "GET"}
         passage = _RequestScope(scope, send, self._record, self._in_force)
-        scope["posthouse.parts"] = self._parts
+        scope["posthouse.app_context"] = self._context
         try:
             await self._let_in(passage, receive)
         except Problem as problem:
@@ -138,17 +138,17 @@ class RequestMiddleware:
         fields = passage.fields("authorization")
         # When there are two different fields, neither is accepted.
         authorization = fields[0] if len(set(fields)) == 1 else None
-        caller = self._parts.access.recognise(authorization, client, passage.request_id)
+        caller = self._context.access.recognise(authorization, client, passage.request_id)
         if caller is None:
             receive = await self._enter_share(passage, UNAUTHENTICATED, receive)
-            caller = await self._parts.access.authenticate(authorization, client, passage.request_id)
+            caller = await self._context.access.authenticate(authorization, client, passage.request_id)
             self._leave_share(passage)
         receive_at_work = await self._enter_share(passage, caller.key_id, receive)
         if receive_at_work is not receive:
             # The key may have been changed or removed while the request waited.
-            caller = self._parts.access.recognise(authorization, client, passage.request_id)
+            caller = self._context.access.recognise(authorization, client, passage.request_id)
             if caller is None:
-                caller = await self._parts.access.authenticate(authorization, client, passage.request_id)
+                caller = await self._context.access.authenticate(authorization, client, passage.request_id)
         passage.actor = caller
         return receive_at_work
 
@@ -170,7 +170,7 @@ class RequestMiddleware:
         # A waiting request uses no resources of others, so it does not count as a request at work.
         self._leave_share(passage)
         seconds = 0.0 if passage.is_async else IN_FORCE_SECONDS
-        behind = await self._parts.watchers.wait(max(revisions), seconds)
+        behind = await self._context.watchers.wait(max(revisions), seconds)
         in_force = f"false; waiting={','.join(behind)}" if behind else "true"
         applied = [(b"preference-applied", _RESPOND_ASYNC.encode())] if passage.is_async else []
         return [(b"posthouse-in-force", in_force.encode("ascii", "replace")), *applied]
@@ -186,11 +186,11 @@ class RequestMiddleware:
         acted = status < 400 and scope.get("posthouse.acted", False)
         if not scope["path"].startswith("/v1/") or status == 429 or not (refused or acted):
             return
-        if status == 401 and not self._parts.access.is_recorded(passage.actor.client_address):
+        if status == 401 and not self._context.access.is_recorded(passage.actor.client_address):
             return
         target = str(scope.get("posthouse.target", "")) or passage.route.removeprefix("/v1/")
         try:
-            await self._parts.audit.add(passage.actor, operation, target, status, scope.get("posthouse.problem", ""))
+            await self._context.audit.add(passage.actor, operation, target, status, scope.get("posthouse.problem", ""))
         except (SQLAlchemyError, OSError) as error:
             log.warning("audit_entry_lost", operation=operation, status=status, error=type(error).__name__)
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from services.config_api.changes.editor import Changed, Preconditions, time_text
 from services.config_api.changes.entity_tags import not_modified
 from services.config_api.http import pagination, responses
-from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.parsed_body import Route
 from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.description import Body as StoredBody
@@ -73,7 +73,7 @@ def singleton_router(resource: Singleton) -> APIRouter:
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
         body = await request.json()
-        result = await parts(request).editor.replace(resource, resource.kind, body, conditions, caller)
+        result = await app_context(request).editor.replace(resource, resource.kind, body, conditions, caller)
         return responses.changed(resource, result, {})
 
     @router.patch(
@@ -89,7 +89,7 @@ def singleton_router(resource: Singleton) -> APIRouter:
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
         patch = await request.json()
-        result = await parts(request).editor.update(resource, resource.kind, patch, conditions, caller)
+        result = await app_context(request).editor.update(resource, resource.kind, patch, conditions, caller)
         return responses.changed(resource, result, {})
 
     return router
@@ -187,7 +187,7 @@ def collection_router(resource: Collection) -> APIRouter:
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
         body = await request.json()
-        result = await parts(request).editor.replace(resource, _checked(resource, id), body, conditions, caller)
+        result = await app_context(request).editor.replace(resource, _checked(resource, id), body, conditions, caller)
         return await _changed(request, resource, result)
 
     @router.patch(
@@ -207,7 +207,7 @@ def collection_router(resource: Collection) -> APIRouter:
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
         patch = await request.json()
-        result = await parts(request).editor.update(resource, _checked(resource, id), patch, conditions, caller)
+        result = await app_context(request).editor.update(resource, _checked(resource, id), patch, conditions, caller)
         return await _changed(request, resource, result)
 
     @router.delete(
@@ -235,9 +235,9 @@ def collection_router(resource: Collection) -> APIRouter:
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
-        findings = await parts(request).editor.delete(resource, _checked(resource, id), conditions, caller)
+        findings = await app_context(request).editor.delete(resource, _checked(resource, id), conditions, caller)
         if resource.kind == "api-keys":
-            parts(request).access.changed(id, await parts(request).store.newest())
+            app_context(request).access.changed(id, await app_context(request).store.newest())
         if findings:
             return JSONResponse({"warnings": [finding.as_json() for finding in findings]})
         return Response(status_code=204)
@@ -263,9 +263,9 @@ async def _create(request: Request, resource: Collection, caller: Actor, key: st
         return StoredResponse(201, bytes(made.body).decode(), headers, made_id)
 
     repeat = await repetition(request, caller, key)
-    made = await parts(request).editor.create(resource, await request.json(), caller, repeat, answer)
+    made = await app_context(request).editor.create(resource, await request.json(), caller, repeat, answer)
     if resource.kind == WEBHOOKS.kind:
-        await parts(request).events.dispatcher.begin(made.headers["Location"].rpartition("/")[2])
+        await app_context(request).events.dispatcher.begin(made.headers["Location"].rpartition("/")[2])
     return responses.kept(made)
 
 
@@ -279,7 +279,7 @@ _UNCOUNTED: dict[str, StoredBody] = {
 async def _counted(request: Request, resource: Collection, found: list[Document]) -> dict[str, StoredBody]:
     """Returns read-only members that are not in the stored body, by id."""
     ids = [document.id for document in found]
-    store = parts(request).store
+    store = app_context(request).store
     if resource.kind == "access-rules":
         hits = await store.hits(ids)
         counted = {rule_id: (count, last) for rule_id, (count, last) in hits.items()}
@@ -288,14 +288,14 @@ async def _counted(request: Request, resource: Collection, found: list[Document]
             for rule_id, (count, last) in ((i, counted.get(i, (0, None))) for i in ids)
         }
     if resource.kind == "api-keys":
-        uses = {**await store.key_uses(ids), **parts(request).access.uses}
+        uses = {**await store.key_uses(ids), **app_context(request).access.uses}
         return {i: {"last_used_at": time_text(uses[i]) if i in uses else None} for i in ids}
     return {i: {} for i in ids}
 
 
 async def _changed(request: Request, resource: Collection, result: Changed, status: int = 200) -> JSONResponse:
     if resource.kind == "api-keys":
-        parts(request).access.changed(result.document.id, result.document.version)
+        app_context(request).access.changed(result.document.id, result.document.version)
     if resource.kind in _UNCOUNTED and status != 201:
         extra = (await _counted(request, resource, [result.document]))[result.document.id]
     else:
@@ -304,7 +304,7 @@ async def _changed(request: Request, resource: Collection, result: Changed, stat
 
 
 async def _document(request: Request, resource: Resource, document_id: str) -> Document:
-    document = await parts(request).store.get(resource.kind, _checked(resource, document_id))
+    document = await app_context(request).store.get(resource.kind, _checked(resource, document_id))
     if document is None:
         raise not_found(resource.label)
     return document
@@ -352,7 +352,7 @@ async def _page(request: Request, resource: Collection, given: Any) -> Response:
         text = getattr(given, name)
         if text is not None:
             filters[name] = _canonical_filter(name, of_field.canonical, text)
-    store = parts(request).store
+    store = app_context(request).store
     since = None if given.updated_after is None else microseconds(given.updated_after)
     bound = filters if since is None else {**filters, "updated_after": str(since)}
     after = None if given.cursor is None else pagination.decode(given.cursor, resource.kind, bound)

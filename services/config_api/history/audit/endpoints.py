@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from services.config_api.changes.editor import time_text
 from services.config_api.http import pagination
-from services.config_api.http.context import needs, parts
+from services.config_api.http.context import app_context, needs
 from services.config_api.http.pagination import FilterText, PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import Answer, Time, problem_responses
@@ -85,7 +85,7 @@ async def list_entries(
     bounds = {"since": since, "until": until}
     shown = {name: str(value) for name, value in {**filters, **bounds}.items() if value is not None}
     before = None if given.cursor is None else pagination.decode(given.cursor, "audit-log", shown)
-    rows = list(await parts(request).audit.page(filters, since, until, before, given.limit + 1))
+    rows = list(await app_context(request).audit.page(filters, since, until, before, given.limit + 1))
     more, rows = len(rows) > given.limit, rows[: given.limit]
     items = [_entry(row) for row in rows]
     cursor = pagination.encode("audit-log", shown, rows[-1].id) if more else None

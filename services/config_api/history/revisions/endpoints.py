@@ -13,7 +13,7 @@ from services.config_api.changes.editor import time_text
 from services.config_api.changes.entity_tags import entity_tag, require_newest
 from services.config_api.history.revisions.repository import Change, Revisions
 from services.config_api.http import pagination
-from services.config_api.http.context import DryRun, IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
@@ -108,7 +108,7 @@ async def list_revisions(request: Request, _: Reader, given: Annotated[PageQuery
         if not (text.isascii() and text.isdigit() and len(text) <= 16):
             raise pagination.bad_cursor()
         before = int(text)
-    rows = list(await Revisions(parts(request).store).page(before, given.limit + 1))
+    rows = list(await Revisions(app_context(request).store).page(before, given.limit + 1))
     more, rows = len(rows) > given.limit, rows[: given.limit]
     cursor = pagination.encode("revisions", {}, str(rows[-1].number)) if more else None
     return JSONResponse({"items": [_summary(row) for row in rows], "next_cursor": cursor})
@@ -122,7 +122,7 @@ async def list_revisions(request: Request, _: Reader, given: Annotated[PageQuery
 )
 async def compare(request: Request, _: Reader, given: Annotated[TwoRevisions, Query()]) -> Response:
     """Shows the differences between the states after two revisions, object by object."""
-    differences = await Revisions(parts(request).store).difference(given.from_revision, given.to_revision)
+    differences = await Revisions(app_context(request).store).difference(given.from_revision, given.to_revision)
     return JSONResponse({"changes": _changes(differences)})
 
 
@@ -134,7 +134,7 @@ async def compare(request: Request, _: Reader, given: Annotated[TwoRevisions, Qu
 )
 async def get(request: Request, _: Reader, number: Number) -> Response:
     """Shows one revision with the members that it changed. Of secrets it shows only that they changed."""
-    row, found = await Revisions(parts(request).store).get(number)
+    row, found = await Revisions(app_context(request).store).get(number)
     return JSONResponse({**_summary(row), "changes": _changes(found)})
 
 
@@ -156,7 +156,7 @@ async def roll_back(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Restores the configuration as it was after that revision. The rollback is a new revision itself."""
-    revisions = Revisions(parts(request).store)
+    revisions = Revisions(app_context(request).store)
     if dry_run:
         newest, changes = await revisions.way_back(number)
         if if_match is not None:

@@ -25,7 +25,7 @@ from services.config_api.history.transfer.document import (
     scope_of,
 )
 from services.config_api.history.transfer.importing import Importer
-from services.config_api.http.context import DryRun, IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.middleware import JSON_DEPTH
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.resource_routes import IfMatch, IfNoneMatchGet
@@ -86,7 +86,7 @@ async def export_configuration(
     """Returns every setting and object as one document, which an import accepts."""
     kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
     by_kind: dict[str, list[Document]] = {kind: [] for kind in kinds}
-    async with parts(request).store.database.reading() as connection:
+    async with app_context(request).store.database.reading() as connection:
         newest = await newest_revision(connection)
         headers = {"ETag": entity_tag(newest)}
         if not_modified(if_none_match, newest):
@@ -132,8 +132,8 @@ async def import_configuration(
         items = await asyncio.to_thread(_read_yaml, await request.body(), scope)
     else:
         items = await asyncio.to_thread(read, await request.json(), scope)
-    app_parts = parts(request)
-    importer = Importer(app_parts.store, app_parts.editor.secret_fields, app_parts.check_context_for(""), scope)
+    context = app_context(request)
+    importer = Importer(context.store, context.editor.secret_fields, context.check_context_for(""), scope)
     repeat = None if dry_run else await repetition(request, caller, idempotency_key)
     return kept(await importer.run(items, if_match, caller, repeat, _imported, dry_run=dry_run))
 

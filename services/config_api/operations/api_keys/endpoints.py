@@ -10,7 +10,7 @@ from pydantic import Field
 
 from services.config_api.changes.editor import Changed, time_text
 from services.config_api.http import responses
-from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
 from services.config_api.http.responses import problem_responses
@@ -75,7 +75,7 @@ async def rotate(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Makes a new key for the same name, role and id. Only this answer shows it."""
-    found = parts(request)
+    found = app_context(request)
     last_use = {**await found.store.key_uses([id]), **found.access.uses}.get(id)
 
     async def answer(result: Changed) -> StoredResponse:

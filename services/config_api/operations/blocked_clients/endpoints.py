@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from libs.smtp.network import IPV6_CLIENT_PREFIX, parse_network
 from services.config_api.http import pagination
-from services.config_api.http.context import acted, needs, parts
+from services.config_api.http.context import acted, app_context, needs
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
@@ -33,7 +33,7 @@ async def list_blocked(
     request: Request, _: Annotated[Actor, Depends(needs("reader"))], given: Annotated[PageQuery, Query()]
 ) -> Response:
     """Shows a page of the clients that policy refuses for a while."""
-    page = await parts(request).policy.blocked(given.limit, pagination.page_token(_BLOCKED, given))
+    page = await app_context(request).policy.blocked(given.limit, pagination.page_token(_BLOCKED, given))
     items = [wire.blocked_client(client) for client in page.clients]
     return JSONResponse({"items": items, "next_cursor": pagination.next_cursor(_BLOCKED, given, page.next_page_token)})
 
@@ -57,5 +57,5 @@ async def unblock(request: Request, _: Annotated[Actor, Depends(needs("operator"
         raise not_found("blocked client")
     key = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
     acted(request, f"blocked-clients/{key}")
-    await parts(request).policy.unblock(key)
+    await app_context(request).policy.unblock(key)
     return Response(status_code=204)

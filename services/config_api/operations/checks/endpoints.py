@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.config_api.http.context import acted, needs, parts
+from services.config_api.http.context import acted, app_context, needs
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.checks.collecting import collect
@@ -41,6 +41,6 @@ async def run_checks(request: Request, _: Annotated[Actor, Depends(needs("operat
 
 
 async def _results(request: Request, *, again: bool) -> Response:
-    found = parts(request)
+    found = app_context(request)
     results = await collect(found.own_checks, found.neighbours, found.store, again=again)
     return JSONResponse(CheckResults(items=results).model_dump(mode="json"))

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.config_api.events.hub import EventHub
-from services.config_api.http.context import actor, leave_share, needs, parts, still_valid
+from services.config_api.http.context import actor, app_context, leave_share, needs, still_valid
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.problems import FieldError, Problem, invalid
@@ -67,7 +67,7 @@ async def stream(
         str | None, Header(alias="Last-Event-Id", description="The id of the last event that the client received.")
     ] = None,
 ) -> Response:
-    hub = parts(request).events
+    hub = app_context(request).events
     if last_event_id and not _EVENT_ID(last_event_id):
         raise invalid([FieldError("/Last-Event-ID", "event_id", "No event has this id.", "header")])
     cursor = last_event_id or await hub.feed.end()

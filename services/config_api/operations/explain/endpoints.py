@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.config_api.http.context import needs, parts
+from services.config_api.http.context import app_context, needs
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.explain import wire
@@ -32,7 +32,7 @@ router = APIRouter(tags=["explain"], route_class=Route)
 )
 async def explain_session(request: Request, _: Reader, given: SessionToExplain) -> Response:
     """Shows every rule in order, its result, and the final reply. Nothing is counted or changed."""
-    found = await parts(request).policy.explain(wire.explain_request(given))
+    found = await app_context(request).policy.explain(wire.explain_request(given))
     return JSONResponse(wire.session_explained(found))
 
 
@@ -46,5 +46,5 @@ async def explain_route(request: Request, _: Reader, given: RouteQuery) -> Respo
     """Shows the route of each recipient after the expansion of aliases, with the rules and hosts that were
     considered.
     """
-    found = await parts(request).relay.resolve_route((given.sender or "").encode(), given.recipient.encode())
+    found = await app_context(request).relay.resolve_route((given.sender or "").encode(), given.recipient.encode())
     return JSONResponse(wire.route_explained(found))

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.config_api.http import pagination
-from services.config_api.http.context import DryRun, IdempotencyKey, acted, needs, parts, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, acted, app_context, needs, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
@@ -64,7 +64,7 @@ _problems_of_destination = functools.partial(problem_responses, noun="destinatio
 async def list_messages(request: Request, _: Reader, given: Annotated[MessageQuery, Query()]) -> Response:
     """Shows a page of the messages in the queue that match every filter."""
     token = pagination.page_token(_QUEUED, given)
-    found = await parts(request).relay.messages(wire.list_request(given, token))
+    found = await app_context(request).relay.messages(wire.list_request(given, token))
     cursor = pagination.next_cursor(_QUEUED, given, found.next_page_token)
     return _page([wire.message(message) for message in found.messages], cursor)
 
@@ -78,7 +78,7 @@ async def list_messages(request: Request, _: Reader, given: Annotated[MessageQue
 async def list_history(request: Request, _: Reader, given: Annotated[MessageQuery, Query()]) -> Response:
     """Shows a page of all messages, queued, finished and refused, that match every filter, newest first."""
     token = pagination.page_token(_HISTORY, given)
-    found = await parts(request).relay.history(wire.history_request(given, token))
+    found = await app_context(request).relay.history(wire.history_request(given, token))
     cursor = pagination.next_cursor(_HISTORY, given, found.next_page_token)
     return _page([wire.message(message) for message in found.messages], cursor)
 
@@ -96,7 +96,7 @@ async def get_message(
     include_header: Annotated[bool, Query(description="Whether the answer has the header of the message.")] = False,
 ) -> Response:
     """Shows one message with all its deliveries, their attempts, and its timeline."""
-    found = await parts(request).relay.message(_queue_id(queue_id), include_header=include_header)
+    found = await app_context(request).relay.message(_queue_id(queue_id), include_header=include_header)
     return JSONResponse(wire.message(found))
 
 
@@ -110,7 +110,7 @@ async def get_finished(request: Request, caller: Annotated[Actor, Depends(needs(
     """Shows one message without its header, as long as it is in the history. A sender sees only messages of its own
     account.
     """
-    found = await parts(request).relay.message(_queue_id(queue_id), include_header=False)
+    found = await app_context(request).relay.message(_queue_id(queue_id), include_header=False)
     if caller.account and found.origin.account_login != caller.account:
         raise not_found("message")
     return JSONResponse(wire.message(found))
@@ -133,7 +133,7 @@ async def get_finished(request: Request, caller: Annotated[Actor, Depends(needs(
 async def get_content(request: Request, _: Admin, queue_id: str) -> Response:
     """Returns the whole message as it is in the queue. The audit log records this."""
     acted(request, f"queue/messages/{_queue_id(queue_id)}/content")
-    chunks = parts(request).relay.content(queue_id)
+    chunks = app_context(request).relay.content(queue_id)
     # The first chunk is awaited here, so that an unknown message gives a 404.
     first = await anext(chunks, b"")
     return StreamingResponse(_joined(first, chunks), media_type="message/rfc822")
@@ -168,7 +168,7 @@ def _add_action_on_one(action: QueueActionName, summary: str, effect: str) -> No
         acted(request, f"queue/messages/{_queue_id(queue_id)}:{action}")
 
         def steps() -> Steps:
-            return parts(request).relay.act(wire.act_on_one(action, queue_id, caller.name))
+            return app_context(request).relay.act(wire.act_on_one(action, queue_id, caller.name))
 
         return await _act_on_one(request, caller, action, queue_id, steps, idempotency_key)
 
@@ -192,7 +192,9 @@ def _add_action_on_many(action: QueueActionName, summary: str, effect: str) -> N
         acted(request, _many(action, dry_run=dry_run))
 
         def steps() -> Steps:
-            return parts(request).relay.act(wire.act_on_many(action, selection.filter, caller.name, dry_run=dry_run))
+            return app_context(request).relay.act(
+                wire.act_on_many(action, selection.filter, caller.name, dry_run=dry_run)
+            )
 
         return await _act_on_many(request, caller, steps, None if dry_run else idempotency_key)
 
@@ -248,7 +250,7 @@ async def redirect_message(
 
     def steps() -> Steps:
         relay_request = wire.redirect_one(queue_id, redirect, caller.name)
-        return _redirecting(request, place, redirect, parts(request).relay.act(relay_request))
+        return _redirecting(request, place, redirect, app_context(request).relay.act(relay_request))
 
     return await _act_on_one(request, caller, "redirect", queue_id, steps, idempotency_key)
 
@@ -278,7 +280,7 @@ async def redirect_messages(
 
     def steps() -> Steps:
         relay_request = wire.redirect_many(selection, selection.filter, caller.name, dry_run=dry_run)
-        return _redirecting(request, place, selection, parts(request).relay.act(relay_request))
+        return _redirecting(request, place, selection, app_context(request).relay.act(relay_request))
 
     return await _act_on_many(request, caller, steps, None if dry_run else idempotency_key)
 
@@ -292,7 +294,7 @@ async def redirect_messages(
 async def list_destinations(request: Request, _: Reader, given: Annotated[PageQuery, Query()]) -> Response:
     """Shows a page of the destinations that have queued mail or are suspended."""
     token = pagination.page_token(_DESTINATIONS, given)
-    found = await parts(request).relay.destinations(given.limit, token)
+    found = await app_context(request).relay.destinations(given.limit, token)
     cursor = pagination.next_cursor(_DESTINATIONS, given, found.next_page_token)
     return _page([wire.destination(destination) for destination in found.destinations], cursor)
 
@@ -312,7 +314,9 @@ async def suspend(
     acted(request, f"queue/destinations/{_destination(name)}:suspend")
 
     async def act() -> JSONResponse:
-        destination = await parts(request).relay.suspend(wire.suspend_request(name, suspension.until, caller.name))
+        destination = await app_context(request).relay.suspend(
+            wire.suspend_request(name, suspension.until, caller.name)
+        )
         return JSONResponse({**wire.destination(destination), "warnings": wire.warnings_of_suspension(destination)})
 
     return await _once(request, caller, idempotency_key, act)
@@ -330,7 +334,7 @@ async def resume(request: Request, caller: Operator, name: str, idempotency_key:
 
     async def act() -> JSONResponse:
         try:
-            destination = await parts(request).relay.resume(wire.resume_request(name, caller.name))
+            destination = await app_context(request).relay.resume(wire.resume_request(name, caller.name))
         except Problem as problem:
             if problem.status == 409:
                 raise nothing_done("The destination is not suspended.") from None
@@ -345,7 +349,7 @@ async def _act_on_one(
 ) -> Response:
     async def act() -> JSONResponse:
         result = await _last(steps())
-        message = await parts(request).relay.message(queue_id, include_header=False)
+        message = await app_context(request).relay.message(queue_id, include_header=False)
         if not result["acted"]:
             raise nothing_done(wire.why_nothing_was_done(action, message))
         return JSONResponse(wire.message(message))
@@ -385,7 +389,7 @@ async def _redirecting(request: Request, place: str, redirect: MessageRedirect, 
 async def _refuse_circle(request: Request, redirect: MessageRedirect) -> None:
     """Raises Problem 422 when the next hop is a listener of this gateway."""
     if redirect.next_hop is not None:
-        check_context = parts(request).editor.check_context()
+        check_context = app_context(request).editor.check_context()
         await refuse_this_gateway(redirect.next_hop.model_dump(), "/next_hop", check_context)
 
 

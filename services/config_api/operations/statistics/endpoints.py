@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.config_api.http.context import needs, parts
+from services.config_api.http.context import app_context, needs
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.statistics import wire
@@ -42,5 +42,5 @@ async def get_statistics(
     if (before - after).total_seconds() // seconds >= _MOST_BUCKETS:
         text = f"At most {_MOST_BUCKETS} buckets are shown at once. Choose a longer width."
         raise invalid([FieldError("/bucket", "too_many_buckets", text, "query")])
-    counts = await parts(request).relay.statistics(wire.request(after, before, seconds))
+    counts = await app_context(request).relay.statistics(wire.request(after, before, seconds))
     return JSONResponse(wire.statistics(counts))

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from services.config_api.changes.editor import time_text
 from services.config_api.clients import Neighbour
-from services.config_api.http.context import needs, parts
+from services.config_api.http.context import app_context, needs
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.status.schemas import MailCertificate, ServiceReplica, Status, StatusWarning
@@ -32,7 +32,7 @@ _PATHS = 20
 )
 async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader"))]) -> Response:
     """Asks every replica that config_api knows for its state, and searches for settings that are probably a mistake."""
-    found = parts(request)
+    found = app_context(request)
     services = [
         ServiceReplica(
             service=replica.service,

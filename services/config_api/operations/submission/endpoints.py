@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from libs.smtp import header
-from services.config_api.http.context import IdempotencyKey, acted, needs, parts, repetition_of
+from services.config_api.http.context import IdempotencyKey, acted, app_context, needs, repetition_of
 from services.config_api.http.middleware import parse_json
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
@@ -150,7 +150,7 @@ def _media_type(request: Request) -> str:
 
 async def _limit(request: Request) -> int:
     """Returns the most octets that a message may have."""
-    document = await parts(request).store.get("settings/general", "settings/general")
+    document = await app_context(request).store.get("settings/general", "settings/general")
     megabytes = 0 if document is None else document.body["profile"]["max_message_size_mb"]
     return int(megabytes * MEGABYTE) or _MOST_OCTETS
 
@@ -207,7 +207,7 @@ async def _hand_over(request: Request, caller: Actor, mail: _Mail) -> JSONRespon
         body_8bitmime=is_8bit,
         smtputf8=mail.smtputf8,
     )
-    found = await parts(request).ingress.submit(envelope, lambda: body.crlf(mail.spool))
+    found = await app_context(request).ingress.submit(envelope, lambda: body.crlf(mail.spool))
     outcome = wire.outcome(found)
     if not found.queue_id:
         raise _refused(outcome)

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from services.config_api.changes.editor import Changed, time_text
 from services.config_api.events.dispatcher import test_event
 from services.config_api.http import pagination, responses
-from services.config_api.http.context import IdempotencyKey, acted, needs, parts, repetition
+from services.config_api.http.context import IdempotencyKey, acted, app_context, needs, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
@@ -42,7 +42,7 @@ async def list_deliveries(
 ) -> Response:
     """Shows the events that were sent to a webhook, each with its last attempt, newest first."""
     await _webhook(request, id)
-    states = parts(request).events.dispatcher.states
+    states = app_context(request).events.dispatcher.states
     kind = f"webhooks/{id}/deliveries"
     before = None
     if given.cursor is not None:
@@ -75,7 +75,7 @@ async def resend(request: Request, _: Operator, id: str, event_id: str) -> Respo
     """Sends an event of the history to a webhook once more, and shows the result."""
     body = await _webhook(request, id)
     acted(request, f"webhooks/{id}/deliveries/{event_id}:resend")
-    hub = parts(request).events
+    hub = app_context(request).events
     event = None if event_id.startswith("test-") else await hub.one(event_id)
     if event is None:
         raise not_found("event in the history")
@@ -92,7 +92,7 @@ async def test(request: Request, _: Operator, id: str) -> Response:  # noqa: A00
     """Sends a test event to a webhook, and shows the result."""
     body = await _webhook(request, id)
     acted(request, f"webhooks/{id}:test")
-    return JSONResponse(_record(await parts(request).events.dispatcher.send_once(id, body, test_event(id))))
+    return JSONResponse(_record(await app_context(request).events.dispatcher.send_once(id, body, test_event(id))))
 
 
 @router.post(
@@ -119,11 +119,11 @@ async def rotate_secret(
 
     repeat = await repetition(request, caller, idempotency_key)
     overlap = (given or SecretRotation()).overlap_minutes
-    return responses.kept(await parts(request).editor.rotate_webhook_secret(id, overlap, caller, repeat, answer))
+    return responses.kept(await app_context(request).editor.rotate_webhook_secret(id, overlap, caller, repeat, answer))
 
 
 async def _webhook(request: Request, webhook_id: str) -> StoredBody:
-    document = await parts(request).store.get(WEBHOOKS.kind, webhook_id)
+    document = await app_context(request).store.get(WEBHOOKS.kind, webhook_id)
     if document is None:
         raise not_found(WEBHOOKS.label)
     return document.body
