@@ -1,4 +1,4 @@
-"""What operators can do with messages, and what happens then, in words. Pure."""
+"""The actions of operators on messages, and their effects in words. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`states`: the states of deliveries that it is for. `effect`: what happens, said before it is done."""
+    """`states` are the states of deliveries that allow the action. `effect` describes it before it is done."""
 
     name: str
     title: str
@@ -76,7 +76,7 @@ REDIRECT = Action(
     "is redirected",
     "are redirected",
 )
-# What happens, by the member of the API's request that says where the mail goes.
+# The effects of a redirect, by the member of the API's request that names the new target.
 REDIRECT_EFFECTS: Mapping[str, str] = {
     "recipient": "The new recipient takes the place of those that wait, and is tried at once; what is held stays held."
     " The sender stays the same, and a report to the sender names the recipient that was written to. Nobody gets two"

@@ -1,4 +1,4 @@
-"""Whose mail Postfix takes: local, virtual and relay domains with their recipients and aliases."""
+"""The domains of Postfix: local, virtual and relay domains with their recipients and aliases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Domains:
         self._local: dict[str, dict[str, Any]] = {}
 
     def read(self, mailboxes: dict[str, dict[str, Any]]) -> None:
-        """`mailboxes`: of the domains whose transport is LMTP."""
+        """`mailboxes` has the mailboxes of domains whose transport is LMTP."""
         self._virtual_mailbox_domains(mailboxes)
         self._system_domains(mailboxes)
         self._virtual_alias_domains()
@@ -96,7 +96,7 @@ class Domains:
         return {"kind": "maildir", "path": path}
 
     def _system_domains(self, mailboxes: dict[str, dict[str, Any]]) -> None:
-        """mydestination: users of the system, who are no accounts here, and the aliases of alias_maps."""
+        """Reads mydestination: the users of the system, who are not accounts here, and the aliases of alias_maps."""
         names = [name for name in self._names("mydestination") if name != "localhost" and "." in name]
         names = [name for name in names if not name.startswith("localhost.")]
         if not names:
@@ -135,7 +135,7 @@ class Domains:
             return []
 
     def _aliases(self, names: list[str]) -> list[tuple[str, list[str]]]:
-        """The entries of alias_maps whose targets are all addresses."""
+        """Returns the entries of alias_maps whose targets are all addresses."""
         aliases = []
         for table in self._parameters.words("alias_maps"):
             kind, _, name = table.partition(":")
@@ -155,8 +155,9 @@ class Domains:
         return aliases
 
     def _targets(self, parameter: str, key: str, value: str, domain: str) -> list[str]:
-        """The addresses that an alias leads to. One target that is no address makes the whole alias one that is not
-        taken: mail would be lost without a word."""
+        """Returns the addresses of an alias. If one target is not an address, the whole alias is left out, because
+        otherwise mail would be lost without notice.
+        """
         words = split(value)
         bad = next((word for word in words if word[0] in '|/"\\' or word.startswith(":include:")), None)
         if bad is not None:
@@ -226,7 +227,7 @@ class Domains:
 
 
 def relay_domain_names(parameters: Parameters, folder: Path) -> frozenset[str]:
-    """The relay domains that are no local ones, for whom a next hop can be named."""
+    """Returns the relay domains that are not local domains, for which a next hop can be configured."""
     names = set(_listed(parameters, "relay_domains", folder)[0])
     for parameter in ("virtual_mailbox_domains", "mydestination", "virtual_alias_domains"):
         names.difference_update(_listed(parameters, parameter, folder)[0])
@@ -234,7 +235,7 @@ def relay_domain_names(parameters: Parameters, folder: Path) -> frozenset[str]:
 
 
 def _listed(parameters: Parameters, parameter: str, folder: Path) -> tuple[list[str], list[str]]:
-    """The domains of a list, also those that are the keys of a table in it; and what of it can't be read."""
+    """Returns the domains of a list, including the keys of tables in it, and the parts that cannot be read."""
     names: list[str] = []
     faults: list[str] = []
     for word in parameters.words(parameter):

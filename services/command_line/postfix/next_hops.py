@@ -1,4 +1,6 @@
-"""Where Postfix sends mail: relayhost, relay hosts by sender, transports, logins, TLS; as delivery and relay rules."""
+"""The next hops of Postfix: relayhost, relay hosts by sender, transports, logins and TLS, as delivery settings and
+relay rules.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,11 @@ class NextHops:
             client: TlsLevels(parameters, self._policies(f"{client}_tls_policy_maps"), client)
             for client in ("smtp", "lmtp")
         }
-        # Of relay domains, by their names: the servers that transport_maps names.
+        # The servers of relay domains in transport_maps, by the names of the domains.
         self.of_relay_domains: dict[str, dict[str, Any]] = {}
 
     def pairs(self, name: str) -> list[tuple[str, str]]:
-        """The entries of all tables of a parameter; those that can't be read are reported."""
+        """Returns the entries of all tables of a parameter. Tables that cannot be read are reported."""
         tables, faults = read_all(self._parameters.words(name), self._folder)
         for fault in faults:
             self._plan.not_taken(name, fault)
@@ -55,7 +57,9 @@ class NextHops:
         return list(pairs.items())
 
     def _policies(self, name: str) -> dict[str, str]:
-        """The levels by destination. The key `*` is of a static table, after which no other one is asked."""
+        """Returns the levels by destination. The key `*` comes from a static table, after which no other table is
+        used.
+        """
         tables, faults = read_all(self._parameters.words(name), self._folder)
         for fault in faults:
             self._plan.not_taken(name, fault)
@@ -71,7 +75,7 @@ class NextHops:
         return policies
 
     def all_mail(self) -> None:
-        """relayhost, and the TLS level of all mail that has no next hop. Comes after `transports`."""
+        """Reads relayhost, and the TLS level of all mail without a next hop. Call it after `transports`."""
         relayhost = self._parameters["relayhost"]
         if relayhost:
             host = self.relay_host("relayhost", relayhost)
@@ -87,7 +91,9 @@ class NextHops:
                 self._plan.not_taken("smtp_fallback_relay", "direct mail has no other way than the MX hosts")
 
     def other_policies(self) -> None:
-        """The policies for direct mail. Comes last: what a next hop has used is none of them."""
+        """Returns the policies for direct mail. Call it last, because levels that a next hop has used are not among
+        them.
+        """
         for levels in self._tls.values():
             levels.of_domains(self._plan)
         for policy in self._plan.objects.get("tls_policies", []):
@@ -108,7 +114,7 @@ class NextHops:
             self._plan.taken("sender_dependent_relayhost_maps", f"mail from {key} goes through {host['host']}")
 
     def transports(self) -> dict[str, dict[str, Any]]:
-        """The rules of transport_maps. Returns the mailboxes of domains whose transport is LMTP."""
+        """Reads the rules of transport_maps. Returns the mailboxes of domains whose transport is LMTP."""
         mailboxes = {}
         for key, value in self.pairs("transport_maps"):
             transport, _, next_hop = value.partition(":")
@@ -126,7 +132,9 @@ class NextHops:
         return mailboxes
 
     def _by_recipient(self, key: str, transport: str, next_hop: str) -> None:
-        """A relay domain has a next hop; any other domain, and one whose server asks for a login, a relay rule."""
+        """Adds a next hop for a relay domain. For any other domain, or when its server needs a login, adds a relay
+        rule.
+        """
         if key in self._relay_domains and self._login(split(next_hop)[0], "") is None:
             server = self.mailbox("transport_maps", f"smtp:{next_hop}", has_fallback=transport == "smtp")
             if server is not None:
@@ -151,7 +159,9 @@ class NextHops:
         self._plan.taken("transport_maps", f"*: all mail that nothing else takes goes through {_place(host)}")
 
     def mailbox(self, parameter: str, value: str, *, has_fallback: bool = False) -> dict[str, Any] | None:
-        """The mailbox server of a transport `lmtp:inet:host:port` or `smtp:[host]:port`; None where it is none here."""
+        """Returns the mailbox server of a transport `lmtp:inet:host:port` or `smtp:[host]:port`. None when it has
+        another form.
+        """
         transport, _, next_hop = value.partition(":")
         client = "lmtp" if transport == "lmtp" else "smtp"
         if client == "lmtp" and next_hop.startswith("unix:"):
@@ -171,7 +181,7 @@ class NextHops:
     def relay_host(
         self, parameter: str, next_hop: str, sender: str = "", *, has_fallback: bool = True
     ) -> dict[str, Any] | None:
-        """A relay host with login and TLS, as the API has it; reports a next hop that is none here."""
+        """Returns a relay host with login and TLS in the form of the API. Reports a next hop that is not valid here."""
         words = split(next_hop)
         if not words or _NEXT_HOP.fullmatch(words[0]) is None:
             self._plan.not_taken(parameter, f"{next_hop!r} is no next hop")
@@ -210,9 +220,8 @@ class NextHops:
     def _hosts(
         self, parameter: str, next_hops: Sequence[str], client: str, sender: str = "", *, has_fallback: bool
     ) -> dict[str, Any]:
-        """host, port and fallback_hosts of a list of next hops, whose first one is sound.
-
-        One with another login or TLS level than the first is left out, since they have one of each here.
+        """Returns host, port and fallback_hosts of a list of next hops, whose first one is valid. A host with another
+        login or TLS level than the first is left out, because here all have the same.
         """
         first, *others = next_hops
         hosts = self._hosts_of(parameter, first, client)
@@ -239,7 +248,9 @@ class NextHops:
         return {**host, "fallback_hosts": more} if more else host
 
     def _hosts_of(self, parameter: str, next_hop: str, client: str) -> list[dict[str, Any]]:
-        """The hosts of one next hop: itself, or its MX where it stands without brackets and is no address."""
+        """Returns the hosts of one next hop: the host itself, or its MX hosts if it has no brackets and is not an
+        address.
+        """
         parsed = _NEXT_HOP.fullmatch(next_hop)
         assert parsed is not None  # noqa: S101 - its callers have looked
         port = _port(parsed["port"], _PORTS[client])
@@ -272,7 +283,7 @@ class NextHops:
         return {"username": username, "password": password}
 
     def _rule(self, type_: str, target_type: str, target: str, host: dict[str, Any]) -> None:
-        """Adds a target to the rule with the same relay host, or a rule for it."""
+        """Adds a target to the rule with the same relay host, or adds a rule for it."""
         for rule in self._plan.objects.get("relay_rules", []):
             if (rule["type"], rule["target_type"], rule["relay_host"]) == (type_, target_type, host):
                 rule["targets"].append(target)

@@ -1,4 +1,6 @@
-"""Whom Postfix refuses: smtpd restrictions, access tables, block lists; as policy settings and access rules."""
+"""The restrictions of Postfix: smtpd restrictions, access tables and block lists, as policy settings and access
+rules.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from services.command_line.postfix.parameters import Parameters
 from services.command_line.postfix.report import Plan
 
 _LISTS = ("client", "helo", "sender", "relay", "recipient", "data", "end_of_data")
-# Restrictions that are switches here: section and member.
+# The restrictions that are switches here: section and member.
 _SWITCHES = {
     "reject_non_fqdn_sender": ("sender_policy", "reject_non_fqdn_sender"),
     "reject_unknown_sender_domain": ("sender_policy", "reject_unknown_sender_domain"),
@@ -24,7 +26,7 @@ _SWITCHES = {
     "reject_unknown_client": ("connection_policy", "reject_unknown_client_hostname"),
     "reject_unauth_pipelining": ("advanced_security", "reject_unauthorized_pipelining"),
 }
-# What holds here without being asked for.
+# The restrictions that always apply here.
 _ALWAYS = {
     "permit_mynetworks",
     "permit_sasl_authenticated",
@@ -56,7 +58,7 @@ class Restrictions:
         self._plan = plan
         self._zones: list[dict[str, Any]] = []
         below = "parent_domain_matches_subdomains"
-        # Whether a key of an access table stands for the sub-domains too.
+        # Whether a key of an access table includes the subdomains.
         self._reaches_below = not parameters.is_set(below) or "smtpd_access_maps" in parameters[below]
 
     def read(self) -> None:
@@ -70,7 +72,7 @@ class Restrictions:
         for word in words:
             if word in ("warn_if_reject", "defer_if_permit", "defer_if_reject"):
                 self._plan.not_taken(name, f"{word}: shadow mode is set for each rule here")
-                # What follows it must not be enforced.
+                # The restrictions after this one must not be enforced.
                 next(words, None)
             elif word in _SWITCHES:
                 section, member = _SWITCHES[word]
@@ -147,7 +149,7 @@ class Restrictions:
 
 
 def _criterion(subject: str, key: str) -> tuple[str, str] | None:
-    """The criterion and value of an access rule; None where there is none for the key."""
+    """Returns the criterion and the value of an access rule. None when the key has no counterpart."""
     if subject == "client":
         try:
             network = ipaddress.ip_network(_whole(key))
@@ -164,7 +166,7 @@ def _criterion(subject: str, key: str) -> tuple[str, str] | None:
 
 
 def _whole(key: str) -> str:
-    """A key as a network: `192.0.2` stands for 192.0.2.0/24 in hash tables."""
+    """Returns a key as a network: in hash tables `192.0.2` stands for 192.0.2.0/24."""
     parts = key.split(".")
     if 1 <= len(parts) < 4 and all(part.isdecimal() for part in parts):
         return f"{'.'.join(parts + ['0'] * (4 - len(parts)))}/{8 * len(parts)}"

@@ -1,4 +1,4 @@
-"""The TLS levels of Postfix's SMTP and LMTP clients, by destination, and what each becomes here."""
+"""The TLS levels of Postfix's SMTP and LMTP clients, by destination, and their counterparts here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DOMAIN = re.compile(r"\.?(?!-)[\w-]+(\.[\w-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class TlsLevel:
-    """A level as Postfix has it: its word, its attributes as `match=…`, and the parameter that says so."""
+    """A level of Postfix: its word, its attributes such as `match=…`, and the parameter that sets it."""
 
     word: str
     attributes: tuple[str, ...]
@@ -40,7 +40,7 @@ class TlsLevel:
 
     @property
     def level(self) -> Level | None:
-        """What it is here; None where Postfix's configuration does not say, or says what is no level."""
+        """Returns the level here. None when Postfix's configuration sets none, or an unknown one."""
         return _LEVELS.get(self.word)
 
     @property
@@ -49,7 +49,7 @@ class TlsLevel:
 
     @property
     def shortcomings(self) -> list[str]:
-        """What of it cannot be said here."""
+        """Returns the parts that have no counterpart here."""
         names = [attribute.partition("=")[0] for attribute in self.attributes]
         texts = [_WEAKER[self.word]] if self.word in _WEAKER else []
         if "match" in names:
@@ -61,7 +61,7 @@ class TlsLevel:
 
 
 class TlsLevels:
-    """Finds the level of a destination as Postfix does. `client`: smtp or lmtp, whose parameters are read."""
+    """Finds the level of a destination as Postfix does. `client` is smtp or lmtp, whose parameters are read."""
 
     def __init__(self, parameters: Parameters, policies: Mapping[str, str], client: str = "smtp") -> None:
         self._policies = policies
@@ -70,7 +70,7 @@ class TlsLevels:
         self.default = _default(parameters, client)
 
     def of(self, destination: str) -> TlsLevel:
-        """`destination`: a domain, or a next hop with its brackets and port, which only an equal key is for."""
+        """`destination` is a domain, or a next hop with its brackets and port, which only an equal key matches."""
         key = destination.casefold()
         while True:
             if key in self._policies:
@@ -81,7 +81,9 @@ class TlsLevels:
             key = key[key.index(".", 1) :]
 
     def of_domains(self, plan: Plan) -> None:
-        """Adds those that no next hop has used, as policies for direct mail; reports keys that no mail goes by."""
+        """Adds the levels that no next hop has used as policies for direct mail, and reports keys that match no
+        mail.
+        """
         for key, value in self._policies.items():
             if key in self._used or key == "*":
                 continue
@@ -104,7 +106,9 @@ class TlsLevels:
         return TlsLevel(word.casefold(), tuple(attributes), self._parameter)
 
     def of_all_mail(self, plan: Plan) -> None:
-        """Reports what the level for every destination becomes where mail goes directly to the MX of each domain."""
+        """Reports the counterpart of the level for all destinations, when mail is sent directly to the MX of each
+        domain.
+        """
         tls = self._read(self._policies["*"]) if "*" in self._policies else self.default
         if tls.is_strict:
             plan.not_taken(
@@ -121,7 +125,9 @@ class TlsLevels:
 
 
 def _default(parameters: Parameters, client: str) -> TlsLevel:
-    """The level without a policy; of the old parameters smtp_use_tls and smtp_enforce_tls where no new one is set."""
+    """Returns the level without a policy. The old parameters smtp_use_tls and smtp_enforce_tls are used if no new one
+    is set.
+    """
     name = f"{client}_tls_security_level"
     if parameters[name]:
         return TlsLevel(parameters[name].casefold(), (), name)

@@ -1,4 +1,4 @@
-"""The whole of a Postfix configuration as a plan: what is set here, and what is told to the operator."""
+"""Converts a whole Postfix configuration to a plan: the settings to make, and a report for the operator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.command_line.postfix.restrictions import Restrictions
 _MEGABYTE = 1 << 20
 _MINUTE = 60
 _POSTFIX_MESSAGE_SIZE = 10_240_000
-# Limits that are one number here: section, member, and Postfix's default where it differs from ours.
+# Limits that are one number here: section, member, and Postfix's default if it differs from ours.
 _NUMBERS = {
     "hopcount_limit": ("general", "profile.max_hops"),
     "smtpd_client_connection_count_limit": ("connection_policy", "max_concurrent_connections"),
@@ -30,7 +30,7 @@ _RATES = {
     "smtpd_client_connection_rate_limit": "max_connections_per_minute",
     "smtpd_client_message_rate_limit": "max_messages_per_minute",
 }
-# Times: section, member, and the seconds in its unit.
+# Times: section, member, and the number of seconds in its unit.
 _TIMES = {
     "maximal_queue_lifetime": ("queue", "expire_after_hours", 3600),
     "bounce_queue_lifetime": ("queue", "bounce_expire_hours", 3600),
@@ -77,7 +77,7 @@ _ENVIRONMENT = {
     "inet_interfaces": "set INGRESS_HOST to the addresses to listen on",
     "smtpd_upstream_proxy_protocol": "set INGRESS_PROXY_NETWORKS",
 }
-# Options of the submission ports that hold here without being asked for.
+# Options of the submission ports that always apply here.
 _OF_LISTENERS = (
     "syslog_name",
     "smtpd_sasl_auth_enable",
@@ -86,7 +86,7 @@ _OF_LISTENERS = (
     "smtpd_recipient_restrictions",
     "milter_macro_daemon_name",
 )
-# They say where Postfix's own parts lie or how it logs, and have no meaning for mail.
+# These parameters name parts of Postfix or its logging, and have no effect on mail.
 _MEANINGLESS = tuple(
     """
     milter_default_action milter_protocol milter_macro_daemon_name _directory _path _group _owner _loglevel
@@ -118,7 +118,7 @@ _READ = tuple(
 
 
 def translate(main: Parameters, services: Sequence[Service], folder: Path, look_up: MailExchangers) -> Plan:
-    """The plan for a configuration whose files are in `folder`. `look_up` finds the MX of next hops."""
+    """Returns the plan for a configuration whose files are in `folder`. `look_up` finds the MX of next hops."""
     plan = Plan()
     server = _of_port_25(main, services)
     _profile(server, plan)
@@ -138,7 +138,7 @@ def translate(main: Parameters, services: Sequence[Service], folder: Path, look_
 
 
 def _of_port_25(main: Parameters, services: Sequence[Service]) -> Parameters:
-    """The parameters as the service on port 25 has them."""
+    """Returns the parameters of the service on port 25."""
     for service in services:
         if service.command in ("smtpd", "postscreen") and service.name.rpartition(":")[2] in ("smtp", "25"):
             return main.of(service)
@@ -214,7 +214,7 @@ def _networks(server: Parameters, folder: Path, plan: Plan) -> None:
 
 
 def _network(word: str, folder: Path) -> list[str]:
-    """The networks that a word stands for. Raises ValueError, MapError."""
+    """Returns the networks for a word. Raises ValueError, MapError."""
     if word.startswith("!"):
         raise ValueError("a trusted network has no exceptions here")
     if ":" in word and word.partition(":")[0].isalpha():
@@ -244,7 +244,7 @@ def _limits(server: Parameters, plan: Plan) -> None:
 
 
 def _rate_delay(server: Parameters, plan: Plan) -> None:
-    """The pause between two deliveries to a destination, which is a number of messages a minute here."""
+    """Converts the pause between two deliveries to a destination, which is a number of messages in a minute here."""
     name = next(
         (name for name in ("smtp_destination_rate_delay", "default_destination_rate_delay") if server.is_set(name)), ""
     )
@@ -288,7 +288,7 @@ def _ports(services: Sequence[Service], plan: Plan) -> None:
 
 
 def _rest(main: Parameters, plan: Plan) -> None:
-    """Says of every parameter that is set and was not looked at why it has no effect here."""
+    """Reports for every parameter that is set and was not read why it has no effect here."""
     told = {finding.parameter for finding in plan.findings}
     for name, value in main.given.items():
         if name in told or name in _READ or not value or name.endswith("_restrictions"):

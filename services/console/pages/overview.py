@@ -1,4 +1,4 @@
-"""The first page: how the suite is, and what needs attention."""
+"""The first page: the state of the suite, and everything that needs attention."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def run_checks(page: OperatorPage) -> Response:
 
 
 def _graphs(figures: Figures) -> list[dict[str, Any]]:
-    """The graphs, each with its name and its figure in all."""
+    """Returns the graphs, each with its name and its total."""
     graphs = []
     for name, text, kind in (
         ("accepted", "Messages accepted", "plain"),
@@ -74,12 +74,12 @@ def _graphs(figures: Figures) -> list[dict[str, Any]]:
 
 
 def _oldest(destinations: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The destination with the message that waits longest."""
+    """Returns the destination with the oldest waiting message."""
     waiting = [destination for destination in destinations if destination["oldest_at"]]
     return min(waiting, key=lambda destination: str(destination["oldest_at"]), default=None)
 
 
 def _in_trouble(destinations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Destinations that are suspended, or whose mail waits after a failure, those with most mail first."""
+    """Returns destinations that are suspended, or whose mail waits after a failure, those with the most mail first."""
     troubled = [each for each in destinations if each["suspended"] or (each["last_error"] and each["queued"])]
     return sorted(troubled, key=lambda each: -int(each["queued"]))[:_IN_TROUBLE]

@@ -1,4 +1,4 @@
-"""Redirecting mail that waits: where to, what would happen then, and that it is done."""
+"""Redirects of waiting mail: the form, the preview, and the result."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ AdminPage = Annotated[Page, Depends(needs("admin"))]
 
 _PROTOCOLS = ("smtp", "lmtp")
 _TLS_LEVELS = ("may", "encrypt", "verify", "none")
-# Fields of the form that say where mail goes.
+# The fields of the form that name the new target.
 _TARGET_FIELDS = ("target", "new_recipient", "protocol", "host", "port", "tls")
 
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What is redirected: one message, or those that filters choose.
-
-    `path`: where its forms are sent; `back`: the page before.
+    """The mail to redirect: one message, or the messages that match filters. `path` is the address of its forms, and
+    `back` the previous page.
     """
 
     path: str
@@ -66,7 +65,7 @@ async def _one(page: Page, queue_id: str) -> _Subject:
 
 
 async def _next_step(page: Page, subject: _Subject) -> Response:
-    """The form while no target is given, then what would happen, and the redirect itself once that is confirmed."""
+    """Shows the form while no target is given, then the preview, and after the confirmation makes the redirect."""
     if not page.form.get("target"):
         return _form(page, subject, ())
     target = _target(page.form)
@@ -120,7 +119,7 @@ async def _preview(page: Page, subject: _Subject, target: Mapping[str, Any]) -> 
 
 
 async def _redirect(page: Page, subject: _Subject, target: Mapping[str, Any]) -> Response:
-    # A form that is sent twice acts once.
+    # A form that is sent twice is carried out once.
     headers = {"Idempotency-Key": page.form.get("once") or str(uuid.uuid4())}
     if subject.message is not None:
         path = f"/v1/queue/messages/{quote(subject.filters['queue_id'], safe='')}:redirect"
@@ -136,14 +135,14 @@ async def _redirect(page: Page, subject: _Subject, target: Mapping[str, Any]) ->
 
 
 def _target(form: Form) -> dict[str, Any] | None:
-    """Where the mail goes, as the API takes it; None where the form does not say."""
+    """Returns the target in the form of the API. None when the form names none."""
     kind = form.get("target")
     if kind == "recipient" and form.get("new_recipient"):
         return {"recipient": form.get("new_recipient")}
     if kind == "next_hop" and form.get("host"):
         next_hop: dict[str, Any] = {"kind": form.get("protocol"), "host": form.get("host"), "tls": form.get("tls")}
         port = form.get("port")
-        # The API says what is wrong with anything else.
+        # The API reports all other faults.
         if port:
             next_hop["port"] = int(port) if port.isascii() and port.isdigit() else port
         return {"next_hop": next_hop}
@@ -151,6 +150,6 @@ def _target(form: Form) -> dict[str, Any] | None:
 
 
 def _concerned(subject: _Subject) -> list[Any]:
-    """The deliveries of one message that can be redirected."""
+    """Returns the deliveries of one message that can be redirected."""
     deliveries = subject.message["deliveries"] if subject.message else []
     return [delivery for delivery in deliveries if delivery["state"] in REDIRECT.states]
