@@ -24,7 +24,7 @@ from services.relay.queue.filters import MessageFilter
 from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.reading import Position, candidates
 from services.relay.queue.settling import Event, record_events
-from services.relay.queue.statistics import Happening, Statistics
+from services.relay.queue.statistics import CountedEvent, Statistics
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
 from services.relay.routing.recipients import SubmittedRecipient, hears_of_failure
@@ -118,7 +118,7 @@ class Operator:
             progress.redirected_recipients = (progress.redirected_recipients + outcome.redirected_recipients)[:_NAMED]
             progress.acted += 0 if dry_run else acted
             if action is Action.BOUNCE and not dry_run:
-                self._statistics.count(Happening.BOUNCED, acted)
+                self._statistics.count(CountedEvent.BOUNCED, acted)
             progress.skipped += skipped
             progress.done = after is None
             yield progress

@@ -27,7 +27,7 @@ from services.relay.model.states import Kind, State
 from services.relay.queue.database import QueueError
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import ExhaustedError, Identifiers
-from services.relay.queue.statistics import Happening, Statistics
+from services.relay.queue.statistics import CountedEvent, Statistics
 from services.relay.reports.reporting import reports
 from services.relay.routing.recipients import address
 from services.relay.scheduler.backlog import MemoryBudget
@@ -333,7 +333,7 @@ class Intake:
     def record(self, refusal: Refusal) -> None:
         """Counts a refusal, and records it in the history unless there are too many refusals or too little space."""
         if not refusal.discarded:
-            self._statistics.count(Happening.REFUSED, 1, refusal.reason_id)
+            self._statistics.count(CountedEvent.REFUSED, 1, refusal.reason_id)
         self._statistics.shadow(refusal.verdicts)
         source = source_of(refusal.origin.account_login, refusal.origin.client_address)
         if not self._refusals.admit(source, self._clock.steady(), space_is_short=self.storage.space_is_short):

@@ -35,8 +35,8 @@ _MOST_ROWS = 1_000
 _OTHER = "other"
 
 
-class Happening(Enum):
-    """What is counted."""
+class CountedEvent(Enum):
+    """The events that are counted."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -54,7 +54,7 @@ class Count:
     """
 
     starts_at: int
-    happening: str
+    event: str
     reason_id: str
     rule_id: str
     count: int
@@ -78,16 +78,16 @@ class Statistics:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        # (period, happening, reason, rule): count.
+        # The count for each (period, event, reason, rule).
         self._counts: Counter[tuple[int, str, str, str]] = Counter()
         # Transactions count too, in threads of their own.
         self._lock = threading.Lock()
 
-    def count(self, happening: Happening, number: int = 1, reason_id: str = "", rule_id: str = "") -> None:
+    def count(self, event: CountedEvent, number: int = 1, reason_id: str = "", rule_id: str = "") -> None:
         """Counts something. May be called in any thread."""
         if not number:
             return
-        key = (self._clock.now() // _PERIOD * _PERIOD, happening.value, reason_id, rule_id)
+        key = (self._clock.now() // _PERIOD * _PERIOD, event.value, reason_id, rule_id)
         with self._lock:
             if key not in self._counts and len(self._counts) >= _MOST_ROWS:
                 key = (key[0], key[1], _OTHER, "")
@@ -101,7 +101,7 @@ class Statistics:
                 number += 1
                 if message.verdicts:
                     self.shadow(message.verdicts)
-        self.count(Happening.ACCEPTED, number)
+        self.count(CountedEvent.ACCEPTED, number)
 
     def settled(self, settlements: Iterable[Sequence[Settled]], lost: Collection[int]) -> None:
         """Counts the outcomes of one commit. `lost` has the deliveries that another relay has leased meanwhile."""
@@ -116,14 +116,14 @@ class Statistics:
                     bounced += 1
                 elif each.state is State.QUEUED and each.attempt is not None and each.due_at is not None:
                     deferred += 1
-        self.count(Happening.DELIVERED, delivered)
-        self.count(Happening.DEFERRED, deferred)
-        self.count(Happening.BOUNCED, bounced)
+        self.count(CountedEvent.DELIVERED, delivered)
+        self.count(CountedEvent.DEFERRED, deferred)
+        self.count(CountedEvent.BOUNCED, bounced)
 
     def shadow(self, verdicts: Sequence[SessionVerdict]) -> None:
         """Counts each rule in shadow mode once, even if several verdicts of a message contain it."""
         for reason_id, rule_id in {outcome for verdict in verdicts for outcome in verdict.shadow}:
-            self.count(Happening.SHADOW, 1, reason_id, rule_id)
+            self.count(CountedEvent.SHADOW, 1, reason_id, rule_id)
 
     async def run(self) -> None:
         """Writes the counts, without end."""

@@ -27,7 +27,7 @@ from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.quarantine import quarantine_message
 from services.relay.queue.retention import forget_destinations, remove_old, shrink
 from services.relay.queue.settling import Event, record_events
-from services.relay.queue.statistics import Happening, Statistics, remove_before
+from services.relay.queue.statistics import CountedEvent, Statistics, remove_before
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
 from services.relay.routing.recipients import hears_of_failure, wants_delay
@@ -141,7 +141,7 @@ class Sweeper:
             if isinstance(error, QueueError) and not error.corrupt:
                 raise
             swept = await self._sweep_one_by_one(work)
-        self._statistics.count(Happening.BOUNCED, swept.expired)
+        self._statistics.count(CountedEvent.BOUNCED, swept.expired)
         if swept.messages:
             self._wake()
         return swept.messages == _BATCH

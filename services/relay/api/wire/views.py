@@ -20,7 +20,7 @@ from services.relay.queue import verdicts
 from services.relay.queue.destinations import DestinationView
 from services.relay.queue.filters import state_of
 from services.relay.queue.reading import StoredMessage
-from services.relay.queue.statistics import Count, Happening
+from services.relay.queue.statistics import Count, CountedEvent
 
 # The results of records that are stored as attempts although nothing was sent.
 _NO_ATTEMPT = ("held", "discarded")
@@ -107,11 +107,11 @@ def statistics(of: Sequence[Count]) -> pb.GetStatisticsResponse:
         if bucket is None or count.starts_at != starts_at:
             starts_at = count.starts_at
             bucket = response.buckets.add(starts_at=timestamp(starts_at))
-        if count.happening in (Happening.REFUSED.value, Happening.SHADOW.value):
-            reasons = bucket.refused if count.happening == Happening.REFUSED.value else bucket.shadow
+        if count.event in (CountedEvent.REFUSED.value, CountedEvent.SHADOW.value):
+            reasons = bucket.refused if count.event == CountedEvent.REFUSED.value else bucket.shadow
             reasons.add(reason_id=count.reason_id, rule_id=count.rule_id, count=count.count)
-        elif count.happening in _TOTALS:
-            setattr(bucket, count.happening, count.count)
+        elif count.event in _TOTALS:
+            setattr(bucket, count.event, count.count)
     return response
 
 
