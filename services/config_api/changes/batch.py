@@ -28,7 +28,7 @@ MOST_PASSWORDS = 200
 _MOST_ERRORS = 50
 # The longest time for warnings. They are only help, so a batch does not wait until all are found.
 _DOUBTS_SECONDS = 0.3
-_MOST_DOUBTS = 100
+_MOST_WARNINGS = 100
 # After this number of operations, the event loop may run other tasks.
 _TURN = 200
 # The number of objects that are checked at the same time, where the check asks name servers.
@@ -56,7 +56,7 @@ class Done:
 
     revision: int
     objects: Sequence[tuple[str, int | None]]
-    doubts: Sequence[Finding]
+    warnings_found: Sequence[Finding]
 
 
 class _Operation(Model):
@@ -150,14 +150,14 @@ class BatchEditor:
         _refuse_passwords(resource, operations)
         taken = [await self._take_in(resource, number, each) for number, each in enumerate(operations)]
         await self._refuse(resource, operations, taken)
-        doubts = await self._doubts(resource, operations, taken)
+        warnings_found = await self._find_warnings(resource, operations, taken)
         async with self._store.revision(actor, f"batch{resource.plural}", repeat) as revision:
             writes = await self._writes(revision, resource, operations, taken)
             await revision.apply([write for write, _ in writes if write.before != write.after])
             revision.target = f"{resource.kind}:batch"
             revision.summary = f"batch of {len(operations)} {resource.label} operations"
             objects = [(write.id, _version(write, before, revision.number)) for write, before in writes]
-            revision.answer = made = answer(Done(revision.newest, objects, doubts))
+            revision.answer = made = answer(Done(revision.newest, objects, warnings_found))
         return made
 
     async def _take_in(self, resource: Collection, number: int, operation: Operation) -> ExtractedSecrets | None:
@@ -189,16 +189,16 @@ class BatchEditor:
         if errors:
             raise invalid(errors[:_MOST_ERRORS])
 
-    async def _doubts(
+    async def _find_warnings(
         self, resource: Collection, operations: Sequence[Operation], taken: Sequence[ExtractedSecrets | None]
     ) -> Sequence[Finding]:
-        doubts: list[Finding] = []
+        warnings_found: list[Finding] = []
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + _DOUBTS_SECONDS
-        check_context = _Remembering(*self._check_context_for("").place)
+        check_context = _CachingCheckContext(*self._check_context_for("").place)
         for operation, of in zip(operations, taken, strict=True):
             remaining = ends_at - loop.time()
-            if remaining <= 0 or len(doubts) >= _MOST_DOUBTS:
+            if remaining <= 0 or len(warnings_found) >= _MOST_WARNINGS:
                 break
             if of is None:
                 continue
@@ -209,8 +209,8 @@ class BatchEditor:
                 looking.cancel()
                 break
             place = f"{operation.place}/object"
-            doubts += [Finding(place + each.pointer, each.code, each.detail) for each in looking.result()]
-        return doubts[:_MOST_DOUBTS]
+            warnings_found += [Finding(place + each.pointer, each.code, each.detail) for each in looking.result()]
+        return warnings_found[:_MOST_WARNINGS]
 
     async def _writes(
         self,
@@ -266,7 +266,7 @@ def _version(write: Write, before: int, number: int) -> int | None:
     return before if write.before == write.after else number
 
 
-class _Remembering(StoredCheckContext):
+class _CachingCheckContext(StoredCheckContext):
     """Asks the same question only once for all objects of a batch. All of them are left out of `others`."""
 
     def __init__(self, *place: Any) -> None:

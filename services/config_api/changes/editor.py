@@ -199,7 +199,7 @@ class Editor:
             before = await self._present(revision, resource, document_id)
             expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
             await revision.apply([Write(resource, document_id, before.stored, None, expected)])
-            await self._keep_a_way_in(revision, resource)
+            await self._require_admin_key(revision, resource)
             describe(revision, resource, document_id, 200 if findings else 204)
         return findings
 
@@ -260,7 +260,7 @@ class Editor:
                 document = before
             else:
                 await revision.apply([Write(resource, document_id, before.stored, stored, expected)])
-                await self._keep_a_way_in(revision, resource)
+                await self._require_admin_key(revision, resource)
                 document = Document(resource.kind, document_id, stored, revision.number, before.created_at, revision.at)
         return Changed(document, findings)
 
@@ -270,7 +270,7 @@ class Editor:
             raise not_found(resource.label)
         return document
 
-    async def _keep_a_way_in(self, revision: Revision, resource: Resource) -> None:
+    async def _require_admin_key(self, revision: Revision, resource: Resource) -> None:
         if resource.kind == API_KEYS.kind and not self._environment_key:
             await require_one(revision.connection)
 
@@ -279,7 +279,7 @@ class Editor:
     ) -> Sequence[Finding]:
         findings = await self._found_in_time(resource.check, body, check_context)
         if before is not None and isinstance(resource, Collection):
-            lost = before if _goes_away(before, body) else resource.lost(before, body)
+            lost = before if _is_disabled_or_removed(before, body) else resource.lost(before, body)
             if lost is not None:
                 findings = [*findings, *await self._found_in_time(resource.references, lost, check_context)]
         return findings
@@ -325,7 +325,7 @@ def _refuse_fixed(resource: Resource, before: Body, body: Body) -> None:
             raise invalid_field(f"/{name}", "fixed", "This cannot be changed: make another object instead.")
 
 
-def _goes_away(before: Body, after: Body) -> bool:
+def _is_disabled_or_removed(before: Body, after: Body) -> bool:
     """Whether an object that existed is now treated as if it did not exist."""
     return before.get("enabled") is True and after["enabled"] is False
 

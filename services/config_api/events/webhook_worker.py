@@ -71,7 +71,7 @@ class _Window:
         if not waiting:
             del self.of_message[item.event.queue_id]
 
-    def leading(self) -> list[_Item]:
+    def next_items(self) -> list[_Item]:
         """Returns the first item of each message, the oldest first."""
         return [items[0] for items in self.of_message.values()]
 
@@ -181,7 +181,7 @@ class WebhookWorker:
         if not self._may_send():
             return
         now = self._loop.time()
-        leading = self._window.leading()
+        leading = self._window.next_items()
         if self._failures_in_a_row >= _DOWN:
             # Only the oldest event is tried, to find out whether the receiver works again.
             leading = leading[:1]
@@ -222,7 +222,7 @@ class WebhookWorker:
 
     def _make_due(self) -> None:
         """Notes that the receiver works again."""
-        for item in self._window.leading():
+        for item in self._window.next_items():
             item.due = 0.0
 
     def _first_open(self) -> _Item | None:
@@ -265,7 +265,7 @@ class WebhookWorker:
         now = self._loop.time()
         until = now + _RECORD_SECONDS
         if self._window.of_message and len(self._running) < _AT_ONCE:
-            dues = [item.due for item in self._window.leading() if not item.running]
+            dues = [item.due for item in self._window.next_items() if not item.running]
             until = min([until, *(due for due in dues if due > now)])
         try:
             async with asyncio.timeout_at(until):

@@ -82,7 +82,7 @@ def _answer(done: Done) -> StoredResponse:
         {"id": document_id, "etag": None if version is None else entity_tag(version)}
         for document_id, version in done.objects
     ]
-    warnings = [doubt.as_json() for doubt in done.doubts]
+    warnings = [warning.as_json() for warning in done.warnings_found]
     return responses.as_kept(JSONResponse({"revision": done.revision, "objects": objects, "warnings": warnings}))
 
 

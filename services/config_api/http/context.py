@@ -109,7 +109,7 @@ def repetition_of(request: Request, caller: Actor, key: str | None, content: byt
     return IdempotentRequest(found.store.database, found.editor.secret_fields.sealer, caller.key_id, key, fingerprint)
 
 
-def acted(request: Request, target: str) -> None:
+def note_action(request: Request, target: str) -> None:
     """Notes for the audit log what this request does, and to which object. Changes of settings note this themselves."""
     request.scope["posthouse.acted"] = True
     request.scope["posthouse.target"] = target

@@ -97,7 +97,7 @@ class RequestMiddleware:
         passage = _RequestScope(scope, send, self._record, self._in_force)
         scope["posthouse.app_context"] = self._context
         try:
-            await self._let_in(passage, receive)
+            await self._admit(passage, receive)
         except Problem as problem:
             await passage.answer(problem)
         except ClientGone:
@@ -109,7 +109,7 @@ class RequestMiddleware:
         REQUESTS.labels(passage.operation, str(passage.status)).inc()
         REQUEST_SECONDS.labels(passage.operation).observe(time.monotonic() - passage.began)
 
-    async def _let_in(self, passage: _RequestScope, receive: Receive) -> None:
+    async def _admit(self, passage: _RequestScope, receive: Receive) -> None:
         scope = passage.scope
         peer = (scope.get("client") or ("unknown", 0))[0]
         client = client_address(peer, passage.fields("x-forwarded-for"), self._proxies)

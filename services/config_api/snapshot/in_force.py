@@ -35,26 +35,26 @@ class Watchers:
         self._elsewhere: list[Watcher] = []
         self._advanced = asyncio.Event()
         # Set when there is something to report to other processes, or to ask them.
-        self._stirred = asyncio.Event()
+        self._changed_event = asyncio.Event()
         self._waiting = 0
 
     def add(self, watcher: Watcher) -> None:
         self._lost.pop(watcher.name, None)
         self._open.append(watcher)
-        self._stirred.set()
+        self._changed_event.set()
 
     def remove(self, watcher: Watcher) -> None:
         self._open.remove(watcher)
         if not watcher.has_left and all(other.name != watcher.name for other in self._open):
             self._lost[watcher.name] = (watcher, self._clock())
         self._wake()
-        self._stirred.set()
+        self._changed_event.set()
 
     def advance(self, watcher: Watcher, revision: int) -> None:
         """Notes that the replica has put this revision in force."""
         watcher.revision = revision
         self._wake()
-        self._stirred.set()
+        self._changed_event.set()
 
     def set_elsewhere(self, watchers: list[Watcher]) -> None:
         """Sets the watches at other processes. A watch that was lost here may continue there."""
@@ -68,16 +68,16 @@ class Watchers:
         """Whether an answer is waiting while replicas watch at other processes."""
         return self._waiting > 0 and bool(self._elsewhere)
 
-    async def stirred(self, seconds: float) -> None:
+    async def wait_for_change(self, seconds: float) -> None:
         """Returns when there is something to report to other processes or to ask them, and at the latest after
         `seconds`.
         """
         try:
             async with asyncio.timeout(seconds):
-                await self._stirred.wait()
+                await self._changed_event.wait()
         except TimeoutError:
             pass
-        self._stirred.clear()
+        self._changed_event.clear()
 
     def here(self) -> list[Watcher]:
         """Returns every replica that watches at this process, or did so recently."""
@@ -93,7 +93,7 @@ class Watchers:
     async def wait(self, revision: int, seconds: float) -> Sequence[str]:
         """Waits until the revision is in force at all replicas. Returns the names of the replicas where it is not."""
         self._waiting += 1
-        self._stirred.set()
+        self._changed_event.set()
         try:
             async with asyncio.timeout(seconds):
                 while self.behind(revision):

@@ -47,7 +47,7 @@ class Sharing:
                     await self._table.renew(rows)
                     written, renew_at = rows, loop.time() + _RENEW_SECONDS
                 await self.look()
-            await self._watchers.stirred(_LOOK_SECONDS if self._watchers.waits_elsewhere else _RENEW_SECONDS)
+            await self._watchers.wait_for_change(_LOOK_SECONDS if self._watchers.waits_elsewhere else _RENEW_SECONDS)
 
     async def look(self) -> None:
         """Reads the rows of other processes."""

@@ -158,7 +158,7 @@ async def roll_back(
     """Restores the configuration as it was after that revision. The rollback is a new revision itself."""
     revisions = Revisions(app_context(request).store)
     if dry_run:
-        newest, changes = await revisions.way_back(number)
+        newest, changes = await revisions.rollback_changes(number)
         if if_match is not None:
             require_newest(if_match, newest)
         return _rolled_back(newest, changes)

@@ -76,12 +76,12 @@ class Revisions:
             return changes_between
         return [Change(change.resource, change.id, change.after, change.before) for change in changes_between]
 
-    async def way_back(self, number: int) -> tuple[int, list[Change]]:
+    async def rollback_changes(self, number: int) -> tuple[int, list[Change]]:
         """Returns (the newest revision, the changes that a rollback would make). Raises Problem 404."""
         async with self._store.database.reading() as connection:
             await _known(connection, number)
             newest = await newest_revision(connection)
-            return newest, await _way_back(connection, number, newest)
+            return newest, await _rollback_changes(connection, number, newest)
 
     async def roll_back(
         self,
@@ -95,13 +95,15 @@ class Revisions:
         async with self._store.revision(actor, "rollBackRevision", repeat) as revision:
             await _known(revision.connection, number)
             require_newest(if_match, revision.number - 1)
-            way_back = await _way_back(revision.connection, number, revision.number)
+            rollback_changes = await _rollback_changes(revision.connection, number, revision.number)
             await revision.apply(
-                [Write(change.resource, change.id, change.before, change.after) for change in way_back]
+                [Write(change.resource, change.id, change.before, change.after) for change in rollback_changes]
             )
             revision.target = f"revisions/{number}"
             revision.summary = f"back to revision {number}"
-            revision.answer = made = answer(revision.number if way_back else revision.number - 1, way_back)
+            revision.answer = made = answer(
+                revision.number if rollback_changes else revision.number - 1, rollback_changes
+            )
         return made
 
 
@@ -162,17 +164,17 @@ async def _between(connection: AsyncConnection, first: int, last: int) -> list[C
     ]
 
 
-async def _way_back(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
+async def _rollback_changes(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
     """Raises Problem 422 when a rollback would send a password with less protection than now (F42)."""
-    way_back = [
+    rollback_changes = [
         Change(change.resource, change.id, change.after, change.before)
         for change in await _between(connection, number, newest)
-        if _goes_back(change)
+        if _is_rolled_back(change)
     ]
-    errors = [error for change in way_back for error in _weakened(change)]
+    errors = [error for change in rollback_changes for error in _weakened(change)]
     if errors:
         raise invalid(errors[:_MOST_ERRORS])
-    return way_back
+    return rollback_changes
 
 
 def _weakened(change: Change) -> Iterator[FieldError]:
@@ -192,7 +194,7 @@ def _weakened(change: Change) -> Iterator[FieldError]:
             )
 
 
-def _goes_back(change: Change) -> bool:
+def _is_rolled_back(change: Change) -> bool:
     """API keys are not changed, and settings that a later release introduced are not removed."""
     if isinstance(change.resource, Collection):
         return change.resource.portable

@@ -138,12 +138,12 @@ async def import_configuration(
     return kept(await importer.run(items, if_match, caller, repeat, _imported, dry_run=dry_run))
 
 
-def _imported(revision: int, changes: Sequence[Change], doubts: Sequence[Finding]) -> StoredResponse:
+def _imported(revision: int, changes: Sequence[Change], warnings_found: Sequence[Finding]) -> StoredResponse:
     counts = {"made": 0, "changed": 0, "removed": 0}
     for change in changes:
         counts["made" if change.before is None else "removed" if change.after is None else "changed"] += 1
     shown = [change.as_json() for change in changes[:_SHOWN_CHANGES]]
-    warnings = [doubt.as_json() for doubt in doubts]
+    warnings = [warning.as_json() for warning in warnings_found]
     made = as_kept(JSONResponse({"revision": revision, **counts, "changes": shown, "warnings": warnings}))
     return replace(made, headers={"ETag": entity_tag(revision)})
 

@@ -25,7 +25,7 @@ _MOST_ERRORS = 50
 # The longest time for warnings. They are only help, so an import does not wait until all are found.
 _CHECK_SECONDS = 4
 _MOST_CHECKS = 500
-_MOST_DOUBTS = 100
+_MOST_WARNINGS = 100
 
 AnswerOf = Callable[[int, Sequence[Change], Sequence[Finding]], StoredResponse]
 
@@ -68,7 +68,7 @@ class Importer:
         """
         wanted = [await self._take_in(item) for item in items]
         check_context = _document_check_context(self._stored_context, wanted, self._scope)
-        doubts = await self._doubts(wanted, check_context)
+        warnings_found = await self._find_warnings(wanted, check_context)
         changes: list[Change] = []
         try:
             async with self._store.revision(actor, "importConfiguration", repeat) as revision:
@@ -85,21 +85,21 @@ class Importer:
                 revision.target = "config:import"
                 revision.summary = f"import: {len(changes)} objects"
                 if dry_run:
-                    raise _TakenBack
+                    raise _DryRunEnded
                 number = revision.number if changes else revision.number - 1
-                revision.answer = made = answer(number, changes, doubts)
-        except _TakenBack:
-            made = answer(await self._store.newest(), changes, doubts)
+                revision.answer = made = answer(number, changes, warnings_found)
+        except _DryRunEnded:
+            made = answer(await self._store.newest(), changes, warnings_found)
         return made
 
-    async def _doubts(self, wanted: Sequence[_Wanted], check_context: DocumentCheckContext) -> list[Finding]:
+    async def _find_warnings(self, wanted: Sequence[_Wanted], check_context: DocumentCheckContext) -> list[Finding]:
         """Returns warnings about objects that will change. This is done before the transaction, because the DNS may be
         slow.
         """
         async with self._store.database.reading() as connection:
             present = {(found.kind, found.id): found async for found in every(connection, self._scope.kinds)}
         by_key, claimed = _natural_keys(present), _claimed(wanted)
-        doubts: list[Finding] = []
+        warnings_found: list[Finding] = []
         checked = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CHECK_SECONDS):
@@ -110,12 +110,14 @@ class Importer:
                     check_context.about = want.body
                     check_context.before = None if document is None else document.body
                     found = await want.item.resource.check(want.body, check_context)
-                    doubts += [Finding(want.item.pointer + doubt.pointer, doubt.code, doubt.detail) for doubt in found]
+                    warnings_found += [
+                        Finding(want.item.pointer + warning.pointer, warning.code, warning.detail) for warning in found
+                    ]
                     checked += 1
-                    if checked == _MOST_CHECKS or len(doubts) >= _MOST_DOUBTS:
+                    if checked == _MOST_CHECKS or len(warnings_found) >= _MOST_WARNINGS:
                         break
                     await asyncio.sleep(0)
-        return doubts
+        return warnings_found
 
     async def _take_in(self, item: Item) -> _Wanted:
         return _Wanted(item, await self._secret_fields.extract(item.resource, item.model))
@@ -196,7 +198,7 @@ def _document_check_context(
     return DocumentCheckContext(stored, settings, collections, frozenset(taken_keys))
 
 
-class _TakenBack(Exception):  # noqa: N818 - no error, but it ends the transaction
+class _DryRunEnded(Exception):  # noqa: N818 - no error, but it ends the transaction
     """Ends a dry run, so that its transaction is rolled back."""
 
 

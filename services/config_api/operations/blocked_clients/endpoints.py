@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from libs.smtp.network import IPV6_CLIENT_PREFIX, parse_network
 from services.config_api.http import pagination
-from services.config_api.http.context import acted, app_context, needs
+from services.config_api.http.context import app_context, needs, note_action
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
@@ -56,6 +56,6 @@ async def unblock(request: Request, _: Annotated[Actor, Depends(needs("operator"
         # A block is about one client. So a wider range names no block.
         raise not_found("blocked client")
     key = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
-    acted(request, f"blocked-clients/{key}")
+    note_action(request, f"blocked-clients/{key}")
     await app_context(request).policy.unblock(key)
     return Response(status_code=204)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.config_api.http.context import acted, app_context, needs
+from services.config_api.http.context import app_context, needs, note_action
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.checks.collecting import collect
@@ -36,7 +36,7 @@ async def list_checks(request: Request, _: Annotated[Actor, Depends(needs("reade
     responses={200: {"model": CheckResults}, **problem_responses(415)},
 )
 async def run_checks(request: Request, _: Annotated[Actor, Depends(needs("operator"))]) -> Response:
-    acted(request, "checks:run")
+    note_action(request, "checks:run")
     return await _results(request, again=True)
 
 

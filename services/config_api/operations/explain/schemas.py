@@ -131,7 +131,7 @@ class PastSession(Model):
     )
 
 
-def _civil(now: datetime) -> datetime:
+def _within_calendar(now: datetime) -> datetime:
     """The years in which a time can be moved by a minute or a day, in every time zone."""
     if not _FIRST_YEAR <= now.year <= _LAST_YEAR:
         raise fault("instant", f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")
@@ -155,7 +155,7 @@ class HypotheticalSession(Model):
         description="An access rule that is tried as if it existed, as the newest of all. It is not stored. In the "
         "answer its id is `proposed`.",
     )
-    now: Annotated[Instant, AfterValidator(_civil)] | None = Field(
+    now: Annotated[Instant, AfterValidator(_within_calendar)] | None = Field(
         default=None, description="The time to assume, in the years 1970 to 9998. null means now."
     )
 

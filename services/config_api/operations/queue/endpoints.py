@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.config_api.http import pagination
-from services.config_api.http.context import DryRun, IdempotencyKey, acted, app_context, needs, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, app_context, needs, note_action, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
@@ -132,7 +132,7 @@ async def get_finished(request: Request, caller: Annotated[Actor, Depends(needs(
 )
 async def get_content(request: Request, _: Admin, queue_id: str) -> Response:
     """Returns the whole message as it is in the queue. The audit log records this."""
-    acted(request, f"queue/messages/{_queue_id(queue_id)}/content")
+    note_action(request, f"queue/messages/{_queue_id(queue_id)}/content")
     chunks = app_context(request).relay.content(queue_id)
     # The first chunk is awaited here, so that an unknown message gives a 404.
     first = await anext(chunks, b"")
@@ -165,7 +165,7 @@ def _add_action_on_one(action: QueueActionName, summary: str, effect: str) -> No
     async def act_on_one(
         request: Request, caller: Operator, queue_id: str, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        acted(request, f"queue/messages/{_queue_id(queue_id)}:{action}")
+        note_action(request, f"queue/messages/{_queue_id(queue_id)}:{action}")
 
         def steps() -> Steps:
             return app_context(request).relay.act(wire.act_on_one(action, queue_id, caller.name))
@@ -189,7 +189,7 @@ def _add_action_on_many(action: QueueActionName, summary: str, effect: str) -> N
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         _refuse_empty(selection.filter)
-        acted(request, _many(action, dry_run=dry_run))
+        note_action(request, _many(action, dry_run=dry_run))
 
         def steps() -> Steps:
             return app_context(request).relay.act(
@@ -245,7 +245,7 @@ async def redirect_message(
     message, redirect messages with the filters queue_id and recipient. The audit log names old and new recipients.
     """
     place = f"queue/messages/{_queue_id(queue_id)}:redirect"
-    acted(request, wire.redirect_target(place, redirect, None))
+    note_action(request, wire.redirect_target(place, redirect, None))
     await _refuse_circle(request, redirect)
 
     def steps() -> Steps:
@@ -275,7 +275,7 @@ async def redirect_messages(
     """
     _refuse_empty(selection.filter)
     place = _many("redirect", dry_run=dry_run)
-    acted(request, wire.redirect_target(place, selection, None))
+    note_action(request, wire.redirect_target(place, selection, None))
     await _refuse_circle(request, selection)
 
     def steps() -> Steps:
@@ -311,7 +311,7 @@ async def suspend(
     """Tries nothing for the destination until the given time. The answer has a warning when no mail is queued for this
     destination.
     """
-    acted(request, f"queue/destinations/{_destination(name)}:suspend")
+    note_action(request, f"queue/destinations/{_destination(name)}:suspend")
 
     async def act() -> JSONResponse:
         destination = await app_context(request).relay.suspend(
@@ -330,7 +330,7 @@ async def suspend(
 )
 async def resume(request: Request, caller: Operator, name: str, idempotency_key: IdempotencyKey = None) -> Response:
     """Ends a suspension. The answer is 409 when the destination is not suspended."""
-    acted(request, f"queue/destinations/{_destination(name)}:resume")
+    note_action(request, f"queue/destinations/{_destination(name)}:resume")
 
     async def act() -> JSONResponse:
         try:
@@ -377,7 +377,7 @@ async def _redirecting(request: Request, place: str, redirect: MessageRedirect, 
     """
     try:
         async for step in steps:
-            acted(request, wire.redirect_target(place, redirect, step))
+            note_action(request, wire.redirect_target(place, redirect, step))
             yield step
     except Problem as problem:
         if problem.status != 409:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.config_api.http.context import acted, app_context, needs
+from services.config_api.http.context import app_context, needs, note_action
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.relay_hosts import wire
@@ -34,6 +34,6 @@ def _target(given: RelayHostToTest) -> str:
 )
 async def test(request: Request, _: Annotated[Actor, Depends(needs("operator"))], given: RelayHostToTest) -> Response:
     """Connects, starts TLS and logs in as for a delivery, and shows each step. It sends no mail."""
-    acted(request, _target(given))
+    note_action(request, _target(given))
     steps = [wire.step(step) async for step in app_context(request).relay.test_relay_host(wire.request(given))]
     return JSONResponse({"ok": bool(steps) and all(step["ok"] for step in steps), "steps": steps})

@@ -108,7 +108,7 @@ class JsonShares:
         self._octets: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def some(self, key_id: str, octets: int) -> Iterator[None]:
+    def reserve(self, key_id: str, octets: int) -> Iterator[None]:
         """Counts octets while they are processed. Raises Problem 429."""
         if self._octets[key_id] + octets > JSON_OCTETS_PER_KEY or self._octets.total() + octets > MOST_JSON_OCTETS:
             raise Problem(

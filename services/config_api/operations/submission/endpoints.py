@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from libs.smtp import header
-from services.config_api.http.context import IdempotencyKey, acted, app_context, needs, repetition_of
+from services.config_api.http.context import IdempotencyKey, app_context, needs, note_action, repetition_of
 from services.config_api.http.middleware import parse_json
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
@@ -102,7 +102,7 @@ async def submit(
     """Submits a message through ingress, in a submission session of the account of the key."""
     if not caller.account:
         raise Problem(403, "forbidden", "This key may not do that.", "This needs a key with the role sender.")
-    acted(request, "messages")
+    note_action(request, "messages")
     with contextlib.closing(Spool()) as received:
         media_type = _media_type(request)
         limit = await _limit(request)
@@ -113,7 +113,7 @@ async def submit(
             else:
                 if query.sender is not None or query.recipient is not None:
                     raise malformed("With JSON the envelope must be in the body.")
-                with _JSON_SHARES.some(caller.key_id, received.size), contextlib.closing(Spool()) as spool:
+                with _JSON_SHARES.reserve(caller.key_id, received.size), contextlib.closing(Spool()) as spool:
                     mail = await _in_turn(received.size, lambda: _mail(received, spool, limit))
                     answer = await _hand_over(request, caller, mail)
             answers.append(StoredResponse(answer.status_code, bytes(answer.body).decode()))

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from services.config_api.changes.editor import Changed, time_text
 from services.config_api.events.dispatcher import test_event
 from services.config_api.http import pagination, responses
-from services.config_api.http.context import IdempotencyKey, acted, app_context, needs, repetition
+from services.config_api.http.context import IdempotencyKey, app_context, needs, note_action, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
@@ -74,7 +74,7 @@ async def list_deliveries(
 async def resend(request: Request, _: Operator, id: str, event_id: str) -> Response:  # noqa: A002
     """Sends an event of the history to a webhook once more, and shows the result."""
     body = await _webhook(request, id)
-    acted(request, f"webhooks/{id}/deliveries/{event_id}:resend")
+    note_action(request, f"webhooks/{id}/deliveries/{event_id}:resend")
     hub = app_context(request).events
     event = None if event_id.startswith("test-") else await hub.one(event_id)
     if event is None:
@@ -91,7 +91,7 @@ async def resend(request: Request, _: Operator, id: str, event_id: str) -> Respo
 async def test(request: Request, _: Operator, id: str) -> Response:  # noqa: A002
     """Sends a test event to a webhook, and shows the result."""
     body = await _webhook(request, id)
-    acted(request, f"webhooks/{id}:test")
+    note_action(request, f"webhooks/{id}:test")
     return JSONResponse(_record(await app_context(request).events.dispatcher.send_once(id, body, test_event(id))))
 
 
