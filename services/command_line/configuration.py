@@ -67,9 +67,7 @@ def _member(settings: dict[str, Any], path: list[str], name: str) -> Any:
 
 @app.command("get")
 def get(
-    name: Annotated[
-        str, typer.Argument(metavar="[SECTION[.FIELD...]]", help="All sections when none is given.")
-    ] = "",
+    name: Annotated[str, typer.Argument(metavar="[SECTION[.FIELD...]]", help="All sections when none is given.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show settings: all of them, a section, or one member."""
@@ -123,17 +121,19 @@ def set_(
         )
     (section,) = sections
     with connected() as posthouse:
-        changed = _write(posthouse, section, "update", lambda current: Body(with_lists(patch, current.to_dict())))
+        changed = _write(
+            posthouse, section, "update", lambda current: Body(with_parsed_lists(patch, current.to_dict()))
+        )
     _done(changed, as_json, f"{section} changed")
 
 
-def with_lists(patch: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+def with_parsed_lists(patch: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
     """Returns a patch in which lists are lists: a text stands for the values of a list, with commas between them."""
     whole: dict[str, Any] = {}
     for name, value in patch.items():
         before = current.get(name)
         if isinstance(value, dict) and isinstance(before, dict):
-            whole[name] = with_lists(value, before)
+            whole[name] = with_parsed_lists(value, before)
         elif isinstance(before, list) and isinstance(value, str):
             whole[name] = [_json_or_text(part) for part in LIST_SEPARATOR.split(value) if part]
         elif isinstance(before, list) and value is not None and not isinstance(value, list):

@@ -150,7 +150,7 @@ def _print_session(explanation: dict[str, Any], *, past: bool) -> None:
     because = f" by the rule {rule}" if rule else ", because no rule refuses it" if not reply else ""
     typer.echo(f"{ended}{because}{f': {reply_line(reply)}' if reply else '.'}")
     rows = [
-        (each["stage"], each["reason_id"], _OUTCOMES.get(each["outcome"], each["outcome"]), _because(each))
+        (each["stage"], each["reason_id"], _OUTCOMES.get(each["outcome"], each["outcome"]), _reason(each))
         for each in explanation["rules"]
         if each["outcome"] not in ("off", "not_reached")
     ]
@@ -161,7 +161,7 @@ def _print_session(explanation: dict[str, Any], *, past: bool) -> None:
 _OUTCOMES = {"pass": "does not apply", "decided": "decides", "shadow": "would refuse (shadow)", "skipped": "exempt"}
 
 
-def _because(rule: dict[str, Any]) -> str:
+def _reason(rule: dict[str, Any]) -> str:
     skipped = f"because of {rule['skipped_by']}" if rule["skipped_by"] else ""
     return " ".join(filter(None, (skipped, rule["explanation"], rule["reply"] and reply_line(rule["reply"]))))
 

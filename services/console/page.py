@@ -82,7 +82,7 @@ class Page:
         self.api = Api(dependencies.client, session.key, forwarded_for(request))
 
     @classmethod
-    def for_nobody(cls, request: Request, dependencies: Dependencies) -> Page:
+    def without_session(cls, request: Request, dependencies: Dependencies) -> Page:
         """Returns a page without a session, for errors before the session is known."""
         return cls(request, dependencies, dependencies.sessions.begin(), Form(()))
 

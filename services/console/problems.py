@@ -112,5 +112,5 @@ def _page(request: Request) -> Page:
     page: Page | None = getattr(request.state, "page", None)
     if page is None:
         dependencies: Dependencies = request.app.state.dependencies
-        page = Page.for_nobody(request, dependencies)
+        page = Page.without_session(request, dependencies)
     return page

@@ -40,7 +40,7 @@ PERIODS = {
 }
 
 
-class Figures:
+class PeriodCounts:
     """The buckets of a period."""
 
     def __init__(self, period: Period, starts: Sequence[datetime], buckets: Sequence[Mapping[str, Any]]) -> None:

@@ -29,13 +29,13 @@ class Plan:
     recipients: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
-    def taken(self, parameter: str, text: str) -> None:
+    def converted(self, parameter: str, text: str) -> None:
         self.findings.append(Finding(parameter, "taken", text))
 
     def partly(self, parameter: str, text: str) -> None:
         self.findings.append(Finding(parameter, "partly", text))
 
-    def not_taken(self, parameter: str, text: str) -> None:
+    def unsupported(self, parameter: str, text: str) -> None:
         self.findings.append(Finding(parameter, "not taken", text))
 
     def set(self, section: str, path: str, value: Any) -> None:

@@ -71,13 +71,13 @@ class Restrictions:
         words = iter(self._parameters.words(name))
         for word in words:
             if word in ("warn_if_reject", "defer_if_permit", "defer_if_reject"):
-                self._plan.not_taken(name, f"{word}: shadow mode is set for each rule here")
+                self._plan.unsupported(name, f"{word}: shadow mode is set for each rule here")
                 # The restrictions after this one must not be enforced.
                 next(words, None)
             elif word in _SWITCHES:
                 section, member = _SWITCHES[word]
                 self._plan.set(section, member, "enforce")
-                self._plan.taken(name, f"{word}: {section}.{member} enforces it")
+                self._plan.converted(name, f"{word}: {section}.{member} enforces it")
             elif word in _LOGIN_CHECKS:
                 self._plan.set("general", "smtp_auth.sender_must_match_login", True)
                 self._plan.partly(name, f"{word}: a login may send from the addresses of its account")
@@ -86,30 +86,30 @@ class Restrictions:
             elif access := _ACCESS.fullmatch(word):
                 self._access(name, access[1], next(words, ""))
             elif word.startswith(("check_", "reject_rhsbl", "permit_dnswl", "permit_rhswl")):
-                self._plan.not_taken(name, f"{word} {next(words, '')}: there is no such rule here")
+                self._plan.unsupported(name, f"{word} {next(words, '')}: there is no such rule here")
             elif word == "defer_unauth_destination":
                 self._plan.partly(name, f"{word}: relaying is refused for good here (554), and not put off (454)")
             elif word in _ALWAYS:
-                self._plan.taken(name, f"{word}: always so here")
+                self._plan.converted(name, f"{word}: always so here")
             else:
-                self._plan.not_taken(name, f"{word}: there is no such rule here")
+                self._plan.unsupported(name, f"{word}: there is no such rule here")
 
     def _block_list(self, name: str, zone: str) -> None:
         zone, _, codes = zone.partition("=")
         if codes and not _CODES.fullmatch(codes):
-            self._plan.not_taken(name, f"reject_rbl_client {zone}={codes}: a code is one address here")
+            self._plan.unsupported(name, f"reject_rbl_client {zone}={codes}: a code is one address here")
             return
         self._zones.append({"zone": zone, **({"codes": [codes]} if codes else {})})
-        self._plan.taken(name, f"reject_rbl_client {zone}: content_checks.dnsbl")
+        self._plan.converted(name, f"reject_rbl_client {zone}: content_checks.dnsbl")
 
     def _access(self, name: str, subject: str, table: str) -> None:
         try:
             entries = read(table, self._folder)
         except MapError as error:
-            self._plan.not_taken(name, f"check_{subject}_access {table}: {error}")
+            self._plan.unsupported(name, f"check_{subject}_access {table}: {error}")
             return
         if entries.is_static:
-            self._plan.not_taken(name, f"check_{subject}_access {table}: a rule needs a value here")
+            self._plan.unsupported(name, f"check_{subject}_access {table}: a rule needs a value here")
             return
         for key, action in entries.entries:
             self._rule(name, subject, key, action)
@@ -125,10 +125,10 @@ class Restrictions:
             return
         if not list_ or criterion is None:
             why = "the action" if criterion is not None else "the key"
-            self._plan.not_taken(name, f"{key} {action}: {why} has no counterpart")
+            self._plan.unsupported(name, f"{key} {action}: {why} has no counterpart")
             return
         if list_ == "allow" and subject != "client":
-            self._plan.not_taken(name, f"{key} OK: an allow rule here exempts from content checks, not from these")
+            self._plan.unsupported(name, f"{key} OK: an allow rule here exempts from content checks, not from these")
             return
         kind, value = criterion
         rule: dict[str, Any] = {
@@ -145,7 +145,7 @@ class Restrictions:
         if text:
             self._plan.partly(name, f"{key} {word}: taken, with the text of Posthouse")
         else:
-            self._plan.taken(name, f"{key} {word}: an access rule")
+            self._plan.converted(name, f"{key} {word}: an access rule")
 
 
 def _criterion(subject: str, key: str) -> tuple[str, str] | None:

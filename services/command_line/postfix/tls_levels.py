@@ -48,7 +48,7 @@ class TlsLevel:
         return self.level in ("encrypt", "verify")
 
     @property
-    def shortcomings(self) -> list[str]:
+    def unsupported_parts(self) -> list[str]:
         """Returns the parts that have no counterpart here."""
         names = [attribute.partition("=")[0] for attribute in self.attributes]
         texts = [_WEAKER[self.word]] if self.word in _WEAKER else []
@@ -89,16 +89,16 @@ class TlsLevels:
                 continue
             tls = self._read(value)
             if not _DOMAIN.fullmatch(key) or "." not in key.strip("."):
-                plan.not_taken(self._parameter, f"{key}: no next hop of this configuration is written so")
+                plan.unsupported(self._parameter, f"{key}: no next hop of this configuration is written so")
             elif tls.level is None:
-                plan.not_taken(self._parameter, f"{key}: {value!r} is no level")
+                plan.unsupported(self._parameter, f"{key}: {value!r} is no level")
             else:
-                shortcomings = tls.shortcomings
+                unsupported_parts = tls.unsupported_parts
                 if tls.word == "secure":
-                    shortcomings.append("the certificate must be valid for the MX host, whose name the DNS says")
+                    unsupported_parts.append("the certificate must be valid for the MX host, whose name the DNS says")
                 plan.add("tls_policies", {"domain": key, "level": tls.level})
-                plan.taken(self._parameter, f"direct mail to {key}: {tls.level}")
-                for text in shortcomings:
+                plan.converted(self._parameter, f"direct mail to {key}: {tls.level}")
+                for text in unsupported_parts:
                     plan.partly(self._parameter, f"{key}: {tls.word}: {text}")
 
     def _read(self, value: str) -> TlsLevel:
@@ -111,7 +111,7 @@ class TlsLevels:
         """
         tls = self._read(self._policies["*"]) if "*" in self._policies else self.default
         if tls.is_strict:
-            plan.not_taken(
+            plan.unsupported(
                 tls.parameter,
                 f"{tls.word} for all direct mail: here STARTTLS is used when it is offered, and DANE and MTA-STS are "
                 "followed; name the domains that must have TLS with `posthouse tls add`",
@@ -119,9 +119,9 @@ class TlsLevels:
         elif tls.level == "none":
             plan.partly(tls.parameter, "none for all direct mail: here STARTTLS is used when it is offered")
         elif tls.level is not None:
-            plan.taken(tls.parameter, f"{tls.word} for direct mail: STARTTLS when it is offered, and always DANE")
+            plan.converted(tls.parameter, f"{tls.word} for direct mail: STARTTLS when it is offered, and always DANE")
         elif tls.word:
-            plan.not_taken(tls.parameter, f"{tls.word!r} is no level")
+            plan.unsupported(tls.parameter, f"{tls.word!r} is no level")
 
 
 def _default(parameters: Parameters, client: str) -> TlsLevel:

@@ -150,13 +150,13 @@ def _profile(server: Parameters, plan: Plan) -> None:
     if server.is_set("myhostname"):
         if "." in hostname:
             plan.set("general", "profile.hostname", hostname.casefold())
-            plan.taken("myhostname", hostname)
+            plan.converted("myhostname", hostname)
         else:
-            plan.not_taken("myhostname", f"{hostname}: it must be fully qualified")
+            plan.unsupported("myhostname", f"{hostname}: it must be fully qualified")
     if server.is_set("smtpd_banner"):
         banner = server["smtpd_banner"].removeprefix(hostname).strip()
         plan.set("general", "profile.banner", banner or "ESMTP")
-        plan.taken("smtpd_banner", f"the text after the hostname: {banner or 'ESMTP'}")
+        plan.converted("smtpd_banner", f"the text after the hostname: {banner or 'ESMTP'}")
     size = server.number("message_size_limit")
     size = _POSTFIX_MESSAGE_SIZE if size is None else size
     megabytes = -(-size // _MEGABYTE)
@@ -165,11 +165,11 @@ def _profile(server: Parameters, plan: Plan) -> None:
         text = f"{megabytes} MB of 1,048,576 octets, since it is a full number of them here, and {size} octets is none"
         plan.partly("message_size_limit", text)
     else:
-        plan.taken("message_size_limit", f"{megabytes} MB of 1,048,576 octets" if size else "no limit")
+        plan.converted("message_size_limit", f"{megabytes} MB of 1,048,576 octets" if size else "no limit")
     recipients = server.number("smtpd_recipient_limit") or 1000
     plan.set("general", "profile.max_recipients", recipients)
     plan.set("general", "profile.recipients_over_limit", "defer_excess")
-    plan.taken("smtpd_recipient_limit", f"{recipients}; of more, those in excess are answered 452, as by Postfix")
+    plan.converted("smtpd_recipient_limit", f"{recipients}; of more, those in excess are answered 452, as by Postfix")
 
 
 def _logins(server: Parameters, services: Sequence[Service], plan: Plan) -> None:
@@ -187,11 +187,11 @@ def _logins(server: Parameters, services: Sequence[Service], plan: Plan) -> None
         )
     plan.set("general", "smtp_auth.forbid_plaintext_auth_without_tls", server.is_on("smtpd_tls_auth_only"))
     if server.is_set("smtpd_tls_auth_only"):
-        plan.taken("smtpd_tls_auth_only", server["smtpd_tls_auth_only"])
+        plan.converted("smtpd_tls_auth_only", server["smtpd_tls_auth_only"])
     if server["smtpd_tls_security_level"] == "encrypt":
-        plan.not_taken("smtpd_tls_security_level", "encrypt: clients are not made to use TLS, but for logins")
+        plan.unsupported("smtpd_tls_security_level", "encrypt: clients are not made to use TLS, but for logins")
     elif server["smtpd_tls_security_level"]:
-        plan.taken("smtpd_tls_security_level", "STARTTLS is always offered")
+        plan.converted("smtpd_tls_security_level", "STARTTLS is always offered")
 
 
 def _networks(server: Parameters, folder: Path, plan: Plan) -> None:
@@ -204,13 +204,15 @@ def _networks(server: Parameters, folder: Path, plan: Plan) -> None:
         try:
             networks += _network(word, folder)
         except (ValueError, MapError, OSError) as error:
-            plan.not_taken("mynetworks", f"{word}: {error}")
+            plan.unsupported("mynetworks", f"{word}: {error}")
     permits = any("permit_mynetworks" in server[f"smtpd_{name}_restrictions"] for name in ("relay", "recipient"))
     if networks and permits:
         plan.add("trusted_networks", {"name": "postfix mynetworks", "networks": list(dict.fromkeys(networks))})
-        plan.taken("mynetworks", f"a trusted network: {', '.join(networks)}")
+        plan.converted("mynetworks", f"a trusted network: {', '.join(networks)}")
     elif networks:
-        plan.not_taken("mynetworks", "no restriction has permit_mynetworks, so they may send nothing else than others")
+        plan.unsupported(
+            "mynetworks", "no restriction has permit_mynetworks, so they may send nothing else than others"
+        )
 
 
 def _network(word: str, folder: Path) -> list[str]:
@@ -227,20 +229,20 @@ def _limits(server: Parameters, plan: Plan) -> None:
         number = server.number(name) if server.is_set(name) else None
         if number is not None:
             plan.set(section, member, max(number, 1) if section == "queue" else number)
-            plan.taken(name, f"{section}.{member}: {number}")
+            plan.converted(name, f"{section}.{member}: {number}")
     unit = server.seconds("anvil_rate_time_unit") or 60
     for name, member in _RATES.items():
         number = server.number(name)
         if number:
             rate = max(1, number * 60 // unit)
             plan.set("connection_policy", member, rate)
-            plan.taken(name, f"connection_policy.{member}: {rate}")
+            plan.converted(name, f"connection_policy.{member}: {rate}")
     _rate_delay(server, plan)
     for name, (section, member, size) in _TIMES.items():
         seconds = server.seconds(name) if server.is_set(name) else None
         if seconds is not None:
             plan.set(section, member, seconds / size)
-            plan.taken(name, f"{section}.{member}: {seconds / size:g}")
+            plan.converted(name, f"{section}.{member}: {seconds / size:g}")
 
 
 def _rate_delay(server: Parameters, plan: Plan) -> None:
@@ -256,7 +258,7 @@ def _rate_delay(server: Parameters, plan: Plan) -> None:
     exactly = rate * seconds == _MINUTE
     text = f"{counted(rate, 'message')} a minute to each destination"
     if exactly:
-        plan.taken(name, f"{text}; they may come close together")
+        plan.converted(name, f"{text}; they may come close together")
     else:
         plan.partly(name, f"{text}, since it is a full number here; Postfix sends one every {seconds} s")
 
@@ -278,13 +280,13 @@ def _ports(services: Sequence[Service], plan: Plan) -> None:
         if name in variables:
             plan.partly(f"master.cf {service.name}", f"the port is set in the environment: {variables[name]}")
         else:
-            plan.not_taken(f"master.cf {service.name}", "there are three listeners: smtp, submission, submissions")
+            plan.unsupported(f"master.cf {service.name}", "there are three listeners: smtp, submission, submissions")
         for parameter, value in service.overrides.items():
             where = f"master.cf {service.name} -o {parameter}"
             if parameter in _NO_COUNTERPART:
-                plan.not_taken(where, _NO_COUNTERPART[parameter])
+                plan.unsupported(where, _NO_COUNTERPART[parameter])
             elif parameter not in _OF_LISTENERS and variables.get(name) != "INGRESS_SMTP_PORT=25":
-                plan.not_taken(where, f"{value}: the listeners share their settings here")
+                plan.unsupported(where, f"{value}: the listeners share their settings here")
 
 
 def _rest(main: Parameters, plan: Plan) -> None:
@@ -294,8 +296,8 @@ def _rest(main: Parameters, plan: Plan) -> None:
         if name in told or name in _READ or not value or name.endswith("_restrictions"):
             continue
         if name in _NO_COUNTERPART:
-            plan.not_taken(name, _NO_COUNTERPART[name])
+            plan.unsupported(name, _NO_COUNTERPART[name])
         elif name in _ENVIRONMENT:
             plan.partly(name, f"{value}: {_ENVIRONMENT[name]}")
         elif not name.endswith(_MEANINGLESS):
-            plan.not_taken(name, "it is not known here")
+            plan.unsupported(name, "it is not known here")

@@ -29,7 +29,7 @@ _TARGET_FIELDS = ("target", "new_recipient", "protocol", "host", "port", "tls")
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
+class _Selection:
     """The mail to redirect: one message, or the messages that match filters. `path` is the address of its forms, and
     `back` the previous page.
     """
@@ -55,16 +55,16 @@ async def redirect_many(page: AdminPage) -> Response:
     chosen = {name: page.form.get(name) for name in FILTERS if page.form.get(name)}
     if not chosen:
         return page.redirect("/queue#many", "Nothing was done: choose at least one thing to select messages by.")
-    return await _next_step(page, _Subject("/queue/redirect", "/queue#many", chosen))
+    return await _next_step(page, _Selection("/queue/redirect", "/queue#many", chosen))
 
 
-async def _one(page: Page, queue_id: str) -> _Subject:
+async def _one(page: Page, queue_id: str) -> _Selection:
     segment = quote(queue_id, safe="")
     message = await page.api.get(f"/v1/queue/messages/{segment}")
-    return _Subject(f"/messages/{segment}/redirect", f"/messages/{segment}", {"queue_id": queue_id}, message)
+    return _Selection(f"/messages/{segment}/redirect", f"/messages/{segment}", {"queue_id": queue_id}, message)
 
 
-async def _next_step(page: Page, subject: _Subject) -> Response:
+async def _next_step(page: Page, subject: _Selection) -> Response:
     """Shows the form while no target is given, then the preview, and after the confirmation makes the redirect."""
     if not page.form.get("target"):
         return _form(page, subject, ())
@@ -81,7 +81,7 @@ async def _next_step(page: Page, subject: _Subject) -> Response:
         return _form(page, subject, [problem.sentence()])
 
 
-def _form(page: Page, subject: _Subject, faults: Sequence[str]) -> Response:
+def _form(page: Page, subject: _Selection, faults: Sequence[str]) -> Response:
     return page.show(
         "redirect.html",
         subject=subject,
@@ -94,7 +94,7 @@ def _form(page: Page, subject: _Subject, faults: Sequence[str]) -> Response:
     )
 
 
-async def _preview(page: Page, subject: _Subject, target: Mapping[str, Any]) -> Response:
+async def _preview(page: Page, subject: _Selection, target: Mapping[str, Any]) -> Response:
     would = await page.api.post(
         "/v1/queue/messages:redirect", {"filter": dict(subject.filters), **target}, dry_run=True
     )
@@ -118,7 +118,7 @@ async def _preview(page: Page, subject: _Subject, target: Mapping[str, Any]) -> 
     )
 
 
-async def _redirect(page: Page, subject: _Subject, target: Mapping[str, Any]) -> Response:
+async def _redirect(page: Page, subject: _Selection, target: Mapping[str, Any]) -> Response:
     # A form that is sent twice is carried out once.
     headers = {"Idempotency-Key": page.form.get("once") or str(uuid.uuid4())}
     if subject.message is not None:
@@ -149,7 +149,7 @@ def _target(form: Form) -> dict[str, Any] | None:
     return {"configured_route": True} if kind == "configured_route" else None
 
 
-def _concerned(subject: _Subject) -> list[Any]:
+def _concerned(subject: _Selection) -> list[Any]:
     """Returns the deliveries of one message that can be redirected."""
     deliveries = subject.message["deliveries"] if subject.message else []
     return [delivery for delivery in deliveries if delivery["state"] in REDIRECT.states]

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from services.console.navigation import Entry
 from services.console.page import Page, needs
-from services.console.statistics import PERIODS, Figures
+from services.console.statistics import PERIODS, PeriodCounts
 
 ENTRIES = (Entry("Refused", "/refused"),)
 router = APIRouter()
@@ -45,7 +45,7 @@ async def show(page: ReaderPage, period: str = "day", reason: str = "", client: 
     # When few messages were refused, the API reads every message to find them, so this is done only once.
     is_whole = not client and not cursor and messages["next_cursor"] is None
     newest = messages if is_whole else await refused(limit=_COUNTED)
-    figures = Figures(chosen, starts, statistics["buckets"])
+    figures = PeriodCounts(chosen, starts, statistics["buckets"])
     return page.show(
         "refused.html",
         period=chosen.name,
@@ -69,8 +69,8 @@ def _clients(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
 @router.get("/refused/{queue_id}")
 async def explain(page: ReaderPage, queue_id: str) -> Response:
     message = await page.api.get(f"/v1/queue/messages/{quote(queue_id, safe='')}")
-    then, now = await asyncio.gather(_explained_then(page, message), _explained_now(page, message))
-    drafts = _drafts(message)
+    then, now = await asyncio.gather(_explain_past(page, message), _explain_now(page, message))
+    drafts = _possible_allow_rules(message)
     rules = await _allow_rules(page, drafts)
     return page.show("refusal.html", message=message, then=then, now=now, drafts=drafts, rules=rules)
 
@@ -83,7 +83,7 @@ async def draft(page: ReaderPage, queue_id: str, criterion: str = "") -> Respons
     now = proposed = None
     if chosen is not None:
         rule = _allow_rule(message, chosen)
-        now, proposed = await asyncio.gather(_explained_now(page, message), _explained_now(page, message, rule))
+        now, proposed = await asyncio.gather(_explain_now(page, message), _explain_now(page, message, rule))
     return page.show(
         "refusal_allow.html",
         message=message,
@@ -115,13 +115,13 @@ async def take_back(page: AdminPage, queue_id: str) -> Response:
     return page.redirect(f"/refused/{quote(queue_id, safe='')}", "The allow rule is deleted.")
 
 
-async def _explained_then(page: Page, message: Mapping[str, Any]) -> Any:
+async def _explain_past(page: Page, message: Mapping[str, Any]) -> Any:
     """Returns policy's decisions in the session, while policy still remembers it. Otherwise None."""
     session = message["origin"]["session_id"]
     return await _explained(page, {"kind": "past", "session_id": session}) if session else None
 
 
-async def _explained_now(page: Page, message: Mapping[str, Any], rule: Mapping[str, str] | None = None) -> Any:
+async def _explain_now(page: Page, message: Mapping[str, Any], rule: Mapping[str, str] | None = None) -> Any:
     """Returns the decisions for the same session now. None when too few facts are known. `rule` is an access rule that
     is tried as if it existed.
     """
@@ -153,7 +153,7 @@ async def _explained(page: Page, session: Mapping[str, Any]) -> Any:
 
 
 def _draft(message: Mapping[str, Any], criterion: str) -> dict[str, str] | None:
-    return next((each for each in _drafts(message) if each["criterion"] == criterion), None)
+    return next((each for each in _possible_allow_rules(message) if each["criterion"] == criterion), None)
 
 
 def _allow_rule(message: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, str]:
@@ -181,7 +181,7 @@ def _numbered(rules: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], 
     return outcomes
 
 
-def _drafts(message: Mapping[str, Any]) -> list[dict[str, str]]:
+def _possible_allow_rules(message: Mapping[str, Any]) -> list[dict[str, str]]:
     """Returns the allow rules that would match this mail, the narrowest first."""
     sender, client = message["sender"], message["origin"]["client_address"]
     drafts = []

@@ -17,7 +17,7 @@ from posthouse_client import ProblemError
 
 from services.console.navigation import Entry
 from services.console.page import Page, needs
-from services.console.statistics import PERIODS, Figures
+from services.console.statistics import PERIODS, PeriodCounts
 
 ENTRIES = (Entry("Rules", "/rules"),)
 router = APIRouter()
@@ -35,7 +35,7 @@ async def show(page: Annotated[Page, Depends(needs("reader"))], period: str = "d
         page.api.get("/v1/statistics", bucket=chosen.bucket, after=starts[0].isoformat()),
         page.api.get("/v1/access-rules", mode="shadow", limit=_ACCESS_RULES),
     )
-    figures = Figures(chosen, starts, statistics["buckets"])
+    figures = PeriodCounts(chosen, starts, statistics["buckets"])
     refused = figures.refused()
     judged = figures.total("accepted") + sum(count for _, count in refused)
     rules = {rule["id"]: rule for rule in in_shadow["items"]}
