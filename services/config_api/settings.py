@@ -144,7 +144,7 @@ class Settings(ServiceSettings):
     @model_validator(mode="after")
     def _grpc_apart_from_http(self) -> Self:
         if self.port and self.grpc_listen == str(TcpAddress(self.host, self.port)):
-            raise ValueError("CONFIG_API_GRPC_LISTEN must not be the address of HTTP")
+            raise ValueError("CONFIG_API_GRPC_LISTEN cannot be the address of HTTP")
         return self
 
     @model_validator(mode="after")

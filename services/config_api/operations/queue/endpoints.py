@@ -382,7 +382,7 @@ async def _redirecting(request: Request, place: str, redirect: MessageRedirect, 
     except Problem as problem:
         if problem.status != 409:
             raise
-        detail = "Mail for this address would fail at once: nobody has it, or its alias leads back to itself."
+        detail = "Mail would fail at once: nobody has this address, or its alias leads back to itself."
         raise invalid_field("/recipient", "undeliverable", detail) from None
 
 
