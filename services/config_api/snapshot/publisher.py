@@ -32,8 +32,9 @@ CALLERS = {
     "UpgradePasswordHashes": {"policy"},
 }
 # The interval of reads that find changes of other replicas. Changes of this process are published at once. PostgreSQL
-# could notify of changes, but a notification is lost with its connection, and a pooler such as PgBouncer may not pass it
-# on, so the reads would be needed anyway. A read needs one row by its key, and it also finds an outage of the database.
+# could notify of changes, but a notification is lost with its connection, and a pooler such as PgBouncer may not pass
+# it on, so the reads would be needed anyway. A read needs one row by its key, and it also finds an outage of the
+# database.
 POLL_SECONDS = 0.25
 # If the database does not answer for this time, its loss is reported.
 _ANSWER_SECONDS = 2.0
