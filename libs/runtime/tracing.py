@@ -36,7 +36,7 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-(
 
 
 class Span:
-    """Work that takes time. Spans below it, in other processes too, name it by its `traceparent`."""
+    """A span stands for work that takes time. Its child spans in any process refer to its `traceparent`."""
 
     __slots__ = ("_span", "traceparent")
 

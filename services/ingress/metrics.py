@@ -1,6 +1,6 @@
 """The metrics of one worker. They are plain numbers, which prometheus_client reads only when it is asked.
 
-This module stands in place of prometheus_client's own counters, because they are slow where every command is counted:
+This module replaces prometheus_client's own counters, because they are slow where every command is counted:
 `Counter.inc` takes a lock and six times as long as `+=` on a dict's value, and `Histogram.observe` ten times as long as
 the one here. A short message is some thirty counts and six observations, which would cost ingress about a tenth of the
 CPU time that it has for one.

@@ -42,8 +42,8 @@ from services.ingress.verdict import Action, Profile, Verdict
 from services.ingress.worker_context import WorkerContext
 
 NO_VERDICT = Verdict(Action.REJECT, TRY_AGAIN, reason_id="policy_unavailable")
-# The recipients of the transaction, and other facts, were accepted for a login that is no longer valid, so nothing of
-# it may continue.
+# The recipients of the transaction, and other facts, were accepted for a login that is no longer valid, so the whole
+# transaction is rejected.
 _LOGIN_LAPSED = Verdict(Action.REJECT, LOGIN_LAPSED, close=True, reason_id="login_lapsed")
 
 
@@ -213,8 +213,8 @@ class SmtpSession:
         content_facts: ContentFacts | None = None,
         transaction: Transaction | None = None,
     ) -> Verdict:
-        """Returns policy's verdict, after its delay. When policy gives none, only this place makes a rejection with 451
-        4.3.0.
+        """Returns policy's verdict, after its delay. When policy gives none, this method returns a rejection with
+        451 4.3.0. No other place does this.
         """
         session = self.session
         try:

@@ -73,7 +73,7 @@ async def roll_back(page: AdminPage, number: str) -> Response:
             raise
         return await _preview(page, wanted, problem)
     if not answer.json()["changes"]:
-        return page.redirect("/changes", "Nothing was changed: it is so already.")
+        return page.redirect("/changes", "Nothing was changed, because the configuration is like this already.")
     revision = answer.json()["revision"]
     return page.redirect(
         f"/changes/{revision}", f"The configuration is what it was after revision {wanted}. {in_force(answer)}"

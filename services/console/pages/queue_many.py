@@ -121,7 +121,7 @@ def _step(so_far: int, expected: int) -> str:
 def _outcome(step: Mapping[str, Any], action: Action) -> str:
     text = f"{number(step['acted'])} of {number(step['matched'])} deliveries {action.done_to_many}"
     if step["skipped"]:
-        text += f"; {number(step['skipped'])} were being tried, or are in a state that this is not for"
+        text += f"; {number(step['skipped'])} were being tried, or are in a state in which it is not possible"
     return f"{text}."
 
 

@@ -64,7 +64,7 @@ class _Worker:
     # The number of the frame with its last whole set, and the number of the frame up to which this set is complete.
     set_counter: int = 0
     settled_before: int = 0
-    # The sessions that closed while sets were on their way, with the time of their end.
+    # The sessions that closed while a set was not yet complete, with the time of their end.
     closed: dict[str, float] = field(default_factory=dict)
 
 

@@ -66,7 +66,7 @@ def ids_due_for_sweep(connection: Connection, now: int, size: int) -> list[int]:
 
 
 def due_for_sweep(connection: Connection, now: int, size: int, only: int | None = None) -> list[Open]:
-    """Returns the messages for which time has made something due. `only` limits this to one message."""
+    """Returns the messages whose `sweep_at` is reached. `only` limits this to one message."""
     only_this = [] if only is None else [messages.c.id == only]
     rows = connection.execute(
         select(messages)
