@@ -1,8 +1,9 @@
 """How fast ingress accepts mail, beside stock aiosmtpd in the same run; CPU per message; memory per idle connection.
 
-`python -m bench.ingress_accept [--messages 4000] [--sessions 20] [--rounds 3] [--idle 5000]`; needs smtp-source.
-policy and relay are the cheapest ones possible, so that the figures are ingress's own; stock aiosmtpd asks nobody and
-keeps nothing. Only ratios within one run count: the machine's speed drifts.
+`python -m bench.ingress_accept [--messages 4000] [--sessions 20] [--rounds 3] [--idle 5000]`; needs smtp-source. policy
+and relay are replaced by the cheapest possible programs, so that the figures are those of ingress alone. Stock aiosmtpd
+asks no other service and stores nothing. Only ratios within one run are meaningful, because the speed of the machine
+changes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SIZES = (4 * 1024, 50 * 1024)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server under load: its port, and the process whose CPU and memory count."""
+    """A server under load: its port, and the process whose CPU time and memory are measured."""
 
     name: str
     port: int
@@ -46,7 +47,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`cpu_ms` per message."""
+    """The CPU time for one message in `cpu_ms`."""
 
     rate: float
     cpu_ms: float
@@ -54,7 +55,7 @@ class Figure:
 
 @contextlib.contextmanager
 def _peer(kind: str) -> Iterator[tuple[int, int]]:
-    """(port, pid) of a process of bench.ingress_peers."""
+    """Yields (port, pid) of a process of bench.ingress_peers."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.ingress_peers", kind],
         cwd=_ROOT,
@@ -74,7 +75,7 @@ def _peer(kind: str) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def targets(peers: str = "grpc", *, checkout: Path = _ROOT, **environment_too: str) -> Iterator[tuple[Target, Target]]:
-    """Ingress of a checkout, beside those `peers` and with this environment, and stock aiosmtpd, running."""
+    """Runs ingress of a checkout, with those `peers` and this environment, and stock aiosmtpd."""
     with (
         _peer(peers) as (grpc_port, _),
         _peer("stock") as (stock_port, stock_pid),
@@ -107,7 +108,7 @@ def targets(peers: str = "grpc", *, checkout: Path = _ROOT, **environment_too: s
 
 
 def _profiler() -> list[str]:
-    """INGRESS_PROFILE=file: ingress runs under cProfile."""
+    """With INGRESS_PROFILE=file, ingress runs under cProfile."""
     profile = os.environ.get("INGRESS_PROFILE")
     return ["-m", "cProfile", "-o", profile] if profile else []
 
@@ -132,7 +133,7 @@ def _until_greeting(port: int) -> None:
 def load(
     target: Target, *, messages: int, sessions: int, size: int = 0, reuse: bool, content: Path | None = None
 ) -> Figure:
-    """One run of smtp-source against the target, with `content` or so many octets of its own."""
+    """Runs smtp-source once against the target, with `content` or with a body of the given octets."""
     command = ["smtp-source", "-s", str(sessions), "-m", str(messages)]
     command += ["-l", str(size)] if content is None else ["-F", str(content)]
     command += ["-f", "sender@example.org", "-t", "recipient@example.com", *(["-d"] if reuse else [])]
@@ -143,7 +144,7 @@ def load(
 
 
 def compare(messages: int, sessions: int, rounds: int) -> list[dict[str, object]]:
-    """Medians of each workload for both targets, alternating."""
+    """Returns the medians of each workload for both targets, which are measured in turns."""
     rows: list[dict[str, object]] = []
     with targets() as (ingress, stock):
         for size in _SIZES:
@@ -188,7 +189,7 @@ async def _idle(port: int, count: int) -> list[asyncio.StreamWriter]:
 
 
 def idle_memory(count: int) -> dict[str, object]:
-    """Resident octets that each idle connection costs, after EHLO."""
+    """Returns the resident octets of each idle connection after EHLO."""
     found: dict[str, object] = {"idle_connections": count}
     with targets() as pair:
         for target in pair:

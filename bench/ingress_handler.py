@@ -1,8 +1,9 @@
-"""What a site's handler costs ingress: CPU per message without one, and with handlers that do next to nothing.
+"""Measures the cost of a site's handler in ingress: CPU time per message without one, and with handlers that do almost
+nothing.
 
 `python -m bench.ingress_handler [--messages 3000] [--sessions 20] [--rounds 5] [--beside FOLDER]`; needs smtp-source.
 `--beside` is another checkout, such as one from before a change, whose ingress takes the same messages without a
-handler. Only ratios within one run count.
+handler. Only ratios within one run are meaningful.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ _HERE = "bench.ingress_handler"
 
 
 class Nothing:
-    """No hook at all, as aiosmtpd's Sink."""
+    """A handler without hooks, like aiosmtpd's Sink."""
 
 
 class Accepting:
-    """Every hook, each of which goes on at once."""
+    """A handler with every hook, each of which accepts at once."""
 
     async def handle_MAIL(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
         envelope.mail_from = address
@@ -40,7 +41,7 @@ class Accepting:
 
 
 def measure(messages: int, sessions: int, rounds: int, beside: Path | None) -> None:
-    """Prints the medians, each also as a multiple of that without a handler."""
+    """Prints the medians, and the ratio of each to the one without a handler."""
     handlers = {
         "none": "",
         "no hooks": "bench.ingress_handler:Nothing",
@@ -58,7 +59,7 @@ def measure(messages: int, sessions: int, rounds: int, beside: Path | None) -> N
                 for name, target in running.items():
                     figure = load(target, messages=messages, sessions=sessions, size=_OCTETS, reuse=reuse)
                     if number:
-                        # The first round warms up.
+                        # The first round is only for warming up.
                         figures[name].append(figure.cpu_ms)
             base = statistics.median(figures["none"])
             for name, found in figures.items():

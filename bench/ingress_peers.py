@@ -1,4 +1,5 @@
-"""The cheapest possible policy and relay, as one process, and stock aiosmtpd as another: what ingress is measured with.
+"""The programs for measurements of ingress: the cheapest possible policy and relay in one process, and stock aiosmtpd
+in another one.
 
 Run as `python -m bench.ingress_peers grpc`, `… grpc-dkim` (policy asks for DKIM) or `… stock`; prints its port and
 serves until its standard input ends.
@@ -51,7 +52,7 @@ class _Policy(policy_pb2_grpc.PolicyServicer):
                 elif self._dkim and request.stage == policy_pb2.STAGE_RCPT:
                     verdict.checks.CopyFrom(_DKIM)
                 elif request.stage == policy_pb2.STAGE_END_OF_DATA:
-                    # A figure for verified messages must not be one for anything else.
+                    # A measurement of verified messages must not count unverified ones.
                     assert [each.result for each in request.content.dkim] == [policy_pb2.CHECK_RESULT_PASS]
             if answer.verdicts:
                 yield answer
@@ -71,7 +72,7 @@ class _Relay(relay_pb2_grpc.RelayServicer):
 
 
 class _Sink:
-    """A handler that keeps nothing."""
+    """A handler that stores nothing."""
 
     async def handle_DATA(self, server: SMTP, session: object, envelope: object) -> str:  # noqa: N802 - aiosmtpd's name
         del server, session, envelope

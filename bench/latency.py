@@ -1,4 +1,4 @@
-"""How long one message takes when nothing else is going on: from the dot to 250, and from 250 to the next hop's dot."""
+"""Measures the time of one message without other load: from the dot to 250, and from 250 to the next hop's dot."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _WARM_UP = 20
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds of each message, in the order they were sent."""
+    """The seconds of each message, in the order of sending."""
 
     accepting: tuple[float, ...]
-    # From the 250 to the moment when the next hop had the message's dot; it may come before the 250.
+    # The time from 250 until the next hop had the message's dot, which may be negative.
     passing_on: tuple[float, ...]
 
 
 class _Sink(asyncio.Protocol):
-    """Takes every message, says when."""
+    """Takes every message, and records when."""
 
     def __init__(self, arrived: asyncio.Queue[float]) -> None:
         self._arrived = arrived
@@ -38,7 +38,7 @@ class _Sink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are of no class of asyncio's.
+        # The transports of uvloop have no class of asyncio.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(b"220 sink.example ESMTP\r\n")
 
@@ -109,7 +109,7 @@ async def _run(gateway_port: int, sink_port: int, messages: int, size: int) -> L
 
 
 def measure(kind: type[Gateway], messages: int, size: int = 4096) -> Latency:
-    """One session, one message after the other, each only when the last has arrived."""
+    """Sends one message after the other in one session, each only when the previous one has arrived."""
     sink_port = free_port()
     gateway = kind()
     try:

@@ -26,21 +26,21 @@ from tests.peers.smtp_tools import CountingSink, Load, send_load
 from tests.peers.suite import ROOT
 
 RUN_SECONDS = 600.0
-# Enough addresses for all sessions, and such as block lists are asked about.
+# The addresses are enough for all sessions, and are public, so that block lists are asked about them.
 CLIENT_ADDRESSES = tuple(f"100.200.{number // 200}.{number % 200 + 1}" for number in range(1000))
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run's result; seconds from the first connection."""
+    """The result of one run. Seconds are counted from the first connection."""
 
     messages: int
     accepted_seconds: float
     delivered_seconds: float
-    # CPU of the load generator and the sinks, for the table of where time goes.
+    # The CPU time of the load generator and the sinks, for the table of CPU time.
     source_cpu_seconds: float
     sink_cpu_seconds: float
-    # The gateway's, by process.
+    # The CPU time of the gateway, by process.
     cpu_seconds: dict[str, float]
 
     @property
@@ -53,7 +53,7 @@ class Measured:
 
 
 class LoadError(Exception):
-    """The run is not comparable; the message says why."""
+    """The run cannot be compared. The message says why."""
 
 
 class Sink(CountingSink):
@@ -65,7 +65,7 @@ class Sink(CountingSink):
 
 
 class Sinks:
-    """A next hop for each recipient domain. Each has an address of its own, and all have one port."""
+    """A next hop for each recipient domain. Each has its own address, and all have the same port."""
 
     def __init__(self, domains: Sequence[str]) -> None:
         self.of_domain: dict[str, Sink] = {}
@@ -88,7 +88,7 @@ class Sinks:
         return sum(sink.cpu_seconds for sink in self.of_domain.values())
 
     def wait_for(self, messages: int) -> None:
-        """Waits until each sink has so many messages. Raises LoadError."""
+        """Waits until each sink has this number of messages. Raises LoadError."""
         try:
             until(lambda: min(self.counts) >= messages, "all messages", RUN_SECONDS)
         except PeerError:
@@ -104,7 +104,8 @@ class Sinks:
 
 
 def send(workload: Workload, messages: int, gateway: Gateway) -> tuple[float, float]:
-    """Hands messages of the workload to the gateway. Returns the seconds that it took and the CPU seconds of the load.
+    """Sends the messages of the workload to the gateway. Returns the seconds that it took and the CPU seconds of the
+    load.
 
     Raises LoadError when the gateway refuses one.
     """
@@ -160,7 +161,7 @@ def run(workload: Workload, gateway: Gateway, sinks: Sinks, already: int) -> Mea
     cpu, sink_cpu = total_cpu(gateway.processes()), sinks.cpu_seconds
     began = time.monotonic()
     accepted, source_cpu = send(workload, workload.messages, gateway)
-    # A generator of our own takes a moment to start, which is not the gateway's.
+    # The start of our own generator takes a moment, which is not counted for the gateway.
     starting = max(0.0, time.monotonic() - began - accepted)
     sinks.wait_for(already + workload.messages)
     delivered = time.monotonic() - began - starting
@@ -175,7 +176,9 @@ def run(workload: Workload, gateway: Gateway, sinks: Sinks, already: int) -> Mea
 
 
 def drain(workload: Workload, gateway: Gateway, sinks: Sinks) -> Measured:
-    """Fills the queue while nothing is delivered, lets go, and measures from the first delivery to the last."""
+    """Fills the queue while nothing is delivered, then starts the deliveries, and measures from the first to the
+    last.
+    """
     accepted, source_cpu = send(workload, workload.messages, gateway)
     if max(sinks.counts):
         raise LoadError(f"{gateway.name}: delivered while it should not")
@@ -187,7 +190,7 @@ def drain(workload: Workload, gateway: Gateway, sinks: Sinks) -> Measured:
     began, first, cpu, sink_cpu = time.monotonic(), min(sinks.counts), total_cpu(gateway.processes()), sinks.cpu_seconds
     sinks.wait_for(workload.messages)
     delivered = time.monotonic() - began
-    # The messages that came before the clock started are left out of the rate.
+    # The rate does not include messages that arrived before the clock started.
     return Measured(
         messages=workload.messages,
         accepted_seconds=accepted,

@@ -48,7 +48,7 @@ def _compare(gateway: Posthouse, sinks: Sinks, rounds: int) -> None:
     sent = _WARM_UP
     for number in range(rounds):
         results: dict[bool, tuple[float, float]] = {}
-        # Each has its turn to be the first.
+        # With and without the indexes are the first in turns.
         for has_index in (True, False) if number % 2 else (False, True):
             for statement in _CREATE if has_index else _DROP:
                 gateway.change_queue(statement)

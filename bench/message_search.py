@@ -1,4 +1,5 @@
-"""Searching a million messages by Message-ID, and what the index costs: `python -m bench.message_search`.
+"""Measures the search among a million messages by Message-ID, and the cost of its index: `python -m
+bench.message_search`.
 
 Two measurements on SQLite and on PostgreSQL with fsync.
 
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 async def measure(name: str, searched_url: str, plain_url: str, messages: int, *, only_search: bool) -> None:
-    """Both measurements, or the search alone."""
+    """Makes both measurements, or only that of the search."""
     searched, plain = open_database(searched_url), open_database(plain_url)
     try:
         await searched.open()
@@ -108,7 +109,7 @@ def _messages(start: int, end: int, received_at: int, step: int) -> Iterator[New
             _HEADER.format(message_id(number)).encode() + b"x" * 2_000 + b"\r\n",
             at,
             (delivery,),
-            # As ingress makes them: the time, then chance.
+            # The id has the form that ingress makes: the time, and then random digits.
             f"{at // 1000:012x}{random.getrandbits(80):020x}",
             origin,
             sweep_at=_NOW + 4 * 3600 * _SECOND,
@@ -117,7 +118,7 @@ def _messages(start: int, end: int, received_at: int, step: int) -> Iterator[New
 
 
 def _finish(connection: Connection, new: list[NewMessage]) -> None:
-    """Delivers them, so that the rows are as those of a history are."""
+    """Delivers the messages, so that the rows are like those of a history."""
     attempt = (
         '{"started_at": 1, "ended_at": 2, "result": "delivered", "code": 250, "text": "ok", "host": "mx.one.test"}'
     )
@@ -137,7 +138,7 @@ def _finish(connection: Connection, new: list[NewMessage]) -> None:
 
 
 async def fill(database: Database, messages: int) -> None:
-    """Finished messages, spread over the time of retention."""
+    """Adds finished messages, spread over the time of retention."""
     step = _RETENTION // messages
     for first in range(1, messages + 1, _BATCH):
         last = min(first + _BATCH, messages + 1)
@@ -149,7 +150,7 @@ async def fill(database: Database, messages: int) -> None:
 
         await database.write(work)
     if not database.exclusive:
-        # As autovacuum does in the time that a history takes to become so long.
+        # Autovacuum would do this in the time in which a history grows so long.
         await database.write(lambda connection: connection.execute(text("ANALYZE")))
 
 
@@ -174,10 +175,10 @@ async def report_searches(name: str, database: Database, messages: int) -> None:
 
 
 async def report_commits(name: str, searched: Database, plain: Database, messages: int) -> None:
-    """Time of a commit, and its CPU time in this process, which other load on the machine changes little."""
+    """Returns the time of a commit, and its CPU time in this process, which depends little on other load."""
     times: dict[bool, list[float]] = {True: [], False: []}
     cpu: dict[bool, list[float]] = {True: [], False: []}
-    # The other database has none, as before there was a search.
+    # The other database has no indexes, as before there was a search.
     read_message_id = message_id_of
     number = messages + 1
     for _ in range(_COMMITS):

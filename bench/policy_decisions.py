@@ -64,9 +64,9 @@ _MANY = 1_000_000_000
 class Figure:
     decisions: int
     seconds: float
-    # CPU seconds of the policy process.
+    # The CPU seconds of the policy process.
     cpu_seconds: float
-    # Seconds from asking to the verdict, of each decision.
+    # The seconds from request to verdict, for each decision.
     latencies: list[float]
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class Figure:
 
 
 def configuration() -> config_pb2.PolicySnapshot:
-    """Every rule of the settings that needs no content on; 100,000 access rules of all criteria."""
+    """Returns settings with every rule on that needs no content, and 100,000 access rules of all criteria."""
     snapshot = config_pb2.PolicySnapshot(revision=1)
     snapshot.general.smtp_auth.enabled = True
     snapshot.general.smtp_auth.sender_must_match_login = True
@@ -126,7 +126,7 @@ def _add_access_rules(snapshot: config_pb2.PolicySnapshot) -> None:
 
 
 def requests() -> list[policy_pb2.DecideRequest]:
-    """The mix, a session after the other."""
+    """Yields the requests of one session after the other."""
     batch = []
     for number in range(CLIENTS):
         session = policy_pb2.Session(
@@ -188,7 +188,7 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
         )
         began = time.monotonic()
         engine.use(compile_snapshot(configuration()))
-        # As __main__ does.
+        # This is the same as in __main__.
         gc.set_threshold(50_000, 20, 50)
         gc.freeze()
         print(f"{ACCESS_RULES:,} access rules made and compiled in {time.monotonic() - began:.2f} s", flush=True)
@@ -208,14 +208,14 @@ _ACCEPTED = wire.body(Verdict(), 1)
 
 
 def _accept(request: wire.Request, answer: Callable[[Sequence[bytes]], object], *_: object) -> None:
-    """Accepts without a decision, to measure what remains: reading, writing, gRPC."""
+    """Accepts without a decision, to measure the rest: reading, writing, and gRPC."""
     answer(wire.answer(request, _ACCEPTED))
 
 
 async def over_stream(
     stub: Any, mix: list[policy_pb2.DecideRequest], in_flight: int, seconds: float, at_most: int = 1_000_000_000
 ) -> Figure:
-    """A new request for each verdict that comes; frames carry what is ready."""
+    """Sends a new request for each verdict that arrives. Frames have all waiting requests."""
     call = stub.DecideStream()
     counter = itertools.count(1)
     settled = policy_pb2.OpenSessions(settled_before=1)
@@ -233,7 +233,7 @@ async def over_stream(
             request = mix[number]
             position += 1
             request.request_id = position
-            # Each time round it is another session of the same client; the one before ends.
+            # In each round it is another session of the same client, and the previous session ends.
             request.session.id = f"{cycle:016x}{number // 5:016x}"
             if request.stage == policy_pb2.STAGE_CONNECT and cycle:
                 ended = f"{cycle - 1:016x}{number // 5:016x}"
@@ -254,7 +254,7 @@ async def over_stream(
 
 
 async def by_unary(stub: Any, mix: list[policy_pb2.DecideRequest], in_flight: int, seconds: float) -> Figure:
-    """`in_flight` callers, each of which sends one request after the other."""
+    """Runs `in_flight` callers, each of which sends one request after the other."""
     latencies: list[float] = []
     ends = time.perf_counter() + seconds
 
@@ -298,7 +298,7 @@ def _cpu_seconds(process: int) -> float:
 
 
 class _NoContext:
-    """Stands for the context of a stream that is neither read nor written."""
+    """Replaces the context of a stream that is neither read nor written."""
 
 
 async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
@@ -378,7 +378,7 @@ def zone(server: DnsServer) -> None:
 
 
 def run(state_url: str, seconds: float, *, profile: bool = False, kept: int = 10_000) -> None:
-    """One policy process, started and measured."""
+    """Starts one policy process and measures it."""
     here, there = multiprocessing.Pipe()
     with DnsServer() as server:
         zone(server)

@@ -1,4 +1,4 @@
-"""What processes use: CPU time and memory, read from /proc."""
+"""Measures the CPU time and the memory of processes in /proc."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAMPLE_SECONDS = 0.5
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and of its children that it has waited for; 0 when it is gone."""
+    """Returns the user and system time of a process and of the children that it has waited for; 0 when it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -23,7 +23,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_octets(pid: int) -> int:
-    """The proportional set: its own pages, and its share of those it has in common with others; 0 when it is gone."""
+    """Returns the proportional set size: its own pages, and its share of pages that it shares with others; 0 when it
+    has ended.
+    """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
@@ -40,15 +42,15 @@ def total_memory(processes: Mapping[str, Sequence[int]]) -> dict[str, int]:
 
 
 class Watched(Protocol):
-    """Something made of processes."""
+    """A program that consists of processes."""
 
     def processes(self) -> Mapping[str, Sequence[int]]:
-        """Process ids by the name that the report gives them."""
+        """Returns process ids by the names in the report."""
         ...
 
 
 class MemoryWatch:
-    """The highest memory of each process while the block runs, looked at every half a second."""
+    """Measures the highest memory of each process while the block runs, every half a second."""
 
     def __init__(self, gateway: Watched) -> None:
         self._gateway = gateway

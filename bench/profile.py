@@ -32,7 +32,7 @@ _PERF_OPTIONS = ("record", "-q", "-e", "cpu-clock", "-F", "1999", "-g")
 
 
 class ProfiledSuite(Suite):
-    """The suite with one service under `bench.profiled`."""
+    """Runs the suite with one service under `bench.profiled`."""
 
     def __init__(self, service: str, kind: str, out: Path, environment: Mapping[str, str]) -> None:
         super().__init__(environment, cpus=processors.usable())
@@ -49,7 +49,7 @@ class ProfiledSuite(Suite):
 
 
 def configure(suite: Suite, sink_port: int) -> None:
-    """Loopback may send anywhere, and everything goes to the sink."""
+    """Allows loopback to send anywhere, and routes all mail to the sink."""
     networks = {"name": "loopback", "networks": ["127.0.0.0/8"]}
     suite.api.post("/v1/trusted-networks", json=networks).raise_for_status()
     relay_host = {"host": suite.host, "port": sink_port}
@@ -57,7 +57,7 @@ def configure(suite: Suite, sink_port: int) -> None:
 
 
 def threads(pid: int) -> dict[str, float]:
-    """CPU seconds of each thread of a process so far."""
+    """Returns the CPU seconds of each thread of a process so far."""
     seconds: dict[str, float] = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
@@ -83,7 +83,7 @@ def _recording(kind: str, pid: int, out: Path) -> Iterator[None]:
 
 
 def run(service: str, kind: str, load: Load, top: int) -> str:
-    """Sends the load through a fresh suite and returns the report."""
+    """Sends the load through a new suite, and returns the report."""
     with tempfile.TemporaryDirectory(prefix="posthouse-profile-") as folder, CountingSink() as sink:
         out = Path(folder) / "profile"
         names = ("CONFIG_API", "POLICY", "RELAY", "INGRESS")
@@ -140,7 +140,7 @@ def _calls(out: Path, top: int, messages: int, _seconds: float) -> str:
 def _samples(out: Path, top: int, messages: int, seconds: float) -> str:
     stacks: list[tuple[list[str], int]] = json.loads(out.read_text())
     total = sum(count for _, count in stacks)
-    # The kernel samples less often than it was asked to, so shares are scaled to the CPU time of the process.
+    # The kernel samples less often than requested, so the shares are scaled to the CPU time of the process.
     cost = 1e6 * seconds / (total * messages)
     own: Counter[str] = Counter()
     own_lines: Counter[str] = Counter()

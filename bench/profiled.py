@@ -57,7 +57,7 @@ class Calls:
         out.write_text(json.dumps(plain))
 
     def _adopt(self, *_event: object) -> None:
-        """Gives a new thread a profile of its own, at its first event."""
+        """Gives a new thread its own profile, at its first event."""
         profile = cProfile.Profile(time.thread_time)
         self._threads[f"{threading.current_thread().name} #{len(self._threads)}"] = profile
         profile.enable()
@@ -65,7 +65,9 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One function. `own`: CPU seconds in itself; `total`: with all functions that it called."""
+    """One function. `own` are the CPU seconds in the function itself, and `total` those with all functions that it
+    called.
+    """
 
     calls: int
     own: float
@@ -125,7 +127,7 @@ def main() -> None:
 
     signal.signal(signal.SIGUSR1, lambda _number, _frame: profiler.begin())
     signal.signal(signal.SIGUSR2, end)
-    # The readiness of the handlers, for whoever signals.
+    # This reports that the signal handlers are ready.
     Path(out + ".pid").write_text(str(os.getpid()))
     sys.argv = [module]
     with contextlib.suppress(SystemExit):

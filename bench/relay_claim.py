@@ -55,7 +55,7 @@ def main() -> None:
 
 
 async def measure(name: str, small_url: str, large_url: str, sizes: list[int]) -> None:
-    """Two queues, one of which grows; claims alternate between them, so that both meet the same machine."""
+    """Measures two queues, one of which grows. Claims alternate between them, so that other load affects both."""
     small, large = await _opened(small_url), await _opened(large_url)
     try:
         await fill(small, 0, sizes[0])
@@ -67,7 +67,7 @@ async def measure(name: str, small_url: str, large_url: str, sizes: list[int]) -
             stored = size
             for database in (small, large):
                 if not database.exclusive:
-                    # As autovacuum does in the time that a queue takes to become so long.
+                    # Autovacuum would do this in the time in which a queue grows so long.
                     await database.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
             few: list[float] = []
             many: list[float] = []
@@ -93,7 +93,9 @@ async def _opened(url: str) -> Database:
 
 
 async def fill(database: Database, start: int, end: int) -> None:
-    """Messages with one delivery each: every other one for the dead destination, a tenth of the others due later."""
+    """Adds messages with one delivery each: every other one for the dead destination, a tenth of the others due
+    later.
+    """
     for first in range(start, end, _BATCH):
         new = list(_messages(first, min(first + _BATCH, end)))
         await database.write(lambda connection: store(connection, new, 0, _NOW))  # noqa: B023 - used at once
@@ -119,7 +121,7 @@ def _messages(start: int, end: int) -> Iterator[NewMessage]:
 
 
 async def one_claim(database: Database) -> float:
-    """Seconds of one claim; what it took is given back, to be due again behind all others."""
+    """Returns the seconds of one claim. The claimed deliveries are given back, and are due again after all others."""
     began = time.perf_counter()
     found = await database.write(lambda connection: claim(connection, _ME, _NOW, _LIMITS, _SECOND))
     took = time.perf_counter() - began

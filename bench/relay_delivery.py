@@ -35,7 +35,7 @@ from tests.peers.smtp_tools import CountingSink
 _SENDER = b"sender@source.test"
 _CONNECTIONS = 20
 _MANY = 50
-# Over all destinations, as a dispatcher bounds it.
+# The limit for all destinations together, as in the dispatcher.
 _IN_FLIGHT = 100
 _QUEUE = "4 KB, from a full queue"
 
@@ -48,7 +48,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """So many messages of so many octets, spread over domains."""
+    """Returns the given number of messages with the given octets, spread over domains."""
 
     name: str
     size: int
@@ -62,7 +62,7 @@ class Job:
 
 
 async def posthouse(job: Job, nameserver: str, port: int) -> None:
-    """The domains in turn, as many transactions to each as its window allows: what a dispatcher does."""
+    """Sends to the domains in turn, with as many transactions for each as its limit allows, like the dispatcher."""
     configuration = Configuration(revision=1, hostname="bench.posthouse.test")
     transport = open_transport(DeliveryOptions(nameservers=(nameserver,), mx_port=port, prohibited=()))
     message = OutgoingMessage("bench", _SENDER, job.content())
@@ -106,7 +106,9 @@ async def posthouse(job: Job, nameserver: str, port: int) -> None:
 
 
 async def plain_aiosmtplib(job: Job, _nameserver: str, port: int) -> None:
-    """Its client as documented: connections kept, a message after the other over each. It knows no MX."""
+    """Uses aiosmtplib as documented: connections are kept, with one message after the other on each. It makes no MX
+    look-ups.
+    """
     content = job.content()
     share = job.messages // len(job.domains)
     connections = max(1, _CONNECTIONS // len(job.domains))
@@ -170,7 +172,7 @@ def main() -> None:
     with CountingSink() as sink, DnsServer() as dns, Blackhole(free_address(), sink.port) as hole:
         zone(dns, hole.host)
         for _ in range(arguments.rounds):
-            # All in turn, so that a slow moment of the machine meets each of them.
+            # The contenders run in turns, so that a slow moment of the machine affects each of them.
             for job in chosen:
                 for name, contender in contenders(job).items():
                     figure = measure(contender, job, dns.address, sink.port)

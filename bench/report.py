@@ -36,7 +36,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """All runs of one gateway at one workload, in the order of the runs."""
+    """All runs of one gateway with one workload, in the order of the runs."""
 
     gateway: str
     runs: tuple[Measured, ...]
@@ -50,14 +50,14 @@ class Series:
         return statistics.median(run.accepted_rate for run in self.runs)
 
     def cpu_ms(self) -> dict[str, float]:
-        """CPU milliseconds a message, by process, over all runs."""
+        """Returns the CPU milliseconds for one message, by process, over all runs."""
         messages = sum(run.messages for run in self.runs)
         names = dict.fromkeys(name for run in self.runs for name in run.cpu_seconds)
         spent = {name: sum(run.cpu_seconds.get(name, 0.0) for run in self.runs) for name in names}
         return {name: 1000 * seconds / messages for name, seconds in spent.items()}
 
     def load_cpu_ms(self) -> tuple[float, float]:
-        """CPU milliseconds a message of the load generator and the sinks."""
+        """Returns the CPU milliseconds for one message of the load generator and the sinks."""
         messages = sum(run.messages for run in self.runs)
         source = sum(run.source_cpu_seconds for run in self.runs)
         return 1000 * source / messages, 1000 * sum(run.sink_cpu_seconds for run in self.runs) / messages
@@ -65,7 +65,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Octets of each process: before any mail, at most under load, and after it."""
+    """The octets of each process: before any mail, the most under load, and after it."""
 
     idle: Mapping[str, int]
     highest: Mapping[str, int]
@@ -74,19 +74,19 @@ class Memory:
 
 @dataclass(slots=True)
 class Findings:
-    """Everything that a run of the benchmark found."""
+    """All results of a run of the benchmark."""
 
     runs: int
     throughput: dict[str, list[Series]] = field(default_factory=dict)
     latency: dict[str, Latency] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
     descriptions: dict[str, str] = field(default_factory=dict)
-    # What was not compared, and why.
+    # Workloads that were not compared, with the reasons.
     refused: list[str] = field(default_factory=list)
 
 
 def machine() -> str:
-    """One line about what the figures were measured on."""
+    """Describes the machine of the measurements in one line."""
     model = next(
         (
             line.split(":", 1)[1].strip()
@@ -103,7 +103,7 @@ def machine() -> str:
 
 
 def markdown(findings: Findings) -> str:
-    """The whole report."""
+    """Returns the whole report."""
     parts = [
         "# Side by side",
         "",
@@ -125,7 +125,7 @@ def markdown(findings: Findings) -> str:
 
 
 def throughput_table(results: Mapping[str, Sequence[Series]]) -> str:
-    """One row for each workload and gateway."""
+    """Returns one row for each workload and gateway."""
     lines = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
     for workload, all_series in results.items():
         for series in all_series:
@@ -142,7 +142,9 @@ def throughput_table(results: Mapping[str, Sequence[Series]]) -> str:
 
 
 def _ratio(ours: Series, all_series: Sequence[Series]) -> str:
-    """Our rate divided by that of the best peer, and its range over the single runs; empty for a peer's series."""
+    """Returns our rate divided by that of the best peer, and its range over the single runs. Empty for a peer's
+    series.
+    """
     peers = [series for series in all_series if series.gateway != OURS]
     if ours.gateway != OURS or not peers:
         return ""
@@ -180,11 +182,11 @@ def memory_table(results: Mapping[str, Memory]) -> str:
 
 
 def plot(results: Mapping[str, Sequence[Series]], path: Path) -> None:
-    """Bars of delivered messages a second with the range of the runs, as SVG."""
+    """Returns bars of delivered messages in a second with the range of the runs, as SVG."""
     import matplotlib as mpl
 
     mpl.use("svg")
-    # Without a fixed salt the file would differ for the same figures.
+    # Without a fixed salt, the file would differ for the same figures.
     mpl.rcParams["svg.hashsalt"] = "posthouse"
     from matplotlib import pyplot
 

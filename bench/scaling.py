@@ -34,7 +34,7 @@ ROWS = ((1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (3, 3))
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one message. CPU in milliseconds, WAL in octets."""
+    """The cost of one message: CPU in milliseconds, WAL in octets."""
 
     per_second: float
     cpu: Mapping[str, float]
@@ -43,7 +43,7 @@ class Cost:
 
 
 class Topology:
-    """Replicas on one database, and who takes their mail."""
+    """The replicas on one database, and the next hop that takes their mail."""
 
     def __init__(self, stack: ExitStack, postgres: Postgres, redis: Redis, ingress: int, relay: int) -> None:
         self._postgres = postgres
@@ -81,7 +81,7 @@ class Topology:
         )
 
     def _send(self, messages: int, had: int) -> None:
-        """Shared out over the ingress processes; returns when the sink has them all."""
+        """Sends the messages to the ingress processes in turns. Returns when the sink has them all."""
         names = [name for name, process in self._suite.layout.items() if process.service == "ingress"]
         load = Load(messages // len(names), _SIZE, _SESSIONS // len(names), reuse_connections=True)
         with ExitStack() as stack:
@@ -103,7 +103,7 @@ class Topology:
         return {**processes, "postgresql": [postmaster, *descendants(postmaster)]}
 
     def _wal(self) -> tuple[float, float]:
-        """Octets and syncs of PostgreSQL's log so far."""
+        """Returns the octets and the syncs of PostgreSQL's log so far."""
         octets, syncs = self._postgres.query("SELECT wal_bytes, wal_sync FROM pg_stat_wal").split("|")
         return float(octets), float(syncs)
 

@@ -1,4 +1,4 @@
-"""The stages of a service, by the files that do their work: what a sampled stack is counted for."""
+"""The stages of a service's work, by source files. A sampled stack is counted for one stage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 _ELSEWHERE = "the event loop, and calls of the kernel"
 
-# service -> what a path below services/ or libs/ begins with -> stage. The innermost frame that is found here decides.
+# For each service: the beginning of a path below services/ or libs/, and its stage. The innermost frame that matches
+# decides.
 _STAGES: Mapping[str, Mapping[str, str]] = {
     "ingress": {
         "services/ingress/connection.py": "sockets: octets in, replies out",

@@ -41,7 +41,7 @@ def by_http(suite: Suite, key: str, count: int) -> None:
 
 
 def rate(one: Callable[[], None], messages: int) -> float:
-    """Messages a second of all clients together."""
+    """Returns the messages in a second of all clients together."""
     with ThreadPoolExecutor(CLIENTS) as pool:
         began = time.monotonic()
         for done in [pool.submit(one) for _ in range(CLIENTS)]:

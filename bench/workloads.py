@@ -1,4 +1,4 @@
-"""The jobs that the gateways are compared at. Pure."""
+"""The workloads by which the gateways are compared. Pure."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ RECIPIENT_DOMAIN = "sink.example"
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is sent, and what the gateway has to do with it."""
+    """The messages to send, and what the gateway must do with them."""
 
     name: str
-    # Octets of the body.
+    # The octets of the body.
     size: int
     messages: int
     sessions: int = 20
-    # Many messages in each connection, or one.
+    # Whether each connection sends many messages, or one.
     keep_connection: bool = False
-    # Recipients of each message, each in a domain (and at a next hop) of its own.
+    # The recipients of each message, each in another domain with its own next hop.
     domains: int = 1
-    # STARTTLS before MAIL.
+    # Whether STARTTLS comes before MAIL.
     tls: bool = False
-    # AUTH PLAIN before MAIL, from a client that could not relay otherwise.
+    # Whether AUTH PLAIN comes before MAIL, from a client that could not relay otherwise.
     auth: bool = False
-    # SPF and DNSBL, answered by a name server on loopback. Posthouse alone does them, its peers relay without.
+    # Whether SPF and DNSBL are checked, with a name server on loopback. Only Posthouse checks them. Its peers relay
+    # without checks.
     checks: bool = False
-    # Posthouse's queue and configuration in PostgreSQL; its peers keep their files.
+    # Whether Posthouse's queue and configuration are in PostgreSQL. Its peers use files.
     postgresql: bool = False
-    # The queue is filled while nothing is delivered, and what is measured is how fast it empties.
+    # Whether the queue is filled while nothing is delivered. Then the measured time is that of emptying it.
     drain: bool = False
-    # Posthouse's environment beside the defaults.
+    # Posthouse's environment in addition to the defaults.
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -47,7 +48,7 @@ class Workload:
 
     @property
     def plain(self) -> bool:
-        """smtp-source can send it."""
+        """Whether smtp-source can send it."""
         return not (self.domains > 1 or self.tls or self.auth or self.checks)
 
     def scaled(self, scale: float) -> Workload:

@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 CASES = Path("docs/cases.md")
-# The examples in the test of this very check cite cases that need no line.
+# The examples in the test of this check cite cases that need no line.
 WITHOUT_CITATIONS = {CASES, Path("tests/scripts/test_cases.py")}
 FOLDERS = ("services", "libs", "tests", "bench", "scripts", "docs", "proto", "deploy", "examples")
 SUFFIXES = {".py", ".md", ".yaml", ".lua", ".proto", ".sql", ".cfg", ".toml"}
@@ -48,7 +48,7 @@ class Line:
 
 
 def citations(root: Path) -> dict[str, list[str]]:
-    """The places (`path:line`) that cite each case, docs/cases.md left out."""
+    """Returns the places (`path:line`) that cite each case, without docs/cases.md."""
     places: dict[str, list[str]] = defaultdict(list)
     files = [file for folder in FOLDERS for file in (root / folder).rglob("*")] + list(root.glob("*.md"))
     for file in sorted(files):
@@ -62,7 +62,7 @@ def citations(root: Path) -> dict[str, list[str]]:
 
 
 def cited(text: str) -> list[str]:
-    """The cases that one line of a file cites, also in the name of a test: `def test_c01_...`."""
+    """Yields the cases in one line of a file, also in the name of a test: `def test_c01_...`."""
     cases = _CITATION.findall(text)
     for numbers in _TEST_NAME.findall(text):
         cases += [number.upper() for number in numbers.strip("_").split("_")]
@@ -70,7 +70,7 @@ def cited(text: str) -> list[str]:
 
 
 def read(document: str) -> list[Line]:
-    """The lines of docs/cases.md, in the order of the file."""
+    """Returns the lines of docs/cases.md, in the order of the file."""
     matches = [_LINE.match(text) for text in document.splitlines()]
     return [Line(match[1], match[2], tuple(_TEST.findall(match[3]))) for match in matches if match]
 
@@ -80,7 +80,7 @@ def order(line: Line) -> tuple[str, int]:
 
 
 def names_in(file: Path) -> set[str]:
-    """The test functions of a Python file, or the names of the cases of a YAML file."""
+    """Returns the test functions of a Python file, or the names of the cases of a YAML file."""
     if not file.is_file():
         return set()
     if file.suffix == ".yaml":
@@ -92,7 +92,7 @@ def names_in(file: Path) -> set[str]:
 
 
 def faults(root: Path) -> list[str]:
-    """What is wrong, one sentence each."""
+    """Yields each fault as one sentence."""
     lines = read((root / CASES).read_text("utf-8"))
     cases = [line.case for line in lines]
     problems = [f"{case} has more than one line" for case in sorted({case for case in cases if cases.count(case) > 1})]

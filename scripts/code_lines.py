@@ -33,7 +33,7 @@ _NO_CODE = {
 
 
 def code_lines(source: str) -> int:
-    """The number of lines of a Python source that hold code."""
+    """Returns the number of lines of a Python source that contain code."""
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in _NO_CODE:
@@ -45,7 +45,7 @@ def code_lines(source: str) -> int:
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    """Any text that stands alone: of a module, a class or a function, or beside a field."""
+    """Finds texts that are statements: docstrings of modules, classes and functions, and texts after fields."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -66,7 +66,7 @@ def _git(*arguments: str) -> str:
 
 
 def changes_of_commits(since: str, folder: str) -> Iterator[tuple[int, str]]:
-    """(lines added, hash and subject) of each commit that touches the folder, oldest first."""
+    """Returns (lines added, hash and subject) of each commit that changes the folder, oldest first."""
     for line in _git("log", "--reverse", "--format=%h %s", f"{since}..HEAD", "--", folder).splitlines():
         commit = line.partition(" ")[0]
         names = _git("diff", "--no-renames", "--name-only", f"{commit}^", commit, "--", folder).splitlines()
@@ -75,7 +75,7 @@ def changes_of_commits(since: str, folder: str) -> Iterator[tuple[int, str]]:
 
 
 def _lines_at(commit: str, path: str) -> int:
-    """0 where the commit has no such file."""
+    """Returns 0 when the commit has no such file."""
     try:
         return code_lines(_git("show", f"{commit}:{path}"))
     except subprocess.CalledProcessError:
@@ -91,9 +91,8 @@ def totals(sources: Iterator[tuple[str, str]], depth: int) -> Counter[str]:
 
 
 def over_budget(counts: Mapping[str, int], budget: Mapping[str, int]) -> list[str]:
-    """What is wrong: a folder with more lines than it may have, or one that the budget does not name or names in vain.
-
-    A budget is not a target: it makes each growth a decision, which somebody takes in a commit of its own.
+    """Yields the faults: a folder with more lines than its budget, a folder without a budget, and a budget without a
+    folder. A budget is not a target. It makes each growth a decision, in a commit of its own.
     """
     faults = [
         f"{name} has {counts[name]:,} lines of code, and its budget is {limit:,}: remove what is not needed any more, "

@@ -15,7 +15,9 @@ _FILE_NAMES = ("licen", "copying", "notice", "authors")
 
 
 def licence_name(distribution: Distribution) -> str:
-    """The licence in the metadata: the SPDX expression, else the classifiers, else the first line of the free text."""
+    """Returns the licence in the metadata: the SPDX expression, otherwise the classifiers, otherwise the first line of
+    the free text.
+    """
     metadata = distribution.metadata
     expression = metadata.get("License-Expression")
     if expression:

@@ -22,11 +22,11 @@ GENERATED = ("api", "models", "client.py", "types.py")
 
 
 def generate(target: Path) -> None:
-    """Writes the generated files of the client into a folder that does not exist yet."""
+    """Writes the generated files of the client into a new folder."""
     _run(
         *("openapi-python-client", "generate", "--path", ROOT / "openapi.json", "--output-path", target),
         *("--meta", "none", "--config", CLIENT / "generator.yaml", "--custom-template-path", CLIENT / "templates"),
-        # A warning is a part of the API that the generator left out.
+        # A warning means that the generator left out a part of the API.
         "--fail-on-warning",
     )
     (target / "__init__.py").unlink()
@@ -46,7 +46,7 @@ def _run(program: str, *arguments: str | Path) -> None:
 
 
 def files_below(folder: Path) -> set[Path]:
-    """The generated source files of a package, as paths from its folder."""
+    """Returns the generated source files of a package, as paths from its folder."""
     files: set[Path] = set()
     for name in GENERATED:
         path = folder / name
@@ -55,7 +55,7 @@ def files_below(folder: Path) -> set[Path]:
 
 
 def differences(generated: Path) -> list[str]:
-    """The committed files that are not what was generated, that are missing, or that nothing generates any more."""
+    """Returns the committed files that differ from the generated ones, are missing, or are no longer generated."""
     committed_files, generated_files = files_below(PACKAGE), files_below(generated)
     differing = committed_files ^ generated_files
     differing |= {

@@ -12,10 +12,10 @@ from grpc_tools import protoc  # type: ignore[import-untyped]
 
 
 def generate(proto_root: Path, out: Path) -> list[Path]:
-    """Writes the stubs of every .proto below `proto_root` into `out`; returns their paths relative to it."""
+    """Writes the stubs of every .proto below `proto_root` into `out`. Returns their paths relative to it."""
     sources = sorted(str(path.relative_to(proto_root)) for path in proto_root.rglob("*.proto"))
     include = str(Path(protoc.__file__).parent / "_proto")
-    # The plug-ins of this very environment, wherever PATH leads.
+    # These are the plug-ins of this environment, independent of PATH.
     programs = Path(sys.executable).parent
     plugins = [f"--plugin={name}={programs / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
     flags = ["--python_out", "--mypy_out", "--grpc_python_out", "--mypy_grpc_out"]

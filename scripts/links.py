@@ -1,4 +1,6 @@
-"""Checks that the Markdown files of the project lead to what exists: relative links, and paths of our own files."""
+"""Checks that links in the Markdown files of the project lead to existing files: relative links, and paths of our own
+files.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
-# Our folders. A path with a placeholder, as services/<name>/, does not match.
+# The folders of the project. A path with a placeholder, for example services/<name>/, does not match.
 _PATH = re.compile(r"(?<![\w/.-])((?:services|libs|tests|bench|docs|deploy|proto|scripts)/[\w./-]*[\w/])(?![\w<{*…])")
 
-# What a command writes, and git ignores.
+# Paths that a command writes, and git ignores.
 _GENERATED = ("bench/results/",)
 
 
 def faults(root: Path) -> list[str]:
-    """Each link or path that leads nowhere, with its file and line."""
+    """Yields each link or path that leads nowhere, with its file and line."""
     return [fault for file in _documents(root) for fault in _of_file(root, file)]
 
 

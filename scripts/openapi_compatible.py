@@ -1,6 +1,6 @@
 """Compares openapi.json with that of the newest release, and fails when a client of that release would break.
 
-docs/api-versions.md says what may change within a version of the API; this is the same as a program.
+docs/api-versions.md says what may change within a version of the API, and this program checks it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENT = "openapi.json"
 _ROLES = ("sender", "reader", "operator", "admin")
 _METHODS = ("get", "put", "post", "delete", "patch")
-# Keywords that bound a value. A request may break when a lower bound rises or an upper bound falls.
+# Keywords that limit a value. A request may break when a lower limit rises or an upper limit falls.
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 
@@ -26,7 +26,7 @@ Node = dict[str, Any]
 
 
 def newest_release() -> str | None:
-    """The tag of the newest release in the history of this commit; None before the first one."""
+    """Returns the tag of the newest release in the history of this commit. None before the first one."""
     listed = subprocess.run(
         ["git", "tag", "--list", "--merged", "HEAD"],
         cwd=ROOT,
@@ -39,7 +39,7 @@ def newest_release() -> str | None:
 
 
 def document_of(tag: str) -> Node:
-    """The document as it was at the tag."""
+    """Returns the document at the tag."""
     shown = subprocess.run(
         ["git", "show", f"{tag}:{DOCUMENT}"],
         cwd=ROOT,
@@ -51,7 +51,7 @@ def document_of(tag: str) -> Node:
 
 
 def _needs_more(old_role: str, new_role: str) -> bool:
-    """Whether a key with the old role may no longer do it. Each of _ROLES may do what the one before may."""
+    """Whether a key with the old role can no longer call it. Each role in _ROLES may do what the earlier ones may."""
     if old_role in _ROLES and new_role in _ROLES:
         return _ROLES.index(new_role) > _ROLES.index(old_role)
     return old_role != new_role
@@ -59,7 +59,7 @@ def _needs_more(old_role: str, new_role: str) -> bool:
 
 @dataclass
 class Comparison:
-    """Of two documents; collects what breaks a client of the older one."""
+    """Compares two documents, and collects the changes that break a client of the older one."""
 
     old: Node
     new: Node
@@ -67,7 +67,7 @@ class Comparison:
     _compared: set[tuple[str, str, bool]] = field(default_factory=set)
 
     def run(self) -> list[str]:
-        """What breaks a client, one sentence each."""
+        """Returns the changes that break a client, each as one sentence."""
         operations = dict(_operations(self.new))
         for place, old in _operations(self.old):
             new = operations.get(place)
@@ -86,7 +86,7 @@ class Comparison:
         self._body(place, old, new)
         for status, response in old["responses"].items():
             if status >= "4":
-                # Errors (4XX) are not compared by status, since clients tell them apart by `type`.
+                # Errors (4XX) are not compared by status, because clients distinguish them by `type`.
                 continue
             if status not in new["responses"]:
                 self.breaks.append(f"{place}: it is no longer answered with {status}.")
@@ -122,8 +122,9 @@ class Comparison:
                 self._schema(f"{place} body", content["schema"], after["content"][media_type]["schema"], is_sent=True)
 
     def _schema(self, place: str, old: Node, new: Node, *, is_sent: bool) -> None:
-        """`is_sent`: clients send it, so it must still accept all that it accepted. Else clients read it, so it must
-        not hold anything that it never held."""
+        """Compares two schemas. With `is_sent`, clients send the value, so everything that was accepted must still be
+        accepted. Otherwise clients read it, so it must not contain new kinds of values.
+        """
         if "$ref" in old and "$ref" in new:
             compared = (old["$ref"], new["$ref"], is_sent)
             if compared in self._compared:
@@ -180,7 +181,7 @@ def _operations(document: Node) -> Iterator[tuple[str, Node]]:
     for path, item in document["paths"].items():
         for method in _METHODS:
             if method in item:
-                # The name of a parameter in a path is no part of the contract.
+                # The name of a parameter in a path is not a part of the contract.
                 yield f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path)}", item[method]
 
 
@@ -202,7 +203,7 @@ def _resolve(document: Node, node: Node) -> Node:
 
 
 def _types(schema: Node) -> set[str]:
-    """The types that a value may have; a schema that names none takes every value."""
+    """Returns the types that a value may have. A schema without a type accepts every value."""
     named = schema.get("type")
     types = {named} if isinstance(named, str) else set(named or ())
     if not types:
@@ -215,7 +216,7 @@ def _name(member: Node) -> str:
 
 
 def main() -> int:
-    """Print what breaks a client; 1 when there is anything."""
+    """Prints the changes that break a client. Returns 1 when there are any."""
     tag = newest_release()
     if tag is None:
         print("openapi-compatible: there is no release yet, so there is nothing to compare with")

@@ -1,4 +1,4 @@
-"""Writes the generated pages of docs/reference; with --check it fails when a page is not what the code says."""
+"""Writes the generated pages of docs/reference. With --check it fails when a page differs from the code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _WRITTEN_BY = "<!-- This page is made by `make reference`. -->\n\n"
 
 
 def environment() -> str:
-    """Every environment variable of every service."""
+    """Returns the page of every environment variable of every service."""
     rows: dict[str, list[tuple[str, str, str]]] = {"": []}
     speakers = [settings for settings in _SERVICES.values() if issubclass(settings, ServiceSettings)]
     shared = set.intersection(*(set(settings.model_fields) for settings in speakers))
@@ -114,7 +114,9 @@ def _default(settings: type[ProcessSettings], name: str) -> str:
 
 
 def refusals() -> str:
-    """The rules of policy in the order in which they are tried, and every reply that SMTP clients get."""
+    """Returns the page of policy's rules in the order in which they are tried, and of every reply that SMTP clients
+    get.
+    """
     parts = [
         "# Refusals and replies\n",
         "## Rules\n",
@@ -158,7 +160,7 @@ _LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 
 
 def log_events(root: Path = ROOT) -> list[LogEvent]:
-    """Every call of a logger in services and libs."""
+    """Yields every call of a logger in services and libs."""
     events = set()
     for file in sorted([*(root / "services").rglob("*.py"), *(root / "libs").rglob("*.py")]):
         parts = file.relative_to(root).parts
@@ -178,7 +180,7 @@ def log_events(root: Path = ROOT) -> list[LogEvent]:
 
 
 def log_page() -> str:
-    """Every event of the log."""
+    """Returns the page of every event of the log."""
     parts = [
         "# Log events\n",
         "Each line of the log is an event with a name. Every line has `timestamp`, `level`, `service` and `event`; the",
@@ -196,7 +198,7 @@ def log_page() -> str:
 
 
 def contracts() -> str:
-    """Every method of the gRPC contracts, with its comment and its callers."""
+    """Returns the page of every method of the gRPC contracts, with its comment and its callers."""
     parts = [
         "# gRPC contracts\n",
         "How the services talk with each other. The files are in `proto`; the order is theirs. Over TCP only the",
@@ -235,7 +237,7 @@ def _comment(lines: str) -> str:
 
 
 def command_line() -> str:
-    """Every command with its arguments and options."""
+    """Returns the page of every command with its arguments and options."""
     parts = [
         "# The command line\n",
         "Exit status: 0 done, 1 refused or found nothing, 2 wrong usage, 3 not reachable, 4 not allowed, 5 conflict.",
@@ -266,7 +268,9 @@ def _commands(command: Any, name: str) -> Iterator[str]:
 
 
 def commands_not_run() -> str:
-    """Every block of commands in README and docs that the tests of the documentation do not run, with the reason."""
+    """Returns the page of the commands in README and docs that the tests of the documentation do not run, with the
+    reasons.
+    """
     parts = [
         "# Commands that are not run\n",
         "The tests run the commands of README and these pages, in the order of the page and on a fresh suite, except",

@@ -1,4 +1,4 @@
-"""The console script: `posthouse up`, `posthouse demo`, and one subcommand a service."""
+"""The console script: `posthouse up`, `posthouse demo`, and one subcommand for each service."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def up(
 
 
 def _refuse_password(option: str, url: str, variables: str) -> None:
-    """Refuses a URL with a password: every user who lists the machine's processes sees their arguments."""
+    """Refuses a URL with a password, because every user who lists the machine's processes sees their arguments."""
     if urlsplit(url).password is not None:
         typer.echo(f"posthouse: {option}: a password must not stand in an argument; set {variables} instead", err=True)
         raise SystemExit(2)
@@ -190,7 +190,7 @@ def restore(
 
 
 def _databases(postgres: str) -> tuple[list[ServiceDatabase], Path]:
-    """The databases of relay and config_api, in the order in which they are copied, and the data folder."""
+    """Returns the databases of relay and config_api, in the order in which they are copied, and the data folder."""
     from libs.runtime.database_copy import ServiceDatabase
     from services.config_api.settings import Settings as ConfigApiSettings
     from services.config_api.storage import restoring as settings_restoring
@@ -208,7 +208,7 @@ def _databases(postgres: str) -> tuple[list[ServiceDatabase], Path]:
 
 
 def _find_databases(postgres: str) -> Path:
-    """Puts into the environment what a command needs to open the databases. Returns the data folder."""
+    """Adds to the environment the variables that a command needs to open the databases. Returns the data folder."""
     from libs.runtime.lifecycle import SettingsError
     from services.suite.databases import find, folder_here
 
@@ -284,7 +284,7 @@ def rotate_secret_key(postgres: Postgres = "") -> None:
 
 
 def _run_service(service: str, command: str) -> None:
-    """Runs a command of a service in a process of its own, whose exit status becomes ours when it fails."""
+    """Runs a command of a service in a separate process, and exits with its status when it fails."""
     import subprocess
 
     from services.suite.up import environment

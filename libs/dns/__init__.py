@@ -1,1 +1,1 @@
-"""What the services share about asking the DNS."""
+"""DNS code that several services use."""

@@ -1,4 +1,4 @@
-"""Whether name servers answer, and whether they validate DNSSEC."""
+"""Checks whether name servers answer, and whether they validate DNSSEC."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from libs.dns.servers import parse_server
 
 _SECONDS = 3.0
 _TRIES = 2
-# Every validating resolver can answer this, and the root is signed.
+# Every validating resolver can answer this question, because the root is signed.
 _QUESTION = (".", "SOA")
 _NO_ANSWER = (dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NOTIMP)
 
 
 async def look(servers: Sequence[str], system: Callable[[], Iterable[str]]) -> list[tuple[str, bool, bool]]:
-    """Each name server, whether it answers, and whether it validates.
-
-    `servers`: host[:port], an IPv6 host with a port in brackets; empty: those that `system` gives.
+    """Returns for each name server whether it answers, and whether it validates. `servers` are host[:port], with
+    brackets around an IPv6 host that has a port. Empty means those that `system` returns.
     """
     named = list(dict.fromkeys(servers or system()))
     states = await asyncio.gather(*(_look(*parse_server(server)) for server in named))

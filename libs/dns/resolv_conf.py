@@ -1,4 +1,4 @@
-"""The system's name servers, as they are now."""
+"""The present name servers of the system."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 class ResolvConf:
-    """The name servers that resolv.conf names; the file is read again whenever it changes.
+    """The name servers in resolv.conf. The file is read again whenever it changes.
 
-    A laptop changes its network, and a machine may start before it has one: that a file is missing, empty or
-    unreadable is told and raises nothing, and the DNS gives no answer until there is a name server (F08).
+    A machine may change its network, or start before it has one. So a missing, empty or unreadable file is logged and
+    raises no error, and the DNS gives no answer until there is a name server (F08).
     """
 
     def __init__(self, path: Path = RESOLV_CONF) -> None:
@@ -26,7 +26,7 @@ class ResolvConf:
         self._addresses: tuple[str, ...] | None = None
 
     def addresses(self) -> tuple[str, ...]:
-        """The same object as long as the file stays as it is; empty while it names none."""
+        """Returns the same object while the file does not change. Empty while the file names no server."""
         state = self._look()
         if self._addresses is None or state != self._state:
             self._state, self._addresses = state, self._read()

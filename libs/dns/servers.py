@@ -1,4 +1,4 @@
-"""The name servers of a setting."""
+"""Reads the name servers of a setting."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ _PORT = 53
 
 
 def addressed(text: str) -> str:
-    """The name servers of a setting, with an address in place of each host name.
-
-    `text`: `host[:port]`, several separated by commas; an IPv6 host with a port stands in brackets. Names are looked
-    up once, here. Raises ValueError.
+    """Returns the name servers of a setting, with an address in place of each host name. `text` has `host[:port]`,
+    separated by commas, with brackets around an IPv6 host that has a port. Names are looked up only once, here. Raises
+    ValueError.
     """
     return ",".join(_addressed(part) for part in map(str.strip, text.split(",")) if part)
 
 
 def server_list(text: str) -> tuple[str, ...]:
-    """As `addressed`, with one text for each server. Raises ValueError."""
+    """Like `addressed`, with one text for each server. Raises ValueError."""
     return tuple(filter(None, addressed(text).split(",")))
 
 
 def parse_server(text: str) -> tuple[str, int]:
-    """(address, port) of `address`, `address:port` or `[address]:port`. Raises ValueError."""
+    """Returns (address, port) of `address`, `address:port` or `[address]:port`. Raises ValueError."""
     host, port = _host_and_port(text)
     return str(ip_address(host)), port
 

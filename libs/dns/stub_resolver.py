@@ -1,4 +1,6 @@
-"""Asks name servers one question at a time: what there is, that there is nothing, or that nobody answered."""
+"""Asks name servers one question at a time. The result tells that records exist, that none exist, or that there was no
+answer.
+"""
 
 from __future__ import annotations
 
@@ -23,21 +25,21 @@ import dns.resolver
 from libs.dns.resolv_conf import RESOLV_CONF, ResolvConf
 from libs.dns.servers import parse_server
 
-# CNAMEs that are followed when the server has not followed them itself (C113).
+# The most CNAMEs that are followed when the server has not followed them itself (C113).
 _ALIAS_LIMIT = 8
 _EDNS_PAYLOAD = 1232
-# Servers get better: EDNS, without which DNSSEC tells us nothing, is tried again after this time.
+# A server may be upgraded, so EDNS, which DNSSEC needs, is tried again after this time.
 _WITHOUT_EDNS_SECONDS = 3600.0
-# Lists of name servers whose resolvers are kept.
+# The most lists of name servers whose resolvers are stored.
 _LISTS = 100
 _EDNS_ERRORS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
 
 class Outcome(Enum):
     FOUND = "found"
-    # NXDOMAIN, or the name has no record of the kind.
+    # NXDOMAIN, or the name has no record of this type.
     NONE = "none"
-    # SERVFAIL, REFUSED, time-out, garbage: nothing is known, and nothing may be concluded (C85, C109).
+    # SERVFAIL, REFUSED, a time-out or an invalid answer: nothing is known, and nothing may be concluded (C85, C109).
     NO_ANSWER = "no_answer"
 
 
@@ -47,22 +49,22 @@ class Answer:
 
     outcome: Outcome
     records: tuple[dns.rdata.Rdata, ...] = ()
-    # The seconds for which the result is valid: the shortest time to live of the records and of the aliases that led to
-    # them, or the value of the SOA record for names that do not exist (RFC 2308 5). None: no record says it.
+    # The seconds for which the result is valid: the shortest lifetime of the records and of the aliases that led to
+    # them, or for names that do not exist the value of the SOA record (RFC 2308 5). None means unknown.
     lifetime: float | None = None
-    # The whole name does not exist.
+    # NXDOMAIN: the whole name does not exist.
     is_nonexistent: bool = False
-    # The name the records belong to, at the end of the aliases.
+    # The name that the records belong to, at the end of the aliases.
     canonical: str = ""
-    # A validating name server vouches for it (AD).
+    # True when a validating name server authenticated the answer (the AD bit).
     is_authenticated: bool = False
-    # Why there is no answer, and whether it is that nobody said anything in time.
+    # The reason when there is no answer, and whether all servers were silent.
     error: str = ""
     is_timeout: bool = False
 
 
 class StubResolver:
-    """Asks the name servers of a setting, or those of the system as they are now."""
+    """Asks the name servers of a setting, or the present ones of the system."""
 
     def __init__(
         self,
@@ -73,10 +75,8 @@ class StubResolver:
         clock: Callable[[], float] = time.monotonic,
         resolv_conf: Path = RESOLV_CONF,
     ) -> None:
-        """`servers` (address[:port]) stand for the system's. `seconds` bound a question, of which one try at one server
-        gets `try_share` at most.
-
-        Raises ValueError when a name server is not an address.
+        """`servers` (address[:port]) replace those of the system. `seconds` is the time limit of a question, of which
+        one try at one server gets at most `try_share`. Raises ValueError when a name server is not an address.
         """
         for server in servers:
             parse_server(server)
@@ -86,21 +86,21 @@ class StubResolver:
         self._clock = clock
         self._system = ResolvConf(resolv_conf)
         self._stubs: dict[tuple[tuple[str, ...], bool], dns.asyncresolver.Resolver] = {}
-        # Lists of name servers that answered with an error because of EDNS, and until when they are asked without it.
+        # Lists of name servers that answered with an error because of EDNS, with the time until which they are asked
+        # without it.
         self._without_edns: dict[tuple[str, ...], float] = {}
         self._backend = dns.asyncbackend.get_backend("asyncio")
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The name servers that are asked; empty while the system names none."""
+        """Returns the name servers that are asked. Empty while the system names none."""
         return self._servers or self._system.addresses()
 
     async def ask(
         self, name: str | dns.name.Name, kind: str, *, servers: Sequence[str] = (), seconds: float | None = None
     ) -> Answer:
-        """`name` is taken as absolute, so that no search list applies (C111). `servers` other than the own ones.
-
-        `seconds`: less than the resolver has. Raises nothing.
+        """Asks a question. `name` is absolute, so that no search list applies (C111). `servers` and `seconds` replace
+        those of the resolver. Raises nothing.
         """
         question = absolute(name) if isinstance(name, str) else name
         if question is None:
@@ -146,9 +146,8 @@ class StubResolver:
     async def _answer(
         self, servers: tuple[str, ...], question: dns.name.Name, kind: str, seconds: float | None
     ) -> dns.resolver.Answer:
-        """The answer, asked again without EDNS where every name server failed and one of them over EDNS (RFC 6891 7).
-
-        Raises DNSException, OSError.
+        """Returns the answer. If every name server failed, and one of them because of EDNS, it asks again without EDNS
+        (RFC 6891 7). Raises DNSException, OSError.
         """
         with_edns = self._without_edns.get(servers, 0.0) <= self._clock()
         try:
@@ -179,19 +178,19 @@ class StubResolver:
         stub.nameservers = [
             dns.nameserver.Do53Nameserver(address, port) for address, port in map(parse_server, servers)
         ]
-        # A silent server must leave time for the others.
+        # A silent server must leave time for the other servers.
         stub.timeout = self._seconds * min(self._try_share, 1 / max(1, len(servers)))
         stub.lifetime = self._seconds
         if edns:
             stub.use_edns(0, 0, _EDNS_PAYLOAD)
-        # AD in a query asks for AD in the answer (RFC 6840 5.7).
+        # AD in a query requests AD in the answer (RFC 6840 5.7).
         stub.flags = dns.flags.RD | dns.flags.AD
         self._stubs[servers, edns] = stub
         return stub
 
 
 def absolute(name: str) -> dns.name.Name | None:
-    """The name with its root, so that no search list applies (C111); None when it can't be one."""
+    """Returns the absolute name, so that no search list applies (C111). None when it is not a valid name."""
     try:
         labels = name.removesuffix(".").split(".")
         return dns.name.Name([*(label.encode("ascii") for label in labels), b""])
@@ -204,7 +203,7 @@ def _is_authenticated(response: dns.message.Message) -> bool:
 
 
 def negative_lifetime(response: dns.message.Message, of_aliases: float) -> float | None:
-    """The seconds for which a negative answer is valid, by its SOA record; None without one (RFC 2308 5)."""
+    """Returns the seconds for which a negative answer is valid, by its SOA record. None without one (RFC 2308 5)."""
     for rrset in response.authority:
         if rrset.rdtype == dns.rdatatype.SOA:
             return float(min(rrset.ttl, rrset[0].minimum, of_aliases))
@@ -212,7 +211,7 @@ def negative_lifetime(response: dns.message.Message, of_aliases: float) -> float
 
 
 def _refuses_edns(error: dns.resolver.NoNameservers | dns.resolver.LifetimeTimeout) -> bool:
-    """Whether one of the name servers answered as those do that do not know EDNS."""
+    """Whether one of the name servers answered like a server that does not know EDNS."""
     responses = (response for *_, response in error.kwargs.get("errors") or ())
     return any(response is not None and response.rcode() in _EDNS_ERRORS for response in responses)
 

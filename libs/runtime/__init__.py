@@ -1,1 +1,1 @@
-"""How a process of the suite starts, serves, is seen and stops."""
+"""The parts of every process of the suite: start, serving, monitoring and stop."""

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-# The room of `sun_path` (unix(7)) without the octet that ends it.
+# The size of `sun_path` (unix(7)) without the octet that ends it.
 LONGEST_SOCKET_PATH = 107
 
 _UNIX = "unix:"
@@ -25,7 +25,7 @@ class UnixSocket:
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A TCP port of a host. An IPv6 address stands here without brackets."""
+    """A TCP port of a host. An IPv6 address has no brackets here."""
 
     host: str
     port: int
@@ -35,7 +35,9 @@ class TcpAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only processes of this machine can reach it. A name other than `localhost` may mean any address."""
+        """Whether only processes of this machine can reach it. A name other than `localhost` counts as no, because it
+        may mean any address.
+        """
         if self.host == "localhost":
             return True
         try:
@@ -48,13 +50,13 @@ Address = UnixSocket | TcpAddress
 
 
 def parse(text: str) -> Address:
-    """Reads `unix:PATH` or `host:port`; an IPv6 host stands in brackets. Raises ValueError for anything else."""
+    """Reads `unix:PATH` or `host:port`, with brackets around an IPv6 host. Raises ValueError for any other text."""
     text = text.strip()
     if text.startswith(_UNIX):
         path = text.removeprefix(_UNIX)
         if not path.strip("/"):
             raise ValueError(f"{text!r} has no path after unix:")
-        # gRPC also writes unix:///path.
+        # gRPC also accepts unix:///path.
         absolute = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`, which would hide the folder
         if len(os.fsencode(absolute)) > LONGEST_SOCKET_PATH:
             raise ValueError(f"the path of a Unix socket has at most {LONGEST_SOCKET_PATH} octets: {absolute}")
@@ -66,7 +68,7 @@ def parse(text: str) -> Address:
 
 
 def host_and_port(text: str) -> TcpAddress:
-    """Reads `host:port`; an IPv6 host stands in brackets. Raises ValueError for anything else."""
+    """Reads `host:port`, with brackets around an IPv6 host. Raises ValueError for any other text."""
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError(f"must be host:port, not {text!r}")
@@ -74,7 +76,9 @@ def host_and_port(text: str) -> TcpAddress:
 
 
 def targets(text: str) -> tuple[str, ...]:
-    """The addresses of a comma-separated setting, in order. Raises ValueError without a well-formed one."""
+    """Reads the addresses of a setting, separated by commas. Raises ValueError when one is not valid, or when there is
+    none.
+    """
     addresses = tuple(str(parse(part)) for part in text.split(",") if part.strip())
     if not addresses:
         raise ValueError("at least one address is needed, unix:PATH or host:port")
@@ -82,7 +86,7 @@ def targets(text: str) -> tuple[str, ...]:
 
 
 def of_worker(address: Address, number: int) -> Address:
-    """The address of worker `number` (from 0) of a process that was given one address for all its workers."""
+    """Returns the address of worker `number` (from 0) of a process that got one address for all its workers."""
     if number == 0:
         return address
     if isinstance(address, TcpAddress):

@@ -13,9 +13,9 @@ from libs.runtime.security import URI_SCHEME
 
 log = structlog.get_logger(__name__)
 
-# The callers of a method that every service may call.
+# This stands for the callers of a method that every service may call.
 ANY_SERVICE = frozenset({"*"})
-# Full name of a gRPC service -> method -> the services that may call it.
+# For each full name of a gRPC service and each method, the services that may call it.
 Callers = Mapping[str, Mapping[str, Collection[str]]]
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class Authorisation(grpc.aio.ServerInterceptor):
-    """Refuses what the table of callers does not list: PERMISSION_DENIED, a line in the log, and a count."""
+    """Refuses calls that the table of callers does not allow, with PERMISSION_DENIED, a line in the log, and a
+    count.
+    """
 
     def __init__(self, callers: Callers, on_refused: Callable[[], None]) -> None:
         self._on_refused = on_refused
@@ -40,7 +42,7 @@ class Authorisation(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> _Handler | None:
         handler = await continuation(handler_call_details)
-        # Without a handler the method does not exist, and the caller is told UNIMPLEMENTED.
+        # Without a handler the method does not exist, and the caller gets UNIMPLEMENTED.
         return None if handler is None else self._guarded(handler, handler_call_details.method)
 
     def _guarded(self, handler: _Handler, method: str) -> _Handler:
@@ -60,7 +62,7 @@ class Authorisation(grpc.aio.ServerInterceptor):
         gives = "stream" if handler.response_streaming else "unary"
         kind = f"{takes}_{gives}"
         behaviour = getattr(handler, kind)
-        # A handler that writes to the context itself is a coroutine, whatever it streams.
+        # A handler that writes to the context itself is a coroutine, even if it streams.
         guarded = stream if inspect.isasyncgenfunction(behaviour) else answer
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         handler_with_check: _Handler = make(guarded, handler.request_deserializer, handler.response_serializer)
@@ -77,7 +79,9 @@ class Authorisation(grpc.aio.ServerInterceptor):
 
 
 def calling_service(auth_context: Mapping[str, Iterable[bytes]]) -> str | None:
-    """The service that the verified certificate of the caller names, None when it names none or several."""
+    """Returns the service in the verified certificate of the caller. None when the certificate names none or
+    several.
+    """
     prefix = f"{URI_SCHEME}://".encode()
     names = {uri.removeprefix(prefix) for uri in auth_context.get("peer_uri", ()) if uri.startswith(prefix)}
     return names.pop().decode("ascii", "replace") if len(names) == 1 else None

@@ -1,4 +1,4 @@
-"""Certificates and keys in files: loading a pair without a prompt, and when certificates expire."""
+"""Certificates and keys in files: loads a pair without a prompt, and tells when certificates expire."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from prometheus_client import Gauge
 def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Loads a chain and its key. Raises ValueError, which names the files and says what is wrong with them.
 
-    It never waits for anybody. Without this care, OpenSSL would ask for a passphrase at the terminal (F10), and opening
-    a pipe would wait for a writer.
+    It never waits. OpenSSL by itself would ask for a passphrase at the terminal (F10), and opening a pipe would wait
+    for a writer.
     """
     for path in (certificate, key):
         require_file(path)
@@ -32,7 +32,7 @@ def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Raises ValueError when the path is no regular file: reading a pipe or a device could last for ever."""
+    """Raises ValueError when the path is not a regular file, because reading a pipe or a device might never end."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -55,7 +55,7 @@ def expiry(chain: bytes) -> float:
 
 
 def names(chain: bytes) -> tuple[str, ...]:
-    """The DNS names that the first certificate of a PEM chain is for, in lower case. Raises ValueError."""
+    """Returns the DNS names of the first certificate of a PEM chain, in lower case. Raises ValueError."""
     leaf = x509.load_pem_x509_certificates(chain)[0]
     try:
         alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -66,7 +66,7 @@ def names(chain: bytes) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """The names of a certificate in use, and its end in seconds since 1970."""
+    """The names of a certificate in use, and its expiry in seconds since 1970."""
 
     file: Path
     names: tuple[str, ...]
@@ -88,7 +88,9 @@ class CertificateFile:
         self._expiry = float("nan")
 
     def expiry(self) -> float:
-        """The expiry in seconds since 1970. While the file cannot be read: the last expiry that was read, or NaN."""
+        """Returns the expiry in seconds since 1970. While the file cannot be read, this is the last expiry that was
+        read, or NaN.
+        """
         try:
             changed_at = self.path.stat().st_mtime_ns
             if changed_at != self._changed_at:

@@ -1,4 +1,4 @@
-"""Checks that a service makes of its own machine and settings: every hour, and when somebody asks."""
+"""The checks that a service makes of its own machine and settings, every hour and on request."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from libs.runtime.certificates import CertificateFacts
 log = structlog.get_logger(__name__)
 
 _EVERY_SECONDS = 3600.0
-# A service that starts has more urgent work.
+# The first checks wait for this time, because a starting service has more urgent work.
 _FIRST_SECONDS = 60.0
 # The longest time of one check. All checks are made at the same time.
 _CHECK_SECONDS = 20.0
 
 
 class Level(enum.IntEnum):
-    """How bad a result is; the numbers are the contract's."""
+    """The level of a result. The numbers are those of the contract."""
 
     OK = 1
-    # Works, and some mail may be refused, late or unprotected.
+    # The service works, but some mail may be refused, late or unprotected.
     WARNING = 2
-    # Mail is refused, or will soon not flow any more.
+    # Mail is refused, or will soon stop to flow.
     ERROR = 3
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """`id`: constant name of the check. `text`: what was found. `remedy`: what to do; empty when all is well."""
+    """`id` is the constant name of the check, `text` the finding, and `remedy` the action to take. `remedy` is empty
+    when all is well.
+    """
 
     id: str
     level: Level
@@ -42,13 +44,13 @@ class CheckResult:
     remedy: str = ""
 
 
-# Makes one check; its results, of which there is at least one.
+# A function that makes one check, and returns its results, at least one.
 Check = Callable[[], Awaitable[Sequence[CheckResult]]]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """`made_at` in seconds since 1970."""
+    """`made_at` is in seconds since 1970."""
 
     results: tuple[CheckResult, ...]
     made_at: float
@@ -64,7 +66,9 @@ class Checks:
         self._running: asyncio.Task[CheckReport] | None = None
 
     async def run(self, first_seconds: float = _FIRST_SECONDS) -> None:
-        """Makes them soon after the start and every hour, for ever. Checks that are not OK are logged."""
+        """Makes the checks soon after the start and then every hour, without end. Results that are not OK are
+        logged.
+        """
         await asyncio.sleep(first_seconds)
         while True:
             for result in (await self.make()).results:
@@ -73,11 +77,11 @@ class Checks:
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def last(self) -> CheckReport:
-        """The last report; made now when there is none yet."""
+        """Returns the last report. The checks are made now if there is none yet."""
         return self._report or await self.make()
 
     async def make(self) -> CheckReport:
-        """A new report. A caller that asks while checks are being made gets their results."""
+        """Makes the checks and returns a new report. A caller that asks during checks gets their results."""
         if self._running is None:
             self._running = asyncio.create_task(self._make())
             self._running.add_done_callback(self._made)
@@ -109,10 +113,8 @@ def checks_servicer(
     on_hostname: Callable[[str], None] = lambda _: None,
     certificates: Callable[[], Sequence[CertificateFacts]] = tuple,
 ) -> Any:
-    """posthouse.checks.v1.Checks for any service.
-
-    `messages`: the contract's module, which libs do not import. `on_hostname` is told the gateway's name.
-    `certificates`: those that the service shows to clients.
+    """Implements posthouse.checks.v1.Checks for any service. `messages` is the module of the contract, which libs do
+    not import. `on_hostname` gets the gateway's name. `certificates` are those that the service shows to clients.
     """
     return _ChecksServicer(checks, messages, on_hostname, certificates)
 

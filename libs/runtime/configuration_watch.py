@@ -1,4 +1,4 @@
-"""The watch on config_api: the newest configuration, kept in a file for a start without config_api."""
+"""The watch on config_api: it gets the newest configuration, and stores it in a file for a start without config_api."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _LONGEST_PAUSE = 3.0
 _CONNECT_SECONDS = 5.0
 # When a watch was open for longer than this, the next pause is the first one again.
 _STABLE_SECONDS = 30.0
-# How long a stopping replica tries to tell config_api that it leaves.
+# The longest time in which a stopping replica tries to tell config_api that it leaves.
 _LEAVE_SECONDS = 1.0
-# The pause between two writes of the file: at least so long, and at least so many times the duration of a write.
+# The pause between two writes of the file: at least this time, and at least this multiple of the duration of a write.
 _KEEP_SECONDS = 5.0
 _KEEP_PAUSE_FACTOR = 20.0
 
 
 class DigestDiffersError(Exception):
-    """The pieces that were received do not make the snapshot that config_api has."""
+    """The received pieces do not make the snapshot that config_api has."""
 
 
 class PieceChange(NamedTuple):
-    """A piece of the snapshot, before and after a change; empty where there was or is none."""
+    """A piece of the snapshot, before and after a change. Empty where it did not exist or does not exist."""
 
     key: str
     before: bytes
@@ -54,7 +54,7 @@ Made_co = TypeVar("Made_co", covariant=True)
 
 
 class SnapshotReader(Protocol[Made_co]):
-    """Makes configurations from pieces, and keeps what it needs to make the next one from what has changed."""
+    """Makes configurations from pieces, and stores the data for the next change."""
 
     def read(self, changes: Sequence[PieceChange], revision: int) -> Made_co:
         """The configuration after these changes. The first call gets all pieces as changes. Runs in a worker thread.
@@ -81,11 +81,11 @@ class SnapshotMetrics:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSource(Generic[Configuration]):
-    """How a service gets its configuration from config_api; the messages are those of config.v1."""
+    """The access of a service to its configuration from config_api. The messages are those of config.v1."""
 
-    # The service's name, as config_api's log shows it.
+    # The name of the service, as in config_api's log.
     service: str
-    # Opens the service's watch on a channel.
+    # A function that opens the service's watch on a channel.
     open: Callable[[grpc.aio.Channel], Any]
     request: type[Any]
     part: type[Any]
@@ -93,9 +93,8 @@ class SnapshotSource(Generic[Configuration]):
 
 
 class ConfigurationWatch(Generic[Configuration]):
-    """Keeps the newest configuration in force, and tells config_api which one that is.
-
-    A bad configuration is refused and counted, and the one before stays (C138).
+    """Keeps the newest configuration in force, and tells config_api its revision. A faulty configuration is refused and
+    counted, and the previous one stays in force (C138).
     """
 
     def __init__(
@@ -107,10 +106,12 @@ class ConfigurationWatch(Generic[Configuration]):
         name: str,
         wait_seconds: float,
     ) -> None:
-        """`name` is what the status of the services shows for this replica. If empty, it is the service's name.
+        """`name` is the name of this replica in the status of the services. If it is empty, it is the name of the
+        service.
 
-        `wait_seconds`: how long `run` waits for config_api before it puts the configuration of the file in force. That
-        one may lack the newest changes, and mail must not be refused for good by it while the newest one can be had.
+        `run` waits `wait_seconds` for config_api before it puts the configuration of the file in force. The file may
+        lack the newest changes, and mail must not be refused permanently because of that while the newest configuration
+        is available.
         """
         self._source = source
         self._dialers = dialers
@@ -119,34 +120,33 @@ class ConfigurationWatch(Generic[Configuration]):
         self._name = name or source.service
         self._pages = SnapshotPages()
         self._digest = b""
-        # None while the pages are empty, or hold a configuration that was refused.
+        # None while the pages are empty, or have a configuration that was refused.
         self._reader: SnapshotReader[Configuration] | None = None
         self._configured = asyncio.Event()
-        # The configuration of the file, which is put in force when config_api tells none in time; and its revision.
+        # The configuration of the file and its revision. It is put in force when config_api does not send one in time.
         self._restored: tuple[Configuration, int] | None = None
         self._wait_seconds = wait_seconds
-        # The last good snapshot in the form of the file, and an event that is set when it is to be written.
+        # The last good snapshot in the form of the file, and an event that is set when it must be written.
         self._good: Sequence[bytes] = ()
         self._unkept = asyncio.Event()
         self._writing: tuple[asyncio.Future[None], ...] = ()
         # None until the first configuration.
         self.current: Configuration | None = None
-        # The revision in force; 0 until the first configuration.
+        # The revision in force. 0 until the first configuration.
         self.revision = 0
         self.connected = False
-        # Called on the event loop with each configuration that differs from the one before.
+        # These are called on the event loop with each configuration that differs from the previous one.
         self.on_change: list[Callable[[Configuration], None]] = []
-        # Called on the event loop at each revision, also when it changed nothing for this service.
+        # These are called on the event loop at each revision, even if it changed nothing for this service.
         self.on_revision: list[Callable[[Configuration], None]] = []
 
     async def restore(self) -> None:
-        """Reads the last good configuration of the file, if there is one.
-
-        `run` puts it in force when config_api does not tell a configuration in time.
+        """Reads the last good configuration of the file, if there is one. `run` puts it in force when config_api does
+        not send one in time.
         """
         try:
             part = await asyncio.to_thread(self._read_file)
-            # An empty file can be parsed: as a snapshot without pieces, in which everything would be off.
+            # An empty file could be read as a snapshot without pieces, in which everything would be off.
             if not part.last:
                 raise ValueError("not a whole configuration")
             pieces = {piece.key: piece.content for piece in part.pieces}
@@ -162,7 +162,7 @@ class ConfigurationWatch(Generic[Configuration]):
         self._restored = configuration, part.revision
 
     async def configured(self) -> None:
-        """Returns when there is a configuration."""
+        """Waits until there is a configuration."""
         await self._configured.wait()
 
     async def run(self) -> None:
@@ -183,7 +183,7 @@ class ConfigurationWatch(Generic[Configuration]):
                 await self._write_file()
 
     async def _use_restored(self) -> None:
-        """Puts the restored configuration in force if there is no other in time."""
+        """Puts the configuration of the file in force if no other one arrives in time."""
         if self._restored is None or await finished_within(self._wait_seconds, self._configured.wait()):
             return
         self.adopt(*self._restored)
@@ -236,7 +236,7 @@ class ConfigurationWatch(Generic[Configuration]):
             log.error("configuration_digest_differs", target=dialer.target)
             return "digest differs"
         except asyncio.InvalidStateError:
-            # The stream had already ended when we wrote the revision in force to it.
+            # The stream had already ended when the revision in force was written to it.
             pass
         return "ended"
 
@@ -306,7 +306,7 @@ class ConfigurationWatch(Generic[Configuration]):
         return self._reader.read([change for change in changes if change.before != change.after], part.revision)
 
     def _remember(self, part: Any) -> None:
-        """Shows the snapshot in the metrics, and remembers it for the file."""
+        """Shows the snapshot in the metrics, and stores it for the file."""
         ending = self._source.part(
             whole=True, last=True, revision=part.revision, created_at=part.created_at, digest=part.digest
         )
@@ -346,12 +346,14 @@ class ConfigurationWatch(Generic[Configuration]):
         try:
             await asyncio.shield(writing)
         except OSError as error:
-            # The configuration is in force all the same; only a start without config_api would miss it.
+            # The configuration is in force anyway. Only a start without config_api would lack it.
             log.error("configuration_not_kept", path=str(self._file.path), reason=error.strerror)
 
 
 def replica_name(service: str, address: Address) -> str:
-    """The name of a replica by the address on which it listens: policy-2 for unix:/srv/var/run/policy-2.sock."""
+    """Returns the name of a replica from the address at which it listens: policy-2 for
+    unix:/srv/var/run/policy-2.sock.
+    """
     if isinstance(address, UnixSocket):
         return address.path.stem
     return f"{service}@{socket.gethostname()}:{address.port}"

@@ -1,4 +1,4 @@
-"""What each service that keeps a database does to open it: the URL, the lock of a SQLite file, the migrations."""
+"""Opens the database of a service: the URL, the lock of an SQLite file, and the migrations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ _POSTGRESQL_PORT = 5432
 
 
 def database_url(url: str, variable: str) -> URL:
-    """The URL of a SQLite file or of PostgreSQL, which `variable` holds. Raises StartupError for any other."""
+    """Reads the URL of an SQLite file or of PostgreSQL from the setting `variable`. Raises StartupError for any
+    other.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -39,19 +41,19 @@ def database_url(url: str, variable: str) -> URL:
 
 
 def server_of(url: URL) -> str:
-    """The host:port of PostgreSQL, for messages."""
+    """Returns the host:port of PostgreSQL, for messages."""
     return f"{url.host or 'localhost'}:{url.port or _POSTGRESQL_PORT}"
 
 
 class SqliteFile:
-    """A SQLite file that one process has at a time."""
+    """An SQLite file that only one process may use at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = -1
 
     def lock(self, service: str, variable: str) -> None:
-        """Makes the file when there is none. Raises StartupError, also when another process has it."""
+        """Makes the file when there is none, and locks it. Raises StartupError, also when another process uses it."""
         path = self.path
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,13 +77,13 @@ class SqliteFile:
 def postgresql_engine(
     url: URL, service: str, *, pool_size: int, max_overflow: int, connect_seconds: float, statement_seconds: float
 ) -> AsyncEngine:
-    """On PostgreSQL all tables live in a schema of the service's name, so that one database can serve two services."""
+    """On PostgreSQL all tables are in a schema with the service's name, so that two services can share one database."""
     return create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=max_overflow,
         hide_parameters=True,
-        # A server that restarted is noticed before the work begins, not in its middle.
+        # A restarted server is noticed before the work begins, and not in its middle.
         pool_pre_ping=True,
         connect_args={
             "timeout": connect_seconds,
@@ -100,11 +102,11 @@ class Schema:
     folder: Path
     # The environment variable that names the database.
     variable: str
-    # So that replicas which start together migrate one after the other.
+    # Replicas that start together use this lock to migrate one after the other.
     migration_lock: int
-    # A database of a newer release is used as it is when that release only added to the schema: what was added is empty
-    # or has a default where this code leaves it out. That is so within a generation, the first two digits of a
-    # revision; a migration that changes or drops anything begins a new one.
+    # A database of a newer release can be used if that release only added to the schema, because the added columns may
+    # be empty or have defaults. This is the case within a generation, which is the first two digits of a revision. A
+    # migration that changes or removes anything begins a new generation.
     allows_newer: bool = False
 
     def scripts(self) -> ScriptDirectory:
@@ -115,7 +117,7 @@ class Schema:
         return ScriptDirectory.from_config(config)
 
     def create(self, connection: Connection) -> None:
-        """On PostgreSQL: waits for other replicas that migrate, and makes the schema when there is none."""
+        """On PostgreSQL, waits for other replicas that migrate, and makes the schema when there is none."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self.migration_lock})
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {self.service}"))
 
@@ -145,11 +147,11 @@ class Schema:
             environment.run_migrations()
 
     def _refuse_foreign_file(self, connection: Connection) -> None:
-        """Raises StartupError for a SQLite file with tables that no migration of ours made (F16)."""
+        """Raises StartupError for an SQLite file with tables that no migration of Posthouse made (F16)."""
         if connection.dialect.name == "sqlite" and set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
             raise StartupError(f"{self.variable} names a file with the tables of another program")
 
 
 def generation(revision: str) -> str:
-    """Releases whose schemas are of one generation work side by side."""
+    """Whether the schemas belong to one generation, so that their releases can run at the same time."""
     return revision[:2]

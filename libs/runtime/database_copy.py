@@ -1,7 +1,7 @@
-"""All rows of a service's database, read while the service works, and written into an empty database.
+"""Copies all rows of a service's database while the service works, and writes them into an empty database.
 
-A copy is taken in one transaction that sees one state. It holds plain values, so that a copy of SQLite may go into
-PostgreSQL, and one of PostgreSQL into SQLite.
+A copy is made in one transaction, which sees one consistent state. It contains plain values, so a copy from SQLite can
+be written to PostgreSQL, and the other way round.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 Record = dict[str, Any] | list[Any]
 
 _ROWS_AT_ONCE = 500
-# Rows with the content of messages are large: fewer of them are written at once.
+# Rows with the content of messages are large, so fewer of them are written at once.
 _OCTETS_AT_ONCE = 8 << 20
 _CONNECT_SECONDS = 10
 # The longest time of one statement. The largest one reads all rows of a table.
@@ -35,15 +35,15 @@ _STATEMENT_SECONDS = 3600
 
 
 class CopyError(Exception):
-    """The database can't be read or written, or it is not empty; the text is for the operator."""
+    """The database cannot be read or written, or it is not empty. The text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceDatabase:
     """A service's database: its URL, its tables, and what must be done to restored rows before the service starts.
 
-    `after_restore`: in the transaction of the restoring, with the time at which the copy was taken (microseconds since
-    1970); says what an operator should know.
+    `after_restore` is called in the transaction that writes the rows, with the time of the copy (microseconds since
+    1970). It returns a text for the operator.
     """
 
     schema: Schema
@@ -52,9 +52,8 @@ class ServiceDatabase:
 
 
 async def copy_out(database: ServiceDatabase, take: Callable[[Record], None]) -> dict[str, int]:
-    """Hands every row over: a table's name and columns, then its rows as lists. Returns how many rows each table has.
-
-    Raises CopyError.
+    """Passes every row to the caller: the name and the columns of a table, and then its rows as lists. Returns the
+    number of rows of each table. Raises CopyError.
     """
 
     def read(connection: Connection) -> dict[str, int]:
@@ -75,7 +74,7 @@ async def copy_out(database: ServiceDatabase, take: Callable[[Record], None]) ->
 
 
 async def check_empty(database: ServiceDatabase) -> None:
-    """Raises CopyError when the database has tables, or can't be reached."""
+    """Raises CopyError when the database has tables, or cannot be reached."""
     url = _url(database)
     if url.get_backend_name() == "sqlite":
         _check_file(database, url)
@@ -94,9 +93,8 @@ def _refuse_tables(database: ServiceDatabase, connection: Connection) -> None:
 
 
 async def copy_in(database: ServiceDatabase, schema: str, taken_at: int, records: Iterable[Record]) -> list[str]:
-    """Fills an empty database with what `copy_out` gave after its first record, which named `schema`.
-
-    Returns what an operator should know. Raises CopyError; then nothing was written.
+    """Writes the records of `copy_out` after the first one into an empty database. The first record named `schema`.
+    Returns a text for the operator. Raises CopyError, and then nothing was written.
     """
 
     def write(connection: Connection) -> list[str]:
@@ -114,7 +112,7 @@ async def copy_in(database: ServiceDatabase, schema: str, taken_at: int, records
 
 def _fill(connection: Connection, records: Iterable[Record]) -> None:
     tables = {table.name: table for table in _tables(connection)}
-    # The migrations have made rows of their own, which the copy has too.
+    # The migrations have added rows of their own, which are in the copy too.
     for table in tables.values():
         connection.execute(delete(table))
     for table, columns, rows in _batches(tables, records):
@@ -145,7 +143,7 @@ def _batches(tables: dict[str, Table], records: Iterable[Record]) -> Iterator[tu
 
 
 def _tables(connection: Connection) -> list[Table]:
-    """The tables as they are in the database, whichever release made them."""
+    """Returns the tables as they are in the database, whichever release made them."""
     metadata = MetaData()
     metadata.reflect(connection)
     return [table for table in metadata.sorted_tables if table.name != VERSION_TABLE]
@@ -204,7 +202,7 @@ def _on_sqlite(url: URL, begin: str, work: Callable[[Connection], T]) -> T:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
         if path.stat().st_size == 0:
-            # As the services make their files; this has an effect before the first table alone.
+            # This is the setting that services use for their files. It has an effect only before the first table.
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

@@ -1,4 +1,4 @@
-"""Occasional calls to one of several replicas: which one to call next, while names and their addresses change."""
+"""Occasional calls to one of several replicas: chooses the replica, while names and their addresses may change."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class NoReplicaError(Exception):
 
 
 class Dialers:
-    """The replicas of `service` that `targets` stand for: every Unix socket, and every address of every name.
+    """The replicas of `service` behind `targets`: every Unix socket, and every address of every name.
 
-    Each process calls them in an order of its own, so that not all processes call the same replica first.
+    Each process uses another order, so that not all processes call the same replica first.
     """
 
     def __init__(self, service: str, targets: Sequence[str], security: Security) -> None:
@@ -34,14 +34,13 @@ class Dialers:
         self._dialers: dict[str, Dialer] = {}
         self._looked_up_at = float("-inf")
         self._look: asyncio.Task[None] | None = None
-        # They close the dialers of replicas that are gone, on which calls may still be under way.
+        # Tasks that close the dialers of removed replicas, on which calls may still be running.
         self._closing: set[asyncio.Task[None]] = set()
 
     async def all(self) -> tuple[Dialer, ...]:
-        """The replicas known now, in the order in which to call them. Raises NoReplicaError.
+        """Returns the known replicas, in the order in which to call them. Raises NoReplicaError.
 
-        Only the first look-up is waited for. Later ones run in the background, so that no call waits for a name
-        server.
+        Only the first look-up is awaited. Later ones run in the background, so that no call waits for a name server.
         """
         if self._stale() and (self._look is None or self._look.done()):
             self._look = asyncio.create_task(self._look_up())
@@ -52,11 +51,11 @@ class Dialers:
         return tuple(self._dialers.values())
 
     async def first(self) -> Dialer:
-        """The replica to call. Raises NoReplicaError."""
+        """Returns the replica to call. Raises NoReplicaError."""
         return (await self.all())[0]
 
     def failed(self, dialer: Dialer) -> None:
-        """A replica did not answer: call the others before it, and look the names up again."""
+        """Notes that a replica did not answer: the others are called before it, and the names are looked up again."""
         for endpoint, known_dialer in self._dialers.items():
             if known_dialer is dialer:
                 self._dialers[endpoint] = self._dialers.pop(endpoint)
@@ -99,7 +98,7 @@ class Dialers:
 
 
 async def _close_later(dialer: Dialer) -> None:
-    """Closes a dialer once the longest call on it must have ended."""
+    """Closes a dialer after the time in which the longest call on it must end."""
     try:
         await asyncio.sleep(LONGEST_CALL_SECONDS)
     finally:

@@ -1,4 +1,4 @@
-"""The addresses of the replicas that a setting names. Names are looked up again, since their addresses may change."""
+"""The addresses of the replicas in a setting. Names are looked up again, because their addresses may change."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LOOKUP_SECONDS = 5.0
 
 
 class Endpoints:
-    """The addresses of the replicas that `targets` (unix:PATH or host:port) stand for: every address of every name."""
+    """The addresses of the replicas behind `targets` (unix:PATH or host:port), with every address of every name."""
 
     def __init__(self, targets: Sequence[str]) -> None:
         self._fixed: list[str] = []
-        # The replicas of each name at the last look-up that brought any.
+        # The replicas of each name at the last look-up that found any.
         self._named: dict[TcpAddress, list[str]] = {}
         for target in targets:
             address = parse(target)
@@ -37,10 +37,8 @@ class Endpoints:
         return bool(self._named)
 
     async def look_up(self) -> tuple[str, ...]:
-        """The replicas as they are now, each once.
-
-        A name that gets no answer, or none in time, keeps its last addresses: an outage of the name server is no
-        outage of the replicas.
+        """Returns the present replicas, each once. A name that gets no answer in time keeps its last addresses, because
+        an outage of the name server is not an outage of the replicas.
         """
         await asyncio.gather(*map(self._look_up_name, self._named))
         return tuple(dict.fromkeys(itertools.chain(self._fixed, *self._named.values())))
@@ -57,9 +55,8 @@ class Endpoints:
 
 
 async def addresses(host: str) -> list[str]:
-    """The addresses that the system's resolver has for a name.
-
-    Raises OSError, or UnicodeError for a name that cannot exist.
+    """Returns the addresses of a name from the system's resolver. Raises OSError, or UnicodeError for a name that
+    cannot exist.
     """
     infos = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(info[4][0]) for info in infos]

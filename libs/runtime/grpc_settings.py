@@ -1,4 +1,4 @@
-"""The environment variables by which every service is told of gRPC and of its metrics."""
+"""The environment variables for gRPC and metrics, which every service has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from libs.runtime import addresses
 from libs.runtime.addresses import Address
 from libs.runtime.security import INSECURE_WARNING, Security, TlsFiles
 
-# Variables of former versions, and what stands for them now.
+# The variables of earlier versions, with their present names.
 RENAMED: Mapping[str, str] = {
     "CONFIG_API_GRPC_HOST": "CONFIG_API_GRPC_LISTEN",
     "CONFIG_API_GRPC_PORT": "CONFIG_API_GRPC_LISTEN",
@@ -25,12 +25,12 @@ RENAMED: Mapping[str, str] = {
 
 
 def socket_target(data_folder: Path, name: str) -> str:
-    """The Unix socket of a process of `posthouse up`, or of one that was told no other."""
+    """Returns the Unix socket of a process for which no other address was set."""
     return f"unix:{data_folder.absolute() / 'run' / name}.sock"
 
 
 class DataFolder(BaseSettings):
-    """The setting of the folder in which a process keeps its files."""
+    """The setting for the folder in which a process stores its files."""
 
     data_dir: Path = Field(
         default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR", description="Folder of the files that are kept."
@@ -42,7 +42,7 @@ class GrpcSettings(DataFolder):
 
     metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics.")
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Port of the metrics; 0: none are served.")
-    # All three or none.
+    # All three are set, or none.
     grpc_cert: Path | None = Field(default=None, description="PEM chain for gRPC over mutual TLS.")
     grpc_key: Path | None = Field(default=None, description="PEM key of that chain.")
     grpc_ca: Path | None = Field(default=None, description="PEM authority that the other side is checked against.")
@@ -65,17 +65,17 @@ class GrpcSettings(DataFolder):
 
     @property
     def grpc_address(self) -> Address:
-        """Where the service listens for gRPC."""
+        """Returns the address at which the service serves gRPC."""
         raise NotImplementedError
 
     @property
     def grpc_targets(self) -> tuple[str, ...]:
-        """Every address that the service calls by gRPC."""
+        """Returns every address that the service calls by gRPC."""
         raise NotImplementedError
 
     @property
     def security(self) -> Security:
-        """How the gRPC of this process is guarded."""
+        """Returns how the gRPC of this process is protected."""
         tls = None
         if self.grpc_cert is not None and self.grpc_key is not None and self.grpc_ca is not None:
             tls = TlsFiles(certificate=self.grpc_cert, key=self.grpc_key, authority=self.grpc_ca)
@@ -83,7 +83,7 @@ class GrpcSettings(DataFolder):
 
     @property
     def grpc_weakness(self) -> dict[str, str]:
-        """For /readyz, as an optional dependency: says when every user of the machine may call."""
+        """Returns an entry for /readyz, as an optional dependency, when every user of the machine may call."""
         open_to_all = any(self.security.is_open(each) for each in (str(self.grpc_address), *self.grpc_targets))
         return {"grpc": INSECURE_WARNING if open_to_all else ""}
 
@@ -95,19 +95,20 @@ class GrpcSettings(DataFolder):
 
 
 def check_address(text: str) -> str:
-    """The text, when it is an address or empty. Raises ValueError."""
+    """Returns the text if it is an address or empty. Raises ValueError."""
     if text:
         addresses.parse(text)
     return text
 
 
 def check_targets(text: str) -> str:
-    """The text, when it is a list of addresses or empty. Raises ValueError."""
+    """Returns the text if it is a list of addresses or empty. Raises ValueError."""
     if text:
         addresses.targets(text)
     return text
 
 
-# A field for where gRPC listens, and one for whom it calls. Empty: the Unix socket in the data folder.
+# The fields for the address of gRPC, and for the addresses that are called. Empty means the Unix socket in the data
+# folder.
 ListenField = Annotated[str, AfterValidator(check_address)]
 TargetField = Annotated[str, AfterValidator(check_targets)]

@@ -1,4 +1,6 @@
-"""Connections that cost others nothing: deadlines for a request's head and body, and a number for each client."""
+"""Limits HTTP connections, so that one client cannot block others: deadlines for head and body of a request, and a
+limit of connections for each client.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,11 @@ _SWEEP_SECONDS = 1.0
 
 
 class ConnectionGuard:
-    """The open connections of one server. `run` ends those that are over a deadline.
+    """The open connections of one server. `run` closes those that exceed a deadline.
 
-    A client that has too many loses those that serve no request, the longest silent one first; connections of the
-    proxies stand for many clients and are not counted.
-
-    `client_key`: the client of an IP address as it is counted; raises ValueError for what is no address.
+    When a client has too many, those without a request are closed, the longest silent one first. Connections of the
+    proxies are not counted, because they serve many clients. `client_key` returns the key under which an IP address is
+    counted, and raises ValueError for a text that is not an address.
     """
 
     def __init__(
@@ -45,11 +46,11 @@ class ConnectionGuard:
         self._by_client: dict[str, set[GuardedProtocol]] = {}
 
     def protocol(self, **arguments: Any) -> GuardedProtocol:
-        """A connection, as uvicorn makes one."""
+        """Makes a connection, which uvicorn calls."""
         return GuardedProtocol(self, **arguments)
 
     async def run(self) -> None:
-        """Looks for connections over a deadline, for ever."""
+        """Checks the deadlines of all connections, without end."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = self.clock()
@@ -58,7 +59,7 @@ class ConnectionGuard:
                     connection.transport.abort()
 
     def key_of(self, client: tuple[str, int] | None) -> str:
-        """The client at this address as it is counted."""
+        """Returns the key under which the client at this address is counted."""
         try:
             return self._client_key(client[0]) if client is not None else "unknown"
         except ValueError:
@@ -88,14 +89,14 @@ class ConnectionGuard:
 
 
 class GuardedProtocol(H11Protocol):
-    """uvicorn's protocol, which knows how long its client lets it wait."""
+    """uvicorn's protocol, which also measures how long its client lets it wait."""
 
     def __init__(self, guard: ConnectionGuard, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._guard = guard
         self.client_key = ""
         self.last_octet_at = guard.clock()
-        # When the present head, body, or reading of an answer began.
+        # The time when the present head, body, or reading of an answer began.
         self._head_since: float | None = None
         self._body_since: float | None = None
         self._unread = 0
@@ -126,7 +127,7 @@ class GuardedProtocol(H11Protocol):
 
     @property
     def serves(self) -> bool:
-        """Whether a whole request has come that is not answered yet."""
+        """Whether a whole request has arrived that is not answered yet."""
         if self._head_since is not None or self._body_since is not None:
             return False
         # None before the first request.
@@ -137,7 +138,7 @@ class GuardedProtocol(H11Protocol):
         if self._head_since is not None:
             return now - self._head_since > HEAD_SECONDS
         if self._body_since is not None and self.flow.read_paused:
-            # The server reads no more until it is the request's turn, so the client's time stands still.
+            # The server reads no more until it handles the request, so the client's time does not run.
             self._body_since = self.last_octet_at = now
         elif self._body_since is not None:
             is_silent = now - self.last_octet_at > SILENCE_SECONDS
@@ -145,7 +146,7 @@ class GuardedProtocol(H11Protocol):
         return self._is_unread(now)
 
     def _is_unread(self, now: float) -> bool:
-        """Whether the client reads nothing of what was sent to it."""
+        """Whether the client does not read the answer."""
         unread = self.transport.get_write_buffer_size()
         if not unread or unread != self._unread:
             self._unread, self._unread_since = unread, now

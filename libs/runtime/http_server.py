@@ -1,4 +1,4 @@
-"""HTTP or HTTPS within a process that has other work too: uvicorn, without its own signals and log."""
+"""HTTP or HTTPS in a process that also has other work: uvicorn without its signal handlers and its log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from libs.runtime import https_certificate
 from libs.runtime.https_certificate import Certificate
 from libs.runtime.lifecycle import StartupError
 
-# Requests that are being answered at the end may take so long.
+# The time for running requests at the end.
 _GRACE_SECONDS = 5.0
 _MOST_OCTETS_OF_A_HEAD = 32_768
 
@@ -23,7 +23,7 @@ _MOST_OCTETS_OF_A_HEAD = 32_768
 class HttpServer:
     """An ASGI application on a socket that is bound before anything is announced.
 
-    `protocol` makes the protocol of a connection, as uvicorn's own does. `besides` runs as long as the server does.
+    `protocol` makes the protocol of a connection, in place of uvicorn's. `besides` runs as long as the server.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class HttpServer:
         protocol: Callable[..., H11Protocol] = H11Protocol,
         besides: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        """Raises StartupError when the address can't be listened on."""
+        """Raises StartupError when the server cannot listen at the address."""
         self._socket = _listen(host, port)
         self.port = self._socket.getsockname()[1]
         config = uvicorn.Config(
@@ -68,13 +68,15 @@ class HttpServer:
             self._ended.set()
 
     async def stop(self) -> None:
-        """Takes no more requests, and returns when those under way are answered or too late."""
+        """Accepts no more requests, and returns when the running ones are answered or out of time."""
         self._server.should_exit = True
         await self._ended.wait()
 
 
 class _Uvicorn(uvicorn.Server):
-    """Signals are the lifecycle's. With a certificate it speaks HTTPS, and a handshake has a deadline of its own."""
+    """Returns uvicorn's configuration. The lifecycle handles signals. With a certificate the server uses HTTPS, and a
+    handshake has its own deadline.
+    """
 
     def __init__(
         self, config: uvicorn.Config, protocol: Callable[..., H11Protocol], certificate: Certificate | None

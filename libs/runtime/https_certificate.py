@@ -1,4 +1,4 @@
-"""HTTPS: the certificate, which is read anew when its files change."""
+"""The certificate for HTTPS, which is read again when its files change."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from libs.runtime.lifecycle import StartupError
 
 log = structlog.get_logger(__name__)
 
-# A client that connects and does not finish its handshake is cut off after this time.
+# A connection whose handshake is not finished after this time is closed.
 HANDSHAKE_SECONDS = 30.0
 _RELOAD_SECONDS = 5.0
 _Stamp = tuple[int, int, int]
 
 
 class Certificate:
-    """The chain and key that the server shows. A pair that cannot be used leaves the old one in service.
+    """The chain and the key of the server. If a new pair cannot be used, the old one stays in use.
 
-    `context` is the same object for ever, since the listening sockets hold it. It hands each handshake to the context
-    of the newest pair, which is whole before the first handshake sees it: a pair that is loaded into a context in use
-    shows handshakes of that moment a chain without its key.
+    `context` is always the same object, because the listening sockets refer to it. It passes each handshake to the
+    context of the newest pair, which is complete before its first use. If a pair were loaded into a context in use,
+    handshakes at that moment would get a chain without its key.
     """
 
     def __init__(self, chain: Path, key: Path) -> None:
@@ -41,7 +41,7 @@ class Certificate:
         """Loads changed files until cancelled."""
         while True:
             await asyncio.sleep(_RELOAD_SECONDS)
-            # In a thread: a file system may be slow to answer, and requests must not wait for it.
+            # This runs in a thread, because a file system may be slow, and requests must not wait for it.
             await asyncio.to_thread(self.reload)
 
     def reload(self) -> None:
@@ -64,11 +64,11 @@ class Certificate:
         return context
 
     def _choose_newest(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        """Called for each handshake, with and without a server name from the client."""
+        """Is called for each handshake, with and without a server name from the client."""
         handshake.context = self._newest
 
     def _stamp(self) -> tuple[_Stamp | None, ...]:
-        """Values that change when a file is replaced, for both files; None where there is no file."""
+        """Returns values that change when one of the files is replaced. None where there is no file."""
         stamps: list[_Stamp | None] = []
         for path in (self.chain, self._key):
             try:

@@ -1,4 +1,4 @@
-"""How a process begins and ends: the event loop, the signals, the order of stopping."""
+"""The start and the end of a process: the event loop, the signals, and the order of stopping."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from libs.runtime import processors, service_manager
 log = structlog.get_logger(__name__)
 
 
-# A process that still runs so long after it was told to end is ended by force (F54). No orderly end takes as long.
+# A process that still runs for this time after it was told to end is ended by force (F54). No orderly end takes this
+# long.
 LAST_SECONDS = 120.0
 _LAST_LINE_SECONDS = 1.0
 
-# The time to wait for a server that the process needs, and the pause between two attempts to reach it.
+# The longest wait for a server that the process needs, and the pause between two tries to reach it.
 SERVER_SECONDS = 60.0
 _SERVER_PAUSE_SECONDS = 2.0
 
-# Called when the process ends, whatever ends it.
+# These are called at the end of the process, whatever ends it.
 _at_end: list[Callable[[], None]] = []
 
 
@@ -46,13 +47,13 @@ class StartupError(Exception):
 
 
 class SettingsError(StartupError):
-    """The settings are wrong, so that starting again would change nothing. Status 2, as for wrong arguments."""
+    """The settings are wrong, so another start would not help. The exit status is 2, as for wrong arguments."""
 
     status = 2
 
 
 class UnreachableServerError(StartupError):
-    """A server that the process needs can't be reached now; the message names its host and port."""
+    """A server that the process needs cannot be reached now. The message has its host and port."""
 
 
 class EndedEarlyError(StartupError):
@@ -62,10 +63,10 @@ class EndedEarlyError(StartupError):
 
 
 class Shutdown:
-    """Set once, by SIGTERM or SIGINT or `request`; a second signal changes nothing (C137)."""
+    """Set once, by SIGTERM, SIGINT or `request`. A second signal changes nothing (C137)."""
 
     def __init__(self, last_seconds: float = 0) -> None:
-        """`last_seconds`: the process is ended by force when it still runs so long after the request; 0 means never."""
+        """The process is ended by force when it still runs `last_seconds` after the request. 0 means never."""
         self._event = asyncio.Event()
         self._last_seconds = last_seconds
 
@@ -82,23 +83,22 @@ class Shutdown:
                 end_after(self._last_seconds)
 
     def allow(self, seconds: float) -> None:
-        """Gives the process so many seconds for its end, when that is more than it has."""
+        """Extends the time for the end of the process, if it is shorter than the given seconds."""
         if self._last_seconds:
             self._last_seconds = max(self._last_seconds, seconds)
 
     async def wait(self) -> None:
-        """Returns when shutdown is requested."""
+        """Waits until shutdown is requested."""
         await self._event.wait()
 
 
 def end_after(seconds: float) -> None:
-    """Ends the process with 1 when it still runs after so many seconds.
-
-    What hangs may be the event loop, a thread, or Python's own end, so nothing of these is needed to end it.
+    """Ends the process with status 1 when it still runs after the given seconds. The event loop, a thread, or Python's
+    own end may hang, so this uses none of them.
     """
 
     def end() -> None:
-        # Writing the line may hang too, where nobody reads the log.
+        # Writing the line may also hang, if nobody reads the log.
         last_line = threading.Thread(
             target=log.error, args=("ended_by_force",), kwargs={"seconds": seconds}, daemon=True
         )
@@ -129,8 +129,8 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]], last_seconds: flo
             watchdog.cancel()
             if not shutdown.requested:
                 end_after(last_seconds)
-            # When Python ends it restores the default handlers, and a second signal would then end the process with
-            # the status of a killed one (C137). Ignored signals stay ignored.
+            # At its end, Python restores the default handlers, and then a second signal would end the process with the
+            # status of a killed one (C137). Ignored signals stay ignored.
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
@@ -147,7 +147,7 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]], last_seconds: flo
 
 
 class Background:
-    """Tasks that live as long as the process. When one ends with an exception, the process stops and says why."""
+    """Tasks that run as long as the process. When one ends with an exception, the process stops and reports it."""
 
     def __init__(self, shutdown: Shutdown) -> None:
         self._shutdown = shutdown
@@ -171,7 +171,7 @@ class Background:
             self._shutdown.request(f"{task.get_name()} died")
 
     async def stop(self) -> None:
-        """Cancels what still runs and waits for it."""
+        """Cancels the running tasks and waits for them."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -179,9 +179,10 @@ class Background:
 
 
 async def wait_for_server(reach: Callable[[], Awaitable[None]], shutdown: Shutdown) -> None:
-    """Calls `reach` until it no longer raises UnreachableServerError, for SERVER_SECONDS at most; then that is raised.
+    """Calls `reach` until it no longer raises UnreachableServerError. After SERVER_SECONDS the error is raised.
 
-    Servers that are started together come up in any order (F13). Raises EndedEarlyError when shutdown is requested.
+    Servers that are started together become ready in any order (F13). Raises EndedEarlyError when shutdown is
+    requested.
     """
     began = time.monotonic()
     while True:
@@ -198,7 +199,7 @@ async def wait_for_server(reach: Callable[[], Awaitable[None]], shutdown: Shutdo
 
 
 async def finished_within(seconds: float, work: Awaitable[Any]) -> bool:
-    """Waits at most `seconds` for `work`, then cancels it; whether it finished."""
+    """Waits at most `seconds` for `work`, then cancels it. Returns whether it finished."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await work
@@ -207,13 +208,12 @@ async def finished_within(seconds: float, work: Awaitable[Any]) -> bool:
 
 
 async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
-    """Waits at most `seconds` for `work`, then cancels it; whether it finished. Raises what it raises.
-
-    Unlike `finished_within` it does not wait for the cancelled work either: database drivers may take a cancellation
-    for something else and go on (F54). It makes a task.
+    """Waits at most `seconds` for `work`, then cancels it. Returns whether it finished. Raises the errors of `work`.
+    Unlike `finished_within`, it does not wait for the end of the cancelled work, because database drivers may catch a
+    cancellation and continue (F54). It makes a task.
     """
     task = asyncio.ensure_future(work)
-    # Fetch the exception, so that asyncio does not report it as lost when nobody waits for the task any more.
+    # The exception is fetched, so that asyncio does not report it when nobody waits for the task any more.
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
@@ -225,20 +225,22 @@ async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replaces the file in one step, readable by its owner alone (mode 0600), and durably. Raises OSError."""
+    """Replaces the file in one step, durably, and so that only its owner can read it (mode 0600). Raises OSError."""
     with _private_file(path, content) as fresh:
         fresh.replace(path)
 
 
 def write_private_once(path: Path, content: bytes) -> None:
-    """As `write_private`, but never replaces a file: of several processes at once, the first one's content stays."""
+    """Like `write_private`, but never replaces a file. If several processes call it, the content of the first one
+    stays.
+    """
     with _private_file(path, content) as fresh, contextlib.suppress(FileExistsError):
         path.hardlink_to(fresh)
 
 
 @contextlib.contextmanager
 def _private_file(beside: Path, content: bytes) -> Iterator[Path]:
-    """A file with this content in the same folder, which is gone at the end unless it was renamed."""
+    """Makes a file with this content in the same folder. It is removed at the end, unless it was renamed."""
     file, name = tempfile.mkstemp(dir=beside.parent, prefix=f".{beside.name}.")
     fresh = Path(name)
     try:

@@ -8,18 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 
-# How many octets may wait for a slow reader. Further lines are dropped and counted.
+# The most octets that wait for a slow reader. Further lines are dropped and counted.
 _MAX_WAITING_OCTETS = 8 * 1024 * 1024
-# The most octets of one system call: a pipe of Linux holds this much.
+# The most octets of one system call, which is the size of a pipe on Linux.
 _BLOCK_OCTETS = 65_536
 
 
 class LineWriter:
-    """Hands lines to a file descriptor in a thread of its own.
-
-    A log may stand on a full disk, in a pipe whose reader stopped reading or went away, or on a terminal that was
-    halted. None of that must stop mail (F14), so `write` neither waits nor fails: what cannot be written is lost and
-    counted, and the next line that can be written again tells how many were lost.
+    """Writes lines to a file descriptor in a separate thread. The log may be on a full disk, in a pipe that nobody
+    reads, or on a stopped terminal. This must not stop mail (F14), so `write` neither waits nor fails. Lines that
+    cannot be written are dropped and counted, and the next written line tells how many were lost.
     """
 
     def __init__(
@@ -33,7 +31,7 @@ class LineWriter:
         self._describe_loss = describe_loss
         self._file_descriptor = file_descriptor
         self._max_waiting_octets = max_waiting_octets
-        # Guards all that follows, and wakes the thread and those who wait for it.
+        # Protects all attributes below, and wakes the thread and its waiting callers.
         self._changed = threading.Condition()
         self._waiting: list[bytes] = []
         self._waiting_octets = 0
@@ -41,11 +39,11 @@ class LineWriter:
         self._untold_loss = 0
         self._inside_a_line = False
         self._thread: threading.Thread | None = None
-        # Called with the number of lines of each loss, from any thread.
+        # These are called with the number of lost lines, in any thread.
         self.on_loss: Callable[[int], None] = lambda _: None
 
     def write(self, text: str) -> None:
-        """Takes whole lines from any thread."""
+        """Takes whole lines, in any thread."""
         octets = text.encode("utf-8", "backslashreplace")
         with self._changed:
             if self._waiting_octets + len(octets) > self._max_waiting_octets:
@@ -59,7 +57,7 @@ class LineWriter:
             self._changed.notify_all()
 
     def finish(self, seconds: float) -> None:
-        """Waits until everything is written, at most `seconds`."""
+        """Waits until everything is written, for at most `seconds`."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while self._waiting or self._being_written:
@@ -103,7 +101,7 @@ class LineWriter:
                 try:
                     count = os.write(self._file_descriptor, octets[written : written + _BLOCK_OCTETS])
                 except BlockingIOError:
-                    # Somebody who shares this pipe or terminal made it non-blocking.
+                    # Another process that shares this pipe or terminal has made it non-blocking.
                     select.select([], [self._file_descriptor], [])
                     continue
                 written += count

@@ -1,11 +1,10 @@
 """The log of a process: structured events, one line each, on standard error.
 
-A thread of its own writes them (LineWriter), so that no log can hold up mail. Lines of the general pipeline go to
-that thread at once. Events that come with every message, such as `FrequentEvent`s, are gathered for up to 50 ms,
-since waking the thread costs more than making the line. A line of the general pipeline takes the gathered ones before
-it along, so the order is kept, and the end of the process writes the rest. A process that is killed loses the lines
-that were not written yet, so what must be known afterwards is stored elsewhere too: an attempt is in the database of
-the queue.
+A separate thread writes them (LineWriter), so that the log can never delay mail. Lines of the general pipeline go to
+that thread at once. The lines of events for every message (`FrequentEvent`) are collected for up to 50 ms, because
+waking the thread costs more than making the line. Before a line of the general pipeline, the collected ones are
+written, so the order is kept. The end of the process writes the rest. A killed process loses the lines that were not
+written yet. So important facts are also stored elsewhere: an attempt is in the database of the queue.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from libs.runtime.line_writer import LineWriter
 LEVELS = ("debug", "info", "warning", "error", "critical")
 _GATHER_SECONDS = 0.05
 _GATHERED_LINES = 500
-# How long the end of the process waits for lines that are not written yet.
+# The longest time for which the end of the process waits for unwritten lines.
 _LAST_SECONDS = 2.0
 
-# Libraries whose info lines say nothing to an operator.
+# Libraries whose lines of level info are not useful for operators.
 _TALKATIVE_LIBRARIES = ("alembic", "httpx", "uvicorn")
 
 # A text as a JSON string, with its quotes.
@@ -43,7 +42,7 @@ quoted: Callable[[str], str] = encode_basestring_ascii
 
 
 class Sink(Protocol):
-    """Takes finished lines. It neither fails nor waits."""
+    """A function that takes finished lines. It neither fails nor waits."""
 
     def write(self, text: str) -> None: ...
 
@@ -58,7 +57,7 @@ class _StandardError:
 
 
 class Output:
-    """Takes lines from any thread, and hands them on at once or gathered."""
+    """Takes lines in any thread, and passes them on at once or collected."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -66,7 +65,7 @@ class Output:
         self._lock = threading.Lock()
 
     def write(self, text: str) -> int:
-        """Hands the gathered lines on, and then this one."""
+        """Passes on the collected lines, and then this one."""
         with self._lock:
             self._gathered.append(text)
             self._hand_on()
@@ -78,7 +77,7 @@ class Output:
                 self._hand_on()
 
     def gather(self, line: str) -> None:
-        """Hands the line on within 50 ms where an event loop runs in this thread, else at once."""
+        """Passes the line on within 50 ms if an event loop runs in this thread, and otherwise at once."""
         loop = asyncio._get_running_loop()  # noqa: SLF001 - the public one raises, which is slow
         with self._lock:
             self._gathered.append(line)
@@ -102,21 +101,22 @@ class FrequentEvent:
     """
 
     def __init__(self, service: str, event: str, write: Callable[[str], object] | None = None) -> None:
-        """Make it after `configure`. `write` takes the finished lines instead of the process's log.
-
-        `enabled` says whether the event is logged, so that its fields need rendering.
+        """Create it after `configure`. `write` gets the finished lines; the default is the log of the process.
+        `enabled` tells whether the event is logged, so that its fields must be rendered.
         """
         self.enabled = write is not None or logging.getLogger().isEnabledFor(logging.INFO)
         self._write = write or gather
         self._middle = f'"level": "info", "event": {quoted(event)}, "service": {quoted(service)}'
         self._second = -1
         self._stamp = ""
-        # How the lines of one time begin.
+        # The beginning of all lines with the same time.
         self._at = -1
         self._head = ""
 
     def tell(self, at: int, fields: str) -> None:
-        """`at`: microseconds since 1970; `fields`: the inside of a JSON object, not empty (`"a": 1, "b": "c"`)."""
+        """`at` is in microseconds since 1970. `fields` is the inside of a JSON object, and not empty (`"a": 1, "b":
+        "c"`).
+        """
         if at != self._at:
             self._head = self._head_at(at)
         self._write(f"{self._head}{fields}}}\n")
@@ -185,7 +185,7 @@ def configure(service: str, level: str, *, console: bool = False) -> None:
 
 
 def _redirected(service: str) -> TextIO:
-    """The output, in the form of a file, for libraries that write to standard error."""
+    """The output as a file object, for libraries that write to standard error."""
     global _output, _writer  # noqa: PLW0603 - one for the process, as standard error is
     if _writer is None:
         _writer = LineWriter(_loss_line)
@@ -219,12 +219,12 @@ def _at_exit() -> None:
 
 
 def gather(line: str) -> None:
-    """Logs a finished JSON line, which ends in a newline, together with others that come soon."""
+    """Logs a finished JSON line, which ends in a newline, collected with others."""
     _output.gather(_for_console(line) if _console else line)
 
 
 def _for_console(line: str) -> str:
-    """A JSON line in the form for people."""
+    """Returns a JSON line in the form for people."""
     return _text_of(json.loads(line)) + "\n"
 
 
@@ -233,7 +233,9 @@ def _as_text(_logger: object, _method: str, event: structlog.typing.EventDict) -
 
 
 def _text_of(fields: MutableMapping[str, Any]) -> str:
-    """`12:00:01Z info    ready  port=50052`: which service it is, its terminal or its prefix tells."""
+    """Returns a line such as `12:00:01Z info ready port=50052`. The service is not named, because the terminal or a
+    prefix shows it.
+    """
     values = dict(fields)
     values.pop("service", None)
     time, level, event = (str(values.pop(key, "")) for key in ("timestamp", "level", "event"))
@@ -243,7 +245,7 @@ def _text_of(fields: MutableMapping[str, Any]) -> str:
 
 def _text_value(value: object) -> str:
     text = value if isinstance(value, str) else _encode(value)
-    # Quoted as JSON where it could be taken for more than one value, or one line (C37).
+    # The text is quoted as JSON if it could be read as more than one value or line (C37).
     return text if text.isprintable() and not set(text) & set(' "=') else _encode(value)
 
 
@@ -254,7 +256,7 @@ def _render(value: object) -> str:
     return repr(value)
 
 
-# One encoder for all lines: json.dumps with a `default` would make one for each line.
+# One encoder is made for all lines, because json.dumps with a `default` would make a new one for each line.
 _encode = json.JSONEncoder(default=_render).encode
 
 

@@ -21,7 +21,7 @@ _FULL_DISK = _GIGABYTE // 4
 _LOW_INODES = 0.02
 _LOW_DAYS = 21
 _LAST_DAYS = 3
-# adjtimex(2): the kernel does not know how far the clock is off.
+# The status of adjtimex(2) for a clock that is not synchronised.
 _TIME_ERROR = 5
 _TIMEX_OCTETS = 512
 
@@ -53,13 +53,13 @@ def _disk(folder: Path) -> CheckResult:
 
 
 def _kernel_clock_state() -> int:
-    """The result of adjtimex(2); -1 where it cannot be called."""
-    # struct timex of any size: zeros ask for nothing to be changed.
+    """Returns the result of adjtimex(2), or -1 where it cannot be called."""
+    # The buffer is large enough for any struct timex. Zeros request no change.
     return int(ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_OCTETS)))
 
 
 def clock(state_of: Callable[[], int] = _kernel_clock_state) -> Check:
-    """Whether something keeps the clock right. `state_of` gives the kernel's word, as adjtimex(2) returns it."""
+    """Checks whether something keeps the clock correct. `state_of` returns the kernel's state, as adjtimex(2) does."""
 
     async def check() -> Sequence[CheckResult]:
         state = state_of()
@@ -75,7 +75,7 @@ def clock(state_of: Callable[[], int] = _kernel_clock_state) -> Check:
 
 
 def open_files(wanted: int) -> Check:
-    """Whether the limit of open files allows as many as the service may need."""
+    """Checks whether the limit of open files is high enough for the service."""
 
     async def check() -> Sequence[CheckResult]:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -91,9 +91,8 @@ def open_files(wanted: int) -> Check:
 def certificate(
     path: Path, name: Callable[[], str] = lambda: "", *, public: bool = False, check_id: str = "certificate"
 ) -> Check:
-    """The end of the certificate in a file and its names. `name`: what it must be for; empty: anything.
-
-    `public`: strangers are to trust it, so it must not be signed by itself.
+    """Checks the expiry of the certificate in a file, and its names. `name` is the name for which it must be valid, and
+    empty for any name. `public` means that unknown clients must trust it, so it must not be self-signed.
     """
 
     async def check() -> Sequence[CheckResult]:
@@ -145,7 +144,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def name_servers(look: Callable[[], Awaitable[Iterable[tuple[str, bool, bool]]]]) -> Check:
-    """Whether the name servers answer and validate. `look` gives each with whether it does."""
+    """Checks whether the name servers answer and validate. `look` returns each one with these facts."""
 
     async def check() -> Sequence[CheckResult]:
         servers = list(await look())

@@ -1,4 +1,4 @@
-"""Folders of relay's machine that mail may be written to (POSTHOUSE_MAILDIR_ROOTS)."""
+"""The folders of relay's machine to which mail may be written (POSTHOUSE_MAILDIR_ROOTS)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ _OWN_NAMES = ("admin-key", "config", "ingress", "log", "policy", "relay", "run",
 
 @dataclass(frozen=True, slots=True)
 class MaildirRoots:
-    """`roots`: absolute paths; none: every folder but those of the system and of the services."""
+    """`roots` are absolute paths. Without any, every folder is allowed except those of the system and of the
+    services.
+    """
 
     roots: tuple[PurePosixPath, ...]
     data_folder: PurePosixPath
 
     def allow(self, path: str) -> bool:
-        """Whether mail may be written to this folder. By its name alone: symbolic links are the writer's matter."""
+        """Whether mail may be written to this folder. It checks only the path. The writer checks symbolic links."""
         folder = _folder(path)
         if not folder.is_absolute() or ".." in folder.parts:
             return False
@@ -34,13 +36,13 @@ class MaildirRoots:
         return bool(below) and not below[0].startswith(_OWN_NAMES)
 
     def resolved(self) -> MaildirRoots:
-        """The same folders without symbolic links, to judge paths without symbolic links. Blocking."""
+        """Returns the same folders with symbolic links resolved, to compare them with resolved paths. It blocks."""
         real = tuple(_folder(os.path.realpath(root)) for root in self.roots)
         return MaildirRoots(real, _folder(os.path.realpath(self.data_folder)))
 
 
 def maildir_roots(setting: str, data_folder: Path) -> MaildirRoots:
-    """From the variable: absolute paths, several by commas. Raises ValueError for one that is not absolute."""
+    """Reads the variable: absolute paths, separated by commas. Raises ValueError for a path that is not absolute."""
     roots = tuple(_folder(part) for part in map(str.strip, setting.split(",")) if part)
     if any(not root.is_absolute() or ".." in root.parts for root in roots):
         raise ValueError("a root of maildirs must be an absolute path")
@@ -48,5 +50,7 @@ def maildir_roots(setting: str, data_folder: Path) -> MaildirRoots:
 
 
 def _folder(path: str) -> PurePosixPath:
-    """Two slashes at the start are one on Linux. pathlib keeps them, so that //etc would not be below /etc."""
+    """Removes a second slash at the start, which has no meaning on Linux. pathlib keeps it, and then //etc would not be
+    below /etc.
+    """
     return PurePosixPath(f"/{path.lstrip('/')}" if path.startswith("/") else path)

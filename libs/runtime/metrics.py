@@ -20,8 +20,8 @@ from prometheus_client import (
 
 from libs.runtime.lifecycle import StartupError
 
-# Says for each dependency, by its name, what is wrong with it; the text is empty when nothing is. Anybody may read the
-# text, so it never holds an address, the text of an error or a secret.
+# A function that returns for each dependency, by its name, what is wrong with it. The text is empty when nothing is
+# wrong. Everybody may read the text, so it never contains an address, the text of an error or a secret.
 Readiness = Callable[[], Mapping[str, str]]
 
 _REQUEST_LIMIT = 8192
@@ -32,7 +32,7 @@ BUILD_INFO_HELP = "Always 1; the labels say which release runs, and on which Pyt
 
 
 def build_labels() -> dict[str, str]:
-    """The labels of a service's `build_info`."""
+    """The labels of the `build_info` of a service."""
     return {"version": version("posthouse"), "python": platform.python_version()}
 
 
@@ -57,7 +57,9 @@ def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, d
 
 
 def fingerprint(digest: bytes) -> int:
-    """The first 48 bits of a digest as a number. Prometheus's samples are floats, which hold 48 bits exactly."""
+    """Returns the first 48 bits of a digest as a number. Prometheus stores numbers as floats, which hold 48 bits
+    exactly.
+    """
     return int.from_bytes(digest[:6])
 
 
@@ -67,17 +69,17 @@ class MetricsServer:
     def __init__(
         self, readiness: Readiness, registry: CollectorRegistry = REGISTRY, *, optional: Collection[str] = ()
     ) -> None:
-        """`optional`: dependencies without which the process goes on working."""
+        """Without an `optional` dependency the process continues to work."""
         self._readiness = readiness
         self._registry = registry
         self._optional = optional
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Listens; port 0 turns the server off. Raises StartupError when the address is taken."""
+        """Listens. Port 0 turns the server off. Raises StartupError when the address is in use."""
         if port == 0:
             return
-        # By default the library adds a series with each counter's time of creation, which nobody reads.
+        # By default the library adds a series with the time of creation of each counter, which nobody uses.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         try:
             self._server = await asyncio.start_server(self._answer, host, port, limit=_REQUEST_LIMIT)

@@ -1,4 +1,4 @@
-"""Hashes of passwords: argon2id, which Posthouse makes, and the two that mail servers bring with them."""
+"""The hashes of passwords: argon2id, which Posthouse makes, and two other kinds that come from mail servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from passlib.hash import sha512_crypt
 
 # 19 MiB, 2 passes, 1 lane: some 25 ms of a processor at each check.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
-# The libc of the machine would hold up all other threads.
+# bcrypt of the system's libc is not used, because it would block all other threads.
 sha512_crypt.set_backend("builtin")
 
 LONGEST_HASH = 512
@@ -23,11 +23,11 @@ _ARGON2ID = re.compile(
 )
 _SHA512 = re.compile(r"\$6\$(?:rounds=(\d{4,7})\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}")
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./0-9A-Za-z]{53}")
-# A hash that costs more would let whoever guesses at its account stop the service.
+# A more expensive hash would let anybody who guesses its password stop the service.
 _MOST_ARGON2ID = (262_144, 16, 16)
 _MOST_SHA512_ROUNDS = 1_000_000
 _MOST_BCRYPT_COST = 14
-# bcrypt never looked at more of a password.
+# bcrypt uses no more octets of a password.
 _BCRYPT_OCTETS = 72
 
 
@@ -37,9 +37,8 @@ def hash_password(password: str | bytes) -> str:
 
 
 def canonical_hash(text: str) -> str:
-    """A hash that another system made, without the name of its scheme in braces (as Dovecot writes it).
-
-    Raises ValueError for a hash of another kind, or one that costs too much to check.
+    """Returns a hash of another system without the name of its scheme in braces, which Dovecot writes. Raises
+    ValueError for a hash of an unknown kind, or one that costs too much to check.
     """
     scheme = _SCHEME.match(text)
     text = text[scheme.end() :] if scheme else text
@@ -57,7 +56,7 @@ def canonical_hash(text: str) -> str:
 
 
 def is_outdated(password_hash: str) -> bool:
-    """Whether it is to be replaced when the password is known: it is no argon2id."""
+    """Whether the hash must be replaced when the password is known, because it is not argon2id."""
     return not password_hash.startswith("$argon2id$")
 
 
@@ -77,7 +76,9 @@ def matches(password_hash: str, password: bytes) -> bool:
 
 
 def decoy_of(password_hash: str) -> str | None:
-    """A hash of the same cost that no password has; None for argon2id, whose decoys the caller makes."""
+    """Returns a hash of the same cost that no password has. None for argon2id, for which the caller makes such
+    hashes.
+    """
     if password_hash.startswith("$6$"):
         return password_hash[:-86] + _random(86)
     if password_hash.startswith("$2"):

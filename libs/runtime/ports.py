@@ -1,4 +1,4 @@
-"""Whether a port can be listened on."""
+"""Checks whether a process can listen at a port."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import socket
 
 
 def unavailable_reason(host: str, port: int) -> str:
-    """Why nobody can listen there now; empty: somebody can, or `host` is a name, of which only a look-up tells.
+    """Returns why no process can listen there now. Empty when one can, or when `host` is a name, which only a look-up
+    could tell.
 
     The port is bound alone, so that one that others would share counts as taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As servers do, so that what is left of closed connections is in nobody's way.
+            # The option is set as in servers, so that closed connections do not make the port unusable.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

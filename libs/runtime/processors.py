@@ -1,4 +1,4 @@
-"""On which processors a process runs, and whether its threads interrupt others."""
+"""The processors on which a process runs, and its scheduling class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 
 def parse(text: str) -> tuple[int, ...]:
-    """The processors of a setting such as `0,2-4`, by the system's numbers, in that order. Raises ValueError."""
+    """Reads the processors of a setting such as `0,2-4`, by the system's numbers, in that order. Raises ValueError."""
     return tuple(number for part in map(str.strip, text.split(",")) if part for number in _range(part))
 
 
@@ -24,7 +24,7 @@ def _range(part: str) -> range:
 
 
 def usable() -> tuple[int, ...]:
-    """The processors that this thread may run on; empty where the system does not tell."""
+    """Returns the processors on which this thread may run. Empty where the system does not tell."""
     try:
         return tuple(sorted(os.sched_getaffinity(0)))
     except (AttributeError, OSError):
@@ -43,7 +43,7 @@ def set_affinity(processors: Collection[int]) -> None:
 
 
 def use_batch_scheduling() -> None:
-    """Puts this thread, and those that it starts from now on, under SCHED_BATCH, unless another class was chosen.
+    """Puts this thread, and those that it starts later, under SCHED_BATCH, unless another class is set.
 
     A thread that wakes up then waits for the one that runs on its processor instead of interrupting it. The services
     wake each other at every step of a session, and each interruption costs two switches of context and a cold cache.

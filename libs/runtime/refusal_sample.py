@@ -1,19 +1,19 @@
-"""Chooses the refusals that get a line in the log while there are too many of them, and counts the others. Pure."""
+"""Chooses the refusals that get a line in the log when there are too many of them, and counts the others. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Lines a minute for one client's network, and for all together: some 300 MB a day at most.
+# The most lines in a minute for one client's network, and for all together: at most some 300 MB in a day.
 LINES_OF_CLIENT = 60
 LINES_IN_ALL = 600
-# Networks that are told apart within a minute; of more, each has no more than what is left for all.
+# The most networks that are distinguished in a minute. Further ones share what is left for all.
 _MOST_CLIENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Unlogged:
-    """Refusals of one clock minute that have no line of their own, and the network that most of them came from."""
+    """The number of refusals in one minute of the clock without a line, and the network with the most of them."""
 
     refusals: int
     networks: int
@@ -22,7 +22,7 @@ class Unlogged:
 
 
 class RefusalSample:
-    """Counts by clock minute. Beyond the bounds the 1st, 2nd, 4th, 8th … refusal of the minute has a line."""
+    """Counts by minutes of the clock. Beyond the limits, the 1st, 2nd, 4th, 8th … refusal of the minute has a line."""
 
     def __init__(self) -> None:
         self._minute = 0
@@ -32,7 +32,7 @@ class RefusalSample:
         self._unlogged_in_all = 0
 
     def turn(self, now: float) -> Unlogged | None:
-        """Call it with each new time. Returns what the minute before left out, when it is over."""
+        """Call this with each new time. After the end of a minute, it returns the number of refusals without a line."""
         minute = int(now) // 60
         if minute == self._minute:
             return None
@@ -43,7 +43,7 @@ class RefusalSample:
         return ended
 
     def has_line(self, network: str) -> bool:
-        """Whether this refusal is written; else it is counted."""
+        """Whether this refusal gets a line. Otherwise it is counted."""
         lines = self._lines.get(network, 0)
         is_told_apart = lines > 0 or len(self._lines) < _MOST_CLIENTS
         if lines < LINES_OF_CLIENT and self._lines_in_all < LINES_IN_ALL and is_told_apart:
@@ -61,6 +61,6 @@ class RefusalSample:
         if not self._unlogged:
             return None
         largest = max(self._unlogged, key=self._unlogged.__getitem__)
-        # What was beyond the bounds and has a line all the same is not among them.
+        # Refusals beyond the limits that got a line are not counted.
         written = self._unlogged_in_all.bit_length()
         return Unlogged(self._unlogged_in_all - written, len(self._unlogged), largest, self._unlogged[largest])

@@ -1,4 +1,4 @@
-"""gRPC as every service serves and calls it: health, reflection, TLS, keepalives, message sizes."""
+"""The settings of gRPC for every service, as server and client: health, reflection, TLS, keepalives, message sizes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from libs.runtime.socket_folder import SocketLock
 
 log = structlog.get_logger(__name__)
 
-# The most octets of a message. Mail of any size is streamed in chunks, and so are snapshots; frames that gather many
-# requests are closed well below this by those who make them.
+# The most octets of a message. Mail and snapshots of any size are sent in chunks. Frames with many requests are closed
+# at a much smaller size.
 MAX_MESSAGE_OCTETS = 64 * 1024 * 1024
 
 _OPTIONS: list[tuple[str, int | str]] = [
@@ -32,7 +32,7 @@ _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_OCTETS),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A keepalive is a ping, and is waited for a minute without this.
+    # A keepalive is a ping. The default waits a minute for its answer.
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
@@ -40,7 +40,7 @@ _OPTIONS: list[tuple[str, int | str]] = [
 ]
 _SERVER_OPTIONS: list[tuple[str, int | str]] = [
     *_OPTIONS,
-    # Otherwise a second process on the same port would get half of the calls, and nobody would notice.
+    # Otherwise a second process on the same port would get half of the calls, without any notice.
     ("grpc.so_reuseport", 0),
 ]
 _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
@@ -50,16 +50,16 @@ _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),
 ]
-# The longest time of a call that is under way when its channel is closed.
+# The longest time of a call that is running when its channel is closed.
 LONGEST_CALL_SECONDS = 120.0
-# The metadata of an answer of health with the release that runs.
+# The metadata of health's answer with the running release.
 VERSION_METADATA = "posthouse-version"
-# The revision of the configuration that is in force, where the service has one.
+# The metadata with the revision of the configuration in force, if the service has a configuration.
 REVISION_METADATA = "posthouse-revision"
 
 
 class _Health(health_aio.HealthServicer):  # type: ignore[misc]
-    """Tells with each answer to Check which release runs, and which revision of the configuration is in force."""
+    """Adds the running release, and the revision of the configuration in force, to each answer of Check."""
 
     def __init__(self, revision: Callable[[], int]) -> None:
         super().__init__()
@@ -77,7 +77,9 @@ class _Health(health_aio.HealthServicer):  # type: ignore[misc]
 
 
 class Server:
-    """A gRPC server with health, and with reflection where that is wanted. NOT_SERVING until `serving()` is called."""
+    """A gRPC server with health, and optionally with reflection. Its state is NOT_SERVING until `serving()` is
+    called.
+    """
 
     def __init__(
         self,
@@ -86,10 +88,9 @@ class Server:
         on_refused: Callable[[], None] = lambda: None,
         revision: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`callers`: for each service that `register` adds, and each of its methods, who may call it over TCP.
-
-        `on_refused` is called for each call that they do not allow. `revision`: of the configuration in force, 0 for
-        none; health tells it.
+        """`callers` has for each service that `register` adds, and each of its methods, the services that may call it
+        over TCP. `on_refused` is called for each refused call. `revision` returns the revision of the configuration in
+        force, or 0, which health reports.
         """
         self._on_refused = on_refused
         self._callers = callers
@@ -99,7 +100,7 @@ class Server:
         self._lock: SocketLock | None = None
 
     async def start(self, listen: str, security: Security) -> str:
-        """Listens on `unix:PATH` or `host:port`; returns that address, with the port that port 0 came to.
+        """Listens on `unix:PATH` or `host:port`. Returns this address, with the real port if it was 0.
 
         Raises StartupError when the address is taken or must not be served as `security` has it.
         """
@@ -148,7 +149,7 @@ class Server:
             await self._health.set(name, status)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Says NOT_SERVING, takes no new call, lets running ones end within `grace_seconds`."""
+        """Reports NOT_SERVING, accepts no new call, and lets running ones end within `grace_seconds`."""
         await self._health.enter_graceful_shutdown()
         if self._server is not None:
             await self._server.stop(grace_seconds)
@@ -158,10 +159,11 @@ class Server:
 
 
 def channel(target: str, security: Security, service: str) -> grpc.aio.Channel:
-    """A channel to `unix:PATH` or `host:port`, reconnecting by itself within 2 s at most.
+    """Makes a channel to `unix:PATH` or `host:port`, which connects again within 2 s at most.
 
-    Over TCP the server must show the certificate of `service`. The files are read now, so a channel goes on with what
-    they held. Raises StartupError when they can't be read, or when the target must not be called as `security` has it.
+    Over TCP the server must have the certificate of `service`. The files are read now, and later changes of the files
+    do not affect the channel. Raises StartupError when they can't be read, or when the target must not be called as
+    `security` has it.
     """
     address = addresses.parse(target)
     if isinstance(address, UnixSocket):
@@ -182,17 +184,17 @@ def channel(target: str, security: Security, service: str) -> grpc.aio.Channel:
 
 
 class Dialer:
-    """The channel to a target for calls now and then: made anew when the certificates have changed."""
+    """The channel to a target for occasional calls. It is made anew when the certificates have changed."""
 
     def __init__(self, target: str, security: Security, service: str) -> None:
-        """`service`: whose replica the target is."""
+        """`service` is the service of the target."""
         self.target = target
         self._service = service
         self._security = security
         self._tls = security.tls
         self._state = self._tls.state() if self._tls is not None else ()
         self._current: grpc.aio.Channel | None = None
-        # Former channels, closed when the calls on them have ended.
+        # Former channels, which are closed when their calls have ended.
         self._closing: set[asyncio.Task[None]] = set()
 
     def channel(self) -> grpc.aio.Channel:
@@ -205,7 +207,7 @@ class Dialer:
                 self._tls.check()
                 fresh = channel(self.target, self._security, self._service)
             except StartupError as error:
-                # Half replaced, maybe: the next call looks again.
+                # The files may be only half replaced. The next call checks again.
                 log.error("grpc_certificates_unusable", reason=str(error))
                 return self._current
             task = asyncio.get_running_loop().create_task(self._current.close(LONGEST_CALL_SECONDS))
@@ -232,5 +234,7 @@ class Dialer:
 
 
 def caught(error: grpc.aio.AioRpcError) -> str:
-    """A short name of an RPC's failure for logs and answers; never the peer's text, which may hold anything."""
+    """Returns a short name of an RPC's failure for logs and answers. The text of the other side is not used, because it
+    may contain anything.
+    """
     return error.code().name.lower()

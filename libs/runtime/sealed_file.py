@@ -1,7 +1,6 @@
-"""A file whose content is sealed under a secret key (AES-256-GCM), so that a copy of it alone gives nothing away.
-
-Fernet seals single secrets elsewhere. A configuration may have tens of megabytes: for 20 MB Fernet takes 140 ms, and
-AES-GCM 11 ms. Fernet's content is a third larger, too.
+"""A file whose content is encrypted ("sealed") under a secret key with AES-256-GCM, so that a copy of the file alone is
+useless. Single secrets are encrypted with Fernet elsewhere. But a configuration may have tens of megabytes: for 20 MB
+Fernet needs 140 ms, and AES-GCM 11 ms. The output of Fernet is also a third larger.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ _NONCE_OCTETS = 12
 
 
 class UnsealError(Exception):
-    """None of the keys opens the content, or the file is not a sealed file."""
+    """None of the keys can decrypt the content, or the file is not a sealed file."""
 
 
 class SealedFile:
-    """A sealed file. `keys` are separated by commas: the first one seals, and each of them can open.
+    """A sealed file. `keys` are separated by commas: the first one encrypts, and each of them can decrypt.
 
-    Without `keys`, the key is kept in a file of mode 0600 beside the sealed file, and is made when it is first needed.
-    Such a key protects copies and backups that lack the key file. It protects nothing from somebody who can read both.
+    Without `keys`, the key is in a file of mode 0600 beside the sealed file, and is made on first use. Such a key
+    protects copies and backups without the key file. It does not protect from somebody who can read both files.
     """
 
     def __init__(self, path: Path, keys: str = "") -> None:
@@ -39,7 +38,7 @@ class SealedFile:
         self._key_file = path.with_name(f"{path.name}.key")
 
     def read(self) -> bytes:
-        """Returns the opened content. Raises FileNotFoundError when there is no file, OSError, and UnsealError."""
+        """Returns the decrypted content. Raises FileNotFoundError when there is no file, OSError, and UnsealError."""
         sealed = self.path.read_bytes()
         if not sealed.startswith(_HEADER):
             raise UnsealError("the file is not sealed")
@@ -52,14 +51,14 @@ class SealedFile:
         raise UnsealError("none of the keys opens the file")
 
     def write(self, content: bytes) -> None:
-        """Replaces the file in one step; makes its folder and key when they are missing. Raises OSError."""
+        """Replaces the file in one step. Its folder and its key are made when they do not exist. Raises OSError."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         keys = self._keys or self._key_of_file() or (self._new_key(),)
         nonce = os.urandom(_NONCE_OCTETS)
         write_private(self.path, _HEADER + nonce + _cipher(keys[0]).encrypt(nonce, content, _HEADER))
 
     def _key_of_file(self) -> tuple[str, ...]:
-        """The keys in the key file. Empty when the file is missing, or when other users could read it."""
+        """Returns the keys in the key file. Empty when the file does not exist, or when other users can read it."""
         try:
             if stat.S_IMODE(self._key_file.stat().st_mode) & 0o077:
                 return ()
@@ -74,7 +73,7 @@ class SealedFile:
 
 
 def split_keys(text: str) -> tuple[str, ...]:
-    """The keys in the value of an environment variable, without the blanks around them."""
+    """Returns the keys in the value of an environment variable, without the blanks around them."""
     return tuple(key.strip() for key in text.split(",") if key.strip())
 
 
@@ -85,5 +84,5 @@ def check_keys(text: str) -> None:
 
 
 def _cipher(key: str) -> AESGCM:
-    # SHA-256 makes a key of any text, but does not slow down guessing. So the text must be random.
+    # SHA-256 makes a key from any text, but it does not slow down guesses. So the text must be random.
     return AESGCM(hashlib.sha256(key.encode()).digest())

@@ -1,8 +1,7 @@
-"""A file that is sealed with a passphrase in frames, so that it is written and read with bounded memory.
-
-scrypt makes the key of the passphrase. AES-256-GCM seals each frame under the frame's number, and marks the last one: a
-file whose frames were changed, moved or cut off does not open (the STREAM construction of Hoang, Reyhanitabar, Rogaway
-and Vizár, 2015).
+"""A file that is encrypted with a passphrase in frames, so that it is written and read with bounded memory. scrypt
+makes the key from the passphrase. AES-256-GCM encrypts each frame with the number of the frame, and marks the last one.
+So a file whose frames were changed, moved or removed cannot be decrypted (the STREAM construction of Hoang,
+Reyhanitabar, Rogaway and Vizár, 2015).
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ _SALT_OCTETS = 16
 _FRAME_OCTETS = 1 << 20
 _TAG_OCTETS = 16
 _LENGTH_OCTETS = 4
-# 128 MB of memory and some tenths of a second for each guess.
+# Each guess costs 128 MB of memory and some tenths of a second.
 _SCRYPT = {"n": 1 << 17, "r": 8, "p": 1}
 _MORE, _LAST = b"\0", b"\1"
 
 
 class SealedStreamError(Exception):
-    """The file is none, was changed, ends too early, or the passphrase is another one."""
+    """The file is not a sealed file, was changed, ends too early, or has another passphrase."""
 
 
 class SealedWriter:
-    """Seals what is written to it. `finish` writes the last frame; without it the file does not open."""
+    """Encrypts the data that is written to it. `finish` writes the last frame. Without it the file cannot be read."""
 
     def __init__(self, file: BinaryIO, passphrase: str) -> None:
         self._file = file
@@ -59,7 +58,7 @@ class SealedWriter:
 
 
 def opened(file: BinaryIO, passphrase: str) -> Iterator[bytes]:
-    """The content, a frame at a time. Raises SealedStreamError, also after frames that are whole."""
+    """Yields the content, one frame at a time. Raises SealedStreamError, even after valid frames."""
     header = file.read(len(_MAGIC) + _SALT_OCTETS)
     if not header.startswith(_MAGIC) or len(header) < len(_MAGIC) + _SALT_OCTETS:
         raise SealedStreamError("it is not a backup of Posthouse")
@@ -80,7 +79,7 @@ def opened(file: BinaryIO, passphrase: str) -> Iterator[bytes]:
 
 
 def _frame(file: BinaryIO) -> bytes:
-    """The next frame; empty at the end of the file."""
+    """Returns the next frame, or nothing at the end of the file."""
     length = int.from_bytes(file.read(_LENGTH_OCTETS), "big")
     if length > _FRAME_OCTETS + _TAG_OCTETS:
         raise SealedStreamError("the file was changed")
@@ -88,7 +87,7 @@ def _frame(file: BinaryIO) -> bytes:
 
 
 def _nonce(number: int, mark: bytes) -> bytes:
-    # The key is used for this file alone, so numbers never seal two different frames.
+    # The key is used for this file only, so two frames never have the same key and number.
     return number.to_bytes(11, "big") + mark
 
 

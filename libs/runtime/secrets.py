@@ -1,4 +1,4 @@
-"""Secrets that come from files, as containers have them, instead of from the environment."""
+"""Reads secrets from files, which containers provide, instead of from the environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from libs.runtime.lifecycle import SettingsError
 
 
 def from_files(environment: MutableMapping[str, str], names: Iterable[str]) -> None:
-    """For each NAME that is not set while NAME_FILE is: sets NAME to the content of that file, without outer blanks.
+    """If NAME is not set and NAME_FILE is, sets NAME to the content of that file, without outer blanks.
 
     NAME_FILE is removed, so that child processes find only one of the two. Raises SettingsError when a file cannot be
     read or is empty, or when both are set.

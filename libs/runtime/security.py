@@ -1,4 +1,4 @@
-"""Access to the gRPC of the services: over Unix sockets by the permissions of their folder, over TCP by mutual TLS."""
+"""The protection of the services' gRPC: Unix sockets by the permissions of their folder, and TCP by mutual TLS."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from libs.runtime.lifecycle import StartupError
 
 log = structlog.get_logger(__name__)
 
-# A service's certificate carries the URI of its service, by which servers know who calls, and a DNS name of this
-# domain, by which clients know whom they reached.
+# The certificate of a service contains the URI of the service, by which servers know the caller, and a DNS name of this
+# domain, by which clients know the server.
 URI_SCHEME = "posthouse"
 DNS_DOMAIN = "posthouse.internal"
 
@@ -31,20 +31,20 @@ def service_uri(service: str) -> str:
 
 
 def service_dns_name(service: str) -> str:
-    """A host name has no underscore (RFC 1123 2.1)."""
+    """Returns the name without underscores, because a host name has none (RFC 1123 2.1)."""
     return f"{service.replace('_', '-')}.{DNS_DOMAIN}"
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files of one side of mutual TLS: own chain and key, and the authority the other side is checked against."""
+    """The PEM files of one side of mutual TLS: its chain and key, and the authority for the other side."""
 
     certificate: Path
     key: Path
     authority: Path
 
     def read(self) -> tuple[bytes, bytes, bytes]:
-        """(key, chain, authority). Raises StartupError when a file can't be read."""
+        """Returns (key, chain, authority). Raises StartupError when a file cannot be read."""
         try:
             for path in (self.key, self.certificate, self.authority):
                 require_file(path)
@@ -55,7 +55,7 @@ class TlsFiles:
             raise StartupError(f"gRPC TLS: {error}") from error
 
     def check(self) -> None:
-        """Raises StartupError when the files can't be read, or certificate and key are no pair."""
+        """Raises StartupError when the files cannot be read, or when certificate and key do not belong together."""
         self.read()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
@@ -68,7 +68,7 @@ class TlsFiles:
             raise StartupError(f"gRPC TLS: {self.authority}: {reason}") from error
 
     def state(self) -> tuple[tuple[int, int, int], ...]:
-        """Changes whenever one of the files does; empty while one is missing."""
+        """Returns a value that changes whenever one of the files changes. Empty while a file does not exist."""
         try:
             statuses = [path.stat() for path in (self.certificate, self.key, self.authority)]
         except OSError:
@@ -78,17 +78,17 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """How a process guards the gRPC that it serves and calls. Unix sockets need nothing of it."""
+    """The protection of the gRPC that a process serves and calls. Unix sockets need none of these settings."""
 
     tls: TlsFiles | None = None
-    # Plain TCP between processes of this machine is allowed (POSTHOUSE_INSECURE_GRPC).
+    # Whether plain TCP between processes of this machine is allowed (POSTHOUSE_INSECURE_GRPC).
     insecure_loopback: bool = False
-    # Whoever may call a server may also ask it for its methods (POSTHOUSE_GRPC_REFLECTION).
+    # Whether callers may ask a server for its methods (POSTHOUSE_GRPC_REFLECTION).
     reflection: bool = False
 
     def require(self, listen_or_targets: Iterable[str]) -> None:
-        """Raises ValueError when one of the addresses can be used neither by a Unix socket, nor by TLS, nor by
-        loopback where that is allowed.
+        """Raises ValueError when one of the addresses is neither a Unix socket, nor used with TLS, nor on loopback
+        where that is allowed.
         """
         for text in listen_or_targets:
             address = addresses.parse(text)
@@ -107,19 +107,19 @@ class Security:
                 )
 
     def transport(self, address: str) -> Literal["unix_socket", "mutual_tls", "plain_tcp"]:
-        """How gRPC is spoken at this address."""
+        """Returns the kind of connection to this address."""
         if isinstance(addresses.parse(address), UnixSocket):
             return "unix_socket"
         return "plain_tcp" if self.tls is None else "mutual_tls"
 
     def is_open(self, address: str) -> bool:
-        """Whether every user of the machine can call, or pretend to be, the server at this address."""
+        """Whether every user of the machine can call the server at this address, or pretend to be it."""
         return self.transport(address) == "plain_tcp"
 
 
 class ServerCredentials:
-    """What a server shows and demands at each handshake: the files as they are then; the last good ones when they
-    are no pair, which they are not while they are being replaced one by one.
+    """The certificates of a server for each handshake: the present files, or the last valid ones while the present ones
+    do not belong together. This happens while the files are replaced one by one.
     """
 
     def __init__(self, files: TlsFiles) -> None:
@@ -136,7 +136,7 @@ class ServerCredentials:
         return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=authority)
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration:
-        """At each handshake, in one of gRPC's own threads."""
+        """Is called at each handshake, in a thread of gRPC."""
         state = self._files.state()
         if state != self._state:
             try:

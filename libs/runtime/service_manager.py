@@ -1,5 +1,5 @@
-"""Tells the process that started this one about its state: systemd (`Type=notify`, `NotifyAccess=all`) or `posthouse
-up`.
+"""Reports the state of this process to the process that started it: systemd (`Type=notify`, `NotifyAccess=all`) or
+`posthouse up`.
 """
 
 from __future__ import annotations
@@ -12,29 +12,32 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-# The address of the datagram socket that the service manager listens on (sd_notify(3)).
+# The variable with the address of the service manager's datagram socket (sd_notify(3)).
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 READY = "READY=1"
 STOPPING = "STOPPING=1"
 ALIVE = "WATCHDOG=1"
-# Microseconds without ALIVE after which the service manager ends the process (sd_watchdog_enabled(3)).
+# The variable with the microseconds without ALIVE after which the service manager ends the process
+# (sd_watchdog_enabled(3)).
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 # The state that asks for more time, in microseconds.
 EXTEND_TIMEOUT = "EXTEND_TIMEOUT_USEC="
 
 
 def tell_ready() -> None:
-    """The process can do its work."""
+    """Reports that the process can do its work."""
     _tell(READY)
 
 
 def tell_stopping(seconds: float) -> None:
-    """The process ends, and needs at most `seconds` for it."""
+    """Reports that the process ends, and needs at most `seconds` for it."""
     _tell(f"{STOPPING}\n{EXTEND_TIMEOUT}{round(seconds * 1e6)}")
 
 
 async def tell_alive_for_ever() -> None:
-    """Tells that the event loop turns, three times a period of the service manager. Without a watchdog it returns."""
+    """Reports that the event loop runs, three times in each period of the service manager. Without a watchdog it
+    returns.
+    """
     try:
         period_seconds = int(os.environ.get(WATCHDOG_VARIABLE, "")) / 1e6
     except ValueError:
@@ -50,9 +53,9 @@ def _tell(state: str) -> None:
         return
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            # The manager may be busy, and must not hold up the process.
+            # The service manager may be busy, and must not delay the process.
             sender.setblocking(False)
-            # A name that begins with @ is an abstract socket, which is no file.
+            # A name that begins with @ is an abstract socket, which is not a file.
             sender.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
     except OSError as error:
         log.warning("service_manager_not_notified", state=state, reason=error.strerror)

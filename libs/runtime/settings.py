@@ -1,4 +1,4 @@
-"""The settings that every service's process has, how they are read, and what is refused about them."""
+"""The settings that the process of every service has: how they are read, and which faults are refused."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 # The prefix of variables that several services share. Each service also checks the names with its own prefix.
 SHARED_PREFIX = "POSTHOUSE_"
 PREFIXES = (SHARED_PREFIX, "CONFIG_API_", "CONSOLE_", "INGRESS_", "POLICY_", "RELAY_")
-# Variables with the shared prefix; those of the second part are read by the command line, those of the third by the
-# compose files.
+# The variables with the shared prefix. The command line reads those of the second part, and the compose files those of
+# the third.
 SHARED_VARIABLES = (
     "POSTHOUSE_DATA_DIR",
     "POSTHOUSE_LOG_FORMAT",
@@ -41,7 +41,7 @@ SHARED_VARIABLES = (
     "POSTHOUSE_SUBMISSION",
 )
 
-# A name without one of our prefixes is taken for a mistyped one only when it is this similar (difflib's ratio).
+# A name without one of our prefixes counts as mistyped only when it is this similar (difflib's ratio).
 _MISTYPED_PREFIX_RATIO = 0.92
 _SIMILAR_RATIO = 0.6
 # Kubernetes sets these in each container for each Service of the namespace, unless the pod has
@@ -51,7 +51,7 @@ _KUBERNETES_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 
 class ProcessSettings(DataFolder):
-    """Settings of one process: environment variables with the service's prefix. Read once, frozen.
+    """The settings of one process: environment variables with the service's prefix. They are read once.
 
     An empty variable counts as not set, except for the fields in `empty_is_a_value`. A secret may also be given as the
     name of a file: NAME_FILE.
@@ -61,7 +61,7 @@ class ProcessSettings(DataFolder):
 
     service: ClassVar[str]
     empty_is_a_value: ClassVar[frozenset[str]] = frozenset()
-    # Fields besides those of type SecretStr that may hold a password.
+    # Fields that may contain a password, besides those of the type SecretStr.
     secret_fields: ClassVar[frozenset[str]] = frozenset()
     listens_on_several_hosts: ClassVar[bool] = False
 
@@ -97,26 +97,25 @@ class ProcessSettings(DataFolder):
 
     @classmethod
     def variable(cls, field: str) -> str:
-        """The name of the environment variable that sets a field."""
+        """Returns the name of the environment variable for a field."""
         alias = cls.model_fields[field].validation_alias
         return alias if isinstance(alias, str) else f"{cls.prefix()}{field.upper()}"
 
     @classmethod
     def secret_variables(cls) -> tuple[str, ...]:
-        """The variables that may be given as files."""
+        """Returns the variables that may be given as files."""
         return tuple(cls.variable(name) for name in cls.model_fields if cls._is_secret(name))
 
     @classmethod
     def variables(cls) -> frozenset[str]:
-        """Every variable that this service reads."""
+        """Returns every variable that this service reads."""
         names = {cls.variable(name) for name in cls.model_fields}
         return frozenset(names.union(SHARED_VARIABLES, (f"{name}_FILE" for name in cls.secret_variables())))
 
     @classmethod
     def load(cls) -> Self:
-        """Reads the environment. Takes the variables of Kubernetes out of it, and puts secrets in that are files.
-
-        Raises SettingsError, which names the variable at fault, and its value unless that may be secret.
+        """Reads the environment, after it has removed the variables of Kubernetes and added secrets from files. Raises
+        SettingsError, which names the faulty variable, and its value unless that may be secret.
         """
         ignored = drop_kubernetes_variables(os.environ)
         secrets.from_files(os.environ, cls.secret_variables())
@@ -151,7 +150,7 @@ class ProcessSettings(DataFolder):
 
 
 class ServiceSettings(ProcessSettings, GrpcSettings):
-    """Settings of a process that speaks gRPC and shows metrics."""
+    """The settings of a process with gRPC and metrics."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -168,7 +167,7 @@ def begin(settings_type: type[SettingsType]) -> SettingsType:
 
 
 def drop_kubernetes_variables(environment: MutableMapping[str, str]) -> list[str]:
-    """Removes what Kubernetes sets for Services with names like ours; returns the names."""
+    """Removes variables that Kubernetes sets for Services with names like ours, and returns their names."""
     names = sorted(
         name
         for name, value in environment.items()
@@ -183,7 +182,7 @@ def drop_kubernetes_variables(environment: MutableMapping[str, str]) -> list[str
 def refuse_unknown(
     environment: Mapping[str, str], variables: Iterable[str], prefixes: tuple[str, ...] = PREFIXES
 ) -> None:
-    """Refuses names with one of `prefixes` that are none of `variables`, and names that look like mistyped ones.
+    """Refuses names with one of `prefixes` that are not in `variables`, and names that look like mistyped ones.
 
     Raises SettingsError with the nearest right names.
     """

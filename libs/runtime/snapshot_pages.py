@@ -1,7 +1,7 @@
 """The pieces of a snapshot in the order of their keys, serialised in pages. Pure.
 
-A change touches one page, and all others stay as they are. A page is a serialised config.v1.SnapshotPart: config_api
-sends pages to a consumer that has nothing yet, and a consumer keeps them in a file.
+A change affects only one page. A page is a serialised config.v1.SnapshotPart. config_api sends pages to a consumer that
+has no snapshot, and a consumer stores them in a file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-# Octets of a page, unless a single piece is larger. A change copies one page.
+# The most octets of a page, unless a single piece is larger. A change copies one page.
 PAGE_OCTETS = 256 * 1024
 _DIGEST_BITS = 512
 # The tags of the length-delimited fields 1 and 2 (https://protobuf.dev/programming-guides/encoding/).
@@ -19,7 +19,7 @@ _FIRST_FIELD, _SECOND_FIELD = b"\x0a", b"\x12"
 
 
 def serialised(key: str, content: bytes) -> bytes:
-    """A serialised SnapshotPart with one piece. Joined, such parts are one part with all of the pieces."""
+    """Returns a serialised SnapshotPart with one piece. Concatenated parts are one part with all of the pieces."""
     name = key.encode()
     piece = _FIRST_FIELD + _varint(len(name)) + name
     if content:
@@ -28,9 +28,8 @@ def serialised(key: str, content: bytes) -> bytes:
 
 
 class _Page:
-    """A run of pieces in the order of their keys, serialised and joined.
-
-    A change makes the octets a bytearray, which is changed in place; `octets` makes them bytes.
+    """Consecutive pieces in the order of their keys, serialised and joined. A change converts the octets to a
+    bytearray, which is changed in place. `octets` converts them to bytes.
     """
 
     __slots__ = ("_octets", "keys", "lengths")
@@ -44,7 +43,9 @@ class _Page:
         return len(self._octets)
 
     def replace(self, key: str, part: bytes) -> bytes:
-        """Sets the part of a key; an empty part removes it. Returns the former part, empty if there was none."""
+        """Sets the part of a key. An empty part removes it. Returns the former part, or empty octets if there was
+        none.
+        """
         at = bisect_left(self.keys, key)
         is_present = at < len(self.keys) and self.keys[at] == key
         start = len(self) if at == len(self.keys) else sum(self.lengths[:at])
@@ -83,7 +84,7 @@ class _Page:
         self.lengths += follower.lengths
 
     def octets(self) -> bytes:
-        """The whole page: the same object as long as nothing changes."""
+        """Returns the whole page. It is the same object while nothing changes."""
         if isinstance(self._octets, bytearray):
             self._octets = bytes(self._octets)
         return self._octets
@@ -101,7 +102,7 @@ class _Page:
 
 
 class SnapshotPages:
-    """Pieces by key. Pages are split above `largest` octets and joined when they have become small."""
+    """Pieces by key. A page above `largest` octets is split, and small pages are joined."""
 
     def __init__(self, largest: int = PAGE_OCTETS) -> None:
         self._largest = largest
@@ -111,7 +112,9 @@ class SnapshotPages:
         self._sum = 0
 
     def put(self, key: str, content: bytes) -> bytes:
-        """Adds or replaces a piece; empty content removes it. Returns the former content, empty if there was none."""
+        """Adds or replaces a piece. Empty content removes it. Returns the former content, or empty octets if there was
+        none.
+        """
         part = serialised(key, content) if content else b""
         number = bisect_right(self._begins, key) - 1
         page = self._pages[number]
@@ -133,18 +136,18 @@ class SnapshotPages:
         return before
 
     def digest(self) -> bytes:
-        """The digest of all keys and contents. It does not depend on the order of the changes.
+        """Returns the digest of all keys and contents. It does not depend on the order of the changes.
 
         It is computed from the sum of the pieces' hashes, so a change costs only the hashes of the changed piece.
         """
         return hashlib.sha256(self._sum.to_bytes(_DIGEST_BITS // 8, "big")).digest()
 
     def parts(self) -> list[bytes]:
-        """All pages in order."""
+        """Returns all pages in order."""
         return [page.octets() for page in self._pages if page.keys]
 
     def pieces(self) -> Iterator[tuple[str, bytes]]:
-        """All keys in order, with the contents."""
+        """Yields all keys in order, with the contents."""
         for page in self._pages:
             yield from page.pieces()
 
@@ -157,7 +160,7 @@ class SnapshotPages:
         if len(page) > self._largest and len(page.keys) > 1:
             other = page.split()
             self._insert(number + 1, other, other.keys[0])
-            # When the pieces are few and large, a half may still be too large.
+            # If the pieces are few and large, a half may still be too large.
             self._balance(number + 1)
             self._balance(number)
         elif len(page) < self._largest // 4:
@@ -185,7 +188,7 @@ def _varint(number: int) -> bytes:
 
 
 def _content(part: bytes) -> bytes:
-    """The content of the one piece in a part that `serialised` made."""
+    """Returns the content of the only piece in a part from `serialised`."""
     if not part:
         return b""
     _, at = _read_varint(part, 1)
@@ -198,7 +201,7 @@ def _content(part: bytes) -> bytes:
 
 
 def _read_varint(octets: bytes, at: int) -> tuple[int, int]:
-    """The varint that begins at `at`, and the position after it."""
+    """Returns the varint that begins at `at`, and the position after it."""
     number = shift = 0
     while True:
         octet = octets[at]

@@ -1,4 +1,6 @@
-"""The folder of a Unix socket, which guards it: whoever can enter the folder may call every method."""
+"""The folder of a Unix socket, whose permissions protect the socket: whoever can enter the folder may call every
+method.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from libs.runtime.lifecycle import StartupError
 
 
 def make(folder: Path) -> None:
-    """Makes the folder with mode 0700 when it is missing, and checks it. Raises StartupError."""
+    """Makes the folder with mode 0700 when it does not exist, and checks it. Raises StartupError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -22,7 +24,7 @@ def make(folder: Path) -> None:
 def check(folder: Path) -> None:
     """Raises StartupError when the folder is not a folder of our user that nobody else can enter."""
     try:
-        # A link could be turned to another place later.
+        # A symbolic link is refused, because it could be changed later.
         status = folder.lstat()
     except OSError as error:
         raise StartupError(f"the folder of Unix sockets {folder} cannot be used: {error.strerror}") from error
@@ -35,10 +37,10 @@ def check(folder: Path) -> None:
 
 
 class SocketLock:
-    """Held by the process that listens on a Unix socket. gRPC itself would silently take over a path in use."""
+    """A lock of the process that listens on a Unix socket. gRPC itself would take over a path in use without notice."""
 
     def __init__(self, path: Path) -> None:
-        """Raises StartupError when another process holds it."""
+        """Raises StartupError when another process has the lock."""
         self._descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

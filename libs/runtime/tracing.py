@@ -25,17 +25,18 @@ log = structlog.get_logger(__name__)
 Kind = Literal["internal", "server", "client"]
 Attribute = str | int | bool
 
-# OpenTelemetry's own names: one variable serves all processes, and the SDK reads those of headers, TLS and sampling.
+# These are OpenTelemetry's own variables: one variable serves all processes, and the SDK reads those for headers, TLS
+# and sampling.
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-# How long the end of the process waits for spans that are not sent yet.
+# The longest time for which the end of the process waits for unsent spans.
 _FLUSH_SECONDS = 3.0
 # W3C Trace Context, section 3.2: version, trace id, span id, flags. An identifier of zeros is invalid.
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 
 
 class Span:
-    """Work that takes time. Spans below it, in other processes too, name it by its `traceparent`."""
+    """A span stands for work that takes time. Its child spans in any process refer to its `traceparent`."""
 
     __slots__ = ("_span", "traceparent")
 
@@ -45,11 +46,11 @@ class Span:
         self.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
     def set(self, **attributes: Attribute) -> None:
-        """Adds attributes; their names are put under `posthouse.`."""
+        """Adds attributes. Their names get the prefix `posthouse.`."""
         self._span.set_attributes(_named(attributes))
 
     def end(self, error: str = "") -> None:
-        """Ends the span; call it once. `error`: why the work failed, in our own words."""
+        """Ends the span. Call it once. `error` says in our own words why the work failed."""
         if error:
             from opentelemetry.trace import Status, StatusCode
 
@@ -67,7 +68,7 @@ class Tracer:
     def start(
         self, name: str, parent: str = "", *, kind: Kind = "internal", link: str = "", **attributes: Attribute
     ) -> Span:
-        """Begins a span. `parent` and `link` are traceparents; without a parent the span begins a trace."""
+        """Begins a span. `parent` and `link` are traceparents. Without a parent the span begins a trace."""
         from opentelemetry import context, trace
 
         parent_span = _remote(parent)
@@ -75,7 +76,7 @@ class Tracer:
         return Span(
             self._tracer.start_span(
                 name,
-                # An empty context, since we never set a current one.
+                # The context is empty, because no current one is ever set.
                 context.Context() if parent_span is None else trace.set_span_in_context(parent_span, context.Context()),
                 trace.SpanKind[kind.upper()],
                 _named(attributes),
@@ -84,8 +85,8 @@ class Tracer:
         )
 
     def close(self) -> None:
-        """Sends the spans that are left, for at most a few seconds."""
-        # The exporter would try a collector that is away for longer than the end of a process may take.
+        """Sends the remaining spans, for at most a few seconds."""
+        # The exporter would try to reach a collector for longer than the end of a process may take.
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(_FLUSH_SECONDS)
@@ -96,7 +97,7 @@ tracer: Tracer | None = None
 
 
 def configure(service: str) -> None:
-    """Makes the process's `tracer`, if the environment asks for one. Raises StartupError."""
+    """Makes the `tracer` of the process, if the environment asks for one. Raises StartupError."""
     global tracer  # noqa: PLW0603 - as above
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
     if not endpoint or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
@@ -128,7 +129,7 @@ def configure(service: str) -> None:
 
 
 def shutdown() -> None:
-    """Sends the spans that are left, and turns traces off."""
+    """Sends the remaining spans, and turns tracing off."""
     global tracer
     closing, tracer = tracer, None
     if closing is not None:
@@ -136,7 +137,7 @@ def shutdown() -> None:
 
 
 def well_formed(traceparent: str) -> str:
-    """The traceparent that another process sent, or nothing when it is malformed."""
+    """Returns the traceparent from another process, or nothing when it is malformed."""
     return traceparent if _TRACEPARENT(traceparent) else ""
 
 

@@ -1,1 +1,1 @@
-"""The RFCs' vocabulary of mail: replies, addresses, parameters, envelopes, headers, networks. Pure, no I/O."""
+"""The values of the mail RFCs: replies, addresses, parameters, envelopes, headers, networks. Pure, without I/O."""

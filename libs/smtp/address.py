@@ -16,7 +16,8 @@ import idna
 from libs.smtp.reply import BAD_RECIPIENT_SYNTAX, BAD_SENDER_SYNTAX, UTF8_NOT_ALLOWED, CommandError, Reply
 from libs.smtp.value import fast_value
 
-# Without brackets and source route. RFC 5321 4.5.3.1.3 demands 256; VERP and token addresses are longer (C55).
+# The most octets without brackets and source route. RFC 5321 4.5.3.1.3 demands 256, and VERP and token addresses are
+# longer (C55).
 MAX_PATH_OCTETS: Final = 512
 # RFC 1035 2.3.4: 255 octets on the wire are 253 in text without the root's dot.
 MAX_DOMAIN_OCTETS: Final = 253
@@ -37,10 +38,10 @@ COMMON_MAILBOX: Final = (
 _COMMON_PATH = re.compile(rf"<{COMMON_MAILBOX}>(?: (.*))?".encode(), re.DOTALL).fullmatch
 _COMMON_WIRE = re.compile(COMMON_MAILBOX.encode()).fullmatch
 
-# Groups are repeated greedily here and elsewhere, never possessively: before Python 3.11.5 a possessive group keeps
+# Groups are repeated greedily in this module, and never possessively: before Python 3.11.5 a possessive group keeps
 # what its last turn matched, even when that turn failed.
 
-# These find the end of a path. Angle brackets and spaces may stand inside a quoted string.
+# These find the end of a path. A quoted string may contain angle brackets and spaces.
 _QUOTED = rf'"(?:[^"\\{_CONTROL}]++|\\[ -~])*"'
 _BRACKETED = re.compile(rf'<((?:[^<>"\\{_CONTROL}]++|{_QUOTED})*)>'.encode()).match
 _UNBRACKETED = re.compile(rf'((?:[^ <>"\\{_CONTROL}]++|{_QUOTED})+)'.encode()).match
@@ -62,11 +63,10 @@ _HELO_WORD = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
 
 @fast_value(frozen=True, slots=True)
 class Address:
-    """A mailbox, the null path, or `postmaster` without a domain. Only the parsers here make it, in canonical form.
-
-    `local`: the local part without quotes and escapes, in its own case; empty in the null path.
-    `domain`: A-labels in lower case without final dot, or an address literal (`[192.0.2.1]`, `[IPv6:2001:db8::1]`);
-    empty in the null path and in `postmaster` without a domain.
+    """A mailbox, the null path, or `postmaster` without a domain. Only the parsers of this module make it, in canonical
+    form. `local` is the local part without quotes and escapes, in its own case. It is empty in the null path. `domain`
+    has A-labels in lower case without a final dot, or is an address literal (`[192.0.2.1]`, `[IPv6:2001:db8::1]`). It
+    is empty in the null path and in `postmaster` without a domain.
     """
 
     local: str
@@ -74,41 +74,46 @@ class Address:
 
     @property
     def is_null(self) -> bool:
-        """The null reverse-path `<>`."""
+        """Whether it is the null reverse-path `<>`."""
         return not self.domain and not self.local
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether the local part has characters beyond ASCII; the domain, being A-labels, never has (C59)."""
+        """Whether the local part has characters beyond ASCII. The domain has A-labels and never has such characters
+        (C59).
+        """
         return not self.local.isascii()
 
     @property
     def literal(self) -> IPv4Address | IPv6Address | None:
-        """The IP address of an address literal; None where the domain is a name."""
+        """Returns the IP address of an address literal. None when the domain is a name."""
         if not self.domain.startswith("["):
             return None
         inside = self.domain[1:-1]
         return IPv6Address(inside[5:]) if inside.startswith("IPv6:") else IPv4Address(inside)
 
     def wire(self) -> bytes:
-        """The canonical form, for the `bytes` fields of the contracts and between the angle brackets of SMTP.
-
-        The local part is quoted only where it must be (RFC 5321 4.1.2); the null path is empty.
+        """Returns the canonical form, for the `bytes` fields of the contracts and between the angle brackets of SMTP.
+        The local part is quoted only if that is necessary (RFC 5321 4.1.2). The null path is empty.
         """
         return str(self).encode()
 
     def __str__(self) -> str:
-        """The text of `wire`."""
+        """Returns `wire` as text."""
         if not self.domain:
             return self.local
         return f"{quoted_local(self.local)}@{self.domain}"
 
     def local_key(self) -> str:
-        """The key among local accounts and aliases, where the case of the local part has no meaning."""
+        """Returns the key among local accounts and aliases, which are compared without regard to the case of the local
+        part.
+        """
         return f"{quoted_local(_lower(self.local))}@{self.domain}" if self.domain else _lower(self.local)
 
     def matching_key(self) -> str:
-        """The key for exact matching (C103): the case of the local part counts, quoting and composition do not."""
+        """Returns the key for exact matches (C103), where the case of the local part matters, but not its quoting and
+        composition.
+        """
         if self.local.isascii():
             return str(self)
         return str(Address(unicodedata.normalize("NFC", self.local), self.domain))
@@ -119,7 +124,9 @@ NULL_PATH: Final = Address("", "")
 
 @fast_value(frozen=True, slots=True)
 class ParsedPath:
-    """`rest`: the parameters after the path, without outer blanks. `utf8`: whether the path has bytes over 127."""
+    """`rest` has the parameters after the path, without outer blanks. `utf8` tells whether the path has octets over
+    127.
+    """
 
     address: Address
     rest: bytes
@@ -127,7 +134,7 @@ class ParsedPath:
 
 
 class AddressError(CommandError):
-    """A path is refused; `reply`, which is always permanent, is the answer to give (C24)."""
+    """A path is refused. `reply`, which is always permanent, is the answer (C24)."""
 
 
 def parse_path(
@@ -138,13 +145,11 @@ def parse_path(
     postmaster_allowed: bool,
     lenient: bool = False,
 ) -> ParsedPath:
-    """The path after `MAIL FROM:` or `RCPT TO:`, and what follows it (RFC 5321 4.1.2, RFC 6531 3.3).
+    """Reads the path after `MAIL FROM:` or `RCPT TO:`, and the text after it (RFC 5321 4.1.2, RFC 6531 3.3).
 
     `null_allowed` makes it a reverse-path, whose faults are 501 5.1.7; those of a forward-path are 501 5.1.3. A source
-    route is checked and dropped (C52). Blanks before the path are taken (F66), and with `lenient` (submission) a
-    missing pair of angle brackets too (C22). Bytes over 127 without `smtputf8` are 553 5.6.7 (C60).
-
-    Raises AddressError.
+    route is checked and dropped (C52). Blanks before the path are accepted (F66), and with `lenient` (submission) also
+    a path without angle brackets (C22). Octets over 127 without `smtputf8` give 553 5.6.7 (C60). Raises AddressError.
     """
     common = _COMMON_PATH(raw)
     if common is not None:
@@ -184,7 +189,7 @@ def parse_forward_path(raw: bytes, *, smtputf8: bool, lenient: bool = False) -> 
 
 
 def from_wire(raw: bytes) -> Address:
-    """Reads what `Address.wire` gives, from a `bytes` field of a contract. Raises ValueError for anything else."""
+    """Reads the form of `Address.wire` from a `bytes` field of a contract. Raises ValueError for any other text."""
     common = _COMMON_WIRE(raw)
     if common is not None and len(common[2]) <= MAX_DOMAIN_OCTETS:
         return Address(common[1].decode("ascii"), common[2].decode("ascii").lower())
@@ -211,7 +216,7 @@ def parse_address(text: str) -> Address:
 
 
 def canonical_domain(text: str) -> str:
-    """`text` as A-labels in lower case without final dot (IDNA 2008 with UTS 46 mapping). Raises ValueError."""
+    """Returns `text` as A-labels in lower case without final dot (IDNA 2008 with UTS 46 mapping). Raises ValueError."""
     name = (text if text.isascii() else _a_labels(text)).removesuffix(".")
     if not name:
         raise ValueError("empty domain")
@@ -220,40 +225,45 @@ def canonical_domain(text: str) -> str:
     if _DOMAIN(name) is None:
         raise ValueError(_domain_fault(name))
     if name.rpartition(".")[2].isdigit():
-        # RFC 3696 2: no top-level domain is numeric; 192.0.2.1 without brackets must never become a host to connect to.
+        # RFC 3696 2: no top-level domain is numeric. 192.0.2.1 without brackets must never become a host to which relay
+        # connects.
         raise ValueError("domain ends in a number (address literals stand in brackets)")
     return name.lower()
 
 
 def canonical_domain_or_literal(text: str) -> str:
-    """As `canonical_domain`, and takes `[192.0.2.1]` and `[IPv6:…]` as well. Raises ValueError."""
+    """Like `canonical_domain`, but also accepts `[192.0.2.1]` and `[IPv6:…]`. Raises ValueError."""
     return _literal(text) if text.startswith("[") else canonical_domain(text)
 
 
 def is_fqdn(domain: str) -> bool:
-    """Whether a canonical domain is fully qualified: two labels or more, the last not a number. A literal is not."""
+    """Whether a canonical domain is fully qualified: it has at least two labels, and the last one is not a number. A
+    literal is not.
+    """
     if "." not in domain or len(domain) > MAX_DOMAIN_OCTETS or _DOMAIN(domain) is None:
         return False
     return not domain.rpartition(".")[2].isdigit()
 
 
 def is_host_name(domain: str) -> bool:
-    """Whether a canonical domain is a fully qualified host name: as `is_fqdn`, and letters, digits, hyphens only."""
+    """Whether a canonical domain is a fully qualified host name: it meets `is_fqdn`, and has only letters, digits and
+    hyphens.
+    """
     return _HOST_NAME(domain) is not None and is_fqdn(domain)
 
 
 class HeloKind(Enum):
     FQDN = "fqdn"
-    # One label, or an IP address without brackets. It is taken unless a rule refuses it.
+    # One label, or an IP address without brackets. It is accepted unless a rule refuses it.
     NON_FQDN = "non_fqdn"
     LITERAL = "literal"
-    # Not a name; it is answered with 501.
+    # The argument is not a name, and is answered with 501.
     MALFORMED = "malformed"
 
 
 @fast_value(frozen=True, slots=True)
 class HeloName:
-    """`name`: canonical as `Address.domain`; empty when malformed."""
+    """`name` is canonical like `Address.domain`, and empty when malformed."""
 
     kind: HeloKind
     name: str
@@ -279,7 +289,7 @@ def parse_helo(raw: bytes) -> HeloName:
         return _MALFORMED_HELO
     name = text.lower()
     if not name.endswith(".."):
-        # One final dot stands for the root of the DNS. A name with two is none, and keeps them.
+        # One final dot stands for the root of the DNS. A text with two is not a name, and keeps them.
         name = name.removesuffix(".")
     return HeloName(HeloKind.FQDN if is_fqdn(name) else HeloKind.NON_FQDN, name)
 
@@ -288,12 +298,14 @@ _MALFORMED_HELO: Final = HeloName(HeloKind.MALFORMED, "")
 
 
 def address_literal(address: str) -> str:
-    """An IP address in canonical text as an address literal, brackets included (RFC 5321 4.1.3)."""
+    """Returns an IP address in canonical text as an address literal with brackets (RFC 5321 4.1.3)."""
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
 def quoted_local(local: str) -> str:
-    """The written form of a local part: unchanged when it is a dot-string, else a quoted string (RFC 5321 4.1.2)."""
+    """Returns the written form of a local part: unchanged if it is a dot-string, and otherwise a quoted string (RFC
+    5321 4.1.2).
+    """
     if _IS_DOT_STRING(local):
         return local
     escaped = _TO_ESCAPE.sub(r"\\\1", local)
@@ -311,7 +323,7 @@ def _error(fault: Reply, reason: str) -> AddressError:
 
 
 def _cut(raw: bytes, fault: Reply, *, lenient: bool) -> tuple[bytes, bytes]:
-    """Cuts the argument into the inside of the angle brackets and the parameters after them. Raises AddressError."""
+    """Splits the argument into the inside of the angle brackets and the parameters after them. Raises AddressError."""
     start = len(raw) - len(raw.lstrip(b" \t"))
     bracketed = raw[start : start + 1] == b"<"
     if not bracketed and not lenient:
@@ -326,7 +338,7 @@ def _cut(raw: bytes, fault: Reply, *, lenient: bool) -> tuple[bytes, bytes]:
 
 
 def _path(text: str) -> Address:
-    """Reads the inside of a path. Raises ValueError with the reason, which repeats nothing that was sent."""
+    """Reads the inside of a path. Raises ValueError with the reason, which contains no text of the client."""
     if not text:
         return NULL_PATH
     if not text.startswith("@"):
@@ -360,7 +372,7 @@ def _mailbox(text: str) -> Address:
 
 
 def _literal(text: str) -> str:
-    """The canonical form of an address literal (RFC 5321 4.1.3). An IPv4-mapped IPv6 address becomes IPv4."""
+    """Returns the canonical form of an address literal (RFC 5321 4.1.3). An IPv4-mapped IPv6 address becomes IPv4."""
     if not text.endswith("]"):
         raise ValueError("bad address literal")
     inside = text[1:-1]

@@ -1,7 +1,8 @@
-"""A large set of addresses in little memory, in which looking one up takes the same time whatever its size.
+"""A large set of addresses that needs little memory. A look-up takes the same time for every size of the set.
 
-The addresses lie in many short buckets, each one bytes object: a million of 25 octets take some 30 MB, where a set of
-str takes 130 MB. config_api sends the buckets as they are, so that a change of the set sends one of them again.
+The addresses are in many short buckets, and each bucket is one bytes object. A million addresses of 25 octets need some
+30 MB, while a set of str needs 130 MB. config_api sends the buckets unchanged, so after a change only one of them is
+sent again.
 """
 
 from __future__ import annotations
@@ -10,27 +11,27 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from zlib import crc32
 
-# With a million addresses a bucket holds fifteen.
+# With a million addresses, a bucket contains fifteen on the average.
 _MASK = 0xFFFF
 
 
 def bucket_of(key: bytes) -> int:
-    """Number of the bucket that holds an address."""
+    """Returns the number of the bucket of an address."""
     return crc32(key) & _MASK
 
 
 def bucket(keys: Iterable[bytes]) -> bytes:
-    """A bucket's octets: each address stands between two line feeds, which no address holds."""
+    """Returns the octets of a bucket. Each address is between two line feeds, which no address contains."""
     return b"\n" + b"".join(key + b"\n" for key in keys)
 
 
 class AddressSet:  # noqa: PLW1641 - sets are compared, but no keys
-    """Never changed. Addresses are given and asked about as `Address.local_key`, in UTF-8."""
+    """A set that never changes. Addresses have the form of `Address.local_key`, in UTF-8."""
 
     __slots__ = ("_buckets",)
 
     def __init__(self, buckets: Mapping[int, bytes]) -> None:
-        """`buckets`: by number, as `bucket` makes them."""
+        """`buckets` are by number, in the form that `bucket` makes."""
         self._buckets = buckets
 
     @classmethod
@@ -41,7 +42,7 @@ class AddressSet:  # noqa: PLW1641 - sets are compared, but no keys
         return cls({number: bucket(sorted(of_number)) for number, of_number in by_number.items()})
 
     def changed(self, removed: Iterable[int], added: Mapping[int, bytes]) -> AddressSet:
-        """A copy without some buckets, and with others by number."""
+        """Returns a copy without some buckets, and with others, which are given by number."""
         buckets = dict(self._buckets)
         for number in removed:
             buckets.pop(number, None)

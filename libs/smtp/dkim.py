@@ -1,4 +1,4 @@
-"""What signing and verifying by DKIM share: the canonical forms (RFC 6376 3.4) and the kinds of keys. Pure.
+"""The common part of DKIM signing and verification: the canonical forms (RFC 6376 3.4) and the kinds of keys. Pure.
 
 Bodies are hashed from pieces: linear in time, with one piece at a time in memory.
 """
@@ -14,7 +14,7 @@ from typing import Final, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-# Those that count: SHA-1 does not (RFC 8301 3.1).
+# The accepted algorithms. SHA-1 is not accepted (RFC 8301 3.1).
 Algorithm = Literal["rsa-sha256", "ed25519-sha256"]
 RSA_SHA256: Final = "rsa-sha256"
 ED25519_SHA256: Final = "ed25519-sha256"
@@ -23,12 +23,12 @@ _BLANKS = re.compile(rb"[\t ]+")
 
 
 def algorithm_of(key: RSAPrivateKey | RSAPublicKey | Ed25519PrivateKey | Ed25519PublicKey) -> Algorithm:
-    """The only algorithm that a key is good for."""
+    """Returns the only algorithm that a key can be used for."""
     return RSA_SHA256 if isinstance(key, RSAPrivateKey | RSAPublicKey) else ED25519_SHA256
 
 
 def canonical_field(name: bytes, value: bytes, *, relaxed: bool) -> bytes:
-    """A header field as it is signed (RFC 6376 3.4.1, 3.4.2). `value`: all that stands behind the colon."""
+    """Returns a header field in its signed form (RFC 6376 3.4.1, 3.4.2). `value` is everything after the colon."""
     if not relaxed:
         return b"%b:%b" % (name, value)
     return b"%b:%b\r\n" % (name.lower().strip(), _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" "))
@@ -36,21 +36,25 @@ def canonical_field(name: bytes, value: bytes, *, relaxed: bool) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class BodyHash:
-    """`digest`: SHA-256 of the canonical body, cut where `l=` says. `octets`: of the whole canonical body."""
+    """`digest` is the SHA-256 of the canonical body up to the length in `l=`. `octets` is the length of the whole
+    canonical body.
+    """
 
     digest: bytes
     octets: int
 
 
 class BodyHashes:
-    """The hashes of one body, each made at most once. `body`: opens its pieces anew, CRLF lines, cut anywhere."""
+    """The hashes of one body, each computed at most once. `body` returns its pieces anew, with CRLF lines, divided
+    anywhere.
+    """
 
     def __init__(self, body: Callable[[], Iterable[bytes]]) -> None:
         self._body = body
         self._known: dict[tuple[bool, int | None], BodyHash] = {}
 
     def get(self, *, relaxed: bool, limit: int | None) -> BodyHash:
-        """`limit`: the value of `l=`, None without it."""
+        """`limit` is the value of `l=`. None without it."""
         key = (relaxed, limit)
         if key not in self._known:
             self._known[key] = _hash(self._body(), relaxed=relaxed, limit=limit)
@@ -84,7 +88,7 @@ def _relaxed(lines: bytes) -> bytes:
 
 
 class _Canonical:
-    """Hashes whole lines, holding back the empty ones at the end (RFC 6376 3.4.3, 3.4.4 b)."""
+    """Hashes whole lines. Empty lines at the end are held back (RFC 6376 3.4.3, 3.4.4 b)."""
 
     def __init__(self, limit: int | None) -> None:
         self._hash = hashlib.sha256()
@@ -101,7 +105,7 @@ class _Canonical:
         self._ends += (len(lines) - len(without_end)) // 2
 
     def finish(self, empty: bytes) -> BodyHash:
-        """`empty`: what a body without any line is."""
+        """`empty` is the canonical form of a body without lines."""
         self._add(b"\r\n" if self._octets else empty)
         return BodyHash(self._hash.digest(), self._octets)
 

@@ -34,7 +34,9 @@ class Notify(StrEnum):
 
 @fast_value(frozen=True, slots=True)
 class Recipient:
-    """`notify`: empty without NOTIFY. `original_recipient`: ORCPT as `addr-type;xtext` in ASCII, empty without it."""
+    """`notify` is empty without NOTIFY. `original_recipient` is ORCPT as `addr-type;xtext` in ASCII, and empty without
+    it.
+    """
 
     address: Address
     notify: tuple[Notify, ...] = ()
@@ -43,9 +45,9 @@ class Recipient:
 
 @fast_value(frozen=True, slots=True)
 class Envelope:
-    """`smtputf8`: the client gave the keyword, though the addresses may not need it (C59): see `needs_smtputf8`.
-
-    `body` and `ret`: None when the client did not give them. `envelope_id`: ENVID as sent (xtext), or empty.
+    """`smtputf8` means that the client gave the keyword, even if the addresses do not need it (C59): see
+    `needs_smtputf8`. `body` and `ret` are None when the client did not give them. `envelope_id` is ENVID as sent
+    (xtext), or empty.
     """
 
     sender: Address
@@ -57,7 +59,9 @@ class Envelope:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether an address holds UTF-8 that has no ASCII form. Even if not, the header may need the extension."""
+        """Whether an address contains UTF-8 that has no ASCII form. Otherwise the header may still need the
+        extension.
+        """
         return self.sender.needs_smtputf8 or any(recipient.address.needs_smtputf8 for recipient in self.recipients)
 
 

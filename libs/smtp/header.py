@@ -1,7 +1,7 @@
 """The header of a message: its end and its fields (RFC 5322 2.2). All functions take linear time.
 
-Lines end in CRLF alone, since ingress lets no bare CR or LF through. All code that looks at a header uses this module,
-so that checks, trace fields and reports always agree about which bytes are header.
+Lines end in CRLF alone, since ingress lets no bare CR or LF through. All code that reads a header uses this module, so
+that checks, trace fields and reports always agree about which octets belong to the header.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from libs.smtp.value import fast_value
 
 # Field name, and the colon with the blanks that obsolete syntax has before it (RFC 5322 4.5).
 _NAME = rb"[!-9;-~]++[ \t]*+:"
-# These find the first line that neither begins nor continues a field. The very first line can continue none (C13).
+# These find the first line that neither begins nor continues a field. The very first line cannot continue a field
+# (C13).
 _NO_FIELD_FIRST = re.compile(rb"(?!%b)" % _NAME).match
 _NO_FIELD_LATER = re.compile(rb"\r\n(?![ \t]|%b)" % _NAME).search
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n[ \t])*)(?:\r\n|\Z)").match
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
-# A continuation line of nothing but blanks. Some readers take a vertical tab or a form feed for a blank.
+# A continuation line that has only blanks. Some programs treat a vertical tab or a form feed as a blank.
 _BLANKS_BEFORE_COLON = re.compile(rb"((?:\A|\r\n)[!-9;-~]++)[ \t]++:")
 _BLANK_LINE = re.compile(rb"\r\n[ \t][ \t\x0b\x0c]*+(?=\r\n)")
 _EMPTY_LINE = re.compile(rb"\r\n\r\n").search
@@ -30,11 +31,11 @@ _BLANKS_AND_COLON = re.compile(rb"[ \t]*+:").match
 
 @fast_value(frozen=True, slots=True)
 class Boundary:
-    """Where the header ends and the body begins: `content[:header_end]` is the header, `content[body_start:]` the body.
-
-    Between the two stands the empty line. It is missing (`body_start == header_end`) when the header ends at a line
-    that is no field, or with the content. Whoever passes the content on writes the empty line between the two, so that
-    every next hop and reader sees the header that was judged here (Postfix does the same).
+    """The end of the header and the start of the body: `content[:header_end]` is the header, and `content[body_start:]`
+    the body. Between the two is the empty line. It is missing (`body_start == header_end`) when the header ends at a
+    line that is not a field, or at the end of the content. Code that passes the content on writes the empty line
+    between the two, so that every next hop and every program sees the header that was checked here (Postfix does the
+    same).
     """
 
     header_end: int
@@ -42,10 +43,9 @@ class Boundary:
 
 
 def boundary(content: bytes | memoryview) -> Boundary:
-    """The header is every field from the start on, up to the first empty line, or the first line that is no field.
-
-    A line that is no field has no colon, or blanks in its name, or continues nothing (C13). Some readers stop there and
-    others go on; here the header ends before it.
+    """Finds the boundary. The header has all fields from the start up to the first empty line, or up to the first line
+    that is not a field. Such a line has no colon, has blanks in its name, or continues no field (C13). Some programs
+    stop there and others continue. Here the header ends before this line.
     """
     if content[:2] == b"\r\n":
         return Boundary(0, 2)
@@ -69,13 +69,16 @@ def split(content: bytes) -> tuple[bytes, bytes]: ...
 @overload
 def split(content: memoryview) -> tuple[bytes, memoryview]: ...
 def split(content: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
-    """Header (each field with its CRLF, without the empty line) and body (after the empty line); see `boundary`."""
+    """Returns the header (each field with its CRLF, without the empty line) and the body (after the empty line); see
+    `boundary`.
+    """
     where = boundary(content)
     return bytes(content[: where.header_end]), content[where.body_start :]
 
 
 def unambiguous(header: bytes) -> bytes:
-    """The header without the obsolete forms at which some readers end it; the very same object if there are none.
+    """Returns the header without obsolete forms at which some programs end the header. It is the same object if there
+    are none.
 
     These are continuation lines that hold nothing but blanks, and blanks before the colon of a field (RFC 5322 4.2,
     4.5). Such a reader would show the unsigned fields below them as the text of a signed message (F46). The fields'
@@ -89,7 +92,9 @@ def unambiguous(header: bytes) -> bytes:
 
 @fast_value(frozen=True, slots=True)
 class Field:
-    """`name`: in lower case. `raw`: the field unchanged, with its CRLF. `value`: unfolded, without outer blanks."""
+    """`name` is in lower case. `raw` is the unchanged field with its CRLF. `value` is unfolded, without outer
+    blanks.
+    """
 
     name: bytes
     raw: bytes
@@ -97,7 +102,9 @@ class Field:
 
 
 def fields(header: bytes) -> Iterator[Field]:
-    """The fields of a header from the top. Stops at a line that is no field, which a header from `split` never has."""
+    """Yields the fields of a header from the top. It stops at a line that is not a field, which a header from `split`
+    never has.
+    """
     position = 0
     while (match := _FIELD(header, position)) is not None:
         yield Field(match[1].lower(), match[0], _unfolded(match[2]))
@@ -105,17 +112,17 @@ def fields(header: bytes) -> Iterator[Field]:
 
 
 def values(header: bytes, name: bytes) -> list[bytes]:
-    """The value of each field of that name (in any case) from the top, as `Field.value`."""
+    """Returns the value of each field with this name (in any case) from the top, in the form of `Field.value`."""
     return [_unfolded(_field_at(header, start)[2]) for start in _starts(header, name)]
 
 
 def count(header: bytes, name: bytes) -> int:
-    """Number of fields of that name (in any case) in a header (C43)."""
+    """Returns the number of fields with this name (in any case) in a header (C43)."""
     return len(_starts(header, name))
 
 
 def remove(header: bytes, predicate: Callable[[Field], bool]) -> bytes:
-    """The header without the fields for which `predicate` is true; all other bytes stay as they are."""
+    """Returns the header without the fields for which `predicate` is true. All other octets do not change."""
     remaining: list[bytes] = []
     position = removed = 0
     for field in fields(header):
@@ -128,7 +135,7 @@ def remove(header: bytes, predicate: Callable[[Field], bool]) -> bytes:
 
 
 def remove_named(header: bytes, name: bytes) -> bytes:
-    """The header without the fields of that name (in any case). Costs one search when there is none."""
+    """Returns the header without the fields with this name (in any case). It costs one search when there are none."""
     starts = _starts(header, name)
     if not starts:
         return header
@@ -143,9 +150,9 @@ def remove_named(header: bytes, name: bytes) -> bytes:
 
 @fast_value(frozen=True, slots=True)
 class FromHeader:
-    """`addresses`: every mailbox of every From field. `unparsable`: a field holds something else, or nothing.
-
-    Without any From field `field_count` is 0 and `unparsable` is false; no check may be skipped for that (C98).
+    """`addresses` has every mailbox of every From field. `unparsable` means that a field contains something else, or
+    nothing. Without a From field, `field_count` is 0 and `unparsable` is False, and no check may be skipped because of
+    this (C98).
     """
 
     field_count: int
@@ -154,7 +161,7 @@ class FromHeader:
 
 
 def from_mailboxes(header: bytes) -> FromHeader:
-    """Reads the author addresses of a message, whatever its From fields look like, up to a bound. Never raises."""
+    """Reads the author addresses of a message from all forms of From fields, up to a limit. Never raises."""
     texts = values(header, b"from")
     addresses: list[Address] = []
     unparsable = False
@@ -189,7 +196,9 @@ def _field_at(header: bytes, start: int) -> re.Match[bytes]:
 
 
 def _starts(header: bytes, name: bytes) -> list[int]:
-    """The position of each field of that name. It uses bulk searches alone, since it runs for every message."""
+    """Returns the position of each field with this name. It uses only bulk searches, because it runs for every
+    message.
+    """
     lines = b"\r\n" + header.lower()
     line_start = b"\r\n" + name.lower()
     starts: list[int] = []

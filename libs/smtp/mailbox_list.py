@@ -20,7 +20,7 @@ from libs.smtp.address import (
 )
 from libs.smtp.value import fast_value
 
-# No honest message has a From field with more, and each domain costs a look-up.
+# No honest message has a From field with more mailboxes, and each domain costs a look-up.
 MAX_MAILBOXES: Final = 100
 # The worst field of this length takes about 0.1 s to read.
 MAX_OCTETS: Final = 8_192
@@ -44,7 +44,7 @@ _TOKEN = re.compile(
 ).match
 _COMMENT_MARK = re.compile(r"[()]|\\.", re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
-# A canonical local part never holds these: controls, line separators, and bytes that were no UTF-8.
+# A canonical local part never contains these: control characters, line separators, and octets that are not UTF-8.
 _NOT_IN_LOCAL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -53,7 +53,7 @@ class _Kind(Enum):
     QUOTED = 1
     LITERAL = 2
     SPECIAL = 3
-    # It belongs to no grammar: an unclosed quote, comment or bracket, or a backslash.
+    # A character that fits no grammar: an unclosed quote, comment or bracket, or a backslash.
     STRAY = 4
 
 
@@ -73,15 +73,15 @@ _COLON: Final = _Token(_Kind.SPECIAL, ":")
 
 @fast_value(frozen=True, slots=True)
 class MailboxList:
-    """`addresses`: every mailbox, in order. `unparsable`: something was left that belongs to no mailbox."""
+    """`addresses` has every mailbox in order. `unparsable` means that some text belongs to no mailbox."""
 
     addresses: tuple[Address, ...]
     unparsable: bool
 
 
 def parse_mailbox_list(value: bytes) -> MailboxList:
-    """Reads at most `MAX_MAILBOXES` of the first `MAX_OCTETS` of an unfolded field value; if there is more, the value
-    counts as unparsable.
+    """Reads at most `MAX_MAILBOXES` mailboxes in the first `MAX_OCTETS` of an unfolded field value. If there is more,
+    the value counts as unparsable.
     """
     plain = _PLAIN_NAMED(value) or _PLAIN(value)
     if plain is not None and len(plain[2]) <= MAX_DOMAIN_OCTETS and len(plain[1]) <= MAX_PATH_OCTETS:
@@ -125,7 +125,7 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 def _comment_end(text: str, start: int) -> int:
-    """The position after the comment that opens at `start`, -1 when it is never closed."""
+    """Returns the position after the comment that opens at `start`, or -1 when it is never closed."""
     depth = 0
     for mark in _COMMENT_MARK.finditer(text, start):
         if mark[0] == "(":
@@ -146,7 +146,7 @@ class _Reader:
         self._element: list[_Token] = []
         self._in_angle = False
         self._in_group = False
-        # The last element had words and no address, as before the comma of an unquoted "Doe, John <…>".
+        # The last element had words and no address, like the text before the comma of an unquoted "Doe, John <…>".
         self._dangling = False
         self._anything = False
 
@@ -166,7 +166,7 @@ class _Reader:
         self._element.append(token)
 
     def finish(self) -> None:
-        # An angle bracket or group that is never closed may still have mailboxes behind its commas.
+        # After an angle bracket or group that is never closed, there may still be mailboxes after its commas.
         self.unparsable |= self._in_angle or self._in_group
         self._judge(ends_group=True)
         self.unparsable |= not self._anything
@@ -200,7 +200,9 @@ class _Reader:
             self._dangling = False
 
     def _judge_angle(self, element: list[_Token]) -> None:
-        """Reads a name and `<address>`; also several of these without a comma between, and an address as the name."""
+        """Reads a name and `<address>`. It also reads several of these without a comma between, and an address in place
+        of the name.
+        """
         self._anything = True
         phrase: list[_Token] = []
         inside: list[list[_Token]] = []
@@ -235,14 +237,14 @@ def _without_route(tokens: list[_Token]) -> list[_Token]:
 
 
 def _scan(tokens: list[_Token]) -> tuple[list[Address], bool]:
-    """Every `local@domain` in `tokens`, and whether they hold nothing else."""
+    """Returns every `local@domain` in `tokens`, and whether they contain nothing else."""
     addresses: list[Address] = []
     clean = True
     position = 0
     while position < len(tokens):
         local, position = _run(tokens, position, (_Kind.WORD, _Kind.QUOTED))
         if position >= len(tokens) or tokens[position] != _AT:
-            # Words before the last run, or a token that joins nothing.
+            # There are words before the last sequence, or a token that joins nothing.
             clean = False
             position += not local
             continue
@@ -255,7 +257,9 @@ def _scan(tokens: list[_Token]) -> tuple[list[Address], bool]:
 
 
 def _run(tokens: list[_Token], start: int, kinds: tuple[_Kind, ...]) -> tuple[list[_Token], int]:
-    """The tokens from `start` that form one part of an address: words joined by dots. And the position after them."""
+    """Returns the tokens from `start` that form one part of an address (words joined by dots), and the position after
+    them.
+    """
     end = start
     while end < len(tokens) and tokens[end].kind in kinds:
         joined = end == start or tokens[end - 1].text.endswith(".") or tokens[end].text.startswith(".")
@@ -266,7 +270,9 @@ def _run(tokens: list[_Token], start: int, kinds: tuple[_Kind, ...]) -> tuple[li
 
 
 def _address(local: list[_Token], domain: list[_Token]) -> tuple[Address | None, bool]:
-    """The address, or None when the domain is none; and whether the local part could be taken as it was written."""
+    """Returns the address, or None when the domain is not valid; and whether the local part was valid as it was
+    written.
+    """
     try:
         name = canonical_domain_or_literal("".join(token.text for token in domain))
     except ValueError:

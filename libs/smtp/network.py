@@ -11,7 +11,7 @@ from typing import TypeAlias
 # IPv6 clients are counted by networks of this size: every site has at least a /64, and one machine may use all of it
 # (C104).
 IPV6_CLIENT_PREFIX = 64
-# The addresses of an IPv4 /24 mostly belong to one owner, since they are rented together.
+# The addresses of an IPv4 /24 network mostly belong to one owner, because they are rented together.
 IPV4_SHARING_PREFIX = 24
 
 _PREFIX = re.compile(r"[0-9]{1,3}").fullmatch
@@ -22,14 +22,13 @@ IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
 
 def canonical_ip(text: str) -> IPAddress:
-    """The address of `text`: an IPv4-mapped IPv6 address is IPv4, a zone id (`fe80::1%eth0`) is dropped.
-
-    Raises ValueError.
+    """Returns the address in `text`. An IPv4-mapped IPv6 address becomes IPv4, and a zone id (`fe80::1%eth0`) is
+    dropped. Raises ValueError.
     """
     bare = text.partition("%")[0]
     try:
         if ":" not in bare:
-            # A zone belongs to IPv6 alone.
+            # Only IPv6 has zones.
             return IPv4Address(text)
         address = IPv6Address(bare)
     except ValueError:
@@ -39,7 +38,9 @@ def canonical_ip(text: str) -> IPAddress:
 
 @lru_cache(maxsize=4096)
 def counter_key(address: str) -> str:
-    """The key under which a client is counted: its IPv4 address, or its IPv6 /64 in CIDR form. Raises ValueError."""
+    """Returns the key under which a client is counted: its IPv4 address, or its IPv6 /64 network in CIDR form. Raises
+    ValueError.
+    """
     client = canonical_ip(address)
     if isinstance(client, IPv4Address):
         return str(client)
@@ -48,7 +49,9 @@ def counter_key(address: str) -> str:
 
 @lru_cache(maxsize=4096)
 def sharing_network(address: str) -> str:
-    """The network whose clients have one share of what is scarce: an IPv4 /24 or an IPv6 /64. Raises ValueError."""
+    """Returns the network whose clients share one part of a limited resource: an IPv4 /24 or an IPv6 /64. Raises
+    ValueError.
+    """
     client = canonical_ip(address)
     prefix = IPV4_SHARING_PREFIX if isinstance(client, IPv4Address) else IPV6_CLIENT_PREFIX
     network = IPv4Network if isinstance(client, IPv4Address) else IPv6Network
@@ -67,11 +70,13 @@ class AddressPattern:
     mask: int
 
     def matches(self, client: IPAddress) -> bool:
-        """Whether the pattern matches a client's address, in the form that `canonical_ip` gives."""
+        """Whether the pattern matches the address of a client, in the form of `canonical_ip`."""
         return client.version == self.version and int(client) & self.mask == self.value
 
     def __str__(self) -> str:
-        """The form that is shown and stored: CIDR where the mask is a prefix, else `192.32.0.1/255.100.10.1`."""
+        """Returns the form that is shown and stored: CIDR if the mask is a prefix, and otherwise
+        `192.32.0.1/255.100.10.1`.
+        """
         base = IPv4Address(self.value) if self.version == 4 else IPv6Address(self.value)
         prefix = _prefix_length(self.mask, base.max_prefixlen)
         return f"{base}/{prefix}" if prefix is not None else f"{base}/{IPv4Address(self.mask)}"
@@ -149,7 +154,7 @@ def _prefix_length(mask: int, bits: int) -> int | None:
 
 
 def _mapped_prefix(base: IPAddress, mask: int) -> int | None:
-    """The IPv4 prefix length of a range inside ::ffff:0:0/96; None for every other range."""
+    """Returns the IPv4 prefix length of a range inside ::ffff:0:0/96. None for every other range."""
     prefix = _prefix_length(mask, base.max_prefixlen)
     if base.version == 4 or prefix is None or prefix < _MAPPED.prefixlen or base not in _MAPPED:
         return None

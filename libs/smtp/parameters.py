@@ -10,10 +10,10 @@ from libs.smtp.envelope import Body, Notify, Ret
 from libs.smtp.reply import BAD_ARGUMENT, MESSAGE_TOO_BIG, PARAMETER_UNKNOWN, UTF8_NOT_ALLOWED, CommandError
 from libs.smtp.value import fast_value
 
-# Limits of the encoded form (RFC 3461 4.4 and 4.2).
+# The limits of the encoded form (RFC 3461 4.4 and 4.2).
 MAX_ENVID_OCTETS: Final = 100
 MAX_ORCPT_OCTETS: Final = 500
-# The largest number that both the contracts' unsigned and the databases' signed 64 bits hold.
+# The largest number that fits into the contracts' unsigned and the databases' signed 64 bits.
 MAX_SIZE: Final = 2**63 - 1
 
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?").fullmatch
@@ -29,9 +29,8 @@ _CODE_POINT = re.compile(rb"[0-9A-Fa-f]{2,6}").fullmatch
 
 @fast_value(frozen=True, slots=True)
 class Offered:
-    """The extensions that this session's reply to EHLO named; none after HELO. Parameters of others are 555.
-
-    CHUNKING adds no parameter here, since BINARYMIME is never offered.
+    """The extensions in the reply to EHLO of this session. After HELO there are none. Parameters of other extensions
+    get 555. CHUNKING adds no parameter, because BINARYMIME is never offered.
     """
 
     size: bool = False
@@ -47,9 +46,9 @@ NOTHING_OFFERED: Final = Offered()
 
 @fast_value(frozen=True, slots=True)
 class MailParameters:
-    """`size`: in octets, 0 without SIZE (RFC 1870 gives SIZE=0 no other meaning). `envelope_id`: ENVID as sent (xtext).
-
-    `auth`: the decoded AUTH, empty for `<>`, None without it. It proves nothing, since any client may send it.
+    """`size` is in octets, and 0 without SIZE (RFC 1870 gives SIZE=0 no other meaning). `envelope_id` is ENVID as sent
+    (xtext). `auth` is the decoded AUTH, empty for `<>`, and None without it. It proves nothing, because any client may
+    send it.
     """
 
     size: int = 0
@@ -62,7 +61,9 @@ class MailParameters:
 
 @fast_value(frozen=True, slots=True)
 class RcptParameters:
-    """`notify`: in the order of the RFC, empty without it. `original_recipient`: ORCPT as `type;xtext` in ASCII."""
+    """`notify` is in the order of the RFC, and empty without NOTIFY. `original_recipient` is ORCPT as `type;xtext` in
+    ASCII.
+    """
 
     notify: tuple[Notify, ...] = ()
     original_recipient: bytes = b""
@@ -73,13 +74,13 @@ NO_RCPT_PARAMETERS: Final = RcptParameters()
 
 
 class ParameterError(CommandError):
-    """A parameter is refused; `reply` is the answer to give: 501 5.5.4, 555 5.5.4 or 552 5.3.4."""
+    """A parameter is refused. `reply` is the answer: 501 5.5.4, 555 5.5.4 or 552 5.3.4."""
 
 
 def parse_mail(raw: bytes, offered: Offered, *, lenient: bool = False) -> tuple[Address, MailParameters]:
     """Reads path and parameters after `MAIL FROM:`. Raises AddressError or ParameterError, both of them CommandError.
 
-    Only the parameters tell whether the path may hold UTF-8, so that is checked after both are read.
+    Only the parameters tell whether the path may contain UTF-8, so this is checked after both are read.
     """
     path = parse_reverse_path(raw, smtputf8=True, lenient=lenient)
     parameters = parse_mail_parameters(path.rest, offered) if path.rest else NO_MAIL_PARAMETERS
@@ -90,9 +91,8 @@ def parse_mail(raw: bytes, offered: Offered, *, lenient: bool = False) -> tuple[
 def parse_rcpt(
     raw: bytes, offered: Offered, *, smtputf8: bool, lenient: bool = False
 ) -> tuple[Address, RcptParameters]:
-    """Reads path and parameters after `RCPT TO:`. Raises like `parse_mail`.
-
-    `smtputf8`: MAIL of this transaction had the keyword SMTPUTF8.
+    """Reads path and parameters after `RCPT TO:`. Raises the errors of `parse_mail`. `smtputf8` means that MAIL of this
+    transaction had the keyword SMTPUTF8.
     """
     path = parse_forward_path(raw, smtputf8=smtputf8, lenient=lenient)
     if not path.rest:
@@ -142,14 +142,14 @@ def parse_rcpt_parameters(rest: bytes, offered: Offered, *, smtputf8: bool = Fal
 
 
 def encode_xtext(text: bytes) -> bytes:
-    """`text` as xtext (RFC 3461 4): `+`, `=` and everything but graphic ASCII become `+HH`."""
+    """Returns `text` as xtext (RFC 3461 4): `+`, `=` and everything except graphic ASCII become `+HH`."""
     if _PLAIN_XTEXT(text):
         return text
     return b"".join(b"%c" % octet if 33 <= octet <= 126 and octet not in b"+=" else b"+%02X" % octet for octet in text)
 
 
 def decode_xtext(encoded: bytes) -> bytes:
-    """The octets that xtext stands for; takes hexadecimal in lower case too. Raises ValueError."""
+    """Returns the octets of xtext. Hexadecimal digits in lower case are accepted too. Raises ValueError."""
     if _XTEXT(encoded) is None:
         raise ValueError("not xtext")
     return _HEXCHAR.sub(lambda match: bytes((int(match[1], 16),)), encoded)
@@ -181,7 +181,9 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _split(rest: bytes, *, utf8: bool = False) -> dict[bytes, bytes | None]:
-    """The value of each keyword in upper case. With `utf8` a value may hold octets over 127; its parser checks them."""
+    """Returns the value of each keyword in upper case. With `utf8` a value may have octets over 127, which its parser
+    checks.
+    """
     parameters: dict[bytes, bytes | None] = {}
     for word in rest.split(b" "):
         if not word:
@@ -200,7 +202,7 @@ def _size(value: bytes | None) -> int:
     if value is None or _DIGITS(value) is None:
         _refuse("SIZE must be a number")
     digits = value.lstrip(b"0")
-    # The length is checked first: int() of a long number is slow, and fails above 4,300 digits.
+    # The length is checked first, because int() of a long number is slow, and fails above 4,300 digits.
     if len(digits) > len(str(MAX_SIZE)) or int(digits or b"0") > MAX_SIZE:
         raise ParameterError(MESSAGE_TOO_BIG)
     return int(digits or b"0")
@@ -209,7 +211,7 @@ def _size(value: bytes | None) -> int:
 def _body(value: bytes | None) -> Body:
     kind = (value or b"").upper()
     if kind == b"BINARYMIME":
-        # The value belongs to an extension that is not offered (RFC 3030 2); an unknown value is 501.
+        # The value belongs to an extension that is not offered (RFC 3030 2). An unknown value gets 501.
         raise ParameterError(PARAMETER_UNKNOWN)
     if kind == b"8BITMIME":
         return Body.EIGHT_BIT_MIME
@@ -248,9 +250,9 @@ def _notify(value: bytes | None) -> tuple[Notify, ...]:
 
 
 def _original_recipient(value: bytes | None) -> bytes:
-    """Checks ORCPT and gives it in ASCII. Its address may be anything, even a bare local name (C29)."""
+    """Checks ORCPT and returns it in ASCII. Its address may be any text, even a bare local name (C29)."""
     address_type, semicolon, encoded = (value or b"").partition(b";")
-    # xtext may be empty (RFC 3461 4); an address of the type utf-8 may not (RFC 6533 3).
+    # xtext may be empty (RFC 3461 4). An address of the type utf-8 must not be empty (RFC 6533 3).
     missing = not encoded and address_type.lower() == b"utf-8"
     if not semicolon or missing or _ADDRESS_TYPE(address_type) is None:
         _refuse("ORCPT must be an address type, a semicolon and an address")
@@ -267,12 +269,12 @@ def _original_recipient(value: bytes | None) -> bytes:
 
 
 def _upper_hex(encoded: bytes) -> bytes:
-    """Hexadecimal in upper case, the only form that RFC 3461 knows, and that the next hop may insist on."""
+    """Returns hexadecimal digits in upper case, the only form in RFC 3461, which the next hop may demand."""
     return _HEXCHAR.sub(lambda match: match[0].upper(), encoded) if b"+" in encoded else encoded
 
 
 def _embedded(address_type: bytes, encoded: bytes) -> bytes:
-    """UTF-8 octets in the ASCII form of RFC 6533, with the same meaning. Only the type utf-8 may have them."""
+    """Returns UTF-8 octets in the ASCII form of RFC 6533, with the same meaning. Only the type utf-8 may have them."""
     if address_type.lower() != b"utf-8":
         _refuse("ORCPT must be ASCII")
     try:
@@ -292,7 +294,7 @@ def _unembedded(encoded: bytes) -> str:
         return chr(code_point).encode()
 
     if b"\\" in _EMBEDDED.sub(b"", encoded):
-        # A backslash begins an embedded character and nothing else (RFC 6533 3).
+        # A backslash may only begin an embedded character (RFC 6533 3).
         raise ValueError("not an embedded character")
     return _EMBEDDED.sub(character, encoded).decode()
 

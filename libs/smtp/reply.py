@@ -9,7 +9,7 @@ from typing import Final
 
 from libs.smtp.value import fast_value
 
-# RFC 5321 4.5.3.1.5: a reply line with its code and CRLF.
+# The most octets of a reply line with its code and CRLF (RFC 5321 4.5.3.1.5).
 MAX_REPLY_LINE_OCTETS: Final = 512
 
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
@@ -19,7 +19,7 @@ _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 class Reply:
     """One reply: `code` (RFC 5321 4.2), `enhanced` (RFC 3463; empty where RFC 2034 has none: 220, 354, EHLO), `text`.
 
-    `text` may hold anything: `lines` replaces what must not be sent.
+    `text` may contain anything: `lines` replaces characters that must not be sent.
     """
 
     code: int
@@ -27,7 +27,7 @@ class Reply:
     text: str
 
     def line(self) -> bytes:
-        """The bytes to send: one line that ends in CRLF, or several when the text is too long for one."""
+        """Returns the octets to send: one line that ends in CRLF, or several when the text is too long for one."""
         return _rendered(self.code, self.enhanced, self.text)
 
     @property
@@ -39,12 +39,12 @@ class Reply:
         return self.code >= 500
 
     def with_text(self, text: str) -> Reply:
-        """A reply with the same codes and another text."""
+        """Returns a reply with the same codes and another text."""
         return Reply(self.code, self.enhanced, text)
 
 
 class CommandError(ValueError):
-    """A command is refused; `reply` is the answer to give."""
+    """A command is refused. `reply` is the answer."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.text)
@@ -80,7 +80,7 @@ def _matching_enhanced(code: int, enhanced: str) -> str:
 
 
 def _folded(text: str, room: int) -> list[str]:
-    """`text` cut at spaces into pieces of at most `room` characters; a longer word is cut where it stands."""
+    """Splits `text` at spaces into pieces of at most `room` characters. A longer word is split anywhere."""
     pieces: list[str] = []
     start = 0
     while len(text) - start > room:
@@ -94,7 +94,9 @@ def _folded(text: str, room: int) -> list[str]:
 
 
 def printable_ascii(text: str) -> str:
-    """`text` as printable ASCII: each control character is a space, each character beyond ASCII is `?`."""
+    """Returns `text` as printable ASCII: each control character becomes a space, and each character beyond ASCII
+    becomes `?`.
+    """
     if text.isascii() and text.isprintable():
         return text
     return "".join(

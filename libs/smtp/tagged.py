@@ -1,4 +1,4 @@
-"""Addresses with a tag: `user+tag@example.com` is `user@example.com` where the domain has the delimiter `+`."""
+"""Addresses with a tag: `user+tag@example.com` is `user@example.com` if the domain has the delimiter `+`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 
 def untagged(key: str, delimiter: str) -> Iterator[str]:
-    """The addresses that an address may be a tagged form of, the longest first. Empty without a delimiter.
-
-    `key`: an address as `Address.local_key` gives it. A quoted local part has no tag.
+    """Returns the possible untagged forms of an address, the longest first. Empty without a delimiter. `key` is an
+    address in the form of `Address.local_key`. A quoted local part has no tag.
     """
     local, at, domain = key.rpartition("@")
     if not delimiter or not at or local.startswith('"'):

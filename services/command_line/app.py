@@ -1,4 +1,4 @@
-"""The operators' commands, added to the console script; and how each of them ends when it could not be done."""
+"""Adds the commands for operators to the command line, and defines how each of them ends after an error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class OperatorGroup(TyperGroup):
-    """Ends a command that could not do its work with one line and the exit status for it."""
+    """Ends a command that failed with one line and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -40,7 +40,7 @@ class OperatorGroup(TyperGroup):
 
 
 def add_commands(app: typer.Typer, models: Callable[[], Iterable[type[ProcessSettings]]]) -> None:
-    """Adds every command that operates a suite. `models`: gives the settings of the services' processes."""
+    """Adds every command that operates a suite. `models` returns the settings of the services' processes."""
     app.command("status")(operating.status)
     app.command("version")(operating.version)
     app.command("doctor")(health.doctor)

@@ -38,7 +38,7 @@ app = typer.Typer(no_args_is_help=True, help="The settings, their history, and a
 
 
 def _find_sections() -> dict[str, str]:
-    """The path of each section's operations below `posthouse_client.api`, by the section's name."""
+    """The path of each section's operations below `posthouse_client.api`, by the name of the section."""
     folder = Path(posthouse_client.__file__).parent / "api"
     paths = sorted(folder.glob("*/get_*_settings.py"))
     names = {path: path.stem.removeprefix("get_").removesuffix("_settings") for path in paths}
@@ -121,17 +121,19 @@ def set_(
         )
     (section,) = sections
     with connected() as posthouse:
-        changed = _write(posthouse, section, "update", lambda current: Body(with_lists(patch, current.to_dict())))
+        changed = _write(
+            posthouse, section, "update", lambda current: Body(with_parsed_lists(patch, current.to_dict()))
+        )
     _done(changed, as_json, f"{section} changed")
 
 
-def with_lists(patch: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
-    """A patch in which each member that is a list now has a list: a text stands for its values, with commas between."""
+def with_parsed_lists(patch: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """Returns a patch in which lists are lists: a text stands for the values of a list, with commas between them."""
     whole: dict[str, Any] = {}
     for name, value in patch.items():
         before = current.get(name)
         if isinstance(value, dict) and isinstance(before, dict):
-            whole[name] = with_lists(value, before)
+            whole[name] = with_parsed_lists(value, before)
         elif isinstance(before, list) and isinstance(value, str):
             whole[name] = [_json_or_text(part) for part in LIST_SEPARATOR.split(value) if part]
         elif isinstance(before, list) and value is not None and not isinstance(value, list):
@@ -177,7 +179,7 @@ def edit(section: Annotated[str, typer.Argument(help=f"One of {', '.join(_SECTIO
         except ValueError as error:
             raise CommandError(f"this is not JSON ({error}); nothing was changed", ExitStatus.USAGE) from None
         replace = operation(_operation(section, "replace"))
-        # If somebody else changed the section meanwhile, this is a conflict, because the edited text is outdated.
+        # If somebody else has changed the section since, this is a conflict, because the edited text is outdated.
         written = replace(client=posthouse.client, body=Body(body), if_match=current.headers["etag"])
         posthouse.wait_until_in_force()
     _done(content(written), False, f"{section} changed")
@@ -258,7 +260,7 @@ def rollback(
         if not as_json:
             print_changes(planned["changes"])
         confirm(f"Change {counted(len(planned['changes']), 'object')} back to revision {revision}?", yes)
-        # If somebody else made a change after the plan, this is a conflict, so that their change is not lost.
+        # If somebody else has made a change after the plan, this is a conflict, so that their change is not lost.
         planned_etag = f'"{planned["revision"]}"'
         written = posthouse.send(operation("configuration.roll_back_revision"), revision, if_match=planned_etag)
         posthouse.wait_until_in_force(written)
@@ -285,7 +287,7 @@ def export(
 
 
 def export_document(posthouse: Posthouse, format_: str) -> httpx.Response:
-    """The document exactly as the API wrote it, since people compare its versions under version control."""
+    """Writes the document exactly as the API wrote it, because people compare its versions under version control."""
     from posthouse_client.errors import refusal
 
     answer = posthouse.client.get_httpx_client().get("/v1/config:export", params={"format": format_})
@@ -321,7 +323,7 @@ def import_(
 
 
 def import_document(posthouse: Posthouse, document: bytes, etag: str, *, dry_run: bool) -> dict[str, Any]:
-    """Sends a document as it is; the API reads JSON and YAML. Raises ProblemError."""
+    """Sends a document unchanged, because the API reads JSON and YAML. Raises ProblemError."""
     from posthouse_client.errors import refusal
 
     is_json = document.lstrip()[:1] == b"{"

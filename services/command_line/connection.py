@@ -1,4 +1,4 @@
-"""Which API a command calls, and with which key: the environment, a profile, or the suite of this machine."""
+"""Finds the API and the key for a command: in the environment, in a profile, or from the suite of this machine."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from services.command_line.failures import CommandError, ExitStatus
 if TYPE_CHECKING:
     from posthouse_client import Posthouse
 
-# Set by the option of the same name, before any command runs.
+# The option with the same name sets this before any command runs.
 chosen_profile: ContextVar[str] = ContextVar("chosen_profile", default="")
 
 _DEFAULT = "default"
-# Where `posthouse up` keeps its data: of a checkout, and under systemd.
+# The folders in which `posthouse up` stores its data: in a checkout, and under systemd.
 DATA_FOLDERS = ("./var", "/var/lib/posthouse")
 _LOCAL_URL = "http://127.0.0.1:8080"
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An API's address, a key for it, and the file of the authorities that may have signed its certificate."""
+    """The address of an API, a key for it, and the file of the authorities for its certificate."""
 
     url: str
     key: str
@@ -43,7 +43,9 @@ def profile_file(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def read_profiles(path: Path) -> dict[str, Access]:
-    """The profiles of a file by their names. Raises CommandError when others can read it, or it is no such file."""
+    """Reads the profiles of a file by their names. Raises CommandError when others can read it, or it has another
+    format.
+    """
     try:
         mode = path.stat().st_mode
         tables = tomllib.loads(path.read_text())
@@ -63,7 +65,7 @@ def read_profiles(path: Path) -> dict[str, Access]:
 
 
 def write_profiles(path: Path, profiles: Mapping[str, Access]) -> None:
-    """Writes the whole file, for its owner's eyes only."""
+    """Writes the whole file, so that only its owner can read it."""
     lines: list[str] = []
     for name, access in sorted(profiles.items()):
         # A string of JSON is one of TOML too.
@@ -78,7 +80,9 @@ def write_profiles(path: Path, profiles: Mapping[str, Access]) -> None:
 
 
 def find_access(environment: Mapping[str, str] = os.environ) -> Access:
-    """The environment before the profile, and this machine's suite last. Raises CommandError with what is missing."""
+    """Finds the access: first in the environment, then in the profile, and then from this machine's suite. Raises
+    CommandError.
+    """
     url, key = environment.get("POSTHOUSE_URL", ""), environment.get("POSTHOUSE_KEY", "")
     ca_file = environment.get("POSTHOUSE_CA_FILE", "")
     if url and key:
@@ -97,7 +101,9 @@ def find_access(environment: Mapping[str, str] = os.environ) -> Access:
 
 
 def _of_this_machine(environment: Mapping[str, str], ca_file: str) -> Access:
-    """What `posthouse up` leaves in its data folder: the first admin key, and where the API listens."""
+    """Returns the access that `posthouse up` leaves in its data folder: the first admin key, and the address of the
+    API.
+    """
     folder = environment.get("POSTHOUSE_DATA_DIR", "")
     for candidate in map(Path, (folder,) if folder else DATA_FOLDERS):
         try:
@@ -119,7 +125,7 @@ def _of_this_machine(environment: Mapping[str, str], ca_file: str) -> Access:
 
 @contextmanager
 def connected() -> Iterator[Posthouse]:
-    """A client of the chosen API, for as long as a command runs. Raises CommandError, also for what goes wrong."""
+    """Yields a client of the chosen API for the time of a command. Raises CommandError for its failures too."""
     import ssl
 
     from posthouse_client import Posthouse

@@ -1,4 +1,4 @@
-"""`posthouse dkim import` and `rotate`: bringing signing keys along, and replacing one while mail flows."""
+"""`posthouse dkim import` and `rotate`: imports signing keys, and replaces one while mail flows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PEM = "-----BEGIN"
 _MOST_OCTETS = 20_000
-# Mail that was signed may wait in queues so long, and receivers look at its signature at the end.
+# Signed mail may wait in queues for this time, and its receiver checks the signature at the end.
 _OVERLAP_DAYS = 7
 
 
@@ -29,7 +29,7 @@ _OVERLAP_DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A private key of another program, with what it is for."""
+    """A private key of another program, with its domain and selector."""
 
     domain: str
     selector: str
@@ -80,7 +80,7 @@ def import_keys(
 
 
 def _keys_at(path: Path, domain: str, selector: str) -> Iterator[KeyFile]:
-    """The keys of a file, a KeyTable or a folder. Raises CommandError."""
+    """Reads the keys of a file, a KeyTable or a folder. Raises CommandError."""
     if path.is_dir():
         yield from _keys_in_folder(path)
         return
@@ -96,7 +96,7 @@ def _keys_at(path: Path, domain: str, selector: str) -> Iterator[KeyFile]:
 def _keys_in_folder(folder: Path) -> Iterator[KeyFile]:
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".private" and path.is_file():
-            # opendkim-genkey names the file for the selector, and sites keep a folder for each domain.
+            # opendkim-genkey names the file after the selector, and there is a folder for each domain.
             yield KeyFile(path.parent.name, path.stem, path, _text(path))
         elif path.suffix == ".key" and path.is_file():
             domain, _, selector = path.stem.rpartition(".")
@@ -106,7 +106,7 @@ def _keys_in_folder(folder: Path) -> Iterator[KeyFile]:
 
 
 def _keys_of_table(table: Path, text: str) -> Iterator[KeyFile]:
-    """Lines NAME DOMAIN:SELECTOR:PATH, as opendkim.conf(5) describes a KeyTable."""
+    """Reads lines NAME DOMAIN:SELECTOR:PATH, as opendkim.conf(5) describes a KeyTable."""
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split("#", 1)[0].split()
         if not words:
@@ -173,7 +173,7 @@ def _next_step(
     overlap: datetime.timedelta,
     nameserver: str,
 ) -> dict[str, Any]:
-    """Takes the step that the keys of the domain are ready for, and says what was done."""
+    """Takes the next step for the keys of the domain, and returns what was done."""
     signing = [key for key in keys if key["enabled"]]
     if not signing:
         raise CommandError(f"no key of {domain} signs; `posthouse dkim add {domain}` makes one that does")
@@ -203,7 +203,7 @@ def _use(
     if not _is_published(new, nameserver):
         text = f"{new['dns_name']} is not published yet: {new['dns_record']}"
         return {"step": "used", "done": False, "text": text, "key": new}
-    # The new one signs before the old one stops: no message goes out unsigned.
+    # The new key signs before the old one stops, so that no message is sent unsigned.
     for key, patch in ((new, Body({"enabled": True})), *((old, Body({"enabled": False})) for old in signing)):
         _change(posthouse, key["id"], patch)
     posthouse.wait_until_in_force()

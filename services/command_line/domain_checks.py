@@ -1,4 +1,4 @@
-"""What others see of a domain: MX and their port 25, reverse names, SPF, DMARC, and the records of its DKIM keys."""
+"""Checks a domain from outside: MX and their port 25, reverse names, SPF, DMARC, and the records of its DKIM keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _READY = 220
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check's result. `level`: ok, warning or error, as in `/v1/checks`."""
+    """The result of a check. `level` is ok, warning or error, as in `/v1/checks`."""
 
     id: str
     level: str
@@ -51,7 +51,7 @@ class DomainChecks:
         self._resolver = resolver_of(nameserver)
 
     def run(self, dkim_keys: Iterable[dict[str, Any]]) -> Iterator[Finding]:
-        """Every finding. `dkim_keys`: those of the domain, as the API shows them."""
+        """Yields every finding. `dkim_keys` are those of the domain, as the API shows them."""
         yield from self._mail_exchangers()
         yield from self._policy_record("spf", self._domain, "v=spf1", "the senders of its mail cannot be checked")
         yield from self._policy_record(
@@ -60,7 +60,9 @@ class DomainChecks:
         yield from self._dkim(dkim_keys)
 
     def _texts(self, name: str, kind: str) -> list[str]:
-        """The records of a name, or an empty list. Raises dns.exception.DNSException when no name server answers."""
+        """Returns the records of a name, or an empty list. Raises dns.exception.DNSException when no name server
+        answers.
+        """
         try:
             return [
                 b"".join(record.strings).decode("utf-8", "replace") if kind == "TXT" else record.to_text()
@@ -126,7 +128,7 @@ class DomainChecks:
             yield Finding(check, "warning", f"{name} has no record {version}: {consequence}.", "Publish one.")
 
     def has_record(self, key: dict[str, Any]) -> bool:
-        """Whether the DNS has the record of a DKIM key. Raises dns.exception.DNSException without an answer."""
+        """Checks whether the DNS has the record of a DKIM key. Raises dns.exception.DNSException without an answer."""
         return any(_same_key(text, key["dns_record"]) for text in self._texts(key["dns_name"], "TXT"))
 
     def _dkim(self, keys: Iterable[dict[str, Any]]) -> Iterator[Finding]:
@@ -146,13 +148,15 @@ class DomainChecks:
 
 
 def _same_key(published: str, record: str) -> bool:
-    """Whether two DKIM records hold one public key: what else is in them is for those who publish them to say."""
+    """Whether two DKIM records have the same public key. Other tags are ignored, because their publisher decides about
+    them.
+    """
     tags, wanted = _tags(published), _tags(record)
     return tags.get("p") == wanted["p"] and tags.get("k", "rsa") == wanted["k"]
 
 
 def _tags(record: str) -> dict[str, str]:
-    """The tags of a record, without blanks (RFC 6376 section 3.2)."""
+    """Returns the tags of a record, without blanks (RFC 6376 section 3.2)."""
     pairs = (part.partition("=") for part in record.split(";"))
     return {name.strip(): "".join(value.split()) for name, equals, value in pairs if equals}
 

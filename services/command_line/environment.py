@@ -20,7 +20,7 @@ _HIDDEN = "(secret)"
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """An environment variable: its default, what is in force, and where that comes from."""
+    """An environment variable: its default, its present value, and the source of this value."""
 
     name: str
     services: tuple[str, ...]
@@ -31,7 +31,9 @@ class Variable:
 
 
 def variables(models: Iterable[type[ProcessSettings]], environment: Mapping[str, str]) -> list[Variable]:
-    """Every variable that a service reads, in the order of names. Secrets are not shown, only whether they are set."""
+    """Returns every variable that a service reads, in the order of names. Of secrets it shows only whether they are
+    set.
+    """
     by_name: dict[str, Variable] = {}
     for model in models:
         for variable in _of_model(model, environment):

@@ -1,4 +1,4 @@
-"""How a command ends that did not do what it was asked: an exit status, and one line that says what to do next."""
+"""The end of a command that failed: an exit status, and one line that says what to do next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ExitStatus(IntEnum):
-    """What a calling program can tell apart."""
+    """The failures that a calling program can distinguish."""
 
     DONE = 0
     REFUSED = 1
@@ -46,10 +46,12 @@ _NEXT = {
 
 
 def explain(error: Exception, url: str) -> CommandError | None:
-    """The end of a command for an error of the API or of the way to it; None: the error is a fault of our own."""
+    """Returns the end of a command after an error of the API or of the connection. None means that the error is a fault
+    of our code.
+    """
     if isinstance(error, CommandError):
         return error
-    # Who has not loaded a module has met no error of it, and loading them takes longer than showing a help.
+    # A module that was not loaded cannot have raised an error. Loading it would take longer than showing a help text.
     client = sys.modules.get("posthouse_client.errors")
     if client is not None and isinstance(error, client.ProblemError):
         return CommandError(_sentence(error), _STATUSES.get(error.status, ExitStatus.REFUSED))

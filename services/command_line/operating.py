@@ -123,9 +123,11 @@ def resume(destination: Destination, as_json: AsJson = False) -> None:
 
 
 def _destination(posthouse: Posthouse, name: str) -> str:
-    """The full name of a destination; a domain stands for its own. Raises CommandError when it has none of its own.
+    """Returns the full name of a destination. A domain stands for its own destination. Raises CommandError when the
+    domain has none.
 
-    Behind a relay host the mail of all domains is one destination, so suspending a domain's would not hold it up.
+    Behind a relay host the mail of all domains has one destination, so suspending the destination of one domain would
+    have no effect.
     """
     if ":" in name:
         return name

@@ -1,7 +1,7 @@
-"""The client's operations as commands use them: by name, and with the JSON of the API.
+"""Calls the operations of the client by name, with the JSON of the API.
 
-Commands show what the API answers, members of a newer release too, and send what the operator typed. So they pass by
-the client's models, and keep its operations, which know paths, parameters and refusals.
+Commands show all members of an answer, also those of a newer release, and send the values that the operator typed. So
+they do not use the client's models. They use its operations, which have the paths, parameters and errors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """An object of JSON, as an operation takes it for the body of a request."""
+    """A JSON object in the form in which an operation takes it as the body of a request."""
 
     def __init__(self, members: dict[str, Any]) -> None:
         self.members = members
@@ -29,24 +29,26 @@ class Body:
 
 
 def operation(name: str) -> Any:
-    """The `sync_detailed` of an operation, by its path below `posthouse_client.api`, as `accounts.get_account`."""
+    """Returns the `sync_detailed` of an operation, by its path below `posthouse_client.api`, for example
+    `accounts.get_account`.
+    """
     return importlib.import_module(f"posthouse_client.api.{name}").sync_detailed
 
 
 def content(response: Response[Any]) -> Any:
-    """The JSON of an answer; None where it has no content."""
+    """Returns the JSON of an answer, or None when it has no content."""
     return json.loads(response.content) if response.content else None
 
 
 def call(posthouse: Posthouse, name: str, /, *path: Any, **arguments: Any) -> Any:
-    """The JSON that an operation answers with. Raises as the operation does."""
+    """Returns the JSON of an operation's answer. Raises the errors of the operation."""
     return content(operation(name)(*path, client=posthouse.client, **arguments))
 
 
 def items(
     posthouse: Posthouse, name: str, filters: Mapping[str, Any] | None = None, *, most: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The items of a list, page after page, at most `most`. Raises CommandError for a filter that it does not have."""
+    """Returns the items of a list from all its pages, at most `most`. Raises CommandError for an unknown filter."""
     arguments = _arguments(name, filters or {})
     left = most
     while left is None or left > 0:
@@ -62,7 +64,7 @@ _NO_FILTERS = ("client", "limit", "cursor")
 
 
 def _arguments(name: str, filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Filters by the names that the operation has for them: those that are words of Python end with an underscore."""
+    """Returns filters by the names that the operation has for them: Python keywords get an underscore at the end."""
     names = [each for each in inspect.signature(operation(name)).parameters if each not in _NO_FILTERS]
     arguments = {}
     for filter_name, value in filters.items():

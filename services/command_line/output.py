@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, tables for people, one line for an error; and what they ask."""
+"""The output of commands: JSON for programs, tables for people, one line for an error; and questions to the user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def print_json(value: Any) -> None:
 
 
 def printable(value: object) -> str:
-    """A value in one line for a terminal. Text of others must not move the cursor, nor hide or turn what is shown."""
+    """Returns a value in one line for a terminal. Text of others must not move the cursor, or hide or reverse other
+    text.
+    """
     match value:
         case None | "":
             return "-"
@@ -46,9 +48,8 @@ def _is_harmless(letter: str) -> bool:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """A table that cuts nothing: in a narrow terminal long values are folded, elsewhere each row is one line.
-
-    `right`: the columns of numbers.
+    """Prints a table with all text: in a narrow terminal long values are folded, and elsewhere each row is one line.
+    `right` has the columns of numbers.
     """
     from rich.cells import cell_len
     from rich.console import Console
@@ -70,7 +71,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
-    """A thing as one line a member, with the names of the members of an object below it."""
+    """Prints an object with one line for each member. The members of inner objects come below their name."""
     flat = dict(flattened(fields))
     width = max(map(len, flat), default=0)
     for name, value in flat.items():
@@ -78,7 +79,7 @@ def print_fields(fields: Mapping[str, object]) -> None:
 
 
 def flattened(fields: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """The members of an object and of the objects in it, as `profile.hostname`."""
+    """Returns the members of an object and of the objects in it, with names such as `profile.hostname`."""
     for name, value in fields.items():
         if isinstance(value, Mapping) and value:
             yield from flattened(value, f"{prefix}{name}.")
@@ -87,7 +88,7 @@ def flattened(fields: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str
 
 
 def age(since: str | None, now: datetime.datetime | None = None) -> str:
-    """How long ago, or in how long, a time of the API is."""
+    """Returns how long ago a time of the API was, or how long it is until then."""
     if not since:
         return "-"
     seconds = ((now or datetime.datetime.now(datetime.UTC)) - parse_time(since)).total_seconds()
@@ -100,7 +101,7 @@ def parse_time(text: str) -> datetime.datetime:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two largest units that fit, for example `2h 5m`, as filters take them too."""
+    """Returns seconds in their two largest units, for example `2h 5m`. Filters accept this form too."""
     rest = int(seconds)
     parts: list[str] = []
     for unit, size in _UNITS:
@@ -116,22 +117,22 @@ def words(name: str) -> str:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun, for example `1 message` or `2 messages`."""
+    """Returns a number with its noun, for example `1 message` or `2 messages`."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def read_secret(what: str) -> str:
-    """A line of standard input. At a terminal it is asked for, and what is typed is not shown."""
+    """Reads a line of standard input. At a terminal it is asked for, and the typed text is not shown."""
     if sys.stdin.isatty():
         import getpass
 
-        # It turns the echo off before it asks.
+        # getpass turns the echo off before it shows the question.
         return getpass.getpass(f"{what}: ")
     return sys.stdin.readline().rstrip("\n")
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Asks before what touches many. Raises CommandError when the answer is no, or nobody is there to give one."""
+    """Asks before a change of many objects. Raises CommandError when the answer is no, or when nobody can answer."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -144,7 +145,9 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """The items, with a bar on the terminal's standard error once it takes longer than a second."""
+    """Yields the items, with a progress bar on standard error if it is a terminal and the work takes longer than a
+    second.
+    """
     if not sys.stderr.isatty():
         yield from items
         return

@@ -1,4 +1,4 @@
-"""`posthouse queue`: what waits for delivery, and what is done about it."""
+"""`posthouse queue`: shows the waiting mail, and acts on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, help="Look at the queue, and act on its 
 _BRACKETED = re.compile(r"\[([^\]]+)\](?::(.*))?")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count what would be touched.")]
 
-# Upper ends of the columns of `shape` in minutes, as Postfix's qshape has them.
+# The upper limits of the columns of `shape` in minutes, as in Postfix's qshape.
 _AGES = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 _ACTIONS = {
     "retry": ("Try to deliver now, and not when the next attempt is due.", "retried"),
@@ -140,7 +140,7 @@ def shape(terms: Terms = None, as_json: AsJson = False) -> None:
 
 
 def _waiting(posthouse: Posthouse, message: dict[str, Any]) -> list[dict[str, Any]]:
-    """The deliveries of a message that are not finished. A list shows the first few, so the rest is asked for."""
+    """Returns the unfinished deliveries of a message. A list shows only the first ones, so the others are requested."""
     if message["delivery_count"] > len(message["deliveries"]):
         message = call(posthouse, "queue.get_queued_message", message["queue_id"])
     return [delivery for delivery in message["deliveries"] if not delivery["finished_at"]]
@@ -157,7 +157,7 @@ def _action(name: str, summary: str, done: str) -> Callable[..., None]:
 def _act(
     action: str, done: str, terms: list[str] | None, members: dict[str, Any], *, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Acts on the messages that the terms name. `members`: what the action needs to know in the body of its request."""
+    """Acts on the messages that the terms name. `members` are further members of the request's body."""
     selection = select(terms)
     if not selection.ids and not selection.filters:
         raise CommandError(
@@ -182,7 +182,9 @@ def _act(
 def _act_on_ids(
     posthouse: Posthouse, action: str, ids: tuple[str, ...], members: dict[str, Any], *, dry_run: bool
 ) -> dict[str, Any]:
-    """The outcome for messages by name. Raises ProblemError for the first that it can't be done to."""
+    """Acts on messages by their ids, and returns the result. Raises ProblemError for the first one that refuses the
+    action.
+    """
     body = {"body": Body(members)} if members else {}
     for identifier in ids:
         call(posthouse, "queue.get_queued_message", identifier)
@@ -194,7 +196,7 @@ def _act_on_ids(
 def _act_on_matches(
     posthouse: Posthouse, action: str, selection: Selection, members: dict[str, Any], *, dry_run: bool, yes: bool
 ) -> dict[str, Any]:
-    """The outcome for all messages that match. Says how many there are and asks, before any is touched."""
+    """Acts on all messages that match, and returns the result. It shows their number and asks before any is changed."""
     body = {"filter": selection.as_json(), **members}
     planned: dict[str, Any] = call(posthouse, f"queue.{action}_messages", body=Body(body), dry_run=True)
     if dry_run or not planned["matched"]:
@@ -204,7 +206,7 @@ def _act_on_matches(
 
 
 def _stream(posthouse: Posthouse, action: str, body: dict[str, Any], total: int) -> dict[str, Any]:
-    """Acts on many, with a bar that follows the API's lines of progress."""
+    """Acts on many messages, with a progress bar that follows the API's lines of progress."""
     from posthouse_client.errors import refusal
     from rich.console import Console
     from rich.progress import Progress
@@ -266,7 +268,7 @@ def redirect(
 
 
 def _host_and_port(text: str) -> dict[str, Any]:
-    """The members `host` and `port` of a server that is written as HOST, HOST:PORT or [IPv6]:PORT."""
+    """Returns the members `host` and `port` of a server that is written as HOST, HOST:PORT or [IPv6]:PORT."""
     if match := _BRACKETED.fullmatch(text):
         host, port = match[1], match[2]
     else:

@@ -1,4 +1,4 @@
-"""The collections of settings: list, show, add, change, remove, and import from CSV, the same for each."""
+"""The collections of settings, which all have the commands list, show, add, change, remove, and import from CSV."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ if typing.TYPE_CHECKING:
     from posthouse_client import Posthouse
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
-# Objects that are added as one change.
+# The number of objects that are added as one change.
 _BATCH = 1000
-# What one object of a batch may be refused for.
+# The problems with which one object of a batch may be refused.
 _REFUSED_CONTENT = (400, 404, 409, 413, 422)
 LIST_SEPARATOR = re.compile(r"[,;\s]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A collection of settings as the command line shows it.
-
-    `group`: where its operations are below `posthouse_client.api`. `one`, `many`: how they name it, as `relay_rule`
-    and `relay_rules`. `model`: the client's model. `key`: the member by which people name one. `columns`: the members
-    of the table. `secrets`: members that no argument may hold. `told`: members that an answer to `add` is read for.
-    `list_finds_key`: whether the list has a filter for `key`. `has_batch`: whether many can be added at once.
+    """A collection of settings in the command line. `group` is the path of its operations below `posthouse_client.api`.
+    `one` and `many` are its names in the operations, for example `relay_rule` and `relay_rules`. `model` is the
+    client's model. `key` is the member by which people name an object. `columns` are the members of the table.
+    `secrets` are members that must not be arguments. `told` are members of the answer to `add` that are shown.
+    `list_finds_key` tells whether the list has a filter for `key`. `has_batch` tells whether many objects can be added
+    in one request.
     """
 
     command: str
@@ -62,7 +62,7 @@ class Kind:
     told: tuple[str, ...] = ()
     list_finds_key: bool = True
     has_batch: bool = True
-    # Whether `import` reads CSV; otherwise the collection has an import of its own, or none.
+    # Whether `import` reads CSV. Otherwise the collection has its own import, or none.
     from_csv: bool = True
 
     def name(self, verb: str) -> str:
@@ -82,7 +82,7 @@ Fields = Annotated[
 
 
 def find(posthouse: Posthouse, kind: Kind, name: str) -> dict[str, Any]:
-    """The object with this id or name. Raises CommandError when there is none, or several."""
+    """Returns the object with this id or name. Raises CommandError when there is none, or several."""
     if _ID.fullmatch(name):
         found: dict[str, Any] = call(posthouse, kind.name("get"), name)
         return found
@@ -99,7 +99,7 @@ def _same(value: object, name: str) -> bool:
 
 
 def members(kind: Kind, assignments: Sequence[str]) -> dict[str, Any]:
-    """The object that FIELD=VALUE arguments describe. Raises CommandError."""
+    """Returns the object that FIELD=VALUE arguments describe. Raises CommandError."""
     body: dict[str, Any] = {}
     for assignment in assignments:
         field, equals, text = assignment.partition("=")
@@ -118,7 +118,7 @@ def members(kind: Kind, assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def place(kind: Kind, body: dict[str, Any], field: str, text: str) -> None:
-    """Puts a value at its dotted path, as the type that the client's model gives it."""
+    """Sets a value at its dotted path, with the type in the client's model."""
     *path, last = field.split(".")
     target = body
     for name in path:
@@ -130,18 +130,18 @@ def place(kind: Kind, body: dict[str, Any], field: str, text: str) -> None:
 
 
 def _annotation(kind: Kind, field: str) -> str:
-    """The type of a member in the client's model, in source form; empty for a member of an inner object."""
+    """Returns the type of a member in the client's model, as source text. Empty for a member of an inner object."""
     import posthouse_client.models
 
     if "." in field:
         return ""
     annotations = getattr(posthouse_client.models, kind.model).__annotations__
-    # A word of Python has an underscore after it there.
+    # Names that are Python keywords have an underscore at the end there.
     return str(annotations.get(field) or annotations.get(f"{field}_") or "")
 
 
 def _value(annotation: str, text: str) -> Any:
-    """Text as the type that is wanted. Where the type is not known, what reads as JSON is JSON."""
+    """Converts text to the wanted type. If the type is unknown, valid JSON is read as JSON."""
     if annotation.startswith("list[") and not text.startswith("["):
         return [part for part in LIST_SEPARATOR.split(text) if part]
     if annotation.startswith("str"):
@@ -168,7 +168,7 @@ def _shown(kind: Kind, answer: dict[str, Any], as_json: bool, done: str, told: S
 
 
 def commands(kind: Kind) -> typer.Typer:
-    """The commands of one collection."""
+    """Makes the commands of one collection."""
     app = typer.Typer(no_args_is_help=True, help=kind.summary)
     for make in (_list, _show, _add, _change, _remove):
         make(app, kind)
@@ -244,7 +244,7 @@ def _remove(app: typer.Typer, kind: Kind) -> None:
 
 @dataclass(slots=True)
 class _Import:
-    """What became of the rows of a file so far."""
+    """The results for the rows of a file so far."""
 
     added: int = 0
     changed: int = 0
@@ -279,7 +279,8 @@ def _import(app: typer.Typer, kind: Kind) -> None:
             new = [row for row in rows if str(row[1][kind.key]).casefold() not in present]
             singly = [row for row in rows if str(row[1][kind.key]).casefold() in present]
             for start in progress(range(0, len(new), _BATCH), "adding", -(-len(new) // _BATCH)):
-                # A batch is done whole or not at all. One that is refused is tried row by row, to name what is wrong.
+                # A batch is done completely or not at all. If it is refused, its rows are tried one by one, to find the
+                # faulty ones.
                 batch = new[start : start + _BATCH]
                 if not _add_batch(posthouse, kind, [body for _, body in batch], outcome):
                     singly += batch
@@ -293,7 +294,7 @@ def _import(app: typer.Typer, kind: Kind) -> None:
 
 
 def _rows(kind: Kind, file: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The objects of a CSV file with the numbers of their lines. An empty cell leaves its member out."""
+    """Returns the objects of a CSV file with the numbers of their lines. An empty cell leaves its member out."""
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
     except (OSError, UnicodeError) as error:
@@ -316,7 +317,9 @@ def _rows(kind: Kind, file: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _add_batch(posthouse: Posthouse, kind: Kind, bodies: list[dict[str, Any]], outcome: _Import) -> bool:
-    """Adds objects as one change; whether that was done. Kinds whose secrets are made here have no batch."""
+    """Adds objects as one change. Returns whether that was done. Collections whose secrets are made by the service have
+    no batch.
+    """
     from posthouse_client import ProblemError
 
     if not kind.has_batch:

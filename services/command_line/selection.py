@@ -1,4 +1,4 @@
-"""Which messages a command is about: queue ids, or FIELD=VALUE terms, which are the filters of the API."""
+"""The messages that a command is about: queue ids, or FIELD=VALUE terms, which are the filters of the API."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _PARTIES = {"from": "sender", "to": "recipient"}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """`ids`: messages by name. `filters`: what all others must be, as the API names it."""
+    """`ids` are the queue ids of messages. `filters` are those of the API."""
 
     ids: tuple[str, ...]
     filters: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """The filters as they stand in the body of a request."""
+        """Returns the filters in the form of a request's body."""
         return {
             name: value.isoformat(timespec="milliseconds") if isinstance(value, datetime.datetime) else value
             for name, value in self.filters.items()
@@ -47,7 +47,7 @@ class Selection:
 
 
 def select(terms: Sequence[str] | None) -> Selection:
-    """What the terms of a command say. Raises CommandError when they mix ids and filters."""
+    """Reads the terms of a command. Raises CommandError when they mix ids and filters."""
     ids: list[str] = []
     filters: dict[str, Any] = {}
     for term in terms or ():
@@ -83,7 +83,7 @@ def _state(value: str) -> str:
 
 
 def parse_age(value: str) -> datetime.timedelta | None:
-    """A length of time as `30m`, `2h` or `1d 4h`; None when it is none."""
+    """Reads a length of time such as `30m`, `2h` or `1d 4h`. None when the text has another form."""
     if not _AGE.fullmatch(value):
         return None
     return datetime.timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in _PART_OF_AGE.findall(value)))

@@ -1,4 +1,4 @@
-"""`posthouse send-test`: one message through the suite's own listeners, each recipient's reply, and what follows."""
+"""`posthouse send-test`: sends one message through the suite's own listeners, and shows the replies and the result."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def send_test(
 
 
 class _ContentRefusedError(Exception):
-    """The content was refused, after recipients had been accepted. The text has its reply and those to RCPT."""
+    """The content was refused after recipients had been accepted. The text has this reply and those to RCPT."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Submitted:
-    """A message that the suite took: its queue id, and the reply that each recipient got."""
+    """A message that the suite accepted: its queue id, and the reply for each recipient."""
 
     queue_id: str
     replies: dict[str, str]
@@ -96,10 +96,8 @@ def _message(sender: str, recipients: list[str]) -> EmailMessage:
 def _submit(
     client: smtplib.SMTP, message: EmailMessage, sender: str, recipients: list[str], login: str, password: str
 ) -> _Submitted:
-    """Sends to those who are not refused.
-
-    Raises smtplib.SMTPException when the session, the sender or all recipients are refused, and _ContentRefusedError
-    when the message is.
+    """Sends to the recipients that are not refused. Raises smtplib.SMTPException when the session, the sender or all
+    recipients are refused, and _ContentRefusedError when the content is refused.
     """
     import email.policy
     import smtplib
@@ -107,7 +105,7 @@ def _submit(
 
     client.ehlo()
     if login:
-        # Whether the certificate is valid is another test's matter; this one goes to the operator's own suite.
+        # Other tests check the certificate. This connection goes to the operator's own suite.
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         client.starttls(context=context)
@@ -123,7 +121,7 @@ def _submit(
     try:
         code, reply = client.data(message.as_bytes(policy=email.policy.SMTP))
     except smtplib.SMTPDataError as error:
-        # The command itself was refused, before any content.
+        # The command itself was refused, before any content was sent.
         code, reply = error.smtp_code, error.smtp_error
     if code >= 400:
         of_recipients = (f"{recipient}: {printable(told)}" for recipient, told in shown.items())
@@ -154,7 +152,7 @@ def _refusal(error: smtplib.SMTPException) -> str:
 
 
 def _until_tried(posthouse: Posthouse, queue_id: str, seconds: float) -> dict[str, Any]:
-    """The message once its fate is known, or an attempt has been made, or the time is over."""
+    """Returns the message when its result is known, an attempt was made, or the time is over."""
     deadline = time.monotonic() + seconds
     while True:
         message: dict[str, Any] = call(posthouse, "queue.get_message", queue_id)

@@ -1,4 +1,4 @@
-"""One message as people read it: what came, what was decided, each attempt, and what became of it, in order of time."""
+"""Shows one message in order of time: its origin, the decisions, each attempt, and the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.command_line.output import printable
 
 
 def print_message(message: dict[str, Any]) -> None:
-    """A message's facts and its timeline."""
+    """Prints a message's facts and its timeline."""
     for name, value in _facts(message):
         typer.echo(f"{name:<10} {printable(value)}")
     for event in events(message):
@@ -43,7 +43,7 @@ def _expanded(delivery: dict[str, Any]) -> str:
 
 
 def events(message: dict[str, Any]) -> list[str]:
-    """A line for everything that happened, oldest first."""
+    """Returns a line for each event, oldest first."""
     lines = [(message.get("received_at") or "", "received", reply_line(message) if message.get("code") else "")]
     lines += [(event["occurred_at"] or "", event["event"], _event(event)) for event in message.get("timeline") or ()]
     return [
@@ -64,14 +64,14 @@ def _event(event: dict[str, Any]) -> str:
 
 
 def _peer(attempt: dict[str, Any]) -> list[str]:
-    """Where an attempt was made, and over which TLS."""
+    """Returns the host of an attempt, and its TLS."""
     words = [f"at {attempt['host']}"] if attempt["host"] else []
     words += [f"[{attempt['address']}]"] if attempt["address"] else []
     return [*words, f"TLS {attempt['tls']}"] if attempt["tls"] else words
 
 
 def reply_line(reply: dict[str, Any]) -> str:
-    """Code, enhanced code and text of a reply. Many servers repeat the enhanced code in their text."""
+    """Returns code, enhanced code and text of a reply. Many servers repeat the enhanced code in their text."""
     text, enhanced_code = reply["text"] or "", reply["enhanced_code"] or ""
     if text.startswith(enhanced_code):
         enhanced_code = ""

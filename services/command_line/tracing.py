@@ -1,4 +1,4 @@
-"""`posthouse trace` and `posthouse why`: what became of mail, and what would."""
+"""`posthouse trace` and `posthouse why`: the history of mail, and the decisions about possible mail."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def trace(
 
 
 def _filters(what: str) -> list[dict[str, Any]]:
-    """The filters of the lists that find it; several where it may stand in several places."""
+    """Returns the filters of the lists that find it. There are several if the text may have several meanings."""
     if _SESSION_ID.fullmatch(what):
         return [{"session_id": what}]
     if what.startswith("<") or (what.count("@") == 1 and what.endswith(">")):
@@ -62,7 +62,7 @@ def _filters(what: str) -> list[dict[str, Any]]:
 
 
 def _messages(posthouse: Posthouse, what: str, limit: int) -> list[dict[str, Any]]:
-    """The newest messages that match, each whole, oldest first."""
+    """Returns the newest messages that match, with all their data, oldest first."""
     filters = _filters(what)
     if not filters:
         return [call(posthouse, "queue.get_message", what)]
@@ -75,7 +75,7 @@ def _messages(posthouse: Posthouse, what: str, limit: int) -> list[dict[str, Any
 
 
 def _whole(posthouse: Posthouse, message: dict[str, Any]) -> dict[str, Any]:
-    """The message with its timeline. A refused one has no queue id, and is whole in the list."""
+    """Returns the message with its timeline. A refused message has no queue id, and is complete in the list."""
     if not message["queue_id"]:
         return message
     whole: dict[str, Any] = call(posthouse, "queue.get_message", message["queue_id"])
@@ -83,7 +83,7 @@ def _whole(posthouse: Posthouse, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _follow(posthouse: Posthouse, what: str, limit: int, messages: list[dict[str, Any]]) -> None:
-    """Prints each line that a later look shows and the earlier ones did not."""
+    """Prints each line that a later request shows and the earlier ones did not."""
     printed = {line for message in messages for line in _lines(message)}
     while True:
         time.sleep(_FOLLOW_SECONDS)
@@ -167,7 +167,7 @@ def _print_session(explanation: dict[str, Any], *, past: bool) -> None:
     because = f" by the rule {rule}{proposed}" if rule else ", because no rule refuses it" if not reply else ""
     typer.echo(f"{ended}{because}{f': {reply_line(reply)}' if reply else '.'}")
     rows = [
-        (words(each["stage"]), _rule(each), _OUTCOMES.get(each["outcome"], words(each["outcome"])), _because(each))
+        (words(each["stage"]), _rule(each), _OUTCOMES.get(each["outcome"], words(each["outcome"])), _reason(each))
         for each in explanation["rules"]
         if each["outcome"] not in ("off", "not_reached")
     ]
@@ -186,7 +186,7 @@ def _rule(rule: dict[str, Any]) -> str:
 _OUTCOMES = {"pass": "does not apply", "decided": "decides", "shadow": "would refuse (shadow)", "skipped": "exempt"}
 
 
-def _because(rule: dict[str, Any]) -> str:
+def _reason(rule: dict[str, Any]) -> str:
     skipped = f"because of {rule['skipped_by']}" if rule["skipped_by"] else ""
     return " ".join(filter(None, (skipped, rule["explanation"], rule["reply"] and reply_line(rule["reply"]))))
 

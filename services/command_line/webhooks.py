@@ -1,4 +1,4 @@
-"""What one does to a webhook beside changing it: try it, send an event again, replace its secret."""
+"""Further commands for a webhook: a test, another delivery of an event, and a new secret."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""config_api: keeps what operators configure, serves it over HTTP, and feeds it to policy and relay."""
+"""config_api: stores the configuration of operators, serves it over HTTP, and publishes it to policy and relay."""

@@ -39,7 +39,7 @@ from services.config_api.events.sending import Sender
 from services.config_api.history.revisions.repository import RevisionRetention
 from services.config_api.http import openapi
 from services.config_api.http.authentication import Access, FailureLimit
-from services.config_api.http.context import Parts
+from services.config_api.http.context import AppContext
 from services.config_api.metrics import CERTIFICATE_EXPIRY, DATABASE_UP, GRPC_CALLS_REFUSED, REVISION
 from services.config_api.operations.checks import own
 from services.config_api.secrets.passwords import PasswordHashing
@@ -61,7 +61,7 @@ log = structlog.get_logger(__name__)
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _GRACE_SECONDS = 5.0
-# Three times what an orderly end takes at most.
+# Three times the longest time of an orderly stop.
 _LAST_SECONDS = 60.0
 _HOUSEKEEPING_SECONDS = 10.0
 _FORGET_EVERY = 360
@@ -82,7 +82,9 @@ def _announce(http_port: int, grpc: str) -> None:
 
 
 async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> None:
-    """The whole service, until shutdown; `announce` is told HTTP's port and gRPC's address once both answer."""
+    """Runs the whole service until shutdown. `announce` is called with the port of HTTP and the address of gRPC once
+    both answer.
+    """
     sealer = load_sealer(settings.secret_key.get_secret_value(), settings.data_dir)
     wake = asyncio.Event()
     async with _opened(Database(settings.url), shutdown) as database:
@@ -98,7 +100,7 @@ async def _serve(
     try:
         await snapshots.cache.load()
     except SealError as error:
-        raise StartupError(f"stored secrets can't be opened: {error}") from error
+        raise StartupError(f"stored secrets cannot be decrypted: {error}") from error
     snapshots.refresh()
     hits = HitStore(store.database)
     passwords = PasswordHashing()
@@ -118,10 +120,10 @@ async def _serve(
         dialers.push_async_callback(sender.close)
         events = feed_of(relay)
         hub = EventHub(relay, events, Dispatcher(store, sealer, events, sender, lambda: snapshots.cache.webhooks))
-        parts = _parts(settings, store, sealer, snapshots, passwords, others, ready, hub)
-        http = _http_server(settings, create_app(settings, parts))
+        context = _context(settings, store, sealer, snapshots, passwords, others, ready, hub)
+        http = _http_server(settings, create_app(settings, context))
         callers = {publisher.SERVICE: publisher.CALLERS}
-        publishing = publisher.Publisher(snapshots, parts.watchers, hits, store)
+        publishing = publisher.Publisher(snapshots, context.watchers, hits, store)
         grpc_server = rpc.Server(callers, publishing.register, GRPC_CALLS_REFUSED.inc)
         metrics = MetricsServer(ready.report, optional=("grpc",))
         if settings.security.tls is not None:
@@ -129,15 +131,15 @@ async def _serve(
         listening = await grpc_server.start(str(settings.grpc_address), settings.security)
         await metrics.start(settings.metrics_host, settings.metrics_port)
         background.start(http.run(), "http")
-        background.start(_warn(parts), "warnings")
-        background.start(parts.own_checks.run(), "checks")
+        background.start(_warn(context), "warnings")
+        background.start(context.own_checks.run(), "checks")
         background.start(publisher.follow(snapshots, wake, ready.database_is), "follow")
         retention = Retention(
-            settings.revision_days, settings.audit_days, RevisionRetention(store.database), parts.audit
+            settings.revision_days, settings.audit_days, RevisionRetention(store.database), context.audit
         )
-        background.start(_remove_old_records(snapshots, hits, parts.access, retention), "housekeeping")
-        if parts.sharing is not None:
-            background.start(parts.sharing.run(), "sharing")
+        background.start(_remove_old_records(snapshots, hits, context.access, retention), "housekeeping")
+        if context.sharing is not None:
+            background.start(context.sharing.run(), "sharing")
         background.start(events.run(), "events")
         background.start(hub.dispatcher.run(), "webhooks")
         await grpc_server.serving(True)
@@ -151,17 +153,17 @@ async def _serve(
         await grpc_server.stop(_GRACE_SECONDS)
         await background.stop()
         with contextlib.suppress(SQLAlchemyError, OSError):
-            if not await lifecycle.at_most(_GRACE_SECONDS, hits.record_uses(parts.access.uses)):
+            if not await lifecycle.at_most(_GRACE_SECONDS, hits.record_uses(context.access.uses)):
                 log.warning("key_uses_not_stored")
-        if parts.sharing is not None:
-            await lifecycle.at_most(_GRACE_SECONDS, parts.sharing.leave())
+        if context.sharing is not None:
+            await lifecycle.at_most(_GRACE_SECONDS, context.sharing.leave())
         await metrics.stop()
         passwords.close()
     if background.failure is not None:
         raise StartupError(f"stopped by a fault: {type(background.failure).__name__}")
 
 
-def _parts(
+def _context(
     settings: Settings,
     store: Store,
     sealer: Sealer,
@@ -170,11 +172,11 @@ def _parts(
     others: Mapping[str, Dialers],
     ready: _Ready,
     events: EventHub,
-) -> Parts:
+) -> AppContext:
     check_context_for = _check_context_for(settings, store)
     watchers = Watchers(_expected(settings))
     neighbours = Neighbours(str(settings.grpc_address), settings.security, others)
-    return Parts(
+    return AppContext(
         store=store,
         editor=Editor(
             store,
@@ -215,7 +217,7 @@ def _check_context_for(settings: Settings, store: Store) -> Callable[[str], Stor
 
 
 def _expected(settings: Settings) -> Iterator[Watcher]:
-    """Replicas of policy and relay whose name is known from their socket."""
+    """Returns the replicas of policy and relay whose names are known from their sockets."""
     for service, targets in (("policy", settings.policy_targets), ("relay", settings.relay_targets)):
         for target in targets:
             if isinstance(address := addresses.parse(target), UnixSocket):
@@ -225,7 +227,7 @@ def _expected(settings: Settings) -> Iterator[Watcher]:
 def _sharing(store: Store, snapshots: CurrentSnapshots, watchers: Watchers, neighbours: Neighbours) -> Sharing | None:
     if store.database.is_sqlite:
         return None
-    # Unique over machines and restarts.
+    # This name is unique over machines and restarts.
     holder = f"{socket.gethostname()}:{secrets.token_hex(8)}"
 
     def own() -> ReplicaRow:
@@ -247,13 +249,13 @@ class _Ready:
     """The state for /readyz."""
 
     def __init__(self, weakness: Mapping[str, str]) -> None:
-        """`weakness`: what is told besides, though the work goes on."""
+        """`weakness` has facts that are reported too, although the service works."""
         self.serving = False
         self._database = ""
         self._weakness = weakness
 
     def database_is(self, error: str) -> None:
-        """Notes the error of the database; empty: it answers."""
+        """Notes the error of the database. Empty means that it answers."""
         self._database = error
         DATABASE_UP.set(not error)
 
@@ -263,7 +265,7 @@ class _Ready:
 
 
 def _http_server(settings: Settings, api: object) -> HttpServer:
-    """HTTP on its port, with deadlines and a number of connections for each client."""
+    """Makes the HTTP server, with deadlines and a limit of connections for each client."""
     guard = ConnectionGuard(settings.max_connections_per_client, settings.proxies, counter_key)
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -274,15 +276,15 @@ def _http_server(settings: Settings, api: object) -> HttpServer:
     )
 
 
-async def _warn(parts: Parts) -> None:
-    """An outage of the database is told by who follows it all the time."""
+async def _warn(context: AppContext) -> None:
+    """Logs warnings. An outage of the database is ignored here, because the publisher reports it."""
     with contextlib.suppress(SQLAlchemyError, OSError):
-        await log_standing_warnings(parts.store, parts.check_context_for)
+        await log_standing_warnings(context.store, context.check_context_for)
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long revisions and the audit log are kept; 0 days: for ever."""
+    """How long revisions and the audit log are kept. 0 days means without limit."""
 
     revision_days: int
     audit_days: int
@@ -301,11 +303,11 @@ class Retention:
 async def _remove_old_records(
     snapshots: CurrentSnapshots, hits: HitStore, access: Access, retention: Retention
 ) -> None:
-    """Writes down the keys' uses, and drops what is old enough."""
+    """Stores the last uses of API keys, and removes old records."""
     rounds = 0
     while True:
         REVISION.set(snapshots.cache.revision)
-        # An outage is told by who follows the database all the time.
+        # An outage of the database is ignored here, because the publisher reports it.
         with contextlib.suppress(SQLAlchemyError, OSError):
             uses = dict(access.uses)
             access.uses.clear()
@@ -328,7 +330,7 @@ async def _opened(database: Database, shutdown: Shutdown) -> AsyncIterator[Datab
 
 async def _rotate(_: Shutdown) -> None:
     count = await rotate(begin(Settings))
-    sys.stdout.write(f"{count} secrets are sealed under the new key\n")
+    sys.stdout.write(f"{count} secrets are encrypted under the new key\n")
 
 
 async def _migrate(shutdown: Shutdown) -> None:
@@ -338,20 +340,20 @@ async def _migrate(shutdown: Shutdown) -> None:
 
 @app.callback(invoke_without_command=True)
 def serve(context: typer.Context) -> None:
-    """Serve and keep the settings."""
+    """Serve the API and store the settings."""
     if context.invoked_subcommand is None:
         lifecycle.run(main)
 
 
 @app.command()
 def migrate() -> None:
-    """Only bring the settings' database up to date."""
+    """Only bring the schema of the settings' database up to date."""
     lifecycle.run(_migrate)
 
 
 @app.command()
 def rotate_secret_key() -> None:
-    """Seal all stored secrets under a new key."""
+    """Encrypt all stored secrets under a new key."""
     lifecycle.run(_rotate)
 
 

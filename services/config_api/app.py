@@ -1,4 +1,4 @@
-"""The HTTP application: every router, and every error as a problem."""
+"""The HTTP application: all routers, and every error as problem details."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.config_api.history.revisions import endpoints as revisions
 from services.config_api.history.transfer import endpoints as transfer
 from services.config_api.http import openapi, responses
 from services.config_api.http.batch_routes import BATCHED, batch_router
-from services.config_api.http.context import Parts, parts
+from services.config_api.http.context import AppContext, app_context
 from services.config_api.http.documents import ServedFile, page_files
 from services.config_api.http.middleware import App, RequestMiddleware
 from services.config_api.http.query_parameters import known_query
@@ -48,14 +48,14 @@ from services.config_api.storage.database import outage
 from services.config_api.storage.idempotency import ReplayResponse
 
 
-def create_app(settings: Settings, served: Parts) -> App:
-    """The application as uvicorn serves it: the middleware around FastAPI."""
+def create_app(settings: Settings, served: AppContext) -> App:
+    """Makes the application for uvicorn: FastAPI inside the middleware."""
     api = describe_app()
     shares = RequestShares(settings.max_requests_per_key)
     app: App = RequestMiddleware(api, served, RoleTable(api.state.routes), settings.proxies, shares)
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
-        # Around the middleware, so that a browser can read what the middleware refuses too.
+        # CORS is outside of the middleware, so that a browser can also read the answers of the middleware.
         app = CORSMiddleware(
             app,
             allow_origins=origins,
@@ -86,7 +86,9 @@ def create_app(settings: Settings, served: Parts) -> App:
 
 @functools.cache
 def describe_app() -> FastAPI:
-    """FastAPI with all routes; what is behind them comes with each request. Enough for the OpenAPI document."""
+    """Makes FastAPI with all routes. The objects that endpoints need come with each request, so this is enough for the
+    OpenAPI document.
+    """
     app = FastAPI(
         title="Posthouse",
         version=openapi.API_VERSION,
@@ -150,7 +152,7 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 async def _replay(request: Request, error: Exception) -> Response:
     assert isinstance(error, ReplayResponse)  # noqa: S101 - registered for it
-    # The first request has its entry in the audit log.
+    # The first request of this key has its entry in the audit log.
     request.scope["posthouse.acted"] = False
     return responses.kept(error.answer, again=True)
 
@@ -167,15 +169,15 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allowed = {"Allow": ", ".join(_methods(request))}
         return render(
-            request, Problem(405, "method-not-allowed", "This path does not take this method.", headers=allowed)
+            request, Problem(405, "method-not-allowed", "This path does not accept this method.", headers=allowed)
         )
     if error.status_code < 500:
-        return render(request, malformed("The body can't be parsed."))
-    return render(request, Problem(error.status_code, "internal", "Something went wrong here."))
+        return render(request, malformed("The body cannot be parsed."))
+    return render(request, Problem(error.status_code, "internal", "The service has failed."))
 
 
 def _methods(request: Request) -> list[str]:
-    """All methods of the path: Starlette tells those of the first of its routes."""
+    """Returns all methods of the path. Starlette would return only those of the first route."""
     methods: set[str] = set()
     for route in request.app.state.routes:
         match, _ = route.matches(request.scope)
@@ -183,13 +185,15 @@ def _methods(request: Request) -> list[str]:
             methods |= getattr(route, "methods", None) or set()
     # The methods of paths outside the API.
     methods = methods or {"GET"}
-    # The middleware makes GET of it.
+    # The middleware changes HEAD to GET.
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 async def _internal(request: Request, _: Exception) -> Response:
-    """The middleware logs it."""
-    return render(request, Problem(500, "internal", "Something went wrong here.", "The log has more, by request id."))
+    """The middleware logs this failure."""
+    return render(
+        request, Problem(500, "internal", "The service has failed.", "The log has the reason, with the request id.")
+    )
 
 
 async def _database(request: Request, error: Exception) -> Response:
@@ -206,7 +210,7 @@ def _add_documents(app: FastAPI) -> None:
 
     @app.get("/openapi.json", include_in_schema=False)
     async def show_document(request: Request) -> Response:
-        # Making it takes a second or more, the first time.
+        # The first call takes a second or more to make the document.
         return (await asyncio.to_thread(document)).answer(request)
 
     @app.get("/docs", include_in_schema=False)
@@ -219,11 +223,11 @@ def _add_documents(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def show_places(request: Request) -> Response:
-        return JSONResponse(_places(parts(request).console_url))
+        return JSONResponse(_places(app_context(request).console_url))
 
 
 def _places(console_url: str) -> dict[str, str]:
-    """The answer of `/`: the addresses of the API, its document and the console."""
+    """Answers `/` with the addresses of the API, its document and the console."""
     console = {"console": console_url} if console_url else {}
     return {
         **console,
@@ -247,7 +251,7 @@ def _add_probes(app: FastAPI) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz(request: Request) -> Response:
-        status, report_fields = report(parts(request).readiness, optional=("grpc",))
+        status, report_fields = report(app_context(request).readiness, optional=("grpc",))
         return JSONResponse(report_fields, status)
 
     @app.get("/metrics", include_in_schema=False)

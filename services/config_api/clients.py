@@ -1,4 +1,4 @@
-"""Calls to policy and relay; their outages are problems that say which and why."""
+"""Calls to policy, relay and ingress. An outage becomes a problem that tells which service failed and why."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from libs.runtime.security import Security
 from services.config_api.problems import Problem, not_found
 
 _SECONDS = 10.0
-# A relay host is tried with patience.
+# The test of a relay host may take this long.
 _LONG_SECONDS = 120.0
 _HEALTH_SECONDS = 3.0
-# Longer than any service takes for its checks.
+# This is longer than any service needs for its checks.
 _CHECKS_SECONDS = 30.0
-# Policy's delays, checks of the content and relay's answer have time-outs of their own.
+# Policy's delays, the content checks and relay's answer have time-outs of their own, which this exceeds.
 _SUBMIT_SECONDS = 300.0
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
@@ -40,23 +40,23 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _WHY = {
-    grpc.StatusCode.UNAVAILABLE: "It can't be reached.",
-    grpc.StatusCode.DEADLINE_EXCEEDED: "It did not answer in time.",
-    grpc.StatusCode.RESOURCE_EXHAUSTED: "It has too much to do.",
-    grpc.StatusCode.UNIMPLEMENTED: "It is of a release that can't do this.",
+    grpc.StatusCode.UNAVAILABLE: "The service cannot be reached.",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "The service did not answer in time.",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "The service has too many requests.",
+    grpc.StatusCode.UNIMPLEMENTED: "The release of the service does not support this call.",
 }
 
 
 def problem_of(service: str, code: grpc.StatusCode, what: str) -> Problem:
-    """The problem that an RPC's failure is. The peer's own text is not repeated."""
+    """Returns the problem for a failed RPC. The text of the other service is not repeated."""
     if code == grpc.StatusCode.NOT_FOUND:
         return not_found(what)
     if code == grpc.StatusCode.INVALID_ARGUMENT:
-        return Problem(422, "invalid", "The request is not valid.", f"{service} does not take these values.")
+        return Problem(422, "invalid", "The request is not valid.", f"{service} does not accept these values.")
     if code == grpc.StatusCode.FAILED_PRECONDITION:
-        return Problem(409, "conflict", "It is not in a state that allows this.")
+        return Problem(409, "conflict", "The object is not in a state that allows this.")
     if code == grpc.StatusCode.ABORTED:
-        # policy answers, but the store that all its replicas count in does not (F50).
+        # Policy answers, but the store of counters that all its replicas share does not (F50).
         return Problem(
             503,
             "store-unavailable",
@@ -76,7 +76,7 @@ def problem_of(service: str, code: grpc.StatusCode, what: str) -> Problem:
 
 
 class _Replicas(Generic[S]):
-    """A service's replicas: the first that can be reached is asked."""
+    """The replicas of a service. The first one that can be reached is asked."""
 
     def __init__(self, service: str, dialers: Dialers, stub: Callable[[grpc.aio.Channel], S]) -> None:
         self._service = service
@@ -84,9 +84,8 @@ class _Replicas(Generic[S]):
         self._stub = stub
 
     async def call(self, what: str, start: Callable[[S], Awaitable[T]], *, of_one: bool = False) -> T:
-        """Calls one replica.
-
-        `of_one`: only one of the replicas knows, so each is asked until one does. Raises Problem.
+        """Calls one replica. With `of_one`, only one replica has the answer, so each is asked until one gives it.
+        Raises Problem.
         """
         elsewhere = {_UNAVAILABLE} | ({grpc.StatusCode.NOT_FOUND} if of_one else set())
         code = _UNAVAILABLE
@@ -99,11 +98,11 @@ class _Replicas(Generic[S]):
             if code not in elsewhere:
                 break
             unreached = unreached or code == _UNAVAILABLE
-        # A replica that could not be reached might have known.
+        # A replica that could not be reached may have the answer.
         raise problem_of(self._service, _UNAVAILABLE if of_one and unreached and code in elsewhere else code, what)
 
     async def stream(self, what: str, start: Callable[[S], AsyncIterable[T]]) -> AsyncIterator[T]:
-        """Several answers; another replica is asked only as long as none came. Raises Problem."""
+        """Returns several answers. Another replica is asked only while no answer has arrived. Raises Problem."""
         code = _UNAVAILABLE
         for dialer in await self._all():
             begun = False
@@ -125,14 +124,16 @@ class _Replicas(Generic[S]):
             return ()
 
     def _failed(self, dialer: Dialer, error: grpc.aio.AioRpcError) -> grpc.StatusCode:
-        """The code; one that is away, or too slow, is not the first to be asked the next time."""
+        """Returns the code of the failure. A replica that is unreachable or too slow is not asked first the next
+        time.
+        """
         if (code := error.code()) in (_UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             self._dialers.failed(dialer)
         return code
 
 
 class PolicyClient:
-    """policy.v1 as the API uses it. Each call raises Problem."""
+    """The calls of policy.v1 that the API uses. Each call raises Problem."""
 
     def __init__(self, dialers: Dialers) -> None:
         self._replicas: _Replicas[policy_pb2_grpc.PolicyAsyncStub] = _Replicas(
@@ -140,7 +141,7 @@ class PolicyClient:
         )
 
     async def explain(self, request: policy_pb2.ExplainRequest) -> policy_pb2.ExplainResponse:
-        # A past session is kept by the replica that decided it.
+        # The replica that decided about a past session is the one that remembers it.
         return await self._replicas.call(
             "session",
             lambda stub: stub.Explain(request, timeout=_SECONDS),
@@ -160,7 +161,7 @@ class PolicyClient:
 
 
 class RelayClient:
-    """relay.v1 as the API uses it. Each call raises Problem."""
+    """The calls of relay.v1 that the API uses. Each call raises Problem."""
 
     def __init__(self, dialers: Dialers) -> None:
         self._replicas: _Replicas[relay_pb2_grpc.RelayAsyncStub] = _Replicas("relay", dialers, relay_pb2_grpc.RelayStub)
@@ -173,7 +174,7 @@ class RelayClient:
         return await self._replicas.call("message", lambda stub: stub.GetMessage(request, timeout=_SECONDS))
 
     async def content(self, queue_id: str) -> AsyncIterator[bytes]:
-        """The content's chunks."""
+        """Returns the chunks of the content."""
         request = relay_pb2.GetMessageContentRequest(queue_id=queue_id)
         async for chunk in self._replicas.stream(
             "message content", lambda stub: stub.GetMessageContent(request, timeout=_LONG_SECONDS)
@@ -181,12 +182,12 @@ class RelayClient:
             yield chunk.data
 
     async def events(self, request: relay_pb2.ReadEventsRequest) -> relay_pb2.ReadEventsResponse:
-        """Waits as long as the request says, and answers then."""
+        """Returns events, after a wait of at most the time that the request gives."""
         seconds = request.wait_ms / 1000 + _SECONDS
         return await self._replicas.call("event", lambda stub: stub.ReadEvents(request, timeout=seconds))
 
     def act(self, request: relay_pb2.ActOnMessagesRequest) -> AsyncIterator[relay_pb2.ActOnMessagesProgress]:
-        """Progress, as long as it takes."""
+        """Yields the progress, without a time limit."""
         return self._replicas.stream("message", lambda stub: stub.ActOnMessages(request))
 
     async def history(self, request: relay_pb2.ListHistoryRequest) -> relay_pb2.ListHistoryResponse:
@@ -214,7 +215,7 @@ class RelayClient:
 
 
 class IngressClient:
-    """ingress.v1 as the API uses it. Each call raises Problem."""
+    """The calls of ingress.v1 that the API uses. Each call raises Problem."""
 
     def __init__(self, dialers: Dialers) -> None:
         self._dialers = dialers
@@ -222,7 +223,9 @@ class IngressClient:
     async def submit(
         self, envelope: ingress_pb2.MessageEnvelope, content: Callable[[], AsyncIterable[bytes]]
     ) -> ingress_pb2.SubmitMessageResponse:
-        """Another replica is asked only where one could not be reached: else the message may have been taken."""
+        """Another replica is asked only when one could not be reached. Otherwise the message may already have been
+        accepted.
+        """
         try:
             dialers: Sequence[Dialer] = await self._dialers.all()
         except NoReplicaError:
@@ -253,9 +256,9 @@ class IngressClient:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A replica of a service, as it was just seen. `version`: its release, None when it did not say.
-
-    `revision`: of the configuration that is in force there; None where there is none, or it did not say.
+    """The present state of a replica of a service. `version` is its release, and None when it did not report one.
+    `revision` is the revision in force at the replica. It is None when there is none, or when the replica did not
+    report it.
     """
 
     service: Literal["config_api", "policy", "relay", "ingress"]
@@ -268,7 +271,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class ShownCertificate:
-    """A certificate that clients of mail see. `ends_at` in seconds since 1970."""
+    """A certificate that mail clients see. `ends_at` is in seconds since 1970."""
 
     file: str
     names: tuple[str, ...]
@@ -277,7 +280,9 @@ class ShownCertificate:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaChecks:
-    """The checks of one replica; `report` None: it did not answer. `clock_ahead`: seconds before this machine."""
+    """The checks of one replica. `report` is None when it did not answer. `clock_ahead` is the number of seconds by
+    which its clock is ahead of this machine's.
+    """
 
     service: Literal["policy", "relay", "ingress"]
     address: str
@@ -287,7 +292,7 @@ class ReplicaChecks:
 
 
 def _of_machine(listen: str) -> str:
-    """An address at which this replica listens, with the machine's name in place of a wildcard."""
+    """Returns an address at which this replica listens. A wildcard address is replaced by the name of the machine."""
     address = addresses.parse(listen)
     if isinstance(address, TcpAddress) and address.host in ("0.0.0.0", "::"):
         address = TcpAddress(socket.gethostname(), address.port)
@@ -301,22 +306,22 @@ class Neighbours:
         self._listen = listen
         self._security = security
         self._dialers = dialers
-        # The address by which other replicas and operators know this one. A wildcard address would be the same for
-        # each.
+        # Other replicas and operators know this replica by this address. A wildcard address would be the same for each
+        # replica.
         self.own_address = _of_machine(listen)
 
     def own(self, revision: int) -> Neighbour:
-        """This replica. `revision`: the newest that it holds."""
+        """Describes this replica. `revision` is the newest that it has."""
         transport = self._security.transport(self._listen)
         return Neighbour("config_api", self.own_address, transport, "ready", version("posthouse"), revision)
 
     async def look(self) -> list[Neighbour]:
-        """Asks each replica of the other services, all at once."""
+        """Asks all replicas of the other services at the same time."""
         asked = [self._ask(name, dialer) for name, each in self._dialers.items() for dialer in await _replicas(each)]
         return await asyncio.gather(*asked)
 
     async def checks(self, hostname: str, *, again: bool) -> list[ReplicaChecks]:
-        """The checks of every replica of the other services; with `again` they are made now."""
+        """Returns the checks of every replica of the other services. With `again` the replicas make the checks now."""
         request = checks_pb2.ListChecksRequest(run=again, hostname=hostname)
         asked = [
             self._checks(name, dialer, request)
@@ -326,7 +331,9 @@ class Neighbours:
         return await asyncio.gather(*asked)
 
     async def certificates(self) -> dict[ShownCertificate, list[str]]:
-        """The certificates that clients of mail see, with the replicas that show each; of those that answer soon."""
+        """Returns the certificates that mail clients see, with the replicas that use each one. Replicas that do not
+        answer soon are left out.
+        """
         request = checks_pb2.ListChecksRequest(certificates_only=True)
         dialers = self._dialers.get("ingress")
         replicas = await _replicas(dialers) if dialers is not None else ()
@@ -349,7 +356,7 @@ class Neighbours:
             return ReplicaChecks(service, dialer.target, None)  # type: ignore[arg-type]
         answered_at = time.time()
         clock = response.clock.ToNanoseconds() / 1e9
-        # The clock was read at some time between question and answer.
+        # The other clock was read at some time between the question and the answer.
         ahead = min(clock - asked_at, 0.0) + max(clock - answered_at, 0.0)
         results = tuple(_check_result(result) for result in response.results)
         report = CheckReport(results, response.made_at.ToNanoseconds() / 1e9)
@@ -380,7 +387,7 @@ class Neighbours:
 
 
 def _check_result(message: checks_pb2.CheckResult) -> CheckResult:
-    """A level that this release does not know is an error: it may be worse than what this release knows."""
+    """A level that is unknown to this release counts as an error, because it may be a severe one."""
     try:
         level = Level(message.level)
     except ValueError:

@@ -10,16 +10,16 @@ from services.config_api.error_codes import field_code
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:posthouse:problem:"
-# Longer member names in a pointer are a client's content rather than the name of a field.
+# A longer name of a member in a pointer is content of a client, and not the name of a field.
 _MEMBER_LIMIT = 64
 _MOST_ERRORS = 50
-# The key in an error's context with the member that a fault of a whole object is about.
+# The key in the context of an error for the name of the member, when the fault is about a whole object.
 AT = "at"
-# The codes whose errors have one sentence, whatever pydantic says.
+# For these codes the sentence is fixed, and not the one of pydantic.
 SENTENCES = {
-    "missing": "It is needed.",
+    "missing": "This member is required.",
     "taken": "Another object has this value.",
-    "unknown_member": "There is no such field.",
+    "unknown_member": "There is no such member.",
     "wrong_characters": "It holds characters that are not allowed here, or lacks some that are needed.",
     "not_unicode": "It is not Unicode text: a surrogate stands alone.",
 }
@@ -27,7 +27,7 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One field at fault: a JSON pointer (RFC 6901) into body, query, path or header; a constant code; a sentence."""
+    """One faulty field: a JSON pointer (RFC 6901) into body, query, path or header; a constant code; and a sentence."""
 
     pointer: str
     code: str
@@ -39,7 +39,7 @@ class FieldError:
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """Ends a request with this answer. Everything in it is in our own words."""
+    """Ends a request with this answer. All its text is in our own words."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ def invalid_field(pointer: str, code: str, detail: str) -> Problem:
 
 
 def malformed(detail: str) -> Problem:
-    return Problem(400, "malformed", "The request can't be read.", detail)
+    return Problem(400, "malformed", "The request cannot be read.", detail)
 
 
 def not_found(what: str) -> Problem:
@@ -98,8 +98,8 @@ def stale() -> Problem:
     return Problem(
         412,
         "precondition-failed",
-        "It has changed since you read it.",
-        "If-Match names no current version: GET it again and repeat the change on what it is now.",
+        "The object has changed since you read it.",
+        "If-Match does not name the current version: GET the object again, and repeat the change on its present state.",
     )
 
 
@@ -108,14 +108,13 @@ def precondition_required() -> Problem:
         428,
         "precondition-required",
         "If-Match is required.",
-        "Send the ETag of your last GET as If-Match, so that nobody's change is overwritten unseen.",
+        "Send the ETag of your last GET as If-Match, so that a change of somebody else is not overwritten.",
     )
 
 
 def from_pydantic(errors: Iterable[Mapping[str, Any]], given: object, *, where: str = "") -> Problem:
-    """pydantic's findings about `given`, with our pointers and without what was sent.
-
-    `where`: what `given` is; left empty, each location's first part says it.
+    """Converts the errors of pydantic about `given`. The errors get our pointers, and contain no values of the client.
+    `where` says what `given` is. When it is empty, the first part of each location says it.
     """
     found = []
     for error in errors:
@@ -128,20 +127,20 @@ def from_pydantic(errors: Iterable[Mapping[str, Any]], given: object, *, where: 
 
 
 def _sentence(code: str, error: Mapping[str, Any]) -> str:
-    """pydantic's own sentences are about types and bounds; ours come through unchanged. No sentence holds the value."""
+    """Returns the sentence of an error. For types and limits it is pydantic's sentence, and otherwise our own. It
+    contains no value of the client.
+    """
     if code in SENTENCES:
         return SENTENCES[code]
     if error["type"] == "union_tag_invalid":
-        # pydantic's own sentence does hold the value (C156).
+        # In this case pydantic's sentence would contain the value (C156).
         return "{discriminator} must be one of {expected_tags}".format_map(error["ctx"])
     return str(error["msg"]).removeprefix("Value error, ")
 
 
 def pointer(location: Sequence[str | int], body: object = None) -> str:
-    """The RFC 6901 pointer of a place in the body.
-
-    The tags that pydantic puts in for the members of a union are no members of the body and are left out, as is a
-    member whose name is no field name.
+    """Returns the RFC 6901 pointer of a place in the body. Two kinds of parts are left out: the tags that pydantic adds
+    for the members of a union, and members whose name is not the name of a field.
     """
     parts = []
     for number, part in enumerate(location):

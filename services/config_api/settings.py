@@ -19,97 +19,120 @@ from libs.runtime.settings import ServiceSettings
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-# A key that is shorter can be guessed.
+# A shorter key can be guessed.
 MIN_KEY_LENGTH = 16
 
 
 class Settings(ServiceSettings):
-    """`CONFIG_API_*`, and what all services have."""
+    """The settings `CONFIG_API_*`, and those that all services have."""
 
     model_config = SettingsConfigDict(env_prefix="CONFIG_API_")
     service: ClassVar[str] = "config_api"
 
-    port: int = Field(default=8080, ge=0, le=65535, description="Port of HTTP.")
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    tls_cert: Path | None = Field(default=None, description="PEM chain for HTTPS; without it HTTP is not encrypted.")
-    tls_key: Path | None = Field(default=None, description="PEM key of that chain.")
+    port: int = Field(default=8080, ge=0, le=65535, description="The port of HTTP.")
+    host: str = Field(default="127.0.0.1", description="The address at which HTTP listens.")
+    tls_cert: Path | None = Field(
+        default=None, description="The certificate chain for HTTPS as PEM. Without it HTTP is not encrypted."
+    )
+    tls_key: Path | None = Field(default=None, description="The private key of the certificate as PEM.")
     grpc_listen: ListenField = Field(
-        default="", description="Where to serve gRPC, apart from HTTP: unix:PATH or host:port."
+        default="", description="The address at which gRPC is served, apart from HTTP: unix:PATH or host:port."
     )
     database_url: SecretStr = Field(
         default=SecretStr(""),
         description=(
-            "sqlite:///path or postgresql://user:password@host/database; empty: config.sqlite3 in the data folder."
+            "sqlite:///path or postgresql://user:password@host/database; empty: the file config.sqlite3 in the data "
+            "folder."
         ),
     )
     admin_key: SecretStr = Field(
         default=SecretStr(""),
-        description="A key of the API besides those in the database; empty: one is made on the first run.",
+        description="An API key in addition to those in the database. Empty means that one is made in the first run.",
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
         description=(
-            "Secrets at rest are sealed under it, several by commas: the first seals, all open. Empty: a key"
-            " file in the data folder."
+            "The key that encrypts stored secrets. Of several keys, separated by commas, the first encrypts and all "
+            "decrypt. Empty means a key file in the data folder."
         ),
     )
-    policy_target: TargetField = Field(default="", description="policy's gRPC, several by commas.")
-    relay_target: TargetField = Field(default="", description="relay's gRPC, several by commas.")
+    policy_target: TargetField = Field(default="", description="The gRPC addresses of policy, separated by commas.")
+    relay_target: TargetField = Field(default="", description="The gRPC addresses of relay, separated by commas.")
     ingress_target: TargetField = Field(
         default="",
-        description="ingress's gRPC, several by commas; empty: ingress is not asked, and no mail comes over HTTP.",
+        description="The gRPC addresses of ingress, separated by commas. Empty means that ingress is not used, so "
+        "that no mail is accepted over HTTP.",
     )
     proxy_networks: str = Field(
-        default="", description="Reverse proxies whose X-Forwarded-For is believed, CIDR by commas (C82)."
+        default="", description="Reverse proxies whose X-Forwarded-For is believed, as CIDR separated by commas (C82)."
     )
     max_connections_per_client: int = Field(
         default=100,
         ge=1,
         le=100_000,
-        description="Connections of one client; of more, those are ended that serve no request.",
+        description="The most connections of one client. When there are more, those without a request are closed.",
     )
     max_requests_per_key: int = Field(
-        default=8, ge=1, le=1_000, description="Requests of one API key that are handled at once; more of them wait."
+        default=8,
+        ge=1,
+        le=1_000,
+        description="The most requests of one API key that are handled at the same time. Further requests wait.",
     )
     failed_keys_per_minute: int = Field(
-        default=30, ge=1, le=1_000_000, description="Wrong keys of one client in a minute; more are answered 429."
+        default=30,
+        ge=1,
+        le=1_000_000,
+        description="The most wrong keys of one client in a minute. Further ones are answered with 429.",
     )
     revision_days: int = Field(
-        default=365, ge=0, le=36_500, description="Days that revisions are kept, but for the newest one; 0: for ever."
+        default=365,
+        ge=0,
+        le=36_500,
+        description="The number of days for which revisions are kept, except the newest one. 0 means without limit.",
     )
-    audit_days: int = Field(default=365, ge=0, le=36_500, description="Days that the audit log is kept; 0: for ever.")
-    cors_origins: str = Field(default="", description="Origins that browsers may call from, by commas; empty: none.")
+    audit_days: int = Field(
+        default=365,
+        ge=0,
+        le=36_500,
+        description="The number of days for which the audit log is kept. 0 means without limit.",
+    )
+    cors_origins: str = Field(
+        default="", description="The origins from which browsers may call, separated by commas. Empty means none."
+    )
     console_url: str = Field(
-        default="", description="Where the console is, which `/` then names; empty: there is none."
+        default="", description="The URL of the console, which `/` shows. Empty means that there is no console."
     )
     nameservers: str = Field(
-        default="", description="For checks of names: host[:port], several by commas; empty: the system's."
+        default="",
+        description="The name servers for checks of names, as host[:port] separated by commas. Empty "
+        "means those of the system.",
     )
     webhook_networks: str = Field(
         default="",
-        description="Where webhooks may lead besides public addresses, and without https: CIDR by commas.",
+        description="Networks to which webhooks may be sent besides public addresses, and without https, as CIDR "
+        "separated by commas.",
     )
     ingress_smtp_port: int = Field(
         default=8025,
         validation_alias="INGRESS_SMTP_PORT",
-        description="Where ingress listens, to tell a relay host that is this gateway itself.",
+        description="Where ingress listens, so that a relay host that is this gateway is recognised.",
     )
     ingress_submission_port: int = Field(
         default=8587,
         validation_alias="INGRESS_SUBMISSION_PORT",
-        description="Where ingress listens, to tell a relay host that is this gateway itself.",
+        description="Where ingress listens, so that a relay host that is this gateway is recognised.",
     )
     ingress_smtps_port: int = Field(
         default=8465,
         validation_alias="INGRESS_SMTPS_PORT",
-        description="Where ingress listens, to tell a relay host that is this gateway itself.",
+        description="Where ingress listens, so that a relay host that is this gateway is recognised.",
     )
     maildir_roots: str = Field(
         default="",
         validation_alias="POSTHOUSE_MAILDIR_ROOTS",
         description=(
-            "Folders that Maildirs may lie in, by commas; empty: every folder but those of the system and of"
-            " the services."
+            "Folders in which Maildirs are allowed, separated by commas. Empty means every folder except those of "
+            "the system and of the services."
         ),
     )
 
@@ -127,7 +150,7 @@ class Settings(ServiceSettings):
     @model_validator(mode="after")
     def _certificate_whole(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("CONFIG_API_TLS_CERT and CONFIG_API_TLS_KEY are set together or not at all")
+            raise ValueError("CONFIG_API_TLS_CERT and CONFIG_API_TLS_KEY must both be set, or neither")
         return self
 
     @field_validator("proxy_networks", "webhook_networks")
@@ -155,7 +178,7 @@ class Settings(ServiceSettings):
 
     @property
     def url(self) -> str:
-        """The database's URL, the SQLite file of the data folder when none is set."""
+        """Returns the URL of the database: the SQLite file in the data folder when none is set."""
         return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.absolute() / 'config.sqlite3'}"
 
     @property

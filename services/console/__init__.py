@@ -1,1 +1,1 @@
-"""The console: pages for operators, which know nothing but the public API."""
+"""The console: web pages for operators, which use only the public API."""

@@ -47,7 +47,7 @@ async def main(shutdown: Shutdown) -> None:
 
 
 def http_server(settings: Settings, console: object) -> HttpServer:
-    """HTTP on its port, with deadlines and a number of connections for each client."""
+    """Makes the HTTP server, with deadlines and a limit of connections for each client."""
     guard = ConnectionGuard(settings.max_connections_per_client, (), counter_key)
     return HttpServer(
         console,

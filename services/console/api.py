@@ -1,4 +1,4 @@
-"""The public API, as a page calls it: with the user's key and for the user's address."""
+"""The public API for the pages: calls are made with the user's key and for the user's address."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 import httpx
 from posthouse_client.errors import refusal
 
-# One answer may take so long.
+# The longest wait for an answer.
 _SECONDS = 30.0
-# A stream of events sends a comment now and then, so that a longer silence means a lost connection.
+# A stream of events has a comment at intervals, so a longer silence means that the connection is lost.
 _SILENCE_SECONDS = 60.0
 
 
 class Api:
-    """The calls of one user. Raises ProblemError for a refusal, httpx.TransportError where no answer comes."""
+    """The calls of one user. Raises ProblemError for a refusal, and httpx.TransportError when no answer arrives."""
 
     def __init__(self, client: httpx.AsyncClient, key: str, forwarded_for: str) -> None:
         self._client = client
         self._headers = {"Authorization": f"Bearer {key}", "X-Forwarded-For": forwarded_for}
 
     async def get(self, path: str, **query: Any) -> Any:
-        """The JSON of an answer. Arguments that are None or empty are left out of the query."""
+        """Returns the JSON of an answer to GET. Arguments that are None or empty are left out of the query."""
         return (await self.call("GET", path, query=query)).json()
 
     async def post(self, path: str, body: Any = None, **query: Any) -> Any:
-        """The JSON of an answer; None where it has no content."""
+        """Returns the JSON of an answer, or None when it has no content."""
         answer = await self.call("POST", path, body=body, query=query)
         return answer.json() if answer.content else None
 
@@ -42,7 +42,7 @@ class Api:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Any request, for pages that need the answer's headers (ETag)."""
+        """Makes any request, for pages that need the header of the answer (ETag)."""
         answer = await self._client.request(
             method, path, params=_given(query or {}), json=body, headers={**self._headers, **(headers or {})}
         )
@@ -54,7 +54,7 @@ class Api:
     async def stream(
         self, path: str, *, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """An answer whose content comes as it is made."""
+        """Makes a request whose answer is read while it arrives."""
         async with self._client.stream(
             method,
             path,
@@ -69,7 +69,7 @@ class Api:
 
 
 def api_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
-    """The connections to the API that all users share."""
+    """The connections to the API, which all users share."""
     verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
     return httpx.AsyncClient(
         base_url=url,
@@ -81,7 +81,7 @@ def api_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
 
 
 def _given(query: Mapping[str, Any]) -> httpx.QueryParams:
-    """The arguments that have a value; one with several values stands there several times."""
+    """Returns the arguments that have a value. An argument with several values is repeated."""
     pairs: list[tuple[str, str | int | float | bool | None]] = []
     for name, value in query.items():
         values: Iterable[Any] = value if isinstance(value, (list, tuple)) else (value,)

@@ -49,7 +49,7 @@ ENTRIES = tuple(entry for module in PAGES for entry in module.ENTRIES)
 
 
 def create_app(dependencies: Dependencies, hosts: frozenset[str]) -> ASGIApp:
-    """The whole console, behind its protection."""
+    """Makes the whole console, inside its protection."""
     app = FastAPI(title="Posthouse console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.dependencies = dependencies
     app.mount("/static", _Static(directory=Path(__file__).parent / "static"))
@@ -65,7 +65,7 @@ def create_app(dependencies: Dependencies, hosts: frozenset[str]) -> ASGIApp:
 
 
 class _Static(StaticFiles):
-    """Files whose address changes when they do, so that a browser may keep them."""
+    """The address of a file changes with its content, so a browser may store the file."""
 
     def file_response(self, *arguments: object, **named: object) -> Response:
         answer = super().file_response(*arguments, **named)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the API that the console talks to."""
+"""The OpenAPI document of the API that the console uses."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from services.console.forms.document import ApiDocument
 
 
 class ApiDocuments:
-    """Keeps the document, and asks at each use whether it is still the one: the API may be upgraded on its own."""
+    """Stores the document, and asks at each use whether it is still the present one, because the API may be upgraded
+    separately.
+    """
 
     def __init__(self) -> None:
         self._document: ApiDocument | None = None
         self._entity_tag = ""
 
     async def current(self, api: Api) -> ApiDocument:
-        """Raises what the API raises."""
+        """Returns the document. Raises the errors of the API."""
         known = {"If-None-Match": self._entity_tag} if self._document is not None and self._entity_tag else {}
         answer = await api.call("GET", "/openapi.json", headers=known)
         if answer.status_code == 304 and self._document is not None:

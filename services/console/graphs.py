@@ -1,4 +1,4 @@
-"""Bar charts as SVG, from figures over time. Pure."""
+"""Bar charts as SVG, from counts over time. Pure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ _HEIGHT = 120
 _TOP = 14
 _BOTTOM = 18
 _GAP = 2.0
-# A bar that stands for something can be seen.
+# The lowest height of a bar that is not zero, so that it is visible.
 _LEAST_HEIGHT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """`label`: the time that it stands for. `value`: its height."""
+    """`label` is the time of the bar, and `value` its height."""
 
     label: str
     value: int
 
 
 def bar_chart(name: str, bars: Sequence[Bar], kind: str) -> Markup:
-    """A chart with a bar for each period. `kind`: the class that gives the colour. Each bar says its figure."""
+    """Returns a chart with a bar for each period. `kind` is the CSS class for the colour. Each bar has its count as a
+    title.
+    """
     most = max((bar.value for bar in bars), default=0)
     total = sum(bar.value for bar in bars)
     space = _WIDTH / max(len(bars), 1)

@@ -1,4 +1,4 @@
-"""What operators can do with messages, and what happens then, in words. Pure."""
+"""The actions of operators on messages, and their effects in words. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`states`: the states of deliveries that it is for. `effect`: what happens, said before it is done."""
+    """`states` are the states of deliveries that allow the action. `effect` describes it before it is done."""
 
     name: str
     title: str
@@ -26,8 +26,8 @@ ACTIONS: Mapping[str, Action] = {
             "retry",
             "Retry now",
             frozenset({"deferred"}),
-            "Each recipient that waits is tried at once, by the configuration of now. A failure leaves its place in the"
-            " retry schedule and its time of expiry as they are.",
+            "Each recipient that waits is tried at once, with the current configuration. A failure leaves its place in"
+            " the retry schedule and its time of expiry as they are.",
             "is tried now",
             "are tried now",
         ),
@@ -35,7 +35,7 @@ ACTIONS: Mapping[str, Action] = {
             "hold",
             "Hold",
             frozenset({"active", "deferred"}),
-            "No recipient is tried until the message is released. The time until it expires goes on.",
+            "No recipient is tried until the message is released. The message still expires at its time.",
             "is held",
             "are held",
         ),
@@ -76,13 +76,13 @@ REDIRECT = Action(
     "is redirected",
     "are redirected",
 )
-# What happens, by the member of the API's request that says where the mail goes.
+# The effects of a redirect, by the member of the API's request that names the new target.
 REDIRECT_EFFECTS: Mapping[str, str] = {
-    "recipient": "The new recipient takes the place of those that wait, and is tried at once; what is held stays held."
-    " The sender stays the same, and a report to the sender names the recipient that was written to. Nobody gets two"
-    " copies of one message. A new recipient can't be taken back.",
-    "next_hop": "The mail goes to this server whatever the configuration says, without a login, and is tried at once;"
-    " what is held stays held. The recipients stay the same. It can be redirected again, and back.",
+    "recipient": "The new recipient takes the place of those that wait, and is tried at once. Held recipients stay"
+    " held. The sender stays the same, and a report to the sender names the recipient that was written to. Nobody gets"
+    " two copies of one message. A new recipient can't be taken back.",
+    "next_hop": "The mail goes to this server whatever the configuration says, without a login, and is tried at once."
+    " Held recipients stay held. The recipients stay the same. The message can be redirected again, and back.",
     "configured_route": "A server that was given by a redirect before is forgotten: the configuration decides again,"
-    " and the mail is tried at once. What is held stays held.",
+    " and the mail is tried at once. Held recipients stay held.",
 }

@@ -1,4 +1,4 @@
-"""What each page's function gets: who asks, the form that was sent, the API, and how to answer."""
+"""The argument of each page's function: the user, the form that was sent, the API, and the ways to answer."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ class FormTooLargeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What all requests share."""
+    """The objects that all requests share."""
 
     sessions: Sessions
     client: httpx.AsyncClient
     entries: Sequence[Entry]
-    # Whether cookies are for TLS alone.
+    # Whether cookies are sent over TLS only.
     secure: bool
     documents: ApiDocuments = field(default_factory=ApiDocuments)
 
 
 class Form:
-    """The fields of a form, in order; a name may stand there several times."""
+    """The fields of a form, in their order. A name may occur several times."""
 
     def __init__(self, fields: Sequence[tuple[str, str]]) -> None:
         self.fields = fields
 
     def get(self, name: str, default: str = "") -> str:
-        """The first value, without the blanks around it."""
+        """Returns the first value, without the blanks around it."""
         return next((value.strip() for key, value in self.fields if key == name), default)
 
     def all(self, name: str) -> list[str]:
@@ -76,22 +76,22 @@ class Page:
         self.request = request
         self.form = form
         self.session = session
-        # Id, name and role of the key; empty before sign-in.
+        # The id, the name and the role of the key. Empty before sign-in.
         self.caller: dict[str, Any] = {}
         self._dependencies = dependencies
         self.api = Api(dependencies.client, session.key, forwarded_for(request))
 
     @classmethod
-    def for_nobody(cls, request: Request, dependencies: Dependencies) -> Page:
-        """A page outside any session, for what goes wrong before the session is known."""
+    def without_session(cls, request: Request, dependencies: Dependencies) -> Page:
+        """Returns a page without a session, for errors before the session is known."""
         return cls(request, dependencies, dependencies.sessions.begin(), Form(()))
 
     def with_key(self, key: str) -> Api:
-        """The API with another key than the session's."""
+        """Returns the API with another key than that of the session."""
         return Api(self._dependencies.client, key, forwarded_for(self.request))
 
     async def document(self) -> ApiDocument:
-        """The OpenAPI document, from which forms and lists are made."""
+        """Returns the OpenAPI document, from which forms and lists are made."""
         return await self._dependencies.documents.current(self.api)
 
     @property
@@ -99,7 +99,7 @@ class Page:
         return str(self.caller.get("role", ""))
 
     def is_at(self, path: str) -> bool:
-        """Whether this page stands under an entry of the navigation, and under none that is nearer."""
+        """Whether this entry of the navigation is the closest one above this page."""
         own = self.request.url.path
         above = [
             entry.path
@@ -113,7 +113,7 @@ class Page:
         return may(self.role, needed)
 
     def show(self, template: str, status_code: int = 200, /, **values: Any) -> HTMLResponse:
-        """A page from a template, which sees `values` and: page, may, token, notice, entries."""
+        """Returns a page from a template, which gets `values` and: page, may, token, notice, entries."""
         notice = self._dependencies.sessions.open_notice(self.request.cookies.get(sessions.NOTICE_COOKIE, ""))
         answer = HTMLResponse(
             render(
@@ -132,7 +132,7 @@ class Page:
         return answer
 
     def redirect(self, path: str, notice: str = "") -> Response:
-        """To another page after a form, which shows `notice`."""
+        """Redirects to another page after a form. That page shows `notice`."""
         answer = RedirectResponse(path, 303)
         if notice:
             cookie = self._dependencies.sessions.seal_notice(notice[:1000])
@@ -140,18 +140,18 @@ class Page:
         return answer
 
     def begin_session(self, answer: Response, key: str = "") -> Session:
-        """Puts a new session into an answer's cookie."""
+        """Adds the cookie of a new session to an answer."""
         session = self._dependencies.sessions.begin(key)
         self.keep(answer, session)
         return session
 
     def keep(self, answer: Response, session: Session) -> None:
-        """Puts a session into an answer's cookie."""
+        """Adds the cookie of a session to an answer."""
         sealed = self._dependencies.sessions.seal(session)
         self.set_cookie(answer, sessions.COOKIE, sealed, sessions.LONGEST_SECONDS)
 
     def drop_cookie(self, answer: Response, name: str) -> None:
-        """Makes the browser forget a cookie."""
+        """Makes the browser delete a cookie."""
         answer.delete_cookie(name, httponly=True, samesite="strict", secure=self._dependencies.secure)
 
     def set_cookie(self, answer: Response, name: str, value: str, seconds: int) -> None:
@@ -161,16 +161,15 @@ class Page:
 
 
 def forwarded_for(request: Request) -> str:
-    """X-Forwarded-For for the API: what came with the request, then the address that it came from.
-
-    The API believes the right-most address that is none of its proxies, so what a browser claims changes nothing.
+    """Returns X-Forwarded-For for the API: the value of the request, and then the address from which the request came.
+    The API believes the right-most address that is not one of its proxies, so a value from the browser has no effect.
     """
     peer = request.client.host if request.client else "unknown"
     return ", ".join((*request.headers.getlist("x-forwarded-for"), peer))
 
 
 async def open_page(request: Request) -> Page:
-    """A page for anybody. Each form needs the token of the session; raises ForgedFormError without it."""
+    """Opens a page without sign-in. Each form needs the token of the session. Raises ForgedFormError without it."""
     dependencies: Dependencies = request.app.state.dependencies
     session = dependencies.sessions.open(request.cookies.get(sessions.COOKIE, ""))
     form = Form(())
@@ -184,9 +183,8 @@ async def open_page(request: Request) -> Page:
 
 
 def needs(role: str) -> Callable[[Request], Awaitable[Page]]:
-    """The dependency of a page for those with at least this role. The API is asked whether the key is still valid.
-
-    Raises SignedOutError, NotAllowedError, and what `open_page` and the API raise.
+    """Makes the dependency of a page for users with at least this role. The API is asked whether the key is still
+    valid. The dependency raises SignedOutError, NotAllowedError, and the errors of `open_page` and the API.
     """
 
     async def signed_in(request: Request) -> Page:

@@ -1,4 +1,4 @@
-"""Pages for what goes wrong."""
+"""The pages for errors."""
 
 from __future__ import annotations
 
@@ -101,16 +101,16 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _fault(request: Request, _: Exception) -> Response:
-    """The server logs it."""
+    """The server logs the error."""
     return _page(request).show(
         "problem.html", 500, title="This page has a fault", text="The console's log has more about it."
     )
 
 
 def _page(request: Request) -> Page:
-    """The request's page, or one for nobody where none was made."""
+    """Returns the page of the request, or one without a session when there is none."""
     page: Page | None = getattr(request.state, "page", None)
     if page is None:
         dependencies: Dependencies = request.app.state.dependencies
-        page = Page.for_nobody(request, dependencies)
+        page = Page.without_session(request, dependencies)
     return page

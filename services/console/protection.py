@@ -1,4 +1,4 @@
-"""What stands before each page: the check of Host, and the headers of each answer."""
+"""The protection around each page: the check of Host, and the headers of each answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates, and how values are written in them."""
+"""Templates, and the formats of values in them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES = ("octets", "KB", "MB", "GB", "TB")
 
 @functools.cache
 def environment() -> Environment:
-    """Every value is escaped, and a name that does not exist is an error."""
+    """The environment of the templates. Every value is escaped, and an unknown name is an error."""
     made = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
@@ -36,19 +36,19 @@ def environment() -> Environment:
 
 
 def render(template: str, entries: Sequence[Entry], **values: Any) -> str:
-    """A page as HTML."""
+    """Returns a page as HTML."""
     return environment().get_template(template).render(entries=entries, **values)
 
 
 @functools.cache
 def static(name: str) -> str:
-    """The path of a static file, with a part that changes when the file does."""
+    """Returns the path of a static file, with a part that changes with its content."""
     digest = hashlib.sha256((_FOLDER / "static" / name).read_bytes()).hexdigest()[:12]
     return f"/static/{name}?v={digest}"
 
 
 def moment(value: str | None) -> Markup | str:
-    """A time of the API for people, in UTC. The script of the page adds the local time."""
+    """Returns a time of the API for people, in UTC. The script of the page adds the local time."""
     if not value:
         return ""
     at = datetime.fromisoformat(value)
@@ -56,7 +56,7 @@ def moment(value: str | None) -> Markup | str:
 
 
 def seconds(value: float) -> str:
-    """A duration in its two largest units."""
+    """Returns a duration in its two largest units."""
     rest = int(value)
     parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
@@ -76,22 +76,24 @@ def size(octets: int) -> str:
 
 
 def number(value: float) -> str:
-    """With a comma between thousands."""
+    """Returns a number with a comma between thousands."""
     return f"{value:,}"
 
 
 def segment(value: str) -> str:
-    """A value as one segment of a path."""
+    """Returns a value as one segment of a path."""
     return quote(value, safe="")
 
 
 def words(name: str) -> str:
-    """A constant name of the API as words."""
+    """Returns a constant name of the API as words."""
     return name.replace("_", " ")
 
 
 def reply(said: Mapping[str, Any]) -> str:
-    """The reply of a server as one text. Many servers begin the text with the enhanced code, which is shown once."""
+    """Returns the reply of a server as one text. Many servers begin the text with the enhanced code, which is shown
+    only once.
+    """
     enhanced_code, text = said["enhanced_code"] or "", said["text"] or ""
     if text.startswith(enhanced_code):
         enhanced_code = ""
@@ -99,6 +101,6 @@ def reply(said: Mapping[str, Any]) -> str:
 
 
 def query(path: str, **values: Any) -> str:
-    """A path with a query; values that are None or empty are left out."""
+    """Returns a path with a query. Values that are None or empty are left out."""
     pairs = {name: value for name, value in values.items() if value is not None and value != ""}
     return f"{path}?{urlencode(pairs)}" if pairs else path

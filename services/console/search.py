@@ -1,4 +1,4 @@
-"""The search box of the messages: what a text may mean, as filters of the API. Pure."""
+"""The search of the messages: the possible meanings of a text, as filters of the API. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SESSION_ID = re.compile(r"[0-9a-f]{32}")
 _RULE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DOMAIN = re.compile(r"@?[^\s@:<>]+\.[^\s@:<>]+")
 
-# What may stand before a colon, and the filter that it means.
+# The words that may be written before a colon, with their filters.
 PREFIXES: Mapping[str, tuple[str, str]] = {
     "id": ("queue_id", "The queue id is"),
     "from-domain": ("sender_domain", "The sender's domain is"),
@@ -39,21 +39,23 @@ PREFIXES: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """One way to read what was typed: a filter of the API, and the same as a sentence and as a text to type."""
+    """One meaning of the typed text: a filter of the API, with a sentence, and with a text that has only this
+    meaning.
+    """
 
     sentence: str
     filters: Mapping[str, str]
 
     @property
     def typed(self) -> str:
-        """The text with a prefix that has this meaning alone."""
+        """Returns the text with a prefix, so that it has only this meaning."""
         parameter, value = next(iter(self.filters.items()))
         prefix = next((name for name, (known, _) in PREFIXES.items() if known == parameter), "")
         return f"{prefix}:{value}" if prefix else value
 
 
 def meanings(text: str) -> list[Meaning]:
-    """What a text may mean, the most likely first. Empty for an empty text."""
+    """Returns the possible meanings of a text, the most likely first. Empty for an empty text."""
     text = text.strip()
     if not text:
         return []

@@ -1,6 +1,5 @@
-"""The session of a browser: an API key in a sealed cookie, with the token that each form carries.
-
-Nothing is kept in the console, so that each replica with the same secret key knows the session.
+"""The session of a browser: an API key in an encrypted cookie, with the token that each form contains. The console
+stores nothing, so every replica with the same secret key can use the session.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from libs.runtime.sealed_file import split_keys
 
 COOKIE = "posthouse_console"
 NOTICE_COOKIE = "posthouse_console_notice"
-# A session ends after this time, used or not.
+# A session ends after this time, whether it is used or not.
 LONGEST_SECONDS = 12 * 3600
-# A notice is shown on the next page, which comes at once.
+# A notice is shown on the next page, which follows at once.
 NOTICE_SECONDS = 60
 _KEY_FILE = "console-secret-key"
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`key`: the API key; empty before sign-in. `token`: what each form of this session carries."""
+    """`key` is the API key, and empty before sign-in. `token` must be in each form of this session."""
 
     key: str
     token: str
@@ -42,7 +41,7 @@ class Session:
 
 
 class Sessions:
-    """Seals sessions and notices into cookies, and opens them."""
+    """Encrypts sessions and notices in cookies, and decrypts them."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._fernet = MultiFernet(
@@ -50,14 +49,14 @@ class Sessions:
         )
 
     def begin(self, key: str = "") -> Session:
-        """A new session, for the key or for the sign-in page."""
+        """Returns the cookie of a new session, for the key or for the sign-in page."""
         return Session(key, secrets.token_urlsafe(24))
 
     def seal(self, session: Session) -> str:
         return self._seal(["session", session.key, session.token])
 
     def open(self, cookie: str) -> Session | None:
-        """None for a cookie that is too old, or that is none of ours."""
+        """Returns the session in a cookie. None for a cookie that is too old, or that this console did not make."""
         members = self._open(cookie, "session", LONGEST_SECONDS)
         return Session(members[0], members[1]) if len(members) == 2 else None
 
@@ -65,7 +64,7 @@ class Sessions:
         return self._seal(["notice", text])
 
     def open_notice(self, cookie: str) -> str:
-        """The notice in a cookie; empty where there is none."""
+        """Returns the notice in a cookie. Empty when there is none."""
         return "".join(self._open(cookie, "notice", NOTICE_SECONDS))
 
     def _seal(self, members: list[str]) -> str:
@@ -80,9 +79,8 @@ class Sessions:
 
 
 def load_sessions(environment_keys: str, data_folder: Path) -> Sessions:
-    """With the keys of CONSOLE_SECRET_KEY, or with that of the key file, which is made on the first run.
-
-    Raises StartupError.
+    """Makes the sessions with the keys of CONSOLE_SECRET_KEY, or with the key of the key file, which is made in the
+    first run. Raises StartupError.
     """
     if keys := split_keys(environment_keys):
         return Sessions(keys)

@@ -16,7 +16,7 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Settings(ProcessSettings):
-    """`CONSOLE_*`, and what all processes have."""
+    """The settings `CONSOLE_*`, and those that all processes have."""
 
     model_config = SettingsConfigDict(env_prefix="CONSOLE_")
     service: ClassVar[str] = "console"
@@ -98,7 +98,7 @@ class Settings(ProcessSettings):
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The values of Host that are answered, without the port."""
+        """Returns the values of Host that are answered, without the port."""
         own = f"[{self.host}]" if ":" in self.host else self.host
         names = (name.strip().lower() for name in self.names.split(",") if name.strip())
         return frozenset({*_LOOPBACK_NAMES, own.lower(), *names})

@@ -1,4 +1,4 @@
-"""The figures of `/v1/statistics` over a period, with the buckets that the API leaves out. Pure."""
+"""The counts of `/v1/statistics` over a period, with the buckets that the API leaves out. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from services.console.graphs import Bar
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """How far back figures go. `bucket`: the API's name of a bar's width; `label`: how its time is written."""
+    """The length of the period. `bucket` is the API's name for the width of a bar, and `label` the format of its
+    time.
+    """
 
     name: str
     bucket: str
@@ -22,7 +24,7 @@ class Period:
     label: str
 
     def starts(self, now: datetime) -> list[datetime]:
-        """When each bar begins, oldest first; the last one holds `now` (UTC)."""
+        """Returns the begin of each bar, oldest first. The last one contains `now` (UTC)."""
         seconds = self.width.total_seconds()
         last = datetime.fromtimestamp(now.timestamp() // seconds * seconds, now.tzinfo)
         return [last - self.width * number for number in reversed(range(self.count))]
@@ -38,7 +40,7 @@ PERIODS = {
 }
 
 
-class Figures:
+class PeriodCounts:
     """The buckets of a period."""
 
     def __init__(self, period: Period, starts: Sequence[datetime], buckets: Sequence[Mapping[str, Any]]) -> None:
@@ -47,14 +49,14 @@ class Figures:
         self._buckets = {datetime.fromisoformat(bucket["starts_at"]): bucket for bucket in buckets}
 
     def bars(self, value: Callable[[Mapping[str, Any]], int]) -> list[Bar]:
-        """A bar for each bucket, also where nothing happened."""
+        """Returns a bar for each bucket, including those in which nothing happened."""
         return [
             Bar(f"{start:{self._period.label}}", value(self._buckets[start]) if start in self._buckets else 0)
             for start in self._starts
         ]
 
     def refused(self) -> list[tuple[str, int]]:
-        """What was refused by reason, the most frequent one first."""
+        """Returns the refusals by reason, the most frequent one first."""
         counts: Counter[str] = Counter()
         for bucket in self._buckets.values():
             for refusal in bucket["refused"]:
@@ -62,7 +64,7 @@ class Figures:
         return counts.most_common()
 
     def shadow(self) -> list[tuple[str, str | None, int]]:
-        """What rules in shadow mode would have refused: reason, id of the access rule, count."""
+        """Returns the refusals that rules in shadow mode would have made: reason, id of the access rule, count."""
         counts: Counter[tuple[str, str | None]] = Counter()
         for bucket in self._buckets.values():
             for outcome in bucket["shadow"]:
@@ -70,10 +72,10 @@ class Figures:
         return [(reason, rule, count) for (reason, rule), count in counts.most_common()]
 
     def total(self, name: str) -> int:
-        """The sum of accepted, delivered, deferred or bounced."""
+        """Returns the sum of accepted, delivered, deferred or bounced."""
         return sum(bucket[name] for bucket in self._buckets.values())
 
 
 def refused_in(bucket: Mapping[str, Any]) -> int:
-    """Everything that was refused in a bucket."""
+    """Returns the number of all refusals in a bucket."""
     return sum(refusal["count"] for refusal in bucket["refused"])

@@ -1,1 +1,3 @@
-"""Receives mail over SMTP: asks policy at each step, hands what is accepted to relay, and keeps nothing itself."""
+"""ingress: receives mail over SMTP, asks policy at each step, and hands accepted mail to relay. It stores nothing
+itself.
+"""

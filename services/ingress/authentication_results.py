@@ -1,4 +1,4 @@
-"""Authentication-Results (RFC 8601): ours is written, forged ones with our id are taken out. Pure."""
+"""Authentication-Results (RFC 8601): writes our field, and removes forged fields that have our id. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from libs.smtp import header
 from services.ingress.content_facts import ContentFacts, DkimSignature
 from services.ingress.verdict import AuthenticationResult, CheckResult
 
-# RFC 2045 5.1, without what the field itself uses.
+# The token of RFC 2045 5.1, without the characters that the field itself uses.
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+").fullmatch
 _MAILBOX_OR_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+./=?^_`{|}~-]*@?[A-Za-z0-9.-]+").fullmatch
 _UNSAFE = re.compile(rb"[\x00-\x1f\x7f-\xff]")
@@ -19,7 +19,7 @@ _COMMENT_UNSAFE = re.compile(r"[^ -'*-\[\]-~]")
 def of_content_facts(
     content_facts: ContentFacts, known: Iterable[AuthenticationResult]
 ) -> tuple[AuthenticationResult, ...]:
-    """The results that policy gave, and ours for the methods that it said nothing about."""
+    """Returns the results from policy, and our own for the methods that policy did not mention."""
     envelope_results = tuple(known)
     methods = {result.method for result in envelope_results}
     added: list[AuthenticationResult] = []
@@ -34,7 +34,7 @@ def of_content_facts(
 
 
 def _dkim(signature: DkimSignature) -> AuthenticationResult:
-    """RFC 8601 2.7.1, RFC 6008: which signature of several this was."""
+    """Tells which of several signatures a result is about (RFC 8601 2.7.1, RFC 6008)."""
     named = (
         ("header", "d", signature.domain),
         ("header", "s", signature.selector),
@@ -45,7 +45,7 @@ def _dkim(signature: DkimSignature) -> AuthenticationResult:
 
 
 def field(authserv_id: str, results: Iterable[AuthenticationResult]) -> bytes:
-    """The whole field, a line a method."""
+    """Returns the whole field, with one line for each method."""
     lines = [f"Authentication-Results: {authserv_id}".encode("ascii")]
     lines += [_line(result) for result in results]
     return b";\r\n\t".join(lines) + b"\r\n"
@@ -60,7 +60,9 @@ def _line(result: AuthenticationResult) -> bytes:
 
 
 def _value(value: bytes) -> bytes:
-    """A pvalue (RFC 8601 2.2): as it is where it may be, else a quoted string without what could end it (C38)."""
+    """Returns a pvalue (RFC 8601 2.2): unchanged if that is allowed, otherwise as a quoted string without characters
+    that could end it (C38).
+    """
     if _TOKEN(value) or _MAILBOX_OR_TOKEN(value):
         return value
     escaped = _UNSAFE.sub(b"?", value)[:500].replace(b"\\", b"\\\\").replace(b'"', b'\\"')
@@ -68,12 +70,12 @@ def _value(value: bytes) -> bytes:
 
 
 def quarantine_field(reasons: Iterable[str]) -> bytes:
-    """The mark of a message that belongs into quarantine; `reasons` are names of rules."""
+    """Returns the mark for a quarantined message. `reasons` are names of rules."""
     return f"X-Posthouse-Quarantine: {', '.join(reasons)}\r\n".encode("ascii")
 
 
 def without_forged(head: bytes, authserv_id: str) -> bytes:
-    """The header without Authentication-Results fields that claim our id (RFC 8601 5; C100)."""
+    """Returns the header without Authentication-Results fields that claim our id (RFC 8601 5; C100)."""
     if not header.count(head, b"authentication-results"):
         return head
     ours = authserv_id.lower().encode("ascii")
@@ -83,9 +85,8 @@ def without_forged(head: bytes, authserv_id: str) -> bytes:
 
 
 def _claimed_id(value: bytes) -> bytes:
-    """The authserv-id of a field's value in lower case; comments and blanks before it, and a version after it, apart.
-
-    Empty when none can be read: then it can't be told from ours either.
+    """Returns the authserv-id of a field's value in lower case, without comments, blanks and version. Empty when it
+    cannot be read; then the field might claim our id.
     """
     position, depth = 0, 0
     while position < len(value):

@@ -1,4 +1,4 @@
-"""The octets of one connection: lines and data in, replies out, TLS between, flow control, time-outs, the end."""
+"""One connection: reads lines and content, writes replies, handles TLS, flow control and time-outs, and closes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from services.ingress.metrics import Metrics
 from services.ingress.session import Peer, Tls
 from services.ingress.tls import TlsFilter
 
-# Reading stops above, and goes on below.
+# Reading stops when the buffer is larger than the first value, and continues below the second.
 _HIGH_WATER = 64 * 1024
 _LOW_WATER = 16 * 1024
 _OUTBOX_OCTETS = 32 * 1024
-# Content is looked at in portions of about this size; well below what stops reading.
+# Content is processed in portions of about this size, which is much less than the limit for reading.
 GATHER_OCTETS = 32 * 1024
 END_OF_DATA = b"\r\n.\r\n"
-# After our last reply: how much is still read, and for how long, so that the reply arrives.
+# After our last reply, this much is still read, for this time, so that the client gets the reply.
 _LINGER_OCTETS = 4 * 1024 * 1024
 _LINGER_SECONDS = 3.0
 _FOREVER = float("inf")
@@ -31,14 +31,14 @@ T = TypeVar("T")
 
 
 class Connection(SMTP):
-    """A server's end of one TCP connection, with what `serve` does with it as its task.
+    """The server's end of one TCP connection. Its task runs `serve`.
 
-    Of aiosmtpd's SMTP it keeps the place in the event loop, the shape (a protocol object that is also the reader and
-    writer of one coroutine), and what a site's handler may read of it (`handler.server`). Replaced is what was found
-    wanting (docs/cases.md, P1 to P20): the line-wise StreamReader by one buffer that is searched in bulk and never
-    grows without bounds (P1), bare LF as a line end (P13), cancelling what runs when the client leaves (P3), a timer
-    that also cuts off our own work (P2), TLS that forgets the peer (P4), inspection of handler and methods at every
-    connection.
+    Like aiosmtpd's SMTP, it is a protocol object of the event loop that is also the reader and writer of one coroutine,
+    and it has the attributes that a site's handler may read (`handler.server`). These parts of aiosmtpd are replaced,
+    for the reasons in docs/cases.md, P1 to P20: the StreamReader, by one buffer of bounded size that is searched in
+    bulk (P1); bare LF as a line end (P13); the cancellation of running work when the client disconnects (P3); a timer
+    that also ends our own work (P2); TLS that forgets the peer's address (P4); and the inspection of handler and
+    methods at every connection.
     """
 
     def __init__(
@@ -48,18 +48,19 @@ class Connection(SMTP):
         serve: Callable[[Connection], Coroutine[Any, Any, None]],
         lost: Callable[[Connection], None],
     ) -> None:
-        # SMTP.__init__ is not called: it makes what is replaced here, at a high price per connection.
+        # SMTP.__init__ is not called, because it makes objects that are replaced here, which takes much time for each
+        # connection.
         self.event_loop = loop
         self._metrics = metrics
         self._serve = serve
         self._on_lost = lost
-        # Received octets that were not taken yet. Callers may read it; it is always the same object.
+        # The received octets that were not processed yet. Callers may read it. It is always the same object.
         self.pending = bytearray()
 
-    # Defaults as class attributes: saves time, since most connections never change them.
+    # These defaults are class attributes, which saves time because most connections never change them.
     _socket: asyncio.Transport | None = None
     _searched = 0
-    # Octets that wait to be sent.
+    # The octets that wait to be sent.
     _outbox = b""
     _waiter: asyncio.Future[None] | None = None
     _deadline = _FOREVER
@@ -71,29 +72,30 @@ class Connection(SMTP):
     _lingered = 0
     task: asyncio.Task[None] | None = None
     _work: asyncio.Task[Any] | None = None
-    # The client has ended its side, so no more will come. It may still read.
+    # The client has closed its side, so no more data will arrive. It may still read.
     ended = False
-    # The connection is gone, so nothing can be sent.
+    # The connection is lost, so nothing can be sent.
     lost = False
-    # While content comes: how much of it to wait for, whether up to its dot, and what had come when the wait began.
+    # During content: the number of octets to wait for, whether the final dot ends the wait, and the octets that were
+    # there when the wait began.
     _gather = 0
     _until_dot = False
     _seen = 0
-    # Ends every wait for the client once past, whatever its own deadline.
+    # After this time every wait for the client ends, whatever its own deadline is.
     session_deadline = _FOREVER
     received = 0
 
     @property
     def socket_transport(self) -> asyncio.Transport | None:
-        """The transport below TLS; None before there is one."""
+        """Returns the transport below TLS. None before there is one."""
         return self._socket
 
     @property
     def tls_object(self) -> ssl.SSLObject | None:
-        """The TLS that is on; None before the handshake is done."""
+        """Returns the TLS layer. None before the handshake is done."""
         return self._tls.ssl_object if self._tls is not None and not self._handshaking else None
 
-    # Called by the event loop.
+    # These methods are called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast("asyncio.Transport", transport)
@@ -118,11 +120,11 @@ class Connection(SMTP):
             self._wake()
 
     def _gathered(self) -> bool:
-        """Whether enough of the content is there to look at, or what may be its end."""
+        """Whether enough of the content has arrived, or a possible end of it."""
         buffer = self.pending
         if len(buffer) >= self._gather or not self._until_dot or buffer.startswith(b"."):
             return len(buffer) >= self._gather or self._until_dot
-        # The end is looked for first where it mostly is, since a search goes through each line.
+        # The end is searched first at its most likely position, because a search looks at every line.
         has_end = buffer.endswith(END_OF_DATA) or buffer.find(END_OF_DATA, self._searched) >= 0
         self._searched = max(0, len(buffer) - len(END_OF_DATA) + 1)
         return has_end
@@ -132,14 +134,14 @@ class Connection(SMTP):
         if self._closing and self._socket is not None:
             self._socket.close()
         self._wake()
-        # Keep our side open: the client may have sent all it wants to say and now wait for the answers (C34).
+        # Our side stays open: the client may have sent everything, and wait for the answers (C34).
         return not self._closing
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.ended = self.lost = True
         self._writing_paused = False
         self._outbox = b""
-        # Nobody will read what is left.
+        # Nobody will read the remaining octets.
         self.pending.clear()
         self._wake(GoneError())
         if self._work is not None:
@@ -156,7 +158,8 @@ class Connection(SMTP):
     # Reading.
 
     def take_line(self, limit: int) -> bytes | None:
-        """The next line without its CRLF; None when it is not whole yet. Raises LineTooLongError above `limit` octets.
+        """Returns the next line without its CRLF, or None while it is incomplete. Raises LineTooLongError above `limit`
+        octets.
 
         Only CRLF ends a line (P13). An over-long line is removed when it is complete.
         """
@@ -177,16 +180,15 @@ class Connection(SMTP):
         return line
 
     def drop(self, octets: int) -> None:
-        """Takes octets off the front of `pending`."""
+        """Removes octets from the front of `pending`."""
         del self.pending[:octets]
         self._searched = 0
         if self._reading_paused and len(self.pending) < _LOW_WATER:
             self._resume_reading()
 
     def more(self, deadline: float) -> asyncio.Future[None]:
-        """Sends what is ready, then waits for something to change: more octets, the end, a wake-up.
-
-        `deadline` in the loop's time. Raises GoneError when nothing more can come, TimedOutError.
+        """Sends the waiting octets, and then waits for a change: more octets, the end, or a wake-up. `deadline` is by
+        the clock of the event loop. Raises GoneError when nothing more can arrive, and TimedOutError.
         """
         if self._outbox:
             self.flush()
@@ -197,10 +199,9 @@ class Connection(SMTP):
     def more_content(
         self, deadline: float, octets: int = GATHER_OCTETS, *, until_dot: bool = False
     ) -> asyncio.Future[None]:
-        """As `more`, but lets octets gather first: waking up for each segment costs more than reading it.
-
-        Returns when `octets` are there, with `until_dot` when what may be the end of data is, and at the deadline when
-        anything came at all.
+        """Like `more`, but waits for several segments, because a wake-up for each segment costs more than reading it.
+        Returns when `octets` have arrived. With `until_dot` it also returns when a possible end of data has arrived. At
+        the deadline it returns if anything has arrived.
         """
         self._gather, self._until_dot = min(octets, GATHER_OCTETS), until_dot
         self._seen = self.received
@@ -208,16 +209,16 @@ class Connection(SMTP):
 
     @property
     def congested(self) -> bool:
-        """Whether the client does not read what it is sent."""
+        """Whether the client does not read our replies."""
         return self._writing_paused
 
     async def decongested(self, deadline: float) -> None:
-        """Waits until the client reads what it is sent. Raises GoneError, TimedOutError."""
+        """Waits until the client reads our replies. Raises GoneError, TimedOutError."""
         while self._writing_paused and not self.lost:
             await self._wait(deadline)
 
     def _wait(self, deadline: float) -> asyncio.Future[None]:
-        # Not a coroutine, since each one would cost time at every wake-up.
+        # This is not a coroutine, because a coroutine would cost time at every wake-up.
         self._deadline = min(deadline, self.session_deadline)
         self._waiter = waiter = self.event_loop.create_future()
         return waiter
@@ -231,7 +232,7 @@ class Connection(SMTP):
         if self._gather:
             self._gather = self._searched = 0
         if waiter.done():
-            # Whoever waited was cancelled.
+            # The waiting caller was cancelled.
             return
         if error is None:
             waiter.set_result(None)
@@ -239,20 +240,20 @@ class Connection(SMTP):
             waiter.set_exception(error)
 
     def check_deadline(self, now: float) -> None:
-        """Called every now and then for every connection: ends a wait that lasted too long."""
+        """Ends a wait that lasted too long. It is called regularly for every connection."""
         if self._deadline > now:
             return
         if self._waiter is None:
             if self._closing:
                 self._abort()
         elif self._gather and self.received > self._seen and self.session_deadline > now:
-            # Whoever waits decides whether that was fast enough.
+            # The caller that waits decides whether the client was fast enough.
             self._wake()
         else:
             self._wake(TimedOutError())
 
     def expire(self) -> None:
-        """Ends the present wait for the client, if there is one, as if its deadline were past."""
+        """Ends the present wait for the client, if there is one, as if its deadline had passed."""
         self._wake(TimedOutError())
 
     def cut(self) -> None:
@@ -262,14 +263,14 @@ class Connection(SMTP):
         self._abort()
 
     def wake(self) -> None:
-        """Makes `more` return, so that its caller looks at the world again."""
+        """Makes `more` return, so that its caller checks the state again."""
         self._wake()
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`. When the connection breaks meanwhile, `work` is cancelled and GoneError raised.
+        """Returns the result of `work`. When the connection breaks, `work` is cancelled and GoneError is raised.
 
-        Use it for expensive work that is of no use without the client. A client that has only ended its side is still
-        there.
+        Use it for expensive work that is useless without the client. A client that has only closed its side is still
+        connected.
         """
         self._work = task = self.event_loop.create_task(work)
         try:
@@ -284,20 +285,20 @@ class Connection(SMTP):
     # Writing.
 
     def reply(self, reply: Reply) -> None:
-        """Puts a reply behind those that wait to be sent together (RFC 2920 3.2)."""
+        """Adds a reply to those that wait to be sent together (RFC 2920 3.2)."""
         self._metrics.replies[reply.code] += 1
         self._outbox += reply.line()
         if len(self._outbox) > _OUTBOX_OCTETS:
             self.flush()
 
     def send(self, octets: bytes) -> None:
-        """Puts octets behind those that wait to be sent."""
+        """Adds octets to those that wait to be sent."""
         self._outbox += octets
         if len(self._outbox) > _OUTBOX_OCTETS:
             self.flush()
 
     def flush(self) -> None:
-        """Sends the octets that wait."""
+        """Sends the waiting octets."""
         octets = self._outbox
         if not octets:
             return
@@ -315,10 +316,9 @@ class Connection(SMTP):
         self._socket.write(octets)
 
     def close(self, *, linger: bool = False) -> None:
-        """Sends what waits, says goodbye in TLS, closes.
-
-        With `linger`, our side is closed and what the client still sends is thrown away for a while: closing with
-        unread octets would reset the connection, and the client might never see the last reply.
+        """Sends the waiting octets, ends TLS, and closes. With `linger`, only our side is closed at first, and data
+        from the client is thrown away for a while. A close with unread octets would reset the connection, and the
+        client might not get the last reply.
         """
         if self._closing:
             return
@@ -350,10 +350,10 @@ class Connection(SMTP):
     # TLS.
 
     async def start_tls(self, context: ssl.SSLContext, deadline: float, *, leftover: bytes = b"") -> Tls:
-        """Makes the handshake; from then on all is enciphered. Raises HandshakeError, GoneError, TimedOutError.
+        """Makes the TLS handshake. From then on all data is encrypted. Raises HandshakeError, GoneError, TimedOutError.
 
-        `leftover`: ciphertext that was already received. Nothing else of the buffer survives: what came in plaintext
-        before the handshake must never be taken for a part of it (C74).
+        `leftover` is ciphertext that was already received. The rest of the buffer is dropped, because plaintext from
+        before the handshake must never be treated as encrypted data (C74).
         """
         self.flush()
         self.pending.clear()
@@ -394,7 +394,7 @@ class Connection(SMTP):
             self.ended = True
 
     def _fail(self) -> None:
-        """Ends a connection whose enciphered octets cannot be read."""
+        """Ends a connection whose encrypted octets cannot be read."""
         self.ended = True
         self._abort()
 
@@ -409,7 +409,7 @@ class Connection(SMTP):
             self._socket.resume_reading()
 
     def peer(self, canonical: Callable[[str], str]) -> Peer | None:
-        """The ends of the TCP connection, their addresses made canonical; None when it is gone already."""
+        """Returns the ends of the TCP connection, with canonical addresses. None when it is already closed."""
         if self._socket is None:
             return None
         remote, local = self._socket.get_extra_info("peername"), self._socket.get_extra_info("sockname")

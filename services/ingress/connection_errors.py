@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 class GoneError(Exception):
-    """The client ended the connection, and nothing that it sent is left unread."""
+    """The client ended the connection, and everything that it sent was read."""
 
 
 class LineTooLongError(Exception):
-    """A command line is longer than it may be. `verb`: its first word, in part."""
+    """A command line is longer than allowed. `verb` is its first word, perhaps truncated."""
 
     def __init__(self, line: bytes | bytearray) -> None:
         super().__init__()
@@ -20,4 +20,4 @@ class TimedOutError(Exception):
 
 
 class HandshakeError(Exception):
-    """TLS could not be agreed on."""
+    """The TLS handshake failed."""

@@ -1,4 +1,4 @@
-"""The content of one message on its way through: the first part in memory, a large rest in an unnamed file."""
+"""The content of one message: the first part in memory, and a large rest in an unnamed file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import IO
 from services.ingress.data import ChunkReader, LineReader
 from services.ingress.submission import INLINE_OCTETS
 
-# Kept in memory of each message; holds the whole header, whose limit is lower.
+# The octets of each message that stay in memory. This always includes the whole header, whose limit is lower.
 MEMORY_OCTETS = 256 * 1024
 
 
 class Content:
-    """Octets of one message, as they came. `folder`: where a message that is too large for memory goes."""
+    """The octets of one message, as they arrived. `folder` is used for a message that is too large for memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -28,7 +28,7 @@ class Content:
         self.size = 0
 
     def add(self, octets: bytes) -> None:
-        """Raises OSError when the file system has no room."""
+        """Raises OSError when the file system has no space."""
         self.size += len(octets)
         if self._file is not None:
             self._file.write(octets)
@@ -38,16 +38,16 @@ class Content:
         if self._in_memory > MEMORY_OCTETS:
             self._spill()
         elif len(self._parts) > 512:
-            # Thousands of tiny objects cost many times their octets (C45).
+            # Thousands of tiny objects would use many times the memory of their octets (C45).
             self._parts = [b"".join(self._parts)]
 
     def discard(self) -> None:
-        """Gives everything up, memory and file."""
+        """Releases memory and file."""
         self._parts.clear()
         self._in_memory = 0
         self.size = 0
         if self._file is not None:
-            # On a full disk the octets that are left to write fail too, and nobody needs them.
+            # On a full disk the remaining octets cannot be written either, and nobody needs them.
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
@@ -55,25 +55,25 @@ class Content:
     close = discard
 
     def complete(self) -> None:
-        """After the last octet: nothing of it is still to be written. Raises OSError as `add` does."""
+        """Call this after the last octet. It writes the rest to the file. Raises OSError like `add`."""
         if self._file is not None:
             self._file.flush()
 
     @property
     def head(self) -> bytes:
-        """The part in memory, from the beginning: everything, or at least the first MEMORY_OCTETS."""
+        """Returns the part in memory: everything, or at least the first MEMORY_OCTETS."""
         if len(self._parts) != 1:
             self._parts = [b"".join(self._parts)]
         return self._parts[0]
 
     def replace_start(self, octets: int, start: bytes) -> None:
-        """Puts `start` in the place of the first `octets`, which are in memory."""
+        """Replaces the first `octets`, which are in memory, by `start`."""
         self._parts = [start + self.head[octets:]]
         self._in_memory = len(self._parts[0])
         self.size += len(start) - octets
 
     def tail(self) -> Iterator[bytes]:
-        """The content after `head`, in pieces. It can be read several times, also at once."""
+        """Yields the content after `head`, in pieces. It may be called several times, also at the same time."""
         if self._file is None:
             return
         self._file.flush()
@@ -83,7 +83,7 @@ class Content:
             yield piece
 
     def pieces(self) -> Iterator[bytes]:
-        """All of it."""
+        """Returns the whole content."""
         yield self.head
         yield from self.tail()
 
@@ -96,7 +96,7 @@ class Content:
 
 
 class Rewritten:
-    """The content as it is handed on: another head before the same tail."""
+    """The content with another head before the same tail, as it is handed to relay."""
 
     def __init__(self, head: tuple[bytes | memoryview, ...], content: Content) -> None:
         self._head = head
@@ -104,7 +104,7 @@ class Rewritten:
         self.size = sum(map(len, head)) + content.size - len(content.head)
 
     def pieces(self) -> Iterator[bytes]:
-        """The whole content, in pieces of at most INLINE_OCTETS."""
+        """Yields the whole content, in pieces of at most INLINE_OCTETS."""
         head = b"".join(self._head)
         for start in range(0, len(head), INLINE_OCTETS):
             yield head[start : start + INLINE_OCTETS]
@@ -113,7 +113,7 @@ class Rewritten:
 
 @dataclass(slots=True)
 class Chunks:
-    """A message that comes by BDAT. `began` in the loop's time."""
+    """A message that arrives by BDAT. `began` is by the clock of the event loop."""
 
     content: Content
     lines: LineReader

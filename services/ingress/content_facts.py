@@ -15,7 +15,9 @@ from services.ingress.verdict import CheckResult
 
 @fast_value(frozen=True, slots=True)
 class DkimSignature:
-    """One DKIM-Signature and its verification. `domain`, `selector`: A-labels in lower case; `reason` in our words."""
+    """One DKIM-Signature and its verification. `domain` and `selector` are A-labels in lower case. `reason` is in our
+    words.
+    """
 
     result: CheckResult
     domain: bytes
@@ -28,7 +30,9 @@ class DkimSignature:
 
 @fast_value(frozen=True, slots=True)
 class ArcChain:
-    """The chain's validation (RFC 8617 5.2): none, pass or fail; temperror when a key could not be looked up."""
+    """The validation of the chain (RFC 8617 5.2): none, pass or fail, or temperror when a key could not be looked
+    up.
+    """
 
     result: CheckResult
     instances: int
@@ -36,7 +40,7 @@ class ArcChain:
 
 
 class ScanOutcome(enum.IntEnum):
-    """The numbers are the contract's."""
+    """The results. The numbers are those of the contract."""
 
     CLEAN = 1
     INFECTED = 2
@@ -45,7 +49,7 @@ class ScanOutcome(enum.IntEnum):
 
 @fast_value(frozen=True, slots=True)
 class VirusScan:
-    """clamd's answer; `signature` names the find, `reason` (in our words) the error."""
+    """clamd's answer. `signature` names the virus, and `reason` (in our words) the error."""
 
     outcome: ScanOutcome
     signature: bytes = b""
@@ -67,7 +71,9 @@ class SpamAction(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SpamScan:
-    """rspamd's answer; `symbols` are its weightiest rules, `reason` (in our words) says why there is none."""
+    """rspamd's answer. `symbols` are its rules with the most weight. `reason` (in our words) says why there is no
+    answer.
+    """
 
     action: SpamAction
     score: float = 0.0
@@ -87,13 +93,15 @@ class SpamScan:
 
 @fast_value(frozen=True, slots=True)
 class ContentFacts:
-    """`size` in octets, before our own trace fields. `dkim`, `arc`, `virus`, `spam`: None when not asked for."""
+    """`size` is in octets, without our own trace fields. `dkim`, `arc`, `virus` and `spam` are None when they were not
+    asked for.
+    """
 
     size: int
     hops: int
     from_fields: int
     from_addresses: tuple[Address, ...]
-    # A From field, or a part of one, is no mailbox list (C98).
+    # Whether a From field, or a part of one, is not a valid mailbox list (C98).
     from_unparsable: bool = False
     dkim: tuple[DkimSignature, ...] | None = None
     arc: ArcChain | None = None

@@ -1,4 +1,6 @@
-"""Reads content from the octets of DATA and BDAT in bulk, and judges its lines. Pure, linear, bounded."""
+"""Reads content from the octets of DATA and BDAT in bulk, and checks its lines. Pure, in linear time and bounded
+memory.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,17 @@ import re
 from typing import Protocol
 
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
-# In lines of which the last ends in CRLF: a line with a leading dot after the first, or a CR that ends none. One pass
-# for two questions, and it goes from CR to CR at the speed of C.
+# Finds, in lines of which the last ends in CRLF, a line after the first with a leading dot, or a CR that does not end a
+# line. It answers both questions in one fast pass, from CR to CR.
 _DOT_OR_BARE_CR = re.compile(rb"\r(?:\n\.|[^\n])").search
 
 
-# A line as it comes in must fit what a connection buffers, whatever it is turned into.
+# A line must fit into the buffer of a connection, whatever is done to it afterwards.
 _WIRE_LINE_OCTETS = 60_000
 
 
 class Fault(enum.Enum):
-    """Why a message can't be taken."""
+    """The reasons to refuse content."""
 
     TOO_BIG = "message_too_big"
     LINE_TOO_LONG = "line_too_long"
@@ -30,19 +32,18 @@ class Sink(Protocol):
     """Receives content."""
 
     def add(self, octets: bytes) -> None:
-        """Raises OSError when there is no room."""
+        """Raises OSError when there is no space."""
 
     def discard(self) -> None:
-        """Drops the content that came so far."""
+        """Drops the content that has arrived so far."""
 
 
 class LineReader:
-    """Whole lines of content, checked, into a sink.
-
-    `max_octets` of 0: no limit. With `normalise`, a bare CR or LF becomes CRLF; else it is a fault (C02). With
-    `remove_nul`, NUL octets are taken out of lines that were judged as they came; else they are a fault. After a fault
-    the content is still read to its end, but not kept: the answer comes once, after the end (C08, C10). Which fault
-    that is depends on the content alone, not on how TCP cut it.
+    """Checks whole lines of content, and writes them into a sink. `max_octets` of 0 means no limit. With `normalise`, a
+    bare CR or LF becomes CRLF. Otherwise it is a fault (C02). With `remove_nul`, NUL octets are removed from lines
+    after their check. Otherwise they are a fault. After a fault, the content is read to its end but not stored, because
+    it is answered only once, after its end (C08, C10). The fault depends only on the content, and not on its division
+    into TCP segments.
     """
 
     def __init__(
@@ -53,9 +54,9 @@ class LineReader:
         self._max_line = max_line
         self._normalise = normalise
         self._remove_nul = remove_nul
-        # A line may be this long between two CRLFs; what normalising makes of it is measured afterwards.
+        # The limit of a line between two CRLFs. Lines that normalising makes are measured afterwards.
         self.wire_line = _WIRE_LINE_OCTETS if normalise else max_line
-        # Octets of content seen, kept or not.
+        # The octets of content that were read, whether stored or not.
         self.octets = 0
         self._bare_newline = self._nul_octet = self._line_too_long = self._no_room = False
         self._keeping = True
@@ -74,11 +75,13 @@ class LineReader:
         return Fault.STORAGE if self._no_room else None
 
     def lines(self, part: bytes, *, crs_paired: bool = False) -> None:
-        """Takes whole lines, the last one ended by CRLF, without dot-stuffing. `crs_paired`: no CR lacks its LF."""
+        """Takes whole lines without dot-stuffing, of which the last ends in CRLF. `crs_paired` means that every CR has
+        its LF.
+        """
         self.octets += len(part)
         if self._max_octets and self.octets > self._max_octets:
             self._give_up()
-        # Without them it must be as long; octets are taken out faster than counted.
+        # Comparing the lengths after a removal is faster than counting the octets.
         bare = (
             len(part.replace(b"\n", b"")) != len(part.replace(b"\r", b""))
             if crs_paired
@@ -104,7 +107,7 @@ class LineReader:
                 self._give_up()
 
     def skip(self, part: bytes) -> None:
-        """Takes a piece of a line that is too long. The part does not end between CR and LF."""
+        """Takes a part of a line that is too long. The part does not end between CR and LF."""
         self.octets += len(part)
         self._line_too_long = True
         if b"\0" in part:
@@ -126,12 +129,14 @@ class LineReader:
 
     @staticmethod
     def _has_bare_newline(part: bytes) -> bool:
-        """Whether a CR or LF is not one of a pair: two passes at the speed of C; a pattern takes ten times as long."""
+        """Whether a CR or LF is not a part of CRLF. Two fast passes are made, because a pattern takes ten times as
+        long.
+        """
         return len(part) - len(part.translate(None, b"\r\n")) != 2 * part.count(b"\r\n")
 
 
 def _has_long_line(part: bytes, limit: int) -> bool:
-    """Jumps from one line end to the last one in reach of it, so that ordinary lines are hardly looked at."""
+    """Jumps from a line end to the last line end within the limit, so that ordinary lines need almost no time."""
     window = limit + 2
     position, end = 0, len(part)
     while end - position > window:
@@ -143,17 +148,17 @@ def _has_long_line(part: bytes, limit: int) -> bool:
 
 
 class DotReader:
-    """Content of DATA (RFC 5321 4.5.2): ends at CRLF.CRLF and nowhere else (C01), one leading dot taken off (C06)."""
+    """The content of DATA (RFC 5321 4.5.2). It ends only at CRLF.CRLF (C01), and one leading dot is removed (C06)."""
 
     def __init__(self, lines: LineReader) -> None:
         self._lines = lines
-        # In the middle of a line whose beginning was thrown away.
+        # Whether the position is within a line whose beginning was thrown away.
         self._in_long_line = False
 
     def feed(self, buffer: bytearray) -> tuple[int, bool]:
-        """Reads from the front of `buffer`; how many octets are done with, and whether the end was among them.
+        """Reads from the front of `buffer`. Returns how many octets were processed, and whether the end was among them.
 
-        Call it, and remove the octets that it took, until it takes none. The octets that are left then are less than a
+        Call it, and remove the processed octets, until it processes none. The remaining octets are then less than a
         line: at most `max_line` and a few more.
         """
         if self._in_long_line:
@@ -166,7 +171,7 @@ class DotReader:
         if whole == len(buffer) and buffer.endswith(b"\r\n.\r\n"):
             part = _front(buffer, whole - 3)
             if _DOT_OR_BARE_CR(part) is None:
-                # Nearly every message: nothing behind its end, no dot within.
+                # This is the usual case: nothing follows the end, and no dot is within.
                 self._lines.lines(part.removeprefix(b"."), crs_paired=True)
                 return whole, True
         end = buffer.find(b"\r\n.\r\n", 0, whole)
@@ -184,7 +189,7 @@ class DotReader:
         self._lines.lines(part)
 
     def _enter_long_line(self, buffer: bytearray, taken: int) -> tuple[int, bool]:
-        # A leading dot and a CR may come on top.
+        # A leading dot and a CR may be added to this.
         if len(buffer) - taken <= self._lines.wire_line + 2:
             return taken, False
         self._in_long_line = True
@@ -204,18 +209,20 @@ class DotReader:
 
 
 def _front(buffer: bytearray, octets: int) -> bytes:
-    """Copied once; a slice of a bytearray would be copied twice."""
+    """This copies once. A slice of a bytearray would be copied twice."""
     with memoryview(buffer) as view:
         return bytes(view[:octets])
 
 
 def _before_cr(buffer: bytearray) -> int:
-    """The end of the buffer, or of what is before a CR there, whose LF may still come."""
+    """Returns the end of the buffer, or the position of a CR at its end, whose LF may still arrive."""
     return len(buffer) - 1 if buffer.endswith(b"\r") else len(buffer)
 
 
 class ChunkReader:
-    """Content of BDAT (RFC 3030): octets as they are, cut into whole lines, whatever the chunks' borders."""
+    """The content of BDAT (RFC 3030): unchanged octets, divided into whole lines, whatever the borders of the
+    chunks.
+    """
 
     def __init__(self, lines: LineReader) -> None:
         self._lines = lines
@@ -234,7 +241,9 @@ class ChunkReader:
             del partial[:end]
 
     def finish(self) -> None:
-        """After the last chunk. A last line without its CRLF is given one, which is how relay must send it anyway."""
+        """Ends the content after the last chunk. A last line without CRLF gets one, because relay must send it in this
+        way.
+        """
         if self._partial:
             partial = bytes(self._partial)
             self._partial.clear()

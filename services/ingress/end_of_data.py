@@ -1,5 +1,5 @@
-"""The steps from the end of the content to the answer: facts, checks, the last decision, trace fields, handing to
-relay.
+"""The steps from the end of the content to the answer: facts, checks, the last decision, trace fields, and the
+submission to relay.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _HEADER_TOO_LONG = BAD_CONTENT.with_text("Header too long")
 
 
 async def finish(smtp_session: SmtpSession, content: Content, fault: Fault | None) -> None:
-    """Answers the end of the content, once. The caller clears the transaction, whatever happens here (C15)."""
+    """Answers the end of the content once. The caller clears the transaction, whatever happens here (C15)."""
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
     if fault is None:
@@ -89,14 +89,16 @@ async def finish(smtp_session: SmtpSession, content: Content, fault: Fault | Non
         where = header.boundary(content.head)
         head = header.unambiguous(content.head[: where.header_end])
     if smtp_session.connection.lost:
-        # Nobody would learn of it: the client will send it again (C34).
+        # The client is gone and would not get the answer, so it will send the message again (C34).
         smtp_session.context.metrics.messages["client_gone"] += 1
         return
     await _hand_over(smtp_session, content, head, where.body_start, verdict)
 
 
 async def _passes_handler(smtp_session: SmtpSession, hooks: Hooks, content: Content) -> bool:
-    """Whether the site's handler lets the message go on; it may have changed the content. Else it is answered."""
+    """Whether the site's handler lets the message continue. It may have changed the content. Otherwise the message was
+    answered.
+    """
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
     refusal = await hooks.data(smtp_session.caller(), transaction, content)
@@ -108,7 +110,7 @@ async def _passes_handler(smtp_session: SmtpSession, hooks: Hooks, content: Cont
 
 
 async def refuse(smtp_session: SmtpSession, reply: Reply, reason_id: str, message_id: bytes = b"") -> None:
-    """Answers content that can't be taken, for reasons of its own."""
+    """Answers content that cannot be accepted because of its form."""
     transaction = smtp_session.transaction
     if transaction is not None:
         recipients = _recipients(transaction)
@@ -119,7 +121,7 @@ async def refuse(smtp_session: SmtpSession, reply: Reply, reason_id: str, messag
 
 
 def _message_id(head: bytes) -> bytes:
-    """The first one; empty when there is none."""
+    """Returns the first fault. Empty when there is none."""
     return next(iter(header.values(head, b"message-id")), b"")
 
 
@@ -128,9 +130,8 @@ def _recipients(transaction: Transaction) -> tuple[bytes, ...]:
 
 
 async def _last_decision(smtp_session: SmtpSession, content: Content, head: bytes, hops: int) -> Verdict | None:
-    """Runs the checks that policy asked for, and asks it; None when there is nothing to decide.
-
-    The verdict's results are those to be written into the message: policy's and ours.
+    """Runs the checks that policy asked for, and then asks policy. Returns None when there is nothing to decide. The
+    results of the verdict, from policy and from ingress, must be written into the message.
     """
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
@@ -146,7 +147,7 @@ async def _last_decision(smtp_session: SmtpSession, content: Content, head: byte
         from_unparsable=author.unparsable,
     )
     if checks.wanted:
-        # Log lines of the checks name the session.
+        # The log lines of the checks then name the session.
         structlog.contextvars.bind_contextvars(session_id=smtp_session.session.id)
         content_facts = await smtp_session.connection.while_there(_checked(smtp_session, content, head, content_facts))
     verdict = await smtp_session.decide(Stage.END_OF_DATA, content_facts=content_facts)
@@ -159,7 +160,7 @@ async def _last_decision(smtp_session: SmtpSession, content: Content, head: byte
 async def _checked(
     smtp_session: SmtpSession, content: Content, head: bytes, content_facts: ContentFacts
 ) -> ContentFacts:
-    """Adds the results of the checks that policy asked for. rspamd comes last, since it is told of the others."""
+    """Adds the results of the checks that policy asked for. rspamd comes last, because it gets the other results."""
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
     checks, checker = transaction.checks, smtp_session.context.checker
@@ -191,7 +192,7 @@ async def _hand_over(
     session, transaction = smtp_session.session, smtp_session.transaction
     assert transaction is not None  # noqa: S101
     now = time.time_ns()
-    # The time comes first: relay's index of them grows at its end, and is not written at as many places as it has ids.
+    # The time comes first, so that relay's index of these ids grows at its end, and a commit writes few of its pages.
     submission_id = f"{now // 1_000_000:012x}{os.urandom(10).hex()}"
     rewritten = Rewritten(
         (*_header(smtp_session, head, verdict, submission_id, now), memoryview(content.head)[body_start:]), content
@@ -224,7 +225,9 @@ async def _hand_over(
 def _header(
     smtp_session: SmtpSession, head: bytes, verdict: Verdict | None, submission_id: str, now: int
 ) -> tuple[bytes, ...]:
-    """The header as it is handed on, with the empty line: our fields first, the client's without what must not pass."""
+    """Returns the header for relay, with the empty line: our fields first, and then the fields of the client without
+    those that must not pass.
+    """
     session, transaction, profile = smtp_session.session, smtp_session.transaction, smtp_session.profile
     assert transaction is not None  # noqa: S101
     submitted = session.on_submission_port or bool(session.account)
@@ -264,7 +267,7 @@ def _accepted(smtp_session: SmtpSession, submission: Submission, queue_id: str) 
     smtp_session.context.mail_log.stored(submission, queue_id, answered=not connection.lost)
     reply = MESSAGE_ACCEPTED.with_text(f"Message accepted as {queue_id}")
     if queue_id.isascii() and queue_id.isalnum() and len(queue_id) <= _QUEUE_ID_OCTETS:
-        # The text is ours and needs no cleaning. It is used once, so it is not cached with the rendered replies.
+        # The text is our own and is not sanitised. It is used only once, so it is not cached with the rendered replies.
         smtp_session.context.metrics.replies[reply.code] += 1
         connection.send(f"{reply.code} {reply.enhanced} {reply.text}\r\n".encode("ascii"))
     else:

@@ -1,4 +1,4 @@
-"""An SMTP session without a socket: mail that comes by another way is taken by the same code as all other mail."""
+"""An SMTP session without a socket, so that mail over HTTP is processed by the same code as all other mail."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from services.ingress.listener import Listeners
 from services.ingress.session import Credentials, Peer
 from services.ingress.smtp_session import SmtpSession
 
-# Content is handed over in portions of this size at most.
+# The largest portion of content.
 _CHUNK_OCTETS = 64 * 1024
-# RFC 4422: the identity was proved by other means. No client is offered it.
+# RFC 4422: the identity was proved by other means. This mechanism is offered to no client.
 EXTERNAL = "EXTERNAL"
 _LOGGED_IN = 235
 
 
 @dataclass(frozen=True, slots=True)
 class InnerReply:
-    """A reply as its client reads it."""
+    """A reply in the form in which clients read it."""
 
     code: int
     enhanced: str
@@ -42,18 +42,18 @@ class InnerReply:
 
 @dataclass(frozen=True, slots=True)
 class InnerMessage:
-    """Commands as they are sent, without line ends, and who sends them."""
+    """The commands in the form in which they are sent, without line ends, and the client."""
 
     account: str
     peer: Peer
     mail: bytes
-    # Address and command of each.
+    # The address and the command of each recipient.
     recipients: tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(slots=True)
 class InnerOutcome:
-    """`reply`: the last one of the session. `queue_id` is empty when the message was not taken."""
+    """`reply` is the last reply of the session. `queue_id` is empty when the message was not accepted."""
 
     session_id: str = ""
     recipients: list[tuple[bytes, InnerReply]] = field(default_factory=list)
@@ -62,7 +62,7 @@ class InnerOutcome:
 
 
 class MemoryTransport(asyncio.Transport):
-    """The client's end of the connection, in the place of a socket."""
+    """The client's end of the connection, which replaces a socket."""
 
     def __init__(self, peer: Peer) -> None:
         super().__init__()
@@ -78,11 +78,11 @@ class MemoryTransport(asyncio.Transport):
         self.closed = False
 
     def open(self, protocol: Any) -> None:
-        """Begins the connection with `protocol` as its server."""
+        """Begins the connection, with `protocol` as its server."""
         self._protocol = protocol
         protocol.connection_made(self)
 
-    # Called by the session.
+    # These methods are called by the session.
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._ends.get(name, default)
@@ -113,17 +113,17 @@ class MemoryTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
-    # The side of the client.
+    # These methods are the side of the client.
 
     async def send(self, octets: bytes) -> None:
-        """Waits while the server takes no more. Raises GoneError."""
+        """Waits while the server cannot take more. Raises GoneError."""
         await self._may_send.wait()
         if self.closed:
             raise GoneError
         self._protocol.data_received(octets)
 
     async def reply(self) -> InnerReply:
-        """The next reply whole; its last line counts. Raises GoneError."""
+        """Returns the next complete reply with the code of its last line. Raises GoneError."""
         while True:
             end = self._received.find(b"\r\n")
             if end >= 0:
@@ -139,7 +139,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 async def submit(listeners: Listeners, message: InnerMessage, content: AsyncIterable[bytes]) -> InnerOutcome:
-    """Takes one message in a session of its own. Raises what `content` raises; then nothing is taken."""
+    """Submits one message in a new session. Raises the errors of `content`, and then nothing was accepted."""
     outcome = InnerOutcome()
     transport = MemoryTransport(message.peer)
     try:
@@ -149,7 +149,7 @@ async def submit(listeners: Listeners, message: InnerMessage, content: AsyncIter
             await _content(transport, content, outcome)
         await _say(transport, b"QUIT", InnerOutcome())
     except GoneError:
-        # The session's last reply says why it ended.
+        # The last reply of the session tells why it ended.
         pass
     finally:
         transport.close()
@@ -159,7 +159,7 @@ async def submit(listeners: Listeners, message: InnerMessage, content: AsyncIter
 async def _begin(
     transport: MemoryTransport, smtp_session: SmtpSession, message: InnerMessage, outcome: InnerOutcome
 ) -> bool:
-    """Up to MAIL; whether the session goes on."""
+    """Sends the commands up to MAIL. Returns whether the session continues."""
     outcome.reply = await transport.reply()
     if not outcome.reply.accepts:
         return False
@@ -167,7 +167,7 @@ async def _begin(
     literal = f"IPv6:{literal}" if ":" in literal else literal
     if not await _say(transport, f"EHLO [{literal}]".encode(), outcome):
         return False
-    # The account was authenticated by whoever calls; policy says whether it may log in.
+    # The caller has authenticated the account. policy decides whether it may log in.
     login = message.account.encode()
     await authentication.log_in(smtp_session, Credentials(EXTERNAL, login, login, b""))
     smtp_session.connection.flush()
@@ -177,7 +177,7 @@ async def _begin(
 
 
 async def _recipients(transport: MemoryTransport, message: InnerMessage, outcome: InnerOutcome) -> bool:
-    """Whether any is taken."""
+    """Returns whether any recipient was accepted."""
     for address, command in message.recipients:
         await _say(transport, command, outcome)
         outcome.recipients.append((address, outcome.reply))
@@ -202,7 +202,7 @@ async def _portions(content: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _say(transport: MemoryTransport, command: bytes, outcome: InnerOutcome) -> bool:
-    """Sends a command; whether its reply accepts."""
+    """Sends a command. Returns whether its reply is positive."""
     await transport.send(command + b"\r\n")
     outcome.reply = await transport.reply()
     return outcome.reply.accepts

@@ -1,4 +1,4 @@
-"""The bounds of a session, as plain numbers for the hot path."""
+"""The limits of a session, as plain numbers for code that runs very often."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from services.ingress.settings import Settings
 
-# RFC 5321 4.5.3.1.4 obliges to 512; every parameter offered (1870, 3461, 6531) and long paths come on top.
+# RFC 5321 4.5.3.1.4 demands 512. The offered extensions (1870, 3461, 6531) and long paths need more.
 COMMAND_OCTETS = 2_048
 # RFC 4954 4.
 AUTH_LINE_OCTETS = 12_288
-# From this number on, refused recipients of a session are answered with a growing delay.
+# From this number on, the answers to refused recipients of a session are delayed more and more.
 _FIRST_DELAYED_REFUSAL = 10
 _DELAY_PER_REFUSAL_SECONDS = 0.1
 _LONGEST_REFUSAL_DELAY_SECONDS = 5.0
@@ -18,7 +18,7 @@ _LONGEST_REFUSAL_DELAY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds and octets, as in Settings."""
+    """The limits in seconds and octets, as in Settings."""
 
     max_errors: int
     max_auth_failures: int
@@ -36,7 +36,9 @@ class Limits:
     proxy_seconds: float
 
     def data_deadline(self, now: float, began: float, octets: int) -> float:
-        """When the next octets of content must be there: soon, and fast enough on the average (C32)."""
+        """Returns the time at which the next octets of content must have arrived: after the time-out for a block, or
+        when the average is too slow (C32).
+        """
         block = now + self.data_block_seconds
         if not self.min_data_rate:
             return block
@@ -63,15 +65,15 @@ def of(settings: Settings) -> Limits:
 
 
 def drain_octets(max_message_size: int) -> int:
-    """The most octets of a message over the limit that are read, so that the client gets its reply, before the
-    connection is closed (C10).
-
-    0: no limit, so none is exceeded.
+    """Returns how many octets of a message over the limit are read before the connection is closed, so that the client
+    gets its reply (C10). 0 means that there is no limit.
     """
     return max_message_size and max(4 * max_message_size, max_message_size + 16 * 1024 * 1024)
 
 
 def refusal_delay(refused: int) -> float:
-    """Seconds that the answer to a session's refused recipient waits. `refused`: how many there are with this one."""
+    """Returns the seconds by which the answer to a refused recipient is delayed. `refused` is the number of refused
+    recipients of the session, including this one.
+    """
     late = refused - _FIRST_DELAYED_REFUSAL + 1
     return min(max(late, 0) * _DELAY_PER_REFUSAL_SECONDS, _LONGEST_REFUSAL_DELAY_SECONDS)

@@ -1,4 +1,6 @@
-"""The listening ports: takes connections within the limits, learns who the client is, starts its session."""
+"""The listening ports: accepts connections within the limits, finds the address of the client, and starts its
+session.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,12 @@ from services.ingress.worker_context import WorkerContext
 log = structlog.get_logger(__name__)
 
 _BACKLOG = 2_048
-# The time to say goodbye to clients that are cut off, and the pause between two looks for answers of relay.
+# The time for the last replies to clients whose connections are closed, and the interval of checks for relay's answers.
 _EXPIRED_SECONDS = 2.0
 _PENDING_SECONDS = 0.2
-# Whoever has the message handed in answers for the way there; what it was enciphered with is not known here.
+# TLS as it is shown for mail over HTTP. The caller is responsible for its encryption, which is not known here.
 _INNER_TLS = Tls("", "", "")
-# Descriptors for streams, spool files, logs; the rest is for clients.
+# The file descriptors that are reserved for streams, spool files and logs. The rest is for clients.
 _RESERVED_FILES = 256
 
 
@@ -40,7 +42,7 @@ class InnerTransport(Protocol):
     """A transport without a socket."""
 
     def open(self, protocol: Connection) -> None:
-        """Begins the connection with `protocol` as its server."""
+        """Begins the connection, with `protocol` as its server."""
 
 
 @lru_cache(maxsize=4096)
@@ -49,7 +51,9 @@ def _canonical(address: str) -> str:
 
 
 def usable_connections(wanted: int) -> int:
-    """Raises the limit of open files as far as allowed; how many connections fit into it, said when they are fewer."""
+    """Raises the limit of open files as far as allowed. Returns how many connections are possible, and logs when they
+    are fewer than wanted.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 2 * wanted + _RESERVED_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -64,7 +68,7 @@ def usable_connections(wanted: int) -> int:
 
 
 class Listeners:
-    """All ports of a worker and their connections. Limits of 0 are none."""
+    """All ports of a worker and their connections. A limit of 0 means none."""
 
     def __init__(
         self,
@@ -80,7 +84,7 @@ class Listeners:
         self._proxy_networks = tuple(proxy_networks)
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
-        # A dialogue may outlive its connection: what was handed to relay is waited for.
+        # A session may live longer than its connection, because it waits for relay's answer.
         self._dialogues: set[SmtpSession] = set()
         self._per_client: Counter[str] = Counter()
         self._empty = asyncio.Event()
@@ -88,7 +92,9 @@ class Listeners:
         self.ports: dict[Listener, int] = {}
 
     async def listen(self, kind: Listener, hosts: Sequence[str], port: int, *, shared: bool) -> int:
-        """Opens a port on each address; 0 picks one. `shared`: other workers listen there too. Raises StartupError."""
+        """Opens a port on each address. Port 0 selects a free one. `shared` means that other workers listen there too.
+        Raises StartupError.
+        """
         loop = asyncio.get_running_loop()
 
         metrics, lost = self._services.metrics, self._lost
@@ -113,11 +119,11 @@ class Listeners:
 
     @property
     def connections(self) -> int:
-        """Open ones, those included that are on their way out."""
+        """Returns the number of open connections, including those that are closing."""
         return len(self._connections)
 
     def open_sessions(self) -> dict[tuple[str, str], int]:
-        """Sessions open now, by listener and state."""
+        """Returns the number of open sessions, by listener and state."""
         counts: dict[tuple[str, str], int] = {}
         for smtp_session in self._dialogues:
             labels = (smtp_session.session.listener.label, smtp_session.state)
@@ -125,7 +131,7 @@ class Listeners:
         return counts
 
     async def watch(self, every: float) -> None:
-        """Ends the waits that last too long; until cancelled."""
+        """Ends waits that last too long, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(every)
@@ -134,7 +140,9 @@ class Listeners:
                 connection.check_deadline(now)
 
     async def drain(self, seconds: float) -> None:
-        """Takes no more connections, sends idle clients away, lets transactions end within `seconds`, then cuts."""
+        """Accepts no more connections and closes those of idle clients. Transactions may end within `seconds`. Then the
+        rest is closed.
+        """
         for server in self._servers:
             server.close()
         self._services.draining = True
@@ -145,7 +153,7 @@ class Listeners:
                 connection.session_deadline = 0.0
                 connection.expire()
             await self._until_empty(_EXPIRED_SECONDS)
-            # Each submission has a deadline of its own, and its client must get the reply (F63).
+            # Each submission has its own deadline, and its client must get the reply (F63).
             while self._services.relay.has_pending:  # noqa: ASYNC110 - there is no event for each end of a submission
                 await asyncio.sleep(_PENDING_SECONDS)
             if not await self._until_empty(_EXPIRED_SECONDS):
@@ -167,9 +175,8 @@ class Listeners:
             self._empty.set()
 
     async def open_inner(self, transport: InnerTransport) -> SmtpSession:
-        """A submission session, over TLS, for mail that comes by another way; the limits are those of all sessions.
-
-        Raises GoneError when the session is not begun; the transport has the reply then.
+        """Starts a submission session with TLS for mail that does not come over SMTP. It has the limits of all
+        sessions. Raises GoneError when the session cannot begin, and then the transport has the reply.
         """
         loop = asyncio.get_running_loop()
         begun: asyncio.Future[SmtpSession] = loop.create_future()
@@ -187,7 +194,7 @@ class Listeners:
     async def _serve(
         self, connection: Connection, kind: Listener, inner: asyncio.Future[SmtpSession] | None = None
     ) -> None:
-        """Serves one connection to its end. `inner`: told of the dialogue of an inner session."""
+        """Serves one connection to its end. `inner` gets the session of mail over HTTP."""
         if not self._connections:
             self._empty.clear()
         self._connections.add(connection)
@@ -259,7 +266,9 @@ class Listeners:
         return any(address in network for network in self._proxy_networks)
 
     async def _client(self, connection: Connection, proxy_itself: Peer) -> Peer:
-        """The real ends of the connection, from the header that a proxy sends. Raises ProxyError and as `more`."""
+        """Returns the real ends of the connection, from the header that a proxy sends. Raises ProxyError, and the
+        errors of `more`.
+        """
         deadline = connection.event_loop.time() + self._services.limits.proxy_seconds
         while (header := proxy.parse(bytes(connection.pending[:4096]))) is None:
             await connection.more(deadline)

@@ -1,4 +1,4 @@
-"""Checks of ingress's own machine: the certificates that clients see, disk, clock, open files, name servers."""
+"""Checks of ingress's own machine: the certificates that clients see, disk, clock, open files, and name servers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from libs.runtime.checks import Check, Checks
 from libs.runtime.machine_checks import certificate, clock, disk, name_servers, open_files
 from services.ingress.settings import Settings
 
-# Descriptors of a worker besides its connections.
+# The file descriptors of a worker besides its connections.
 _OTHER_FILES = 100
 
 
 class Hostname:
-    """The gateway's name in the settings, as config_api last told it; empty: not yet."""
+    """The gateway's name in the settings, which config_api has sent. Empty means that it was not sent yet."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -27,7 +27,9 @@ class Hostname:
 
 
 def checks(settings: Settings, certificates: Sequence[Path], hostname: Hostname) -> Checks:
-    """`certificates`: the first serves clients that ask for no name, so it must be for the hostname."""
+    """`certificates` are in order. The first one is for clients that ask for no name, so it must be valid for the
+    hostname.
+    """
     servers = server_list(settings.nameservers)
     system = ResolvConf()
     no_name: Callable[[], str] = lambda: ""  # noqa: E731

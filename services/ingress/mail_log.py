@@ -1,7 +1,7 @@
-"""The two log lines that come with every message or refusal, `submission_stored` and `verdict`.
+"""Writes the two log events that every message or refusal has, `submission_stored` and `verdict`.
 
-The lines about rejections are limited a minute, for each client's network and for all together. The others are counted,
-and a line tells their number.
+The number of lines about rejections in a minute is limited, for each client's network and for all together. Further
+rejections are counted, and one line tells their number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class MailLog:
-    """Make it after the log was configured."""
+    """Create it after the log was configured."""
 
     def __init__(self) -> None:
         self._stored = FrequentEvent("ingress", "submission_stored")
@@ -29,9 +29,8 @@ class MailLog:
         self._refusals = RefusalSample()
 
     def stored(self, submission: Submission, queue_id: str, *, answered: bool) -> None:
-        """A message is relay's now.
-
-        Not `answered`: the client left before the reply, and may send the message again (C34).
+        """Logs that relay has stored a message. If `answered` is False, the client disconnected before the reply, and
+        may send the message again (C34).
         """
         if not self._stored.enabled:
             return
@@ -46,7 +45,7 @@ class MailLog:
         )
 
     def rejected(self, session: SessionFacts, stage: Stage, verdict: Verdict) -> None:
-        """policy said no."""
+        """Logs a rejection by policy."""
         if not self._verdict.enabled:
             return
         now = self._turn()
@@ -61,7 +60,9 @@ class MailLog:
         )
 
     def _turn(self) -> int:
-        """The time, in microseconds since 1970. When a minute is over, it logs how many lines were left out."""
+        """Returns the time, in microseconds since 1970. At the end of a minute, it logs how many lines were left
+        out.
+        """
         now = time.time_ns() // 1000
         unlogged = self._refusals.turn(now / 1_000_000)
         if unlogged is not None:

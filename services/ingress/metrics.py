@@ -1,6 +1,6 @@
 """The metrics of one worker. They are plain numbers, which prometheus_client reads only when it is asked.
 
-This module stands in place of prometheus_client's own counters, because they are slow where every command is counted:
+This module replaces prometheus_client's own counters, because they are slow where every command is counted:
 `Counter.inc` takes a lock and six times as long as `+=` on a dict's value, and `Histogram.observe` ten times as long as
 the one here. A short message is some thirty counts and six observations, which would cost ingress about a tenth of the
 CPU time that it has for one.
@@ -23,7 +23,7 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class Histogram:
-    """Counts durations, in seconds, into fixed buckets."""
+    """A histogram of durations in seconds, with fixed buckets."""
 
     __slots__ = ("counts", "total")
 
@@ -36,7 +36,7 @@ class Histogram:
         self.total += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative, as the exposition format wants them."""
+        """Returns cumulative counts, which the exposition format needs."""
         running = 0
         cumulative: list[tuple[str, float]] = []
         for bound, count in zip((*map(str, _SECONDS), "+Inf"), self.counts, strict=True):
@@ -51,7 +51,7 @@ def _numbers() -> defaultdict[str, int]:
 
 @dataclass(slots=True)
 class Metrics:
-    """Everything that is counted. Keys are label values of a bounded set: never text from a client."""
+    """All metrics. The keys are label values of a bounded set, and never text from a client."""
 
     sessions: defaultdict[str, int] = field(default_factory=_numbers)
     sessions_refused: defaultdict[str, int] = field(default_factory=_numbers)
@@ -83,10 +83,9 @@ class Metrics:
 
 
 class MetricsCollector(Collector):
-    """Shows `metrics` to prometheus_client, and what is so right now.
-
-    `open_sessions`: how many by listener and state. `streams`: whether the one to policy and the one to relay is open.
-    `certificates`: those in use.
+    """Gives `metrics` and present values to prometheus_client. `open_sessions` returns the number of sessions by
+    listener and state. `streams` tells whether the streams to policy and relay are open. `certificates` are those in
+    use.
     """
 
     def __init__(
@@ -112,7 +111,7 @@ class MetricsCollector(Collector):
         )
         yield _by_label(
             "posthouse_ingress_commands",
-            "Commands by verb; everything that is no command counts as one verb.",
+            "Commands by verb; all invalid commands count as one verb.",
             "verb",
             m.commands,
         )
@@ -138,12 +137,12 @@ class MetricsCollector(Collector):
         )
         yield CounterMetricFamily(
             "posthouse_ingress_grpc_calls_refused",
-            "gRPC calls that were refused because of who called.",
+            "gRPC calls that were refused because the caller was not allowed to make them.",
             value=m.grpc_calls_refused,
         )
         yield CounterMetricFamily(
             "posthouse_ingress_refusals_dropped",
-            "Refusals that relay's history has no record of, since too many waited.",
+            "Refusals that were not recorded in relay's history, because too many were waiting.",
             value=m.refusals_dropped,
         )
         yield _histogram(
@@ -180,14 +179,16 @@ class MetricsCollector(Collector):
             gauge.add_metric(labels, count)
         yield gauge
         streams = GaugeMetricFamily(
-            "posthouse_ingress_stream_up", "1: the stream to this service is open.", labels=("service",)
+            "posthouse_ingress_stream_up",
+            "1 while the stream to this service is open, otherwise 0.",
+            labels=("service",),
         )
         for service, is_open in self._streams().items():
             streams.add_metric((service,), int(is_open))
         yield streams
         ends = GaugeMetricFamily(
             "posthouse_ingress_certificate_expiry_timestamp_seconds",
-            "When the first certificate of the file expires; the file as it was loaded.",
+            "When the first certificate of the loaded file expires.",
             labels=("certificate",),
         )
         for certificate in self._certificates():
@@ -195,7 +196,7 @@ class MetricsCollector(Collector):
         yield ends
         names = GaugeMetricFamily(
             "posthouse_ingress_certificate_name_info",
-            "1: the certificate of the file is for the name.",
+            "1 if the certificate of the file is valid for the name, otherwise 0.",
             labels=("certificate", "name"),
         )
         for certificate in self._certificates():

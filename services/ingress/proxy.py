@@ -1,4 +1,4 @@
-"""The PROXY protocol's header, versions 1 and 2 (HAProxy, proxy-protocol.txt). Pure."""
+"""The header of the PROXY protocol, versions 1 and 2 (HAProxy, proxy-protocol.txt). Pure."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ class ProxyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """A header that is `octets` long. `peer` holds the ends of the connection that the proxy accepted.
-
-    `peer` is None for a connection that the proxy made for itself, such as a health check (LOCAL, UNKNOWN).
+    """A header of `octets` octets. `peer` has the ends of the connection that the proxy accepted. It is None for a
+    connection of the proxy itself, such as a health check (LOCAL, UNKNOWN).
     """
 
     octets: int
@@ -36,7 +35,7 @@ class ProxyHeader:
 
 
 def parse(received: bytes) -> ProxyHeader | None:
-    """The header at the front of what was received; None while it is incomplete. Raises ProxyError."""
+    """Reads the header at the front of the received octets. None while it is incomplete. Raises ProxyError."""
     if received.startswith(_SIGNATURE[: len(received)]):
         return _version_2(received)
     if received.startswith(_V1_PREFIX[: len(received)]):

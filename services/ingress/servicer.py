@@ -1,4 +1,4 @@
-"""The gRPC service of ingress besides health: it checks the machine that ingress runs on."""
+"""The gRPC service of ingress besides health and submission: it checks the machine on which ingress runs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ def register(
     on_hostname: Callable[[str], None],
     certificates: Callable[[], Sequence[CertificateFacts]],
 ) -> None:
-    """Adds the service. `on_hostname` gets the gateway's name from each call, since ingress holds no configuration.
-
-    `certificates`: those that clients see.
+    """Adds the service. `on_hostname` gets the gateway's name from each call, because ingress has no configuration.
+    `certificates` are those that clients see.
     """
     checks_pb2_grpc.add_ChecksServicer_to_server(checks_servicer(checks, checks_pb2, on_hostname, certificates), server)

@@ -86,7 +86,7 @@ class PastVerdict:
     verdict: Verdict
 
 
-# The most verdicts kept of one session outside its messages, and the most of one message.
+# The most verdicts that are recorded for a session outside its messages, and for one message.
 _MOST_VERDICTS = 25
 
 
@@ -98,9 +98,8 @@ def remember(verdicts: list[PastVerdict], past: PastVerdict) -> None:
 
 @fast_value(frozen=True, slots=True)
 class Credentials:
-    """The credentials that the client sent with AUTH.
-
-    Policy gets it once, then it is dropped; `repr` never shows it.
+    """The credentials that the client sent with AUTH. They are sent to policy once and then dropped. `repr` never shows
+    them.
     """
 
     mechanism: str
@@ -111,7 +110,7 @@ class Credentials:
 
 @dataclass(slots=True)
 class SessionFacts:
-    """The facts of one session, changed by its own commands only."""
+    """The facts of one session. Only its own commands change them."""
 
     id: str
     peer: Peer
@@ -119,28 +118,28 @@ class SessionFacts:
     # Unix time in nanoseconds.
     connected_at: int
     tls: Tls | None = None
-    # The name given with HELO or EHLO: as the client sent it, and in canonical form. Both are empty before.
+    # The name from HELO or EHLO: as the client sent it, and in canonical form. Both are empty before the command.
     helo_sent: bytes = b""
     helo_name: str = ""
     esmtp: bool = False
     account: str = ""
-    # Shows policy that the login was proved by the account's present password.
+    # The proof that the login used the account's present password. It is sent to policy.
     account_proof: bytes = field(default=b"", repr=False)
     junk_commands: int = 0
     junk_commands_uncharged: int = 0
     violation: Violation = Violation.NONE
     profile: Profile | None = None
-    # The profile that was in force before the login, and is again when the login ends.
+    # The profile from before the login, which is used again when the login ends.
     profile_before_login: Profile | None = None
     messages: int = 0
     auth_failures: int = 0
     errors: int = 0
-    # Recipients that policy refused, and those of them that were refused for good.
+    # The number of recipients that policy refused, and the number of those that it refused permanently.
     refused_recipients: int = 0
     permanently_refused_recipients: int = 0
-    # Verdicts outside of mail transactions; a Transaction holds its own.
+    # The verdicts outside of mail transactions. A Transaction has its own.
     verdicts: list[PastVerdict] = field(default_factory=list)
-    # Only clients.wire uses this: the facts that policy was last sent, and the encoded request that carried them.
+    # Used only by clients.wire: the facts that were last sent to policy, and the encoded request.
     told: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
 
     @property
@@ -148,16 +147,14 @@ class SessionFacts:
         return self.listener is not Listener.SMTP
 
     def log_in(self, account: str, proof: bytes, profile_before: Profile) -> None:
-        """Notes the account that AUTH proved. Policy's verdict on AUTH has already put its new profile in force."""
+        """Notes the account of a successful AUTH. The new profile of policy's verdict is already in force."""
         self.account = account
         self.account_proof = proof
         self.profile_before_login = profile_before
 
     def forget_dialogue(self) -> None:
-        """Forgets what the client said before TLS, and the login that it got by that (RFC 3207 4.2).
-
-        The profile from before the login may be older than policy's present one. It does no harm, because the next
-        verdict brings the newest profile.
+        """Forgets what the client sent before TLS, including its login (RFC 3207 4.2). The profile from before the
+        login may be outdated. This does no harm, because the next verdict brings the newest profile.
         """
         self.helo_sent = b""
         self.helo_name = ""
@@ -171,7 +168,7 @@ class SessionFacts:
 
 @fast_value(frozen=True, slots=True)
 class Discard:
-    """Why mail is dropped although the client is told that it was accepted. Relay records the reason and the rule."""
+    """The reason for dropping mail that was answered as accepted. Relay records the reason and the rule."""
 
     reason_id: str
     rule_id: str
@@ -179,9 +176,9 @@ class Discard:
 
 @fast_value(frozen=True, slots=True)
 class Recipient:
-    """One recipient answered with 250. `discard`: None when it is to be delivered."""
+    """One recipient that was answered with 250. `discard` is None when it will be delivered."""
 
-    # In the form of the gRPC contracts, which is also the form between the angle brackets of RCPT.
+    # The address in the form of the gRPC contracts, which is the form between the angle brackets of RCPT.
     address: bytes
     parameters: RcptParameters = NO_RCPT_PARAMETERS
     discard: Discard | None = None
@@ -191,33 +188,34 @@ class Recipient:
 class Transaction:
     """A mail transaction: it begins with an accepted MAIL, and ends with the reply after the content."""
 
-    # In the form of `Recipient.address`; empty for the null sender.
+    # In the form of `Recipient.address`. Empty for the null sender.
     sender: bytes
     parameters: MailParameters
-    # Keyed by the form in which addresses are compared, so that each mailbox is in it only once (C56).
+    # The key is the form in which addresses are compared, so that each mailbox occurs only once (C56).
     recipients: dict[str, Recipient] = field(default_factory=dict)
-    # Recipients that policy has judged, whatever its verdict.
+    # The number of recipients about which policy has decided, whatever the verdict was.
     recipients_asked: int = 0
     checks: Checks = NO_CHECKS
-    # The result of relay's verification, when policy is asked about a recipient again because of it; 0: none was made.
+    # The result of relay's verification, with which policy is asked again about a recipient. 0 means that there was
+    # none.
     recipient_verification: int = 0
-    # Told by policy at RCPT, for rspamd: the results about the envelope, and the client's verified name.
+    # From policy at RCPT, for rspamd: the results about the envelope, and the client's verified name.
     envelope_results: tuple[AuthenticationResult, ...] = ()
     client_name: str = ""
-    # The results of content checks in sentences, and rspamd's score.
+    # The results of content checks as sentences, and rspamd's score.
     check_results: tuple[str, ...] = ()
     spam_score: float = 0.0
-    # aiosmtpd's Envelope, as the hooks of a site's handler see it; there from the first hook on.
+    # aiosmtpd's Envelope for the hooks of a site's handler. It exists from the first hook on.
     envelope: Any = None
-    # Why the whole message is refused, as policy's reason_id; empty while it is not.
+    # The reason_id with which policy refuses the whole message. Empty while it does not.
     refusal_reason: str = ""
-    # The whole message is to be dropped.
+    # Whether the whole message must be dropped.
     discard: Discard | None = None
     verdicts: list[PastVerdict] = field(default_factory=list)
 
     @property
     def all_discarded(self) -> bool:
-        """Whether nothing is left to deliver. There must be at least one recipient."""
+        """Whether there is nothing to deliver. There must be at least one recipient."""
         if self.discard is not None:
             return True
         for recipient in self.recipients.values():  # noqa: SIM110 - a generator is slower, and every message comes here

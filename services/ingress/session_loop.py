@@ -1,4 +1,4 @@
-"""The loop of one SMTP session, from the greeting to the end: reads commands and runs them."""
+"""The loop of one SMTP session, from the greeting to the end: it reads commands and runs them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 Command: TypeAlias = Callable[[SmtpSession, bytes], Awaitable[None]]
 
-# The commands by verb, each with its label in metrics.
+# The commands by verb, each with its label in the metrics.
 COMMANDS: dict[bytes, tuple[str, Command]] = {
     verb: (verb.decode("ascii"), command)
     for verb, command in {
@@ -60,7 +60,7 @@ _COMMANDS_PER_TURN = 32
 
 
 async def run(smtp_session: SmtpSession) -> None:
-    """Runs the session to its end. Raises nothing but CancelledError."""
+    """Runs the session to its end. Raises only CancelledError."""
     connection = smtp_session.connection
     if spans.current is not None:
         spans.current.session_began(smtp_session.session)
@@ -68,7 +68,7 @@ async def run(smtp_session: SmtpSession) -> None:
         await _greet(smtp_session)
         await _commands(smtp_session)
     except LineTooLongError as error:
-        # The session ends: such a client is not worth reading on for (C09).
+        # The session ends here: reading more from such a client is not useful (C09).
         smtp_session.end("line_too_long", AUTH_LINE_TOO_LONG if error.verb == b"AUTH" else LINE_TOO_LONG)
     except GoneError:
         smtp_session.end_reason = "client_gone"
@@ -91,7 +91,7 @@ async def run(smtp_session: SmtpSession) -> None:
 
 
 async def _greet(smtp_session: SmtpSession) -> None:
-    """Asks policy about the connection, and greets."""
+    """Asks policy about the connection, and sends the greeting."""
     smtp_session.connection.session_deadline = (
         smtp_session.connection.event_loop.time() + smtp_session.context.limits.mailless_session_seconds
     )
@@ -118,7 +118,7 @@ async def _greet(smtp_session: SmtpSession) -> None:
 
 
 def _greeting_refusal(reply: Reply) -> Reply:
-    """In place of a greeting there is 421 or 554 and nothing else (RFC 5321 4.2.3, 4.3.2)."""
+    """Sends 421 or 554 instead of a greeting, and nothing else (RFC 5321 4.2.3, 4.3.2)."""
     return Reply(421 if reply.is_temporary else 554, reply.enhanced, reply.text)
 
 
@@ -148,7 +148,7 @@ async def _commands(smtp_session: SmtpSession) -> None:
         deadline = 0.0
         run_on += 1
         if run_on >= _COMMANDS_PER_TURN:
-            # Thousands may be waiting in the buffer; other sessions have their turn in between.
+            # Thousands of commands may be in the buffer. Other sessions run in between.
             run_on = 0
             await asyncio.sleep(0)
         verb, _, argument = line.partition(b" ")
@@ -163,7 +163,7 @@ async def _commands(smtp_session: SmtpSession) -> None:
 
 
 def _command(smtp_session: SmtpSession, verb: bytes, line: bytes) -> Command | None:
-    """The command that the line names; None when there is none and the line was answered."""
+    """Returns the command in the line. None when there is none, and the line was answered."""
     known = COMMANDS.get(verb)
     if known is None or protocol_detection.is_http_request(line):
         smtp_session.context.metrics.commands["unknown"] += 1
@@ -180,14 +180,15 @@ def _command(smtp_session: SmtpSession, verb: bytes, line: bytes) -> Command | N
         smtp_session.error(LINE_TOO_LONG)
         return None
     if _CONTROL(line):
-        # NUL, CR, LF and their like belong in no command, and must reach no header, log or database (C38, C39).
+        # A command must not contain NUL, CR, LF and similar characters, and they must not get into a header, log or
+        # database (C38, C39).
         smtp_session.error(BAD_COMMAND_SYNTAX)
         return None
     return command
 
 
 def _turned_away(smtp_session: SmtpSession) -> bool:
-    """Ends a session that must not wait for a further command; true when it has ended."""
+    """Ends a session that must not wait for a further command. Returns True when it has ended."""
     if smtp_session.context.draining and smtp_session.transaction is None:
         smtp_session.end("shutting_down", SHUTTING_DOWN)
     elif smtp_session.connection.pending and protocol_detection.is_tls(smtp_session.connection.pending):
@@ -196,7 +197,9 @@ def _turned_away(smtp_session: SmtpSession) -> bool:
 
 
 def _unexpected_proxy_header(smtp_session: SmtpSession) -> None:
-    """A second header from a proxy of ours is a wrong command; one from anybody else ends the session (C80)."""
+    """A second header from a trusted proxy is a wrong command. A header from any other client ends the session
+    (C80).
+    """
     if smtp_session.proxied:
         smtp_session.error(COMMAND_UNRECOGNISED)
         return

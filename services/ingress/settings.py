@@ -1,4 +1,4 @@
-"""The environment of ingress: addresses, certificates, limits and time-outs. Read once, frozen."""
+"""The settings of ingress from the environment: addresses, certificates, limits and time-outs. They are read once."""
 
 from __future__ import annotations
 
@@ -15,133 +15,150 @@ from libs.runtime.grpc_settings import ListenField, TargetField
 from libs.runtime.settings import ServiceSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-# From 10 milliseconds to one week. A longer or shorter time is surely a typing error.
+# Times must be between 10 milliseconds and one week. Any other value is certainly a typing error.
 Seconds = Annotated[float, Field(ge=0.01, le=604_800, allow_inf_nan=False)]
 Network = IPv4Network | IPv6Network
 
 
 class Settings(ServiceSettings):
-    """The variables `INGRESS_*`, and those of all services. Port 0 is off. Sizes are in octets, times in seconds."""
+    """The settings `INGRESS_*`, and those of all services. Port 0 means closed. Sizes are in octets, and times in
+    seconds.
+    """
 
     model_config = SettingsConfigDict(env_prefix="INGRESS_")
     service: ClassVar[str] = "ingress"
     listens_on_several_hosts: ClassVar[bool] = True
 
-    host: str = Field(default="127.0.0.1", description="Addresses to listen on, by commas; 0.0.0.0,:: is everywhere.")
-    smtp_port: Port = Field(default=8025, description="Port for mail from other servers; 0: closed.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="The addresses at which ingress listens, separated by commas; 0.0.0.0,:: means all addresses.",
+    )
+    smtp_port: Port = Field(default=8025, description="The port for mail from other servers; 0 means closed.")
     submission_port: Port = Field(
-        default=8587, description="Port for mail from those who log in, with STARTTLS; 0: closed."
+        default=8587, description="The port for mail from logged-in clients, with STARTTLS; 0 means closed."
     )
     smtps_port: Port = Field(
-        default=8465, description="Port for mail from those who log in, over TLS from the start; 0: closed."
+        default=8465, description="The port for mail from logged-in clients, with TLS from the start; 0 means closed."
     )
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1,
-        description="Processes on one port. Each serves metrics on a port of its own, counted up from METRICS_PORT.",
+        description="The number of processes on each port. Each serves metrics on its own port, counted up from "
+        "METRICS_PORT.",
     )
     cpus: Annotated[tuple[int, ...], NoDecode] = Field(
         default=(),
         description=(
-            "Processors, as 0,2-4: each worker keeps to one of them. Empty: the system moves it about. "
-            "`posthouse up` chooses."
+            "Processors, for example 0,2-4, of which each worker uses one. Empty means that the system chooses. "
+            "`posthouse up` sets it."
         ),
     )
 
     listen: ListenField = Field(
         default="",
-        description="Where to serve gRPC: unix:PATH or host:port. Each further worker has a path or port of its own.",
+        description="The address at which gRPC is served: unix:PATH or host:port. Each further worker has its own "
+        "path or port.",
     )
-    policy_target: TargetField = Field(default="", description="policy's gRPC, several by commas.")
-    relay_target: TargetField = Field(default="", description="relay's gRPC, several by commas.")
+    policy_target: TargetField = Field(default="", description="The gRPC addresses of policy, separated by commas.")
+    relay_target: TargetField = Field(default="", description="The gRPC addresses of relay, separated by commas.")
 
     tls_cert: str = Field(
         default="",
         description=(
-            "PEM chains, by commas. The first serves clients that ask for no name that is known. Replaced "
-            "files are taken up without a restart."
+            "Certificate chains as PEM files, separated by commas. The first is for clients that ask for no known "
+            "name. Replaced files are loaded without a restart."
         ),
     )
-    tls_key: str = Field(default="", description="PEM keys of the chains, in their order.")
+    tls_key: str = Field(default="", description="The private keys of the chains as PEM files, in the same order.")
     tls_min_version: Literal["TLSv1.2", "TLSv1.3"] = Field(
-        default="TLSv1.2", description="The oldest version of TLS that is spoken."
+        default="TLSv1.2", description="The oldest accepted version of TLS."
     )
     tls_ciphers: str = Field(
-        default="", description="Ciphers for TLS 1.2, in OpenSSL's notation; empty: the library's choice."
+        default="",
+        description="The ciphers for TLS 1.2, in OpenSSL's notation. Empty means the default of the library.",
     )
-    tls_session_tickets: bool = Field(default=True, description="Let clients resume TLS sessions.")
+    tls_session_tickets: bool = Field(default=True, description="Whether clients may resume TLS sessions.")
 
     proxy_networks: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(),
-        description="Peers whose connections begin with a PROXY header (version 1 or 2), CIDR by commas; theirs must.",
+        description="Clients whose connections must begin with a PROXY header (version 1 or 2), as CIDR separated by "
+        "commas.",
     )
     handler: str = Field(
-        default="", description="A site's own code, an aiosmtpd handler, as package.module:factory; empty: none."
+        default="",
+        description="A site's own handler, for example of aiosmtpd, as package.module:factory. Empty means none.",
     )
     handler_seconds: Seconds = Field(
-        default=10, description="How long a hook of the handler is waited for; then the client gets 451."
+        default=10, description="The longest time for a hook of the handler. After it the client gets 451."
     )
     nameservers: str = Field(
-        default="", description="For DKIM and ARC keys: host[:port], several by commas; empty: the system's."
+        default="",
+        description="The name servers for DKIM and ARC keys, as host[:port] separated by commas. Empty "
+        "means those of the system.",
     )
 
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=10_000, description="Connections of one worker at once."
+        default=10_000, description="The most connections of one worker at the same time."
     )
     max_connections_per_client: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Connections of one client at once, below policy's own limit; 0: no limit."
+        default=0,
+        description="The most connections of one client at the same time, in addition to policy's limit. "
+        "0 means no limit.",
     )
     max_errors: Annotated[int, Field(ge=1)] = Field(
-        default=20, description="Wrong commands of one session; one more closes it."
+        default=20, description="The most wrong commands of one session. One more closes it."
     )
     max_auth_failures: Annotated[int, Field(ge=1)] = Field(
-        default=5, description="Wrong passwords of one session; one more closes it."
+        default=5, description="The most wrong passwords of one session. One more closes it."
     )
     max_line_octets: Annotated[int, Field(ge=998, le=60_000)] = Field(
         default=10_000,
-        description="Octets of a line of content without its CRLF. RFC 5321 obliges to 998; many senders exceed that.",
+        description="The most octets of a line of content without its CRLF. RFC 5321 demands 998, and many senders "
+        "exceed that.",
     )
     max_header_octets: Annotated[int, Field(ge=1024, le=200_000)] = Field(
-        default=200_000, description="Octets of the header of a message."
+        default=200_000, description="The most octets of the header of a message."
     )
     bare_newlines: Literal["reject", "normalise"] = Field(
-        default="reject", description="What to do with a CR or LF in content that is not part of a CRLF."
+        default="reject", description="What to do with a CR or LF in content that is not a part of CRLF."
     )
     nul_octets: Literal["reject", "remove"] = Field(
-        default="reject", description="What to do with NUL octets in content, at which many readers stop reading."
+        default="reject", description="What to do with NUL octets in content, at which many programs stop reading."
     )
 
     command_seconds: Seconds = Field(
-        default=300, description="How long a command is waited for (RFC 5321 4.5.3.2.7: at least 5 minutes)."
+        default=300, description="The longest wait for a command (RFC 5321 4.5.3.2.7: at least 5 minutes)."
     )
     data_block_seconds: Seconds = Field(
-        default=180, description="How long a block of content is waited for (RFC 5321 4.5.3.2.5: 3 minutes)."
+        default=180, description="The longest wait for a block of content (RFC 5321 4.5.3.2.5: 3 minutes)."
     )
     min_data_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=200,
-        description="Octets a second: content that is slower on the average is cut off after DATA_GRACE_SECONDS.",
+        description="Octets per second: content with a lower average is ended after DATA_GRACE_SECONDS.",
     )
-    data_grace_seconds: Seconds = Field(default=60, description="How long content may be slower than MIN_DATA_RATE.")
-    session_seconds: Seconds = Field(default=7200, description="How long a session may last.")
+    data_grace_seconds: Seconds = Field(
+        default=60, description="The time for which content may be slower than MIN_DATA_RATE."
+    )
+    session_seconds: Seconds = Field(default=7200, description="The longest time of a session.")
     mailless_session_seconds: Seconds = Field(
-        default=1200, description="How long a session may last in which no mail was sent."
+        default=1200, description="The longest time of a session in which no mail was sent."
     )
-    handshake_seconds: Seconds = Field(default=30, description="How long a TLS handshake may take.")
-    proxy_seconds: Seconds = Field(default=10, description="How long a PROXY header is waited for.")
+    handshake_seconds: Seconds = Field(default=30, description="The longest time for a TLS handshake.")
+    proxy_seconds: Seconds = Field(default=10, description="The longest wait for a PROXY header.")
     policy_seconds: Seconds = Field(
-        default=10, description="How long a decision of policy is waited for; then the client gets 451."
+        default=10, description="The longest wait for a decision of policy. After it the client gets 451."
     )
     relay_seconds: Seconds = Field(
-        default=60, description="How long relay may take to store a message; then the client gets 451."
+        default=60, description="The longest time for relay to store a message. After it the client gets 451."
     )
-    drain_seconds: Seconds = Field(default=30, description="How long sessions may go on after SIGTERM.")
+    drain_seconds: Seconds = Field(default=30, description="The time for which sessions may continue after SIGTERM.")
     clamd_concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=10, description="Messages that clamd is given at once."
+        default=10, description="The most messages that clamd scans at the same time."
     )
     rspamd_concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=10, description="Messages that rspamd is asked about at once."
+        default=10, description="The most messages about which rspamd is asked at the same time."
     )
     crypto_threads: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=2, description="Threads that verify DKIM and ARC signatures."
+        default=2, description="The number of threads that verify DKIM and ARC signatures."
     )
 
     @field_validator("proxy_networks", mode="before")
@@ -159,26 +176,24 @@ class Settings(ServiceSettings):
     @model_validator(mode="after")
     def _pairs(self) -> Settings:
         if len(self.certificate_files) != len(_paths(self.tls_cert)) or bool(self.tls_cert) != bool(self.tls_key):
-            raise ValueError("INGRESS_TLS_CERT and INGRESS_TLS_KEY must name equally many files")
+            raise ValueError("INGRESS_TLS_CERT and INGRESS_TLS_KEY must name the same number of files")
         return self
 
     @property
     def stop_seconds(self) -> float:
-        """How long a stop may take.
-
-        Sessions drain first. A session that then waits for relay's answer goes on waiting, so that its client gets a
-        reply (F63).
+        """The longest time of a stop. Sessions may end first. A session that still waits for relay's answer continues
+        to wait, so that its client gets a reply (F63).
         """
         return self.drain_seconds + self.relay_seconds + 10.0
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The addresses to listen on, at least one. Metrics are served on the first."""
+        """Returns the addresses at which ingress listens, at least one. Metrics are served on the first."""
         return tuple(part.strip() for part in self.host.split(",") if part.strip()) or ("127.0.0.1",)
 
     @property
     def certificate_files(self) -> tuple[tuple[Path, Path], ...]:
-        """(certificate chain, key) of each pair."""
+        """Returns (certificate chain, key) for each pair."""
         return tuple(zip(_paths(self.tls_cert), _paths(self.tls_key), strict=False))
 
     @property

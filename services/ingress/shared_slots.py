@@ -1,4 +1,4 @@
-"""SharedSlots for work under way: bounded in number, and shared so that no party keeps the others from theirs."""
+"""A bounded number of slots for work, shared so that no party blocks the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class NoSlotError(Exception):
-    """Too many wait already for a slot."""
+    """Too many callers are waiting for a slot."""
 
 
 @dataclass(eq=False, slots=True)
@@ -20,11 +20,12 @@ class _Waiter:
 
 
 class SharedSlots:
-    """`slots`: how many may work at once, `share` of them for one party. `under_way`: how many may work or wait.
+    """`slots` is the number of callers that may work at the same time, of which one party may have `share`. `under_way`
+    is the number that may work or wait.
 
-    Parties that wait get their slots in turns, each in the order in which it came. When too many wait, the newest
-    waiter of the party with the most waiters is refused in favour of a party with fewer. Work for two parties, such as
-    the client that causes it and the server that is asked, counts for both, and takes turns by the first.
+    Waiting parties get slots in turns, and the callers of a party in the order of their arrival. When too many wait,
+    the newest caller of the party with the most callers is refused, if the new caller's party has fewer. Work may count
+    for two parties, for example a client and the server that is asked. Then the turns are those of the first party.
     """
 
     def __init__(self, slots: int, *, share: int, under_way: int) -> None:
@@ -33,13 +34,13 @@ class SharedSlots:
         self._places = slots
         self._most_under_way = under_way
         self._held: Counter[str] = Counter()
-        # The queues of the parties, in the order in which they have their turns. The key is the first party.
+        # The queues of the parties, in the order of their turns. The key is the first party.
         self._queues: dict[str, deque[_Waiter]] = {}
         self._waiting = 0
 
     @asynccontextmanager
     async def held(self, *parties: str) -> AsyncIterator[None]:
-        """Waits for a slot and holds it. Raises NoSlotError."""
+        """Waits for a slot, and keeps it during the block. Raises NoSlotError."""
         await self._take(parties)
         try:
             yield
@@ -84,17 +85,19 @@ class SharedSlots:
             waiter.granted.set_result(None)
 
     def _next(self) -> _Waiter | None:
-        """Whose turn it is; the party waits behind the others for its next one."""
+        """Returns the caller whose turn it is. Its party is put behind the others."""
         for party, queue in self._queues.items():
             for waiter in queue:
-                # A waiter that was cancelled is removed by its own task a moment later.
+                # A cancelled caller is removed by its own task a moment later.
                 if not waiter.granted.done() and self._may_hold(waiter.parties):
                     self._queues[party] = self._queues.pop(party)
                     return waiter
         return None
 
     def _make_way(self, party: str) -> bool:
-        """Turns away one that waits, of the party with the most waiting, if that has more than `party` would have."""
+        """Refuses a waiting caller of the party with the most callers, if that party has more than `party` would
+        have.
+        """
         own = len(self._queues.get(party, ()))
         greediest = max(self._queues.values(), key=len, default=deque[_Waiter]())
         if len(greediest) <= own + 1:

@@ -1,4 +1,4 @@
-"""The handle of one SMTP session that commands use: its facts, policy's decisions, limits, replies, its end."""
+"""One SMTP session, as commands use it: its facts, policy's decisions, limits, replies, and its end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ from services.ingress.verdict import Action, Profile, Verdict
 from services.ingress.worker_context import WorkerContext
 
 NO_VERDICT = Verdict(Action.REJECT, TRY_AGAIN, reason_id="policy_unavailable")
-# The recipients of a transaction, and more, were accepted for a login that is no longer valid: nothing of it may go on.
+# The recipients of the transaction, and other facts, were accepted for a login that is no longer valid, so the whole
+# transaction is rejected.
 _LOGIN_LAPSED = Verdict(Action.REJECT, LOGIN_LAPSED, close=True, reason_id="login_lapsed")
 
 
@@ -50,12 +51,12 @@ _CLOSING = 421
 
 
 def handler_refused(reply: Reply) -> Verdict:
-    """A refusal of the site's handler, or that it did not work, as a verdict for history and log."""
+    """Returns a refusal by the site's handler, or its failure, as a verdict for history and log."""
     return Verdict(Action.REJECT, reply, reason_id="handler_failed" if reply is TRY_AGAIN else "handler_refused")
 
 
 class SmtpSession:
-    """One session. `session` holds what is known of it; `transaction` is there from MAIL to the end of its content."""
+    """One session. `session` has its facts. `transaction` exists from MAIL to the end of the content."""
 
     __slots__ = (
         "chunks",
@@ -73,7 +74,7 @@ class SmtpSession:
     def __init__(
         self, connection: Connection, context: WorkerContext, listener: Listener, peer: Peer, *, proxied: bool = False
     ) -> None:
-        """`proxied`: the client came by a proxy of ours, whose header was read."""
+        """`proxied` means that the client came through a trusted proxy, whose header was read."""
         self.connection = connection
         self.reply: Callable[[Reply], None] = connection.reply
         # The `server` that hooks of the site's handler get.
@@ -82,23 +83,23 @@ class SmtpSession:
         self.context = context
         self.session = SessionFacts(os.urandom(16).hex(), peer, listener, time.time_ns())
         self.transaction: Transaction | None = None
-        # Content that comes by BDAT, from the first chunk on.
+        # The content that arrives by BDAT, from the first chunk on.
         self.chunks: Chunks | None = None
-        # policy was asked about the connection and may count it.
+        # Whether policy was asked about the connection, and may count it.
         self.counted = False
-        # Why the session ends; empty while it goes on.
+        # The reason why the session ends. Empty while it continues.
         self.end_reason = ""
 
     @property
     def profile(self) -> Profile:
-        """The session profile, which exists from the greeting on."""
+        """Returns the session profile, which exists from the greeting on."""
         profile = self.session.profile
         assert profile is not None  # noqa: S101
         return profile
 
     @property
     def state(self) -> str:
-        """The state of the session for metrics."""
+        """Returns the state of the session for the metrics."""
         if self.session.profile is None:
             return "greeting"
         if self.transaction is not None:
@@ -106,7 +107,7 @@ class SmtpSession:
         return "command"
 
     def error(self, reply: Reply) -> None:
-        """Answers a command that is wrong in itself; too many of them end the session."""
+        """Answers a wrong command. Too many of them end the session."""
         self.session.errors += 1
         if self.session.errors > self.context.limits.max_errors:
             self.end("too_many_errors", TOO_MANY_ERRORS)
@@ -114,12 +115,12 @@ class SmtpSession:
             self.reply(reply)
 
     def end(self, reason: str, reply: Reply) -> None:
-        """Answers, and ends the session after it."""
+        """Answers, and then ends the session."""
         self.reply(reply)
         self.end_reason = self.end_reason or reason
 
     def leave(self, reason: str) -> None:
-        """Ends the session; its last reply was given already."""
+        """Ends the session. Its last reply was already given."""
         self.end_reason = self.end_reason or reason
 
     @property
@@ -127,7 +128,7 @@ class SmtpSession:
         return bool(self.end_reason)
 
     def clear_transaction(self) -> None:
-        """After every end of a message, whatever its outcome; and at RSET, EHLO, STARTTLS (C15, C16)."""
+        """Clears the transaction, after every end of a message, and at RSET, EHLO and STARTTLS (C15, C16)."""
         self.transaction = None
         if spans.current is not None:
             spans.current.message_ended(self.session.id)
@@ -140,7 +141,7 @@ class SmtpSession:
         self.session.junk_commands_uncharged += 1
 
     async def junk(self) -> bool:
-        """Counts a command outside the mail transaction; true when the session is over because of it."""
+        """Counts a command outside the mail transaction. Returns True when this ends the session."""
         self.count_junk()
         limit = self.profile.max_junk_commands
         if limit and self.session.junk_commands > limit and Stage.JUNK_COMMAND in self.profile.ask_stages:
@@ -150,11 +151,12 @@ class SmtpSession:
         return self.ending
 
     async def refuse_recipient(self, verdict: Verdict, reply: Reply, address: bytes) -> None:
-        """Answers a recipient that policy refused; the later in the session, the slower, until the session ends.
+        """Answers a recipient that policy refused. The answers become slower during the session, until the session
+        ends.
 
-        A policy that gives no verdict is not the client's fault, and a recipient over the limit of its message is not
-        counted, since the end of the session would keep the message's other recipients from ever being served.
-        Recipients that are refused for now slow the session down, and do not end it, for the same reason.
+        A refusal because policy gave no verdict is not counted, because it is not the client's fault. A recipient over
+        the limit of the message is not counted either, because the end of the session would prevent the delivery to the
+        other recipients. For the same reason, temporary refusals slow the session down, and do not end it.
         """
         self.report(verdict, Stage.RCPT, (address,))
         session, limit = self.session, self.profile.max_refused_recipients
@@ -175,7 +177,7 @@ class SmtpSession:
     def refuse_by_handler(
         self, reply: Reply, stage: Stage, recipients: tuple[bytes, ...], *, sender: bytes = b""
     ) -> None:
-        """Answers and records what the site's handler refused."""
+        """Answers and records a refusal by the site's handler."""
         verdict = handler_refused(reply)
         self.context.mail_log.rejected(self.session, stage, verdict)
         self.report(verdict, stage, recipients, sender=sender)
@@ -184,11 +186,13 @@ class SmtpSession:
             self.leave("handler")
 
     def caller(self) -> Caller:
-        """On whose behalf hooks are called."""
+        """Returns the connection for which hooks are called."""
         return Caller(self.handlers_server, self.session, self.profile, self.context.limits, proxied=self.proxied)
 
     async def violation(self, violation: Violation) -> None:
-        """Notes that the client sent before it was its turn. Policy is asked about the first time in a session only."""
+        """Notes that the client sent data before a reply that it had to wait for. Policy is asked only at the first
+        time in a session.
+        """
         if self.session.violation is not Violation.NONE:
             return
         self.session.violation = violation
@@ -209,9 +213,8 @@ class SmtpSession:
         content_facts: ContentFacts | None = None,
         transaction: Transaction | None = None,
     ) -> Verdict:
-        """Policy's verdict, after its delay.
-
-        When policy gives none, this place alone makes a rejection with 451 4.3.0.
+        """Returns policy's verdict, after its delay. When policy gives none, this method returns a rejection with
+        451 4.3.0. No other place does this.
         """
         session = self.session
         try:
@@ -254,7 +257,7 @@ class SmtpSession:
         sender: bytes = b"",
         message_id: bytes = b"",
     ) -> None:
-        """Tells relay's history of a rejection."""
+        """Records a rejection in relay's history."""
         if verdict.reply is not None:
             self.record(
                 verdict.reply,
@@ -279,7 +282,7 @@ class SmtpSession:
         message_id: bytes = b"",
         verdict: Verdict | None = None,
     ) -> None:
-        """`sender`: where no transaction came to be. `verdict`: None where ingress refuses by itself."""
+        """`sender` is given when no transaction exists. `verdict` is None when ingress itself refuses."""
         session, transaction, now = self.session, self.transaction, time.time_ns()
         verdicts = [past for past in session.verdicts if past.verdict is not verdict]
         if verdict is not None:

@@ -1,4 +1,4 @@
-"""What rspamd is told of a message, and the fields that mark one as spam. Pure."""
+"""The question to rspamd about a message, and the fields that mark a message as spam. Pure."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from libs.smtp import header
 from services.ingress.session import SessionFacts, Transaction
 
-# Fields that say whether a message is spam: a reader may trust them, so the sender's must not pass.
+# Fields that say whether a message is spam. Programs may trust them, so those of the sender must not pass.
 _SPAM_FIELDS = (b"x-spam", b"x-spam-score")
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A message for rspamd. `head` stands in the place of the first octets of what `tail` goes on with."""
+    """A message for rspamd. `head` replaces the first octets, and `tail` has the rest."""
 
     session: SessionFacts
     transaction: Transaction
-    # Of this gateway.
+    # The name of this gateway.
     hostname: str
     head: bytes
     size: int
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """The envelope as header fields of the HTTP request; what is empty is left out."""
+        """Returns the envelope as header fields of the HTTP request, without empty ones."""
         session, transaction = self.session, self.transaction
         fields = [
             (b"IP", session.peer.client_address.encode("ascii")),
@@ -36,7 +36,7 @@ class Question:
                 if not recipient.discard
             ),
             (b"User", session.account.encode()),
-            # rspamd's log names it, so that a line there is found by what the log here says.
+            # rspamd's log has this id, so that its lines can be matched with those of our log.
             (b"Queue-Id", session.id.encode("ascii")),
             (b"MTA-Name", self.hostname.encode("ascii")),
         ]
@@ -49,17 +49,17 @@ class Question:
 
 
 def _field_text(text: bytes) -> bytes:
-    """What may stand in a header field of HTTP (RFC 9110 5.5)."""
+    """Returns the text without characters that an HTTP field must not contain (RFC 9110 5.5)."""
     return bytes(octet if octet >= 0x20 and octet != 0x7F else ord("?") for octet in text).strip(b" ")
 
 
 def spam_fields(score: float) -> bytes:
-    """What a message is marked with that rspamd takes for spam."""
+    """Returns the fields for a message that rspamd considers as spam."""
     return f"X-Spam: Yes\r\nX-Spam-Score: {score:.2f}\r\n".encode("ascii")
 
 
 def without_spam_fields(head: bytes) -> bytes:
-    """The header without the fields that only `spam_fields` may write."""
+    """Returns the header without the fields that only `spam_fields` may write."""
     for name in _SPAM_FIELDS:
         head = header.remove_named(head, name)
     return head

@@ -1,4 +1,4 @@
-"""The spans of a worker's sessions and messages, while traces are on: a trace for each session, and one a message."""
+"""The spans of a worker's sessions and messages, while tracing is on. Each session and each message is a trace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from services.ingress.session import SessionFacts
 
 
 class Spans:
-    """The spans by session id. A message's span begins at MAIL, links to its session's, and ends with the message."""
+    """The spans by session id. The span of a message begins at MAIL, has a link to the session's span, and ends with
+    the message.
+    """
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -39,7 +41,7 @@ class Spans:
         )
 
     def stored(self, session_id: str, queue_id: str, octets: int) -> None:
-        """relay has the message."""
+        """Ends the span of the message, which relay has stored."""
         span = self._messages.get(session_id)
         if span is not None:
             span.set(queue_id=queue_id, size=octets)
@@ -50,17 +52,17 @@ class Spans:
             span.end()
 
     def traceparent(self, session_id: str) -> str:
-        """The trace context of the session's message, or of the session while it has none."""
+        """Returns the trace context of the session's message, or of the session while there is no message."""
         span = self._messages.get(session_id) or self._sessions.get(session_id)
         return span.traceparent if span is not None else ""
 
 
-# One for the process, like its tracer; None while traces are off.
+# There is one in the process, like its tracer. None while tracing is off.
 current: Spans | None = None
 
 
 def configure() -> None:
-    """Begins to make spans if traces are on. Raises StartupError."""
+    """Begins to make spans if tracing is on. Raises StartupError."""
     global current  # noqa: PLW0603 - as above
     tracing.configure("ingress")
     current = Spans(tracing.tracer) if tracing.tracer is not None else None

@@ -1,4 +1,4 @@
-"""What is handed to relay: an accepted message, and the record of a refused one. No I/O."""
+"""The values that are handed to relay: an accepted message, and the record of a refused one. No I/O."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from libs.smtp.reply import Reply
 from libs.smtp.value import fast_value
 from services.ingress.session import Discard, PastVerdict, Recipient, SessionFacts, Transaction
 
-# Content up to this size travels with its envelope; larger content follows in pieces of this size.
+# Content up to this size is sent with its envelope. Larger content follows in pieces of this size.
 INLINE_OCTETS = 256 * 1024
 
 
 class Octets(Protocol):
-    """Content that can be read more than once, a piece at a time."""
+    """Content that can be read several times, in pieces."""
 
     def pieces(self) -> Iterator[bytes]:
-        """From the beginning; each piece of at most INLINE_OCTETS."""
+        """Yields the content from its beginning, in pieces of at most INLINE_OCTETS."""
 
 
 @fast_value(frozen=True, slots=True)
 class Submission:
-    """A message that policy accepted. `size` counts the octets of `content`; `received_at` in Unix nanoseconds."""
+    """A message that policy accepted. `size` is the number of octets of `content`. `received_at` is in Unix
+    nanoseconds.
+    """
 
     id: str
     session: SessionFacts
@@ -31,17 +33,17 @@ class Submission:
     size: int
     received_at: int
     quarantine: bool = False
-    # The session may send to any domain.
+    # Whether the session may send to any domain.
     may_relay: bool = False
 
     def discard_of(self, recipient: Recipient) -> Discard | None:
-        """Why this recipient gets nothing, be it by itself or with the whole message; None when it does."""
+        """Returns why this recipient, or the whole message, is dropped. None when the recipient gets the message."""
         return recipient.discard or self.transaction.discard
 
 
 @fast_value(frozen=True, slots=True)
 class Refusal:
-    """A message or recipient that was refused, for relay's history. `stage` as MAIL or END_OF_DATA."""
+    """A message or recipient that was refused, for relay's history. `stage` has the form MAIL or END_OF_DATA."""
 
     session_id: str
     client_address: str
@@ -56,14 +58,14 @@ class Refusal:
     refused_at: int
     listener: str
     tls: bool
-    # The Message-ID as it stands in the header, where the content was refused after its end.
+    # The Message-ID of the header, if the content was refused after its end.
     message_id: bytes = b""
     verdicts: tuple[PastVerdict, ...] = ()
     check_results: tuple[str, ...] = ()
 
 
 class HandoverError(Exception):
-    """Nothing was stored, as far as is known; `reply` is the answer to the client."""
+    """As far as is known, nothing was stored. `reply` is the answer to the client."""
 
     def __init__(self, reply: Reply, reason: str) -> None:
         super().__init__(reason)

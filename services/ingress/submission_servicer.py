@@ -1,4 +1,4 @@
-"""ingress.v1 over gRPC: messages that come by another way than SMTP."""
+"""Serves ingress.v1 over gRPC: messages that do not come over SMTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Ingress"].full_name
 # Which services may call each method.
 CALLERS = {"SubmitMessage": {"config_api"}}
 
-# What must not stand within a command.
+# The characters that a command must not contain.
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]").search
 _NOTIFY = frozenset({"NEVER", "SUCCESS", "FAILURE", "DELAY"})
 _RET = frozenset({"", "FULL", "HDRS"})
@@ -33,7 +33,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class IngressServicer(ingress_pb2_grpc.IngressServicer):
-    """The contract. Method names are the contract's."""
+    """Implements the contract ingress.v1, whose names its methods have."""
 
     def __init__(self, listeners: Listeners) -> None:
         self._listeners = listeners
@@ -47,7 +47,7 @@ class IngressServicer(ingress_pb2_grpc.IngressServicer):
         frames = aiter(request_iterator)
         first = await anext(frames, None)
         if first is None or first.WhichOneof("part") != "envelope":
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first frame has the envelope")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first frame must have the envelope")
         try:
             message = _message(first.envelope)
         except ValueError as error:
@@ -59,16 +59,18 @@ class IngressServicer(ingress_pb2_grpc.IngressServicer):
 
 
 async def _content(frames: AsyncIterator[pb.SubmitMessageFrame]) -> AsyncIterator[bytes]:
-    """Raises ConnectionError unless all of it came: a caller that is gone must not leave half a message."""
+    """Yields the content. Raises ConnectionError unless it is complete, because half a message must not be accepted
+    when the caller disconnects.
+    """
     async for frame in frames:
         yield frame.content
         if frame.last:
             return
-    raise ConnectionError("the content is not whole")
+    raise ConnectionError("the content is not complete")
 
 
 def _message(envelope: pb.MessageEnvelope) -> InnerMessage:
-    """Raises ValueError for what makes no commands."""
+    """Makes the commands. Raises ValueError for an invalid envelope."""
     if not envelope.account_login or not 1 <= len(envelope.recipients) <= _MOST_RECIPIENTS:
         raise ValueError("an account and recipients are needed")
     client = canonical_ip(envelope.client_address)
@@ -79,7 +81,7 @@ def _message(envelope: pb.MessageEnvelope) -> InnerMessage:
     if envelope.smtputf8:
         parameters.append(b"SMTPUTF8")
     if envelope.ret not in _RET:
-        raise ValueError("no such RET")
+        raise ValueError("this value of RET does not exist")
     if envelope.ret:
         parameters.append(b"RET=" + envelope.ret.encode())
     if envelope.envelope_id:
@@ -87,13 +89,13 @@ def _message(envelope: pb.MessageEnvelope) -> InnerMessage:
     mail = b" ".join((b"MAIL FROM:<%b>" % envelope.sender, *parameters))
     recipients = tuple((recipient.address, _recipient(recipient)) for recipient in envelope.recipients)
     if any(_CONTROL(command) for command in (mail, *(command for _, command in recipients))):
-        raise ValueError("the envelope holds a control character")
+        raise ValueError("the envelope contains a control character")
     return InnerMessage(envelope.account_login, peer, mail, recipients)
 
 
 def _recipient(recipient: pb.MessageRecipient) -> bytes:
     if not _NOTIFY.issuperset(recipient.notify):
-        raise ValueError("no such NOTIFY")
+        raise ValueError("this value of NOTIFY does not exist")
     command = b"RCPT TO:<%b>" % recipient.address
     return command + b" NOTIFY=" + ",".join(recipient.notify).encode() if recipient.notify else command
 

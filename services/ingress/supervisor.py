@@ -1,4 +1,4 @@
-"""Several workers on one port: starts them, restarts one that dies, stops them."""
+"""Starts several workers on the same ports, restarts a worker that dies, and stops them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from libs.runtime.lifecycle import Shutdown, StartupError
 
 log = structlog.get_logger(__name__)
 
-# Which worker a process is. Not one of the settings, so it has none of their prefixes.
+# The variable with the number of a worker. It is not a setting, so it has no prefix of the settings.
 NUMBER_VARIABLE = "WORKER_NUMBER_OF_INGRESS"
-# A worker that ends sooner than this never came up: starting it again would change nothing.
+# If a worker ends earlier than this, it never worked, and another start would not help.
 _YOUNG_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 
 
 async def supervise(shutdown: Shutdown, workers: int, patience: float) -> None:
-    """Keeps `workers` processes running until shutdown; kills those that have not ended after `patience` seconds.
-
-    Raises StartupError when a worker can't start.
+    """Keeps `workers` processes running until shutdown, and kills those that have not ended after `patience` seconds.
+    Raises StartupError when a worker cannot start.
     """
     tasks = [asyncio.create_task(_keep(number, shutdown, patience)) for number in range(workers)]
     waiting = asyncio.create_task(shutdown.wait())

@@ -1,4 +1,6 @@
-"""TLS as a filter between octets and octets: certificates by server name, reloaded when files change; the handshake."""
+"""TLS between ciphertext and plaintext: certificates by server name, which are reloaded when their files change, and
+the handshake.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,13 @@ _RELOAD_SECONDS = 5.0
 
 
 class _NamedObject(ssl.SSLObject):
-    """An SSLObject that remembers the name which the client asked for."""
+    """An SSLObject that remembers the name for which the client asked."""
 
     requested_name = ""
 
 
 class TlsFilter:
-    """The server's side of one TLS connection, without I/O: ciphertext goes in and comes out at the caller's hand."""
+    """The server's side of one TLS connection, without I/O. The caller passes ciphertext in and out."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._incoming = ssl.MemoryBIO()
@@ -47,11 +49,11 @@ class TlsFilter:
 
     @property
     def waiting_octets(self) -> int:
-        """Ciphertext taken in and not yet read."""
+        """Returns the octets of ciphertext that were passed in and not read yet."""
         return self._incoming.pending
 
     def handshake(self) -> bool:
-        """Goes on with the handshake; true once it is done. Raises ssl.SSLError when it fails."""
+        """Continues the handshake. Returns True once it is done. Raises ssl.SSLError when it fails."""
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
@@ -59,7 +61,9 @@ class TlsFilter:
         return True
 
     def read(self) -> tuple[bytes, bool]:
-        """What can be deciphered now, and whether the client ended its side. Raises ssl.SSLError."""
+        """Returns the plaintext that can be decrypted now, and whether the client closed its side. Raises
+        ssl.SSLError.
+        """
         parts: list[bytes] = []
         try:
             while part := self._object.read(_READ_OCTETS):
@@ -74,19 +78,20 @@ class TlsFilter:
         self._object.write(plaintext)
 
     def end(self) -> None:
-        """Says goodbye (close_notify), without waiting for the client's."""
+        """Sends close_notify, without waiting for that of the client."""
         try:
             self._object.unwrap()
         except (ssl.SSLError, ValueError):
-            # SSLWantRead: ours is written, the client's not there yet. Anything else: nothing left to say.
+            # SSLWantRead means that ours is written and that of the client is missing. After any other error, nothing
+            # can be sent.
             return
 
     def take_out(self) -> bytes:
-        """Ciphertext to send."""
+        """Returns the ciphertext to send."""
         return self._outgoing.read() if self._outgoing.pending else b""
 
     def state(self) -> Tls:
-        """After the handshake."""
+        """Returns the facts about TLS after the handshake."""
         cipher = self._object.cipher()
         name = getattr(self._object, "requested_name", "")
         return Tls(self._object.version() or "", cipher[0] if cipher else "", name)
@@ -94,7 +99,9 @@ class TlsFilter:
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """`minimum`: TLSv1.2 or TLSv1.3. `ciphers`: OpenSSL's notation for TLS 1.2; empty: the library's."""
+    """`minimum` is TLSv1.2 or TLSv1.3. `ciphers` is in OpenSSL's notation for TLS 1.2, and empty for the default of the
+    library.
+    """
 
     minimum: str
     ciphers: str
@@ -102,15 +109,15 @@ class TlsOptions:
 
 
 class Certificates:
-    """The certificate pairs, by the names in them. The first pair serves whoever asks for none of them."""
+    """The certificate pairs, by the names in them. The first pair is for clients that ask for none of these names."""
 
     def __init__(self, pairs: Sequence[tuple[Path, Path]], options: TlsOptions, metrics: Metrics) -> None:
-        """Raises StartupError when a pair can't be used."""
+        """Raises StartupError when a pair cannot be used."""
         self._pairs = tuple(pairs)
         self._options = options
         self._metrics = metrics
         self._stamps = self._stamp()
-        # The certificates in use, the default one first.
+        # The certificates in use, with the default one first.
         self.in_use: tuple[CertificateFacts, ...] = ()
         try:
             self._contexts = self._load()
@@ -118,14 +125,16 @@ class Certificates:
             raise StartupError(f"TLS certificate: {error}") from error
 
     def context(self) -> ssl.SSLContext:
-        """The context for the next handshake."""
+        """Returns the context for the next handshake."""
         return self._contexts[""]
 
     async def watch(self) -> None:
-        """Loads changed files until cancelled. A pair that can't be used keeps the old ones in service, and alarms."""
+        """Loads changed files until cancelled. If a pair cannot be used, the old ones stay in use, and an alert
+        fires.
+        """
         while True:
             await asyncio.sleep(_RELOAD_SECONDS)
-            # In a thread: a file system may be slow to answer, and sessions must not wait for it.
+            # This runs in a thread, because a file system may be slow, and sessions must not wait for it.
             await asyncio.to_thread(self.reload)
 
     def reload(self) -> None:
@@ -154,7 +163,9 @@ class Certificates:
         return tuple(stamps)
 
     def _load(self) -> dict[str, ssl.SSLContext]:
-        """Contexts by name, the default one under the empty name. Raises OSError (ssl.SSLError too) or ValueError."""
+        """Returns the contexts by name, with the default one under the empty name. Raises OSError (including
+        ssl.SSLError) or ValueError.
+        """
         contexts: dict[str, ssl.SSLContext] = {}
         in_use: list[CertificateFacts] = []
         for certificate, key in self._pairs:
@@ -181,9 +192,8 @@ class Certificates:
         return context
 
     def _choose(self, chosen: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        """SNI: exact name, else one label under a wildcard, else the default.
-
-        A name that is not ASCII never comes here: the ssl module ends the handshake with an alert.
+        """Chooses the context for SNI: the exact name, otherwise a wildcard for one label, otherwise the default. For a
+        name that is not ASCII, this is not called, because the ssl module ends the handshake with an alert.
         """
         host_name = (name or "").lower().rstrip(".")
         if isinstance(chosen, _NamedObject):
@@ -194,9 +204,8 @@ class Certificates:
 
 
 def ignore_undecodable_names() -> None:
-    """Keeps the ssl module from writing a traceback for each client that asks for a name which is not ASCII (F11).
-
-    It can't hand the exception to anybody. The handshake that fails with it is counted and logged as any other.
+    """Prevents the ssl module from printing a traceback for each client that asks for a name that is not ASCII (F11).
+    The failed handshake is counted and logged like any other.
     """
     sys.unraisablehook = _report_unraisable
 
@@ -207,10 +216,9 @@ def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
 
 
 def self_signed(folder: Path, host_name: str, now: datetime.datetime) -> tuple[Path, Path]:
-    """The pair of the data folder: one that somebody put there as ingress.crt and ingress.key, else a self-signed one.
-
-    The self-signed pair has a name of its own. It is made when there is none or it is about to end; a file that
-    Posthouse did not make is never written (F16). Raises StartupError.
+    """Returns the pair in the data folder: ingress.crt and ingress.key, if an operator put them there, otherwise a
+    self-signed pair with another file name. The self-signed pair is made when there is none, or when it expires soon. A
+    file that Posthouse did not make is never overwritten (F16). Raises StartupError.
     """
     placed = folder / "ingress.crt", folder / "ingress.key"
     if all(path.exists() for path in placed) and not was_made_here(placed[0], host_name):

@@ -1,4 +1,4 @@
-"""Writes the trace fields that ingress adds on top, and takes out the fields that must not pass. Pure."""
+"""Writes the trace fields that ingress adds at the top, and removes the fields that must not pass. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NANOSECONDS = 1_000_000_000
 
 @lru_cache(maxsize=8)
 def _date(second: int) -> bytes:
-    """RFC 5322 3.3, in UTC with its offset."""
+    """Returns the date in the form of RFC 5322 3.3, in UTC."""
     return formatdate(second, localtime=False).replace("-0000", "+0000").encode("ascii")
 
 
 def protocol_keyword(session: SessionFacts, *, smtputf8: bool) -> str:
-    """The `with` of Received (RFC 3848, RFC 6531 4.3)."""
+    """Returns the value of `with` in Received (RFC 3848, RFC 6531 4.3)."""
     if not session.esmtp:
         return "SMTP"
     base = "UTF8SMTP" if smtputf8 else "ESMTP"
@@ -27,11 +27,11 @@ def protocol_keyword(session: SessionFacts, *, smtputf8: bool) -> str:
 
 
 def received(session: SessionFacts, transaction: Transaction, submission_id: str, now: int) -> bytes:
-    """The Received field of this hop (RFC 5321 4.4). `now` in Unix nanoseconds.
+    """Returns the Received field of this hop (RFC 5321 4.4). `now` is in Unix nanoseconds.
 
-    The recipient is named only when there is exactly one (C42, C145), and in ASCII: a field of ours must not be what
-    makes a header need SMTPUTF8, while the mail may go on by an alias to where that is not offered (C59). Nothing in it
-    is unchecked client text.
+    The recipient is named only when there is exactly one (C42, C145), and only in ASCII. Otherwise our field could make
+    the header need SMTPUTF8, although an alias may lead to a server without it (C59). The field contains no unchecked
+    text of the client.
     """
     literal = address_literal(session.peer.client_address)
     profile = session.profile
@@ -54,21 +54,23 @@ def received(session: SessionFacts, transaction: Transaction, submission_id: str
 
 
 def without_forbidden(head: bytes, *, submission: bool) -> bytes:
-    """A header without Return-Path, which only final delivery may add, and without a quarantine mark that is not ours;
-    on submission without Bcc and Resent-Bcc too (C145; RFC 5322 3.6.3, 3.6.6).
+    """Returns a header without Return-Path, which only final delivery may add, and without a quarantine mark that is
+    not ours. For a submission, Bcc and Resent-Bcc are removed too (C145; RFC 5322 3.6.3, 3.6.6).
     """
     head = header.remove_named(header.remove_named(head, b"return-path"), b"x-posthouse-quarantine")
     return header.remove_named(header.remove_named(head, b"bcc"), b"resent-bcc") if submission else head
 
 
 def completion(head: bytes, host: str, submission_id: str, now: int) -> tuple[bytes, bytes]:
-    """What a submitted header lacks, and the header without the empty fields that this replaces (RFC 6409 8; C147)."""
+    """Returns the fields that a submitted header lacks, and the header without the empty fields that they replace (RFC
+    6409 8; C147).
+    """
     added = []
     for name, value in (
         (b"Date", _date(now // _NANOSECONDS)),
         (b"Message-ID", f"<{submission_id}@{host}>".encode("ascii")),
     ):
-        # `<>` is as empty as nothing.
+        # `<>` counts as empty.
         if not any(given.strip(b"<> \t") for given in header.values(head, name)):
             head = header.remove_named(head, name)
             added.append(b"%b: %b\r\n" % (name, value))

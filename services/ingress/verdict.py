@@ -1,4 +1,4 @@
-"""What policy answers: accept, reject or discard, the session profile, the content checks wanted. No I/O."""
+"""The answers of policy: accept, reject or discard, the session profile, and the content checks. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from libs.smtp.value import fast_value
 
 
 class Action(enum.IntEnum):
-    """The numbers are the contract's."""
+    """The actions. The numbers are those of the contract."""
 
     ACCEPT = 1
     REJECT = 2
@@ -18,7 +18,7 @@ class Action(enum.IntEnum):
 
 
 class CheckResult(enum.IntEnum):
-    """Results of SPF, DKIM, DMARC and ARC (RFC 8601 2.7); the numbers are the contract's."""
+    """The results of SPF, DKIM, DMARC and ARC (RFC 8601 2.7). The numbers are those of the contract."""
 
     NONE = 1
     NEUTRAL = 2
@@ -32,9 +32,9 @@ class CheckResult(enum.IntEnum):
 
 @fast_value(frozen=True, slots=True, eq=False)
 class Profile:
-    """How to hold the session. `max_message_size` in octets; limits of 0 are none. `ask_stages`: numbers of Stage.
-
-    Compared and hashed by identity, since what is made of a profile once is looked up by it in every session.
+    """The limits and options of the session. `max_message_size` is in octets, and a limit of 0 means none. `ask_stages`
+    has numbers of Stage. Profiles are compared and hashed by identity, because values that are computed from a profile
+    are cached under it for all sessions.
     """
 
     revision: int
@@ -43,7 +43,7 @@ class Profile:
     auth_plaintext: tuple[str, ...]
     auth_tls: tuple[str, ...]
     max_message_size: int
-    # It only stands in EHLO's reply; RCPT's verdict refuses the excess.
+    # This limit is only shown in the reply to EHLO. The verdict of RCPT refuses further recipients.
     max_recipients: int
     max_hops: int
     max_junk_commands: int
@@ -56,7 +56,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Rspamd:
-    """Where and how rspamd is asked. `url` without a path; an empty password is not sent."""
+    """The address of rspamd and the options of a question to it. `url` has no path. An empty password is not sent."""
 
     url: str
     password: str = field(default="", repr=False)
@@ -65,17 +65,19 @@ class Rspamd:
 
 @fast_value(frozen=True, slots=True)
 class Checks:
-    """The content checks to run before END_OF_DATA. `clamd`: host:port or a socket's path; empty: no scan."""
+    """The content checks to run before END_OF_DATA. `clamd` is host:port or the path of a socket. Empty means no
+    scan.
+    """
 
     dkim: bool = False
     arc: bool = False
     clamd: str = ""
     clamd_seconds: float = 0.0
-    # None: rspamd is not asked.
+    # None means that rspamd is not asked.
     rspamd: Rspamd | None = None
 
     def united(self, other: Checks) -> Checks:
-        """What either asks for; the longer time for clamd."""
+        """Returns the checks that either asks for, with the longer time for clamd."""
         if other == NO_CHECKS:
             return self
         return Checks(
@@ -96,7 +98,7 @@ NO_CHECKS = Checks()
 
 @fast_value(frozen=True, slots=True)
 class AuthenticationResult:
-    """One method's result for Authentication-Results; `properties` are (ptype, property, value) (RFC 8601 2.2)."""
+    """The result of one method for Authentication-Results. `properties` are (ptype, property, value) (RFC 8601 2.2)."""
 
     method: str
     result: CheckResult
@@ -106,7 +108,7 @@ class AuthenticationResult:
 
 @fast_value(frozen=True, slots=True)
 class ShadowOutcome:
-    """What a rule in shadow mode would have refused."""
+    """A refusal that a rule in shadow mode would have made."""
 
     reason_id: str
     rule_id: str
@@ -114,7 +116,7 @@ class ShadowOutcome:
 
 @fast_value(frozen=True, slots=True)
 class Verdict:
-    """One answer of policy. `delay` in seconds; `reply` is there when the action is REJECT."""
+    """One answer of policy. `delay` is in seconds. `reply` exists when the action is REJECT."""
 
     action: Action
     reply: Reply | None = None
@@ -124,29 +126,30 @@ class Verdict:
     delay: float = 0.0
     profile: Profile | None = None
     checks: Checks = NO_CHECKS
-    # AUTH: the login, and its proof, which goes to policy with every later request.
+    # For AUTH: the login, and its proof, which is sent to policy with every later request.
     account: str = ""
     account_proof: bytes = field(default=b"", repr=False)
-    # The login is proved no longer; the session has to end.
+    # The login is no longer valid, so the session must end.
     login_lapsed: bool = False
-    # RCPT: the whole message is refused with this recipient.
+    # For RCPT: the whole message is refused, and not only this recipient.
     refuses_message: bool = False
-    # RCPT: relay has to be asked for the recipient, and policy once more; `reply` is for when that can't be.
+    # For RCPT: relay must be asked about the recipient, and then policy again. `reply` is used when that is not
+    # possible.
     verify_recipient: bool = False
     results: tuple[AuthenticationResult, ...] = ()
     quarantine: bool = False
     quarantine_reasons: tuple[str, ...] = ()
-    # END_OF_DATA: whether X-Spam is added; None: such fields stay as they came.
+    # For END_OF_DATA: whether X-Spam is added. None means that such fields of the sender are not changed.
     spam_mark: bool | None = None
-    # RCPT: the client's verified name, for rspamd; empty: none is known.
+    # For RCPT: the client's verified name, for rspamd. Empty when none is known.
     client_name: str = ""
     shadow: tuple[ShadowOutcome, ...] = ()
 
     @property
     def tells_something(self) -> bool:
-        """A rule matched, or would have in shadow mode."""
+        """Whether a rule matched, or a rule in shadow mode would have."""
         return bool(self.reason_id or self.rule_id or self.shadow)
 
 
-class NonsenseError(ValueError):
-    """An answer of policy that contradicts the contract. It is treated like no answer."""
+class InvalidVerdictError(ValueError):
+    """The answer of policy violates the contract. It is treated like no answer."""

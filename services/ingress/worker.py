@@ -1,4 +1,4 @@
-"""One worker process: wires the parts together, serves until shutdown, drains."""
+"""One worker process: connects the parts, serves until shutdown, and lets sessions end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from services.ingress.worker_context import WorkerContext
 
 log = structlog.get_logger(__name__)
 
-# The pause between two checks whether the other services are reached.
+# The interval of checks whether the other services can be reached.
 _READINESS_SECONDS = 0.1
 
 
@@ -50,7 +50,7 @@ class Worker:
         registry: CollectorRegistry,
         crypto_processors: Collection[int] = (),
     ) -> None:
-        """`crypto_processors`: for work that would hold up sessions; empty: the processors of the sessions."""
+        """`crypto_processors` run work that would delay sessions. Empty means the processors of the sessions."""
         self._settings = settings
         self._number = number
         self.metrics = Metrics()
@@ -115,7 +115,7 @@ class Worker:
             Listener.SUBMISSIONS: settings.smtps_port,
         }
         if not any(ports.values()):
-            raise StartupError("every port is off")
+            raise StartupError("all ports are closed by the settings")
         for kind, port in ports.items():
             if port:
                 await self.listeners.listen(kind, settings.hosts, port, shared=settings.workers > 1)
@@ -126,7 +126,7 @@ class Worker:
         background.start(self._machine_checks.run(), "checks")
 
     async def drain(self) -> None:
-        """Lets sessions end."""
+        """Lets sessions end, and then stops."""
         await self._grpc.serving(False)
         await self.listeners.drain(self._settings.drain_seconds)
 
@@ -145,7 +145,7 @@ class Worker:
         return self._background.failure
 
     async def _tell_ready(self) -> None:
-        """Once both other services are reached."""
+        """Waits until both other services are reached."""
         while not all(self._streams().values()):  # noqa: ASYNC110 - streams come and go, and only the first time counts
             await asyncio.sleep(_READINESS_SECONDS)
         service_manager.tell_ready()
@@ -154,7 +154,7 @@ class Worker:
         return {"policy": self.policy.connected, "relay": self.relay.connected}
 
     def _all_certificates(self) -> tuple[CertificateFacts, ...]:
-        """The certificates for SMTP, and the one for gRPC, of which the names are left out."""
+        """Returns the certificates for SMTP, and the one for gRPC, whose names are left out."""
         if self._grpc_certificate is None:
             return self._certificates.in_use
         own = CertificateFacts(self._grpc_certificate.path, (), self._grpc_certificate.expiry())
@@ -164,7 +164,9 @@ class Worker:
         return {**self._missing(), **self._settings.grpc_weakness}
 
     def _missing(self) -> dict[str, str]:
-        """For /readyz: without either of the services no mail can be accepted; too few open files only limit it."""
+        """Returns the state for /readyz. Without either service no mail can be accepted. Too few open files only limit
+        the connections.
+        """
         missing = {service: "" if is_open else "unreachable" for service, is_open in self._streams().items()}
         if self._usable_connections < self._wanted_connections:
             missing["open_files"] = (
@@ -175,7 +177,7 @@ class Worker:
 
 
 async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
-    """Runs worker `number` until shutdown is requested and its sessions are gone. Raises StartupError."""
+    """Runs worker `number` until shutdown is requested and its sessions have ended. Raises StartupError."""
     spans.configure()
     ignore_undecodable_names()
     crypto_processors = processors.usable() if settings.cpus else ()
@@ -195,8 +197,8 @@ async def serve(settings: Settings, shutdown: Shutdown, number: int) -> None:
 
 
 def _pin_to_processor(settings: Settings, number: int) -> None:
-    """Pins the process to one processor, before there are other threads. This thread and gRPC's wake each other all the
-    time, which is cheapest on the same processor.
+    """Pins the process to one processor, before there are other threads. This thread and the threads of gRPC wake each
+    other very often, which costs least on the same processor.
     """
     if settings.cpus:
         try:
@@ -220,7 +222,7 @@ def _checker(settings: Settings, metrics: Metrics, crypto_processors: Collection
 
 
 def certificate_files(settings: Settings) -> tuple[tuple[Path, Path], ...]:
-    """The pairs configured, or the self-signed one, made when there is none yet. Raises StartupError."""
+    """Returns the configured pairs, or the self-signed one, which is made if there is none. Raises StartupError."""
     if settings.certificate_files:
         return settings.certificate_files
     return (self_signed(settings.data_dir / "tls", "localhost", datetime.datetime.now(datetime.UTC)),)
@@ -241,19 +243,23 @@ def _spool(settings: Settings) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise StartupError(f"can't make {folder}: {error.strerror}") from error
+        raise StartupError(f"cannot create {folder}: {error.strerror}") from error
     return folder
 
 
 def _freeze_garbage_collector() -> None:
-    """Exempts what was loaded so far from garbage collection: it stays for good."""
+    """Exempts everything that is loaded so far from garbage collection, because it stays for the life of the
+    process.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
 def _sweep_seconds(settings: Settings) -> float:
-    """The pause between two sweeps: a quarter of the shortest time-out, so that no time-out is later than that."""
+    """Returns the interval of the sweeps: a quarter of the shortest time-out, so that no time-out is late by more than
+    that.
+    """
     shortest = min(
         settings.command_seconds,
         settings.data_block_seconds,
@@ -266,7 +272,7 @@ def _sweep_seconds(settings: Settings) -> float:
 
 
 def _end_with_supervisor(shutdown: Shutdown) -> None:
-    """The supervisor holds the other end of our standard input: when it dies, however it dies, so do we."""
+    """Ends this process when the supervisor dies: the supervisor has the other end of our standard input."""
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _supervisor_gone, shutdown)
 
 

@@ -1,4 +1,4 @@
-"""What all sessions of a worker share."""
+"""The objects that all sessions of a worker share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ContentChecker(Protocol):
     async def run(
         self, wanted: Checks, content: Content, client_address: str
     ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
-        """Never raises: a check that fails says so in its result."""
+        """Runs the checks. Never raises: a failure is a result of the check."""
 
     async def ask_rspamd(self, rspamd: Rspamd, question: Question, content: Content) -> SpamScan:
         """Likewise."""
@@ -34,7 +34,7 @@ class ContentChecker(Protocol):
 
 @dataclass(slots=True)
 class WorkerContext:
-    """The worker's clients, limits and figures. `spool`: the folder for content too large for memory."""
+    """The clients, limits and metrics of the worker. `spool` is the folder for content that is too large for memory."""
 
     policy: PolicyClient
     relay: RelayClient
@@ -44,9 +44,9 @@ class WorkerContext:
     metrics: Metrics
     mail_log: MailLog
     spool: Path
-    # None: the site has no code of its own.
+    # None means that the site has no handler.
     hooks: Hooks | None = None
-    # Set at shutdown: idle sessions are sent away, and no transaction begins.
+    # Set at shutdown: connections of idle clients are closed, and no transaction begins.
     draining: bool = False
     policy_outage: Outage = field(default_factory=lambda: Outage("policy_unavailable", "policy_available"))
     relay_outage: Outage = field(default_factory=lambda: Outage("submission_not_stored", "submissions_stored"))

@@ -1,1 +1,1 @@
-"""policy: judges every step of a session by the facts and by what operators configured."""
+"""policy: decides about every step of a session, from its facts and the configuration."""

@@ -1,4 +1,4 @@
-"""`python -m services.policy`: reads settings, wires the parts, serves until told to stop."""
+"""`python -m services.policy`: reads the settings, connects the parts, and serves until it is told to stop."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ from services.policy.verdict_log import VerdictLog
 log = structlog.get_logger(__name__)
 
 _GRACE_SECONDS = 5.0
-# Decisions make no cycles either; what is kept of them for Explain would be walked through for nothing.
+# Decisions create no reference cycles either, and the garbage collector would only walk through the decisions that are
+# stored for Explain.
 _GC_THRESHOLDS = (50_000, 20, 50)
 _FREEZE_SECONDS = 600.0
 
@@ -92,7 +93,7 @@ async def main(shutdown: Shutdown) -> None:
         snapshot = "" if watch.current is not None else "no configuration yet"
         return {"snapshot": snapshot, "redis": store.unavailable_reason, **settings.grpc_weakness}
 
-    # Without Redis mail flows; only what is counted there is not.
+    # Mail flows without Redis. Only the rules that count there are skipped.
     metrics = MetricsServer(readiness, optional=("redis", "grpc"))
     background = Background(shutdown)
     await store.start()
@@ -122,13 +123,12 @@ async def main(shutdown: Shutdown) -> None:
     forget_counts()
     log.info("stopped")
     if background.failure is not None:
-        raise StartupError(f"policy stopped: {background.failure}")
+        raise StartupError(f"policy stopped by a fault: {background.failure}")
 
 
 class _Freezing:
-    """Spares the garbage collector the walk through 100,000 accounts and rules, whose tables hold no cycles.
-
-    Cycles that exist at that moment are never freed, so the tables of each small change are not frozen.
+    """Excludes the tables of 100,000 accounts and rules from garbage collection, because they contain no reference
+    cycles. Cycles that exist at this moment are never freed, so the tables of small changes are not excluded.
     """
 
     def __init__(self) -> None:
@@ -148,17 +148,19 @@ async def _serve_when_configured(server: rpc.Server, watch: Watch) -> None:
 
 
 def open_store(url: str, seconds: float = 1.0, blocks: BlockFile | None = None) -> Store:
-    """For memory://, with the file that blocks are kept in, or redis://, whose calls may take so many seconds."""
+    """Makes the store: for memory://, with the file for blocked clients; or for redis://, with the time limit of one
+    call.
+    """
     return MemoryStore(blocks) if url == "memory://" else RedisStore(url, seconds=seconds)
 
 
 def private_folder(folder: Path) -> None:
-    """Only the owner may look into it: it holds the hashes of passwords."""
+    """Only the owner may read the folder, because it contains the hashes of passwords."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
     except OSError as error:
-        # Mail needs the folder only after a restart.
+        # The folder is needed only after a restart, so mail flows without it.
         log.error("folder_not_private", path=str(folder), reason=error.strerror)
 
 

@@ -1,4 +1,4 @@
-"""The blocked clients that are refused now: what operators are shown, and what the metrics count."""
+"""The clients that are blocked now, for operators and for the metrics."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import contextlib
 from services.policy.engine import Engine
 from services.policy.metrics import BLOCKED_CLIENTS
 from services.policy.rules.connections import block_acts
-from services.policy.state.store import Blocked, StoreAwayError
+from services.policy.state.store import Blocked, StoreUnavailableError
 
 _PAUSE_SECONDS = 30.0
 _COUNTED_TO = 1000
 
 
 async def acting_blocks(engine: Engine, *, after: str, limit: int) -> list[Blocked]:
-    """Those that sort after `after`, in order, at most `limit`. Raises StoreAwayError."""
+    """Returns at most `limit` blocked clients that sort after `after`, in order. Raises StoreUnavailableError."""
     if engine.rulebook is None:
         return []
     snapshot, now = engine.rulebook.snapshot, engine.clock()
@@ -36,6 +36,6 @@ async def keep_count(engine: Engine) -> None:
 
 
 async def count_blocked(engine: Engine) -> None:
-    """While the store is away, the last number stays."""
-    with contextlib.suppress(StoreAwayError):
+    """While the store does not answer, the last number stays."""
+    with contextlib.suppress(StoreUnavailableError):
         BLOCKED_CLIENTS.set(len(await acting_blocks(engine, after="", limit=_COUNTED_TO)))

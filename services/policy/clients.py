@@ -1,4 +1,6 @@
-"""The gRPC clients of config_api: the watch that brings each new configuration, and the reports of rule hits."""
+"""The gRPC clients of config_api: the watch for new configurations, and the reports of rule hits and of new password
+hashes.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,15 @@ _Call: TypeAlias = grpc.aio.StreamStreamCall[config_pb2.WatchRequest, config_pb2
 
 _REPORT_SECONDS = 1.5
 _REPORT_DEADLINE = 10.0
-# Rules in one report.
+# The most rules in one report.
 _REPORT_RULES = 20_000
 
 
 def configuration_watch(dialers: Dialers, file: SealedFile, name: str, wait_seconds: float) -> Watch:
-    """The watch of the replica `name`, which keeps the last good configuration, with its password hashes, in `file`.
+    """Makes the watch of the replica `name`, which stores the last good configuration, with its password hashes, in
+    `file`.
 
-    `wait_seconds`: how long it waits for config_api before it puts the kept configuration in force.
+    At the start the watch waits `wait_seconds` for config_api before it puts the stored configuration in force.
     """
     source = SnapshotSource("policy", _open, config_pb2.WatchRequest, config_pb2.SnapshotPart, PolicySnapshotReader)
     return ConfigurationWatch(source, dialers, file, SNAPSHOT, name, wait_seconds)
@@ -47,7 +50,7 @@ def _open(channel: grpc.aio.Channel) -> _Call:
 
 
 class HitReporter:
-    """Reports rule hits every second or two; what could not be reported is reported again under the same id."""
+    """Reports rule hits every second or two. A report that fails is repeated with the same id."""
 
     def __init__(self, dialers: Dialers, hits: HitCounts) -> None:
         self._dialers = dialers
@@ -61,7 +64,7 @@ class HitReporter:
             await self.report()
 
     async def report(self) -> None:
-        """Sends what gathered."""
+        """Sends the hits that were counted since the last report."""
         if not self._unsent and self._hits:
             self._unsent = _reports(self._hits)
         if self._unsent:
@@ -86,7 +89,7 @@ class HitReporter:
 
 
 class PasswordUpgrader:
-    """Hands new hashes of passwords to config_api. What does not reach it is made anew at the next login."""
+    """Sends new hashes of passwords to config_api. A hash that does not arrive is made again at the next login."""
 
     def __init__(self, dialers: Dialers, upgrades: PasswordUpgrades) -> None:
         self._dialers = dialers
@@ -99,7 +102,7 @@ class PasswordUpgrader:
             await self.send()
 
     async def send(self) -> None:
-        """Sends what gathered."""
+        """Sends the new hashes since the last call."""
         upgrades = self._upgrades.take()
         if not upgrades:
             return

@@ -1,4 +1,6 @@
-"""Checks logins and passwords: argon2id off the event loop, successes remembered briefly, failures limited, shares."""
+"""Checks logins and passwords. argon2id runs outside the event loop, successes are remembered briefly, failures are
+limited, and each client has a share of the checks.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +30,23 @@ from services.policy.rules.model import Snapshot
 
 log = structlog.get_logger(__name__)
 
-# Checks that run at once in each group of threads, and of one client's network; a check takes some 50 ms.
+# The most checks that run at the same time in each group of threads, and those of one client's network. A check takes
+# some 50 ms.
 _THREADS = 2
 _SLOTS_OF_CLIENT = 2
-# Checks that wait for a slot in each group of threads, a tenth of them for one client's network, and for how long.
+# The most checks that wait in each group of threads, of which one client's network may have a tenth; and the longest
+# wait.
 _MAX_WAITING = 320
 _WAITING_SECONDS = 3.0
 _REMEMBERED_SECONDS = 60.0
 _REMEMBERED = 10_000
-# Clients and accounts that logged in within this time have a group of threads that strangers cannot fill.
+# Clients and accounts that logged in within this time use a separate group of threads, which strangers cannot fill.
 _FAMILIAR_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Credentials as the client gave them. They are never kept, logged or shown."""
+    """The credentials as the client gave them. They are never stored, logged or shown."""
 
     mechanism: str
     authorization_identity: bytes = field(repr=False)
@@ -51,9 +55,9 @@ class Credentials:
 
 
 def _composed(text: bytes) -> bytes:
-    """The text in NFC, in which logins and passwords are stored, since keyboards differ (RFC 8265 3.3.2, 4.2.2).
-
-    Octets that are no UTF-8 stay as they are."""
+    """Returns the text in NFC, the form in which logins and passwords are stored, because keyboards differ (RFC 8265
+    3.3.2, 4.2.2). Octets that are not UTF-8 do not change.
+    """
     if text.isascii():
         return text
     try:
@@ -63,7 +67,7 @@ def _composed(text: bytes) -> bytes:
 
 
 class _CheckThreads:
-    """Threads for checks, and the slots that clients have in them."""
+    """A group of threads for checks, with the slots of the clients."""
 
     def __init__(self, name: str) -> None:
         self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"argon2-{name}")
@@ -71,7 +75,7 @@ class _CheckThreads:
 
 
 class _Recently:
-    """A bounded set of keys, each for a time."""
+    """A bounded set of keys, each of which stays for a limited time."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -88,29 +92,28 @@ class _Recently:
 
 
 class CredentialChecker:
-    """Checks credentials; there is one in each process.
-
-    Whoever guesses passwords keeps nobody else from logging in: a client's network has two slots, and clients and
-    accounts that logged in lately have a group of threads of their own.
+    """Checks credentials. There is one in each process. A client that guesses passwords does not prevent others from
+    logging in: the network of a client has two slots, and clients and accounts that logged in recently have a separate
+    group of threads.
     """
 
     def __init__(self, failures: FailureLimits, upgrades: PasswordUpgrades | None = None) -> None:
-        """`upgrades` takes the new hash of a password whose hash is outdated."""
+        """`upgrades` gets the new hash of a password whose hash is outdated."""
         self._failures = failures
         self._upgrades = upgrades if upgrades is not None else PasswordUpgrades()
         self._strangers = _CheckThreads("strangers")
         self._familiar = _CheckThreads("familiar")
-        # Keyed digests of (account's hash, password); the key dies with the process. An account whose password changes
-        # has another hash, so that nothing has to be forgotten when the configuration changes.
+        # Keyed digests of (hash of the account, password). The key exists only in this process. A new password gives
+        # the account another hash, so nothing must be removed when the configuration changes.
         self._key = os.urandom(32)
         self._remembered = _Recently(_REMEMBERED_SECONDS)
-        # Clients and accounts that logged in lately, and the pairs of both.
+        # Clients, accounts, and pairs of both, that logged in recently.
         self._clients = _Recently(_FAMILIAR_SECONDS)
         self._accounts = _Recently(_FAMILIAR_SECONDS)
         self._pairs = _Recently(_FAMILIAR_SECONDS)
         self._typical_of: Mapping[str, Account] | None = None
         self._typical_hash = ""
-        # Hashes to check unknown logins against, by their parameters.
+        # The hashes against which unknown logins are checked, by their parameters.
         self._decoys: dict[object, str] = {}
 
     def close(self) -> None:
@@ -120,20 +123,19 @@ class CredentialChecker:
     async def check(
         self, given: Credentials, snapshot: Snapshot, client: str, network: str
     ) -> tuple[CredentialOutcome, Account | None]:
-        """The account that the credentials prove. `client`, `network`: as in `rules.clients.Client`.
-
-        An unknown login takes as long as a wrong password. Never raises.
+        """Returns the result, with the account if the credentials are right. `client` and `network` are those of
+        `rules.clients.Client`. An unknown login takes as long as a wrong password. Never raises.
         """
         login = _composed(given.login).decode("utf-8", "replace")
         account = account_of(login, snapshot)
-        # However an account is named, its failures are counted together.
+        # The failures of an account are counted together, whichever of its names the client uses.
         login = account.login if account is not None else login_key(login)
         if given.mechanism == EXTERNAL:
-            # ingress vouches for it, as it does for every fact: config_api has checked the account's API key.
+            # ingress reports this fact like every other: config_api has checked the API key of the account.
             return CredentialOutcome.REFUSED if account is None else CredentialOutcome.ACCEPTED, account
         if given.mechanism not in MECHANISMS:
             return CredentialOutcome.REFUSED, None
-        # Failures of others do not lock an account's user out.
+        # Failures of others do not lock out the user of an account.
         is_user = account is not None and (client, account.id) in self._pairs
         if await self._failures.exceeded(client, None if is_user else login):
             return CredentialOutcome.TOO_MANY_FAILURES, None
@@ -141,7 +143,7 @@ class CredentialChecker:
         threads, party = self._threads_for(client, network, account)
         outcome = await self._verify(account, _composed(given.password), snapshot.accounts, threads, party)
         if outcome is CredentialOutcome.ACCEPTED and identity and account_of(identity, snapshot) is not account:
-            # An authorization identity other than the account itself is not supported (RFC 4616 2).
+            # An authorization identity that differs from the account is not supported (RFC 4616 2).
             outcome = CredentialOutcome.REFUSED
         if outcome is CredentialOutcome.REFUSED:
             await self._failures.record(client, login)
@@ -153,9 +155,9 @@ class CredentialChecker:
         return outcome, account
 
     def _threads_for(self, client: str, network: str, account: Account | None) -> tuple[_CheckThreads, str]:
-        """The group of threads, and the party whose slots the check takes there.
-
-        All who guess at one account from unknown clients are one party."""
+        """Returns the group of threads, and the party whose slots the check uses. All unknown clients that try one
+        account are one party.
+        """
         if client in self._clients:
             return self._familiar, network
         if account is not None and account.id in self._accounts:
@@ -195,7 +197,9 @@ class CredentialChecker:
         return CredentialOutcome.ACCEPTED
 
     def _typical(self, accounts: Mapping[str, Account]) -> str:
-        """A hash of some account, whose parameters the decoy uses. Accounts without a login have no hash."""
+        """Returns the hash of some account, whose parameters the dummy check uses. Accounts without a login have no
+        hash.
+        """
         if self._typical_of is not accounts:
             self._typical_of = accounts
             self._typical_hash = next(
@@ -204,7 +208,7 @@ class CredentialChecker:
         return self._typical_hash
 
     def _matches(self, password_hash: str, password: bytes, typical: str) -> tuple[bool, str]:
-        """Whether the password is right, and its new hash where the present one is outdated; runs in a thread."""
+        """Returns whether the password is right, and a new hash if the present one is outdated. It runs in a thread."""
         is_right = passwords.matches(password_hash or self._decoy(typical), password)
         is_outdated = is_right and passwords.is_outdated(password_hash)
         return is_right, passwords.hash_password(password) if is_outdated else ""
@@ -217,7 +221,7 @@ class CredentialChecker:
             parameters = extract_parameters(typical)
         except InvalidHashError:
             parameters = extract_parameters(PasswordHasher(type=Type.ID).hash(b""))
-        # argon2's Parameters have no hash of their own.
+        # The Parameters of argon2 cannot be hashed.
         key = dataclasses.astuple(parameters)
         decoy = self._decoys.get(key)
         if decoy is None:

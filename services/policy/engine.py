@@ -1,7 +1,7 @@
 """Makes decisions, from request to verdict: facts, counters, look-ups, rules, log and history.
 
-A decision that waits for nothing is made at once, without a task. Nearly all are, while counters are in memory and
-look-up results are known.
+A decision that needs no wait is made at once, without a task. Nearly all decisions are made in this way while counters
+are in memory and look-up results are cached.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from services.policy.workers import Workers
 
 log = structlog.get_logger(__name__)
 
-# Decisions that wait for a look-up, a password or a store. More are answered 451, so that nothing piles up.
+# The most decisions that wait for a look-up, a password or a store. Further ones are answered with 451, so that the
+# queue stays short.
 MAX_WAITING = 10_000
-# The same for one client's network (/24, /64).
+# The same limit for one client's network (/24, /64).
 MAX_WAITING_OF_CLIENT = 1_000
-# Alignment asks again once the author's policy is known; no decision needs more rounds.
+# Alignment needs another round once the author's policy is known. No decision needs more rounds than this.
 _MAX_ROUNDS = 4
 
-# Enumerations are slow to reach into for what runs at every decision.
+# The value is stored here, because access to members of enumerations is slow and this runs for every decision.
 _CONNECT, _AUTH, _END_OF_DATA = Stage.CONNECT.value, Stage.AUTH.value, Stage.END_OF_DATA.value
 _ACCEPT = Action.ACCEPT
 
@@ -47,21 +48,23 @@ _NOT_READY = RuleMatch(NOT_READY, close=True)
 _LATER = RuleMatch(TRY_AGAIN)
 
 
-# Takes the parts of an answer (`wire.answer`) on their way to the client.
+# A function that sends the parts of an answer (`wire.answer`) to the client.
 Answer = Callable[[Sequence[bytes]], object]
 
 
 class LookupService(Protocol):
-    """Finds things out, in a total time of its own."""
+    """Makes look-ups, with one time limit for all look-ups of a decision."""
 
     def known(self, question: Question) -> LookupResult | None:
-        """The result, if it is known already."""
+        """Returns the result if it is already known."""
 
     def start(self, questions: Sequence[Question], party: str) -> None:
-        """Begins to find out, for later."""
+        """Begins a look-up whose result is needed later."""
 
     async def find(self, questions: Sequence[Question], party: str) -> dict[Question, LookupResult]:
-        """Finds out, all at once; what takes too long has no answer. Never raises. `party`: whose share it takes."""
+        """Makes the look-ups at the same time. Those that take too long have no answer. Never raises. `party` is the
+        one whose share they use.
+        """
 
 
 class Engine:
@@ -90,12 +93,12 @@ class Engine:
         self.workers = Workers(store)
         self._waiting = 0
         self._waiting_of: Counter[str] = Counter()
-        # Parts of answers: profiles, and the verdicts that a rulebook shares.
+        # The cached parts of answers: profiles, and the verdicts that many decisions share.
         self._profiles: dict[ProfileKey, bytes] = {}
         self._bodies: dict[Verdict, bytes] = {}
 
     def use(self, snapshot: Snapshot) -> None:
-        """Puts a snapshot in force: one reference changes, decisions under way end with the one they began with."""
+        """Puts a snapshot in force. Running decisions end with the snapshot with which they began."""
         self.rulebook = Rulebook(snapshot)
         self._profiles, self._bodies = {}, {}
         self.workers.count(bool(snapshot.connection_policy.max_concurrent_connections))
@@ -103,10 +106,8 @@ class Engine:
     def decide(
         self, request: wire.Request, answer: Answer, stamp: FrameStamp, now: float
     ) -> Coroutine[None, None, None] | None:
-        """Answers now, or returns what does so when awaited. Never raises.
-
-        `stamp`: of the frame; a session that opens belongs to its worker. `now`: by `clock`, once for all requests of a
-        frame.
+        """Answers at once, or returns an awaitable that answers. Never raises. `stamp` is that of the frame: a session
+        that opens belongs to its worker. `now` is the time of `clock`, the same for all requests of a frame.
         """
         try:
             return self._decide(request, answer, stamp, now)
@@ -198,7 +199,7 @@ class Engine:
             self._end(decision, verdict)
 
     async def _look_up(self, decision: _Decision, questions: tuple[Question, ...]) -> None:
-        """Rounds of look-ups until the rules can be tried to the end."""
+        """Makes look-ups in rounds, until all rules can be tried."""
         facts, rulebook = decision.facts, decision.rulebook
         for _ in range(_MAX_ROUNDS):
             facts.lookup_results.update(await self.lookups.find(questions, facts.client.network))
@@ -212,11 +213,11 @@ class Engine:
 
     async def _authenticate(self, decision: _Decision, credentials: Credentials) -> None:
         facts, rulebook = decision.facts, decision.rulebook
-        # So that the log lines of the password check name the session.
+        # The log lines of the password check then name the session.
         structlog.contextvars.bind_contextvars(session_id=facts.session_id)
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, NeedsLookups):
-            raise TypeError("rules at AUTH look nothing up")
+            raise TypeError("rules at AUTH have no look-ups")
         if verdict.action is _ACCEPT:
             outcome, account = await self._credentials.check(
                 credentials, rulebook.snapshot, facts.client.key, facts.client.network
@@ -230,20 +231,22 @@ class Engine:
         self._end(decision, verdict)
 
     def _look_ahead(self, facts: Facts, rulebook: Rulebook) -> None:
-        """At CONNECT: what only the client's address is needed for, so that it is known by RCPT."""
+        """Begins at CONNECT the look-ups that need only the client's address, so that their results are known by
+        RCPT.
+        """
         questions = rulebook.early_questions(facts)
         if questions:
             self.lookups.start(questions, facts.client.network)
 
     def _end(self, decision: _Decision, verdict: Verdict) -> None:
-        """Answers what was waited for."""
+        """Answers the request after the wait."""
         body = self._settle(decision.facts, decision.rulebook, verdict, decision.stamp, decision.kept)
         decision.answer(wire.entry(decision.request_id, body))
 
     def _settle(
         self, facts: Facts, rulebook: Rulebook, verdict: Verdict, stamp: FrameStamp, request_bytes: bytes
     ) -> bytes:
-        """Writes the verdict down, everywhere it belongs; the body of its answer."""
+        """Records the verdict in the log, the metrics and the history. Returns the body of its answer."""
         snapshot = rulebook.snapshot
         stage, revision = facts.stage, snapshot.revision
         body = self._bodies.get(verdict)
@@ -259,7 +262,7 @@ class Engine:
         if facts.login_lapsed:
             body += wire.LOGIN_LAPSED
         if verdict.verify_recipient:
-            # Nothing is decided yet. Ingress asks about the same recipient again.
+            # Nothing is decided yet, so nothing is recorded. Ingress will ask about the same recipient again.
             return body
         if stage == _END_OF_DATA and verdict.action is _ACCEPT:
             for result in results.results(facts, snapshot):
@@ -268,7 +271,7 @@ class Engine:
             if spam is not None and snapshot.content_checks.spam.mode is Mode.ENFORCE:
                 body += wire.SPAM_FIELDS[spam.is_marked]
         elif verdict.checks.rspamd is not None:
-            # Asking for the name is what makes it known to the results.
+            # This access adds the name to the results.
             client_name = results.client_name(facts, snapshot)
             body += wire.known_at_rcpt(results.envelope_results(facts, snapshot), client_name)
         if verdict.hits:
@@ -288,19 +291,21 @@ class Engine:
 
     @staticmethod
     def _plain(request: wire.Request, answer: Answer, reason_id: str, rule_match: RuleMatch) -> None:
-        """An answer to what could not be judged at all."""
+        """Returns the answer to a request that could not be decided."""
         answer(wire.answer(request, wire.body(verdict_of(reason_id, rule_match), 0)))
 
-    # Open sessions, as (session, client address).
+    # The sets are open sessions, as (session, client address).
 
     def close_sessions(self, closed: Iterable[tuple[str, str]], stamp: FrameStamp, *, remember: bool) -> None:
-        """Sessions that ended. `remember`: older sets of open sessions may still come."""
+        """Removes sessions that ended. With `remember`, an older set of open sessions that arrives later must not add
+        them again.
+        """
         sessions = self._counted_under(closed)
         if sessions:
             self.store.close_sessions(sessions, stamp, remember=remember)
 
     def replace_sessions(self, opened: Iterable[tuple[str, str]], stamp: FrameStamp, settled_before: int) -> None:
-        """All sessions of a worker, but for those that opened from frame `settled_before` on."""
+        """Sets all open sessions of a worker, without changing those that opened from the frame `settled_before` on."""
         if self._counts_sessions:
             self.store.replace_sessions(self._counted_under(opened), stamp, settled_before)
 
@@ -309,7 +314,7 @@ class Engine:
         return self.rulebook is not None and bool(self.rulebook.snapshot.connection_policy.max_concurrent_connections)
 
     def _counted_under(self, sessions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """(client, session) as the store counts them; none where no limit holds."""
+        """Returns the (client, session) pairs as the store counts them. Empty when no limit is configured."""
         if self.rulebook is None or not self._counts_sessions:
             return []
         find = self.rulebook.snapshot.clients.find
@@ -341,7 +346,7 @@ class _Decision:
         self.rulebook = rulebook
         self.answer = answer
         self.stamp = stamp
-        # The request's bytes, for the history.
+        # The octets of the request, for the history.
         self.kept = request_bytes
 
 

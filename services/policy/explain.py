@@ -1,4 +1,6 @@
-"""Explain: every rule in order with its outcome, for facts given or for a past session. Changes no counter."""
+"""Explain: tries every rule in order, for given facts or for a past session, and shows the results. It changes no
+counter.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +17,25 @@ from services.policy.rules.evaluate import NeedsLookups, Rulebook
 from services.policy.rules.lookup import DmarcRecord, Lookup, LookupResult, LookupResults, Outcome, Question
 from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict, Verification
 
-# The stages before one at which a message is, in their order.
+# The stages before each stage, in order.
 _PATH = (Stage.CONNECT, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
 _MAX_ROUNDS = 4
-# Operators who ask have a share of their own.
+# Operators have their own share of look-ups.
 _PARTY = "explain"
 
 
 class UnknownSessionError(Exception):
-    """The history has nothing about the session."""
+    """The history does not have the session."""
 
 
 class Explainer:
-    """Answers by the same rules as decisions are made by."""
+    """Explains with the rules that also make the decisions."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def past(self, session_id: str) -> tuple[PastDecision, ...]:
-        """The decisions of a session, oldest first. Raises UnknownSessionError."""
+        """Returns the decisions of a session, oldest first. Raises UnknownSessionError."""
         past = self._engine.history.of_session(session_id)
         if not past:
             raise UnknownSessionError
@@ -46,10 +48,9 @@ class Explainer:
         now: float | None,
         propose: Callable[[Snapshot], Snapshot] | None = None,
     ) -> tuple[PastDecision, ...]:
-        """The decisions that these facts would meet, from CONNECT to their stage or to a rejection.
-
-        `assumed`: outcomes of look-ups by name, instead of asking. `propose`: makes the snapshot that is tried from the
-        one in force, and raises ValueError where it can't. Raises MalformedError for facts that are none.
+        """Returns the decisions for these facts, from CONNECT to their stage or to a rejection. `assumed` has outcomes
+        of look-ups by name, which are then not made. `propose` makes the snapshot to try from the one in force, and
+        raises ValueError when it cannot. Raises MalformedError for facts that are not valid.
         """
         rulebook = self._engine.rulebook
         if rulebook is None:
@@ -78,7 +79,7 @@ class Explainer:
         return counted(counter_operations, await self._engine.store.peek(counter_operations, facts.now))
 
     async def _evaluate(self, facts: Facts, rulebook: Rulebook, assumed: Mapping[str, Outcome]) -> Verdict:
-        """Every look-up of the stage is made, also of rules that another decides before."""
+        """Every look-up of the stage is made, even for rules after the one that decides."""
         for _ in range(_MAX_ROUNDS):
             missing = list(rulebook.questions(facts))
             if facts.stage == Stage.END_OF_DATA:
@@ -94,12 +95,12 @@ class Explainer:
             facts.lookup_results.update({**assumed_results, **await self._engine.lookups.find(questions, _PARTY)})
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, NeedsLookups):
-            raise wire.MalformedError("these facts ask for more look-ups than a decision makes")
+            raise wire.MalformedError("these facts need more look-ups than a decision may make")
         return verdict
 
 
 def _all_discarded(given: Facts, verdict: Verdict, snapshot: Snapshot) -> bool:
-    """Whether nobody is left whom ingress would ask about at the end of data."""
+    """Whether no recipient is left, so that ingress would not ask at the end of data."""
     if verdict.action is not Action.DISCARD:
         return False
     return all(discards(recipient, given, snapshot) for recipient in given.recipients)
@@ -112,11 +113,11 @@ def _stages_to(stage: Stage) -> tuple[Stage, ...]:
 
 
 def _at(stage: Stage, given: Facts) -> Facts:
-    """The given facts as they were known at an earlier stage."""
+    """Returns the facts as they were known at an earlier stage."""
     facts = replace(given, stage=stage, counts=NO_COUNTS, lookup_results=LookupResults(), listed=None, allowed_by=None)
     facts.may_be_exempt = True
     if stage in (Stage.RCPT, Stage.END_OF_DATA) and stage != given.stage:
-        # Facts for a later stage name all recipients; the first stands for them.
+        # The facts of a later stage name all recipients. The first one is used for RCPT.
         if stage is Stage.RCPT and not facts.recipient.wire and facts.recipients:
             facts.recipient = facts.recipients[0]
             facts.recipients, facts.recipient_count = (), 0
@@ -131,7 +132,7 @@ def _name(question: Question, assumed: Mapping[str, Outcome]) -> bool:
 
 
 def _assumed(question: Question, assumed: Mapping[str, Outcome]) -> LookupResult:
-    """The result for an assumed outcome: found is a listing, a pass of SPF, or the DMARC policy reject."""
+    """Returns the result for an assumed outcome. FOUND is a listing, a pass of SPF, or the DMARC policy reject."""
     outcome = assumed[question.name]
     is_found = outcome is Outcome.FOUND
     match question.lookup:

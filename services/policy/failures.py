@@ -1,4 +1,4 @@
-"""Limits on failed logins, per client and per login, counted in the store of all counters."""
+"""Limits failed logins for each client and each login. They are counted in the store of all counters."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ FAILURES_PER_LOGIN = 20
 
 
 class FailureLimits:
-    """Once the limit is reached in a clock minute, no password of the client, or for the login, is looked at in it."""
+    """When a client or a login reaches the limit in a minute of the clock, no more of its passwords are checked in this
+    minute.
+    """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
-        """`clock`: seconds since the epoch."""
+        """`clock` returns seconds since the epoch."""
         self._store = store
         self._clock = clock
 
     async def exceeded(self, client: str, login: str | None) -> bool:
-        """`login`: None when the client alone counts. False while the store is away: the cost of each check remains."""
+        """Counts a failed login, and returns whether the limit is exceeded. `login` is None when only the client
+        counts. The result is False while the store does not answer; then only the cost of each check limits the
+        guesses.
+        """
         failures = await self._count(client, login, READ_ONLY)
         limits = (FAILURES_PER_CLIENT, FAILURES_PER_LOGIN)
         return any(number is not None and number >= limit for number, limit in zip(failures, limits, strict=False))
@@ -40,5 +45,5 @@ class FailureLimits:
 
 
 def _digest(login: str) -> str:
-    """A login may be any bytes; a key is always the same few characters (C155)."""
+    """Returns a key of fixed size for a login, which may be any octets (C155)."""
     return hashlib.blake2b(login.encode("utf-8", "replace"), digest_size=16).hexdigest()

@@ -1,4 +1,6 @@
-"""A bounded number of slots for what is scarce, with shares, so that what one client asks for costs no other."""
+"""A bounded number of slots, with a share for each client, so that the requests of one client do not delay the
+others.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +9,20 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-# A party whose question was slow is remembered for so long.
+# A party whose question was slow is remembered for this time.
 REMEMBERED_SECONDS = 30.0
 _REMEMBERED = 10_000
 
 
 class FairSlots:
-    """A bounded number of slots, handed to whichever party that waits holds the fewest.
-
-    A party has a share at most, and a small one for a while after what it asked about took too long.
+    """A bounded number of slots. A free slot goes to the waiting party that has the fewest. A party may have only its
+    share, and for a while after a slow question only a small one.
     """
 
     def __init__(
         self, total: int, share: int, slow_share: int, waiting: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`waiting`: how many may wait for a slot; of one party a tenth of them."""
+        """`waiting` is the number of callers that may wait for a slot. One party may have a tenth of them."""
         self._total = total
         self._share = share
         self._slow_share = slow_share
@@ -31,21 +32,21 @@ class FairSlots:
         self._taken = 0
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._waiting_count = 0
-        # Party to when its slow questions are forgotten.
+        # For each party, the time at which its slow questions are forgotten.
         self._slow: OrderedDict[str, float] = OrderedDict()
 
     def held(self, party: str) -> int:
         return self._held.get(party, 0)
 
     def take(self, party: str) -> bool:
-        """Whether there was a slot, which is taken then."""
+        """Takes a slot if one is free. Returns whether it did."""
         if self._taken >= self._total or party in self._waiting or self.held(party) >= self._share_of(party):
             return False
         self._take(party)
         return True
 
     async def wait(self, party: str, seconds: float) -> bool:
-        """As `take`, after waiting for so long at most."""
+        """Takes a slot, after waiting for at most the given time."""
         if self.take(party):
             return True
         queue = self._waiting.get(party, ())
@@ -61,7 +62,7 @@ class FairSlots:
             if not turn.done() or turn.cancelled():
                 self._forget(party, turn)
             elif isinstance(error, asyncio.CancelledError):
-                # The slot was handed over at the same moment.
+                # The slot was given to this caller at the moment of the time-out.
                 self.release(party)
             else:
                 return True

@@ -1,10 +1,10 @@
 """Decisions of recent sessions, for Explain: bounded, in memory, without credentials or content.
 
-Bounded in sessions and in octets; a client's network has a share of both, so that one that opens session after session
-makes its own forgotten and nobody else's.
+The number of sessions and of octets is bounded, and a client's network has a share of both. So a client that opens many
+sessions displaces only its own earlier ones.
 
-A request is kept as its bytes: one object where its facts are a dozen, which every decision would push out of the
-processor's cache. The facts are read from them again when somebody asks.
+A request is stored as its serialised octets. This is one object, while its facts are a dozen objects, which would slow
+down every decision. The facts are read from the octets when Explain needs them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from libs.smtp.value import fast_value
 from services.policy.rules.lookup import LookupResults
 from services.policy.rules.model import Counts, Facts, Snapshot, Verdict
 
-# A decision is as many objects in a session's list.
+# The number of objects that a decision uses in a session's list.
 _WIDTH = 6
 _FULL = 50 * _WIDTH
-# The most octets of requests that are kept, in all and for one session. The end of data names all recipients.
+# The most octets of requests that are stored, in total and for one session. The request at the end of data names all
+# recipients.
 _MOST_OCTETS = 128 * 1024 * 1024
 _MOST_OCTETS_OF_SESSION = 256 * 1024
-# The share of sessions and octets that one client's network may fill: one part in so many.
+# The share of one client's network in sessions and octets: one part in this many.
 _CLIENT_SHARE = 20
-# A snapshot may be large: decisions under older ones are explained by the oldest that is kept.
+# A snapshot may be large, so few are kept. Decisions under older ones are explained by the oldest one.
 _SNAPSHOTS = 3
 
 
@@ -37,7 +38,7 @@ class PastDecision:
 
 @fast_value(frozen=True, slots=True)
 class PastRequest:
-    """A request with the time and the result of its decision."""
+    """A request, with the time and the result of its decision."""
 
     kept: bytes
     now: float
@@ -48,7 +49,7 @@ class PastRequest:
 
 
 class _Network:
-    """The sessions of one client's network, the oldest first, and their octets."""
+    """The sessions of one client's network, the oldest first, and the sum of their octets."""
 
     __slots__ = ("name", "octets", "sessions")
 
@@ -59,7 +60,7 @@ class _Network:
 
 
 class _Session:
-    """The decisions of one session one after the other, each as many objects as `_WIDTH`, and their octets."""
+    """The decisions of one session in a flat list, with `_WIDTH` objects for each, and their octets."""
 
     __slots__ = ("decisions", "network", "octets")
 
@@ -70,7 +71,7 @@ class _Session:
 
 
 class History:
-    """The last decisions of the last `sessions` sessions."""
+    """The newest decisions of the newest `sessions` sessions."""
 
     def __init__(self, sessions: int) -> None:
         self.on = sessions > 0
@@ -81,7 +82,7 @@ class History:
         self._snapshots: deque[Snapshot] = deque(maxlen=_SNAPSHOTS)
 
     def add(self, kept: bytes, facts: Facts, verdict: Verdict, snapshot: Snapshot) -> None:
-        """`kept`: the request's bytes."""
+        """`kept` are the octets of the request."""
         session = self._kept.get(facts.session_id)
         if session is None:
             session = self._begin(facts.session_id, facts.client.network)
@@ -90,7 +91,7 @@ class History:
         if len(decisions) >= _FULL or session.octets + size > _MOST_OCTETS_OF_SESSION:
             self._make_room(session, size)
         decisions += (kept, facts.now, facts.counts, facts.lookup_results or None, verdict, snapshot.revision)
-        # Written out: every decision comes by here.
+        # This code is written without helper functions, because it runs for every decision.
         session.octets += size
         session.network.octets += size
         self._octets += size
@@ -111,7 +112,7 @@ class History:
         return session
 
     def _make_room(self, session: _Session, size: int) -> None:
-        """Drops decisions in the middle: the connection's own at the front stay."""
+        """Removes decisions from the middle, so that the first ones, about the connection, stay."""
         decisions = session.decisions
         while decisions and (len(decisions) >= _FULL or session.octets + size > _MOST_OCTETS_OF_SESSION):
             middle = len(decisions) // _WIDTH // 2 * _WIDTH
@@ -119,7 +120,9 @@ class History:
             del decisions[middle : middle + _WIDTH]
 
     def _drop_for_room(self, session: _Session) -> None:
-        """The oldest sessions of who has more than its share, or of all; never the newest decision's own."""
+        """Removes the oldest sessions of a party that has more than its share, or of all. The session of the newest
+        decision stays.
+        """
         while self._octets > _MOST_OCTETS and len(self._kept) > 1:
             network = session.network
             is_over_share = network.octets > _MOST_OCTETS // _CLIENT_SHARE
@@ -142,7 +145,7 @@ class History:
         self._octets -= octets
 
     def of_session(self, session_id: str) -> tuple[PastRequest, ...]:
-        """Oldest first; empty when nothing is kept."""
+        """Returns the decisions of a session, oldest first. Empty when none are stored."""
         by_revision = {snapshot.revision: snapshot for snapshot in self._snapshots}
         session = self._kept.get(session_id)
         past = session.decisions if session is not None else []
@@ -156,6 +159,6 @@ class History:
         return tuple(requests)
 
     def _remember(self, snapshot: Snapshot) -> None:
-        """A decision may end under the snapshot before the newest."""
+        """A decision may end under an older snapshot than the newest."""
         if all(kept_snapshot is not snapshot for kept_snapshot in self._snapshots):
             self._snapshots.append(snapshot)

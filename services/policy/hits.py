@@ -1,30 +1,31 @@
-"""Hits of access rules since they were last reported."""
+"""The hits of access rules since the last report."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
 
-# Rules with hits that wait for config_api to come back; more are not counted.
+# The most rules with hits that wait for config_api. Further rules are not counted.
 MAX_RULES = 200_000
-# Sessions whose present message is remembered. One that is forgotten may count a rule twice for a message.
+# The most sessions whose present message is remembered. A rule may be counted twice for a message of a forgotten
+# session.
 MAX_SESSIONS = 10_000
 
 
 class HitCounts:
-    """Added up by rule, once a message, until somebody takes them away."""
+    """Counts hits by rule, once for each message, until they are taken for a report."""
 
     def __init__(self) -> None:
-        # Rule id to (hits, time of the last one, seconds since the epoch).
+        # For each rule id: (hits, time of the last one in seconds since the epoch).
         self._hits: dict[str, tuple[int, float]] = {}
-        # Session to the rules that were counted for its present message.
+        # For each session, the rules that were counted for its present message.
         self._counted: OrderedDict[str, set[str]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._hits)
 
     def add(self, session_id: str, rule_ids: Iterable[str], now: float, *, recipients_asked: int) -> None:
-        """`recipients_asked`: recipients of the message that came before; with none a new message begins."""
+        """`recipients_asked` is the number of earlier recipients of the message. With 0 a new message begins."""
         counted = self._counted.get(session_id)
         if counted is None or recipients_asked == 0:
             counted = self._counted[session_id] = set()

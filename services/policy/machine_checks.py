@@ -16,7 +16,7 @@ from services.policy.rules.lookup import Lookup, Outcome, Question
 from services.policy.rules.model import Snapshot
 from services.policy.settings import Settings
 
-# Descriptors that policy needs: streams, look-ups and files, with room to spare.
+# The file descriptors that policy needs for streams, look-ups and files, with a reserve.
 _OPEN_FILES = 4096
 _PARTY = "checks"
 
@@ -37,7 +37,7 @@ def checks(settings: Settings, resolver: Resolver, lookups: Lookups, snapshot: C
 
 
 def block_lists(resolver: Resolver, lookups: Lookups, snapshot: Callable[[], Snapshot | None]) -> Check:
-    """Whether a configured block list lists an address of the gateway's hostname."""
+    """Checks whether a configured block list lists an address of the gateway's hostname."""
 
     async def check() -> Sequence[CheckResult]:
         current = snapshot()
@@ -61,14 +61,17 @@ def block_lists(resolver: Resolver, lookups: Lookups, snapshot: Callable[[], Sna
                 _is_listing(record, codes) for record in lookup_result.records
             ):
                 text = f"The block list {question.zone} lists {question.subject}, an address of {hostname}."
-                remedy = f"Find out why, and ask {question.zone} to take it off: others refuse mail because of it."
+                remedy = (
+                    f"Find out why, and ask {question.zone} to remove it, because other servers refuse mail for "
+                    "this reason."
+                )
                 results.append(CheckResult("block_lists", Level.ERROR, text, remedy))
         if results:
             return results
         silent = sorted({each.zone for each in questions if lookup_results[each].outcome is Outcome.NO_ANSWER})
         if silent:
             text = f"These block lists gave no usable answer: {', '.join(silent)}."
-            remedy = "Look whether they still exist, and whether they answer the name servers that policy asks."
+            remedy = "Check whether they still exist, and whether they answer the name servers that policy asks."
             return [CheckResult("block_lists", Level.WARNING, text, remedy)]
         return [CheckResult("block_lists", Level.OK, f"No configured block list lists an address of {hostname}.")]
 

@@ -1,4 +1,4 @@
-"""New hashes of passwords whose hash another system made, until config_api has them. Pure."""
+"""New hashes of passwords whose present hash came from another system, until config_api has them. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MOST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class PasswordUpgrade:
-    """A hash that is to take the place of the account's present one."""
+    """A hash that will replace the present one of the account."""
 
     account: Account
     new_hash: str
 
 
 class PasswordUpgrades:
-    """The upgrades that wait, one an account. An account that finds no room is upgraded at a later login."""
+    """The upgrades that wait, one for each account. If there is no space, the account is upgraded at a later login."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, PasswordUpgrade] = {}

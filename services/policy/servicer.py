@@ -1,4 +1,4 @@
-"""policy.v1.Policy over gRPC: single decisions, the decision stream, Explain, blocked clients."""
+"""Serves policy.v1.Policy over gRPC: single decisions, the decision stream, Explain, and blocked clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from services.policy.explain import Explainer, UnknownSessionError
 from services.policy.metrics import STREAMS
 from services.policy.snapshot import with_access_rule
 from services.policy.spans import traced
-from services.policy.state.store import NO_WORKER, FrameStamp, StoreAwayError
+from services.policy.state.store import NO_WORKER, FrameStamp, StoreUnavailableError
 from services.policy.workers import Worker
 
 log = structlog.get_logger(__name__)
@@ -40,18 +40,18 @@ CALLERS = {
 }
 _DEFAULT_PAGE = 100
 _LARGEST_PAGE = 1000
-# The name is a part of a key in Redis.
+# The limit of a worker's name, which is a part of a key in Redis.
 _LONGEST_WORKER_NAME = 64
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-# Not UNAVAILABLE, which says that this replica can't be reached and another may know more (F50).
+# The status is not UNAVAILABLE, because that would mean that only this replica cannot be reached (F50).
 _STORE_AWAY = grpc.StatusCode.ABORTED
 
 
 class PolicyServicer(policy_pb2_grpc.PolicyServicer):
-    """The edge: every method hands on to what decides."""
+    """Serves the methods, and passes each call to the object that decides."""
 
     def __init__(self, engine: Engine, explainer: Explainer) -> None:
         self._engine = engine
@@ -59,7 +59,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
 
     def register(self, server: grpc.aio.Server) -> None:
         policy_pb2_grpc.add_PolicyServicer_to_server(self, server)
-        # Instead of the generated handler: frames of answers come serialised.
+        # This replaces the generated handler, because frames of answers are already serialised.
         stream: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
             self.DecideStream, policy_pb2.DecideFrame.FromString
         )
@@ -95,7 +95,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
             steps = await self._explainer.dry_run(wire.Request(request.facts), assumed, now, propose)
             return wire.explanation(steps, request.facts)
         except UnknownSessionError:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "this session is not kept")
+            await context.abort(grpc.StatusCode.NOT_FOUND, "the session is not in the history")
         except wire.MalformedError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         raise AssertionError("abort raises")
@@ -106,8 +106,8 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
         size = min(request.page_size or _DEFAULT_PAGE, _LARGEST_PAGE)
         try:
             blocks = await acting_blocks(self._engine, after=request.page_token, limit=size + 1)
-        except StoreAwayError:
-            await context.abort(_STORE_AWAY, "the store of counters is away")
+        except StoreUnavailableError:
+            await context.abort(_STORE_AWAY, "the store of counters does not answer")
             raise AssertionError("abort raises") from None
         page = blocks[:size]
         return policy_pb2.ListBlockedClientsResponse(
@@ -124,8 +124,8 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
             raise AssertionError("abort raises") from None
         try:
             lifted = await self._engine.store.unblock(client, self._engine.clock())
-        except StoreAwayError:
-            await context.abort(_STORE_AWAY, "the store of counters is away")
+        except StoreUnavailableError:
+            await context.abort(_STORE_AWAY, "the store of counters does not answer")
             raise AssertionError("abort raises") from None
         if lifted is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "the client is not blocked")
@@ -135,7 +135,9 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
 
 
 class Stream:
-    """One decision stream: frames are decided as they come, answers gather while the last frame is written."""
+    """One decision stream. Frames are decided when they arrive. Answers are collected while the previous frame is
+    written.
+    """
 
     def __init__(self, engine: Engine, context: Context) -> None:
         self._engine = engine
@@ -144,7 +146,7 @@ class Stream:
         self._ready = asyncio.Event()
         self.worker = Worker(NO_WORKER.worker, self._ask_for_sessions)
         self._tasks: set[asyncio.Task[None]] = set()
-        # True: no more requests will come, and all are answered.
+        # True when no more requests will come, and all are answered.
         self._ended = False
 
     async def run(self) -> None:
@@ -164,7 +166,7 @@ class Stream:
             await asyncio.gather(writer, *self._tasks, return_exceptions=True)
 
     def take(self, frame: policy_pb2.DecideFrame) -> None:
-        """Decides what needs no waiting at once, and begins the rest."""
+        """Decides requests that need no wait at once, and begins the others."""
         engine, answer = self._engine, self._answers.extend
         if frame.worker:
             self._opened(frame.worker[:_LONGEST_WORKER_NAME])
@@ -174,7 +176,7 @@ class Stream:
             sessions = frame.open_sessions
             engine.replace_sessions(_pairs(sessions.sessions), stamp, sessions.settled_before)
         if frame.closed_sessions:
-            # First: a client that closed and comes again finds its place free.
+            # Ended sessions come first, so that a client that has just closed a connection has its place again.
             engine.close_sessions(_pairs(frame.closed_sessions), stamp, remember=frame.remember_closed)
         decide = engine.decide if tracing.tracer is None else traced(tracing.tracer, engine.decide)
         now = engine.clock()
@@ -197,14 +199,14 @@ class Stream:
         self._ready.set()
 
     async def settled(self) -> bool:
-        """Returns when no decision waits any more; whether any did."""
+        """Waits until no decision is pending. Returns whether there were any."""
         waited = bool(self._tasks)
         while self._tasks:
             await asyncio.wait(self._tasks)
         return waited
 
     def answers(self) -> bytes:
-        """The frame of what is answered since this was last asked."""
+        """Returns the frame with the answers since the last call."""
         frame = wire.frame(self._answers)
         self._answers.clear()
         self._ready.clear()
@@ -217,7 +219,7 @@ class Stream:
     async def _write(self) -> None:
         while not (self._ended and not self._answers):
             await self._ready.wait()
-            # One turn of the loop, so that what is ready joins this frame.
+            # One turn of the event loop lets finished answers join this frame.
             await asyncio.sleep(0)
             frame = self.answers()
             if frame:

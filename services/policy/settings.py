@@ -15,32 +15,42 @@ from libs.runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """`POLICY_*`, and what all services have."""
+    """The settings `POLICY_*`, and those that all services have."""
 
     model_config = SettingsConfigDict(env_prefix="POLICY_")
     service: ClassVar[str] = "policy"
     secret_fields: ClassVar[frozenset[str]] = frozenset({"state_url"})
 
-    listen: ListenField = Field(default="", description="Where to serve gRPC: unix:PATH or host:port.")
-    config_target: TargetField = Field(default="", description="config_api's gRPC, several by commas.")
-    state_url: str = Field(default="memory://", description="memory:// or redis://; replicas share one Redis.")
-    state_seconds: float = Field(default=1.0, gt=0, le=60, description="For one call of Redis; then it counts as away.")
-    nameservers: str = Field(default="", description="host[:port], several by commas; empty: the system's.")
+    listen: ListenField = Field(
+        default="", description="The address at which policy serves gRPC: unix:PATH or host:port."
+    )
+    config_target: TargetField = Field(default="", description="The gRPC addresses of config_api, separated by commas.")
+    state_url: str = Field(default="memory://", description="memory:// or redis://; replicas must share one Redis.")
+    state_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="The time for one call of Redis. After it, Redis counts as unavailable."
+    )
+    nameservers: str = Field(
+        default="", description="The name servers as host[:port], separated by commas. Empty means those of the system."
+    )
     snapshot_file: Path | None = Field(
-        default=None, description="Last good snapshot; default policy/snapshot in the data folder."
+        default=None,
+        description="The file of the last good snapshot. The default is policy/snapshot in the data folder.",
     )
     config_wait_seconds: float = Field(
         default=5.0,
         ge=0,
         le=60,
-        description="How long a start waits for config_api before the kept snapshot is put in force.",
+        description="The seconds that a start waits for config_api before the stored snapshot is put in force.",
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
-        description="The snapshot is sealed under it, several by commas: the first seals, all open. Empty: a key file.",
+        description="The key that encrypts the stored snapshot. Of several keys, separated by commas, the first "
+        "encrypts and all decrypt. Empty means a key file.",
     )
-    lookup_seconds: float = Field(default=8.0, gt=0, le=60, description="All look-ups of one decision together.")
-    kept_sessions: int = Field(default=10_000, ge=0, description="Past sessions that Explain can be asked about.")
+    lookup_seconds: float = Field(
+        default=8.0, gt=0, le=60, description="The time for all look-ups of one decision together."
+    )
+    kept_sessions: int = Field(default=10_000, ge=0, description="The number of past sessions that Explain can show.")
 
     @field_validator("secret_key")
     @classmethod
@@ -57,7 +67,7 @@ class Settings(ServiceSettings):
 
     @property
     def folder(self) -> Path:
-        """The folder of this process's own files."""
+        """The folder for the files of this process."""
         return self.data_dir / "policy"
 
     @property

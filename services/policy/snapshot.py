@@ -1,4 +1,4 @@
-"""The protobuf snapshot that config_api sends, compiled into the tables that rules look things up in."""
+"""Compiles the protobuf snapshot of config_api into the tables that rules use."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ _CRITERIA = {
 _DEFAULT_CODES = ("127.0.0.2-127.0.0.11",)
 _DEFAULT_SCAN_SECONDS = 60
 _DEFAULT_RSPAMD_SECONDS = 10
-# Kinds of which there may be many, and which change while mail is taken.
+# The kinds of which there may be many objects, and which change while mail is taken.
 _OFTEN_CHANGED = ("accounts/", "aliases/", "access-rules/", "recipients/")
 
 
 class PolicySnapshotReader:
-    """Makes snapshots from pieces. A change of what there is much of costs little.
+    """Makes snapshots from pieces. A change of one object costs little even when there are many of its kind.
 
     Tables are never changed once they are in a snapshot: a change makes copies of those that it touches.
     """
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
-        # The pieces of all other kinds, by key. They are few.
+        # The pieces of all other kinds, by key. There are few of these.
         self._others: dict[str, bytes] = {}
         self._others_message = config_pb2.PolicySnapshot()
         self._accounts = _Accounts()
@@ -71,7 +71,7 @@ class PolicySnapshotReader:
         self._buckets: Mapping[int, bytes] = {}
 
     def read(self, changes: Sequence[PieceChange], revision: int) -> Snapshot:
-        """The snapshot after these changes. Raises ValueError for what config_api would never let in."""
+        """Returns the snapshot after these changes. Raises ValueError for values that config_api never accepts."""
         removed, added = _merged(change.before for change in changes), _merged(change.after for change in changes)
         others = {change.key: change.after for change in changes if not change.key.startswith(_OFTEN_CHANGED)}
         self._accounts = self._accounts.changed(removed, added)
@@ -105,14 +105,13 @@ class PolicySnapshotReader:
 
 
 def _merged(pieces: Iterable[bytes]) -> config_pb2.PolicySnapshot:
-    # Serialised messages that are joined are merged when they are read.
+    # Protobuf merges serialised messages that are concatenated, when it reads them.
     return config_pb2.PolicySnapshot.FromString(b"".join(pieces))
 
 
 def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
-    """The tables of one snapshot; a field left out is off. Takes about a second for 100,000 access rules.
-
-    Raises ValueError when it holds something that config_api would never let in.
+    """Returns the tables of one snapshot. An absent field is off. It takes about a second for 100,000 access rules.
+    Raises ValueError for values that config_api never accepts.
     """
     nothing = config_pb2.PolicySnapshot()
     return _compiled(
@@ -125,12 +124,12 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
 
 
 def with_access_rule(snapshot: Snapshot, message: config_pb2.AccessRule) -> Snapshot:
-    """The snapshot as it would be with one access rule more, the newest. Raises ValueError for what can be no rule."""
+    """Returns the snapshot with one more access rule, the newest. Raises ValueError for an invalid rule."""
     rule = _access_rule(message)
     if rule.mode is Mode.OFF:
         return snapshot
     key = _rule_key(rule.criterion, message.value)
-    # What is remembered of addresses holds the rules that match them.
+    # The cached facts about addresses contain the rules that match them, so the caches start empty.
     if isinstance(key, AddressPattern):
         clients = snapshot.clients.with_rule(key, rule)
         return replace(snapshot, clients=clients, access=snapshot.access.with_rule(rule, ""), known_addresses={})
@@ -144,7 +143,7 @@ def _compiled(
     rules: Mapping[str, _PlacedRule],
     buckets: Mapping[int, bytes],
 ) -> Snapshot:
-    """`message` is read for everything but accounts, aliases, access rules and buckets of listed recipients."""
+    """`message` is read for all kinds except accounts, aliases, access rules and buckets of listed recipients."""
     auth, profile = message.general.smtp_auth, message.general.profile
     access, on_addresses = _access(rules)
     connection, advanced = message.connection_policy, message.advanced_security
@@ -243,7 +242,7 @@ def _local_domain(message: config_pb2.LocalDomain) -> LocalDomain:
 
 
 def _listed_recipients(message: config_pb2.PolicySnapshot, buckets: Mapping[int, bytes]) -> AddressSet:
-    """The buckets as they are: nothing is parsed, so that a million recipients take no longer than they must."""
+    """Uses the buckets without parsing, so that even a million recipients take little time."""
     earlier = [_party(text).key.encode() for domain in message.relay_domains for text in domain.recipients]
     if earlier:
         return AddressSet.of(earlier)
@@ -264,7 +263,7 @@ def _changed_buckets(
 
 @dataclass(frozen=True, slots=True)
 class _Accounts:
-    """The tables of accounts; what they are by is told in `Snapshot`."""
+    """The tables of accounts. `Snapshot` describes their keys."""
 
     by_login: dict[str, Account] = field(default_factory=dict)
     by_login_key: dict[str, Account] = field(default_factory=dict)
@@ -272,7 +271,7 @@ class _Accounts:
     owners: dict[str, str] = field(default_factory=dict)
 
     def changed(self, removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot) -> _Accounts:
-        """Copies of the tables without the accounts of the one message and with those of the other."""
+        """Returns copies of the tables without the accounts of one message and with those of the other."""
         if not any(each.accounts or each.disabled_account_addresses for each in (removed, added)):
             return self
         copy = _Accounts(self.by_login.copy(), self.by_login_key.copy(), self.by_address.copy(), self.owners.copy())
@@ -319,17 +318,19 @@ def _changed_aliases(
 
 
 class _PlacedRule(NamedTuple):
-    """An access rule, and by what it is found: a pattern of client addresses, or the key of an address or domain."""
+    """Returns an access rule and the key of its table: a pattern of client addresses, or the key of an address or
+    domain.
+    """
 
     rule: AccessRule
-    # For a rule on sub-domains: the domain with a dot before it.
+    # For a rule on subdomains: the domain with a dot before it.
     key: AddressPattern | str
 
 
 def _changed_rules(
     rules: Mapping[str, _PlacedRule], removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot
 ) -> Mapping[str, _PlacedRule]:
-    """Rules by id."""
+    """Returns rules by id."""
     if not removed.access_rules and not added.access_rules:
         return rules
     changed = dict(rules)
@@ -339,7 +340,7 @@ def _changed_rules(
         rule = _access_rule(message)
         if rule.mode is not Mode.OFF:
             changed[message.id] = _PlacedRule(rule, _rule_key(rule.criterion, message.value))
-    # In the order of their making, as ids are.
+    # The ids are sorted, and so in the order of creation.
     return dict(sorted(changed.items()))
 
 
@@ -352,7 +353,7 @@ def _rule_key(criterion: Criterion, value: str) -> AddressPattern | str:
 def _access(
     placed_rules: Mapping[str, _PlacedRule],
 ) -> tuple[AccessTables, dict[AddressPattern, tuple[AccessRule, ...]]]:
-    """The tables, and the rules on addresses by pattern."""
+    """Returns the tables, and the rules on addresses by pattern."""
     senders: defaultdict[str, list[AccessRule]] = defaultdict(list)
     recipients: defaultdict[str, list[AccessRule]] = defaultdict(list)
     domains: defaultdict[str, list[AccessRule]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""A span for each decision that was asked for with a traceparent, while traces are on."""
+"""Makes a span for each decision with a traceparent, while tracing is on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Decide = Callable[[wire.Request, Answer, FrameStamp, float], Coroutine[None, Non
 
 
 def traced(tracer: Tracer, decide: Decide) -> Decide:
-    """The same as `decide`, and a span from the question to its answer."""
+    """Does the same as `decide`, and makes a span from the request to its answer."""
 
     def decide_traced(
         request: wire.Request, answer: Answer, stamp: FrameStamp, now: float

@@ -1,7 +1,7 @@
-"""The `verdict` log line: one a decision.
+"""Writes the log event `verdict`, with one line for each decision.
 
-The lines about refusals are limited a minute, for each client's network and for all together. The others are counted,
-and a line tells their number.
+The number of lines about refusals in a minute is limited, for each client's network and for all together. Further
+refusals are counted, and one line tells their number.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ log = structlog.get_logger(__name__)
 
 _REJECT = Action.REJECT
 _STAGES = ("", *(stage.name.lower() for stage in sorted(Stage)))
-# Verdicts whose part of the line is remembered.
+# The most verdicts whose parts of the line are cached.
 _REMEMBERED = 1000
 _MAIL = Stage.MAIL.value
 _ACTIONS = {action: action.name.lower() for action in Action}
 
 
 class VerdictLog:
-    """Must be made after the log was configured."""
+    """Create it after the log was configured."""
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
-        """`write` takes the finished lines instead of the process's log."""
+        """`write` gets the finished lines. The default is the log of the process."""
         self._event = FrequentEvent("policy", "verdict", write)
         # The time of the last decision, in seconds and in microseconds.
         self._now = -1.0
         self._at = 0
         self._refusals = RefusalSample()
-        # The parts of the lines of shared verdicts, by stage.
+        # The cached parts of the lines of shared verdicts, by stage.
         self._known: dict[Verdict, list[tuple[str, str] | None]] = {}
 
     def add(self, facts: Facts, verdict: Verdict, revision: int) -> None:
@@ -61,7 +61,7 @@ class VerdictLog:
         self._event.tell(self._at, fields + end)
 
     def _turn(self, now: float) -> None:
-        """Takes the time of a new frame. When a minute is over, it logs how many lines were left out."""
+        """Notes the time of a new frame. At the end of a minute, it logs how many lines were left out."""
         self._now, self._at = now, int(now * 1e6)
         unlogged = self._refusals.turn(now)
         if unlogged is not None:
@@ -74,7 +74,9 @@ class VerdictLog:
             )
 
     def _of_verdict(self, stage: int, verdict: Verdict, revision: int) -> tuple[str, str]:
-        """The parts of a line before and after the addresses. Names of stages, actions and reasons need no escaping."""
+        """Returns the parts of a line before and after the addresses. The names of stages, actions and reasons need no
+        escapes.
+        """
         said = f'"stage": "{_STAGES[stage]}", "action": "{_ACTIONS[verdict.action]}", "revision": {revision}'
         end = ""
         if verdict.reason_id:

@@ -1,4 +1,4 @@
-"""Between the messages of policy.v1 and the rules' values."""
+"""Converts between the messages of policy.v1 and the values of the rules."""
 
 from __future__ import annotations
 
@@ -41,9 +41,8 @@ from services.policy.rules.profile import SessionProfile
 from services.policy.rules.results import AuthenticationResult
 from services.policy.state.store import Blocked
 
-# A request of policy.v1 (DecideRequest) on its way through the process. Only this module looks into it, and what calls
-# this module knows no message. The functions that run at each decision take it for what it is by an assignment, since
-# a call of `cast` or of the type would cost time there.
+# A request of policy.v1 (DecideRequest), as other modules pass it on. Only this module reads its fields. The functions
+# that run for each decision get its type by an assignment, because `cast` or a call of the type would cost time.
 Request = NewType("Request", object)
 
 _MAIL, _RCPT, _END_OF_DATA = Stage.MAIL.value, Stage.RCPT.value, Stage.END_OF_DATA.value
@@ -53,7 +52,7 @@ _STAGES = frozenset(stage.value for stage in Stage)
 
 
 class MalformedError(ValueError):
-    """A request that the contract does not know; the text is ours."""
+    """A request that does not follow the contract. The text is our own."""
 
 
 def requests(frame: policy_pb2.DecideFrame) -> list[Request]:
@@ -61,7 +60,7 @@ def requests(frame: policy_pb2.DecideFrame) -> list[Request]:
 
 
 def stage_of(request: Request) -> int:
-    """A number, which need not be one of `Stage`."""
+    """Returns the number of the stage, which may be unknown to `Stage`."""
     return _message(request).stage
 
 
@@ -82,9 +81,8 @@ def _message(request: Request) -> policy_pb2.DecideRequest:
 
 
 def facts(given: Request, snapshot: Snapshot, now: float, lookup_results: LookupResults | None = None) -> Facts:
-    """The facts of a request under a snapshot; of each stage what its rules read. `lookup_results`: where they go to.
-
-    Raises MalformedError.
+    """Returns the facts of a request under a snapshot, as far as the rules of its stage read them. Look-up results are
+    added to `lookup_results`. Raises MalformedError.
     """
     request: policy_pb2.DecideRequest = given  # type: ignore[assignment]
     stage: int = request.stage
@@ -118,7 +116,7 @@ def facts(given: Request, snapshot: Snapshot, now: float, lookup_results: Lookup
             if stage == _RCPT:
                 decision_facts.recipient = recipient = facts_of_address(transaction.recipient, snapshot)
                 decision_facts.for_postmaster = recipient.is_postmaster
-                # Whoever asks Explain names them instead.
+                # For Explain, the operator names them instead.
                 decision_facts.recipient_count = transaction.recipient_count or len(transaction.recipients)
                 decision_facts.recipients_asked = transaction.recipients_asked
                 decision_facts.verification = transaction.recipient_verification
@@ -131,7 +129,9 @@ def facts(given: Request, snapshot: Snapshot, now: float, lookup_results: Lookup
 
 
 def _proved(login: str, proof: bytes, snapshot: Snapshot) -> Account | None:
-    """The account, if it still is what the session proved. Whoever asks Explain gives no proof."""
+    """Returns the account, if it still has the login and the password of the session. Requests to Explain give no
+    proof.
+    """
     account = snapshot.accounts.get(login)
     return None if account is not None and proof and proof != account.proof else account
 
@@ -140,7 +140,7 @@ def _add_recipients(decision_facts: Facts, request: policy_pb2.DecideRequest, sn
     recipients = request.transaction.recipients
     decision_facts.recipient_count = len(recipients)
     if decision_facts.stage == _END_OF_DATA:
-        # A slice is a list, which is quicker to go through.
+        # A slice is a list, over which iteration is faster.
         decision_facts.recipients = parties = tuple(
             [facts_of_address(recipient, snapshot) for recipient in recipients[:]]
         )
@@ -202,7 +202,7 @@ def _domain(raw: bytes) -> str:
 
 
 def kept(given: Request) -> bytes:
-    """The request as it is kept for the history, without credentials, which are removed from it."""
+    """Returns the request in the form for the history, and removes the credentials from it."""
     request: policy_pb2.DecideRequest = given  # type: ignore[assignment]
     if request.HasField("credentials"):
         request.ClearField("credentials")
@@ -222,8 +222,8 @@ def credentials(request: Request) -> Credentials:
     return Credentials(message.mechanism, message.authorization_identity, message.login, message.password)
 
 
-# Answers are put together from serialised parts: fields of a message may follow each other in any order, and so equal
-# verdicts have equal bytes but for the request's id.
+# Answers are joined from serialised parts, because the fields of a message may have any order. So equal verdicts have
+# equal octets, except for the id of the request.
 
 
 def _varint(number: int) -> bytes:
@@ -235,27 +235,27 @@ def _varint(number: int) -> bytes:
     return bytes(octets)
 
 
-# Seven bits of a varint where more follow. Ids mostly follow each other: all but their last 14 bits stay the same.
+# A varint has seven bits in each octet. Consecutive ids differ mostly in their last 14 bits.
 _SEVEN_BITS = tuple(bytes((number | 128,)) for number in range(128))
 _first_bits = lru_cache(maxsize=64)(_varint)
 
 
 @lru_cache(maxsize=4096)
 def _opening(octets: int) -> bytes:
-    """An entry of so many octets begins, with its request's id."""
+    """Returns the beginning of an entry with this number of octets, and the id of its request."""
     return b"\n" + _varint(octets) + b"\x08"
 
 
 def body(verdict: Verdict, revision: int) -> bytes:
-    """A verdict serialised, without the request's id."""
+    """Returns a serialised verdict without the id of the request."""
     message = policy_pb2.Verdict()
     fill(message, verdict, revision)
     return message.SerializeToString()
 
 
-# Parts of an answer's body.
+# The parts of an answer's body.
 LOGIN_LAPSED = policy_pb2.Verdict(login_lapsed=True).SerializeToString()
-# The key says whether the message is marked.
+# The key includes whether the message is marked.
 SPAM_FIELDS = {
     is_marked: policy_pb2.Verdict(spam_fields=policy_pb2.SpamFields(mark=is_marked)).SerializeToString()
     for is_marked in (False, True)
@@ -263,13 +263,13 @@ SPAM_FIELDS = {
 
 
 def answer(given: Request, body: bytes) -> tuple[bytes, ...]:
-    """The entry of a VerdictFrame that answers a request with a body, in parts."""
+    """Returns the entry of a VerdictFrame that answers a request with a body, in parts."""
     request: policy_pb2.DecideRequest = given  # type: ignore[assignment]
     return entry(request.request_id, body)
 
 
 def entry(request_id: int, body: bytes) -> tuple[bytes, ...]:
-    """As `answer`, to the request with this id."""
+    """Like `answer`, for the request with this id."""
     if request_id >> 14:
         first = _first_bits(request_id >> 14)
         opening = _opening(len(first) + len(body) + 3)
@@ -283,17 +283,17 @@ SEND_OPEN_SESSIONS = policy_pb2.VerdictFrame(send_open_sessions=True).SerializeT
 
 
 def frame(answers: Iterable[bytes]) -> bytes:
-    """A VerdictFrame of the parts of entries."""
+    """Returns a VerdictFrame from the parts of entries."""
     return b"".join(answers)
 
 
 def answered(answer: Iterable[bytes]) -> policy_pb2.Verdict:
-    """The verdict in an entry."""
+    """Returns the verdict in an entry."""
     return policy_pb2.VerdictFrame.FromString(frame(answer)).verdicts[0]
 
 
 def fill(message: policy_pb2.Verdict, verdict: Verdict, revision: int) -> None:
-    """Writes a verdict into the message that carries it."""
+    """Writes a verdict into its message."""
     message.action = verdict.action  # type: ignore[assignment]
     message.snapshot_revision = revision
     if verdict.reply is not None:
@@ -346,7 +346,7 @@ def _shadow(outcome: ShadowOutcome) -> policy_pb2.ShadowOutcome:
 
 
 def profile(given: SessionProfile) -> bytes:
-    """A profile as a part of an answer's body."""
+    """Returns a profile as a part of an answer's body."""
     message = policy_pb2.SessionProfile(
         revision=given.revision,
         hostname=given.hostname,
@@ -368,7 +368,7 @@ def profile(given: SessionProfile) -> bytes:
 
 @lru_cache(maxsize=16_384)
 def result(one: AuthenticationResult) -> bytes:
-    """A result as a part of an answer's body."""
+    """Returns a result as a part of an answer's body."""
     message = policy_pb2.Verdict()
     result_message = message.results.add(method=one.method, result=_enum(one.result), reason=one.reason)
     for kind, name, value in one.properties:
@@ -377,7 +377,7 @@ def result(one: AuthenticationResult) -> bytes:
 
 
 def known_at_rcpt(results: Iterable[AuthenticationResult], client_name: str) -> bytes:
-    """The facts for rspamd, as a part of an answer's body."""
+    """Returns the facts for rspamd as a part of an answer's body."""
     return b"".join(map(result, results)) + policy_pb2.Verdict(client_name=client_name).SerializeToString()
 
 
@@ -403,7 +403,7 @@ def _lookup_report(question: Question, lookup_result: LookupResult) -> policy_pb
 
 
 def _fill_facts(message: policy_pb2.DecideRequest, decision_facts: Facts) -> None:
-    """The facts that the rules saw, as a request would give them."""
+    """Returns the facts that the rules saw, in the form of a request."""
     message.stage = decision_facts.stage  # type: ignore[assignment]
     session = message.session
     session.id = decision_facts.session_id
@@ -435,14 +435,16 @@ def _fill_facts(message: policy_pb2.DecideRequest, decision_facts: Facts) -> Non
 
 
 def assumptions(message: policy_pb2.AssumedFacts) -> tuple[dict[str, Outcome], float | None]:
-    """Look-ups by name, and the time in seconds since the epoch, None when it is not assumed."""
+    """Reads assumed look-ups by name, and the assumed time in seconds since the epoch, which is None when it is not
+    given.
+    """
     lookups = {name: Outcome(number) if number else Outcome.NO_ANSWER for name, number in message.lookups.items()}
     now = message.now.seconds + message.now.nanos / 1e9 if message.HasField("now") else None
     return lookups, now
 
 
 def explanation(steps: Sequence[Step], asked: policy_pb2.DecideRequest | None) -> policy_pb2.ExplainResponse:
-    """`asked`: the facts that were given; None for a past session."""
+    """`asked` has the facts that were given. It is None for a past session."""
     response = policy_pb2.ExplainResponse()
     named: set[Question] = set()
     for step in steps:
@@ -477,5 +479,5 @@ def _rule_report(message: policy_pb2.RuleReport, stage: int, rule_report: RuleRe
 
 
 def _enum(value: Any) -> Any:
-    """Our enumerations have the contract's numbers."""
+    """The enumerations of this service have the numbers of the contract."""
     return int(value)

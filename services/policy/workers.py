@@ -1,4 +1,4 @@
-"""The workers of ingress that send frames to this process, whose sessions must stay counted."""
+"""The workers of ingress that send frames to this process, and whose sessions must stay counted."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from collections.abc import Callable
 
 from services.policy.state.store import Store
 
-# A worker's life in the store is extended with its first frame after so long.
+# The life of a worker in the store is extended with its first frame after this time.
 _REFRESH_SECONDS = 1.0
 
 
 class Worker:
-    """A worker of ingress as one stream of this process hears it."""
+    """A worker of ingress, as seen by one stream of this process."""
 
     __slots__ = ("ask", "name", "refresh_at")
 
     def __init__(self, name: str, ask: Callable[[], None]) -> None:
-        """`ask`: asks the worker for all its open sessions."""
+        """`ask` asks the worker for all its open sessions."""
         self.name = name
         self.ask = ask
-        # When to extend its life next, by the monotonic clock; never for a worker that has not sent its name.
+        # The time at which its life must be extended next, by the monotonic clock. Infinite for a worker that has not
+        # sent its name.
         self.refresh_at = float("inf")
 
 
 class Workers:
-    """Extends the life of workers in the store, and asks those for their sessions whom the store does not know."""
+    """Extends the life of workers in the store, and asks workers for their sessions if the store does not know
+    these.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -37,12 +40,12 @@ class Workers:
         self._counting = False
 
     def add(self, worker: Worker) -> None:
-        """A stream opened; its worker has sent its open sessions."""
+        """Notes that a stream has opened, and that its worker has sent its open sessions."""
         worker.refresh_at = time.monotonic() + _REFRESH_SECONDS
         self._workers.add(worker)
 
     def remove(self, worker: Worker) -> None:
-        """The stream ended. The worker may have streams to other replicas."""
+        """Notes that the stream has ended. The worker may have streams to other replicas."""
         self._workers.discard(worker)
 
     def heard(self, worker: Worker) -> None:
@@ -54,7 +57,7 @@ class Workers:
             self._wake.set()
 
     def count(self, counting: bool) -> None:
-        """From now on sessions are counted, or are not. Workers are asked for the sessions that are open now."""
+        """Notes whether sessions are counted from now on. Workers are then asked for their open sessions."""
         if counting and not self._counting:
             for worker in self._workers:
                 worker.ask()

@@ -1,1 +1,1 @@
-"""relay: the durable queue, and the delivery of what is in it."""
+"""Relay: the durable queue, and the delivery of the messages in it."""

@@ -47,7 +47,9 @@ async def main(shutdown: Shutdown) -> None:
 
 
 def _pin_to_processors(cpus: str) -> None:
-    """After the queue's threads were started, which go where there is room, and before gRPC's, which stay here."""
+    """The queue's threads are started already, and may use other processors. The threads of gRPC are started later, and
+    stay on the processors of this thread.
+    """
     try:
         if cpus:
             processors.set_affinity(processors.parse(cpus))
@@ -56,7 +58,9 @@ def _pin_to_processors(cpus: str) -> None:
 
 
 def _freeze_garbage_collector() -> None:
-    """Exempts everything that is loaded by now from garbage collection, since it stays as long as the process."""
+    """Exempts everything that is loaded by now from garbage collection, because it stays for the life of the
+    process.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -73,14 +77,14 @@ async def _migrate(shutdown: Shutdown) -> None:
 
 @app.callback(invoke_without_command=True)
 def serve(context: typer.Context) -> None:
-    """Keep the queue and deliver."""
+    """Run the queue and deliver its messages."""
     if context.invoked_subcommand is None:
         lifecycle.run(main)
 
 
 @app.command()
 def migrate() -> None:
-    """Only bring the queue's database up to date."""
+    """Only bring the schema of the queue's database up to date."""
     lifecycle.run(_migrate)
 
 

@@ -1,4 +1,6 @@
-"""The wall clock, watched by the steady one: jumps are noticed, told, and kept from ending anything."""
+"""The wall clock, which is compared with the steady clock. A jump of the wall clock is detected and reported, and no
+mail is given up because of it.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,16 @@ from prometheus_client import Counter
 log = structlog.get_logger(__name__)
 
 JUMPS = Counter("posthouse_relay_clock_jumps", "Steps of the wall clock by more than a minute.", ["direction"])
-# Shown from the start: what rises from nothing at all does not rise for Prometheus.
+# The series exists from the start, because Prometheus sees no increase when a series appears with its first count.
 for _direction in ("forward", "back"):
     JUMPS.labels(_direction)
 
 MICROSECONDS = 1_000_000
-# A step of the wall clock against the steady one that counts as a jump, and not as somebody's slow correction.
+# After this time the wall clock is compared with the steady clock again.
 JUMP_SECONDS = 60.0
-# How long the wall clock may go on, by itself, until it is compared with the steady one again.
+# The longest time for which the time is computed from the last comparison of the two clocks.
 _COMPARED_EVERY = MICROSECONDS
-# After a jump nothing is given up for being too old, for so long: who set the clock has this time to set it right.
+# For this time after a jump no message expires, so that whoever set the clock can correct it.
 SETTLING_SECONDS = 3600.0
 
 
@@ -29,7 +31,7 @@ def _wall() -> int:
 
 
 class Clock:
-    """Microseconds since 1970 for what is stored, seconds of a steady clock for what is waited for."""
+    """Gives microseconds since 1970 for times that are stored, and seconds of a steady clock for waits."""
 
     def __init__(self, wall: Callable[[], int] = _wall, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
@@ -37,13 +39,13 @@ class Clock:
         self._compared_at = wall()
         self._offset = self._compared_at - int(steady() * MICROSECONDS)
         self._settled_at = -1.0
-        # Called with the jump in seconds.
+        # These functions are called with the jump in seconds.
         self.on_jump: Callable[[float], None] | None = None
 
     def now(self) -> int:
-        """Microseconds since 1970."""
+        """Returns microseconds since 1970."""
         wall = self._wall()
-        # A jump shows in the wall clock alone: it would have to end within this second to go unseen.
+        # A jump changes the wall clock alone. It stays undetected only if it is undone within this second.
         if not 0 <= wall - self._compared_at < _COMPARED_EVERY:
             self._compare(wall)
         return wall
@@ -61,11 +63,11 @@ class Clock:
             if self.on_jump is not None:
                 self.on_jump(moved)
         else:
-            # Drift and slewing are followed.
+            # Small differences, such as drift, are accepted: from now on the clocks are compared with this difference.
             self._offset = offset
 
     @property
     def settled(self) -> bool:
-        """Whether the wall clock has been without a jump for long enough to give up mail by it."""
+        """Whether the wall clock had no jump for long enough, so that messages may expire by it."""
         self.now()
         return self.steady() >= self._settled_at

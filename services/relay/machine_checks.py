@@ -24,19 +24,19 @@ from libs.runtime.machine_checks import certificate, clock, disk, name_servers, 
 from services.relay.configuration.model import Configuration, DkimKey
 from services.relay.settings import Settings
 
-# The TXT records of a name; empty when it has none, None when there was no answer.
+# A function that returns the TXT records of a name: empty when it has none, None when there was no answer.
 LookUpText = Callable[[str], Awaitable[Sequence[str] | None]]
 
-# Descriptors besides those of deliveries.
+# The file descriptors that relay needs in addition to those of deliveries.
 _OTHER_FILES = 500
-# Keys that are looked at.
+# The most keys that are checked.
 _MOST_KEYS = 200
 
 
 def checks(
     settings: Settings, folder: Path | None, configuration: Callable[[], Configuration | None], look_up: LookUpText
 ) -> Checks:
-    """`folder`: where the queue lies; None: on a machine of its own."""
+    """`folder` contains the queue; None when the queue is on another machine."""
     own = server_list(settings.nameservers)
     system = ResolvConf()
 
@@ -59,7 +59,7 @@ def checks(
 
 
 def dkim_records(configuration: Callable[[], Configuration | None], look_up: LookUpText) -> Check:
-    """Whether the record of each key is published and holds the key."""
+    """Checks whether the DNS record of each key is published and contains the key."""
 
     async def check() -> Sequence[CheckResult]:
         current = configuration()
@@ -73,30 +73,30 @@ def dkim_records(configuration: Callable[[], Configuration | None], look_up: Loo
 
 
 async def _dkim_record(key: DkimKey, look_up: LookUpText) -> CheckResult | None:
-    """The fault of the DNS record of a key; None: there is none."""
+    """Returns the fault of the DNS record of a key, or None when it has none."""
     name = f"{key.selector}._domainkey.{key.domain}"
-    publish = "Publish the TXT record that GET /v1/dkim-keys shows, or disable the key: who verifies refuses its mail."
+    publish = "Publish the TXT record of GET /v1/dkim-keys, or disable the key: its signatures cannot be verified."
     records = await look_up(name)
     if records is None:
         text = f"The DNS gave no answer about the DKIM record {name}."
-        return CheckResult("dkim_records", Level.WARNING, text, "Look whether the domain's name servers answer.")
+        return CheckResult("dkim_records", Level.WARNING, text, "Check whether the name servers of the domain answer.")
     if not records:
         return CheckResult("dkim_records", Level.ERROR, f"The DKIM record {name} is not published.", publish)
     if len(records) > 1:
         text = f"There are {len(records)} TXT records at {name}, so that no signature can be verified."
-        return CheckResult("dkim_records", Level.ERROR, text, "Leave the one that GET /v1/dkim-keys shows.")
+        return CheckResult("dkim_records", Level.ERROR, text, "Delete all but the one that GET /v1/dkim-keys shows.")
     tags = _tags(records[0])
     kind = tags.get("k", "rsa")
     if f"{kind}-sha256" != key.algorithm or not _is_public_part(tags.get("p", ""), key):
         return CheckResult("dkim_records", Level.ERROR, f"The DKIM record {name} holds another key.", publish)
     if "y" in tags.get("t", "").split(":"):
         text = f"The DKIM record {name} says that it is for testing (t=y), so that others ignore failures."
-        return CheckResult("dkim_records", Level.WARNING, text, "Take t=y out of it.")
+        return CheckResult("dkim_records", Level.WARNING, text, "Remove t=y from the record.")
     return None
 
 
 def _tags(record: str) -> dict[str, str]:
-    """RFC 6376 3.2, without blanks."""
+    """Reads the tags of a record (RFC 6376 3.2), without blanks."""
     parts = (part.partition("=") for part in record.split(";"))
     return {name.strip(): "".join(text.split()) for name, equals, text in parts if equals}
 
@@ -109,7 +109,7 @@ def _is_public_part(published: str, key: DkimKey) -> bool:
             return octets == private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         if not isinstance(private, RSAPrivateKey):
             return False
-        # RFC 6376 3.6.1 has it in one form, and many publish the other.
+        # RFC 6376 3.6.1 defines one form of the public key, and many publish the other one.
         public = load_der_public_key(octets)
     except (ValueError, binascii.Error):
         return False

@@ -17,7 +17,8 @@ from libs.runtime.metrics import show_build
 
 show_build("relay")
 GRPC_CALLS_REFUSED = Counter(
-    "posthouse_relay_grpc_calls_refused", "gRPC calls that were refused because of who called."
+    "posthouse_relay_grpc_calls_refused",
+    "gRPC calls that were refused because the caller was not allowed to make them.",
 )
 CERTIFICATE_EXPIRY = Gauge(
     "posthouse_relay_certificate_expiry_timestamp_seconds",
@@ -42,17 +43,21 @@ DELIVERY_SECONDS = Histogram(
     "Time from storing a message to its delivery to a recipient.",
     buckets=(0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0, 1800.0, 7200.0, 43200.0, 172800.0),
 )
-LOOKUPS = Counter("posthouse_relay_lookups", "DNS look-ups that were not known already.", ["kind", "outcome"])
-LEASES_LOST = Counter("posthouse_relay_leases_lost", "Deliveries that could not be settled since their lease was lost.")
+LOOKUPS = Counter("posthouse_relay_lookups", "DNS look-ups whose answer was not in the cache.", ["kind", "outcome"])
+LEASES_LOST = Counter(
+    "posthouse_relay_leases_lost", "Deliveries whose outcome could not be recorded because their lease was lost."
+)
 LEASES_FREED = Counter("posthouse_relay_leases_freed", "Deliveries whose lease was freed because its worker had died.")
-# Shown from the start: what rises from nothing at all does not rise for Prometheus.
+# The series exist from the start, because Prometheus sees no increase when a series appears with its first count.
 for _reason in ("full", "unavailable", "error"):
     COMMIT_FAILURES.labels(_reason)
 RECIPIENTS_VERIFIED = Counter(
-    "posthouse_relay_recipients_verified", "Recipients that ingress asked to have verified, by result.", ["result"]
+    "posthouse_relay_recipients_verified", "Recipients that ingress asked relay to verify, by result.", ["result"]
 )
 REPORTS = Counter("posthouse_relay_reports", "Delivery status notifications that were made.", ["kind"])
-REFUSALS_DROPPED = Counter("posthouse_relay_refusals_dropped", "Refused messages that the history has no record of.")
+REFUSALS_DROPPED = Counter(
+    "posthouse_relay_refusals_dropped", "Refused messages that were not recorded in the history."
+)
 QUARANTINED = Counter(
     "posthouse_relay_quarantined", "Deliveries that were set aside because their row or content cannot be read."
 )
@@ -74,7 +79,10 @@ QUEUE_OLDEST_AGE = Gauge(
 STORAGE_AVAILABLE = Gauge(
     "posthouse_relay_storage_available_bytes", "Space for mail above the reserve; +Inf where it can't be measured."
 )
-STORAGE_ACCEPTING = Gauge("posthouse_relay_storage_accepting", "0: below the reserve, and mail is refused with 452.")
+STORAGE_ACCEPTING = Gauge(
+    "posthouse_relay_storage_accepting",
+    "1 while mail is taken; 0 while the space is below the reserve and mail is refused with 452.",
+)
 SNAPSHOT = SnapshotMetrics("relay")
 SWEPT = Counter(
     "posthouse_relay_swept",
@@ -82,14 +90,16 @@ SWEPT = Counter(
     ["what"],
 )
 
-# Destinations whose attempts are counted, and those of them that are shown.
+# The number of destinations whose attempts are counted, and the number of these that are shown.
 _COUNTED_DESTINATIONS = 1_000
 _SHOWN_DESTINATIONS = 20
 _PERIOD_SECONDS = 600.0
 
 
 class _DestinationTally:
-    """Attempts at one destination since the start, by result, and how many there were at the last two period ends."""
+    """The attempts at one destination since the start, by result, and their number at the ends of the last two
+    periods.
+    """
 
     __slots__ = ("at_last_end", "at_previous_end", "by_result", "total")
 
@@ -126,7 +136,8 @@ class DestinationAttempts(Collector):
             self._end_period()
         family = CounterMetricFamily(
             "posthouse_relay_destination_attempts",
-            "Attempts at a recipient by result, at the 20 destinations with the most attempts of late.",
+            "Attempts at a recipient by result, at the 20 destinations with the most attempts in the last 10 to 20 "
+            "minutes.",
             labels=("destination", "result"),
         )
         attempts: Tally[tuple[str, str]] = Tally()
@@ -139,7 +150,7 @@ class DestinationAttempts(Collector):
 
     def _begin(self, destination: str) -> _DestinationTally:
         if len(self._tallies) >= _COUNTED_DESTINATIONS:
-            # Half of the room is made at once, so that the search for the busiest ones is rare.
+            # Half of the entries are removed at once, so that the search for the busiest destinations is rare.
             busiest = nlargest(_COUNTED_DESTINATIONS // 2, self._tallies.items(), key=lambda item: item[1].recent)
             self._tallies = dict(busiest)
         self._tallies[destination] = tally = _DestinationTally()

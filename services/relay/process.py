@@ -1,4 +1,4 @@
-"""The parts of the process: wired, started in order, and ended in order."""
+"""The parts of the process: how they are connected, started in order, and stopped in order."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ _COMMIT_SECONDS = 10.0
 
 
 class DeliveringSide(Transport, Explainer, AsksServers, Protocol):
-    """The delivering half as `open_transport` makes it."""
+    """The delivering half, as `open_transport` makes it."""
 
 
 class Relay:
-    """The parts of the process, in the order in which they need each other."""
+    """Makes the parts of the process, in an order in which each part gets the parts that it needs."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Relay:
         name = replica_name("relay", settings.grpc_address)
         self.watch = configuration_watch(self._dialers, settings.kept_snapshot, name, settings.config_wait_seconds)
         self.identifiers = Identifiers(database)
-        # Whoever is told of something adds itself to the listeners of the one who tells, which is made before it.
+        # A part that listens to another one adds itself to the listeners of that part, which is made before it.
         self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
         self.statistics = Statistics(database, clock)
         self.committer = Committer(database, clock, self.holder, settings.store_seconds, self.statistics)
@@ -143,7 +143,7 @@ class Relay:
         self._background = Background(shutdown)
 
     async def open(self) -> None:
-        """Reads what must be known before anything is served. Raises StartupError."""
+        """Reads all data that the process needs before it serves. Raises StartupError."""
         await self.watch.restore()
         try:
             await self.identifiers.open()
@@ -153,7 +153,7 @@ class Relay:
             raise StartupError(f"the queue's database can't be used: {error}") from error
 
     async def start(self) -> str:
-        """Begins to serve; where gRPC listens. Raises StartupError."""
+        """Begins to serve, and returns the address at which gRPC listens. Raises StartupError."""
         settings, background = self._settings, self._background
         if settings.security.tls is not None:
             show_expiry(CERTIFICATE_EXPIRY, settings.security.tls.certificate)
@@ -176,7 +176,9 @@ class Relay:
         return listening
 
     async def close(self) -> None:
-        """In order: no new mail, transactions end, what they came to is committed, leases are given back."""
+        """Stops in this order: new mail is refused, transactions end, their outcomes are committed, and leases are
+        given up.
+        """
         settings = self._settings
         await self._server.stop(_GRACE_SECONDS)
         await self.intake.looked_up()
@@ -194,7 +196,9 @@ class Relay:
             raise StartupError(f"stopped by a fault: {type(self._background.failure).__name__}")
 
     def _until_configured(self) -> None:
-        """Mail can be taken in as soon as there is a configuration; NOT_SERVING until then."""
+        """Reports SERVING as soon as there is a configuration, because mail can be taken then; NOT_SERVING until
+        then.
+        """
 
         async def wait() -> None:
             await self.watch.configured()

@@ -21,97 +21,106 @@ from services.relay.queue.free_space import SHORT_LOG_OCTETS, SPARE_OCTETS
 
 
 class Settings(ServiceSettings):
-    """`RELAY_*`, and what all services have."""
+    """The settings `RELAY_*`, and those that all services have."""
 
     model_config = SettingsConfigDict(env_prefix="RELAY_")
     service: ClassVar[str] = "relay"
-    # An empty list of networks lets direct mail go everywhere.
+    # An empty value is accepted for lists of networks, where it means that direct mail may be sent everywhere.
     empty_is_a_value: ClassVar[frozenset[str]] = frozenset({"prohibited_networks"})
 
-    listen: ListenField = Field(default="", description="Where to serve gRPC: unix:PATH or host:port.")
-    config_target: TargetField = Field(default="", description="config_api's gRPC, several by commas.")
+    listen: ListenField = Field(
+        default="", description="The address at which relay serves gRPC: unix:PATH or host:port."
+    )
+    config_target: TargetField = Field(default="", description="The gRPC addresses of config_api, separated by commas.")
     cpus: str = Field(
         default="",
         description=(
-            "Processors that it keeps to, the queue's threads excepted, as 0,2-4; empty: all of them. "
-            "`posthouse up` chooses."
+            "The processors that the process uses, for example 0,2-4. The threads of the queue are not limited. "
+            "Empty means all processors. `posthouse up` sets it."
         ),
     )
     database_url: SecretStr = Field(
         default=SecretStr(""),
         description=(
-            "sqlite:///path or postgresql://user:password@host/database; empty: queue.sqlite3 in the data folder."
+            "sqlite:///path or postgresql://user:password@host/database; empty: the file queue.sqlite3 in the data "
+            "folder."
         ),
     )
     snapshot_file: str = Field(
         default="",
-        description="The last good configuration, for a start while config_api is away; empty: in the data folder.",
+        description="The file of the last good configuration, for a start while config_api does not answer. Empty "
+        "means a file in the data folder.",
     )
     config_wait_seconds: float = Field(
         default=5.0,
         ge=0,
         le=60,
-        description="How long a start waits for config_api before the kept snapshot is put in force.",
+        description="The seconds that a start waits for config_api before the stored snapshot is put in force.",
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
         description=(
-            "The snapshot is sealed under it, several by commas: the first seals, all open. Empty: a key "
-            "file beside it."
+            "The key that encrypts the stored snapshot. Of several keys, separated by commas, the first encrypts and "
+            "all decrypt. Empty means a key file beside the snapshot."
         ),
     )
 
-    nameservers: str = Field(default="", description="host[:port], several by commas; empty: the system's.")
-    mx_port: int = Field(default=25, ge=1, le=65535, description="Port that direct mail is delivered to.")
+    nameservers: str = Field(
+        default="", description="The name servers as host[:port], separated by commas. Empty means those of the system."
+    )
+    mx_port: int = Field(default=25, ge=1, le=65535, description="The port to which direct mail is delivered.")
     prohibited_networks: str = Field(
         default=PROHIBITED_NETWORKS,
         description=(
-            "Where direct mail never goes, CIDR by commas; an empty value lets it go everywhere. While it is"
-            " not set, address literals lead to no private network either."
+            "Networks to which direct mail is never sent, as CIDR separated by commas. An empty value allows all "
+            "networks. While the setting is absent, address literals must not lead to private networks either."
         ),
     )
     own_addresses: str = Field(
         default="",
         description=(
-            "Where this gateway listens; 0.0.0.0 and :: stand for every address of the machine. `posthouse up` sets it."
+            "The addresses at which this gateway takes mail. 0.0.0.0 and :: stand for every address of the machine. "
+            "`posthouse up` sets it."
         ),
     )
     maildir_roots: str = Field(
         default="",
         validation_alias="POSTHOUSE_MAILDIR_ROOTS",
         description=(
-            "Folders that Maildirs may lie in, by commas; empty: every folder but those of the system and of"
-            " the services."
+            "Folders in which Maildirs are allowed, separated by commas. Empty means every folder except those of "
+            "the system and of the services."
         ),
     )
     tls_ca_file: Path | None = Field(
-        default=None, description="PEM authorities that next hops are checked against; empty: the system's."
+        default=None,
+        description="A PEM file of certificate authorities for next hops. Empty means those of the system only.",
     )
-    dane: bool = Field(default=False, description="Check next hops by DANE; the name servers must validate DNSSEC.")
+    dane: bool = Field(default=False, description="Check next hops by DANE. The name servers must validate DNSSEC.")
     mta_sts: bool = Field(default=True, description="Check next hops by MTA-STS.")
 
     concurrency: int = Field(
-        default=500, ge=1, le=10_000, description="Deliveries that are tried at once, over all destinations."
+        default=500, ge=1, le=10_000, description="The most deliveries that are tried at once, over all destinations."
     )
     backlog: int = Field(
         default=2_000,
         ge=1,
         le=1_000_000,
-        description="Deliveries in memory: being tried, or next. Others wait in the database.",
+        description="The most deliveries in memory: those that are being tried and those that are next. Others wait in "
+        "the database.",
     )
     memory_mb: int = Field(
         default=256,
         ge=8,
         le=1_048_576,
-        description="Content in memory: of those deliveries, and of messages that come in.",
+        description="The most content in memory, for the deliveries in memory and for messages that are arriving.",
     )
     disk_reserve_mb: int = Field(
         default=256,
         ge=0,
         le=1_000_000_000,
         description=(
-            "Free space of the file system that new mail never uses; 0: none is kept. Outcomes need room for"
-            " the database's log, so that small values are refused."
+            "Free space of the file system that new mail never uses. 0 means no reserve. Other small values are "
+            "refused, because the database's log needs space for outcomes."
         ),
     )
     lease_seconds: float = Field(
@@ -119,7 +128,7 @@ class Settings(ServiceSettings):
         ge=1,
         le=3600,
         allow_inf_nan=False,
-        description="A replica that has not renewed its leases for so long is dead.",
+        description="A replica that has not renewed its leases for this time counts as dead.",
     )
     store_seconds: float = Field(
         default=12.0,
@@ -127,12 +136,16 @@ class Settings(ServiceSettings):
         le=3600,
         allow_inf_nan=False,
         description=(
-            "After so long a submission that the database does not take is put off. Keep it below "
+            "After this time a submission that cannot be committed gets a temporary error. It must be below "
             "INGRESS_RELAY_SECONDS."
         ),
     )
     drain_seconds: float = Field(
-        default=20.0, ge=0, le=86_400, allow_inf_nan=False, description="How long deliveries may go on after SIGTERM."
+        default=20.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="The time for which running deliveries may continue after SIGTERM.",
     )
 
     @field_validator("disk_reserve_mb")
@@ -180,7 +193,7 @@ class Settings(ServiceSettings):
 
     @property
     def stop_seconds(self) -> float:
-        """Transactions drain, and then what they came to is committed."""
+        """The time for running transactions, and then for the commit of their outcomes."""
         return self.drain_seconds + 40.0
 
     @property
@@ -189,7 +202,7 @@ class Settings(ServiceSettings):
 
     @property
     def url(self) -> str:
-        """The database's URL, the SQLite file of the data folder when none is set."""
+        """Returns the URL of the database: the SQLite file in the data folder when none is set."""
         return self.database_url.get_secret_value() or f"sqlite:///{self.folder / 'queue.sqlite3'}"
 
     @property

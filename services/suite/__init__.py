@@ -1,1 +1,1 @@
-"""The suite as one command: the services as child processes, and a demonstration of them."""
+"""The suite as one command, which runs the services as child processes, and a demonstration of the suite."""

@@ -1,7 +1,8 @@
-"""One sealed file with all that a suite must not lose: queue, settings with their secrets, and keys; and the way back.
+"""A backup is one encrypted file with everything that a suite must not lose: queue, settings with their secrets, and
+keys. This module writes and restores it.
 
-The content is JSON, a record a line: what follows, then its rows as lists. The queue is copied before the settings, so
-that every domain of a queued message is in the settings.
+The content is JSON with one record in each line: a description of the following rows, and then the rows as lists. The
+queue is copied before the settings, so that every domain of a queued message is in the settings.
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from libs.runtime.sealed_stream import SealedStreamError, SealedWriter, opened
 
 _FORMAT = 1
 _KEY_FILE = "secret-key"
-# Files of the data folder, beside the databases.
+# Files in the data folder besides the databases.
 _FILES = (_KEY_FILE, "admin-key", "policy/blocked-clients", "tls/*.crt", "tls/*.key")
 SECRET_KEY_VARIABLE = "CONFIG_API_SECRET_KEY"  # noqa: S105 - the name of a variable
 
 
 class BackupError(Exception):
-    """The backup can't be made or restored; the text is for the operator."""
+    """The backup cannot be made or restored. The text is for the operator."""
 
 
 @dataclass(slots=True)
 class Contents:
-    """The content of a backup: its time (not after any of its rows), rows by service and table, files."""
+    """The content of a backup: its time (not later than any of its rows), the rows by service and table, and the
+    files.
+    """
 
     taken_at: datetime.datetime
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -82,7 +85,7 @@ async def restore(
 ) -> Contents:
     """Fills the empty databases and the data folder of a suite that does not run. Raises BackupError.
 
-    Before anything is written, the whole file is read: one that was changed or cut off restores nothing.
+    Before anything is written, the whole file is read, so that a changed or truncated file restores nothing.
     """
     try:
         files = _check(path, passphrase, folder, environment)
@@ -111,7 +114,9 @@ async def restore(
 
 
 def _files(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    """The names and contents of the files to keep. A secret key of the environment is kept as its file would be."""
+    """Returns the names and contents of the files to keep. A secret key from the environment is stored like its
+    file.
+    """
     for pattern in _FILES:
         if pattern == _KEY_FILE and (keys := environment.get(SECRET_KEY_VARIABLE)):
             yield _KEY_FILE, "".join(f"{key.strip()}\n" for key in keys.split(",") if key.strip()).encode()
@@ -121,7 +126,7 @@ def _files(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, 
 
 
 def _check(path: Path, passphrase: str, folder: Path, environment: Mapping[str, str]) -> dict[str, bytes]:
-    """The files of a whole backup that can be restored here. Raises BackupError, SealedStreamError, OSError."""
+    """Returns the files of a whole backup that can be restored here. Raises BackupError, SealedStreamError, OSError."""
     files = {
         record["file"]: base64.b64decode(record["content"])
         for record in _records(path, passphrase)
@@ -144,7 +149,7 @@ def _check(path: Path, passphrase: str, folder: Path, environment: Mapping[str, 
 
 
 def _is_named(name: str, pattern: str) -> bool:
-    """Whether the name of a file is one that the pattern stands for, below the data folder."""
+    """Whether the name of a file matches the pattern, and is below the data folder."""
     path = PurePosixPath(name)
     return not path.is_absolute() and len(path.parts) == len(PurePosixPath(pattern).parts) and path.match(pattern)
 
@@ -156,7 +161,7 @@ def _time(record: Record | None) -> datetime.datetime:
 
 
 class _Lines:
-    """Records on their way into the file, compressed."""
+    """Writes records into the file, compressed."""
 
     def __init__(self, sealed: SealedWriter) -> None:
         self._sealed = sealed
@@ -172,7 +177,7 @@ class _Lines:
 
 
 def _records(path: Path, passphrase: str) -> Iterator[Record]:
-    """The records of a file. Raises SealedStreamError, OSError."""
+    """Yields the records of a file. Raises SealedStreamError, OSError."""
     decompressor = zlib.decompressobj()
     with path.open("rb") as file:
         pending: list[bytes] = []
@@ -185,7 +190,7 @@ def _records(path: Path, passphrase: str) -> Iterator[Record]:
 
 
 class _Records:
-    """Records one after the other, of which the next one can be looked at."""
+    """Records in order, with a look at the next one."""
 
     def __init__(self, records: Iterator[Record]) -> None:
         self._records = records
@@ -196,7 +201,7 @@ class _Records:
         return record
 
     def until_next_part(self, counts: dict[str, int]) -> Iterable[Record]:
-        """The tables and rows of one service; `counts` is filled with the rows of each table."""
+        """Yields the tables and rows of one service. `counts` gets the number of rows of each table."""
         table = ""
         while self._next is not None and (isinstance(self._next, list) or "table" in self._next):
             if isinstance(self._next, dict):

@@ -26,7 +26,7 @@ from libs.runtime.security import TlsFiles, service_dns_name, service_uri
 from services.suite.topology import GRPC_SERVICES
 
 DAYS = 365
-# The life of an authority is this many lives of a service's certificate.
+# An authority is valid for this many times the life of a service's certificate.
 _AUTHORITY_LIVES = 10
 # A certificate begins in the past, because the clocks of the machines differ a little.
 _BACKDATED = datetime.timedelta(hours=1)
@@ -38,7 +38,7 @@ _KEY, _CHAIN, _AUTHORITY = "key.pem", "chain.pem", "authority.pem"
 class _Authority:
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
-    # The present authority, then the former ones whose certificates may still be in use.
+    # The present authority first, and then the former ones whose certificates may still be in use.
     bundle: tuple[x509.Certificate, ...]
 
 
@@ -57,10 +57,9 @@ def renew(
     services: Sequence[str] = GRPC_SERVICES,
     owner: str = "",
 ) -> list[str]:
-    """Makes what is missing, and renews what has less than a third of its life left. Returns what was done, in lines.
-
-    `days`: the life of a service's certificate. `owner`: the user who runs the services. Services take up replaced
-    files without a restart. Raises StartupError.
+    """Makes missing certificates, and renews those with less than a third of their life left. Returns lines that
+    describe this. `days` is the life of a service's certificate. `owner` is the user who runs the services. Services
+    load replaced files without a restart. Raises StartupError.
     """
     if folder.resolve().is_relative_to(authority_folder.resolve()) or authority_folder.resolve().is_relative_to(
         folder.resolve()
@@ -89,7 +88,7 @@ def _renew(
         authority = _new_authority(authority_folder, authority, now, life)
         done.append(f"made an authority, valid until {_date(authority.certificate)}")
     bundle = b"".join(_pem(certificate) for certificate in authority.bundle)
-    # Every service trusts a new authority before any service shows a certificate that it issued.
+    # Every service must trust a new authority before any service uses a certificate from it.
     for service in services:
         files = files_of(folder, service)
         files.authority.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,7 +109,7 @@ def _renew(
 
 @contextlib.contextmanager
 def _locked(authority_folder: Path) -> Iterator[None]:
-    """Locks the folder, since two commands at the same time would make two authorities."""
+    """Locks the folder, because two commands at the same time would make two authorities."""
     authority_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(authority_folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -121,7 +120,7 @@ def _locked(authority_folder: Path) -> Iterator[None]:
 
 
 def _load_authority(folder: Path) -> _Authority | None:
-    """None when there is no authority yet. Raises StartupError when there is one that cannot be used."""
+    """Returns None when there is no authority yet. Raises StartupError when there is one that cannot be used."""
     if not (folder / _KEY).exists():
         return None
     try:
@@ -147,14 +146,14 @@ def _new_authority(
     )
     others = () if former is None else tuple(issuer for issuer in former.bundle if issuer.not_valid_after_utc > now)
     bundle = (certificate, *others)
-    # The key is written last. If this run ends before that, the next run makes both files anew.
+    # The key is written last. If this run ends before that, the next run makes both files again.
     write_private(folder / _CHAIN, b"".join(map(_pem, bundle)))
     write_private(folder / _KEY, _private_pem(key))
     return _Authority(key, certificate, bundle)
 
 
 def _reason_to_renew(files: TlsFiles, service: str, authority: _Authority, now: datetime.datetime) -> str:
-    """Why a service needs a new certificate; empty: it needs none."""
+    """Returns why a service needs a new certificate. Empty when it needs none."""
     if not (files.certificate.exists() and files.key.exists()):
         return "there was none"
     try:

@@ -1,4 +1,4 @@
-"""Child processes: started so that none outlives its parent, their output shown, ended in order."""
+"""Child processes: they never outlive their parent, their output is shown, and they are ended in order."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from services.suite.topology import Process
 
 _PR_SET_PDEATHSIG = 1
 _LINE_LIMIT = 1024 * 1024
-# Lines of each child that are shown again when it dies.
+# The number of lines of each child that are shown again when it dies.
 _LAST_LINES = 12
-# The time to read the output of a child that has ended; a worker that it left behind may hold its pipe open.
+# The longest time for reading the output of a child that has ended, because a worker that it left may have its pipe
+# open.
 _OUTPUT_SECONDS = 1.0
-# The time for the end of a child that did not say how long it may take.
+# The time for the end of a child that did not report how long it needs.
 _STOP_SECONDS = 30.0
-# Time beside that which a child asks for, in which it ends by itself.
+# The time in addition to that which a child requests, in which it ends by itself.
 _STOP_MARGIN_SECONDS = 10.0
 
-# Loaded here: between fork and exec only little is safe.
+# This is loaded here, because only few calls are safe between fork and exec.
 _LIBC = ctypes.CDLL(None)
 
 
 class Child:
-    """A service that runs, or ran, or will run. `ready` is set while it can do its work."""
+    """A service that runs, has run, or will run. `ready` is set while it can do its work."""
 
     def __init__(self, process: Process, run_folder: Path, output: Output) -> None:
         self.process = process
@@ -61,7 +62,7 @@ class Child:
             preexec_fn=_end_with_parent,
             limit=_LINE_LIMIT,
         )
-        # A full disk must not end what runs.
+        # A full disk must not end the running services.
         with contextlib.suppress(OSError):
             self._pid_file.write_text(f"{self._running.pid}\n")
         self._output_tasks = []
@@ -71,7 +72,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id of the last start; 0 before the first start."""
+        """Returns the process id of the last start. 0 before the first start."""
         return 0 if self._running is None else self._running.pid
 
     @property
@@ -79,7 +80,7 @@ class Child:
         return self._running is not None and self._running.returncode is None
 
     async def wait(self) -> int:
-        """The exit status, once it ended and its output was shown; negative for a signal."""
+        """Returns the exit status after it ended and its output was shown. Negative for a signal."""
         if self._running is None:
             return 0
         status = await self._running.wait()
@@ -91,18 +92,18 @@ class Child:
         return status
 
     def needs_time(self, seconds: float) -> None:
-        """Notes that the child has said to end within so many seconds."""
+        """Notes that the child has reported that it ends within the given seconds."""
         self._stop_seconds = seconds + _STOP_MARGIN_SECONDS
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL to it and its workers when it runs longer than it said that it needs."""
+        """Sends SIGTERM, and SIGKILL to it and its workers when it runs longer than it said that it needs."""
         if not self.runs:
             return
         self._signal(signal.SIGTERM)
         loop = asyncio.get_running_loop()
         began = loop.time()
         ended = asyncio.create_task(self.wait())
-        # The child says after this signal how much time it needs.
+        # After this signal the child reports how much time it needs.
         while not ended.done() and loop.time() < began + self._stop_seconds:
             await asyncio.wait({ended}, timeout=min(1.0, began + self._stop_seconds - loop.time()))
         if not ended.done():
@@ -116,7 +117,7 @@ class Child:
         await ended
 
     def kill(self) -> None:
-        """SIGKILL to the service and to its workers, which are in its process group."""
+        """Sends SIGKILL to the service and to its workers, which are in its process group."""
         if self.runs:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -141,5 +142,5 @@ class Child:
 
 
 def _end_with_parent() -> None:
-    """Runs in the child before exec: the child gets SIGTERM when its parent dies, whatever kills the parent."""
+    """Runs in the child before exec. The child gets SIGTERM when its parent dies, whatever kills the parent."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

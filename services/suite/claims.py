@@ -1,4 +1,6 @@
-"""Claims that a suite makes before it starts anything: its folder, and the ports of its services (F15)."""
+"""The exclusive resources of a suite, which are claimed before anything is started: its folder, and the ports of its
+services (F15).
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,16 @@ _LOCK_FILE = "lock"
 
 
 class ClaimError(Exception):
-    """Something is not to be had; the message tells the operator what, and who has it where that is known."""
+    """A resource is not available. The message tells the operator which one, and who uses it if that is known."""
 
 
 class FolderLock:
-    """Held while the suite runs. The lock ends with the process, whatever ends it."""
+    """The lock of a running suite on its folder. It ends with the process, whatever ends it."""
 
     def __init__(self, run_folder: Path) -> None:
-        """Makes the folder if need be. Raises ClaimError when another suite runs on it, or it cannot be written."""
+        """Makes the folder if it does not exist, and locks it. Raises ClaimError when another suite uses it, or it
+        cannot be written.
+        """
         path = run_folder / _LOCK_FILE
         try:
             run_folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +49,7 @@ class FolderLock:
 
 
 def check_ports(processes: Sequence[Process]) -> None:
-    """Raises ClaimError, naming the variables, when a service could not listen on one of its ports."""
+    """Raises ClaimError, which names the variables, when a service could not listen at one of its ports."""
     problems = [
         f"can't listen on {host} port {port} ({variable}): {reason}"
         for process in processes

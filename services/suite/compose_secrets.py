@@ -1,4 +1,6 @@
-"""`posthouse secrets`: the secrets that compose.yaml hands to its containers, each in a file that one user may read."""
+"""`posthouse secrets`: the secrets that compose.yaml gives to its containers. Each is in a file that one user may
+read.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,19 @@ from types import MappingProxyType
 from libs.runtime import self_signed
 from libs.runtime.lifecycle import StartupError, write_private
 
-# The users of our image, of Redis's image, and of PostgreSQL's, which reads its password as root.
+# The users of our image and of Redis's image, and that of PostgreSQL's image, which reads its password as root.
 _OURS, _REDIS, _ROOT = 10001, 999, 0
 _READERS: Mapping[str, int] = MappingProxyType({"redis_password": _REDIS, "postgres_password": _ROOT})
-# Chain and key of each certificate: what mail clients see, and what browsers see.
+# The chain and the key of each certificate: one for mail clients, and one for browsers.
 _CERTIFICATES = (("tls_chain", "tls_key"), ("console_tls_chain", "console_tls_key"))
 _CERTIFICATE_DAYS = 3650
 _TOKEN_OCTETS = 24
 
 
 def make_missing(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:
-    """Makes the files that are missing, and leaves the others as they are. Returns the names of those made.
-
-    `hostname`: what the self-signed certificates are for, until there are real ones. As root it gives each file
-    to the user of its container. Raises StartupError.
+    """Makes the missing files, and does not change the others. Returns the names of the new files. `hostname` is the
+    name in the self-signed certificates, which are used until there are real ones. As root, this gives each file to the
+    user of its container. Raises StartupError.
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -46,7 +47,7 @@ def _make_texts(folder: Path) -> list[str]:
     def read(name: str) -> str:
         return (folder / name).read_text().strip()
 
-    # In this order: addresses hold passwords.
+    # The order matters, because addresses contain passwords.
     recipes: dict[str, Callable[[], str]] = {
         "postgres_password": lambda: secrets.token_hex(_TOKEN_OCTETS),
         "redis_password": lambda: secrets.token_hex(_TOKEN_OCTETS),
@@ -66,7 +67,7 @@ def _make_texts(folder: Path) -> list[str]:
 
 
 def _make_certificate(chain_path: Path, key_path: Path, now: datetime.datetime, hostname: str) -> list[str]:
-    """A pair that encrypts and proves nothing. When either file exists, an operator has put it there."""
+    """Makes a self-signed pair, which proves nothing. If either file exists, an operator has put it there."""
     if chain_path.exists() or key_path.exists():
         return []
     chain, key = self_signed.make(hostname, now, _CERTIFICATE_DAYS)

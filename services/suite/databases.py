@@ -1,4 +1,6 @@
-"""Which databases the suite of a data folder uses, so that the commands of its machine find them; without passwords."""
+"""Stores which databases the suite of a data folder uses, without passwords, so that commands on the machine find
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ _FILE = "databases.json"
 
 
 def remember(run_folder: Path, processes: Sequence[Process]) -> None:
-    """Writes the URLs of the services that are given one. Raises OSError."""
+    """Writes the URLs of the services that have one. Raises OSError."""
     urls = {}
     for process in processes:
         url = process.environment.get(VARIABLES.get(process.service, ""), "")
@@ -30,7 +32,7 @@ def has_password(url: str) -> bool:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
+    """Returns the URL in the form in which it may be shown."""
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     user = f"{parts.username}@" if parts.username else ""
@@ -38,9 +40,8 @@ def without_password(url: str) -> str:
 
 
 def find(folder: Path, environment: Mapping[str, str], postgres_url: str = "") -> dict[str, str]:
-    """The variables that the environment lacks: by the option `--postgres`, or as the suite of this folder has them.
-
-    Raises SettingsError when a URL has a password, which no file keeps.
+    """Returns the variables that the environment lacks: from the option `--postgres`, or from the suite of this folder.
+    Raises SettingsError when a URL has a password, because that is not stored.
     """
     urls = _remembered(folder / "run" / _FILE)
     found = {}
@@ -70,7 +71,9 @@ def _remembered(path: Path) -> dict[str, str]:
 
 
 def folder_here(environment: Mapping[str, str], candidates: Sequence[str]) -> Path:
-    """The data folder of this machine's suite: the one that is set, else the first that a suite has used."""
+    """Returns the data folder of this machine's suite: the one in the settings, or the first one that a suite has
+    used.
+    """
     named = environment.get("POSTHOUSE_DATA_DIR")
     used = (candidate for candidate in candidates if _is_used(Path(candidate)))
     return Path(named or next(used, candidates[0])).resolve()
@@ -80,5 +83,5 @@ def _is_used(folder: Path) -> bool:
     try:
         return any((folder / name).exists() for name in ("admin-key", f"run/{_FILE}", "config.sqlite3"))
     except PermissionError:
-        # It is somebody else's: the command says so when it opens the databases.
+        # The folder belongs to another user. The command reports that when it opens the databases.
         return True

@@ -1,4 +1,4 @@
-"""`posthouse demo`: a throw-away suite, mail sent through it, and what became of each message."""
+"""`posthouse demo`: sends mail through a temporary suite, and shows the result of each message."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _SHOWN_LINES = 60
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One message of the demonstration, and what must become of it."""
+    """One message of the demonstration, and its expected result."""
 
     title: str
     recipient: str
     expected: str
-    # The fate so far; equal to `expected` when it came out right.
+    # The result so far. It equals `expected` when the message was handled correctly.
     fate: Callable[[], str]
 
 
 async def run() -> int:
-    """Runs the demonstration; 0 when every message came out right."""
+    """Runs the demonstration. Returns 0 when every message has the expected result."""
     console = Console()
     lines: deque[str] = deque(maxlen=_SHOWN_LINES)
     with tempfile.TemporaryDirectory(prefix="posthouse-demo-") as name:
@@ -92,10 +92,10 @@ def _message(recipient: str) -> EmailMessage:
 
 
 def _send_all(port: int, password: str, cases: tuple[Case, ...]) -> dict[str, str]:
-    """Logs in over STARTTLS and sends each case's message; the reply to each recipient."""
+    """Logs in over STARTTLS and sends the message of each case. Returns the reply to each recipient."""
     replies = {}
     context = ssl.create_default_context()
-    # The suite's first certificate is its own; a real client would have it checked.
+    # The suite's first certificate is self-signed. A real client would check the certificate.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with smtplib.SMTP(HOST, port, timeout=30) as client:
         client.starttls(context=context)
@@ -110,7 +110,7 @@ def _send_all(port: int, password: str, cases: tuple[Case, ...]) -> dict[str, st
 
 
 def _send_as_stranger(port: int) -> str:
-    """Someone who has not logged in asks to relay; the answer's code and enhanced code."""
+    """Requests relaying without a login. Returns the code and the enhanced code of the answer."""
     with smtplib.SMTP(HOST, port, timeout=30) as client:
         client.ehlo("stranger.example")
         client.mail("someone@stranger.example")
@@ -119,7 +119,7 @@ def _send_as_stranger(port: int) -> str:
 
 
 async def _settled(cases: tuple[Case, ...]) -> None:
-    """Waits until every fate is as expected, at most FATE_SECONDS."""
+    """Waits until every result is as expected, for at most FATE_SECONDS."""
     try:
         async with asyncio.timeout(FATE_SECONDS):
             while any(case.fate() != case.expected for case in cases):  # noqa: ASYNC110 - files and peers are asked
@@ -131,7 +131,7 @@ async def _settled(cases: tuple[Case, ...]) -> None:
 def _report(console: Console, cases: tuple[Case, ...], replies: Mapping[str, str], refusal: str) -> bool:
     table = Table(title="What became of each message")
     table.add_column("message")
-    # Addresses are never cut, however narrow the terminal is; the other columns wrap.
+    # Addresses are never truncated, however narrow the terminal is. The other columns wrap.
     table.add_column("recipient", no_wrap=True)
     for column in ("answer", "what became of it", ""):
         table.add_column(column)

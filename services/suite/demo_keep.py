@@ -1,4 +1,6 @@
-"""`posthouse demo --keep`: a throw-away suite that goes on for an hour with mail of many fates, for its console."""
+"""`posthouse demo --keep`: a temporary suite that runs for an hour with mail of many results, to look at its
+console.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,10 @@ from services.suite.demo_stream import ROUND, Sending
 from services.suite.demo_world import ALICE, HOST, Api, World, free_ports, running, settle_policy
 from services.suite.up import SuiteError
 
-# The senders' side stands behind a proxy at this address, so that clients have addresses as on the Internet.
+# The clients of the demonstration are behind a proxy at this address, so that they have addresses like on the Internet.
 _PROXY = "127.0.0.77"
 _SHOWN_LINES = 60
-# So many messages go out one after the other, that pages are full within a minute; then one each second.
+# This many messages are sent one after the other, so that pages are full within a minute. Then one is sent each second.
 _FIRST_MESSAGES = 3 * len(ROUND)
 _PAUSE_SECONDS = 1.0
 _SMTP_SECONDS = 30.0
@@ -33,7 +35,7 @@ _MORE_UNKNOWN_RECIPIENTS = 5
 
 
 async def run(minutes: float) -> int:
-    """Runs until Ctrl-C, or for so many minutes. Returns the exit status: 1 when the suite could not go on."""
+    """Runs until Ctrl-C, or for the given minutes. Returns the exit status, which is 1 when the suite failed."""
     console = Console(soft_wrap=True, highlight=False)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -80,7 +82,7 @@ async def _until_stopped(world: World, stopped: asyncio.Event, seconds: float) -
 
 
 async def _send_for_ever(world: World) -> None:
-    """One message after the other. Never two at once, so a slow machine slows the stream down."""
+    """Sends one message after the other, and never two at the same time, so a slow machine makes this slower."""
     for number, sending in enumerate(demo_stream.stream(), 1):
         await asyncio.to_thread(_send, world, sending)
         if number % len(ROUND) == 0:
@@ -92,7 +94,7 @@ async def _send_for_ever(world: World) -> None:
 
 
 class _ProxiedSmtp(smtplib.SMTP):
-    """A client at a proxy that tells where the connection came from (PROXY protocol, version 1)."""
+    """Connects as a client of a proxy that tells the address of the client (PROXY protocol, version 1)."""
 
     def __init__(self, client: str, port: int) -> None:
         self._header = f"PROXY TCP4 {client} {HOST} 40000 25\r\n".encode()

@@ -1,4 +1,4 @@
-"""The mail of `posthouse demo --keep`: a round of messages whose fates differ, again and again."""
+"""The mail of `posthouse demo --keep`: messages with different results, again and again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from services.suite.demo_peers import Zone
 from services.suite.demo_world import ALICE
 
 BOB = "bob@ours.example"
-# Nobody has this address. Each message to an address like it names another one.
+# Nobody has this address. Each message to such an address uses another one.
 HARVESTED = "guess{number}@ours.example"
-# Mail to this domain waits, since its destination is suspended; that to the board is held besides.
+# Mail to this domain waits, because its destination is suspended. Mail to the board is also held.
 SUSPENDED_DOMAIN = "away.example"
 BOARD = f"board@{SUSPENDED_DOMAIN}"
 BLOCK_LIST = "blocked.example"
@@ -26,7 +26,7 @@ ZONE: Zone = {
     ("mx.gone.example", "A"): (GONE_HOST,),
     (SUSPENDED_DOMAIN, "MX"): (f"10 mx.{SUSPENDED_DOMAIN}.",),
     (f"mx.{SUSPENDED_DOMAIN}", "A"): (GONE_HOST,),
-    # Nobody listens there.
+    # Nothing listens at this address.
     ("down.example", "MX"): ("10 mx.down.example.",),
     ("mx.down.example", "A"): (DOWN_HOST,),
     (f"66.100.51.198.{BLOCK_LIST}", "A"): ("127.0.0.2",),
@@ -35,7 +35,7 @@ ZONE: Zone = {
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """One message. `client`: the address that it comes from. `logged_in`: alice sends it on the submission port."""
+    """One message. `client` is the address of the client. With `logged_in`, alice sends it on the submission port."""
 
     client: str
     sender: str
@@ -45,7 +45,7 @@ class Sending:
     logged_in: bool = False
 
     def message(self) -> EmailMessage:
-        """Its header and content."""
+        """Returns its header and content."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self.sender, self.recipient, self.subject
         message.set_content("This message belongs to a demonstration of Posthouse.\n")
@@ -84,7 +84,7 @@ ROUND = (
 
 
 def stream() -> Iterator[Sending]:
-    """The messages, without an end."""
+    """Yields the messages without end."""
     for number, sending in enumerate(itertools.cycle(ROUND), 1):
         yield Sending(
             sending.client,

@@ -1,4 +1,6 @@
-"""What both demonstrations run: a throw-away suite, and on loopback a name server and the mail servers of others."""
+"""The environment of both demonstrations: a temporary suite, and on loopback a name server and the mail servers of
+others.
+"""
 
 from __future__ import annotations
 
@@ -37,29 +39,29 @@ _ZONE: Zone = {
 
 
 class Api:
-    """The HTTP API, called as another system would."""
+    """The HTTP API, as another system would call it."""
 
     def __init__(self, base: str, key: str) -> None:
         self._base = base
         self._key = key
 
     def get(self, path: str) -> Any:
-        """The answer's JSON. Raises SuiteError with the problem's title when the API refuses."""
+        """Returns the JSON of the answer to GET. Raises SuiteError with the problem's title when the API refuses."""
         answer, _ = self._call("GET", path, None, {})
         return answer
 
     def call(self, method: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Any:
-        """Likewise, of a request with content."""
+        """Returns the JSON of the answer to a request with content. Raises SuiteError when the API refuses."""
         answer, _ = self._call(method, path, body, headers or {})
         return answer
 
     def change(self, path: str, patch: Mapping[str, Any]) -> None:
-        """A merge patch onto the settings as they are now."""
+        """Applies a merge patch to the present settings."""
         _, etag = self._call("GET", path, None, {})
         self._call("PATCH", path, patch, {"If-Match": etag, "Content-Type": "application/merge-patch+json"})
 
     def settle(self, path: str, question: Mapping[str, Any]) -> None:
-        """Returns when a service answers this question by the newest revision. Raises SuiteError after FATE_SECONDS."""
+        """Waits until a service answers this request by the newest revision. Raises SuiteError after FATE_SECONDS."""
         newest = self.get("/v1/revisions?limit=1")["items"][0]["number"]
         deadline = time.monotonic() + FATE_SECONDS
         while self.call("POST", path, question)["snapshot_revision"] < newest:
@@ -85,7 +87,7 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`password`: that of alice's account. `mx`: of far.example; `smarthost`: for partner.example."""
+    """`password` is that of alice's account. `mx` serves far.example, and `smarthost` partner.example."""
 
     folder: Path
     suite: Suite
@@ -143,7 +145,7 @@ async def running(
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
+    """Returns free ports on loopback."""
     listeners = [socket.create_server((HOST, 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in listeners]
     for listener in listeners:
@@ -154,7 +156,7 @@ def free_ports(count: int) -> list[int]:
 def _environment(folder: Path, nameserver: str, mx_port: int) -> dict[str, str]:
     ports = ("CONFIG_API_PORT", "INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT")
     return {
-        # The settings of the suite that may run here are not the demonstration's.
+        # The settings of a suite that may run on this machine must not affect the demonstration.
         **{name: value for name, value in os.environ.items() if not name.upper().startswith(_PREFIXES)},
         "POSTHOUSE_DATA_DIR": str(folder),
         "POLICY_NAMESERVERS": nameserver,
@@ -162,7 +164,7 @@ def _environment(folder: Path, nameserver: str, mx_port: int) -> dict[str, str]:
         "INGRESS_NAMESERVERS": nameserver,
         "CONSOLE_PORT": "0",
         "RELAY_MX_PORT": str(mx_port),
-        # The demonstration's Internet is on loopback, where mail must never go otherwise.
+        # The Internet of the demonstration is on loopback, where other suites must never send mail.
         "RELAY_PROHIBITED_NETWORKS": "",
         **dict(zip(ports, map(str, free_ports(len(ports))), strict=True)),
     }
@@ -198,5 +200,5 @@ def _configure(api: Api, folder: Path, password: str, smarthost_port: int, smart
 
 
 def settle_policy(api: Api) -> None:
-    """Returns when policy decides by the newest revision, which must be one that policy is told of."""
+    """Waits until policy decides by the newest revision, which must be one that policy gets."""
     api.settle("/v1/explain/session", {"kind": "hypothetical", "facts": {"stage": "connect", "client_address": HOST}})

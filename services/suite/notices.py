@@ -1,4 +1,4 @@
-"""Receives what the services tell `posthouse up` about their state, in the way of systemd (sd_notify(3))."""
+"""Receives the reports of the services about their state for `posthouse up`, in the way of systemd (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from collections.abc import Callable
 from libs.runtime.service_manager import EXTEND_TIMEOUT, READY
 
 _LONGEST_NOTICE = 4096
-# The sender's process, user and group, as the kernel knows them.
+# The process, the user and the group of the sender, from the kernel.
 _CREDENTIALS = struct.Struct("3i")
 
 
 class Notices:
-    """A datagram socket. A notice counts for the child in whose session its sender is: each child leads one (F15).
-
-    So neither another suite nor anybody else can speak for a child, and the workers of a child can.
+    """A datagram socket. Each child leads a session. A notice counts for the child in whose session the sender is
+    (F15). So the workers of a child can send its notices, and other suites or users cannot.
     """
 
     def __init__(self, on_ready: Callable[[int], None], on_more_time: Callable[[int, float], None]) -> None:
-        """The first argument is the process id of the child; `on_more_time` is told how many seconds it needs."""
+        """The first argument is the process id of the child. `on_more_time` gets the seconds that it needs."""
         self._on_ready = on_ready
         self._on_more_time = on_more_time
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        # A name in the kernel's own name space: nothing is left behind, and no folder's name can be too long.
+        # The name is in the kernel's abstract name space, so no file remains, and the path of a folder cannot be too
+        # long.
         name = f"posthouse-{secrets.token_hex(16)}"
         self._socket.bind(f"\0{name}")
         self.address = f"@{name}"
@@ -47,7 +47,7 @@ class Notices:
         for level, kind, content in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 sender, *_ = _CREDENTIALS.unpack(content)
-                # A process that has ended meanwhile has no session any more.
+                # A process that has already ended has no session any more.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     self._take(os.getsid(sender), notice.decode("ascii", "replace"))
 

@@ -1,4 +1,4 @@
-"""The output of `posthouse up`: its own events and the lines of its children, for people or as JSON objects."""
+"""The output of `posthouse up`: its own events and the lines of its children, as text for people or as JSON objects."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 _MAX_HELD_LINES = 1_000
-# In the console form the level follows the time.
+# In the console form, the level comes after the time.
 _LOUD_LINE = re.compile(r"\| \S+Z (warning|error|critical)")
 
 
 class Output(Protocol):
-    """Takes everything that is to be shown."""
+    """Receives all output."""
 
     def tell(self, event: str, text: str, *, level: str = "info", **fields: object) -> None:
         """An event of the suite itself: `text` for people, `event` and `fields` for programs."""
         ...
 
     def show(self, process: str, line: str) -> None:
-        """A line that a child wrote."""
+        """Shows a line of a child."""
         ...
 
     def show_held(self) -> None:
-        """Shows what was held back so far, and from now on everything at once."""
+        """Shows the lines that were held back, and from now on everything at once."""
         ...
 
     def drop_held(self) -> None:
-        """Shows the warnings and errors among the lines that were held back, and every line from now on."""
+        """Shows warnings and errors among the lines that were held back, and every line from now on."""
         ...
 
 
 class ConsoleOutput:
-    """For people: the lines of a child begin with its name.
-
-    While the services start, what they say is held back: nobody needs it when all goes well.
+    """The output for people, in which the lines of a child begin with its name. While the services start, their lines
+    are held back, because nobody needs them when all goes well.
     """
 
     def __init__(self, write: Callable[[str], object], width: int) -> None:
-        """`width` is that of the longest name."""
+        """`width` is the length of the longest name."""
         self._write = write
         self._width = width
         self._held: deque[str] | None = deque(maxlen=_MAX_HELD_LINES)
@@ -69,7 +68,9 @@ class ConsoleOutput:
 
 
 class JsonOutput:
-    """For programs: each line is a JSON object. Lines of a child that are none (a traceback) become events."""
+    """The output for programs: each line is a JSON object. Lines of a child that are not JSON (a traceback) become
+    events.
+    """
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -79,16 +80,16 @@ class JsonOutput:
 
     def show(self, process: str, line: str) -> None:
         if line.startswith('{"') and line.endswith("}"):
-            # The services' own lines are objects already. To read each would cost more than to make it did.
+            # The lines of the services are already JSON objects. Parsing each one would cost more than making it.
             self._write(f'{{"child": {json.dumps(process)}, {line[1:]}\n')
         else:
             self._event("output", "warning", child=process, text=line)
 
     def show_held(self) -> None:
-        """Programs get everything at once."""
+        """Programs get every line at once, so nothing is held back."""
 
     def drop_held(self) -> None:
-        """Programs get everything at once."""
+        """Programs get every line at once, so nothing is held back."""
 
     def _event(self, event: str, level: str, **fields: object) -> None:
         timestamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,4 +1,4 @@
-"""Asks services whether they are ready: what `posthouse ready` and the health checks of containers do."""
+"""Asks services whether they are ready, for `posthouse ready` and the health checks of containers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SERVICE_READY = 220  # RFC 5321 4.2.3
 
 
 class NotReadyError(Exception):
-    """The service answers that it is not ready, or does not answer; `status` is the exit status that says so."""
+    """The service answers that it is not ready, or does not answer. `status` is the exit status for this."""
 
     def __init__(self, reason: str, status: int) -> None:
         super().__init__(reason)
@@ -39,7 +39,7 @@ def ask(urls: Iterable[str]) -> None:
 
 
 def _ask_http(url: str) -> None:
-    # A proxy of the environment is not asked. Any certificate is taken: the request holds no secret.
+    # Proxies of the environment are not used. Any certificate is accepted, because the request contains no secret.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

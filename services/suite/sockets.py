@@ -13,7 +13,7 @@ from libs.runtime import socket_folder
 from libs.runtime.addresses import LONGEST_SOCKET_PATH, UnixSocket, parse
 from services.suite.topology import longest_socket_name
 
-# A file in the folder of the pid files, with the folder of each socket that lies elsewhere.
+# A file in the folder of the pid files, with the folder of each socket that is elsewhere.
 ELSEWHERE_FILE = "sockets"
 
 
@@ -21,13 +21,13 @@ ELSEWHERE_FILE = "sockets"
 def sockets_of(
     data_folder: Path, environment: Mapping[str, str], replicas: Mapping[str, int] | None = None
 ) -> Iterator[Path]:
-    """A folder of mode 0700 for the sockets: `run` in the data folder, or, where paths in it would be too long for a
-    socket, one under XDG_RUNTIME_DIR or /tmp that is removed in the end. Raises StartupError.
+    """Makes a folder of mode 0700 for the sockets. It is `run` in the data folder. If its paths would be too long for a
+    socket, it is a folder under XDG_RUNTIME_DIR or /tmp, which is removed at the end. Raises StartupError.
     """
     run = data_folder / "run"
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(PermissionError):
-        # Earlier releases made the folder with the permissions that the umask left.
+        # Earlier releases made the folder with the permissions of the umask.
         run.chmod(0o700)
     socket_folder.check(run)
     longest = run / longest_socket_name(replicas or {}, _workers(environment))
@@ -42,7 +42,9 @@ def sockets_of(
 
 
 def tell_folder(run_folder: Path, targets: Iterable[str]) -> None:
-    """Writes where the sockets lie into the folder of the pid files, when it is another one. Needs the suite's lock."""
+    """Writes the folder of the sockets into the folder of the pid files, when it is another one. The caller must have
+    the lock of the suite.
+    """
     addresses = map(parse, targets)
     folders = {address.path.parent for address in addresses if isinstance(address, UnixSocket)} - {run_folder}
     note = run_folder / ELSEWHERE_FILE

@@ -1,4 +1,6 @@
-"""`posthouse install systemd`: the units that run Posthouse under systemd, hardened, as a user of its own."""
+"""`posthouse install systemd`: installs units that run Posthouse under systemd, with restrictions, as a separate
+user.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ SETTINGS_FOLDER = Path("/etc/posthouse")
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # useradd(8)
 SERVICES = ("config_api", "policy", "relay", "ingress", "console")
 
-# What every unit may and may not do. Ports under 1024 are the one privilege that mail needs. Calls of @privileged,
-# @mount and the like end the process's call with EPERM; choosing a processor is in @resources, which stays allowed.
+# The restrictions of every unit. The only privilege that mail needs are ports under 1024. Calls of @privileged, @mount
+# and similar groups fail with EPERM. Choosing a processor is in @resources, which stays allowed.
 _HARDENING = """\
 AmbientCapabilities={capabilities}
 CapabilityBoundingSet={capabilities}
@@ -118,7 +120,7 @@ def units(program: Path, user: str = USER) -> dict[str, str]:
             arguments=service,
             state=f"{stem}-%i",
             settings=(SETTINGS_FOLDER / "posthouse.env", SETTINGS_FOLDER / f"{service}-%i.env"),
-            # An empty value takes every capability away.
+            # An empty value removes every capability.
             capabilities="CAP_NET_BIND_SERVICE" if service == "ingress" else "",
         )
     return contents
@@ -151,9 +153,8 @@ def _unit(
 def install(
     user: str = USER, unit_folder: Path = UNIT_FOLDER, settings_folder: Path = SETTINGS_FOLDER
 ) -> Iterator[str]:
-    """Makes the user, the folder of the settings and the units; says each thing that it did. Raises StartupError.
-
-    A settings file that exists is left alone; units are written anew, since changes belong into drop-ins.
+    """Makes the user, the folder of the settings and the units, and yields a line for each. Raises StartupError. An
+    existing settings file is not changed. Units are written again, because changes belong in drop-ins.
     """
     program = Path(sys.argv[0]).absolute()
     if program.name != "posthouse" or not program.exists():

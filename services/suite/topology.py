@@ -10,17 +10,17 @@ from pathlib import Path
 from libs.runtime import addresses
 from libs.runtime.addresses import TcpAddress, UnixSocket, of_worker
 
-# Replicas on one machine: each listens this much above the one before it.
+# Replicas on one machine: the ports of each are this much higher than those of the previous one.
 PORT_STEP = 10
 
-# What the services' settings take for true.
+# The texts that the services' settings read as true.
 _TRUE = ("1", "on", "t", "true", "y", "yes")
-# Services whose processes keep to a processor.
+# The services whose processes are pinned to a processor.
 _KEEPING = ("ingress", "relay")
 
 SERVICES = ("config_api", "policy", "relay", "ingress", "console")
 
-# variable -> default; 0: off
+# The default of each variable. 0 means off.
 _PORTS: Mapping[str, Mapping[str, int]] = {
     "config_api": {"CONFIG_API_PORT": 8080, "CONFIG_API_METRICS_PORT": 0},
     "policy": {"POLICY_METRICS_PORT": 0},
@@ -40,7 +40,7 @@ LISTEN_VARIABLES = {
     "relay": "RELAY_LISTEN",
     "ingress": "INGRESS_LISTEN",
 }
-# (variable, the service that it points at)
+# For each variable, the service whose address it has.
 _TARGETS = (
     ("INGRESS_POLICY_TARGET", "policy"),
     ("INGRESS_RELAY_TARGET", "relay"),
@@ -59,21 +59,21 @@ _SHARED_VARIABLES: Mapping[str, tuple[str, ...]] = {
 
 
 class TopologyError(Exception):
-    """The suite can't be laid out as asked; the message says what to change."""
+    """The suite cannot have this layout. The message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One child: a service, where it listens, and the environment it gets."""
+    """One child: a service, its addresses, and its environment."""
 
     service: str
-    # policy, or policy-2 for the second replica
+    # For example policy, or policy-2 for the second replica.
     name: str
     # The host under which others call it.
     host: str
     ports: Mapping[str, int]
     environment: Mapping[str, str] = field(repr=False)
-    # The addresses on which it listens, perhaps "0.0.0.0".
+    # The addresses at which it listens, which may be "0.0.0.0".
     listen_hosts: tuple[str, ...] = ()
     # The address under which others call its gRPC: unix:PATH or host:port.
     grpc: str = ""
@@ -146,13 +146,13 @@ def lay_out(
 
 
 def longest_socket_name(replicas: Mapping[str, int], workers: int) -> str:
-    """The longest name that a socket of these processes has."""
+    """Returns the longest name of a socket of these processes."""
     names = [f"{_name(service, replicas.get(service, 1) - 1)}.{workers}.sock" for service in GRPC_SERVICES]
     return max(names, key=len)
 
 
 def parse_replicas(text: str) -> dict[str, int]:
-    """`ingress=2,policy=2` as counts. Raises TopologyError."""
+    """Reads a text such as `ingress=2,policy=2` as counts. Raises TopologyError."""
     counts: dict[str, int] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         service, _, count = part.partition("=")
@@ -165,7 +165,9 @@ def parse_replicas(text: str) -> dict[str, int]:
 
 
 def _join_console(shared: dict[str, str], host: str, port: int, console_host: str, console_port: int) -> None:
-    """Tells console and API where the other is, and the API to believe the console about its users' addresses."""
+    """Gives console and API each other's addresses, and makes the API believe the console about the addresses of its
+    users.
+    """
     if not shared.get("CONSOLE_API_URL"):
         shared["CONSOLE_API_URL"] = f"{scheme_of(shared, 'CONFIG_API')}://{_reachable(host)}:{port}"
     if not shared.get("CONFIG_API_PROXY_NETWORKS"):
@@ -198,14 +200,14 @@ def _refuse_unshared(
 
 
 def _of_service(service: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that concern the service, without the settings and secrets of the others."""
+    """Returns the variables for the service, without the settings and secrets of the others."""
     others = tuple(prefix for other, prefix in _PREFIXES.items() if other != service)
     also = _SHARED_VARIABLES.get(service, ())
     return {name: value for name, value in environment.items() if name in also or not name.upper().startswith(others)}
 
 
 def _listens(environment: Mapping[str, str], service: str, count: int, sockets: Path) -> tuple[addresses.Address, ...]:
-    """The gRPC address of each replica: a Unix socket, unless the user chose another one."""
+    """Returns the gRPC address of each replica: a Unix socket, unless the user chose another one."""
     variable = LISTEN_VARIABLES[service]
     try:
         first = addresses.parse(environment.get(variable) or f"unix:{sockets / service}.sock")
@@ -218,7 +220,7 @@ def _listens(environment: Mapping[str, str], service: str, count: int, sockets: 
 
 
 def _target(listen: addresses.Address) -> str:
-    """The address under which others call a service that listens there."""
+    """Returns the address under which others call a service that listens there."""
     if isinstance(listen, UnixSocket):
         return str(listen)
     return str(replace(listen, host=_reachable(listen.host).strip("[]")))
@@ -271,7 +273,7 @@ def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[di
         if not (text.isascii() and text.isdigit() and int(text) <= 65535):
             raise TopologyError(f"{variable} must be a port from 0 to 65535, not {text!r}")
         first[variable] = int(text)
-    # Port 0 is off, for every replica.
+    # Port 0 means off, for every replica.
     return tuple(
         {variable: port and port + number * PORT_STEP for variable, port in first.items()} for number in range(count)
     )
@@ -303,5 +305,5 @@ def _bracketed(host: str) -> str:
 
 
 def _reachable(host: str) -> str:
-    """The address to call a service at that listens on `host`, an IPv6 one in brackets."""
+    """Returns the address for calls to a service that listens at `host`, with brackets around an IPv6 address."""
     return _bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))

@@ -1,4 +1,4 @@
-"""`posthouse up`: the whole suite as child processes of this one."""
+"""`posthouse up`: runs the whole suite as child processes of this one."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from services.suite.output import ConsoleOutput, JsonOutput, Output
 from services.suite.sockets import tell_folder
 from services.suite.topology import SERVICES, Process, scheme_of
 
-# After so many starts in a row without a service that is ready, the suite ends.
+# After this number of starts in a row in which the service did not become ready, the suite ends.
 MAX_FAILED_STARTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
-# A service that was ready for so long is a sound one: the pauses begin anew.
+# A service that was ready for this time counts as working, and its pauses begin again with the first.
 _SOUND_SECONDS = 10.0
-# How one ends that somebody else ended. It is sound as well when it was ready.
+# The statuses of a service that another process has ended. It counts as working if it was ready.
 _ENDED_FROM_OUTSIDE = (0, -signal.SIGTERM, -signal.SIGKILL)
-# How often those are told that are not ready yet.
+# The interval at which the services that are not ready are shown.
 _STILL_WAITING_SECONDS = 30.0
-# The exit status of a service with wrong settings or arguments: starting it again would change nothing.
+# The exit status of a service with wrong settings or arguments. Another start would not help.
 _STATUS_OF_WRONG_SETTINGS = 2
-# The time to write the last lines, when nobody reads them.
+# The time to write the last lines, even if nobody reads them.
 _LAST_LINES_SECONDS = 2.0
 
 
 class SuiteError(Exception):
-    """The suite can't run, or not any more; the message is for the operator."""
+    """The suite cannot run, or cannot continue. The message is for the operator."""
 
 
 class Suite:
@@ -53,9 +53,8 @@ class Suite:
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Starts every service at once (none needs another to start) and returns when each has been ready.
-
-        Raises SuiteError when the folder or a port belongs to somebody else, or as `failed` does.
+        """Starts all services at the same time, because none needs another one to start. Returns when each has been
+        ready. Raises SuiteError when the folder or a port is in use, and the errors of `failed`.
         """
         try:
             self._lock = FolderLock(self.run_folder)
@@ -78,13 +77,13 @@ class Suite:
             ready.cancel()
 
     async def failed(self) -> None:
-        """Waits until a service can't be kept running. Raises SuiteError that names it, with its last lines."""
+        """Waits until a service fails permanently. Raises SuiteError with its name and its last lines."""
         done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_COMPLETED)
         for keeper in done:
             keeper.result()
 
     async def stop(self) -> None:
-        """Ends the services, the receiving one first, the configuration last."""
+        """Ends the services, first the one that receives mail, and the configuration last."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -100,7 +99,7 @@ class Suite:
             child.kill()
 
     async def _keep(self, child: Child, notify_address: str) -> None:
-        """Starts a service again each time it ends, with pauses that grow. Raises SuiteError when that is no use."""
+        """Starts a service again each time it ends, with growing pauses. Raises SuiteError when this does not help."""
         failed_starts, pause = 0, _FIRST_PAUSE_SECONDS
         while True:
             await child.start(notify_address)
@@ -127,9 +126,8 @@ class Suite:
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _one_run(self, child: Child) -> tuple[bool, int, float]:
-        """Runs a child once.
-
-        Returns whether it became ready, its exit status, and for how many seconds it was ready.
+        """Runs a child once. Returns whether it became ready, its exit status, and for how many seconds it was
+        ready.
         """
         loop = asyncio.get_running_loop()
         ready_since: float | None = None
@@ -145,7 +143,7 @@ class Suite:
         return ready_since is not None, status, 0.0 if ready_since is None else loop.time() - ready_since
 
     async def _until_ready(self) -> None:
-        """Waits until each child has been ready, and tells now and then which are missing."""
+        """Waits until each child has been ready, and shows at intervals which ones are not."""
         waits = {asyncio.create_task(child.ready.wait()): child.process.name for child in self.children}
         try:
             waiting = set(waits)
@@ -184,7 +182,7 @@ def data_folder(environment: Mapping[str, str]) -> Path:
 
 
 async def up(processes: tuple[Process, ...], folder: Path, *, as_json: bool) -> int:
-    """Runs the suite until a signal, or until it can't run; returns the exit status."""
+    """Runs the suite until a signal, or until it cannot run. Returns the exit status."""
     began = time.monotonic()
     writer = LineWriter(_lost_as_json if as_json else _lost_as_text, file_descriptor=1)
     output = _output(writer, processes, as_json=as_json)
@@ -252,7 +250,7 @@ def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, secon
     first = {process.service: process for process in reversed(processes)}
     api, ingress, console = first["config_api"], first["ingress"], first.get("console")
     base = _url(api, "CONFIG_API")
-    # The commands of this machine find the API by this file.
+    # The commands on this machine find the API by this file.
     (folder / "run" / "api-url").write_text(f"{base}\n")
     key_file = folder / "admin-key"
     with contextlib.suppress(ValueError):
@@ -279,16 +277,16 @@ def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, secon
 
 
 def _url(process: Process, prefix: str) -> str:
-    """The URL of a service that speaks HTTP. `prefix`: that of its variables."""
+    """Returns the URL of a service with HTTP. `prefix` is that of its variables."""
     return f"{scheme_of(process.environment, prefix)}://{process.url_host}:{process.ports[f'{prefix}_PORT']}"
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with the data folder made absolute for the children."""
+    """Returns the environment of this process, with an absolute data folder for the children."""
     variables = dict(os.environ)
     variables["POSTHOUSE_DATA_DIR"] = str(data_folder(variables))
-    # Lines are for people unless they are asked for in JSON.
+    # Lines are for people, unless JSON is requested.
     variables["POSTHOUSE_LOG_FORMAT"] = variables.get("POSTHOUSE_LOG_FORMAT") or "console"
-    # Without byte code on disk each start would compile every library anew, which takes seconds.
+    # Without byte code on disk, each start would compile every library, which takes seconds.
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
     return variables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.command_line.configuration import with_lists
+from services.command_line.configuration import with_parsed_lists
 
 CURRENT = {
     "external_postmasters": [],
@@ -30,4 +30,4 @@ CURRENT = {
     ],
 )
 def test_a_list_takes_one_value_and_several_with_commas(patch: dict[str, object], sent: dict[str, object]) -> None:
-    assert with_lists(patch, CURRENT) == sent
+    assert with_parsed_lists(patch, CURRENT) == sent

@@ -1,1 +1,1 @@
-"""`posthouse import postfix`: a folder with main.cf and master.cf, and what its settings are here."""
+"""`posthouse import postfix`: reads a folder with main.cf and master.cf, and converts its settings."""

@@ -1,4 +1,4 @@
-"""Whose mail Postfix takes: local, virtual and relay domains with their recipients and aliases."""
+"""The domains of Postfix: local, virtual and relay domains with their recipients and aliases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Domains:
         self._local: dict[str, dict[str, Any]] = {}
 
     def read(self, mailboxes: dict[str, dict[str, Any]]) -> None:
-        """`mailboxes`: of the domains whose transport is LMTP."""
+        """`mailboxes` has the mailboxes of domains whose transport is LMTP."""
         self._virtual_mailbox_domains(mailboxes)
         self._system_domains(mailboxes)
         self._virtual_alias_domains()
@@ -37,18 +37,18 @@ class Domains:
         if delimiter:
             first = next((letter for letter in delimiter if letter in _DELIMITERS), None)
             if first is None:
-                self._plan.not_taken("recipient_delimiter", f"{delimiter!r}: it is one of {_DELIMITERS} here")
+                self._plan.unsupported("recipient_delimiter", f"{delimiter!r}: it is one of {_DELIMITERS} here")
             else:
                 for domain in self._local.values():
                     domain["recipient_delimiter"] = first
-                self._plan.taken("recipient_delimiter", f"{first} at every local domain")
+                self._plan.converted("recipient_delimiter", f"{first} at every local domain")
         for domain in self._local.values():
             self._plan.add("local_domains", domain)
 
     def _names(self, parameter: str) -> list[str]:
         names, faults = _listed(self._parameters, parameter, self._folder)
         for fault in faults:
-            self._plan.not_taken(parameter, fault)
+            self._plan.unsupported(parameter, fault)
         return names
 
     def _add_local(self, name: str, parameter: str, mailbox: dict[str, Any] | None, recipients: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Domains:
         if domain is None:
             domain = self._local[name] = {"name": name, "mailbox": mailbox, "recipients": recipients}
             where = "held, since no mailbox is known" if mailbox is None else _place(mailbox)
-            self._plan.taken(parameter, f"{name}: a local domain; its mail is {where}")
+            self._plan.converted(parameter, f"{name}: a local domain; its mail is {where}")
         return domain
 
     def _virtual_mailbox_domains(self, mailboxes: dict[str, dict[str, Any]]) -> None:
@@ -71,9 +71,9 @@ class Domains:
             self._plan.recipients += listed
             if any(key == f"@{name}" for key, _ in addresses):
                 domain["recipients"] = "any"
-                self._plan.taken("virtual_mailbox_maps", f"@{name}: every address of the domain exists")
+                self._plan.converted("virtual_mailbox_maps", f"@{name}: every address of the domain exists")
             elif listed:
-                self._plan.taken("virtual_mailbox_maps", f"{name}: {counted(len(listed), 'address', 'addresses')}")
+                self._plan.converted("virtual_mailbox_maps", f"{name}: {counted(len(listed), 'address', 'addresses')}")
             elif not self._parameters["virtual_mailbox_maps"]:
                 domain["recipients"] = "any"
                 self._plan.partly("virtual_mailbox_maps", f"{name}: none, so every address exists")
@@ -96,7 +96,7 @@ class Domains:
         return {"kind": "maildir", "path": path}
 
     def _system_domains(self, mailboxes: dict[str, dict[str, Any]]) -> None:
-        """mydestination: users of the system, who are no accounts here, and the aliases of alias_maps."""
+        """Reads mydestination: the users of the system, who are not accounts here, and the aliases of alias_maps."""
         names = [name for name in self._names("mydestination") if name != "localhost" and "." in name]
         names = [name for name in names if not name.startswith("localhost.")]
         if not names:
@@ -131,36 +131,37 @@ class Domains:
         try:
             return list(read(table, self._folder).entries)
         except MapError as error:
-            self._plan.not_taken(parameter, str(error))
+            self._plan.unsupported(parameter, str(error))
             return []
 
     def _aliases(self, names: list[str]) -> list[tuple[str, list[str]]]:
-        """The entries of alias_maps whose targets are all addresses."""
+        """Returns the entries of alias_maps whose targets are all addresses."""
         aliases = []
         for table in self._parameters.words("alias_maps"):
             kind, _, name = table.partition(":")
             if kind not in ("hash", "lmdb", "btree", "cdb", "dbm"):
-                self._plan.not_taken("alias_maps", f"tables of type {kind} can't be read")
+                self._plan.unsupported("alias_maps", f"tables of type {kind} can't be read")
                 continue
             try:
                 pairs = alias_pairs(local_path(name, self._folder).read_text("utf-8", "surrogateescape"))
             except OSError as error:
-                self._plan.not_taken("alias_maps", f"{name} can't be read: {error.strerror}")
+                self._plan.unsupported("alias_maps", f"{name} can't be read: {error.strerror}")
                 continue
             for key, value in pairs:
                 targets = self._targets("alias_maps", key, value, names[0])
                 if targets:
                     aliases.append((key, targets))
-                    self._plan.taken("alias_maps", f"{key}: to {', '.join(targets)}")
+                    self._plan.converted("alias_maps", f"{key}: to {', '.join(targets)}")
         return aliases
 
     def _targets(self, parameter: str, key: str, value: str, domain: str) -> list[str]:
-        """The addresses that an alias leads to. One target that is no address makes the whole alias one that is not
-        taken: mail would be lost without a word."""
+        """Returns the addresses of an alias. If one target is not an address, the whole alias is left out, because
+        otherwise mail would be lost without notice.
+        """
         words = split(value)
         bad = next((word for word in words if word[0] in '|/"\\' or word.startswith(":include:")), None)
         if bad is not None:
-            self._plan.not_taken(parameter, f"{key}: {bad} is no address; there are no commands, files or lists here")
+            self._plan.unsupported(parameter, f"{key}: {bad} is no address; there are no commands, files or lists here")
             return []
         return [word.casefold() if "@" in word else f"{word.casefold()}@{domain}" for word in words]
 
@@ -174,7 +175,7 @@ class Domains:
         names = [name for name in self._names("relay_domains") if name not in self._local]
         for name in names:
             if name.startswith("."):
-                self._plan.not_taken("relay_domains", f"{name}: each sub-domain must be named here")
+                self._plan.unsupported("relay_domains", f"{name}: each sub-domain must be named here")
                 continue
             listed = [key for key, _ in addresses if key.endswith(f"@{name}") and not key.startswith("@")]
             every = not self._parameters["relay_recipient_maps"] or any(key == f"@{name}" for key, _ in addresses)
@@ -186,12 +187,12 @@ class Domains:
                 if (next_hop := self._next_hops.of_relay_domains.get(name)) is not None:
                     body["next_hop"] = next_hop
                 self._plan.add("relay_domains", body)
-                self._plan.taken("relay_domains", f"{name}: a relay domain")
+                self._plan.converted("relay_domains", f"{name}: a relay domain")
             self._plan.recipients += [] if every else listed
             if every:
                 self._plan.partly("relay_recipient_maps", f"{name}: every address exists; mail for nobody bounces")
             else:
-                self._plan.taken("relay_recipient_maps", f"{name}: {counted(len(listed), 'address', 'addresses')}")
+                self._plan.converted("relay_recipient_maps", f"{name}: {counted(len(listed), 'address', 'addresses')}")
         below = "parent_domain_matches_subdomains"
         if names and (not self._parameters.is_set(below) or "relay_domains" in self._parameters[below]):
             self._plan.partly("relay_domains", "Postfix takes mail for their sub-domains too; here each must be named")
@@ -206,27 +207,27 @@ class Domains:
                 continue
             if "@" not in key:
                 if "." not in key:
-                    self._plan.not_taken("virtual_alias_maps", f"{key}: an address needs a domain here")
+                    self._plan.unsupported("virtual_alias_maps", f"{key}: an address needs a domain here")
                 continue
             targets = self._targets("virtual_alias_maps", key, value, origin)
             if targets:
                 self._plan.add("aliases", {"address": key, "targets": targets})
-                self._plan.taken("virtual_alias_maps", f"{key}: to {', '.join(targets)}")
+                self._plan.converted("virtual_alias_maps", f"{key}: to {', '.join(targets)}")
 
     def _catch_all(self, name: str, value: str, origin: str) -> None:
         targets = self._targets("virtual_alias_maps", f"@{name}", value, origin)
         domain = self._local.get(name)
         if domain is None or len(targets) != 1 or targets[0].startswith("@"):
-            self._plan.not_taken(
+            self._plan.unsupported(
                 "virtual_alias_maps", f"@{name}: a catch-all is one address, and its domain a local one here"
             )
             return
         domain["catch_all"] = targets[0]
-        self._plan.taken("virtual_alias_maps", f"@{name}: every other address goes to {targets[0]}")
+        self._plan.converted("virtual_alias_maps", f"@{name}: every other address goes to {targets[0]}")
 
 
 def relay_domain_names(parameters: Parameters, folder: Path) -> frozenset[str]:
-    """The relay domains that are no local ones, for whom a next hop can be named."""
+    """Returns the relay domains that are not local domains, for which a next hop can be configured."""
     names = set(_listed(parameters, "relay_domains", folder)[0])
     for parameter in ("virtual_mailbox_domains", "mydestination", "virtual_alias_domains"):
         names.difference_update(_listed(parameters, parameter, folder)[0])
@@ -234,7 +235,7 @@ def relay_domain_names(parameters: Parameters, folder: Path) -> frozenset[str]:
 
 
 def _listed(parameters: Parameters, parameter: str, folder: Path) -> tuple[list[str], list[str]]:
-    """The domains of a list, also those that are the keys of a table in it; and what of it can't be read."""
+    """Returns the domains of a list, including the keys of tables in it, and the parts that cannot be read."""
     names: list[str] = []
     faults: list[str] = []
     for word in parameters.words(parameter):

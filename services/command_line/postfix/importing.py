@@ -1,4 +1,4 @@
-"""`posthouse import`: reads the configuration of another server, reports what it becomes, and makes it so."""
+"""`posthouse import`: reads the configuration of another server, reports the result, and applies it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.command_line.postfix.translation import translate
 
 app = typer.Typer(no_args_is_help=True, help="Take over the configuration of another mail server.")
 
-# By which an object of a collection is the same as one that is there.
+# The members by which an object of a collection is recognised as an existing one.
 _KEYS = {
     "local_domains": "name",
     "relay_domains": "domain",
@@ -105,7 +105,7 @@ def _print_report(plan: Plan) -> None:
 
 
 def _merged(document: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """The present configuration with the plan in it. An object of the same name is replaced."""
+    """Returns the present configuration with the plan in it. An object with the same name is replaced."""
     for section, members in plan.settings.items():
         _merge(document["settings"][section], members)
     for collection, bodies in plan.objects.items():
@@ -132,7 +132,7 @@ def _merge(target: dict[str, Any], members: dict[str, Any]) -> None:
 
 
 def _add_recipients(posthouse: Any, addresses: list[str]) -> None:
-    """Adds listed recipients that are not there yet."""
+    """Adds listed recipients that do not exist yet."""
     from services.command_line.operations import items
 
     present = {each["address"].casefold() for each in items(posthouse, "accounts.list_recipients")}

@@ -1,4 +1,4 @@
-"""The hosts that a next hop without brackets stands for: the MX of its name, as the DNS has them at the import."""
+"""Finds the hosts of a next hop without brackets: the MX hosts of its name in the DNS at the time of the import."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import dns.resolver
 
 from services.command_line.domain_checks import resolver_of
 
-# Of a domain: its MX hosts, the preferred one first. Raises NoMailExchangerError.
+# Returns the MX hosts of a domain, the preferred one first. Raises NoMailExchangerError.
 MailExchangers = Callable[[str], list[str]]
 
 
 class NoMailExchangerError(Exception):
-    """`is_silent`: the DNS gave no answer. Otherwise the domain says that it takes no mail (RFC 7505)."""
+    """`is_silent` means that the DNS gave no answer. Otherwise the domain says that it takes no mail (RFC 7505)."""
 
     def __init__(self, *, is_silent: bool) -> None:
         super().__init__()
@@ -22,9 +22,8 @@ class NoMailExchangerError(Exception):
 
 
 def mail_exchangers(nameserver: str = "") -> MailExchangers:
-    """A look-up by this name server (HOST:PORT), or by those of the system.
-
-    A domain without MX is its own one, as it is for Postfix (RFC 5321 section 5.1).
+    """Returns a look-up with this name server (HOST:PORT), or with those of the system. A domain without MX is its own
+    MX, as for Postfix (RFC 5321 section 5.1).
     """
     resolver = resolver_of(nameserver)
 

@@ -1,4 +1,4 @@
-"""The lookup tables of Postfix whose source is a text: hash and its kin, texthash, cidr, inline, static."""
+"""The lookup tables of Postfix whose source is a text: hash and similar types, texthash, cidr, inline, static."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 from services.command_line.postfix.parameters import logical_lines, split
 
-# Compiled from a text file of the same name, which is what is read.
+# These types are compiled from a text file with the same name, which is read instead.
 _FILES = frozenset({"hash", "texthash", "btree", "lmdb", "cdb", "dbm", "sdbm"})
-# Only hand the request on.
+# These types only pass the request on.
 _WRAPPERS = ("proxy:",)
 
 
 class MapError(Exception):
-    """A table that can't be read; the text says why."""
+    """A table cannot be read. The text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The entries of a table in their order. `is_static`: the one value is for every key."""
+    """The entries of a table in their order. `is_static` means that the only value is for every key."""
 
     entries: tuple[tuple[str, str], ...]
     is_static: bool = False
 
 
 def read(table: str, folder: Path) -> Entries:
-    """A table `type:name`; files below /etc/postfix are those of `folder`. Raises MapError."""
+    """Reads a table `type:name`. Files below /etc/postfix are those of `folder`. Raises MapError."""
     for wrapper in _WRAPPERS:
         table = table.removeprefix(wrapper)
     kind, colon, name = table.partition(":")
@@ -55,7 +55,7 @@ _WHY = {
 
 
 def read_all(tables: Sequence[str], folder: Path) -> tuple[list[Entries], list[str]]:
-    """The tables that can be read, and what is wrong with the others."""
+    """Returns the tables that can be read, and the errors of the others."""
     read_tables, faults = [], []
     for table in tables:
         try:
@@ -66,7 +66,7 @@ def read_all(tables: Sequence[str], folder: Path) -> tuple[list[Entries], list[s
 
 
 def local_path(name: str, folder: Path) -> Path:
-    """Where a file of the configuration is: below `folder` when it belongs to /etc/postfix."""
+    """Returns the path of a file of the configuration, which is below `folder` if it belongs to /etc/postfix."""
     path = Path(name)
     if path.is_absolute() and path.is_relative_to("/etc/postfix"):
         return folder / path.relative_to("/etc/postfix")
@@ -90,7 +90,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def alias_pairs(text: str) -> list[tuple[str, str]]:
-    """The entries of aliases(5): `name: value, value`."""
+    """Returns the entries of aliases(5): `name: value, value`."""
     pairs = []
     for line in logical_lines(text):
         key, colon, value = line.partition(":")

@@ -1,4 +1,6 @@
-"""Where Postfix sends mail: relayhost, relay hosts by sender, transports, logins, TLS; as delivery and relay rules."""
+"""The next hops of Postfix: relayhost, relay hosts by sender, transports, logins and TLS, as delivery settings and
+relay rules.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,14 @@ class NextHops:
             client: TlsLevels(parameters, self._policies(f"{client}_tls_policy_maps"), client)
             for client in ("smtp", "lmtp")
         }
-        # Of relay domains, by their names: the servers that transport_maps names.
+        # The servers of relay domains in transport_maps, by the names of the domains.
         self.of_relay_domains: dict[str, dict[str, Any]] = {}
 
     def pairs(self, name: str) -> list[tuple[str, str]]:
-        """The entries of all tables of a parameter; those that can't be read are reported."""
+        """Returns the entries of all tables of a parameter. Tables that cannot be read are reported."""
         tables, faults = read_all(self._parameters.words(name), self._folder)
         for fault in faults:
-            self._plan.not_taken(name, fault)
+            self._plan.unsupported(name, fault)
         pairs: dict[str, str] = {}
         for table in tables:
             for key, value in table.entries:
@@ -55,44 +57,48 @@ class NextHops:
         return list(pairs.items())
 
     def _policies(self, name: str) -> dict[str, str]:
-        """The levels by destination. The key `*` is of a static table, after which no other one is asked."""
+        """Returns the levels by destination. The key `*` comes from a static table, after which no other table is
+        used.
+        """
         tables, faults = read_all(self._parameters.words(name), self._folder)
         for fault in faults:
-            self._plan.not_taken(name, fault)
+            self._plan.unsupported(name, fault)
         policies: dict[str, str] = {}
         for table in tables:
             for key, value in table.entries:
                 if table.is_static or key != "*":
                     policies.setdefault(key, value)
                 else:
-                    self._plan.not_taken(name, "*: Postfix looks up no such key")
+                    self._plan.unsupported(name, "*: Postfix looks up no such key")
             if table.is_static:
                 break
         return policies
 
     def all_mail(self) -> None:
-        """relayhost, and the TLS level of all mail that has no next hop. Comes after `transports`."""
+        """Reads relayhost, and the TLS level of all mail without a next hop. Call it after `transports`."""
         relayhost = self._parameters["relayhost"]
         if relayhost:
             host = self.relay_host("relayhost", relayhost)
             if host is not None:
                 self._plan.set("delivery", "mode", "relay_host")
                 self._plan.set("delivery", "relay_host", host)
-                self._plan.taken("relayhost", f"all mail that nothing else takes goes through {_place(host)}")
+                self._plan.converted("relayhost", f"all mail that nothing else takes goes through {_place(host)}")
         elif self._parameters.is_set("relayhost"):
-            self._plan.taken("relayhost", "none: mail goes to the MX hosts of each domain")
+            self._plan.converted("relayhost", "none: mail goes to the MX hosts of each domain")
         if self._plan.settings.get("delivery", {}).get("mode") != "relay_host":
             self._tls["smtp"].of_all_mail(self._plan)
             if self._parameters["smtp_fallback_relay"]:
-                self._plan.not_taken("smtp_fallback_relay", "direct mail has no other way than the MX hosts")
+                self._plan.unsupported("smtp_fallback_relay", "direct mail has no other way than the MX hosts")
 
     def other_policies(self) -> None:
-        """The policies for direct mail. Comes last: what a next hop has used is none of them."""
+        """Returns the policies for direct mail. Call it last, because levels that a next hop has used are not among
+        them.
+        """
         for levels in self._tls.values():
             levels.of_domains(self._plan)
         for policy in self._plan.objects.get("tls_policies", []):
             if policy["domain"] in self._relay_domains:
-                self._plan.not_taken(
+                self._plan.unsupported(
                     "smtp_tls_policy_maps",
                     f"{policy['domain']}: a relay domain whose MX takes its mail uses STARTTLS when it is offered; "
                     "name its server as next_hop, with tls",
@@ -105,10 +111,10 @@ class NextHops:
                 continue
             is_domain = key.startswith("@")
             self._rule("sender", "domain" if is_domain else "address", key.removeprefix("@"), host)
-            self._plan.taken("sender_dependent_relayhost_maps", f"mail from {key} goes through {host['host']}")
+            self._plan.converted("sender_dependent_relayhost_maps", f"mail from {key} goes through {host['host']}")
 
     def transports(self) -> dict[str, dict[str, Any]]:
-        """The rules of transport_maps. Returns the mailboxes of domains whose transport is LMTP."""
+        """Reads the rules of transport_maps. Returns the mailboxes of domains whose transport is LMTP."""
         mailboxes = {}
         for key, value in self.pairs("transport_maps"):
             transport, _, next_hop = value.partition(":")
@@ -116,7 +122,7 @@ class NextHops:
             if transport == "lmtp" and "@" not in key and (mailbox := self.mailbox("transport_maps", value)):
                 mailboxes[key] = mailbox
             elif transport not in _SMTP_TRANSPORTS:
-                self._plan.not_taken("transport_maps", f"{key}: {_why_not(transport)}")
+                self._plan.unsupported("transport_maps", f"{key}: {_why_not(transport)}")
             elif key == "*":
                 self._every_domain(next_hop)
             elif not next_hop:
@@ -126,42 +132,46 @@ class NextHops:
         return mailboxes
 
     def _by_recipient(self, key: str, transport: str, next_hop: str) -> None:
-        """A relay domain has a next hop; any other domain, and one whose server asks for a login, a relay rule."""
+        """Adds a next hop for a relay domain. For any other domain, or when its server needs a login, adds a relay
+        rule.
+        """
         if key in self._relay_domains and self._login(split(next_hop)[0], "") is None:
             server = self.mailbox("transport_maps", f"smtp:{next_hop}", has_fallback=transport == "smtp")
             if server is not None:
                 self.of_relay_domains[key] = server
-                self._plan.taken("transport_maps", f"mail to {key} goes to {_place(server)}")
+                self._plan.converted("transport_maps", f"mail to {key} goes to {_place(server)}")
         else:
             host = self.relay_host("transport_maps", next_hop, has_fallback=transport == "smtp")
             if host is None:
                 return
             self._rule("recipient", "address" if "@" in key else "domain", key, host)
-            self._plan.taken("transport_maps", f"mail to {key} goes through {_place(host)}")
+            self._plan.converted("transport_maps", f"mail to {key} goes through {_place(host)}")
         if "@" not in key and not key.startswith("."):
             self._plan.partly("transport_maps", f"{key}: sub-domains only where the table has .{key}")
 
     def _every_domain(self, next_hop: str) -> None:
         host = self.relay_host("transport_maps", next_hop) if next_hop else None
         if host is None:
-            self._plan.not_taken("transport_maps", "*: it names no next hop")
+            self._plan.unsupported("transport_maps", "*: it names no next hop")
             return
         self._plan.set("delivery", "mode", "relay_host")
         self._plan.set("delivery", "relay_host", host)
-        self._plan.taken("transport_maps", f"*: all mail that nothing else takes goes through {_place(host)}")
+        self._plan.converted("transport_maps", f"*: all mail that nothing else takes goes through {_place(host)}")
 
     def mailbox(self, parameter: str, value: str, *, has_fallback: bool = False) -> dict[str, Any] | None:
-        """The mailbox server of a transport `lmtp:inet:host:port` or `smtp:[host]:port`; None where it is none here."""
+        """Returns the mailbox server of a transport `lmtp:inet:host:port` or `smtp:[host]:port`. None when it has
+        another form.
+        """
         transport, _, next_hop = value.partition(":")
         client = "lmtp" if transport == "lmtp" else "smtp"
         if client == "lmtp" and next_hop.startswith("unix:"):
-            self._plan.not_taken(parameter, f"{value}: LMTP goes over TCP here, not through a Unix socket")
+            self._plan.unsupported(parameter, f"{value}: LMTP goes over TCP here, not through a Unix socket")
             return None
         words = [word.removeprefix("inet:") for word in split(next_hop)]
         if not words or _NEXT_HOP.fullmatch(words[0]) is None:
             return None
         tls = self._tls[client].of(words[0])
-        self._shortcomings(parameter, words[0], tls)
+        self._report_unsupported(parameter, words[0], tls)
         server: dict[str, Any] = {"kind": client}
         server |= self._hosts(parameter, words, client, has_fallback=has_fallback)
         if tls.level is not None:
@@ -171,10 +181,10 @@ class NextHops:
     def relay_host(
         self, parameter: str, next_hop: str, sender: str = "", *, has_fallback: bool = True
     ) -> dict[str, Any] | None:
-        """A relay host with login and TLS, as the API has it; reports a next hop that is none here."""
+        """Returns a relay host with login and TLS in the form of the API. Reports a next hop that is not valid here."""
         words = split(next_hop)
         if not words or _NEXT_HOP.fullmatch(words[0]) is None:
-            self._plan.not_taken(parameter, f"{next_hop!r} is no next hop")
+            self._plan.unsupported(parameter, f"{next_hop!r} is no next hop")
             return None
         first = words[0]
         host = self._hosts(parameter, words, "smtp", sender, has_fallback=has_fallback)
@@ -188,7 +198,7 @@ class NextHops:
             host["verify_certificate"] = tls.level == "verify"
         elif tls.level == "none":
             self._plan.partly(parameter, f"{first}: {tls.parameter}=none; here STARTTLS is used when it is offered")
-        self._shortcomings(parameter, first, tls)
+        self._report_unsupported(parameter, first, tls)
         login = self._login(first, sender)
         if login is not None:
             host["auth"] = login
@@ -199,20 +209,19 @@ class NextHops:
                 )
         return host
 
-    def _shortcomings(self, parameter: str, next_hop: str, tls: TlsLevel) -> None:
+    def _report_unsupported(self, parameter: str, next_hop: str, tls: TlsLevel) -> None:
         if tls.level is None and tls.word:
-            self._plan.not_taken(tls.parameter, f"{next_hop}: {tls.word!r} is no level")
+            self._plan.unsupported(tls.parameter, f"{next_hop}: {tls.word!r} is no level")
         elif tls.parameter.endswith("_policy_maps"):
-            self._plan.taken(tls.parameter, f"{next_hop}: {tls.level}, as {parameter} names it")
-        for text in tls.shortcomings:
+            self._plan.converted(tls.parameter, f"{next_hop}: {tls.level}, as {parameter} names it")
+        for text in tls.unsupported_parts:
             self._plan.partly(tls.parameter, f"{next_hop}: {tls.word}: {text}")
 
     def _hosts(
         self, parameter: str, next_hops: Sequence[str], client: str, sender: str = "", *, has_fallback: bool
     ) -> dict[str, Any]:
-        """host, port and fallback_hosts of a list of next hops, whose first one is sound.
-
-        One with another login or TLS level than the first is left out, since they have one of each here.
+        """Returns host, port and fallback_hosts of a list of next hops, whose first one is valid. A host with another
+        login or TLS level than the first is left out, because here all have the same.
         """
         first, *others = next_hops
         hosts = self._hosts_of(parameter, first, client)
@@ -220,11 +229,13 @@ class NextHops:
         for name, words in ((parameter, others), ("smtp_fallback_relay", fallback)):
             for word in words:
                 if _NEXT_HOP.fullmatch(word) is None:
-                    self._plan.not_taken(name, f"{word!r} is no next hop")
+                    self._plan.unsupported(name, f"{word!r} is no next hop")
                 elif self._login(word, sender) != self._login(first, sender):
-                    self._plan.not_taken(name, f"{word}: after {first}, only a host with the same login is tried here")
+                    self._plan.unsupported(
+                        name, f"{word}: after {first}, only a host with the same login is tried here"
+                    )
                 elif self._tls[client].of(word).level != self._tls[client].of(first).level:
-                    self._plan.not_taken(name, f"{word}: after {first}, only a host with the same TLS level is tried")
+                    self._plan.unsupported(name, f"{word}: after {first}, only a host with the same TLS level is tried")
                 else:
                     hosts += self._hosts_of(name, word, client)
                     self._plan.partly(
@@ -239,7 +250,9 @@ class NextHops:
         return {**host, "fallback_hosts": more} if more else host
 
     def _hosts_of(self, parameter: str, next_hop: str, client: str) -> list[dict[str, Any]]:
-        """The hosts of one next hop: itself, or its MX where it stands without brackets and is no address."""
+        """Returns the hosts of one next hop: the host itself, or its MX hosts if it has no brackets and is not an
+        address.
+        """
         parsed = _NEXT_HOP.fullmatch(next_hop)
         assert parsed is not None  # noqa: S101 - its callers have looked
         port = _port(parsed["port"], _PORTS[client])
@@ -272,7 +285,7 @@ class NextHops:
         return {"username": username, "password": password}
 
     def _rule(self, type_: str, target_type: str, target: str, host: dict[str, Any]) -> None:
-        """Adds a target to the rule with the same relay host, or a rule for it."""
+        """Adds a target to the rule with the same relay host, or adds a rule for it."""
         for rule in self._plan.objects.get("relay_rules", []):
             if (rule["type"], rule["target_type"], rule["relay_host"]) == (type_, target_type, host):
                 rule["targets"].append(target)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-# What Postfix has where main.cf says nothing, of the parameters that are looked at.
+# The defaults of Postfix for the parameters that are read here.
 DEFAULTS: Mapping[str, str] = {
     "config_directory": "/etc/postfix",
     "mail_name": "Postfix",
@@ -32,7 +32,7 @@ DEFAULTS: Mapping[str, str] = {
     "smtp_tls_security_level": "",
     "anvil_rate_time_unit": "60s",
 }
-# The parameter, and after it what stands for it: {name}, (name), name; with ?value or :value.
+# A reference to a parameter in one of its forms: {name}, (name), name, with ?value or :value.
 _REFERENCE = re.compile(r"\$(?:\$|(\w+)|\{\s*([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|\(\s*(\w+)\s*\))")
 _CONDITION = re.compile(r"(\w+)\s*([?:])\s*(.*)", re.DOTALL)
 _IN_BRACES = re.compile(r"\{\s*(.*?)\s*\}\s*(?::\s*(?:\{\s*(.*?)\s*\}|(.*)))?", re.DOTALL)
@@ -42,7 +42,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def logical_lines(text: str) -> Iterator[str]:
-    """Lines without comments; one that begins with a blank goes on with the line before it."""
+    """Yields lines without comments. A line that begins with a blank continues the line before it."""
     line = ""
     for physical in text.splitlines():
         if not physical.strip() or physical.lstrip().startswith("#"):
@@ -59,7 +59,7 @@ def logical_lines(text: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An entry of master.cf that listens, as `submission inet`; `overrides`: its -o options."""
+    """An entry of master.cf that listens, for example `submission inet`. `overrides` are its -o options."""
 
     name: str
     command: str
@@ -67,7 +67,7 @@ class Service:
 
 
 class Parameters:
-    """The parameters of main.cf, with those of a service of master.cf over them."""
+    """The parameters of main.cf, overridden by those of a service of master.cf."""
 
     def __init__(self, given: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> None:
         self.given = dict(given)
@@ -82,18 +82,18 @@ class Parameters:
         return name in self.given
 
     def __getitem__(self, name: str) -> str:
-        """The value with its $variables put in; empty for a parameter that is neither set nor known."""
+        """Returns the value with its $variables replaced. Empty for a parameter that is neither set nor known."""
         return " ".join(self._expanded(self._values.get(name, ""), _MOST_NESTED).split())
 
     def words(self, name: str) -> list[str]:
-        """The value as a list: by commas and blanks, except within braces."""
+        """Returns the value as a list, split at commas and blanks, except within braces."""
         return split(self[name])
 
     def number(self, name: str) -> int | None:
         return int(value) if (value := self[name]).isdecimal() else None
 
     def seconds(self, name: str) -> int | None:
-        """A time as `30s` or `5d`; None when none is set."""
+        """Returns a time such as `30s` or `5d` in seconds. None when none is set."""
         found = _TIME.fullmatch(self[name])
         default = {"maximal_queue_lifetime": "d", "bounce_queue_lifetime": "d", "delay_warning_time": "h"}.get(
             name, "s"
@@ -125,12 +125,12 @@ class Parameters:
 
 
 def split(text: str) -> list[str]:
-    """Words by commas and blanks; what stands in braces is one word."""
+    """Splits a text into words at commas and blanks. A text in braces is one word."""
     return re.findall(r"(?:[^\s,{}]|\{(?:[^{}]|\{[^{}]*\})*\})+", text)
 
 
 def read_main(text: str) -> dict[str, str]:
-    """The parameters that main.cf sets; of several the last one."""
+    """Returns the parameters that main.cf sets. If one is set several times, the last value is used."""
     given = {}
     for line in logical_lines(text):
         name, equals, value = line.partition("=")
@@ -140,7 +140,7 @@ def read_main(text: str) -> dict[str, str]:
 
 
 def read_master(text: str) -> list[Service]:
-    """The services of master.cf that listen on a port."""
+    """Returns the services of master.cf that listen on a port."""
     services = []
     for line in logical_lines(text):
         words = re.findall(r"\{[^{}]*\}|\S+", line)

@@ -1,4 +1,4 @@
-"""What became of each parameter of Postfix, for people to read before anything is changed."""
+"""The result for each parameter of Postfix, which people read before anything is changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["taken", "partly", "not taken"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One parameter: what it becomes here, or why it does not."""
+    """One parameter: its counterpart here, or the reason why there is none."""
 
     parameter: str
     level: Level
@@ -19,10 +19,9 @@ class Finding:
 
 @dataclass(slots=True)
 class Plan:
-    """What an import makes of a configuration.
-
-    `settings`: members of the sections, as a merge patch. `objects`: for each collection its objects, by the names of
-    the exported document. `recipients`: addresses of domains whose recipients are a list.
+    """The plan of an import. `settings` has members of the sections, as a merge patch. `objects` has for each
+    collection its objects, under the names of the exported document. `recipients` has the addresses of domains whose
+    recipients are a list.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -30,13 +29,13 @@ class Plan:
     recipients: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
-    def taken(self, parameter: str, text: str) -> None:
+    def converted(self, parameter: str, text: str) -> None:
         self.findings.append(Finding(parameter, "taken", text))
 
     def partly(self, parameter: str, text: str) -> None:
         self.findings.append(Finding(parameter, "partly", text))
 
-    def not_taken(self, parameter: str, text: str) -> None:
+    def unsupported(self, parameter: str, text: str) -> None:
         self.findings.append(Finding(parameter, "not taken", text))
 
     def set(self, section: str, path: str, value: Any) -> None:

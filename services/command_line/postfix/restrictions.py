@@ -1,4 +1,6 @@
-"""Whom Postfix refuses: smtpd restrictions, access tables, block lists; as policy settings and access rules."""
+"""The restrictions of Postfix: smtpd restrictions, access tables and block lists, as policy settings and access
+rules.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from services.command_line.postfix.parameters import Parameters
 from services.command_line.postfix.report import Plan
 
 _LISTS = ("client", "helo", "sender", "relay", "recipient", "data", "end_of_data")
-# Restrictions that are switches here: section and member.
+# The restrictions that are switches here: section and member.
 _SWITCHES = {
     "reject_non_fqdn_sender": ("sender_policy", "reject_non_fqdn_sender"),
     "reject_unknown_sender_domain": ("sender_policy", "reject_unknown_sender_domain"),
@@ -24,7 +26,7 @@ _SWITCHES = {
     "reject_unknown_client": ("connection_policy", "reject_unknown_client_hostname"),
     "reject_unauth_pipelining": ("advanced_security", "reject_unauthorized_pipelining"),
 }
-# What holds here without being asked for.
+# The restrictions that always apply here.
 _ALWAYS = {
     "permit_mynetworks",
     "permit_sasl_authenticated",
@@ -56,7 +58,7 @@ class Restrictions:
         self._plan = plan
         self._zones: list[dict[str, Any]] = []
         below = "parent_domain_matches_subdomains"
-        # Whether a key of an access table stands for the sub-domains too.
+        # Whether a key of an access table includes the subdomains.
         self._reaches_below = not parameters.is_set(below) or "smtpd_access_maps" in parameters[below]
 
     def read(self) -> None:
@@ -69,13 +71,13 @@ class Restrictions:
         words = iter(self._parameters.words(name))
         for word in words:
             if word in ("warn_if_reject", "defer_if_permit", "defer_if_reject"):
-                self._plan.not_taken(name, f"{word}: shadow mode is set for each rule here")
-                # What follows it must not be enforced.
+                self._plan.unsupported(name, f"{word}: shadow mode is set for each rule here")
+                # The restrictions after this one must not be enforced.
                 next(words, None)
             elif word in _SWITCHES:
                 section, member = _SWITCHES[word]
                 self._plan.set(section, member, "enforce")
-                self._plan.taken(name, f"{word}: {section}.{member} enforces it")
+                self._plan.converted(name, f"{word}: {section}.{member} enforces it")
             elif word in _LOGIN_CHECKS:
                 self._plan.set("general", "smtp_auth.sender_must_match_login", True)
                 self._plan.partly(name, f"{word}: a login may send from the addresses of its account")
@@ -84,30 +86,30 @@ class Restrictions:
             elif access := _ACCESS.fullmatch(word):
                 self._access(name, access[1], next(words, ""))
             elif word.startswith(("check_", "reject_rhsbl", "permit_dnswl", "permit_rhswl")):
-                self._plan.not_taken(name, f"{word} {next(words, '')}: there is no such rule here")
+                self._plan.unsupported(name, f"{word} {next(words, '')}: there is no such rule here")
             elif word == "defer_unauth_destination":
                 self._plan.partly(name, f"{word}: relaying is refused for good here (554), and not put off (454)")
             elif word in _ALWAYS:
-                self._plan.taken(name, f"{word}: always so here")
+                self._plan.converted(name, f"{word}: always so here")
             else:
-                self._plan.not_taken(name, f"{word}: there is no such rule here")
+                self._plan.unsupported(name, f"{word}: there is no such rule here")
 
     def _block_list(self, name: str, zone: str) -> None:
         zone, _, codes = zone.partition("=")
         if codes and not _CODES.fullmatch(codes):
-            self._plan.not_taken(name, f"reject_rbl_client {zone}={codes}: a code is one address here")
+            self._plan.unsupported(name, f"reject_rbl_client {zone}={codes}: a code is one address here")
             return
         self._zones.append({"zone": zone, **({"codes": [codes]} if codes else {})})
-        self._plan.taken(name, f"reject_rbl_client {zone}: content_checks.dnsbl")
+        self._plan.converted(name, f"reject_rbl_client {zone}: content_checks.dnsbl")
 
     def _access(self, name: str, subject: str, table: str) -> None:
         try:
             entries = read(table, self._folder)
         except MapError as error:
-            self._plan.not_taken(name, f"check_{subject}_access {table}: {error}")
+            self._plan.unsupported(name, f"check_{subject}_access {table}: {error}")
             return
         if entries.is_static:
-            self._plan.not_taken(name, f"check_{subject}_access {table}: a rule needs a value here")
+            self._plan.unsupported(name, f"check_{subject}_access {table}: a rule needs a value here")
             return
         for key, action in entries.entries:
             self._rule(name, subject, key, action)
@@ -123,10 +125,10 @@ class Restrictions:
             return
         if not list_ or criterion is None:
             why = "the action" if criterion is not None else "the key"
-            self._plan.not_taken(name, f"{key} {action}: {why} has no counterpart")
+            self._plan.unsupported(name, f"{key} {action}: {why} has no counterpart")
             return
         if list_ == "allow" and subject != "client":
-            self._plan.not_taken(name, f"{key} OK: an allow rule here exempts from content checks, not from these")
+            self._plan.unsupported(name, f"{key} OK: an allow rule here exempts from content checks, not from these")
             return
         kind, value = criterion
         rule: dict[str, Any] = {
@@ -143,11 +145,11 @@ class Restrictions:
         if text:
             self._plan.partly(name, f"{key} {word}: taken, with the text of Posthouse")
         else:
-            self._plan.taken(name, f"{key} {word}: an access rule")
+            self._plan.converted(name, f"{key} {word}: an access rule")
 
 
 def _criterion(subject: str, key: str) -> tuple[str, str] | None:
-    """The criterion and value of an access rule; None where there is none for the key."""
+    """Returns the criterion and the value of an access rule. None when the key has no counterpart."""
     if subject == "client":
         try:
             network = ipaddress.ip_network(_whole(key))
@@ -164,7 +166,7 @@ def _criterion(subject: str, key: str) -> tuple[str, str] | None:
 
 
 def _whole(key: str) -> str:
-    """A key as a network: `192.0.2` stands for 192.0.2.0/24 in hash tables."""
+    """Returns a key as a network: in hash tables `192.0.2` stands for 192.0.2.0/24."""
     parts = key.split(".")
     if 1 <= len(parts) < 4 and all(part.isdecimal() for part in parts):
         return f"{'.'.join(parts + ['0'] * (4 - len(parts)))}/{8 * len(parts)}"

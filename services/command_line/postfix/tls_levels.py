@@ -1,4 +1,4 @@
-"""The TLS levels of Postfix's SMTP and LMTP clients, by destination, and what each becomes here."""
+"""The TLS levels of Postfix's SMTP and LMTP clients, by destination, and their counterparts here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DOMAIN = re.compile(r"\.?(?!-)[\w-]+(\.[\w-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class TlsLevel:
-    """A level as Postfix has it: its word, its attributes as `match=…`, and the parameter that says so."""
+    """A level of Postfix: its word, its attributes such as `match=…`, and the parameter that sets it."""
 
     word: str
     attributes: tuple[str, ...]
@@ -40,7 +40,7 @@ class TlsLevel:
 
     @property
     def level(self) -> Level | None:
-        """What it is here; None where Postfix's configuration does not say, or says what is no level."""
+        """Returns the level here. None when Postfix's configuration sets none, or an unknown one."""
         return _LEVELS.get(self.word)
 
     @property
@@ -48,8 +48,8 @@ class TlsLevel:
         return self.level in ("encrypt", "verify")
 
     @property
-    def shortcomings(self) -> list[str]:
-        """What of it cannot be said here."""
+    def unsupported_parts(self) -> list[str]:
+        """Returns the parts that have no counterpart here."""
         names = [attribute.partition("=")[0] for attribute in self.attributes]
         texts = [_WEAKER[self.word]] if self.word in _WEAKER else []
         if "match" in names:
@@ -61,7 +61,7 @@ class TlsLevel:
 
 
 class TlsLevels:
-    """Finds the level of a destination as Postfix does. `client`: smtp or lmtp, whose parameters are read."""
+    """Finds the level of a destination as Postfix does. `client` is smtp or lmtp, whose parameters are read."""
 
     def __init__(self, parameters: Parameters, policies: Mapping[str, str], client: str = "smtp") -> None:
         self._policies = policies
@@ -70,7 +70,7 @@ class TlsLevels:
         self.default = _default(parameters, client)
 
     def of(self, destination: str) -> TlsLevel:
-        """`destination`: a domain, or a next hop with its brackets and port, which only an equal key is for."""
+        """`destination` is a domain, or a next hop with its brackets and port, which only an equal key matches."""
         key = destination.casefold()
         while True:
             if key in self._policies:
@@ -81,22 +81,24 @@ class TlsLevels:
             key = key[key.index(".", 1) :]
 
     def of_domains(self, plan: Plan) -> None:
-        """Adds those that no next hop has used, as policies for direct mail; reports keys that no mail goes by."""
+        """Adds the levels that no next hop has used as policies for direct mail, and reports keys that match no
+        mail.
+        """
         for key, value in self._policies.items():
             if key in self._used or key == "*":
                 continue
             tls = self._read(value)
             if not _DOMAIN.fullmatch(key) or "." not in key.strip("."):
-                plan.not_taken(self._parameter, f"{key}: no next hop of this configuration is written so")
+                plan.unsupported(self._parameter, f"{key}: no next hop of this configuration is written so")
             elif tls.level is None:
-                plan.not_taken(self._parameter, f"{key}: {value!r} is no level")
+                plan.unsupported(self._parameter, f"{key}: {value!r} is no level")
             else:
-                shortcomings = tls.shortcomings
+                unsupported_parts = tls.unsupported_parts
                 if tls.word == "secure":
-                    shortcomings.append("the certificate must be valid for the MX host, whose name the DNS says")
+                    unsupported_parts.append("the certificate must be valid for the MX host, whose name the DNS says")
                 plan.add("tls_policies", {"domain": key, "level": tls.level})
-                plan.taken(self._parameter, f"direct mail to {key}: {tls.level}")
-                for text in shortcomings:
+                plan.converted(self._parameter, f"direct mail to {key}: {tls.level}")
+                for text in unsupported_parts:
                     plan.partly(self._parameter, f"{key}: {tls.word}: {text}")
 
     def _read(self, value: str) -> TlsLevel:
@@ -104,10 +106,12 @@ class TlsLevels:
         return TlsLevel(word.casefold(), tuple(attributes), self._parameter)
 
     def of_all_mail(self, plan: Plan) -> None:
-        """Reports what the level for every destination becomes where mail goes directly to the MX of each domain."""
+        """Reports the counterpart of the level for all destinations, when mail is sent directly to the MX of each
+        domain.
+        """
         tls = self._read(self._policies["*"]) if "*" in self._policies else self.default
         if tls.is_strict:
-            plan.not_taken(
+            plan.unsupported(
                 tls.parameter,
                 f"{tls.word} for all direct mail: here STARTTLS is used when it is offered, and DANE and MTA-STS are "
                 "followed; name the domains that must have TLS with `posthouse tls add`",
@@ -115,13 +119,15 @@ class TlsLevels:
         elif tls.level == "none":
             plan.partly(tls.parameter, "none for all direct mail: here STARTTLS is used when it is offered")
         elif tls.level is not None:
-            plan.taken(tls.parameter, f"{tls.word} for direct mail: STARTTLS when it is offered, and always DANE")
+            plan.converted(tls.parameter, f"{tls.word} for direct mail: STARTTLS when it is offered, and always DANE")
         elif tls.word:
-            plan.not_taken(tls.parameter, f"{tls.word!r} is no level")
+            plan.unsupported(tls.parameter, f"{tls.word!r} is no level")
 
 
 def _default(parameters: Parameters, client: str) -> TlsLevel:
-    """The level without a policy; of the old parameters smtp_use_tls and smtp_enforce_tls where no new one is set."""
+    """Returns the level without a policy. The old parameters smtp_use_tls and smtp_enforce_tls are used if no new one
+    is set.
+    """
     name = f"{client}_tls_security_level"
     if parameters[name]:
         return TlsLevel(parameters[name].casefold(), (), name)

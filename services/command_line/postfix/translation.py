@@ -1,4 +1,4 @@
-"""The whole of a Postfix configuration as a plan: what is set here, and what is told to the operator."""
+"""Converts a whole Postfix configuration to a plan: the settings to make, and a report for the operator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.command_line.postfix.restrictions import Restrictions
 _MEGABYTE = 1 << 20
 _MINUTE = 60
 _POSTFIX_MESSAGE_SIZE = 10_240_000
-# Limits that are one number here: section, member, and Postfix's default where it differs from ours.
+# Limits that are one number here: section, member, and Postfix's default if it differs from ours.
 _NUMBERS = {
     "hopcount_limit": ("general", "profile.max_hops"),
     "smtpd_client_connection_count_limit": ("connection_policy", "max_concurrent_connections"),
@@ -30,7 +30,7 @@ _RATES = {
     "smtpd_client_connection_rate_limit": "max_connections_per_minute",
     "smtpd_client_message_rate_limit": "max_messages_per_minute",
 }
-# Times: section, member, and the seconds in its unit.
+# Times: section, member, and the number of seconds in its unit.
 _TIMES = {
     "maximal_queue_lifetime": ("queue", "expire_after_hours", 3600),
     "bounce_queue_lifetime": ("queue", "bounce_expire_hours", 3600),
@@ -77,7 +77,7 @@ _ENVIRONMENT = {
     "inet_interfaces": "set INGRESS_HOST to the addresses to listen on",
     "smtpd_upstream_proxy_protocol": "set INGRESS_PROXY_NETWORKS",
 }
-# Options of the submission ports that hold here without being asked for.
+# Options of the submission ports that always apply here.
 _OF_LISTENERS = (
     "syslog_name",
     "smtpd_sasl_auth_enable",
@@ -86,7 +86,7 @@ _OF_LISTENERS = (
     "smtpd_recipient_restrictions",
     "milter_macro_daemon_name",
 )
-# They say where Postfix's own parts lie or how it logs, and have no meaning for mail.
+# These parameters name parts of Postfix or its logging, and have no effect on mail.
 _MEANINGLESS = tuple(
     """
     milter_default_action milter_protocol milter_macro_daemon_name _directory _path _group _owner _loglevel
@@ -118,7 +118,7 @@ _READ = tuple(
 
 
 def translate(main: Parameters, services: Sequence[Service], folder: Path, look_up: MailExchangers) -> Plan:
-    """The plan for a configuration whose files are in `folder`. `look_up` finds the MX of next hops."""
+    """Returns the plan for a configuration whose files are in `folder`. `look_up` finds the MX of next hops."""
     plan = Plan()
     server = _of_port_25(main, services)
     _profile(server, plan)
@@ -138,7 +138,7 @@ def translate(main: Parameters, services: Sequence[Service], folder: Path, look_
 
 
 def _of_port_25(main: Parameters, services: Sequence[Service]) -> Parameters:
-    """The parameters as the service on port 25 has them."""
+    """Returns the parameters of the service on port 25."""
     for service in services:
         if service.command in ("smtpd", "postscreen") and service.name.rpartition(":")[2] in ("smtp", "25"):
             return main.of(service)
@@ -150,13 +150,13 @@ def _profile(server: Parameters, plan: Plan) -> None:
     if server.is_set("myhostname"):
         if "." in hostname:
             plan.set("general", "profile.hostname", hostname.casefold())
-            plan.taken("myhostname", hostname)
+            plan.converted("myhostname", hostname)
         else:
-            plan.not_taken("myhostname", f"{hostname}: it must be fully qualified")
+            plan.unsupported("myhostname", f"{hostname}: it must be fully qualified")
     if server.is_set("smtpd_banner"):
         banner = server["smtpd_banner"].removeprefix(hostname).strip()
         plan.set("general", "profile.banner", banner or "ESMTP")
-        plan.taken("smtpd_banner", f"the text after the hostname: {banner or 'ESMTP'}")
+        plan.converted("smtpd_banner", f"the text after the hostname: {banner or 'ESMTP'}")
     size = server.number("message_size_limit")
     size = _POSTFIX_MESSAGE_SIZE if size is None else size
     megabytes = -(-size // _MEGABYTE)
@@ -165,11 +165,11 @@ def _profile(server: Parameters, plan: Plan) -> None:
         text = f"{megabytes} MB of 1,048,576 octets, since it is a full number of them here, and {size} octets is none"
         plan.partly("message_size_limit", text)
     else:
-        plan.taken("message_size_limit", f"{megabytes} MB of 1,048,576 octets" if size else "no limit")
+        plan.converted("message_size_limit", f"{megabytes} MB of 1,048,576 octets" if size else "no limit")
     recipients = server.number("smtpd_recipient_limit") or 1000
     plan.set("general", "profile.max_recipients", recipients)
     plan.set("general", "profile.recipients_over_limit", "defer_excess")
-    plan.taken("smtpd_recipient_limit", f"{recipients}; of more, those in excess are answered 452, as by Postfix")
+    plan.converted("smtpd_recipient_limit", f"{recipients}; of more, those in excess are answered 452, as by Postfix")
 
 
 def _logins(server: Parameters, services: Sequence[Service], plan: Plan) -> None:
@@ -187,11 +187,11 @@ def _logins(server: Parameters, services: Sequence[Service], plan: Plan) -> None
         )
     plan.set("general", "smtp_auth.forbid_plaintext_auth_without_tls", server.is_on("smtpd_tls_auth_only"))
     if server.is_set("smtpd_tls_auth_only"):
-        plan.taken("smtpd_tls_auth_only", server["smtpd_tls_auth_only"])
+        plan.converted("smtpd_tls_auth_only", server["smtpd_tls_auth_only"])
     if server["smtpd_tls_security_level"] == "encrypt":
-        plan.not_taken("smtpd_tls_security_level", "encrypt: clients are not made to use TLS, but for logins")
+        plan.unsupported("smtpd_tls_security_level", "encrypt: clients are not made to use TLS, but for logins")
     elif server["smtpd_tls_security_level"]:
-        plan.taken("smtpd_tls_security_level", "STARTTLS is always offered")
+        plan.converted("smtpd_tls_security_level", "STARTTLS is always offered")
 
 
 def _networks(server: Parameters, folder: Path, plan: Plan) -> None:
@@ -204,17 +204,19 @@ def _networks(server: Parameters, folder: Path, plan: Plan) -> None:
         try:
             networks += _network(word, folder)
         except (ValueError, MapError, OSError) as error:
-            plan.not_taken("mynetworks", f"{word}: {error}")
+            plan.unsupported("mynetworks", f"{word}: {error}")
     permits = any("permit_mynetworks" in server[f"smtpd_{name}_restrictions"] for name in ("relay", "recipient"))
     if networks and permits:
         plan.add("trusted_networks", {"name": "postfix mynetworks", "networks": list(dict.fromkeys(networks))})
-        plan.taken("mynetworks", f"a trusted network: {', '.join(networks)}")
+        plan.converted("mynetworks", f"a trusted network: {', '.join(networks)}")
     elif networks:
-        plan.not_taken("mynetworks", "no restriction has permit_mynetworks, so they may send nothing else than others")
+        plan.unsupported(
+            "mynetworks", "no restriction has permit_mynetworks, so they may send nothing else than others"
+        )
 
 
 def _network(word: str, folder: Path) -> list[str]:
-    """The networks that a word stands for. Raises ValueError, MapError."""
+    """Returns the networks for a word. Raises ValueError, MapError."""
     if word.startswith("!"):
         raise ValueError("a trusted network has no exceptions here")
     if ":" in word and word.partition(":")[0].isalpha():
@@ -227,24 +229,24 @@ def _limits(server: Parameters, plan: Plan) -> None:
         number = server.number(name) if server.is_set(name) else None
         if number is not None:
             plan.set(section, member, max(number, 1) if section == "queue" else number)
-            plan.taken(name, f"{section}.{member}: {number}")
+            plan.converted(name, f"{section}.{member}: {number}")
     unit = server.seconds("anvil_rate_time_unit") or 60
     for name, member in _RATES.items():
         number = server.number(name)
         if number:
             rate = max(1, number * 60 // unit)
             plan.set("connection_policy", member, rate)
-            plan.taken(name, f"connection_policy.{member}: {rate}")
+            plan.converted(name, f"connection_policy.{member}: {rate}")
     _rate_delay(server, plan)
     for name, (section, member, size) in _TIMES.items():
         seconds = server.seconds(name) if server.is_set(name) else None
         if seconds is not None:
             plan.set(section, member, seconds / size)
-            plan.taken(name, f"{section}.{member}: {seconds / size:g}")
+            plan.converted(name, f"{section}.{member}: {seconds / size:g}")
 
 
 def _rate_delay(server: Parameters, plan: Plan) -> None:
-    """The pause between two deliveries to a destination, which is a number of messages a minute here."""
+    """Converts the pause between two deliveries to a destination, which is a number of messages in a minute here."""
     name = next(
         (name for name in ("smtp_destination_rate_delay", "default_destination_rate_delay") if server.is_set(name)), ""
     )
@@ -256,7 +258,7 @@ def _rate_delay(server: Parameters, plan: Plan) -> None:
     exactly = rate * seconds == _MINUTE
     text = f"{counted(rate, 'message')} a minute to each destination"
     if exactly:
-        plan.taken(name, f"{text}; they may come close together")
+        plan.converted(name, f"{text}; they may come close together")
     else:
         plan.partly(name, f"{text}, since it is a full number here; Postfix sends one every {seconds} s")
 
@@ -278,24 +280,24 @@ def _ports(services: Sequence[Service], plan: Plan) -> None:
         if name in variables:
             plan.partly(f"master.cf {service.name}", f"the port is set in the environment: {variables[name]}")
         else:
-            plan.not_taken(f"master.cf {service.name}", "there are three listeners: smtp, submission, submissions")
+            plan.unsupported(f"master.cf {service.name}", "there are three listeners: smtp, submission, submissions")
         for parameter, value in service.overrides.items():
             where = f"master.cf {service.name} -o {parameter}"
             if parameter in _NO_COUNTERPART:
-                plan.not_taken(where, _NO_COUNTERPART[parameter])
+                plan.unsupported(where, _NO_COUNTERPART[parameter])
             elif parameter not in _OF_LISTENERS and variables.get(name) != "INGRESS_SMTP_PORT=25":
-                plan.not_taken(where, f"{value}: the listeners share their settings here")
+                plan.unsupported(where, f"{value}: the listeners share their settings here")
 
 
 def _rest(main: Parameters, plan: Plan) -> None:
-    """Says of every parameter that is set and was not looked at why it has no effect here."""
+    """Reports for every parameter that is set and was not read why it has no effect here."""
     told = {finding.parameter for finding in plan.findings}
     for name, value in main.given.items():
         if name in told or name in _READ or not value or name.endswith("_restrictions"):
             continue
         if name in _NO_COUNTERPART:
-            plan.not_taken(name, _NO_COUNTERPART[name])
+            plan.unsupported(name, _NO_COUNTERPART[name])
         elif name in _ENVIRONMENT:
             plan.partly(name, f"{value}: {_ENVIRONMENT[name]}")
         elif not name.endswith(_MEANINGLESS):
-            plan.not_taken(name, "it is not known here")
+            plan.unsupported(name, "it is not known here")

@@ -1,1 +1,1 @@
-"""How settings are changed: checks, preconditions, the first start."""
+"""Changes of the configuration: checks, preconditions, the first start."""

@@ -1,4 +1,4 @@
-"""Many changes of one collection as one revision: all of them are made, or none."""
+"""Many changes of one collection as one revision: either all of them are made, or none."""
 
 from __future__ import annotations
 
@@ -31,47 +31,47 @@ from services.config_api.storage.revision import Actor, Revision, Write
 
 Action = Literal["create", "replace", "delete"]
 
-# A plain password costs some 25 ms of a processor; hashes cost nothing.
+# A plain password costs some 25 ms of a processor, and a hash costs nothing.
 MOST_PASSWORDS = 200
 _MOST_ERRORS = 50
-# Doubts are a help. The first operations are looked at as patiently as a single write is, since most batches have no
-# more; the others only as long as the whole look has not taken the shorter time.
+# Warnings are only help, so a batch does not wait until all are found. Most batches have few operations, so the first
+# ones get as much time as a single write. The later ones get what the search has left of the shorter time.
 _PATIENT_OPERATIONS = 20
 _PATIENT_SECONDS = 4.0
-_DOUBTS_SECONDS = 0.3
-_MOST_DOUBTS = 100
-# After so many operations the event loop gets a turn.
+_WARNINGS_SECONDS = 0.3
+_MOST_WARNINGS = 100
+# After this number of operations, the event loop may run other tasks.
 _TURN = 200
-# Objects that are looked at at once where that asks name servers.
+# The number of objects that are checked at the same time, where the check asks name servers.
 _AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a batch, validated. `place`: the JSON pointer of it in the request."""
+    """One validated operation of a batch. `place` is the JSON pointer of the operation in the request."""
 
     place: str
     action: Action
     # The id of the object that is replaced or deleted.
     id: str | None
     if_match: str | None
-    # None: the object is deleted.
+    # None means that the object is deleted.
     model: BaseModel | None
-    # The object as it was sent.
+    # The object as the client sent it.
     given: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The result of a batch: (id, new version) of each operation in order; None for a deleted object."""
+    """The result of a batch: (id, new version) of each operation in order. The version of a deleted object is None."""
 
     revision: int
     objects: Sequence[tuple[str, int | None]]
-    doubts: Sequence[Finding]
+    warnings_found: Sequence[Finding]
 
 
 class _Operation(Model):
-    """The shape of an operation, whatever the object."""
+    """The shape of an operation, for any kind of object."""
 
     action: Action
     id: str | None = None
@@ -84,7 +84,7 @@ class _Operations(Model):
 
 
 def read(resource: Collection, content: object) -> list[Operation]:
-    """The operations of a request. Raises Problem 422 with a pointer to each fault. It may take a second."""
+    """Reads the operations of a request, which may take a second. Raises Problem 422 with a pointer to each fault."""
     try:
         model = _Operations.model_validate(content)
     except ValidationError as error:
@@ -118,14 +118,14 @@ def _as_dicts(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def _shape(operation: _Operation, place: str) -> Iterator[FieldError]:
-    """Members that the action needs, and those that it must not have."""
+    """Reports members that the action needs and does not have, and members that it must not have."""
     is_new, is_gone = operation.action == "create", operation.action == "delete"
     for name, is_wanted in (("id", not is_new), ("if_match", not is_new), ("object", not is_gone)):
         is_present = getattr(operation, name) is not None
         if is_wanted and not is_present:
-            yield FieldError(f"{place}/{name}", "missing", f"{operation.action} needs it.")
+            yield FieldError(f"{place}/{name}", "missing", f"{operation.action} needs this member.")
         elif is_present and not is_wanted:
-            yield FieldError(f"{place}/{name}", "unknown_member", f"{operation.action} does not take it.")
+            yield FieldError(f"{place}/{name}", "unknown_member", f"{operation.action} must not have this member.")
 
 
 def _twice(operations: Sequence[Operation]) -> Iterator[FieldError]:
@@ -138,7 +138,7 @@ def _twice(operations: Sequence[Operation]) -> Iterator[FieldError]:
 
 
 class BatchEditor:
-    """Makes the changes of one batch after the other."""
+    """Makes the changes of a batch."""
 
     def __init__(
         self, store: Store, secret_fields: SecretFields, check_context_for: Callable[[str], StoredCheckContext]
@@ -155,18 +155,20 @@ class BatchEditor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Done], StoredResponse],
     ) -> StoredResponse:
-        """Makes all changes, and returns the answer. Raises Problem: 404, 409, 412 and 422, with a pointer to each."""
+        """Makes all changes, and returns the answer. Raises Problem 404, 409, 412 and 422, with a pointer to each
+        fault.
+        """
         _refuse_passwords(resource, operations)
         taken = [await self._take_in(resource, number, each) for number, each in enumerate(operations)]
         await self._refuse(resource, operations, taken)
-        doubts = await self._doubts(resource, operations, taken)
+        warnings_found = await self._find_warnings(resource, operations, taken)
         async with self._store.revision(actor, f"batch{resource.plural}", repeat) as revision:
             writes = await self._writes(revision, resource, operations, taken)
             await revision.apply([write for write, _ in writes if write.before != write.after])
             revision.target = f"{resource.kind}:batch"
             revision.summary = f"batch of {len(operations)} {resource.label} operations"
             objects = [(write.id, _version(write, before, revision.number)) for write, before in writes]
-            revision.answer = made = answer(Done(revision.newest, objects, doubts))
+            revision.answer = made = answer(Done(revision.newest, objects, warnings_found))
         return made
 
     async def _take_in(self, resource: Collection, number: int, operation: Operation) -> ExtractedSecrets | None:
@@ -177,7 +179,9 @@ class BatchEditor:
     async def _refuse(
         self, resource: Collection, operations: Sequence[Operation], taken: Sequence[ExtractedSecrets | None]
     ) -> None:
-        """Raises Problem 422 for what must not be. Before the transaction, because it may ask name servers."""
+        """Checks the objects, and raises Problem 422 for a forbidden value. This is done before the transaction,
+        because it may ask name servers.
+        """
         if resource.refuse is no_findings:
             return
         errors: list[FieldError] = []
@@ -196,10 +200,13 @@ class BatchEditor:
         if errors:
             raise invalid(errors[:_MOST_ERRORS])
 
-    async def _doubts(
+    async def _find_warnings(
         self, resource: Collection, operations: Sequence[Operation], taken: Sequence[ExtractedSecrets | None]
     ) -> Sequence[Finding]:
-        """What single writes would warn of, each with the place of its operation; of a long batch not all of it."""
+        """Returns the warnings that single writes would give, each with the place of its operation.
+
+        For a long batch these are not all warnings.
+        """
         if resource.check is no_findings and resource.references is no_findings:
             return ()
         ids = [each.id for each in operations if each.id is not None]
@@ -207,24 +214,24 @@ class BatchEditor:
             stored = {document.id: document.body for document in await find_all(connection, resource.kind, ids)}
         after = {each.place: of.body for each, of in zip(operations, taken, strict=True) if of is not None}
         check_context = _BatchCheckContext(self._check_context_for(""), resource, stored, after)
-        doubts: list[Finding] = []
+        warnings_found: list[Finding] = []
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         for number, operation in enumerate(operations):
-            seconds = _PATIENT_SECONDS if number < _PATIENT_OPERATIONS else _DOUBTS_SECONDS
+            seconds = _PATIENT_SECONDS if number < _PATIENT_OPERATIONS else _WARNINGS_SECONDS
             remaining = began_at + seconds - loop.time()
-            if remaining <= 0 or len(doubts) >= _MOST_DOUBTS:
+            if remaining <= 0 or len(warnings_found) >= _MOST_WARNINGS:
                 break
             check_context.about = operation
             looking = asyncio.ensure_future(_found(resource, check_context))
-            # It is not broken off by a time-out, which would cost the database a connection (F54).
+            # A time-out does not cancel this task, because a cancellation would cost the database a connection (F54).
             await asyncio.wait((looking,), timeout=remaining)
             if not looking.done():
                 looking.cancel()
                 break
             place = operation.place if operation.action == "delete" else f"{operation.place}/object"
-            doubts += [Finding(place + each.pointer, each.code, each.detail) for each in looking.result()]
-        return doubts[:_MOST_DOUBTS]
+            warnings_found += [Finding(place + each.pointer, each.code, each.detail) for each in looking.result()]
+        return warnings_found[:_MOST_WARNINGS]
 
     async def _writes(
         self,
@@ -233,7 +240,7 @@ class BatchEditor:
         operations: Sequence[Operation],
         taken: Sequence[ExtractedSecrets | None],
     ) -> list[tuple[Write, int]]:
-        """Each write, with the version of the object before; 0 for a new one."""
+        """Returns each write, with the version of the object before it; 0 for a new object."""
         ids = [each.id for each in operations if each.id is not None]
         present = {document.id: document for document in await find_all(revision.connection, resource.kind, ids)}
         _refuse_absent_and_stale(operations, present, resource.label)
@@ -268,20 +275,20 @@ class BatchEditor:
         stored = merge_stored(resource, was_set, taken.secrets, operation.given, document.body)
         for name in resource.fixed:
             if taken.body[name] != document.body[name]:
-                raise invalid([FieldError(f"/{name}", "fixed", "It can't be changed: make another one instead.")])
+                raise invalid([FieldError(f"/{name}", "fixed", "This cannot be changed: make another object instead.")])
         stored |= {name: document.stored[name] for name in resource.hidden if name in document.stored}
         return Write(resource, document.id, document.stored, stored, place=place)
 
 
 def _version(write: Write, before: int, number: int) -> int | None:
-    """The version of the object after the revision `number`; None where it is deleted."""
+    """Returns the version of the object after the revision `number`. None for a deleted object."""
     if write.after is None:
         return None
     return before if write.before == write.after else number
 
 
 async def _found(resource: Collection, check_context: _BatchCheckContext) -> list[Finding]:
-    """The findings about the operation that the context is about."""
+    """Returns the findings about the operation that the context is about."""
     before, after = check_context.before, check_context.after
     findings = [] if after is None else list(await resource.check(after, check_context))
     lost = None if before is None else taken_away(resource, before, after)
@@ -386,7 +393,7 @@ def _refuse_passwords(resource: Collection, operations: Sequence[Operation]) -> 
     ]
     if len(plain) > MOST_PASSWORDS:
         place = f"{plain[MOST_PASSWORDS].place}/object/{names[0]}"
-        detail = f"A batch takes at most {MOST_PASSWORDS} plain passwords; password_hash is not counted."
+        detail = f"A batch takes at most {MOST_PASSWORDS} plain passwords; password_hash is not limited."
         raise invalid([FieldError(place, "too_many_passwords", detail)])
 
 

@@ -1,4 +1,4 @@
-"""Answers the questions of checks about other objects, the DNS and this machine, each in bounded time."""
+"""Answers the questions that checks ask about other objects, the DNS and this machine. Each answer has a time limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STUB_RESOLVER = StubResolver(seconds=_QUESTION_SECONDS, try_share=1.0)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Facts about the machine of this gateway. Addresses are canonical."""
+    """Facts about the machine of this gateway. Addresses are in canonical form."""
 
     own_addresses: frozenset[str]
     gateways: frozenset[str]
@@ -33,7 +33,7 @@ class Machine:
 
 
 class StoredCheckContext:
-    """The context for the check of one stored object, which is left out of `others`."""
+    """The context for the check of one stored object. `others` does not contain this object."""
 
     def __init__(self, store: Store, machine: Machine, nameservers: Sequence[str], document_id: str = "") -> None:
         self._store = store
@@ -43,7 +43,7 @@ class StoredCheckContext:
 
     @property
     def place(self) -> tuple[Store, Machine, Sequence[str]]:
-        """What it was made with, for another that asks from the same place."""
+        """The arguments of this context, from which another context can be made."""
         return self._store, self._machine, self._nameservers
 
     @property
@@ -112,15 +112,15 @@ class StoredCheckContext:
         return self._machine.maildirs.allow(path)
 
     async def _ask(self, name: str, kind: str, servers: Sequence[str] = ()) -> list[str] | None:
-        """Records as text; empty when there are none, None when there was no answer."""
+        """Returns records as text. Empty when there are none, None when there was no answer."""
         answer = await _STUB_RESOLVER.ask(name, kind, servers=servers or self._nameservers)
         return None if answer.outcome is Outcome.NO_ANSWER else [record.to_text() for record in answer.records]
 
 
 class DocumentCheckContext(StoredCheckContext):
-    """CheckContext in a configuration that is not stored yet; `about` is the body that is being checked.
+    """The CheckContext of a configuration that is not stored yet. `about` is the body that is being checked.
 
-    Kinds that the document does not speak for are as they are stored.
+    For kinds that the document does not contain, the stored objects are used.
     """
 
     def __init__(
@@ -170,9 +170,9 @@ class DocumentCheckContext(StoredCheckContext):
 
 
 def read_machine(ports: Sequence[int], maildirs: MaildirRoots, webhook_networks: Sequence[IPNetwork] = ()) -> Machine:
-    """Looks at the interfaces and routes of this host; whatever can't be read is left out."""
+    """Reads the interfaces and routes of this host, without those that cannot be read."""
     own = {"127.0.0.1", "::1", "0.0.0.0", "::"}
-    # Connecting a datagram socket sends nothing, but chooses the address that packets would leave from.
+    # Connecting a datagram socket sends nothing, but it selects the address from which packets would be sent.
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:

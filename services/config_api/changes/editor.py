@@ -1,4 +1,4 @@
-"""The changes that clients make, one resource at a time: validate, take secrets in, write a revision, find doubts."""
+"""Changes of single objects by clients: validates them, encrypts secrets, writes a revision, and finds warnings."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from services.config_api.storage.documents import Document, Store, find
 from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
 from services.config_api.storage.revision import Actor, Revision, Write
 
-# All questions of one check together; what is not answered then is left out.
+# The time for all questions of one check together. Questions that have no answer by then are left out.
 _CHECK_SECONDS = 4
-# The number of tries of a write without conditions, while others write too.
+# The number of tries of a write without conditions, while other writers are active.
 _ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """If-Match and If-None-Match as sent."""
+    """If-Match and If-None-Match as the client sent them."""
 
     if_match: str | None
     if_none_match: str | None
@@ -58,7 +58,7 @@ class Changed:
 
 
 class Editor:
-    """Every change of one object goes through here."""
+    """Makes every change of one object."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Editor:
         *,
         environment_key: bool = False,
     ) -> None:
-        """`environment_key`: there is a key of an admin that is no object here."""
+        """`environment_key` tells that the environment has an API key of an admin, which is not a stored object."""
         self.store = store
         self.secret_fields = secret_fields
         self._check_context_for = check_context_for
@@ -82,7 +82,9 @@ class Editor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Changed], Awaitable[StoredResponse]],
     ) -> StoredResponse:
-        """Makes an object; its answer, which is kept in the same transaction for a repetition of the request."""
+        """Makes an object, and returns the answer. For a repetition of the request, the answer is stored in the same
+        transaction.
+        """
         given = without_read_only(resource, given)
         model = validate(resource, given)
         extracted = await self.secret_fields.extract(resource, model)
@@ -110,7 +112,7 @@ class Editor:
         return made
 
     def check_context(self) -> CheckContext:
-        """For the check of what is not stored."""
+        """Returns the context for the check of an object that is not stored."""
         return self._check_context_for("")
 
     async def replace(
@@ -121,7 +123,7 @@ class Editor:
         validate(resource, given)
 
         def whole(before: Document) -> object:
-            # It may be a body that was read and edited.
+            # The client may have read this body, edited it, and sent it back.
             return without_repeated_defaults(given, before.stored, before.body) if isinstance(given, dict) else given
 
         return await self._write(resource, document_id, whole, preconditions, actor, f"replace{resource.noun}")
@@ -129,7 +131,9 @@ class Editor:
     async def update(
         self, resource: Resource, document_id: str, patch: object, preconditions: Preconditions, actor: Actor
     ) -> Changed:
-        """PATCH: the merged whole is validated, and secrets that the patch does not name are kept."""
+        """Applies a merge patch. The merged whole is validated, and secrets that the patch does not name do not
+        change.
+        """
         patch = without_read_only(resource, patch)
         _validated(patch_model(resource.model), patch)
 
@@ -148,7 +152,7 @@ class Editor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Changed], Awaitable[StoredResponse]],
     ) -> StoredResponse:
-        """A new key under the id of an API key."""
+        """Makes a new key under the id of an API key."""
         async with self.store.revision(actor, "rotateApiKey", repeat) as revision:
             before = await self._present(revision, API_KEYS, document_id)
             hidden, key = rotated(before.stored, overlap_minutes)
@@ -168,7 +172,7 @@ class Editor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Changed], Awaitable[StoredResponse]],
     ) -> StoredResponse:
-        """A new secret of a webhook, beside the one of before for a while."""
+        """Makes a new secret of a webhook. The previous secret stays valid for a while."""
         secret = webhooks.make_secret()
         async with self.store.revision(actor, "rotateWebhookSecret", repeat) as revision:
             before = await self._present(revision, webhooks.WEBHOOKS, document_id)
@@ -184,7 +188,7 @@ class Editor:
     async def delete(
         self, resource: Collection, document_id: str, preconditions: Preconditions, actor: Actor
     ) -> Sequence[Finding]:
-        """Removes an object; what still points to it."""
+        """Removes an object. Returns the warnings about objects that still refer to it."""
         stored_document = await self.store.get(resource.kind, document_id)
         findings: Sequence[Finding] = ()
         if stored_document is not None:
@@ -195,7 +199,7 @@ class Editor:
             before = await self._present(revision, resource, document_id)
             expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
             await revision.apply([Write(resource, document_id, before.stored, None, expected)])
-            await self._keep_a_way_in(revision, resource)
+            await self._require_admin_key(revision, resource)
             describe(revision, resource, document_id, 200 if findings else 204)
         return findings
 
@@ -209,7 +213,7 @@ class Editor:
         action: str,
         named: object = None,
     ) -> Changed:
-        # `*` is whatever is there: where another writer came between, it is looked at again.
+        # `*` matches any version. If another writer came first, the stored object is read again.
         attempts = _ATTEMPTS if (preconditions.if_match or "").strip() == "*" else 1
         while True:
             attempts -= 1
@@ -243,20 +247,20 @@ class Editor:
         findings = await self._findings(resource, body, check_context, stored_document.body)
         async with self.store.revision(actor, action) as revision:
             before = await self._present(revision, resource, document_id)
-            # The change was validated against the stored document. If that has changed meanwhile, `expected` fails
-            # here.
+            # The change was validated against the stored document. If that has changed since, `expected` raises an
+            # error here.
             expected &= {stored_document.version}
             stored = _joined(
                 resource, extracted.was_set, extracted.secrets, given if named is None else named, before.body
             )
             describe(revision, resource, document_id, 200)
             if stored == before.stored and before.version in expected:
-                # Nothing has changed, so no revision is made and the tag stays. A secret in the request is always
+                # Nothing has changed, so no revision is made and the ETag stays. A secret in the request is always
                 # written.
                 document = before
             else:
                 await revision.apply([Write(resource, document_id, before.stored, stored, expected)])
-                await self._keep_a_way_in(revision, resource)
+                await self._require_admin_key(revision, resource)
                 document = Document(resource.kind, document_id, stored, revision.number, before.created_at, revision.at)
         return Changed(document, findings)
 
@@ -266,7 +270,7 @@ class Editor:
             raise not_found(resource.label)
         return document
 
-    async def _keep_a_way_in(self, revision: Revision, resource: Resource) -> None:
+    async def _require_admin_key(self, revision: Revision, resource: Resource) -> None:
         if resource.kind == API_KEYS.kind and not self._environment_key:
             await require_one(revision.connection)
 
@@ -281,7 +285,7 @@ class Editor:
         return findings
 
     async def _found_in_time(self, check: Check, body: Body, check_context: CheckContext) -> Sequence[Finding]:
-        """Not broken off by a cancellation, which would cost the database a connection (F54)."""
+        """A cancellation does not stop this task, because that would cost the database a connection (F54)."""
         looking = asyncio.ensure_future(check(body, check_context))
         done, _ = await asyncio.wait({looking}, timeout=_CHECK_SECONDS)
         if looking in done:
@@ -291,7 +295,7 @@ class Editor:
 
 
 def validate(resource: Resource, given: object) -> BaseModel:
-    """The body as the resource's model. Raises Problem 422."""
+    """Returns the body as the model of the resource. Raises Problem 422."""
     return _validated(resource.model, given)
 
 
@@ -318,7 +322,7 @@ def _joined(resource: Resource, was_set: Body, secrets: Mapping[Secret, str], gi
 def _refuse_fixed(resource: Resource, before: Body, body: Body) -> None:
     for name in resource.fixed if isinstance(resource, Collection) else ():
         if body[name] != before[name]:
-            raise invalid_field(f"/{name}", "fixed", "It can't be changed: make another one instead.")
+            raise invalid_field(f"/{name}", "fixed", "This cannot be changed: make another object instead.")
 
 
 def taken_away(resource: Collection, before: Body, after: Body | None) -> Body | None:
@@ -332,7 +336,7 @@ def taken_away(resource: Collection, before: Body, after: Body | None) -> Body |
 
 
 def time_text(microseconds: int) -> str:
-    """RFC 3339 in UTC."""
+    """Returns the time as RFC 3339 in UTC."""
     return (
         datetime.fromtimestamp(microseconds / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )

@@ -1,4 +1,6 @@
-"""ETag, If-Match and If-None-Match (RFC 9110 8.8.3, 13.1): a resource's tag is the revision that wrote it."""
+"""ETag, If-Match and If-None-Match (RFC 9110 8.8.3, 13.1). The tag of a resource is the number of the revision that
+wrote it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import re
 from services.config_api.problems import FieldError, invalid, precondition_required, stale
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
-# RFC 9110 5.6.1: lists may have empty elements.
+# RFC 9110 5.6.1: lists may contain empty elements.
 _LIST = re.compile(r'\s*(?:(?:W/)?"[\x21\x23-\x7e]*"|)(?:\s*,\s*(?:(?:W/)?"[\x21\x23-\x7e]*"|))*\s*')
 _LONGEST_FIELD = 4096
 
@@ -17,10 +19,9 @@ def entity_tag(version: int) -> str:
 
 
 def required_versions(if_match: str | None, if_none_match: str | None, current: int) -> frozenset[int]:
-    """The versions that a write may find, by the request's preconditions.
-
-    `*` stands for the current one. Weak tags never match (strong comparison). Raises Problem 428 without If-Match,
-    412 when no tag can match or If-None-Match excludes the present state, 422 when a field is malformed.
+    """Returns the versions that the stored object may have, by the preconditions of the request. `*` stands for the
+    current version. Weak tags never match (strong comparison). Raises Problem 428 without If-Match, 412 when no tag can
+    match or If-None-Match excludes the present state, 422 when a field is malformed.
     """
     if if_none_match is not None and _matches(if_none_match, current):
         raise stale()
@@ -36,7 +37,7 @@ def required_versions(if_match: str | None, if_none_match: str | None, current: 
 
 
 def require_newest(if_match: str | None, newest: int) -> None:
-    """For a change of the whole configuration, whose version is the newest revision.
+    """Checks the preconditions of a change of the whole configuration, whose version is the newest revision.
 
     Raises Problem 412, 422 and 428.
     """
@@ -45,12 +46,12 @@ def require_newest(if_match: str | None, newest: int) -> None:
 
 
 def not_modified(if_none_match: str | None, version: int) -> bool:
-    """Whether a GET is answered 304 (weak comparison)."""
+    """Whether a GET is answered with 304 (weak comparison)."""
     return if_none_match is not None and _matches(if_none_match, version)
 
 
 def _matches(field: str, version: int) -> bool:
-    """The comparison of If-None-Match, which is weak."""
+    """Makes the comparison of If-None-Match, which is weak."""
     return field.strip() == "*" or any(tag == str(version) for _, tag in _tags(field, "If-None-Match"))
 
 

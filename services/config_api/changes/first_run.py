@@ -1,4 +1,6 @@
-"""The first run on an empty database: initial settings, the admin key, the mark of the secret key."""
+"""The first run on an empty database: it makes the initial settings, the admin key, and the check value of the secret
+key.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,10 @@ _NAME_SECONDS = 2
 
 
 async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_key: str) -> None:
-    """Fills in what is missing. Without any admin key it makes one and writes it to a file, and nowhere else.
+    """Adds the objects that are missing. When there is no admin key, it makes one and writes it to a file only.
 
-    Replicas that start together do it one after the other: the first one's work is then found. Raises StartupError
-    when the stored secrets were sealed under another key.
+    When replicas start together, they do this one after the other, and the later ones find the objects of the first.
+    Raises StartupError when the stored secrets were encrypted under another key.
     """
     hostname = await _hostname()
     async with store.revision(_SYSTEM, "initialise") as revision:
@@ -52,14 +54,16 @@ async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_k
 
 
 def initial(singleton: Singleton, hostname: str) -> Body:
-    """A singleton as a new database has it: defaults are not stored, so that they reach it when they change."""
+    """Returns a singleton as a new database has it. Defaults are not stored, so that a later change of a default takes
+    effect.
+    """
     given = {"profile": {"hostname": hostname}} if singleton.kind == "settings/general" else {}
     body: Body = validate(singleton, given).model_dump(mode="json", exclude_unset=True)
     return body
 
 
 async def _check_mark(revision: Revision, sealer: Sealer) -> None:
-    """A sealed value tells whether the secret key is the one that everything was sealed under."""
+    """Checks with an encrypted value whether the secret key is the one under which all secrets were encrypted."""
     mark = await find(revision.connection, _MARK_KIND, _MARK_ID)
     if mark is None:
         await revision.connection.execute(
@@ -97,7 +101,7 @@ async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -
 
 
 async def _free_name(revision: Revision) -> str:
-    """Keys that have ended still have their names."""
+    """Expired keys still have their names."""
     query = select(unique_keys.c.value).where(unique_keys.c.scope == "api-keys/name")
     taken_names = set((await revision.connection.execute(query)).scalars())
     names = itertools.chain(["admin"], (f"admin {number}" for number in itertools.count(2)))
@@ -110,7 +114,7 @@ def _keep(data_folder: Path, key: str) -> None:
 
 
 async def _hostname() -> str:
-    """The machine's fully qualified name, if it has one."""
+    """Returns the fully qualified name of the machine, if it has one."""
     names = [socket.gethostname()]
     with contextlib.suppress(TimeoutError, OSError):
         async with asyncio.timeout(_NAME_SECONDS):

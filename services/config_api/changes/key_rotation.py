@@ -1,4 +1,4 @@
-"""A new secret key: everything that is sealed is opened and sealed again, in one transaction."""
+"""Introduces a new secret key: all encrypted values are decrypted, and encrypted again in one transaction."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ _BATCH = 500
 
 
 async def rotate(settings: Settings) -> int:
-    """Seals everything under a new key; how many values that were.
+    """Encrypts all secrets under a new key, and returns their number.
 
-    With a key file the new key is made here: the file holds both while the database changes, so that a crash at any
-    point leaves a file that opens everything. With CONFIG_API_SECRET_KEY the operator gives `new,old`, and `new` alone
-    once this is done. Raises StartupError.
+    If the key is in a file, the new key is made here. The file has both keys while the database changes. So after a
+    crash at any point, the keys of the file can decrypt all values. If CONFIG_API_SECRET_KEY is set, the operator sets
+    it to `new,old` before this, and to `new` after it. Raises StartupError.
     """
     environment = settings.secret_key.get_secret_value()
     if environment and len([key for key in environment.split(",") if key.strip()]) < 2:
-        raise StartupError("CONFIG_API_SECRET_KEY must hold the new key, a comma, and the old key")
+        raise StartupError("CONFIG_API_SECRET_KEY must contain the new key, a comma, and the old key")
     database = Database(settings.url)
     try:
-        # First of all: beside a config_api that runs on a SQLite file nothing is written, the key file included (F40).
+        # This comes first: while a config_api uses the SQLite file, nothing may be written, not even the key file
+        # (F40).
         await database.open()
         return await _reseal(database, environment, settings.data_dir)
     except SealError as error:
-        raise StartupError(f"a stored secret can't be opened with any key given: {error}") from error
+        raise StartupError(f"a stored secret cannot be decrypted with any of the keys: {error}") from error
     finally:
         await database.close()
 
@@ -78,7 +79,7 @@ async def _documents(connection: AsyncConnection, sealer: Sealer) -> int:
 
 
 async def _changes(connection: AsyncConnection, sealer: Sealer) -> int:
-    """The past too: a rollback brings its secrets back."""
+    """Secrets of earlier revisions are encrypted again too, because a rollback brings them back."""
     count = 0
     for kind, resource in RESOURCES.items():
         if not _sealed(resource):

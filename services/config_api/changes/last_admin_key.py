@@ -1,4 +1,4 @@
-"""Whether an admin can still get in: without a right admin key nobody could ever make another."""
+"""Makes sure that an API key of an admin remains. Without one, nobody could make another key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.config_api.storage.tables import documents
 
 
 async def has_admin_key(connection: AsyncConnection) -> bool:
-    """Whether there is a key of an admin that has not ended."""
+    """Whether there is an admin key that has not expired."""
     query = select(documents.c.body).where(documents.c.kind == API_KEYS.kind)
     now = datetime.now(UTC)
     for text in (await connection.execute(query)).scalars():
@@ -28,11 +28,11 @@ async def has_admin_key(connection: AsyncConnection) -> bool:
 
 
 async def require_one(connection: AsyncConnection) -> None:
-    """Raises Problem 409 when the change that was just written took the last one away."""
+    """Raises Problem 409 when the change that was just written removed the last admin key."""
     if not await has_admin_key(connection):
         raise Problem(
             409,
             "last-admin-key",
             "This is the last key of an admin.",
-            "Make another one first: without any, nobody could change anything here again.",
+            "Make another one first, because without any admin key nobody could change the configuration.",
         )

@@ -1,4 +1,6 @@
-"""Warnings about settings as they are stored, which nobody saw since they were written, or since a release began."""
+"""Warnings about stored settings. Nobody may have seen them since the settings were written, or since a release
+introduced them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from services.config_api.storage.documents import Store, every
 
 log = structlog.get_logger(__name__)
 
-# Settings of which there may be many thousands are not looked at.
+# Settings of which there may be many thousands are not checked.
 _KINDS = (
     *(kind for kind in RESOURCES if kind.startswith("settings/")),
     "local-domains",
@@ -28,7 +30,7 @@ _SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class StandingWarning:
-    """A finding about an object that is stored."""
+    """A warning about a stored object."""
 
     kind: str
     id: str
@@ -36,7 +38,7 @@ class StandingWarning:
 
 
 async def standing_warnings(store: Store, check_context_of: Callable[[str], CheckContext]) -> Sequence[StandingWarning]:
-    """The warnings of all checks now, for as many objects as half a minute allows, the first ones first."""
+    """Returns the present warnings of all checks, for as many objects as can be checked in half a minute."""
     async with store.database.reading() as connection:
         documents = [document async for document in every(connection, _KINDS)][:_MOST_OBJECTS]
     warnings: list[StandingWarning] = []

@@ -1,1 +1,3 @@
-"""What becomes of messages, told to other systems: one reader of relay's events, webhooks and streams fed by it."""
+"""Events about messages for other systems. One reader reads relay's events, and webhooks and streams get them from
+it.
+"""

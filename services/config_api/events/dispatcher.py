@@ -1,4 +1,6 @@
-"""Chooses the webhooks that this replica serves: it leases those that no replica serves, and follows the settings."""
+"""Chooses the webhooks that this replica serves. It leases those that no replica serves, and follows changes of the
+settings.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,14 @@ log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 2.0
 _RENEW_SECONDS = 5.0
-# Time for an attempt that began just before the lease was checked, and for the answer to a renewal.
+# The time for an attempt that began just before the lease was checked, and for the answer to a renewal.
 _MARGIN_SECONDS = 2 * SECONDS
 _OURSELVES = Actor("posthouse", "admin")
 
 
 @dataclass(slots=True)
 class _Served:
-    """A webhook that this replica serves, by the settings in `body`."""
+    """A webhook that this replica serves, with the settings in `body`."""
 
     body: Body
     worker: WebhookWorker
@@ -53,12 +55,12 @@ class _Served:
 
 
 class Dispatcher:
-    """One for the process."""
+    """Serves webhooks. There is one in each process."""
 
     def __init__(
         self, store: Store, sealer: Sealer, feed: EventFeed, sender: Sender, webhooks: Callable[[], Mapping[str, Body]]
     ) -> None:
-        """`webhooks`: the settings of now, complete bodies by id."""
+        """`webhooks` returns the present settings: complete bodies by id."""
         self._store = store
         self._sealer = sealer
         self._feed = feed
@@ -69,11 +71,11 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
-        """Serves webhooks, for ever."""
+        """Serves webhooks, without end."""
         renew_at = 0.0
         try:
             while True:
-                # An outage of the database is told by who follows it all the time.
+                # An outage of the database is ignored here, because the publisher reports it.
                 with contextlib.suppress(SQLAlchemyError, OSError, Problem):
                     if self._served and self._loop.time() >= renew_at:
                         await self._renew()
@@ -85,18 +87,18 @@ class Dispatcher:
             await self._stop(list(self._served))
 
     async def begin(self, webhook_id: str) -> None:
-        """Notes that a webhook that was just made hears of everything from now on."""
-        # Without relay or database it begins when they answer.
+        """Notes that a new webhook gets all events from now on."""
+        # If relay or the database does not answer, the webhook begins when they do.
         with contextlib.suppress(SQLAlchemyError, OSError, Problem):
             await self.states.begin(webhook_id, await self._feed.end())
 
     async def send(self, body: Body, event: Event) -> Outcome:
-        """One attempt by the settings in `body`."""
+        """Makes one attempt with the settings in `body`."""
         secrets = [self._sealer.open(sealed) for sealed in sealed_secrets(body)]
         return await self._sender.send(body["url"], secrets, event.id, event.body)
 
     async def send_once(self, webhook_id: str, body: Body, event: Event) -> DeliveryRecord:
-        """An attempt that somebody asked for, written down like any other."""
+        """Makes an attempt that a client asked for, and stores its result like any other."""
         began = now_us()
         outcome = await self.send(body, event)
         record = DeliveryRecord(
@@ -134,7 +136,7 @@ class Dispatcher:
         await self._stop(ended)
         known_states = await self.states.known()
         if gone := known_states - self._webhooks().keys():
-            # A replica that has not seen a new webhook yet must not remove its state.
+            # A replica that does not know a new webhook yet must not remove its state.
             stored = {document.id for document in await self._store.all(WEBHOOKS.kind)}
             await self.states.forget(gone - stored)
         for webhook_id in enabled_webhooks.keys() - known_states:
@@ -165,13 +167,13 @@ class Dispatcher:
         try:
             await worker.run()
         except (SQLAlchemyError, OSError) as error:
-            # It continues from the stored state when the database answers.
+            # The webhook continues from the stored state when the database answers.
             log.warning("webhook_interrupted", webhook=webhook_id, error=type(error).__name__)
         except Exception:
             log.exception("webhook_failed", webhook=webhook_id)
 
     async def _stop(self, webhook_ids: list[str]) -> None:
-        """Ends their workers, writes down how far they are, and gives the leases back."""
+        """Stops the workers, stores their positions, and gives up the leases."""
         stopped = [(webhook_id, self._served.pop(webhook_id)) for webhook_id in webhook_ids]
         for _, served in stopped:
             served.task.cancel()
@@ -190,13 +192,13 @@ class Dispatcher:
             stored: dict[str, Any] = {**document.stored, "enabled": False}
             await revision.apply([Write(WEBHOOKS, webhook_id, document.stored, stored)])
             revision.target = f"{WEBHOOKS.kind}/{webhook_id}"
-            revision.summary = "webhook disabled: nothing was taken for 3 days"
+            revision.summary = "webhook disabled: no event was accepted for 3 days"
         WEBHOOKS_DISABLED.inc()
-        log.error("webhook_disabled", webhook=webhook_id, reason="its oldest event was not taken for 3 days")
+        log.error("webhook_disabled", webhook=webhook_id, reason="its oldest event was not accepted for 3 days")
 
 
 def test_event(webhook_id: str) -> Event:
-    """The event that :test sends. It belongs to no message."""
+    """Returns the event that :test sends. It belongs to no message."""
     event_id = f"test-{uuid.uuid4().hex}"
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = {"type": "test", "timestamp": at, "data": {"event_id": event_id, "webhook_id": webhook_id}}

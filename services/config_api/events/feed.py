@@ -1,4 +1,6 @@
-"""The reader of relay's events. New events are read once and kept for all followers; older ones are read on demand."""
+"""The reader of relay's events. New events are read once and stored in memory for all followers. Older ones are read on
+demand.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,11 @@ from services.config_api.problems import Problem
 
 log = structlog.get_logger(__name__)
 
-# Cursor, size and seconds to wait for a first event, to a page. Raises Problem.
+# A function that returns a page for a cursor, a size, and the seconds to wait for a first event. Raises Problem.
 Read = Callable[[str, int, float], Awaitable[EventPage]]
 
 PAGE = 200
-# The most new events that are kept, and about how many octets of them.
+# The most new events that are stored in memory, and roughly the most octets of these.
 _MOST_KEPT = 1_000
 _MOST_OCTETS = 8 * 1024 * 1024
 _WAIT_SECONDS = 20.0
@@ -28,16 +30,16 @@ _RETRY_SECONDS = 1.0
 
 
 class EventFeed:
-    """One for the process. It reads only while somebody follows; close it to let all who wait go."""
+    """Reads events. There is one in each process. It reads only while it has followers. Closing it ends all waits."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._kept: deque[Event] = deque()
         self._octets = 0
-        # Number of the oldest event that is kept, and of each by its id.
+        # The number of the oldest stored event, and the number of each event by its id.
         self._first = 0
         self._numbers: dict[str, int] = {}
-        # Behind the newest event, and in front of the oldest that is kept; empty: not known yet.
+        # The cursor after the newest event, and the cursor before the oldest stored event. Empty while unknown.
         self._end = self._start = ""
         self._changed = asyncio.Event()
         self._followers = 0
@@ -45,7 +47,7 @@ class EventFeed:
         self.closed = False
 
     async def run(self) -> None:
-        """Reads what is new, for ever."""
+        """Reads new events, without end."""
         while True:
             await self._followed.wait()
             try:
@@ -64,7 +66,7 @@ class EventFeed:
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
-        """While somebody wants to hear of new events."""
+        """Keeps the reader active while the caller wants new events."""
         self._followers += 1
         self._followed.set()
         try:
@@ -75,13 +77,12 @@ class EventFeed:
                 self._followed.clear()
 
     async def end(self) -> str:
-        """The cursor behind everything that has happened. Raises Problem."""
+        """Returns the cursor after all present events. Raises Problem."""
         return (await self._read("", 0, 0.0)).next_cursor
 
     async def after(self, cursor: str) -> EventPage:
-        """The next events behind a cursor, as soon as there are any; none once the feed is closed.
-
-        Call it while `followed`. Raises Problem.
+        """Returns the next events after a cursor, as soon as there are any; none after the feed was closed. Call it
+        inside `followed`. Raises Problem.
         """
         while not self.closed:
             changed = self._changed

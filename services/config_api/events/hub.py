@@ -1,4 +1,4 @@
-"""The parts that tell other systems of events, as endpoints reach them."""
+"""The objects that report events to other systems, in one place for endpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.config_api.events.wire import Event, EventPage
 
 @dataclass(frozen=True, slots=True)
 class EventHub:
-    """One for the process."""
+    """There is one in each process."""
 
     relay: RelayClient
     feed: EventFeed
@@ -22,13 +22,13 @@ class EventHub:
     streams: StreamShares = field(default_factory=StreamShares)
 
     async def one(self, event_id: str) -> Event | None:
-        """The event with this id; None where it is no longer in the history. Raises Problem."""
+        """Returns the event with this id. None when it is no longer in the history. Raises Problem."""
         page = wire.page(await self.relay.events(wire.request(event_id, 1, including_cursor=True)))
         return next((event for event in page.events if event.id == event_id), None)
 
 
 def feed_of(relay: RelayClient) -> EventFeed:
-    """The reader of relay's events."""
+    """Makes the reader of relay's events."""
 
     async def read(cursor: str, size: int, wait_seconds: float) -> EventPage:
         return wire.page(await relay.events(wire.request(cursor, size, wait_seconds)))

@@ -1,6 +1,6 @@
 """Sends one signed request to a webhook.
 
-The name is looked up once, and the address that was checked is the one that is used.
+The name is looked up once, and exactly the address that was checked is used.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ SECONDS = 10.0
 _ANSWER_OCTETS = 64 * 1024
 _AGENT = "Posthouse"
 
-# A name to its addresses; None when there was no answer.
+# A function that returns the addresses of a name; None when there was no answer.
 LookUp = Callable[[str], Awaitable[Sequence[str] | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one attempt. `http_status` None: there was no answer, and `error` says why in our own words."""
+    """The result of one attempt. `http_status` is None when there was no answer, and then `error` gives the reason in
+    our own words.
+    """
 
     http_status: int | None
     error: str
@@ -47,23 +49,22 @@ class Outcome:
 
 
 class _NotSentError(Exception):
-    """The request is not sent; the text is for people."""
+    """The request was not sent. The text gives the reason for people."""
 
 
 class Sender:
-    """One for the process. Redirects and the variables for proxies are ignored."""
+    """Sends requests. There is one in each process. Redirects, and environment variables for proxies, are ignored."""
 
     def __init__(self, look_up: LookUp, networks: Sequence[IPNetwork], verify: ssl.SSLContext | None = None) -> None:
-        """`networks`: where private addresses, and http, are allowed."""
+        """`networks` are the networks in which private addresses, and http, are allowed."""
         self._look_up = look_up
         self._networks = tuple(networks)
         self._verify = verify
 
     @functools.cached_property
     def _client(self) -> httpx.AsyncClient:
-        """Made when it is first needed: reading the system's authorities takes a while.
-
-        Connections are not used again, since the name may have another address by then.
+        """Returns the client, which is made on first use because reading the system's certificate authorities takes
+        time. A connection is used only once, because the name may have another address the next time.
         """
         return httpx.AsyncClient(
             verify=self._verify or ssl.create_default_context(),
@@ -79,18 +80,18 @@ class Sender:
             await self._client.aclose()
 
     async def send(self, url: str, secrets: Sequence[str], event_id: str, body: dict[str, Any]) -> Outcome:
-        """Never raises but for cancellation."""
+        """Makes one attempt. Raises only CancelledError."""
         began = time.monotonic()
         status, error = None, ""
         try:
             async with asyncio.timeout(SECONDS):
                 status = await self._post(url, secrets, event_id, body)
         except TimeoutError:
-            error = f"no whole answer within {SECONDS:.0f} s"
+            error = f"no complete answer within {SECONDS:.0f} s"
         except _NotSentError as refused:
             error = str(refused)
         except httpx.InvalidURL:
-            error = "the URL can't be used"
+            error = "the URL cannot be used"
         except httpx.HTTPError as failure:
             error = _reason(failure)
         except (OSError, ValueError) as failure:
@@ -112,7 +113,7 @@ class Sender:
         }
         target = httpx.URL(url).copy_with(host=str(address))
         request = self._client.build_request("POST", target, content=octets, headers=headers)
-        # The certificate must be the name's, though the address is connected to.
+        # The certificate is checked against the name, although the connection is made to the address.
         request.extensions["sni_hostname"] = parts.hostname or ""
         response = await self._client.send(request, stream=True)
         try:
@@ -126,7 +127,7 @@ class Sender:
         return response.status_code
 
     async def _address(self, parts: SplitResult) -> IPAddress:
-        """The address to connect to. Raises _NotSentError unless every address that the host has is allowed."""
+        """Returns the address to connect to. Raises _NotSentError unless all addresses of the host are allowed."""
         literal = literal_of(parts)
         if literal is not None:
             addresses = [canonical(literal)]
@@ -138,15 +139,15 @@ class Sender:
         if not addresses:
             raise _NotSentError("the name has no address")
         if not all(is_allowed(address, self._networks) for address in addresses):
-            raise _NotSentError("the host has an address where webhooks must not lead")
+            raise _NotSentError("the host has an address to which webhooks must not be sent")
         if parts.scheme != "https" and not all(is_listed(address, self._networks) for address in addresses):
             raise _NotSentError("without https the address must be listed in CONFIG_API_WEBHOOK_NETWORKS")
-        # IPv4 first: where both are there, it works at least as often.
+        # IPv4 comes first, because with both families it works at least as often.
         return min(addresses, key=lambda address: isinstance(address, IPv6Address))
 
 
 def signature_headers(secrets: Sequence[str], event_id: str, body: bytes, at: datetime) -> dict[str, str]:
-    """As standardwebhooks.com has them: one signature for each secret that is valid now."""
+    """Returns the headers of standardwebhooks.com, with one signature for each secret that is valid now."""
     text = body.decode()
     signatures = [Webhook(secret).sign(event_id, at, text) for secret in secrets]
     return {
@@ -157,13 +158,13 @@ def signature_headers(secrets: Sequence[str], event_id: str, body: bytes, at: da
 
 
 def _reason(failure: httpx.HTTPError) -> str:
-    """In our own words: what a server or a library says may hold anything."""
+    """Returns the reason in our own words, because the text of a server or a library may contain anything."""
     if isinstance(failure.__cause__, ssl.SSLError) or "CERTIFICATE" in str(failure).upper():
-        return "TLS failed, or the certificate is not the name's"
+        return "TLS failed, or the certificate is not valid for the name"
     kinds = (
-        (httpx.ConnectTimeout, "it does not accept the connection in time"),
-        (httpx.ConnectError, "it can't be connected to"),
+        (httpx.ConnectTimeout, "the host did not accept the connection in time"),
+        (httpx.ConnectError, "the host did not accept the connection"),
         (httpx.TimeoutException, f"no whole answer within {SECONDS:.0f} s"),
-        (httpx.RemoteProtocolError, "its answer is no HTTP"),
+        (httpx.RemoteProtocolError, "the answer is not HTTP"),
     )
-    return next((text for kind, text in kinds if isinstance(failure, kind)), "the connection broke")
+    return next((text for kind, text in kinds if isinstance(failure, kind)), "the connection was lost")

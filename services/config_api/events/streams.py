@@ -1,4 +1,6 @@
-"""Each API key's share of the open streams of events: a stream holds no place among the requests, but memory."""
+"""Limits the open streams of events of each API key. A stream does not count as a request at work, but it uses
+memory.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ _RETRY_SECONDS = 10
 
 
 class StreamShares:
-    """Counts open streams; a key without any takes no memory."""
+    """Counts open streams. A key without streams uses no memory."""
 
     def __init__(self, most: int = MOST_STREAMS, per_key: int = STREAMS_PER_KEY) -> None:
         self._most = most
@@ -23,7 +25,7 @@ class StreamShares:
         self._open: Counter[str] = Counter()
 
     def admit(self, key_id: str) -> None:
-        """Raises Problem 429 where the key, or all of them, have enough."""
+        """Raises Problem 429 when the key has its most streams, or all keys together have."""
         if self._open[key_id] >= self._per_key or self._open.total() >= self._most:
             raise Problem(
                 429,
@@ -35,7 +37,7 @@ class StreamShares:
 
     @contextlib.contextmanager
     def one(self, key_id: str) -> Iterator[None]:
-        """While a stream of the key is open."""
+        """Counts a stream while it is open."""
         self._open[key_id] += 1
         EVENT_STREAMS.inc()
         try:

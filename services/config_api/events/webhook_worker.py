@@ -1,7 +1,8 @@
-"""Sends one webhook's events: in order a message, each until it is taken, several messages at once.
+"""Sends the events of one webhook. The events of a message are sent in order, each until it is accepted. Events of
+several messages are sent at the same time.
 
-Events wait in a window behind the cursor that is stored. The cursor moves over those that were taken, so that whoever
-goes on after a crash sends the rest again, and nothing is left out.
+The events in work are in a window after the stored cursor. The cursor moves past events that were accepted. After a
+crash, another worker continues from the cursor. So some events may be sent twice, and none is lost.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from services.config_api.storage.webhook_states import DeliveryRecord, Progress
 
 log = structlog.get_logger(__name__)
 
-# Requests of one webhook at once, and events in its window.
+# The most requests of one webhook at the same time, and the most events in its window.
 _AT_ONCE = 8
 WINDOW = 400
-# After so many failures in a row only the oldest event is tried: the receiver is down, and need not hear of all.
+# After this number of failures in a row only the oldest event is sent, because the receiver is down.
 _DOWN = 5
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 600.0
 _GROWTH = 2.0
-# Between two writes of how far it is: so much is sent again after a crash.
+# The time between two writes of the position. After a crash, the events of this time are sent again.
 _RECORD_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 GIVE_UP_US = 3 * 24 * 3600 * 1_000_000
@@ -39,7 +40,7 @@ GIVE_UP_US = 3 * 24 * 3600 * 1_000_000
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """An event in the window. `due`: when it is tried next, in the loop's time."""
+    """An event in the window. `due` is the time of its next attempt, by the clock of the event loop."""
 
     event: Event
     wanted: bool
@@ -51,7 +52,7 @@ class _Item:
 
 @dataclass(slots=True)
 class _Window:
-    """In the order of events; of each message, the items that are not done."""
+    """The unfinished events, in their order, and the unfinished events of each message."""
 
     items: deque[_Item] = field(default_factory=deque)
     of_message: dict[str, deque[_Item]] = field(default_factory=dict)
@@ -70,8 +71,8 @@ class _Window:
         if not waiting:
             del self.of_message[item.event.queue_id]
 
-    def leading(self) -> list[_Item]:
-        """The first item of each message, oldest first."""
+    def next_items(self) -> list[_Item]:
+        """Returns the first item of each message, the oldest first."""
         return [items[0] for items in self.of_message.values()]
 
 
@@ -80,10 +81,11 @@ Record = Callable[[Progress, list[DeliveryRecord]], Awaitable[bool]]
 
 
 class WebhookWorker:
-    """Serves one webhook until it is cancelled, its lease is lost, or it is given up.
+    """Serves one webhook until it is cancelled, loses its lease, or gives up.
 
-    `send`: one attempt; `record`: writes down how far it is, false when the lease is another's; `give_up`: called when
-    the oldest event has failed for three days; `may_send`: whether the lease outlasts an attempt.
+    `send` makes one attempt. `record` stores the position, and returns False when another replica has the lease.
+    `give_up` is called when the oldest event has failed for three days. `may_send` tells whether the lease lasts longer
+    than an attempt.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class WebhookWorker:
         self._window = _Window()
         self._running: set[asyncio.Task[None]] = set()
         self._failures_in_a_row = 0
-        # A fault of ours in an attempt.
+        # An attempt raised an error because of a fault of our code.
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._records: OrderedDict[str, DeliveryRecord] = OrderedDict()
@@ -117,7 +119,9 @@ class WebhookWorker:
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
-        """Ends when the lease is lost or the webhook is given up; cancel it to end it, and then call `finish`."""
+        """Ends when the lease is lost or the webhook is given up. To end it earlier, cancel it and then call
+        `finish`.
+        """
         reading = asyncio.create_task(self._fill())
         try:
             while True:
@@ -141,14 +145,14 @@ class WebhookWorker:
             await asyncio.gather(reading, *self._running, return_exceptions=True)
 
     async def finish(self) -> bool:
-        """Writes down how far it is; false when the lease is another's."""
+        """Stores the position. Returns False when another replica has the lease."""
         self._advance()
         progress = Progress(self._cursor, self._failing_since)
         self._recorded_at = self._loop.time()
         if progress == self._recorded and not self._records:
             return True
         records = list(self._records.values())
-        # Attempts of meanwhile are counted on top of these.
+        # Attempts that were made during the write stay in the count.
         self._records.clear()
         if not await self._record(progress, records):
             return False
@@ -156,7 +160,7 @@ class WebhookWorker:
         return True
 
     async def _fill(self) -> None:
-        """Reads events into the window while there is room, for ever."""
+        """Reads events into the window while there is space, without end."""
         with self._feed.followed():
             while not self._feed.closed:
                 if len(self._window.items) >= WINDOW:
@@ -177,9 +181,9 @@ class WebhookWorker:
         if not self._may_send():
             return
         now = self._loop.time()
-        leading = self._window.leading()
+        leading = self._window.next_items()
         if self._failures_in_a_row >= _DOWN:
-            # The oldest one probes for all.
+            # Only the oldest event is tried, to find out whether the receiver works again.
             leading = leading[:1]
         for item in leading:
             if len(self._running) >= _AT_ONCE:
@@ -217,15 +221,15 @@ class WebhookWorker:
             self._failing_since = began
 
     def _make_due(self) -> None:
-        """The receiver is there again."""
-        for item in self._window.leading():
+        """Notes that the receiver works again."""
+        for item in self._window.next_items():
             item.due = 0.0
 
     def _first_open(self) -> _Item | None:
         return next((item for item in self._window.items if not item.done), None)
 
     def _advance(self) -> None:
-        """Moves the cursor over what was taken."""
+        """Moves the cursor past the events that were accepted."""
         items = self._window.items
         moved = False
         while items and items[0].done:
@@ -238,7 +242,7 @@ class WebhookWorker:
             if oldest is None or not oldest.failures:
                 self._failing_since = None
             elif moved:
-                # The clock of three days begins with the event that is the oldest now.
+                # The three days are counted from the first failure of the event that is the oldest now.
                 self._failing_since = now_us()
 
     def _note(self, item: _Item, outcome: Outcome, began: int) -> None:
@@ -261,7 +265,7 @@ class WebhookWorker:
         now = self._loop.time()
         until = now + _RECORD_SECONDS
         if self._window.of_message and len(self._running) < _AT_ONCE:
-            dues = [item.due for item in self._window.leading() if not item.running]
+            dues = [item.due for item in self._window.next_items() if not item.running]
             until = min([until, *(due for due in dues if due > now)])
         try:
             async with asyncio.timeout_at(until):

@@ -1,4 +1,4 @@
-"""Events of relay.v1 as the API tells them."""
+"""Converts events of relay.v1 to the form of the API."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _KIND = "EVENT_KIND_"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`id`: relay's cursor behind it; `body`: what is sent, which has no content of mail."""
+    """An event. `id` is relay's cursor after it. `body` is sent to clients, and has no content of mail."""
 
     id: str
     kind: str
     queue_id: str
     body: dict[str, Any] = field(repr=False)
-    # The size in memory, roughly.
+    # The approximate size in memory.
     octets: int = 0
 
 
@@ -90,5 +90,5 @@ def _text(octets: bytes) -> str:
 
 
 def _time(at: Timestamp) -> str:
-    """RFC 3339 in UTC."""
+    """Returns the time as RFC 3339 in UTC."""
     return at.ToJsonString()

@@ -1,1 +1,1 @@
-"""What was changed: revisions, the audit log, export and import."""
+"""The history of changes: revisions, the audit log, export and import."""

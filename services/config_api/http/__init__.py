@@ -1,1 +1,1 @@
-"""The HTTP side: requests, roles, responses, the OpenAPI document."""
+"""The HTTP interface: requests, roles, responses, and the OpenAPI document."""

@@ -16,7 +16,7 @@ from services.config_api.storage.documents import Store
 from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.revision import Actor
 
-# Name and id of the key in the environment.
+# The name and the id of the key from the environment.
 _ENVIRONMENT_KEY = "CONFIG_API_ADMIN_KEY"
 _CLIENTS_REMEMBERED = 10_000
 _LONGEST_KEY = 512
@@ -24,9 +24,9 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="posthouse"'}
 
 
 class FailureLimit:
-    """Counts wrong keys per client and minute, so that neither log nor audit log can be flooded.
+    """Counts wrong keys for each client and minute, so that a client cannot flood the log or the audit log.
 
-    The table is bounded; the longest unseen client goes first.
+    The table is bounded. The client that was not seen for the longest time is removed first.
     """
 
     def __init__(self, a_minute: int) -> None:
@@ -34,7 +34,7 @@ class FailureLimit:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def count(self, client: str) -> bool:
-        """Counts one; false when the client is over the limit."""
+        """Counts one wrong key. Returns False when the client is over its limit."""
         minute = int(time.monotonic() // 60)
         key = _client_key(client)
         known_minute, count = self._counts.pop(key, (minute, 0))
@@ -46,7 +46,7 @@ class FailureLimit:
 
 
 class Access:
-    """Checks keys against the replica in memory; one that is too new for it is looked up."""
+    """Checks keys against the configuration in memory. A key that is newer than this is looked up in the database."""
 
     def __init__(
         self,
@@ -56,18 +56,20 @@ class Access:
         failures: FailureLimit,
         recorded: FailureLimit,
     ) -> None:
-        """`failures`: of wrong keys; `recorded`: of refusals that the audit log takes, with a key or without."""
+        """`failures` limits wrong keys. `recorded` limits the refusals that the audit log records, with a key or
+        without.
+        """
         self._cache = cache
         self._store = store
         self._environment_hash = hash_key(environment_key) if environment_key else ""
         self._failures = failures
         self._recorded = recorded
         self.uses: dict[str, int] = {}
-        # Id of a key that was changed here, and the revision from which the replica knows of it.
+        # The id of a key that was changed here, and the revision from which the configuration in memory has the change.
         self._changed: dict[str, int] = {}
 
     def recognise(self, authorization: str | None, client_address: str, request_id: str) -> Actor | None:
-        """The caller, where its key is in memory; None: `authenticate` has to look it up, or to refuse it."""
+        """Returns the caller if its key is in memory. None means that `authenticate` must look it up or refuse it."""
         key = _bearer_key(authorization)
         if key is None:
             return None
@@ -81,14 +83,16 @@ class Access:
         return Actor(record.name, record.role, client_address, request_id, record.id, record.account)
 
     def is_valid(self, authorization: str | None, caller: Actor) -> bool:
-        """Whether the key of a caller that was recognised before is still one, with the same role."""
+        """Whether the key of an authenticated caller is still valid, with the same role."""
         recognised = self.recognise(authorization, caller.client_address, caller.request_id)
         return recognised is not None and recognised.role == caller.role
 
     async def authenticate(self, authorization: str | None, client_address: str, request_id: str) -> Actor:
-        """The caller that `recognise` does not know. Raises Problem 401, or 429 for one client's many wrong keys.
+        """Returns the caller that `recognise` does not know. Raises Problem 401, or 429 when the client has sent too
+        many wrong keys.
 
-        A right key is never refused for its neighbours' wrong ones: with 256 random bits guessing is no danger.
+        A valid key is accepted even if other requests from the same address had wrong keys, because a key of 256 random
+        bits cannot be guessed.
         """
         key = _bearer_key(authorization)
         if key is None:
@@ -108,12 +112,14 @@ class Access:
         return Actor(record.name, record.role, client_address, request_id, record.id, record.account)
 
     def changed(self, key_id: str, revision: int) -> None:
-        """A key that was changed or removed a moment ago: what is answered after that holds to it."""
+        """Notes that a key was just changed or removed. All later answers respect the change."""
         self._changed = {each: number for each, number in self._changed.items() if number > self._cache.revision}
         self._changed[key_id] = revision
 
     def is_recorded(self, client_address: str) -> bool:
-        """Counts a refusal for want of a right key; false when the audit log has enough of this client's."""
+        """Counts a refusal for a missing or wrong key. Returns False when the audit log has recorded enough refusals of
+        this client.
+        """
         return self._recorded.count(client_address)
 
     def _in_memory(self, prefix: str) -> KeyRecord | None:
@@ -123,26 +129,26 @@ class Access:
         return record
 
     async def _look_up(self, prefix: str) -> KeyRecord | None:
-        """A key made through another replica, or changed, a moment ago."""
+        """Looks up a key that was just made or changed, perhaps by another replica."""
         for document in await self._store.page("api-keys", {"prefix": prefix}, None, 1):
             return key_records(document.id, document.body).get(prefix)
         return None
 
 
 def demand(actor: Actor, role: str) -> None:
-    """Raises Problem 403, naming the missing right."""
+    """Raises Problem 403 when the caller lacks the role. The problem names the role."""
     if actor.role not in ROLES or ROLES.index(actor.role) < ROLES.index(role):
         raise Problem(
             403,
             "forbidden",
             "This key may not do that.",
-            f"It takes the role {role}; this key is {actor.role}.",
+            f"This needs the role {role}; this key is {actor.role}.",
             more={"required_role": role},
         )
 
 
 def _bearer_key(authorization: str | None) -> str | None:
-    """The key of the field Authorization; None where it holds none."""
+    """Returns the key from the field Authorization. None when the field has no key."""
     scheme, _, key = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not key or len(key) > _LONGEST_KEY:
         return None
@@ -154,7 +160,7 @@ def _prefix(key: str) -> str:
 
 
 def _is_valid(record: KeyRecord, hashed: str) -> bool:
-    """Whether it is the record of the key with this hash, and has not expired."""
+    """Whether this is the record of the key with this hash, and the key has not expired."""
     if not hmac.compare_digest(record.key_hash, hashed):
         return False
     return record.expires_at is None or record.expires_at > datetime.now(UTC)

@@ -1,6 +1,7 @@
 """`POST /v1/{collection}:batch`: many changes of a collection at once."""
 
-# No postponed annotations here: FastAPI reads the parameters' types, which are made per resource.
+# This module has no postponed annotations, because FastAPI reads the types of parameters, and these are made for each
+# resource.
 
 import asyncio
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from services.config_api.changes import batch
 from services.config_api.changes.batch import BatchEditor, Done
 from services.config_api.changes.entity_tags import entity_tag
 from services.config_api.http import responses
-from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.resource_routes import request_body
 from services.config_api.resources.catalogue import COLLECTIONS
@@ -22,35 +23,37 @@ from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
 _SCHEMAS = "#/components/schemas/"
-# The secrets of the others are shown once, in the answer to each creation.
+# The other resources are left out because their secrets are shown once, in the answer to each creation.
 BATCHED = tuple(each for each in COLLECTIONS if each.kind not in ("api-keys", "webhooks"))
 
 
 class BatchedObject(responses.Answer):
-    """What became of one object."""
+    """The result for one object."""
 
     id: str = Field(description="Its id.")
-    etag: str | None = Field(description="Its ETag after the batch; null: it is deleted.", examples=['"42"'])
+    etag: str | None = Field(
+        description="The ETag of the object after the batch. null means that it is deleted.", examples=['"42"']
+    )
 
 
 class BatchResult(responses.Answer):
-    """What a batch did."""
+    """The result of a batch."""
 
     revision: int = Field(
-        description="The newest revision after it; all changes of a batch are one.",
+        description="The number of the newest revision after it. All changes of a batch are one revision.",
         json_schema_extra={"format": "int64"},
     )
-    objects: list[BatchedObject] = Field(description="One for each operation, in the same order.")
+    objects: list[BatchedObject] = Field(description="The results of the operations, in the same order.")
     warnings: list[responses.ConfigurationWarning] = Field(
         description=(
-            "Doubts about the objects, and what still points to one that is deleted, disabled or renamed. Pointers are"
-            " into the request. Of many objects not all are looked at."
+            "Warnings about the objects, and what still points to an object that is deleted, disabled or renamed. The"
+            " pointers are into the request. Of very many objects not all are checked."
         )
     )
 
 
 def batch_router(resource: Collection) -> APIRouter:
-    """The batch of one collection."""
+    """Makes the route for batches of one collection."""
     router = APIRouter(tags=[resource.tag], route_class=Route)
 
     @router.post(
@@ -65,11 +68,11 @@ def batch_router(resource: Collection) -> APIRouter:
         caller: Annotated[Actor, Depends(needs("admin"))],
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
-        """Makes all changes as one revision: all are done, or none. Errors point to the operation."""
-        # They are validated in a thread, because so many objects would hold up everything else.
+        """Makes all changes as one revision. Either all are made, or none. Errors point to the operation."""
+        # The bodies are validated in a thread, because so many objects would block the event loop.
         operations = await asyncio.to_thread(batch.read, resource, await request.json())
         repeat = await repetition(request, caller, idempotency_key)
-        served = parts(request)
+        served = app_context(request)
         editor = BatchEditor(served.store, served.editor.secret_fields, served.check_context_for)
         return responses.kept(await editor.run(resource, operations, caller, repeat, _answer))
 
@@ -81,19 +84,19 @@ def _answer(done: Done) -> StoredResponse:
         {"id": document_id, "etag": None if version is None else entity_tag(version)}
         for document_id, version in done.objects
     ]
-    warnings = [doubt.as_json() for doubt in done.doubts]
+    warnings = [warning.as_json() for warning in done.warnings_found]
     return responses.as_kept(JSONResponse({"revision": done.revision, "objects": objects, "warnings": warnings}))
 
 
 def add_schemas(schemas: dict[str, Any]) -> None:
-    """The bodies of batches, for the document."""
+    """Adds the schemas of the bodies of batches to those of the document."""
     schemas["BatchAction"] = {
         "type": "string",
         "enum": ["create", "replace", "delete"],
-        "description": "What an operation of a batch does.",
+        "description": "The action of an operation in a batch.",
     }
-    id_text = "The object to replace or delete; create takes none."
-    if_match_text = "The ETag of your last GET of it; * is whatever is there. replace and delete need it."
+    id_text = "The id of the object to replace or delete. create has no id."
+    if_match_text = "The ETag of the last GET of the object. * matches any version. replace and delete need it."
     for resource in BATCHED:
         schemas[f"{resource.noun}Operation"] = {
             "type": "object",
@@ -110,7 +113,7 @@ def add_schemas(schemas: dict[str, Any]) -> None:
         schemas[f"{resource.noun}Batch"] = {
             "type": "object",
             "additionalProperties": False,
-            "description": f"Many changes of {responses.plural(resource.label)}, in any order.",
+            "description": f"Many changes of {responses.plural(resource.label)}, of different objects.",
             "required": ["operations"],
             "properties": {
                 "operations": {

@@ -1,4 +1,4 @@
-"""Whose request it is, behind reverse proxies that are trusted to say so (C82)."""
+"""Finds the address of a client behind trusted reverse proxies (C82)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WITH_PORT = re.compile(r"([0-9.]+):\d{1,5}")
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], proxies: Sequence[Network]) -> str:
-    """The right-most hop that is no trusted proxy. `forwarded_for`: the X-Forwarded-For fields in order.
+    """Returns the right-most hop that is not a trusted proxy. `forwarded_for` has the X-Forwarded-For fields in order.
 
-    Addresses to the left of it are claims of the client, and are never believed. Behind a hop that is no address the
-    last proxy is the answer.
+    The client itself may have written the addresses to the left of it, so they are never believed. If a hop is not an
+    address, the last trusted proxy is returned.
     """
     current = _address(peer) or "unknown"
     hops = [hop.strip() for field in forwarded_for for hop in field.split(",")]

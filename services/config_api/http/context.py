@@ -1,4 +1,4 @@
-"""Gives endpoints access to the objects of the process and to the caller, by the request."""
+"""Gives endpoints access to the objects of the process, and to the caller of the request."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ from services.config_api.storage.revision import Actor
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Made once by the process; the middleware puts it into each request's scope."""
+class AppContext:
+    """The objects of the process that endpoints use. They are made once. The middleware adds them to the scope of each
+    request.
+    """
 
     store: Store
     editor: Editor
@@ -37,7 +39,7 @@ class Parts:
     audit: AuditLog
     snapshots: CurrentSnapshots
     watchers: Watchers
-    # None on SQLite, which one process alone can use.
+    # None on SQLite, because only one process can use the file.
     sharing: Sharing | None
     policy: PolicyClient
     relay: RelayClient
@@ -47,15 +49,15 @@ class Parts:
     own_checks: Checks
     events: EventHub
     ingress: IngressClient
-    # Empty: there is none.
+    # Empty means that there is no console.
     console_url: str = ""
 
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer KEY`.", scheme_name="key")
 
 
-def parts(request: Request) -> Parts:
-    found: Parts = request.scope["posthouse.parts"]
+def app_context(request: Request) -> AppContext:
+    found: AppContext = request.scope["posthouse.app_context"]
     return found
 
 
@@ -65,14 +67,14 @@ def actor(request: Request) -> Actor:
 
 
 def needs(role: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
-    """A dependency: the caller, who must have the role. The middleware has checked the key already."""
+    """Makes a dependency that returns the caller, and requires the role. The middleware has already checked the key."""
 
     async def caller(request: Request, _: object = Security(_BEARER)) -> Actor:
         found = actor(request)
         demand(found, role)
         return found
 
-    # The middleware asks for it before it reads a body.
+    # The middleware asks for the role before it reads a body.
     caller.required_role = role  # type: ignore[attr-defined]
     return caller
 
@@ -83,42 +85,42 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="Repeating the request with the same key within a day gives the first answer again, and does "
-        "nothing.",
+        description="If the request is repeated within a day with the same key, it does nothing and gets the first "
+        "answer again.",
     ),
 ]
-DryRun = Annotated[bool, Query(description="Only show what would be done. Idempotency-Key has no meaning then.")]
+DryRun = Annotated[bool, Query(description="Only show what would be done. Idempotency-Key is ignored then.")]
 
 
 async def repetition(request: Request, caller: Actor, key: str | None) -> IdempotentRequest | None:
-    """The request as one that may come again; None without a key."""
+    """Returns the request with its Idempotency-Key. None without a key."""
     return None if key is None else repetition_of(request, caller, key, await request.body())
 
 
 def repetition_of(request: Request, caller: Actor, key: str | None, content: bytes) -> IdempotentRequest | None:
-    """As `repetition`. `content`: octets that are the same for equal bodies."""
+    """Like `repetition`. `content` is the same for equal bodies."""
     if key is None:
         return None
     if len(set(request.headers.getlist("idempotency-key"))) > 1:
         raise invalid([FieldError("/Idempotency-Key", "twice", "It is given more than once.", "header")])
     what = request.url.path.removeprefix("/v1/") + ("?" + request.url.query if request.url.query else "")
     fingerprint = hashlib.sha256(what.encode() + b"\0" + content).digest()
-    found = parts(request)
+    found = app_context(request)
     return IdempotentRequest(found.store.database, found.editor.secret_fields.sealer, caller.key_id, key, fingerprint)
 
 
-def acted(request: Request, target: str) -> None:
-    """Notes for the audit log what this request does, and to what. Changes of settings note it themselves."""
+def note_action(request: Request, target: str) -> None:
+    """Notes for the audit log what this request does, and to which object. Changes of settings note this themselves."""
     request.scope["posthouse.acted"] = True
     request.scope["posthouse.target"] = target
 
 
 def leave_share(request: Request) -> None:
-    """Call it for an answer without an end: the request no longer counts among those of its key."""
+    """Call this for an answer without an end. The request then no longer counts among the requests of its key."""
     leave: Callable[[], None] = request.scope["posthouse.leave_share"]
     leave()
 
 
 def still_valid(request: Request) -> bool:
-    """Whether the key that the request came with may still call."""
-    return parts(request).access.is_valid(request.headers.get("authorization"), actor(request))
+    """Returns a function that tells whether the key of the request is still valid."""
+    return app_context(request).access.is_valid(request.headers.get("authorization"), actor(request))

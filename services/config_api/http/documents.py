@@ -1,6 +1,6 @@
 """Files that are served without a key: the OpenAPI document and the page that shows it.
 
-Each is compressed once, and has an ETag, so that a client which has it already is told so.
+Each file is compressed once, and has an ETag, so that it is not sent again to a client that already has it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from fastapi import Request, Response
 
-# The page loads nothing from elsewhere and runs no script but the files below.
+# The page loads nothing from other hosts, and runs only the scripts of this module.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -53,7 +53,7 @@ _ASSETS = {
 
 @dataclass(frozen=True, slots=True)
 class ServedFile:
-    """A file in both of its codings."""
+    """A file, uncompressed and compressed."""
 
     body: bytes
     compressed: bytes
@@ -65,9 +65,9 @@ class ServedFile:
         return cls(body, gzip.compress(body, mtime=0), media_type, hashlib.sha256(body).hexdigest()[:32])
 
     def answer(self, request: Request) -> Response:
-        """200 with the file, or 304 when the client has it (RFC 9110 sections 12.5.3 and 13.1.2)."""
+        """Answers 200 with the file, or 304 when the client already has it (RFC 9110 sections 12.5.3 and 13.1.2)."""
         is_compressed = _takes_gzip(request.headers.get("accept-encoding", ""))
-        # Each coding is a representation of its own, so that a strong ETag tells them apart.
+        # The compressed file is another representation, so its strong ETag must be different.
         plain, coded = f'"{self.digest}"', f'"{self.digest}-gzip"'
         headers = {
             "ETag": coded if is_compressed else plain,
@@ -94,7 +94,7 @@ def _takes_gzip(accepted: str) -> bool:
 
 @cache
 def page_files() -> dict[str, ServedFile]:
-    """The page and its files by path. Swagger UI comes from an installed package."""
+    """Returns the page and its files by path. Swagger UI comes from an installed package."""
     folder = files("fastapi_swagger") / "resources"
     assets = {
         f"/docs/{name}": ServedFile.of((folder / name).read_bytes(), media_type) for name, media_type in _ASSETS.items()

@@ -1,6 +1,7 @@
-"""Handles every HTTP request before it is routed: its id, its client, its key, the bounds of its body, and its record.
+"""Handles every HTTP request before it is routed: its id, its client, its key, the limits of its body, and its entry in
+the log.
 
-Plain ASGI, so that nothing of a request is read or answered before.
+It is plain ASGI, so that no other code reads or answers a request before it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.config_api.http.authentication import demand
 from services.config_api.http.client_address import client_address
-from services.config_api.http.context import Parts
+from services.config_api.http.context import AppContext
 from services.config_api.http.parsed_body import PARSED_JSON
 from services.config_api.http.request_shares import UNAUTHENTICATED, ClientGone, RequestShares
 from services.config_api.http.roles import RoleTable
@@ -40,48 +41,48 @@ log = structlog.get_logger(__name__)
 
 MEGABYTE = 1_048_576
 BODY_OCTETS = MEGABYTE
-# Enough for objects with the longest lists that are allowed: 10,000 targets.
+# This is enough for objects with the longest allowed lists, of 10,000 targets.
 LONG_LIST_OCTETS = 16 * MEGABYTE
-# A whole configuration: 100,000 accounts are 20 MB.
+# The limit for a whole configuration: 100,000 accounts are 20 MB.
 IMPORT_OCTETS = 64 * MEGABYTE
 JSON_DEPTH = 32
-# JSON that is longer is measured and parsed in a thread: so much would hold up everything else.
+# Longer JSON is checked and parsed in a thread, because it would block the event loop for too long.
 _LONG_JSON_OCTETS = 65_536
 _IMPORT = "/v1/config:import"
 _METRICS = "/metrics"
-# Probes wait for nobody. (An answer without an end leaves its place by itself: http/context.py.)
+# Probes must never wait. (A request whose answer has no end gives up its place by itself: http/context.py.)
 _WITHOUT_SHARE = frozenset({"/healthz", "/readyz"})
 _METRICS_ROLE = "reader"
 _WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?|/v1/[a-z-]+:batch").fullmatch
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}").fullmatch
-# The same for everybody, with an ETag and a Cache-Control of its own.
+# These files are the same for all callers, and have their own ETag and Cache-Control.
 _IS_DOCUMENT = re.compile(r"/openapi\.json|/docs(/.*)?").fullmatch
-# The endpoint reads the body itself, since mail may be long and has other media types.
+# This endpoint reads the body itself, because mail may be long and has other media types.
 _READ_BY_ENDPOINT = frozenset({"submitMessage"})
 _SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _LISTS = (b"if-match", b"if-none-match")
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
-# How long the answer to a write waits at most until the change is in force.
+# The longest time for which the answer to a write waits until the change is in force.
 IN_FORCE_SECONDS = 2.0
 _RESPOND_ASYNC = "respond-async"
 
 
 class RequestMiddleware:
-    """Wraps the application."""
+    """Wraps `app`."""
 
     def __init__(
         self,
         app: App,
-        parts: Parts,
+        context: AppContext,
         roles: RoleTable,
         proxies: tuple[Network, ...],
         shares: RequestShares,
     ) -> None:
         self._app = app
         self._roles = roles
-        self._parts = parts
+        self._context = context
         self._proxies = proxies
         self._shares = shares
 
@@ -90,12 +91,13 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         if scope["method"] == "HEAD":
-            # The server still knows, and sends the header of what GET answers alone (RFC 9110 9.3.2).
+            # The server still knows that the request was HEAD, and sends only the header of the answer to GET (RFC 9110
+            # 9.3.2).
             scope = {**scope, "method": "GET"}
         passage = _RequestScope(scope, send, self._record, self._in_force)
-        scope["posthouse.parts"] = self._parts
+        scope["posthouse.app_context"] = self._context
         try:
-            await self._let_in(passage, receive)
+            await self._admit(passage, receive)
         except Problem as problem:
             await passage.answer(problem)
         except ClientGone:
@@ -107,7 +109,7 @@ class RequestMiddleware:
         REQUESTS.labels(passage.operation, str(passage.status)).inc()
         REQUEST_SECONDS.labels(passage.operation).observe(time.monotonic() - passage.began)
 
-    async def _let_in(self, passage: _RequestScope, receive: Receive) -> None:
+    async def _admit(self, passage: _RequestScope, receive: Receive) -> None:
         scope = passage.scope
         peer = (scope.get("client") or ("unknown", 0))[0]
         client = client_address(peer, passage.fields("x-forwarded-for"), self._proxies)
@@ -132,21 +134,21 @@ class RequestMiddleware:
         await self._app(scope, receive, passage.send)
 
     async def _authenticate(self, passage: _RequestScope, client: str, receive: Receive) -> Receive:
-        """Finds out who calls, and waits until the caller's key has a place for the request."""
+        """Authenticates the caller, and waits until a request of its key may be handled."""
         fields = passage.fields("authorization")
-        # When two fields differ, neither is believed.
+        # When there are two different fields, neither is accepted.
         authorization = fields[0] if len(set(fields)) == 1 else None
-        caller = self._parts.access.recognise(authorization, client, passage.request_id)
+        caller = self._context.access.recognise(authorization, client, passage.request_id)
         if caller is None:
             receive = await self._enter_share(passage, UNAUTHENTICATED, receive)
-            caller = await self._parts.access.authenticate(authorization, client, passage.request_id)
+            caller = await self._context.access.authenticate(authorization, client, passage.request_id)
             self._leave_share(passage)
         receive_at_work = await self._enter_share(passage, caller.key_id, receive)
         if receive_at_work is not receive:
             # The key may have been changed or removed while the request waited.
-            caller = self._parts.access.recognise(authorization, client, passage.request_id)
+            caller = self._context.access.recognise(authorization, client, passage.request_id)
             if caller is None:
-                caller = await self._parts.access.authenticate(authorization, client, passage.request_id)
+                caller = await self._context.access.authenticate(authorization, client, passage.request_id)
         passage.actor = caller
         return receive_at_work
 
@@ -161,38 +163,41 @@ class RequestMiddleware:
             passage.share = None
 
     async def _in_force(self, passage: _RequestScope) -> Headers:
-        """Waits until what the request wrote is in force, and says whether it is."""
+        """Waits until the change of the request is in force, and notes in the answer whether it is."""
         revisions = passage.actor.revisions
         if not revisions:
             return []
-        # Waiting takes nothing from others, so it takes no place of the key either.
+        # A waiting request uses no resources of others, so it does not count as a request at work.
         self._leave_share(passage)
         seconds = 0.0 if passage.is_async else IN_FORCE_SECONDS
-        behind = await self._parts.watchers.wait(max(revisions), seconds)
+        behind = await self._context.watchers.wait(max(revisions), seconds)
         in_force = f"false; waiting={','.join(behind)}" if behind else "true"
         applied = [(b"preference-applied", _RESPOND_ASYNC.encode())] if passage.is_async else []
         return [(b"posthouse-in-force", in_force.encode("ascii", "replace")), *applied]
 
     async def _record(self, passage: _RequestScope) -> None:
-        """The audit entry, written before the answer goes out: who was answered can rely on it."""
+        """Writes the audit entry before the answer is sent, so that a client that got an answer can rely on the
+        entry.
+        """
         status, operation, scope = passage.status, passage.operation, passage.scope
         refused = status in (401, 403) or (scope["method"] not in _SAFE and status >= 400)
-        # A change of settings has its entry already, from its own transaction. Reading mail is an act too.
+        # A change of settings already has its entry, from its own transaction. Reading the content of mail is recorded
+        # too.
         acted = status < 400 and scope.get("posthouse.acted", False)
         if not scope["path"].startswith("/v1/") or status == 429 or not (refused or acted):
             return
-        if status == 401 and not self._parts.access.is_recorded(passage.actor.client_address):
+        if status == 401 and not self._context.access.is_recorded(passage.actor.client_address):
             return
         target = str(scope.get("posthouse.target", "")) or passage.route.removeprefix("/v1/")
         try:
-            await self._parts.audit.add(passage.actor, operation, target, status, scope.get("posthouse.problem", ""))
+            await self._context.audit.add(passage.actor, operation, target, status, scope.get("posthouse.problem", ""))
         except (SQLAlchemyError, OSError) as error:
             log.warning("audit_entry_lost", operation=operation, status=status, error=type(error).__name__)
 
 
 def _fault_of_ours(passage: _RequestScope, error: Exception) -> Problem:
     log.error("request_failed", operation=passage.operation, request_id=passage.request_id, exc_info=error)
-    return Problem(500, "internal", "Something went wrong here.", "The log has more, by request id.")
+    return Problem(500, "internal", "The service has failed.", "The log has the reason, with the request id.")
 
 
 class _RequestScope:
@@ -206,11 +211,11 @@ class _RequestScope:
         in_force: Callable[[_RequestScope], Awaitable[Headers]],
     ) -> None:
         self.scope = scope
-        # The id that the client gave, so that both sides find the request by one name.
+        # The client may choose the id of its request, so that both sides find the request under the same id.
         given_ids = [text for text in self.fields("x-request-id") if _REQUEST_ID(text)]
         self.request_id = given_ids[0] if len(given_ids) == 1 else uuid.uuid4().hex
         self.actor = Actor("", "")
-        # Id of the key whose share the request takes part in; None: of no share.
+        # The id of the key whose share the request uses. None means that it uses no share.
         self.share: str | None = None
         self.status = 0
         self.began = time.monotonic()
@@ -224,7 +229,9 @@ class _RequestScope:
         return [value.decode("latin-1") for field, value in self.scope["headers"] if field == field_name]
 
     def join_lists(self) -> None:
-        """Fields that are lists may come in several lines (RFC 9110 5.3); what reads them expects one."""
+        """A field with a list may be sent in several lines (RFC 9110 5.3). They are joined, because other code expects
+        one line.
+        """
         for name in _LISTS:
             if len(values := self.fields(name.decode())) > 1:
                 rest = [(field, value) for field, value in self.scope["headers"] if field != name]
@@ -236,12 +243,12 @@ class _RequestScope:
 
     @property
     def route(self) -> str:
-        """The path's template: what stands in for the ids is the client's text."""
+        """Returns the template of the path, because the ids in the path are text of the client."""
         return str(getattr(self.scope.get("route"), "path_format", ""))
 
     @property
     def is_async(self) -> bool:
-        """Whether the client does not wait until the change is in force (RFC 7240 4.1)."""
+        """Whether the client does not want to wait until the change is in force (RFC 7240 4.1)."""
         preferences = [text for field in self.fields("prefer") for text in field.split(",")]
         return any(text.partition(";")[0].strip().lower() == _RESPOND_ASYNC for text in preferences)
 
@@ -255,8 +262,8 @@ class _RequestScope:
                 (b"x-request-id", self.request_id.encode()),
                 (b"x-content-type-options", b"nosniff"),
                 *([] if _IS_DOCUMENT(self.scope["path"]) else [(b"cache-control", b"no-store")]),
-                # One reader may take the octets that follow for a part of the body, and another for a request (RFC 9112
-                # 6.1).
+                # One reader may take the following octets as a part of the body, and another one as a new request (RFC
+                # 9112 6.1).
                 *([(b"connection", b"close")] if self._has_two_lengths() else []),
             ]
         await self._send(message)
@@ -265,7 +272,9 @@ class _RequestScope:
         return bool(self.fields("content-length") and self.fields("transfer-encoding"))
 
     async def answer(self, problem: Problem) -> None:
-        """Does nothing when an answer has begun already: uvicorn closes the connection of an incomplete answer."""
+        """Sends nothing when an answer has begun already. uvicorn then closes the connection, because the answer is
+        incomplete.
+        """
         if self.status:
             return
         self.scope["posthouse.problem"] = problem.code
@@ -280,7 +289,9 @@ class _RequestScope:
 
 
 async def _bounded(passage: _RequestScope, receive: Receive) -> Receive:
-    """Reads the whole body. Raises Problem 413 over the limit, 415 for another media type, 400 for what is no JSON."""
+    """Reads the whole body. Raises Problem 413 over the limit, 415 for another media type, and 400 when it is not
+    JSON.
+    """
     is_import = passage.scope["path"] == _IMPORT
     limit = IMPORT_OCTETS if is_import else BODY_OCTETS
     if _WITH_LONG_LISTS(passage.scope["path"]):
@@ -314,7 +325,7 @@ async def _bounded(passage: _RequestScope, receive: Receive) -> Receive:
 
 
 def _media_type(passage: _RequestScope) -> str:
-    """Raises Problem 415 for a coded body, and where two types are claimed."""
+    """Raises Problem 415 for a compressed body, and for a request with two media types."""
     if any(coding.strip().lower() != "identity" for coding in passage.fields("content-encoding")):
         raise _unsupported("The body must not be compressed.", "Leave Content-Encoding out.")
     claimed = passage.fields("content-type")
@@ -326,37 +337,37 @@ def _unsupported(title: str, detail: str) -> Problem:
 
 
 def parse_json(body: bytes) -> Any:
-    """Bounds what the parser is given: UTF-8 without NUL, JSON_DEPTH levels at most, and what RFC 8259 leaves open.
+    """Limits what the parser accepts: UTF-8 without NUL, and at most JSON_DEPTH levels.
 
-    Members that are named twice are refused, since readers differ in which one they take. So are NaN and Infinity,
-    which JSON does not have. Raises Problem 400.
+    Repeated members are refused, because RFC 8259 does not say which one to use. NaN and Infinity are refused, because
+    JSON does not have them. Raises Problem 400.
     """
     if b"\0" in body:
-        raise malformed("JSON text has no NUL.")
+        raise malformed("JSON text must not contain NUL.")
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:
-        raise malformed("JSON text is UTF-8.") from None
+        raise malformed("JSON text must be UTF-8.") from None
     if _is_deeper(body, JSON_DEPTH):
-        raise malformed(f"It is nested deeper than {JSON_DEPTH} levels.")
+        raise malformed(f"The body is nested deeper than {JSON_DEPTH} levels.")
     try:
         return json.loads(body, object_pairs_hook=_object, parse_constant=_no_number)
     except json.JSONDecodeError:
-        raise malformed("The body is no JSON.") from None
+        raise malformed("The body is not JSON.") from None
     except ValueError:
-        # A number of more digits than Python reads.
-        raise malformed("The body can't be parsed.") from None
+        # Python refuses to read a number with so many digits.
+        raise malformed("The body cannot be parsed.") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise malformed("A member stands twice in an object.")
+        raise malformed("A member occurs twice in an object.")
     return members
 
 
 def _no_number(_: str) -> None:
-    raise malformed("JSON has no number for infinity or none.")
+    raise malformed("JSON has no infinity and no NaN.")
 
 
 _OTHER_THAN_BRACKETS = bytes(octet for octet in range(256) if octet not in b"[]{}")
@@ -364,8 +375,10 @@ _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
 def _is_deeper(body: bytes, levels: int) -> bool:
-    """Whether arrays and objects are nested deeper, strings left out. Each pass takes the innermost level away."""
-    # Without escapes, every second piece between quotation marks is a string.
+    """Whether arrays and objects are nested deeper than allowed. Strings are ignored. Each pass removes the innermost
+    level.
+    """
+    # Escapes were removed, so every second piece between quotation marks is a string.
     outside_strings = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
     brackets = b"".join(outside_strings).translate(_TO_SQUARE, _OTHER_THAN_BRACKETS)
     for _ in range(levels):
@@ -377,7 +390,7 @@ def _is_deeper(body: bytes, levels: int) -> bool:
 
 
 class _Replayed:
-    """The body that was read, given once more."""
+    """Returns a `receive` that gives the body, which was read already, once more."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body
@@ -391,4 +404,4 @@ class _Replayed:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, "too-large", "The body is too large.", f"At most {limit} octets are taken.")
+    return Problem(413, "too-large", "The body is too large.", f"At most {limit} octets are allowed.")

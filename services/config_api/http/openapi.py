@@ -23,29 +23,30 @@ API_VERSION = "1"
 DESCRIPTION = """Settings and operation of a Posthouse mail gateway.
 
 **Keys and roles.** Each request carries an API key as `Authorization: Bearer KEY`. A key has one of four roles.
-A sender hands in mail and sees what became of it. A reader, an operator and an admin may each do what the one before
-may. `x-required-role` of an operation is the role that it needs.
+A sender submits mail and sees what happened to it. A reader sees everything except secrets. An operator may do what a
+reader may, and also acts on the queue. An admin may do everything except submit mail. `x-required-role` of an operation
+is the role that it needs.
 
-**Changes.** What has an ETag is changed with `If-Match`; without it the answer is 428, and 412 when somebody else was
-faster. A change that changes nothing keeps the ETag. PUT takes what GET gave: read-only members are ignored. Every
-other member that an operation does not have is refused, and so is every unknown query parameter. A POST that changes
-something takes `Idempotency-Key`, with which it can be sent again without harm.
+**Changes.** An object with an ETag is changed with `If-Match`. Without it the answer is 428. If somebody else has
+changed the object, the answer is 412. A request that changes nothing keeps the ETag. PUT accepts the answer of GET,
+because read-only members are ignored. All other unknown members, and all unknown query parameters, are refused. A POST
+that changes something accepts `Idempotency-Key`, so that it can be repeated safely.
 
-**Growth.** Answers get new members, and their enumerations (`x-extensible-enum`) new values, within version 1: ignore
-what you do not know.
+**Growth.** Within version 1, answers may get new members, and their enumerations (`x-extensible-enum`) new values.
+Clients must ignore members and values that they do not know.
 
 **Errors** are problem details (RFC 9457). `type` and `errors[].code` are constant and listed in docs/api-errors.md."""
 TAGS: list[dict[str, Any]] = [
     {"name": "general", "description": "SMTP AUTH, the session profile, the external postmasters."},
     {"name": "delivery", "description": "Where mail goes, and how it is signed."},
-    {"name": "relay control", "description": "Who may send anywhere, and which domains are passed on."},
-    {"name": "local domains", "description": "Domains whose mail ends here."},
+    {"name": "relay control", "description": "Trusted networks, and the domains whose mail is passed on."},
+    {"name": "local domains", "description": "Domains whose mail is delivered into mailboxes."},
     {"name": "accounts", "description": "Logins, addresses, aliases."},
     {"name": "security", "description": "Block and allow lists, and the policies."},
-    {"name": "queue", "description": "Mail on its way, and its history."},
-    {"name": "explain", "description": "Why something is decided or routed as it is."},
-    {"name": "status", "description": "What runs, and what is to be looked at."},
-    {"name": "events", "description": "What becomes of messages, told to other systems; mail over HTTP."},
+    {"name": "queue", "description": "The queue, and the history of messages."},
+    {"name": "explain", "description": "Explanations of decisions and routes."},
+    {"name": "status", "description": "The state of the services, and warnings."},
+    {"name": "events", "description": "Events about messages for other systems; mail over HTTP."},
     {"name": "configuration", "description": "Revisions, the audit log, export and import."},
     {"name": "access", "description": "API keys."},
 ]
@@ -53,7 +54,7 @@ _METHODS = ("get", "put", "post", "delete", "patch")
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Made once for an application."""
+    """Makes the document, once for each application."""
     if app.openapi_schema:
         return app.openapi_schema
     schema = get_openapi(
@@ -82,7 +83,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def text(app: FastAPI) -> str:
-    """The document as it is committed."""
+    """Returns the document in the form in which it is committed."""
     return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -92,7 +93,7 @@ def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _add_models(schemas: Schemas, others: Sequence[type[BaseModel]]) -> None:
-    """The schemas that no signature of an endpoint names."""
+    """Adds the schemas that no endpoint names in its signature."""
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     patches = [patch_model(resource.model) for resource in RESOURCES.values()]
@@ -103,7 +104,8 @@ def _add_models(schemas: Schemas, others: Sequence[type[BaseModel]]) -> None:
     for name, model in generated["$defs"].items():
         schemas.setdefault(name, model)
         for member in model["properties"].values() if name.endswith("Patch") else ():
-            # A patch has no defaults: what is absent stays as it is. Examples stand in the schema of the whole.
+            # A patch has no defaults, because an absent member does not change. The examples are in the schema of the
+            # whole object.
             for key in ("default", "examples"):
                 member.pop(key, None)
     batch_routes.add_schemas(schemas)
@@ -112,7 +114,7 @@ def _add_models(schemas: Schemas, others: Sequence[type[BaseModel]]) -> None:
 
 
 def _mark_directions(schema: dict[str, Any], schemas: Schemas) -> None:
-    """Schemas of answers are open, and schemas that are only in requests are closed."""
+    """Makes schemas of answers open, and schemas that are used only in requests closed."""
     sent: set[str] = set()
     answered: set[str] = set()
     for operation in _operations(schema):
@@ -131,9 +133,9 @@ def _drop_unused(schema: dict[str, Any]) -> None:
 
 
 def repeated(node: Any, octets: int) -> list[str]:
-    """The parts of the document, of more than so many octets in compact form, that stand in it twice.
+    """Returns the parts of the document that occur in it twice and have more than `octets` octets in compact form.
 
-    A reference is how the document shares, so references count for nothing.
+    References are not counted, because they are the means of sharing.
     """
     counted: Counter[str] = Counter()
     _count(node, octets, counted)
@@ -141,7 +143,7 @@ def repeated(node: Any, octets: int) -> list[str]:
 
 
 def _count(node: Any, octets: int, counted: Counter[str]) -> int:
-    """Counts the parts below; returns the octets of this one without those of references."""
+    """Counts the parts below a part. Returns the octets of the part without references."""
     if isinstance(node, dict) and "$ref" in node:
         return len(compact({key: value for key, value in node.items() if key != "$ref"}).encode())
     if isinstance(node, dict):

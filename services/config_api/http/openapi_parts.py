@@ -1,7 +1,7 @@
-"""Operations of the OpenAPI document: their role, headers, error example, and the parts that they share.
+"""Completes the operations of the OpenAPI document: role, headers, error examples, and the parts that they share.
 
-FastAPI writes each parameter and each response out wherever it is used. Here those that stand more than once become
-components, under names that stay as they are while operations are added.
+FastAPI repeats each parameter and each response wherever it is used. This module makes components of those that occur
+more than once. Their names do not change when operations are added.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _HEADER_NAMES = {
 }
 HEADERS: Mapping[str, Schema] = {
     "ETag": {
-        "description": "The version of what the answer shows, for If-Match and If-None-Match.",
+        "description": "The version of the object in the answer, for If-Match and If-None-Match.",
         "schema": {"type": "string"},
         "example": '"42"',
     },
@@ -62,12 +62,12 @@ HEADERS: Mapping[str, Schema] = {
         "example": "5f0c7f0b8a5e4a4c9d1e2f3a4b5c6d7e",
     },
     "Idempotency-Replayed": {
-        "description": "true: the request was done before, and this is the answer of that time.",
+        "description": "true means that the request was done before, and that this is the answer of that time.",
         "schema": {"type": "string"},
         "example": "true",
     },
     "Retry-After": {
-        "description": "The number of seconds after which to try again (RFC 9110 section 10.2.3).",
+        "description": "The number of seconds after which the request may be tried again (RFC 9110 section 10.2.3).",
         "schema": {"type": "string"},
         "example": "5",
     },
@@ -81,7 +81,7 @@ HEADERS: Mapping[str, Schema] = {
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """An error response that operations share."""
+    """An error response that several operations share."""
 
     description: str
     example: Problem
@@ -92,11 +92,11 @@ NOT_MODIFIED = "NotModified"
 CLIENT_ERROR = "ClientError"
 SERVER_ERROR = "ServerError"
 NO_SUCH = "There is no such "
-# Statuses of every operation, since a body and a key may come with any request.
+# The statuses of every operation, because any request may have a body and a key.
 _OF_ANY_REQUEST = (400, 401, 403, 413, 429)
-_FORBIDDEN_DETAIL = "It takes the role admin; this key is reader."
+_FORBIDDEN_DETAIL = "This needs the role admin; this key is reader."
 ERRORS: Mapping[str, Error] = {
-    "Malformed": Error(PROBLEMS[400], malformed("The body is no JSON.")),
+    "Malformed": Error(PROBLEMS[400], malformed("The body is not JSON.")),
     "Unauthorized": Error(
         PROBLEMS[401],
         Problem(401, "unauthorized", "A valid key is needed.", "This key is not valid."),
@@ -128,7 +128,7 @@ ERRORS: Mapping[str, Error] = {
 
 
 def complete_operation(operation: Operation, role: str, schemas: Schemas) -> None:
-    """Role, parameters, headers and the error example of an operation."""
+    """Completes an operation with role, parameters, headers and the error example."""
     operation["x-required-role"] = role
     description = operation.get("description", "").strip().removesuffix(f"Role: {role}.").rstrip()
     operation["description"] = f"{description}\n\nRole: {role}."
@@ -155,7 +155,9 @@ def _tidy_content(content: dict[str, Any], schemas: Schemas) -> None:
 
 
 def _complete_parameter(parameter: dict[str, Any], operation: str, schemas: Schemas) -> None:
-    """Adds what FastAPI does not know: no parameter is null, and If-Match is required (else the answer is 428)."""
+    """Adds facts that FastAPI does not know: no parameter is null, and If-Match is required (without it the answer is
+    428).
+    """
     schema = parameter["schema"]
     members = schema.pop("anyOf", [])
     present = [member for member in members if member.get("type") != "null"]
@@ -177,9 +179,9 @@ def _complete_parameter(parameter: dict[str, Any], operation: str, schemas: Sche
 
 
 def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
-    """Successes as they are; each error is a reference to a component.
+    """Returns successes unchanged, and for each error a reference to a component.
 
-    The errors that any request may get are one component for all of 4XX, and one for all of 5XX.
+    The errors that any request may get are in one component for all 4XX, and one for all 5XX.
     """
     responses = {}
     for status, response in sorted(operation["responses"].items()):
@@ -198,7 +200,7 @@ def _success(response: dict[str, Any], operation: Operation) -> str:
 
 
 def _component(status: str, response: dict[str, Any], operation: Operation, schemas: Schemas) -> str:
-    """The name of the component that a response of FastAPI's becomes."""
+    """Returns the name of the component for a response of FastAPI."""
     if status == "304":
         return NOT_MODIFIED
     noun = response["description"].removeprefix(NO_SUCH).removesuffix(".")
@@ -210,7 +212,7 @@ def _component(status: str, response: dict[str, Any], operation: Operation, sche
 
 
 def _needed_member(operation: Operation, schemas: Schemas) -> str:
-    """The first member that the body of an operation must have; empty where it needs none."""
+    """Returns the first required member in the body of an operation. Empty when it needs none."""
     for content in operation.get("requestBody", {}).get("content", {}).values():
         names = shapes.references(content["schema"])
         schema = schemas[min(names)] if len(names) == 1 else {}
@@ -221,7 +223,7 @@ def _needed_member(operation: Operation, schemas: Schemas) -> str:
 
 
 def _made_response(name: str) -> dict[str, Any]:
-    """A component that is made from its name: what is not found, or missing."""
+    """Makes a component from its name, which tells what is not found or missing."""
     if name.endswith("NotFound"):
         words = re.findall(r"[A-Z]{2,}(?=[A-Z][a-z]|$)|[A-Z][a-z]*", name.removesuffix("NotFound"))
         noun = " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words)
@@ -241,7 +243,7 @@ def _error_response(error: Error) -> dict[str, Any]:
 
 
 def share(document: dict[str, Any], operations: Sequence[Operation]) -> None:
-    """Makes components of what several operations have, and of headers and errors."""
+    """Makes components of parts that several operations have, and of headers and errors."""
     components = document["components"]
     used = set(re.findall(r'"#/components/responses/([A-Za-z]+)"', json.dumps(document["paths"])))
     components["responses"] = {name: _shared_response(name) for name in sorted(used)}
@@ -259,7 +261,7 @@ def _shared_response(name: str) -> dict[str, Any]:
 
 
 def _any_error(errors: Sequence[Error]) -> dict[str, Any]:
-    """A response of several statuses, with an example of each."""
+    """Makes one response for several statuses, with an example of each."""
     description = " ".join(f"{error.example.status}: {error.description}" for error in errors)
     headers = sorted({header for error in errors for header in error.headers} | {"X-Request-Id"})
     examples = {error.example.code.replace("-", "_"): {"value": error.example.as_json()} for error in errors}
@@ -272,14 +274,14 @@ def _any_error(errors: Sequence[Error]) -> dict[str, Any]:
 
 def _not_modified() -> dict[str, Any]:
     headers = {name: _reference("headers", name) for name in ("ETag", "X-Request-Id")}
-    return {"description": "It is still the version that If-None-Match names.", "headers": headers}
+    return {"description": "The object still has the version that If-None-Match names.", "headers": headers}
 
 
 def _share_parameters(operations: Sequence[Operation]) -> dict[str, Any]:
-    """Parameters that several operations have become components; returns these by name.
+    """Makes components of the parameters that several operations have, and returns them by name.
 
-    When several parameters have one name, the most frequent one gives its component that name. The others have their
-    tag before it.
+    When several parameters have the same name, the component of the most frequent one gets this name. For the others,
+    their tag is put before the name.
     """
     counted = Counter(
         json.dumps(parameter) for operation in operations for parameter in operation.get("parameters", ())

@@ -1,7 +1,7 @@
-"""The schemas of the OpenAPI document in the form that client generators read best.
+"""Changes the schemas of the OpenAPI document into the form that client generators read best.
 
-pydantic writes what it needs to validate. This module makes of it what generators make good classes of: no titles,
-named enumerations and unions, `format: int64`, null as a second type, and no default beside a reference.
+pydantic writes schemas for validation. Generators make better classes from schemas without titles, with named
+enumerations and unions, with `format: int64`, with null as a second type, and without a default beside a reference.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _SUBSCHEMA_MAPS = ("properties", "patternProperties", "$defs")
 _SUBSCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SUBSCHEMAS = ("items", "additionalProperties", "propertyNames", "not")
 
-# Enumerations that several members share, or whose name would not follow well from the member.
+# The names of enumerations that several members share, or for which the name of the member is not enough.
 ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "AccessList": ("The list that an access rule belongs to.", ("block", "allow")),
     "AccessCriterion": (
-        "What an access rule compares.",
+        "The criterion of an access rule.",
         ("sender", "recipient", "ip", "network", "domain"),
     ),
     "ApiKeyRole": ("The role of an API key.", ("sender", "reader", "operator", "admin")),
@@ -33,10 +33,10 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "The result of an authentication method (RFC 8601 section 2.7).",
         ("none", "neutral", "pass", "fail", "softfail", "policy", "temperror", "permerror"),
     ),
-    "DeliveryMode": ("Where mail goes that no rule takes.", ("direct", "relay_host")),
+    "DeliveryMode": ("Where mail goes that no rule matches.", ("direct", "relay_host")),
     "DkimAlgorithm": ("A signature algorithm of DKIM.", ("rsa-sha256", "ed25519-sha256")),
     "Listener": ("The kind of port that a session came in on.", ("smtp", "submission", "submissions")),
-    "MailboxKind": ("How mail gets into a mailbox.", ("smtp", "lmtp", "maildir")),
+    "MailboxKind": ("How mail is delivered to a mailbox.", ("smtp", "lmtp", "maildir")),
     "Mode": (
         "off: the check is not made. shadow: its outcome is recorded, and nothing is refused. enforce: it refuses.",
         ("off", "shadow", "enforce"),
@@ -50,7 +50,7 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "RelayRuleType": ("The address that a relay rule looks at.", ("recipient", "sender")),
     "RelayRuleTargetType": ("What the targets of a relay rule are.", ("address", "domain")),
     "ServiceName": ("A service of the suite.", ("config_api", "policy", "relay", "ingress")),
-    "ScanFailureAction": ("What happens when the scanner gives no verdict.", ("tempfail", "accept")),
+    "ScanFailureAction": ("The action when the scanner gives no verdict.", ("tempfail", "accept")),
     "SessionStage": (
         "A stage of an SMTP session.",
         ("connect", "helo", "mail", "rcpt", "data", "end_of_data", "junk_command", "pipelining"),
@@ -60,21 +60,24 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("connect", "auth", "helo", "mail", "rcpt", "data", "end_of_data", "junk_command", "pipelining"),
     ),
     "TlsPolicy": (
-        "What TLS has to be when mail is delivered.",
+        "The TLS that a delivery needs.",
         ("opportunistic", "required", "implicit", "mta-sts", "dane", "none"),
     ),
     "TlsLevel": (
-        "How a connection has to be secured. encrypt: never plaintext. verify: with a valid certificate besides.",
+        (
+            "The TLS that a connection needs. encrypt means that plaintext is never used. verify also demands a valid "
+            "certificate."
+        ),
         ("none", "may", "encrypt", "verify"),
     ),
-    "SpfSoftfailAction": ("What a softfail of SPF leads to.", ("accept", "reject")),
+    "SpfSoftfailAction": ("The action for a softfail of SPF.", ("accept", "reject")),
     "EventType": (
         "What can become of a message.",
         ("delivered", "deferred", "bounced", "expired", "held", "refused", "client_blocked"),
     ),
     "NotifyCondition": ("When a report is wanted (RFC 3461).", ("never", "success", "failure", "delay")),
     "ReturnedContent": ("How much of a message its report holds.", ("full", "headers")),
-    "WebhookDeliveryState": ("Whether an event was taken.", ("delivered", "failing")),
+    "WebhookDeliveryState": ("Whether an event was accepted.", ("delivered", "failing")),
     "DeliveryStateFilter": (
         "A state of deliveries to search for.",
         (
@@ -92,7 +95,11 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "DeliveryState": (
-        "The state of a delivery. unknown: a newer relay has a state that this release of config_api does not know.",
+        (
+            "The state of a delivery. unknown means that a newer relay has a state that this release of config_api "
+            "does "
+            "not know."
+        ),
         (
             "active",
             "deferred",
@@ -109,7 +116,7 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
 }
-# Unions, with the schemas that they are made of.
+# The names of unions, with the schemas that they contain.
 UNIONS: Mapping[str, tuple[str, frozenset[str]]] = {
     "Mailbox": ("Where the mail of a domain goes.", frozenset({"SmtpMailbox", "LmtpMailbox", "MaildirMailbox"})),
     "MailboxServer": ("A server that takes the mail of a domain.", frozenset({"SmtpMailbox", "LmtpMailbox"})),
@@ -120,7 +127,7 @@ _NAME_BY_VALUES = {frozenset(values): name for name, (_, values) in ENUMERATIONS
 
 
 def subschemas(schema: Schema) -> Iterator[Schema]:
-    """The schemas directly below a schema."""
+    """Yields the schemas directly below a schema."""
     for key in _SUBSCHEMA_MAPS:
         yield from schema.get(key, {}).values()
     for key in _SUBSCHEMA_LISTS:
@@ -131,12 +138,12 @@ def subschemas(schema: Schema) -> Iterator[Schema]:
 
 
 def references(node: Any) -> set[str]:
-    """Names of the component schemas that a part of the document refers to."""
+    """Returns the names of the component schemas to which a part of the document refers."""
     return set(re.findall(rf'"{PREFIX}([A-Za-z0-9_]+)"', json.dumps(node)))
 
 
 def reachable(starts: Iterable[str], schemas: Schemas) -> set[str]:
-    """The schemas of these names, and those that they refer to."""
+    """Returns the schemas of these names, and those to which they refer."""
     names: set[str] = set()
     waiting = list(starts)
     while waiting:
@@ -152,15 +159,15 @@ def reference(name: str) -> Schema:
 
 
 def pascal_case(text: str) -> str:
-    """`rcpt-to` and `rcpt_to` are RcptTo."""
+    """Makes a class name: `rcpt-to` and `rcpt_to` become RcptTo."""
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", text))
 
 
 def tidy(schemas: Schemas) -> None:
-    """Brings all schemas into the form of the document, in place."""
+    """Changes all schemas into the form of the document, in place."""
     for name, schema in list(schemas.items()):
         if "enum" in schema:
-            # The schema has a name already.
+            # The schema already has a name.
             schema.pop("title", None)
         else:
             _tidy(schema, name, "", schemas)
@@ -169,13 +176,13 @@ def tidy(schemas: Schemas) -> None:
 
 
 def tidy_holder(holder: Schema, schemas: Schemas) -> None:
-    """Brings the schemas below a place outside the components into the form of the document."""
+    """Changes the schemas outside the components into the form of the document."""
     _tidy(holder, "", "", schemas)
     name_unions(holder, schemas)
 
 
 def tidy_parameter(schema: Schema, operation: str, name: str, schemas: Schemas) -> Schema:
-    """The schema of a parameter in the form of the document."""
+    """Returns the schema of a parameter in the form of the document."""
     holder = {"properties": {name: schema}}
     _tidy(holder, pascal_case(operation), "", schemas)
     tidied: Schema = holder["properties"][name]
@@ -211,7 +218,7 @@ def _tidy(schema: Schema, owner: str, member: str, schemas: Schemas) -> None:
 
 
 def _name_enumeration(schema: Schema, owner: str, member: str, schemas: Schemas) -> None:
-    """Makes a component of the enumeration, and a reference to it of the schema."""
+    """Makes a component of the enumeration, and replaces the schema by a reference to it."""
     values = schema.pop("enum")
     name = _NAME_BY_VALUES.get(frozenset(values))
     if name is not None:
@@ -225,7 +232,7 @@ def _name_enumeration(schema: Schema, owner: str, member: str, schemas: Schemas)
 
 
 def _join_null(schema: Schema) -> None:
-    """`anyOf` of a type and null is one schema of two types, where nothing is lost by it."""
+    """Makes one schema with two types of `anyOf` with a type and null, where no information is lost."""
     members = schema.get("anyOf", ())
     others = [member for member in members if member != {"type": "null"}]
     if len(members) != 2 or len(others) != 1 or "type" not in others[0]:
@@ -241,7 +248,9 @@ def _join_null(schema: Schema) -> None:
 
 
 def _move_default(schema: Schema) -> None:
-    """Generators write a default beside a reference, or one that is an object, as text that does not compile."""
+    """Moves such a default into the description. From a default beside a reference, or one that is an object,
+    generators make code that does not compile.
+    """
     default = schema.pop("default", None)
     if isinstance(default, str):
         described = schema.get("description", "").rstrip()
@@ -249,7 +258,7 @@ def _move_default(schema: Schema) -> None:
 
 
 def name_unions(schema: Schema, schemas: Schemas) -> None:
-    """Makes a component of each union of objects below a schema that has a discriminator."""
+    """Makes a component of each union of objects that has a discriminator."""
     for inner in subschemas(schema):
         name_unions(inner, schemas)
         if "discriminator" in inner:
@@ -261,7 +270,7 @@ def _name_union(schema: Schema, schemas: Schemas) -> None:
     members = references(schema["oneOf"])
     name = next((name for name, (_, of_union) in UNIONS.items() if of_union == members), None)
     if name is None:
-        # Without a name, a union that got a new member would lose its schema, and clients their class.
+        # Without a fixed name, a union with a new member would get another name, and clients would lose its class.
         raise ValueError(f"UNIONS of {__name__} has no name for the union of {', '.join(sorted(members))}")
     union = {"oneOf": schema.pop("oneOf"), "discriminator": schema.pop("discriminator")}
     schemas.setdefault(name, {"description": UNIONS[name][0], **union})
@@ -279,7 +288,7 @@ def _mark_nullable_union(schema: Schema, schemas: Schemas) -> None:
 
 
 def open_and_close(schemas: Schemas, in_requests: set[str], in_answers: set[str]) -> None:
-    """Answers may get new members and new values; what is only sent to the service takes no member that is not here."""
+    """Answers may get new members and new values. A schema that is only used in requests allows no unknown members."""
     for name in in_answers & schemas.keys():
         schema = schemas[name]
         if schema.get("additionalProperties") is False:
@@ -294,7 +303,7 @@ def open_and_close(schemas: Schemas, in_requests: set[str], in_answers: set[str]
 
 
 def mark_read_only(schema: Schema, names: Sequence[str]) -> None:
-    """Read-only members are in every answer that shows them, and never needed in a request."""
+    """Read-only members are in every answer that has the object, and are never required in a request."""
     for name in names:
         member = schema["properties"][name]
         member["readOnly"] = True

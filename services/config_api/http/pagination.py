@@ -1,4 +1,6 @@
-"""Pages by key: an opaque cursor says after which object of which list the next page begins (C152)."""
+"""Pages of lists. An opaque cursor tells after which object the next page begins, and for which list and filters
+(C152).
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ class PageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Decimal = Field(default=100, ge=1, le=1000, description="Items in the page, at most.")
-    cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
+    limit: Decimal = Field(default=100, ge=1, le=1000, description="The most items of a page.")
+    cursor: str | None = Field(default=None, max_length=4096, description="The next_cursor of the previous page.")
 
 
 def encode(kind: str, filters: Mapping[str, str], after: str) -> str:
@@ -35,7 +37,9 @@ def encode(kind: str, filters: Mapping[str, str], after: str) -> str:
 
 
 def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
-    """The place where the page begins. Raises Problem 422 for what this list with these filters never gave out."""
+    """Reads the position at which the page begins. Raises Problem 422 for a cursor that this list with these filters
+    never gave out.
+    """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         of_list, after = json.loads(raw.decode("ascii"))
@@ -44,13 +48,13 @@ def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
     if of_list != _list_of(kind, filters) or not isinstance(after, str):
         raise bad_cursor()
     if not (after.isascii() and after.isprintable()):
-        # Neither NUL nor a surrogate alone is text that a database takes (C148).
+        # NUL and a lone surrogate are not valid text for a database (C148).
         raise bad_cursor()
     return after
 
 
 def page_token(kind: str, given: BaseModel) -> str:
-    """The page token of another service in the cursor of a query; empty for the first page.
+    """Returns the page token of another service from the cursor of a query. Empty for the first page.
 
     Raises Problem 422 for a cursor of another list, or of other filters.
     """
@@ -59,7 +63,7 @@ def page_token(kind: str, given: BaseModel) -> str:
 
 
 def next_cursor(kind: str, given: BaseModel, token: str) -> str | None:
-    """The cursor that holds another service's token for the next page; None where this is the last."""
+    """Makes the cursor from another service's token for the next page. None when this is the last page."""
     return encode(kind, _filters(given), token) if token else None
 
 
@@ -68,7 +72,9 @@ def _filters(given: BaseModel) -> dict[str, str]:
 
 
 def bad_cursor() -> Problem:
-    return invalid([FieldError("/cursor", "cursor", "This cursor is not of this list with these filters.", "query")])
+    return invalid(
+        [FieldError("/cursor", "cursor", "This cursor does not belong to this list with these filters.", "query")]
+    )
 
 
 def _list_of(kind: str, filters: Mapping[str, str]) -> str:

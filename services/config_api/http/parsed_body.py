@@ -1,4 +1,6 @@
-"""The JSON of a request, which the middleware has parsed already: a long one in a thread, away from the event loop."""
+"""Gives endpoints the JSON that the middleware has already parsed. Long JSON is parsed in a thread, to keep the event
+loop free.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,17 @@ PARSED_JSON = "posthouse.json"
 
 
 class ParsedRequest(Request):
-    """A request whose JSON is not parsed again."""
+    """A request whose JSON is not parsed a second time."""
 
     async def json(self) -> Any:
-        """The value that the middleware has parsed. Raises Problem 400 where no JSON came."""
+        """Returns the value that the middleware has parsed. Raises Problem 400 when the request had no JSON."""
         if PARSED_JSON not in self.scope:
-            raise malformed("The body is no JSON.")
+            raise malformed("The body is not JSON.")
         return self.scope[PARSED_JSON]
 
 
 class Route(APIRoute):
-    """A route that takes its body from the middleware."""
+    """A route that gets its body from the middleware."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

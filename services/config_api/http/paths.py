@@ -1,4 +1,4 @@
-"""Path parameters that end at a colon: what follows the colon is an action, and no part of an id."""
+"""Path parameters that end before a colon. The text after the colon is an action, and not a part of an id."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.convertors import StringConvertor, register_url_convertor
 
-# `/things/{id:before_colon}` beside `/things/{id:before_colon}:act`.
+# The path `/things/{id:before_colon}` is used beside `/things/{id:before_colon}:act`.
 BEFORE_COLON: Final = "before_colon"
 
 
@@ -14,5 +14,5 @@ class _BeforeColon(StringConvertor):
     regex = "[^/:]+"
 
 
-# Routes look it up when they are declared.
+# Routes look this up when they are declared.
 register_url_convertor(BEFORE_COLON, _BeforeColon())

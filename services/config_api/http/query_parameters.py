@@ -1,6 +1,5 @@
-"""Query parameters that an operation does not have are refused: `?dryrun=true` must not act.
-
-So are those that come twice, unless they are lists.
+"""Refuses query parameters that an operation does not have, so that the misspelled `?dryrun=true` does not act. It also
+refuses parameters that are given twice, unless they are lists.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ async def known_query(request: Request) -> None:
 
 
 def _names(route: APIRoute) -> tuple[frozenset[str], frozenset[str]]:
-    """All parameters, and those of them that are lists."""
+    """Returns all parameters, and those of them that are lists."""
     names: set[str] = set()
     lists: set[str] = set()
     for parameter in route.dependant.query_params:

@@ -1,4 +1,6 @@
-"""Each API key's share of the requests at work: many requests of one key never delay a single one of another."""
+"""Limits the requests at work of each API key, so that many requests of one key never delay a request of another
+key.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,18 @@ from services.config_api.problems import Problem
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-# All requests without a key, or with a key that is not in memory, share the places of one party.
+# All requests without a key, or with an unknown key, share the limit of one party.
 UNAUTHENTICATED = ""
 WAITING_PER_KEY = 1_000
 _RETRY_SECONDS = 2
 
 
 class ClientGone(Exception):  # noqa: N818 - it is no error of anybody
-    """The client closed its connection while its request waited, so nobody is there to be answered."""
+    """The client closed its connection while its request waited, so no answer is needed."""
 
 
 class _Party:
-    """The requests of one key: how many are at work, and which wait for their turn, in the order in which they came."""
+    """The requests of one key: the number at work, and those that wait, in the order of their arrival."""
 
     __slots__ = ("at_work", "waiting")
 
@@ -34,26 +36,29 @@ class _Party:
 
 
 class RequestShares:
-    """Counts the requests at work of each key; a key without requests takes no memory.
+    """Counts the requests at work of each key. A key without requests uses no memory.
 
     Every `enter` that returns must be followed by one `leave` with the same key id.
     """
 
     def __init__(self, most_at_work: int, most_waiting: int = WAITING_PER_KEY) -> None:
-        """`most_at_work`: requests of one key that are handled at once; `most_waiting`: those that wait beside them."""
+        """`most_at_work` is the number of requests of one key that are handled at the same time. `most_waiting` is the
+        number that may wait in addition.
+        """
         self._most_at_work = most_at_work
         self._most_waiting = most_waiting
         self._parties: dict[str, _Party] = {}
 
     async def enter(self, key_id: str, receive: Receive) -> Receive:
-        """Waits for the request's turn. Returns what the request is to be received with from now on.
+        """Waits until the request may be handled. Returns the `receive` to use from now on.
 
-        Raises Problem 429 where too many requests of the key wait already, ClientGone where the client left the line.
+        Raises Problem 429 when too many requests of the key are waiting, and ClientGone when the client has closed the
+        connection.
         """
         party = self._parties.get(key_id)
         if party is None:
             party = self._parties[key_id] = _Party()
-        # Nobody waits while a place is free: `leave` gives its place to the first in the line.
+        # No request waits while a place is free, because `leave` passes its place to the first waiting request.
         if party.at_work < self._most_at_work:
             party.at_work += 1
             return receive
@@ -68,7 +73,7 @@ class RequestShares:
         return await self._wait_for_turn(key_id, party, receive)
 
     def leave(self, key_id: str) -> None:
-        """Gives the request's place to the first that waits."""
+        """Passes the place of the request to the first waiting request."""
         party = self._parties[key_id]
         while party.waiting:
             turn, _ = party.waiting.popitem(last=False)
@@ -80,7 +85,7 @@ class RequestShares:
             del self._parties[key_id]
 
     async def _wait_for_turn(self, key_id: str, party: _Party, receive: Receive) -> Receive:
-        # True: it is the request's turn. False: its client is gone.
+        # True means that the request may be handled. False means that its client has closed the connection.
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         party.waiting[turn] = None
         early_messages: deque[Message] = deque()
@@ -106,7 +111,9 @@ class RequestShares:
 
 
 async def _listen(receive: Receive, early_messages: deque[Message], turn: asyncio.Future[bool]) -> None:
-    """Notices that the client goes away, without reading more than the beginning of a long body into memory."""
+    """Notices when the client closes the connection, without reading more than the beginning of a long body into
+    memory.
+    """
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -1,6 +1,7 @@
-"""The endpoints of every resource, made from its description: one piece for singletons, one for collections."""
+"""Makes the endpoints of every resource from its description: one function for singletons, one for collections."""
 
-# No postponed annotations here: FastAPI reads the parameters' types, which are made per resource.
+# This module has no postponed annotations, because FastAPI reads the types of parameters, and these are made for each
+# resource.
 
 import re
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from services.config_api.changes.editor import Changed, Preconditions, time_text
 from services.config_api.changes.entity_tags import not_modified
 from services.config_api.http import pagination, responses
-from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.parsed_body import Route
 from services.config_api.problems import FieldError, invalid, not_found
 from services.config_api.resources.description import Body as StoredBody
@@ -30,14 +31,14 @@ Reader = Annotated[Actor, Depends(needs("reader"))]
 Admin = Annotated[Actor, Depends(needs("admin"))]
 IfMatch = Annotated[
     str | None,
-    Header(description="The ETag of your last GET; * is whatever is there. Required: 428 without it."),
+    Header(description="The ETag of the last GET. * matches any version. Without this header the answer is 428."),
 ]
-IfNoneMatch = Annotated[str | None, Header(description="`*`: only if it does not exist.")]
-IfNoneMatchGet = Annotated[str | None, Header(description="304 when this is still the version.")]
+IfNoneMatch = Annotated[str | None, Header(description="`*` means that the object must not exist.")]
+IfNoneMatchGet = Annotated[str | None, Header(description="The answer is 304 when this is still the version.")]
 
 
 def singleton_router(resource: Singleton) -> APIRouter:
-    """GET, PUT and PATCH of /v1/settings/…"""
+    """Makes GET, PUT and PATCH of /v1/settings/…"""
     router = APIRouter(tags=[resource.tag], route_class=Route)
     path = f"/v1/{resource.kind}"
     shown: dict[int | str, dict[str, Any]] = {
@@ -72,7 +73,7 @@ def singleton_router(resource: Singleton) -> APIRouter:
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
         body = await request.json()
-        result = await parts(request).editor.replace(resource, resource.kind, body, conditions, caller)
+        result = await app_context(request).editor.replace(resource, resource.kind, body, conditions, caller)
         return responses.changed(resource, result, {})
 
     @router.patch(
@@ -88,26 +89,28 @@ def singleton_router(resource: Singleton) -> APIRouter:
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
         patch = await request.json()
-        result = await parts(request).editor.update(resource, resource.kind, patch, conditions, caller)
+        result = await app_context(request).editor.update(resource, resource.kind, patch, conditions, caller)
         return responses.changed(resource, result, {})
 
     return router
 
 
 _REPLACING = (
-    "Members that are left out return to their defaults, secrets that are left out stay, read-only members are ignored."
+    "Members that are left out get their defaults. Secrets that are left out are kept. Read-only members are ignored."
 )
-_PATCHING = "Members that the merge patch (RFC 7396) leaves out stay; null returns a member to its default."
+_PATCHING = "Members that the merge patch (RFC 7396) does not contain are kept. null gives a member its default."
 
 
 def request_body(schema: str, media_type: str = "application/json") -> dict[str, Any]:
-    """The body of an operation in the document. The editor reads it as the middleware parsed it, and validates it."""
+    """Describes the body of an operation in the document. The editor reads the body that the middleware parsed, and
+    validates it.
+    """
     content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def collection_router(resource: Collection) -> APIRouter:
-    """GET and POST of /v1/…, and GET, PUT, PATCH and DELETE of each object in it."""
+    """Makes GET and POST of /v1/…, and GET, PUT, PATCH and DELETE of each object in it."""
     router = APIRouter(tags=[resource.tag], route_class=Route)
     path = f"/v1/{resource.kind}"
     shown = responses.shown_model(resource.kind)
@@ -161,7 +164,7 @@ def collection_router(resource: Collection) -> APIRouter:
     )
     async def get(request: Request, _: reader, id: str, if_none_match: IfNoneMatchGet = None) -> Response:  # type: ignore[valid-type]  # noqa: A002
         document = await _document(request, resource, id)
-        # Counters are no part of the version: what shows them is always sent.
+        # Counters do not change the version, so an object with counters is always sent.
         if not_modified(if_none_match, document.version) and resource.kind not in _UNCOUNTED:
             return Response(status_code=304, headers=responses.etag(document))
         extra = await _counted(request, resource, [document])
@@ -184,7 +187,7 @@ def collection_router(resource: Collection) -> APIRouter:
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
         body = await request.json()
-        result = await parts(request).editor.replace(resource, _checked(resource, id), body, conditions, caller)
+        result = await app_context(request).editor.replace(resource, _checked(resource, id), body, conditions, caller)
         return await _changed(request, resource, result)
 
     @router.patch(
@@ -204,7 +207,7 @@ def collection_router(resource: Collection) -> APIRouter:
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
         patch = await request.json()
-        result = await parts(request).editor.update(resource, _checked(resource, id), patch, conditions, caller)
+        result = await app_context(request).editor.update(resource, _checked(resource, id), patch, conditions, caller)
         return await _changed(request, resource, result)
 
     @router.delete(
@@ -212,9 +215,12 @@ def collection_router(resource: Collection) -> APIRouter:
         status_code=204,
         operation_id=f"delete{resource.noun}",
         summary=f"Remove one {label}",
-        description=f"Removes one {label}. Where other settings still point to it, the answer is 200 and names them.",
+        description=f"Removes one {label}. If other settings still refer to it, the answer is 200 and names them.",
         responses={
-            200: {"model": responses.Removed, "description": "Removed, and something still points to it."},
+            200: {
+                "model": responses.Removed,
+                "description": "The object is removed, and other settings still refer to it.",
+            },
             204: {"description": "Removed."},
             **responses.problem_responses(
                 *(404, 412, 415, 428), *((409,) if resource.kind == "api-keys" else ()), noun=label
@@ -229,9 +235,9 @@ def collection_router(resource: Collection) -> APIRouter:
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         conditions = Preconditions(if_match, if_none_match)
-        findings = await parts(request).editor.delete(resource, _checked(resource, id), conditions, caller)
+        findings = await app_context(request).editor.delete(resource, _checked(resource, id), conditions, caller)
         if resource.kind == "api-keys":
-            parts(request).access.changed(id, await parts(request).store.newest())
+            app_context(request).access.changed(id, await app_context(request).store.newest())
         if findings:
             return JSONResponse({"warnings": [finding.as_json() for finding in findings]})
         return Response(status_code=204)
@@ -240,7 +246,7 @@ def collection_router(resource: Collection) -> APIRouter:
 
 
 def _links(resource: Collection) -> dict[str, Any]:
-    """The links of the document from the id of a new object to its operations."""
+    """Makes the links of the document from the id of a new object to its operations."""
     return {
         operation: {"operationId": f"{operation}{resource.noun}", "parameters": {"path.id": "$response.body#/id"}}
         for operation in ("get", "replace", "update", "delete")
@@ -251,19 +257,19 @@ async def _create(request: Request, resource: Collection, caller: Actor, key: st
     async def answer(result: Changed) -> StoredResponse:
         made = await _changed(request, resource, result, 201)
         location = f"/v1/{resource.kind}/{result.document.id}"
-        # A key is shown once, and never by a repetition of the request.
+        # A new key is shown only once, and never when the request is repeated.
         made_id = result.document.id if result.shown_once else None
         headers = {"ETag": made.headers["ETag"], "Location": location}
         return StoredResponse(201, bytes(made.body).decode(), headers, made_id)
 
     repeat = await repetition(request, caller, key)
-    made = await parts(request).editor.create(resource, await request.json(), caller, repeat, answer)
+    made = await app_context(request).editor.create(resource, await request.json(), caller, repeat, answer)
     if resource.kind == WEBHOOKS.kind:
-        await parts(request).events.dispatcher.begin(made.headers["Location"].rpartition("/")[2])
+        await app_context(request).events.dispatcher.begin(made.headers["Location"].rpartition("/")[2])
     return responses.kept(made)
 
 
-# As new objects show them.
+# The read-only members that the answer to a creation has.
 _UNCOUNTED: dict[str, StoredBody] = {
     "access-rules": {"hits": 0, "last_hit_at": None},
     "api-keys": {"last_used_at": None},
@@ -271,9 +277,9 @@ _UNCOUNTED: dict[str, StoredBody] = {
 
 
 async def _counted(request: Request, resource: Collection, found: list[Document]) -> dict[str, StoredBody]:
-    """Read-only members that are no part of the stored body, by id."""
+    """Returns read-only members that are not in the stored body, by id."""
     ids = [document.id for document in found]
-    store = parts(request).store
+    store = app_context(request).store
     if resource.kind == "access-rules":
         hits = await store.hits(ids)
         counted = {rule_id: (count, last) for rule_id, (count, last) in hits.items()}
@@ -282,14 +288,14 @@ async def _counted(request: Request, resource: Collection, found: list[Document]
             for rule_id, (count, last) in ((i, counted.get(i, (0, None))) for i in ids)
         }
     if resource.kind == "api-keys":
-        uses = {**await store.key_uses(ids), **parts(request).access.uses}
+        uses = {**await store.key_uses(ids), **app_context(request).access.uses}
         return {i: {"last_used_at": time_text(uses[i]) if i in uses else None} for i in ids}
     return {i: {} for i in ids}
 
 
 async def _changed(request: Request, resource: Collection, result: Changed, status: int = 200) -> JSONResponse:
     if resource.kind == "api-keys":
-        parts(request).access.changed(result.document.id, result.document.version)
+        app_context(request).access.changed(result.document.id, result.document.version)
     if resource.kind in _UNCOUNTED and status != 201:
         extra = (await _counted(request, resource, [result.document]))[result.document.id]
     else:
@@ -298,7 +304,7 @@ async def _changed(request: Request, resource: Collection, result: Changed, stat
 
 
 async def _document(request: Request, resource: Resource, document_id: str) -> Document:
-    document = await parts(request).store.get(resource.kind, _checked(resource, document_id))
+    document = await app_context(request).store.get(resource.kind, _checked(resource, document_id))
     if document is None:
         raise not_found(resource.label)
     return document
@@ -319,11 +325,13 @@ def _list_query(resource: Collection) -> type[BaseModel]:
         for name, of_field in resource.filters.items()
     }
     limit = Field(
-        default=pagination.DEFAULT_LIMIT, ge=1, le=pagination.LARGEST_LIMIT, description="Objects in the page, at most."
+        default=pagination.DEFAULT_LIMIT, ge=1, le=pagination.LARGEST_LIMIT, description="The most objects of a page."
     )
-    cursor = Field(default=None, max_length=pagination.LONGEST_CURSOR, description="next_cursor of the page before.")
+    cursor = Field(
+        default=None, max_length=pagination.LONGEST_CURSOR, description="The next_cursor of the previous page."
+    )
     updated_after = Field(default=None, description="Only objects that were written after this time.")
-    with_total = Field(default=False, description="Whether the answer has `total`; counting takes its time.")
+    with_total = Field(default=False, description="Whether the answer has `total`. Counting takes time.")
     return create_model(
         f"{resource.noun}Query",
         __config__=ConfigDict(extra="forbid"),
@@ -344,7 +352,7 @@ async def _page(request: Request, resource: Collection, given: Any) -> Response:
         text = getattr(given, name)
         if text is not None:
             filters[name] = _canonical_filter(name, of_field.canonical, text)
-    store = parts(request).store
+    store = app_context(request).store
     since = None if given.updated_after is None else microseconds(given.updated_after)
     bound = filters if since is None else {**filters, "updated_after": str(since)}
     after = None if given.cursor is None else pagination.decode(given.cursor, resource.kind, bound)

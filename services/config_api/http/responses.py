@@ -1,4 +1,4 @@
-"""The schemas of answers: a resource as it is shown, a page of them, a problem; and their making."""
+"""The schemas of answers: a resource, a page of resources, a problem; and the functions that make them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,26 @@ from services.config_api.resources.description import Body, Collection, Resource
 from services.config_api.storage.documents import Document
 from services.config_api.storage.idempotency import StoredResponse
 
-Id = Annotated[str, Field(description="Made by the service; sorts by creation.", json_schema_extra={"format": "uuid"})]
+Id = Annotated[
+    str,
+    Field(
+        description="Made by the service. The ids sort in the order of creation.", json_schema_extra={"format": "uuid"}
+    ),
+]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T12:00:00.000Z"])]
 
 
 class Answer(BaseModel):
-    """A model of answers, which no request holds."""
+    """A model for answers, which no request contains."""
 
 
 class FieldProblem(Answer):
-    """One field at fault."""
+    """One faulty field."""
 
-    location: str = Field(description="body, query, path or header.", examples=["body"])
+    location: str = Field(description="One of body, query, path, header.", examples=["body"])
     pointer: str = Field(description="JSON pointer (RFC 6901) of the field.", examples=["/profile/hostname"])
-    code: str = Field(description="A constant name of the fault; docs/api-errors.md lists them.", examples=["missing"])
-    detail: str = Field(description="A sentence for people; never what was sent.")
+    code: str = Field(description="The constant code of the fault, from docs/api-errors.md.", examples=["missing"])
+    detail: str = Field(description="A sentence for people. It never contains what the client sent.")
 
 
 class ProblemDetails(Answer):
@@ -39,49 +44,50 @@ class ProblemDetails(Answer):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(description="A URN that names the kind of problem.", examples=["urn:posthouse:problem:invalid"])
-    title: str = Field(description="A sentence that is the same for the kind.")
+    type: str = Field(
+        description="A URN that names the type of the problem.", examples=["urn:posthouse:problem:invalid"]
+    )
+    title: str = Field(description="A sentence that is the same for all problems of the type.")
     status: int = Field(ge=400, le=599, description="The HTTP status.", examples=[422])
-    detail: str | None = Field(default=None, description="More about this one.")
-    errors: list[FieldProblem] | None = Field(default=None, description="The fields at fault.")
+    detail: str | None = Field(default=None, description="Details about this problem.")
+    errors: list[FieldProblem] | None = Field(default=None, description="The faulty fields.")
 
 
 class ConfigurationWarning(Answer):
     """A setting that is allowed but probably a mistake."""
 
     pointer: str = Field(description="JSON pointer of the field.", examples=["/networks/0"])
-    code: str = Field(description="A constant name; docs/api-errors.md lists them.", examples=["wide"])
+    code: str = Field(description="The constant code of the warning, from docs/api-errors.md.", examples=["wide"])
     detail: str = Field(description="A sentence for people.")
 
 
 class Removed(Answer):
-    """Something was removed that other settings still point to."""
+    """The answer when an object was removed to which other settings still refer."""
 
-    warnings: list[ConfigurationWarning] = Field(description="What still points to it.")
+    warnings: list[ConfigurationWarning] = Field(description="The settings that still refer to the object.")
 
 
 PROBLEMS = {
-    400: "The request can't be read.",
+    400: "The request cannot be read.",
     401: "A valid key is needed.",
     403: "The role of the key does not allow this.",
     404: "There is no such object.",
     409: "Another object has this value already, or the state of the object does not allow this.",
-    412: "It has changed since it was read, or If-None-Match excludes it.",
+    412: "The object has changed since it was read, or If-None-Match excludes it.",
     413: "The body is too large.",
     415: "The body is of another media type.",
     422: "Members or parameters are not valid.",
     428: "If-Match is required.",
-    429: "Too many wrong keys from this address, or too many requests of one key wait already.",
+    429: "Too many wrong keys came from this address, or too many requests of one key are waiting.",
     503: "Another service, or the database, does not answer.",
 }
-NOTHING_DONE = "Nothing was done; `detail` says why."
+NOTHING_DONE = "Nothing was done. `detail` says why."
 
 
 def problem_responses(*statuses: int, noun: str = "", conflict: str = "") -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route in the document. 400, 401, 403, 413, 422, 429 and 503 are always among them, since any
-    request may have a body.
-
-    `noun`: what was not found when the answer is 404. `conflict`: a description of the 409 other than the usual one.
+    """Returns the `responses` of a route for the document. 400, 401, 403, 413, 422, 429 and 503 are always included,
+    because any request may have a body. `noun` names the object that was not found when the answer is 404. `conflict`
+    is a special description of the 409.
     """
     descriptions = dict(PROBLEMS)
     if noun:
@@ -97,18 +103,24 @@ def problem_responses(*statuses: int, noun: str = "", conflict: str = "") -> dic
     }
 
 
-# The description stands once in the document.
+# The description is in the document only once.
 ETAG_HEADER: dict[str, Any] = {"ETag": {}}
 
 
 @functools.cache
 def shown_model(kind: str) -> type[BaseModel]:
-    """The one schema of a resource: what clients write, what the service adds, and warnings about what was written."""
+    """Makes the schema of a resource: the members of clients, the members of the service, and warnings about what was
+    written.
+    """
     resource = RESOURCES[kind]
     members: dict[str, Any] = {
         "warnings": (
             list[ConfigurationWarning],
-            Field(default=[], description="Doubts about what was just written; not stored, and absent from GET."),
+            Field(
+                default=[],
+                description="Warnings about the values that were just written. They are not stored, "
+                "and GET does not show them.",
+            ),
         )
     }
     bases: tuple[type[BaseModel], ...] = (resource.model,)
@@ -126,12 +138,16 @@ def page_model(resource: Collection) -> type[BaseModel]:
         f"{resource.noun}Page",
         __base__=Answer,
         __doc__=f"A page of {plural(resource.label)}.",
-        items=(list[shown_model(resource.kind)], Field(description="In order of creation.")),  # type: ignore[misc, arg-type]
-        next_cursor=(str | None, Field(description="cursor of the next page; null: this is the last.")),
+        items=(list[shown_model(resource.kind)], Field(description="The objects in order of creation.")),  # type: ignore[misc, arg-type]
+        next_cursor=(
+            str | None,
+            Field(description="The cursor of the next page. null means that this is the last page."),
+        ),
         total=(
             int | None,
             Field(
-                description="Objects in all pages, where with_total asks for it.", json_schema_extra={"format": "int64"}
+                description="The number of objects in all pages. It is present when with_total asks for it.",
+                json_schema_extra={"format": "int64"},
             ),
         ),
     )
@@ -144,7 +160,7 @@ def plural(label: str) -> str:
 
 
 def record(resource: Collection, document: Document, extra: Body) -> Body:
-    """A stored object as it is shown; `extra`: read-only members that are counted elsewhere."""
+    """Returns a stored object in the form of answers. `extra` has read-only members from other tables."""
     computed = resource.show(document.body) if resource.show is not None else {}
     return {
         "id": document.id,
@@ -161,7 +177,7 @@ def etag(document: Document) -> dict[str, str]:
 
 
 def changed(resource: Resource, result: Changed, extra: Body, status: int = 200) -> JSONResponse:
-    """The answer to a write."""
+    """Makes the answer to a write."""
     document = result.document
     body = (
         record(resource, document, extra) if isinstance(resource, Collection) else shown_body(resource, document.body)
@@ -171,7 +187,9 @@ def changed(resource: Resource, result: Changed, extra: Body, status: int = 200)
 
 
 def kept(answer: StoredResponse, *, again: bool = False) -> Response:
-    """The stored answer to a request. `again`: the request was repeated, and this is its answer once more."""
+    """Makes the stored answer to a request. `again` means that the request was repeated and gets its first answer once
+    more.
+    """
     more = {"Idempotency-Replayed": "true"} if again else {}
     headers = {"Content-Type": "application/json", **answer.headers, **more}
     return Response(answer.body, answer.status, headers)

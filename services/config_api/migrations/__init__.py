@@ -1,1 +1,1 @@
-"""The schema's history. Migrations only add, so that the release before can run beside this one."""
+"""The migrations of the schema. They only add to it, so that the previous release can run beside this one."""

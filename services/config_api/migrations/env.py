@@ -1,4 +1,4 @@
-"""Alembic's entry; the connection and options come from services.config_api.storage.database."""
+"""The environment of Alembic. The connection and the options come from services.config_api.storage.database."""
 
 from alembic import context
 

@@ -1,7 +1,7 @@
-"""Defaults of the first schema, which stored every default: bodies of then without what nobody set.
+"""Removes the defaults that the first schema had stored although nobody had set them.
 
-The first start wrote all defaults into the database, so that a later default reached no database that existed. These
-functions take such a default out again, in the database and in documents of the first format.
+In the first schema the first start stored all defaults, so a later change of a default had no effect on an existing
+database. These functions remove such defaults, from the database and from documents of the first format.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ _OLD_RECIPIENTS_OVER_LIMIT = "defer_excess"
 
 
 def without_recipients_over_limit(general: Any) -> Any:
-    """`settings/general` without `recipients_over_limit` where it is the old default; unchanged otherwise."""
+    """Returns `settings/general` without `recipients_over_limit` if that has the old default. Otherwise it is
+    unchanged.
+    """
     profile = general.get("profile") if isinstance(general, dict) else None
     if not isinstance(profile, dict) or profile.get("recipients_over_limit") != _OLD_RECIPIENTS_OVER_LIMIT:
         return general
@@ -22,9 +24,10 @@ def without_recipients_over_limit(general: Any) -> Any:
 
 
 def with_named_recipients(body: Any) -> Any:
-    """A relay domain whose `recipients` says which addresses exist, where it was a list of them; empty: any.
+    """Converts a relay domain whose `recipients` was a list of addresses. Now `recipients` says how it is known which
+    addresses exist. An empty list becomes any.
 
-    The addresses of the list are in a collection of their own.
+    The addresses themselves are in a separate collection.
     """
     if not isinstance(body, dict) or not isinstance(body.get("recipients"), list):
         return body
@@ -33,9 +36,10 @@ def with_named_recipients(body: Any) -> Any:
 
 
 def without_followed_tls(body: Any) -> Any:
-    """Delivery settings or a relay rule, whose relay host has no TLS member that equals what the others lead to.
+    """Returns delivery settings or a relay rule without those TLS members of the relay host that have the value that
+    follows from the others.
 
-    A `verify_certificate` of false beside required TLS may have been meant, and stays.
+    A `verify_certificate` of false beside required TLS may have been intended, so it is kept.
     """
     host = body.get("relay_host") if isinstance(body, dict) else None
     if not isinstance(host, dict):

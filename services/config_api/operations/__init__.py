@@ -1,1 +1,1 @@
-"""Operation of the gateway: queue, blocked clients, explanations, relay host tests."""
+"""The operation of the gateway: queue, blocked clients, explanations, tests of relay hosts."""

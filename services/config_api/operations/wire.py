@@ -1,4 +1,4 @@
-"""Small things that every conversion from a contract's message to an answer needs."""
+"""Small conversions from the messages of all contracts to answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.config_api.changes.editor import time_text
 
 
 def when(message: Message, field: str) -> str | None:
-    """RFC 3339 of a timestamp; None where it is not set."""
+    """Returns a timestamp as RFC 3339. None when it is not set."""
     if not message.HasField(field):
         return None
     value: Timestamp = getattr(message, field)
@@ -19,17 +19,19 @@ def when(message: Message, field: str) -> str | None:
 
 
 def or_none(value: str | int) -> Any:
-    """A value of a contract, in which the empty one means none."""
+    """Returns a value of a contract, or None when it is empty."""
     return value or None
 
 
 def text(raw: bytes) -> str:
-    """Octets from clients as text; octets that are no UTF-8 are escaped."""
+    """Returns octets from clients as text. Octets that are not UTF-8 are escaped."""
     return raw.decode("utf-8", "backslashreplace")
 
 
 def name(enumeration: type, value: int, prefix: str) -> str:
-    """A member's name without its prefix, in lower case; `unknown` for one that this release does not know."""
+    """Returns the name of a contract's enumeration value without its prefix, in lower case. Returns `unknown` for a
+    value that this release does not know.
+    """
     try:
         found = str(enumeration.Name(value)).removeprefix(prefix).lower()  # type: ignore[attr-defined]
     except ValueError:

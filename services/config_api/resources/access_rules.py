@@ -35,7 +35,7 @@ Criterion = Literal["sender", "recipient", "ip", "network", "domain"]
 
 
 def canonical_value(criterion: str, value: str) -> str:
-    """The value as it is matched and compared. Raises ValueError."""
+    """Returns the value in the form in which it is compared. Raises ValueError."""
     match criterion:
         case "ip":
             return ip_address(value)
@@ -48,50 +48,55 @@ def canonical_value(criterion: str, value: str) -> str:
 
 
 def _hint(criterion: str, value: str) -> str:
-    """A hint at the criterion that does what a pattern was meant to do; empty when the value is no pattern (F27)."""
+    """Returns a hint to the criterion that has the effect that a pattern was meant to have. Empty when the value is not
+    a pattern (F27).
+    """
     if criterion in ("sender", "recipient"):
         domain = value.rpartition("@")[2]
         if value.startswith(("@", "*@")) or ("@" not in value and "." in value):
             below = "use the criterion domain, with the domain alone" if criterion == "sender" else "name each address"
-            return f"a full address is compared as it is; for a whole domain {below}"
+            return f"a full address is compared exactly; for a whole domain {below}"
         if "*" in value or domain.startswith("*"):
             return (
-                "a full address is compared as it is: patterns match nothing; the criterion domain takes whole domains"
+                "a full address is compared exactly, and patterns are not allowed; use the criterion domain for "
+                "whole domains"
             )
     if criterion == "ip" and ("/" in value or "*" in value):
-        return "it is one address; for a range use the criterion network, as 192.0.2.0/24"
+        return "this must be a single address; for a range use the criterion network, for example 192.0.2.0/24"
     if criterion == "network" and "*" in value:
-        return "a range is written as CIDR or address/netmask, as 192.0.2.0/24"
+        return "a range is written as CIDR or address/netmask, for example 192.0.2.0/24"
     return ""
 
 
 class AccessRule(Model):
-    """An entry of the block or allow list. Each criterion is matched exactly; an allow rule never grants relaying."""
+    """An entry of the block list or allow list. Values are compared exactly. An allow rule never permits relaying."""
 
     name: Label = ""
-    list: Literal["block", "allow"] = Field(description="What a match does. An allow match beats a block match.")
+    list: Literal["block", "allow"] = Field(description="The effect of a match. An allow rule wins over a block rule.")
     criterion: Criterion = Field(
-        description="What is compared: the envelope's sender or recipient (full address), the client's ip or network, "
-        "or the sender's domain."
+        description="The fact that is compared: the envelope's sender or recipient (a full address), the client's ip "
+        "or network, or the sender's domain."
     )
     value: Annotated[
         str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$")
     ] = Field(
-        description="An address, an IP address, a network (CIDR, or address/netmask where an IPv4 mask may be any bit "
-        "pattern; kept as it is written), or a domain, .example.com for all its sub-domains. Patterns are not taken.",
+        description="An address, an IP address, a network (CIDR, or address/netmask, where an IPv4 mask may be any "
+        "bit pattern), or a domain, where .example.com stands for all its subdomains. Patterns are not "
+        "allowed.",
         examples=["192.0.2.7", "192.163.1.1/255.100.10.1", "user@example.com"],
     )
     action: Literal["reject", "discard"] | None = Field(
         default=None,
-        description="Block rules only, reject when left out: answer 554 5.7.1, or take the mail and drop it.",
+        description="For block rules only: reject (the default) answers 554 5.7.1, and discard accepts the mail and "
+        "drops it.",
     )
     mode: Mode = "enforce"
-    expires_at: Instant | None = Field(default=None, description="When the rule ends; null: never.")
+    expires_at: Instant | None = Field(default=None, description="When the rule ends. null means never.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.list == "allow" and self.action is not None:
-            raise fault("action_on_allow", "it belongs to block rules", "action")
+            raise fault("action_on_allow", "only block rules have an action", "action")
         if self.list == "block" and self.action is None:
             object.__setattr__(self, "action", "reject")
             self.__pydantic_fields_set__.add("action")
@@ -107,15 +112,17 @@ class AccessRule(Model):
 
 
 class AccessRuleShown(Model):
-    """What is read-only in an access rule."""
+    """The read-only members of an access rule."""
 
-    canonical: str = Field(description="The value as it is compared; of a network without its host bits.")
-    hits: int = Field(ge=0, description="Sessions and messages that it matched.")
-    last_hit_at: Instant | None = Field(default=None, description="Its last match; null: none yet.")
+    canonical: str = Field(description="The value in the form in which it is compared. A network has no host bits.")
+    hits: int = Field(ge=0, description="The number of sessions and messages that it matched.")
+    last_hit_at: Instant | None = Field(
+        default=None, description="The time of its last match. null means that there was none."
+    )
 
 
 def _key(body: Body) -> str:
-    """The unique key of a rule: (list, criterion, value)."""
+    """Returns the unique key of a rule: (list, criterion, value)."""
     return f"{body['list']} {body['criterion']} {canonical_value(body['criterion'], body['value'])}"
 
 
@@ -124,11 +131,11 @@ def _terms(body: Body) -> list[str]:
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Why the rule can never act, or which others can't because of it (F28)."""
+    """Warns when the rule can never act, or prevents other rules from acting (F28)."""
     findings = []
     now = datetime.now(UTC)
     if _has_ended(body, now):
-        findings.append(Finding("/expires_at", "ended", "The rule has ended already: it never acts."))
+        findings.append(Finding("/expires_at", "ended", "The rule has already ended, so it never acts."))
     if body["criterion"] == "network" and parse_pattern(body["value"]).mask == 0:
         findings.append(Finding("/value", "everyone", "It matches every client of its IP version."))
     if body["mode"] == "off" or findings:
@@ -137,7 +144,7 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
         wider = [rule for rule in await _rules_on("allow", body, check_context) if _acts(rule, now)]
         findings += named(
             "covered",
-            "The allow rule on {} matches whatever this rule does, and beats it: it never acts.",
+            "This rule never acts, because the allow rule on {} matches everything that it matches, and wins.",
             [rule["value"] for rule in wider if _covers(rule, body)],
             "/value",
         )
@@ -145,7 +152,7 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
         narrower = [rule for rule in await _rules_on("block", body, check_context) if _acts(rule, now)]
         findings += named(
             "covers",
-            "The block rule on {} never acts, since this rule matches whatever it does, and beats it.",
+            "The block rule on {} never acts, because this rule matches everything that it matches, and wins.",
             [rule["value"] for rule in narrower if _covers(body, rule)],
             "/value",
         )
@@ -167,7 +174,9 @@ _OF_CLIENTS = ("ip", "network")
 
 
 async def _rules_on(list_name: str, body: Body, check_context: CheckContext) -> Sequence[Body]:
-    """Rules of the other list that may match what this one does: only a client's lift or meet a client's."""
+    """Returns rules of the other list that may match the same mail. A rule about clients is compared only with other
+    rules about clients.
+    """
     if body["criterion"] in _OF_CLIENTS:
         criteria: tuple[str, ...] = _OF_CLIENTS
     elif body["criterion"] == "recipient":
@@ -183,7 +192,7 @@ async def _rules_on(list_name: str, body: Body, check_context: CheckContext) -> 
 
 
 def _covers(wide: Body, narrow: Body) -> bool:
-    """Whether everything that one rule matches is matched by the other."""
+    """Whether one rule matches everything that the other matches."""
     outer = canonical_value(wide["criterion"], wide["value"])
     inner = canonical_value(narrow["criterion"], narrow["value"])
     if narrow["criterion"] in _OF_CLIENTS:
@@ -193,7 +202,7 @@ def _covers(wide: Body, narrow: Body) -> bool:
     if wide["criterion"] != "domain":
         return False
     domain = inner.rpartition("@")[2]
-    # A rule on sub-domains begins with the dot that it stands for.
+    # A rule about subdomains begins with a dot.
     return domain == outer or (outer.startswith(".") and domain.endswith(outer))
 
 
@@ -203,7 +212,7 @@ def _within(outer: AddressPattern, inner: AddressPattern) -> bool:
 
 
 async def _exempt_already(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """An allow rule on a network of clients that are not judged anyway."""
+    """Warns of an allow rule on a network whose clients are never checked."""
     if body["criterion"] != "network":
         return ()
     inner = parse_pattern(body["value"])
@@ -220,13 +229,13 @@ async def _exempt_already(body: Body, check_context: CheckContext) -> Sequence[F
             Finding(
                 "/value",
                 "exempt",
-                "These clients are trusted, or local without login: the checks are not tried anyway.",
+                "The clients are trusted, or local without login, so that they are never checked anyway.",
             ),
         )
     return ()
 
 
-# A text of one criterion is none of another's: only an address has an @, only a network a slash.
+# Each text fits one criterion only: an address has an @, and a network has a slash.
 _FORM = lenient(*(functools.partial(canonical_value, criterion) for criterion in ("ip", "sender", "domain", "network")))
 
 ACCESS_RULES = Collection(
@@ -241,12 +250,12 @@ ACCESS_RULES = Collection(
     show=lambda body: {"canonical": canonical_value(body["criterion"], body["value"])},
     unique=lambda body: [UniqueKey("access-rules/value", _key(body), "/value")],
     filters={
-        "name": exact("name", "The rule's name, without regard to case.", name_key),
+        "name": exact("name", "The name of the rule, without regard to case.", name_key),
         "list": exact("list", "block or allow.", choices=("block", "allow")),
         "criterion": exact(
-            "criterion", "What is compared.", choices=("sender", "recipient", "ip", "network", "domain")
+            "criterion", "The fact that is compared.", choices=("sender", "recipient", "ip", "network", "domain")
         ),
-        "value": Filter("The value, in any form that a rule may be given it in.", _terms, _FORM),
+        "value": Filter("The value, in any form that a rule accepts.", _terms, _FORM),
         "mode": exact("mode", "off, shadow or enforce.", choices=("off", "shadow", "enforce")),
     },
 )

@@ -14,11 +14,11 @@ from services.config_api.resources.filters import exact
 
 
 class Alias(Model):
-    """Mail for the address goes to the targets instead."""
+    """Mail for this address goes to the targets instead."""
 
     address: MailAddress
     targets: Annotated[list[MailAddress], Field(min_length=1, max_length=1000), AfterValidator(unique)] = Field(
-        description="Where its mail goes; an alias may name other aliases."
+        description="The addresses to which the mail goes. An alias may name other aliases."
     )
 
 
@@ -26,23 +26,23 @@ _MOST_STEPS = 1000
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Targets that lead back to the alias (F19), or end at no account of ours (F18)."""
+    """Warns of targets that lead back to the alias (F19), or to no account of ours (F18)."""
     own = address_key(body["address"])
     findings = []
     for number, target in enumerate(body["targets"]):
         pointer = f"/targets/{number}"
         leads_back, ends = await followed(address_key(target), own, check_context)
         if leads_back:
-            findings.append(Finding(pointer, "loop", "It leads back to this alias, which gets nothing by it."))
+            findings.append(Finding(pointer, "loop", "This target leads back to the alias, so it gets no mail."))
         elif not ends:
             findings.append(
-                Finding(pointer, "no_account", "It ends at no account that is there and enabled: its mail is refused.")
+                Finding(pointer, "no_account", "This target leads to no enabled account, so its mail is refused.")
             )
     return findings
 
 
 async def followed(target: str, own: str, check_context: CheckContext) -> tuple[bool, bool]:
-    """(whether all ways from the target lead back to the alias, whether one of them ends at a mailbox)."""
+    """Returns (whether all paths from the target lead back to the alias, whether one of them ends at a mailbox)."""
     waiting, seen, back, ends = [target], {own}, target == own, False
     others = False
     while waiting and len(seen) < _MOST_STEPS and not ends:
@@ -61,7 +61,9 @@ async def followed(target: str, own: str, check_context: CheckContext) -> tuple[
 
 
 async def _is_mailbox(address: str, check_context: CheckContext) -> bool:
-    """Whether mail for it is taken, as far as this configuration tells: of other domains others know."""
+    """Whether mail for the address is accepted, as far as this configuration tells. Addresses at domains of others
+    count as accepted.
+    """
     domain = address.rpartition("@")[2]
     local_domains = await check_context.matching("local-domains", "name", domain)
     if not local_domains:
@@ -81,7 +83,7 @@ async def _exists(address: str, local_domain: Body, check_context: CheckContext)
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Aliases, catch-alls and postmasters that lead to this alias."""
+    """Warns about aliases, catch-alls and postmasters that lead to this alias."""
     key = address_key(body["address"])
     aliases = [alias["address"] for alias in await check_context.matching("aliases", "target", key)]
     general = await check_context.settings("settings/general")
@@ -94,7 +96,7 @@ async def references(body: Body, check_context: CheckContext) -> Sequence[Findin
 
 
 async def catching_all(keys: Sequence[str], check_context: CheckContext) -> list[str]:
-    """Local domains whose catch-all is one of these addresses."""
+    """Returns the local domains whose catch-all is one of these addresses."""
     return [
         domain["name"]
         for domain in await check_context.others("local-domains")
@@ -117,7 +119,7 @@ ALIASES = Collection(
         UniqueKey("alias", address_key(body["address"]), "/address"),
     ],
     filters={
-        "address": exact("address", "The alias's address.", address_key),
+        "address": exact("address", "The address of the alias.", address_key),
         "target": Filter("One of its targets.", lambda body: [address_key(t) for t in body["targets"]], address_key),
     },
 )

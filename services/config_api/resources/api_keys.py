@@ -1,4 +1,4 @@
-"""The collection `/v1/api-keys`: made here, shown once, kept as a hash."""
+"""The collection `/v1/api-keys`. Keys are made by the service, shown once, and stored as a hash."""
 
 from __future__ import annotations
 
@@ -23,36 +23,37 @@ from services.config_api.resources.description import (
 from services.config_api.resources.fields import Instant, Model, Name, fault
 from services.config_api.resources.filters import exact, name_key
 
-# Each may do what those before it may, but for handing in mail: that takes a key that stands for an account.
+# Each role may do what the earlier ones may. The exception is submission, which needs a key that belongs to an account.
 ROLES = ("sender", "reader", "operator", "admin")
 
 
-# The names of the key in the environment and of the service itself: no key may have them in the audit log.
+# The names of the environment's key and of the service in the audit log. No stored key may have one of them.
 _RESERVED = frozenset({"config_api_admin_key", "posthouse"})
 
 
 def _free(name: str) -> str:
     if name.casefold() in _RESERVED:
-        raise fault("reserved", "it is the name of an actor of the service's own")
+        raise fault("reserved", "this is the name of an actor of the service itself")
     return name
 
 
 class ApiKey(Model):
-    """Somebody who may call this API. The key itself is shown once, in the answer to its creation."""
+    """A caller of this API. The key itself is shown once, in the answer to its creation."""
 
     name: Annotated[Name, AfterValidator(_free)]
     role: Literal["sender", "reader", "operator", "admin"] = Field(
-        description="sender: hands in mail for its account, and sees what became of it; reader: sees everything but "
-        "secrets; operator: also steers the queue, lifts blocks and tests relay hosts; admin: also changes settings "
-        "and keys, and reads message content.",
+        description="sender: submits mail for its account, and sees what happened to it. reader: sees everything "
+        "except secrets. operator: also acts on the queue, lifts blocks and tests relay hosts. admin: "
+        "also changes settings and keys, and reads the content of messages.",
     )
     account: str | None = Field(
         default=None,
         max_length=255,
-        description="Role sender: the login of the account that the key stands for. null with every other role.",
+        description="For the role sender: the login of the account to which the key belongs. null with every other "
+        "role.",
         examples=["alice"],
     )
-    expires_at: Instant | None = Field(default=None, description="When it ends; null: never.")
+    expires_at: Instant | None = Field(default=None, description="When the key expires. null means never.")
 
     @model_validator(mode="after")
     def _account_of_sender(self) -> Self:
@@ -61,28 +62,36 @@ class ApiKey(Model):
         return self
 
 
-# The hash of the key before the last rotation, while that key still works.
+# The hash of the previous key after a rotation, while that key still works.
 PREVIOUS_KEY = ("previous_prefix", "previous_key_hash", "previous_key_ends_at")
 _PREFIX_OCTETS = 5
 _SECRET_OCTETS = 32
 
 
 class ApiKeyShown(Model):
-    """What is read-only in an API key."""
+    """The read-only members of an API key."""
 
     previous_key_ends_at: Instant | None = Field(
-        default=None, description="Until when the key of before the last rotation works too; null: it does not."
+        default=None,
+        description="The time until which the previous key also works after a rotation. null means "
+        "that it does not work.",
     )
-    prefix: str = Field(description="The key's first characters, to recognise it by.", examples=["ph_k3v9x2ab"])
-    last_used_at: Instant | None = Field(default=None, description="Its last use, to the minute; null: never used.")
+    prefix: str = Field(
+        description="The first characters of the key, by which it can be recognised.", examples=["ph_k3v9x2ab"]
+    )
+    last_used_at: Instant | None = Field(
+        default=None, description="The time of its last use, to the minute. null means that it was never used."
+    )
     key: str = Field(
-        description="The key itself, in the answers of createApiKey and rotateApiKey alone. It is never shown again.",
+        description="The key itself, only in the answers of createApiKey and rotateApiKey. It is never shown again.",
         examples=["ph_1a2b3c4d5e_…"],
     )
 
 
 def make_key() -> tuple[str, str, str]:
-    """(key, its prefix, the hash that is kept). 256 random bits, so a plain hash keeps it as safe as a slow one."""
+    """Makes a key. Returns (key, its prefix, the hash to store). With 256 random bits, a fast hash protects it as well
+    as a slow one.
+    """
     prefix = "ph_" + secrets.token_hex(_PREFIX_OCTETS)
     key = f"{prefix}_{secrets.token_urlsafe(_SECRET_OCTETS)}"
     return key, prefix, hash_key(key)
@@ -93,7 +102,7 @@ def hash_key(key: str) -> str:
 
 
 def rotated(body: Body, overlap_minutes: int) -> tuple[Body, str]:
-    """(the hidden members of the stored body with a new key beside the old one, the new key)."""
+    """Returns (the hidden members of the stored body with a new key beside the previous one, the new key)."""
     key, prefix, hashed = make_key()
     hidden = {"prefix": prefix, "key_hash": hashed}
     if overlap_minutes:
@@ -140,9 +149,9 @@ API_KEYS = Collection(
     show=_show,
     unique=lambda body: [UniqueKey("api-keys/name", name_key(body["name"]), "/name")],
     filters={
-        "name": exact("name", "The key's name, without regard to case.", name_key),
+        "name": exact("name", "The name of the key, without regard to case.", name_key),
         "prefix": Filter(
-            "The key's first characters; those of the key of before the last rotation too.",
+            "The first characters of the key, or of the previous key after a rotation.",
             lambda body: [body[name] for name in ("prefix", "previous_prefix") if name in body],
         ),
         "role": exact("role", "admin, operator, reader or sender.", choices=ROLES),

@@ -1,4 +1,4 @@
-"""Every resource there is. A new setting touches its schema, this list when it is a new resource, and the snapshot."""
+"""The list of all resources. ARCHITECTURE.md lists the files that a new setting or resource changes."""
 
 from __future__ import annotations
 

@@ -9,19 +9,28 @@ from services.config_api.resources.fields import Mode, Model
 
 
 class ConnectionPolicySettings(Model):
-    """What a client may do, by its address. Trusted networks are exempt."""
+    """Limits and checks of clients by their addresses. Trusted networks are exempt."""
 
     reject_unknown_client_hostname: Mode = Field(
-        default="off", description="A client without a PTR name that maps back to it is refused with 450 4.7.25."
+        default="off", description="A client without a PTR name that resolves to its address gets 450 4.7.25."
     )
     max_concurrent_connections: int = Field(
-        default=50, ge=0, le=1_000_000, description="Connections at once of one client; 0: no limit."
+        default=50,
+        ge=0,
+        le=1_000_000,
+        description="The most connections of one client at the same time. 0 means no limit.",
     )
     max_messages_per_minute: int = Field(
-        default=0, ge=0, le=1_000_000, description="MAIL commands of one client in a clock minute; 0: no limit."
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="The most MAIL commands of one client in one minute of the clock. 0 means no limit.",
     )
     max_connections_per_minute: int = Field(
-        default=0, ge=0, le=1_000_000, description="Connections of one client in a clock minute; 0: no limit."
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="The most connections of one client in one minute of the clock. 0 means no limit.",
     )
 
 

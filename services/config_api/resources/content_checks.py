@@ -1,4 +1,4 @@
-"""The singleton `/v1/settings/content-checks`, and DNS block lists that are likely mistakes."""
+"""The singleton `/v1/settings/content-checks`, and warnings about DNS block lists that are probably mistakes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from services.config_api.resources.fields import (
 )
 
 _ANSWERS = ipaddress.IPv4Network("127.0.0.0/8")
-# Answers by which zones refuse a question (RFC 5782, and the pages of their operators). They are never listings.
+# With these answers a zone refuses a question (RFC 5782, and the documentation of the operators). They never mean that
+# an address is listed.
 _REFUSALS = ipaddress.IPv4Network("127.255.255.0/24")
 _CLAMD_PORT = 3310
 # The port of rspamd's normal worker.
@@ -37,18 +38,20 @@ def _codes(text: str) -> str:
         low = ipaddress.IPv4Address(first)
         high = ipaddress.IPv4Address(last) if dash else low
     except ValueError:
-        raise fault("dnsbl_code", "must be an address, or first-last, in 127.0.0.0/8") from None
+        raise fault("dnsbl_code", "must be an address, or a range first-last, in 127.0.0.0/8") from None
     if low not in _ANSWERS or high not in _ANSWERS:
         raise fault("dnsbl_code", "must lie in 127.0.0.0/8")
     if low > high:
         raise fault("dnsbl_code", "ends before it begins")
     if low <= _REFUSALS.broadcast_address and high >= _REFUSALS.network_address:
-        raise fault("dnsbl_code", "127.255.255.0/24 means that the zone refused to answer, not that it lists")
+        raise fault(
+            "dnsbl_code", "127.255.255.0/24 means that the zone refused to answer, and not that an address is listed"
+        )
     return f"{low}-{high}" if dash and low != high else str(low)
 
 
 class DnsblZone(Model):
-    """One list of clients in the DNS."""
+    """One DNS block list of clients."""
 
     zone: Domain
     codes: Annotated[
@@ -63,12 +66,12 @@ class DnsblZone(Model):
         AfterValidator(unique),
     ] = Field(
         default=["127.0.0.2-127.0.0.11"],
-        description="Answers that mean listed: addresses or inclusive ranges in 127.0.0.0/8.",
+        description="The answers that mean listed: addresses or inclusive ranges in 127.0.0.0/8.",
     )
 
 
 class Dnsbl(Model):
-    """Lists of clients in the DNS (RFC 5782)."""
+    """DNS block lists of clients (RFC 5782)."""
 
     mode: Mode = "off"
     zones: list[DnsblZone] = Field(default=[], max_length=50, description="The lists that are asked.")
@@ -85,18 +88,20 @@ class Spf(Model):
     """RFC 7208."""
 
     mode: Mode = "off"
-    on_softfail: Literal["accept", "reject"] = Field(default="accept", description="What a softfail leads to.")
-    reject_permerror: bool = Field(default=False, description="A record that can't be used is refused too (5.7.24).")
+    on_softfail: Literal["accept", "reject"] = Field(default="accept", description="The action for a softfail.")
+    reject_permerror: bool = Field(
+        default=False, description="Mail is also refused (5.7.24) when the record cannot be used."
+    )
 
 
 class Dkim(Model):
-    """RFC 6376: a message whose every signature fails is refused; one with none is not."""
+    """RFC 6376: a message is refused when all its signatures fail. A message without signatures is not refused."""
 
     mode: Mode = "off"
 
 
 class Dmarc(Model):
-    """The published policy of the From domain."""
+    """The published policy of the domain in the From field."""
 
     mode: Mode = "off"
 
@@ -111,7 +116,7 @@ def _clamd(text: str) -> str:
 
 
 def _host_and_port(text: str) -> str:
-    """host:port in canonical form. Raises ValueError, without a text where it is nothing of that form."""
+    """Returns host:port in canonical form. Raises ValueError, without a text when the value has another form."""
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         raise ValueError
@@ -124,7 +129,7 @@ def _host_and_port(text: str) -> str:
 
 
 class Antivirus(Model):
-    """Scanning by clamd, whole messages."""
+    """Scanning of whole messages by clamd."""
 
     mode: Mode = "off"
     clamd: Annotated[
@@ -137,10 +142,10 @@ class Antivirus(Model):
         AfterValidator(_clamd),
     ] = Field(default=f"127.0.0.1:{_CLAMD_PORT}", description="host:port, or the absolute path of a socket.")
     on_error: Literal["tempfail", "accept"] = Field(
-        default="tempfail", description="When there is no verdict: 451 4.3.0, or on without one."
+        default="tempfail", description="The action without a verdict: 451 4.3.0, or accepting the message."
     )
-    action: Literal["reject", "discard"] = Field(default="reject", description="What happens to an infected message.")
-    timeout_seconds: int = Field(default=60, ge=1, le=600, description="Longest wait for clamd, in seconds.")
+    action: Literal["reject", "discard"] = Field(default="reject", description="The action for an infected message.")
+    timeout_seconds: int = Field(default=60, ge=1, le=600, description="The longest wait for clamd, in seconds.")
 
 
 def _rspamd(text: str) -> str:
@@ -155,7 +160,7 @@ def _rspamd(text: str) -> str:
 
 
 class Spam(Model):
-    """Spam, judged by rspamd."""
+    """The spam check of rspamd."""
 
     mode: Mode = "off"
     rspamd: Annotated[
@@ -168,56 +173,60 @@ class Spam(Model):
         AfterValidator(_rspamd),
     ] = Field(
         default=f"http://127.0.0.1:{_RSPAMD_PORT}",
-        description="Where rspamd's normal worker listens: http or https, host and port. /checkv2 is added.",
+        description="The address of rspamd's normal worker: http or https, host and port. /checkv2 is added.",
     )
     password: Password | None = Field(
         default=None,
-        description="Sent to rspamd where it asks for one. Write-only, encrypted at rest. Left out of a PUT or PATCH "
-        "it is kept, unless rspamd changes: then it has to be given again.",
+        description="The password for rspamd, if it needs one. Write-only, encrypted at rest. If a PUT or PATCH "
+        "leaves it out, it is kept, except when the address of rspamd changes. Then it must be given "
+        "again.",
         json_schema_extra={"writeOnly": True},
     )
     on_error: Literal["accept", "tempfail"] = Field(
-        default="accept", description="When rspamd gives no answer: on without one, or 451 4.3.0."
+        default="accept", description="The action when rspamd gives no answer: accepting the message, or 451 4.3.0."
     )
-    timeout_s: int = Field(default=10, ge=1, le=600, description="Longest wait for rspamd, in seconds.")
-    check_outgoing: bool = Field(default=False, description="Mail of logged-in clients is checked too.")
+    timeout_s: int = Field(default=10, ge=1, le=600, description="The longest wait for rspamd, in seconds.")
+    check_outgoing: bool = Field(default=False, description="Whether mail of logged-in clients is checked too.")
 
 
 class Arc(Model):
-    """RFC 8617: verified and written to Authentication-Results, never trusted."""
+    """RFC 8617: the chain is verified and reported in Authentication-Results, but never trusted."""
 
     verify: bool = Field(default=False, description="Verify ARC chains.")
 
 
 class ContentChecksSettings(Model):
-    """DNSBL, SPF, DKIM, DMARC, ARC, antivirus and spam, and what quarantine means."""
+    """DNS block lists, SPF, DKIM, DMARC, ARC, antivirus and spam, and what happens to quarantined mail."""
 
-    dnsbl: Dnsbl = Field(default=Dnsbl(), description="Lists of clients in the DNS: 554 5.7.1.")
+    dnsbl: Dnsbl = Field(default=Dnsbl(), description="DNS block lists of clients. A listed client gets 554 5.7.1.")
     spf: Spf = Field(default=Spf(), description="RFC 7208: 550 5.7.23.")
     dkim: Dkim = Field(default=Dkim(), description="RFC 6376: 550 5.7.20.")
-    dmarc: Dmarc = Field(default=Dmarc(), description="The From domain's policy: 550 5.7.1, or marked.")
-    antivirus: Antivirus = Field(default=Antivirus(), description="clamd: 554 5.7.1.")
-    arc: Arc = Field(default=Arc(), description="RFC 8617, reported only.")
+    dmarc: Dmarc = Field(default=Dmarc(), description="The policy of the From domain: 550 5.7.1, or quarantine.")
+    antivirus: Antivirus = Field(default=Antivirus(), description="clamd. An infected message gets 554 5.7.1.")
+    arc: Arc = Field(default=Arc(), description="RFC 8617. The result is only reported.")
     spam: Spam = Field(
         default=Spam(),
-        description="rspamd. reject: 554 5.7.1; soft reject and greylist: 451 4.7.1; add header and rewrite subject: "
-        "X-Spam, X-Spam-Score, and quarantine.",
+        description="rspamd. Its action reject gives 554 5.7.1. soft reject and greylist give 451 4.7.1. add header "
+        "and rewrite subject add X-Spam and X-Spam-Score, and mark the mail for quarantine.",
     )
     quarantine: Literal["mark", "mailbox", "hold"] = Field(
         default="mark",
-        description="Mail that DMARC wants in quarantine, or that rspamd adds a header to, has X-Posthouse-Quarantine. "
-        "mark: it is delivered so; mailbox: into the quarantine_mailbox of its local domain, where it has one; "
-        "hold: it waits until an operator releases it, and expires without a report to its sender.",
+        description="Mail that DMARC quarantines, or to which rspamd adds a header, gets X-Posthouse-Quarantine. "
+        "With mark it is delivered as usual. With mailbox it goes to the quarantine_mailbox of its local "
+        "domain, if there is one. With hold it waits until an operator releases it, and it expires "
+        "without a report to its sender.",
     )
 
 
-# RFC 5782 5: every list of IPv4 addresses has the first as a test entry, and never the second.
+# RFC 5782 5: every list of IPv4 addresses contains the first address as a test entry, and never the second one.
 _ALWAYS_LISTED = "127.0.0.2"
 _NEVER_LISTED = "127.0.0.1"
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Looks up the test entries of every zone, at the same time, so that silent zones do not add up (F30)."""
+    """Looks up the test entries of all zones at the same time, so that the waits for silent zones do not add up
+    (F30).
+    """
     zones = enumerate(body["dnsbl"]["zones"])
     faults = await asyncio.gather(*(_fault_of_zone(number, zone["zone"], check_context) for number, zone in zones))
     return [
@@ -235,7 +244,7 @@ def _mail_in_clear(spam: Body) -> Sequence[Finding]:
         is_here = url.hostname == "localhost"
     if spam["mode"] == "off" or url.scheme == "https" or is_here:
         return ()
-    detail = "The mail goes to rspamd over the network in clear, and so does the password: https hides both."
+    detail = "The mail and the password are sent to rspamd over the network without encryption. https encrypts both."
     return (Finding("/spam/rspamd", "rspamd_in_clear", detail),)
 
 
@@ -243,10 +252,10 @@ async def _idle_quarantine_mailboxes(body: Body, check_context: CheckContext) ->
     domains = await check_context.others("local-domains")
     has_mailbox = any(domain["quarantine_mailbox"] is not None for domain in domains)
     if body["quarantine"] == "mailbox" and domains and not has_mailbox:
-        detail = "No local domain has a quarantine_mailbox: marked mail goes into the ordinary ones."
+        detail = "No local domain has a quarantine_mailbox, so quarantined mail goes to the ordinary mailboxes."
         return (Finding("/quarantine", "no_quarantine_mailbox", detail),)
     if body["quarantine"] != "mailbox" and has_mailbox:
-        detail = "A local domain has a quarantine_mailbox, which nothing goes into unless this is mailbox."
+        detail = "A local domain has a quarantine_mailbox, which is used only when this is mailbox."
         return (Finding("/quarantine", "idle_quarantine_mailbox", detail),)
     return ()
 
@@ -260,22 +269,23 @@ async def _fault_of_zone(number: int, zone: str, check_context: CheckContext) ->
         return Finding(
             pointer,
             "zone_refuses",
-            "This zone answers with addresses that are no listing, as lists do that refuse a name server: "
-            "no client is refused by it.",
+            "This zone answers with addresses that do not mean listed. Zones do this to refuse a name server. No "
+            "client is refused because of it.",
         )
     if never_listed:
         return Finding(
             pointer,
             "zone_lists_everybody",
-            f"This zone lists {_NEVER_LISTED}, as a list does that lists everybody: no client is refused by it.",
+            f"This zone lists {_NEVER_LISTED}, so it lists every address. No client is refused because of it.",
         )
     if never_listed is None or always_listed is None:
-        return Finding(pointer, "zone_no_answer", "The DNS gave no answer for the test entries of this zone in time.")
+        return Finding(pointer, "zone_no_answer", "The DNS gave no answer in time for the test entries of this zone.")
     if not always_listed:
         return Finding(
             pointer,
             "zone_without_test_entry",
-            f"This zone does not list its test entry {_ALWAYS_LISTED}: is it a DNS block list, and still in service?",
+            f"This zone does not list its test entry {_ALWAYS_LISTED}: perhaps it is no DNS block list, or no longer "
+            "in service.",
         )
     return None
 

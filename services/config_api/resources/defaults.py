@@ -1,6 +1,5 @@
-"""Stored are the members that somebody set; the others are filled in at each reading.
-
-So a default that changes with a release, or follows from another member, is never frozen in a database.
+"""Adds defaults when a body is read. The database has only members that a client has set. So a default that changes
+with a release, or that follows from another member, takes effect for stored objects.
 """
 
 from __future__ import annotations
@@ -22,15 +21,18 @@ _MISSING = object()
 
 
 def complete(resource: Resource, stored: Body) -> Body:
-    """The stored body with all members of its schema, in the schema's order; secrets and hidden members as they are."""
+    """Returns the stored body with all members of its schema, in the schema's order. Secrets and hidden members do not
+    change.
+    """
     return _completed(resource.model, stored)
 
 
 def without_repeated_defaults(given: Body, stored: Body, shown: Body) -> Body:
-    """The members that a client has set in a body that it read and changed.
+    """Returns the members that a client has set in a body that it read, changed and sent back.
 
-    `given`: the members that it sent; `stored`: those set before; `shown`: all of them, as it read them. A member that
-    nobody had set, and that comes back as it was shown, is still not set: it goes on following its default.
+    `given` are the members that it sent, `stored` those that were set before, and `shown` all members as it read them.
+    A member that was not set, and that comes back with its shown value, is still not set. So it continues to follow its
+    default.
     """
     kept: Body = {}
     for name, value in given.items():
@@ -47,7 +49,7 @@ def without_repeated_defaults(given: Body, stored: Body, shown: Body) -> Body:
 
 
 def without_derived(resource: Resource, body: Body, stored: Body) -> Body:
-    """A complete body without the members that nobody set and that follow from others."""
+    """Returns a complete body without the members that are not set and follow from others."""
     return _without_derived(resource.model, body, stored)
 
 
@@ -89,7 +91,9 @@ _Derive = Callable[[Mapping[str, Any], Container[str]], Mapping[str, Any]]
 
 @functools.cache
 def _plan(model: type[BaseModel]) -> tuple[list[tuple[str, Any, _Nested | None]], _Derive | None]:
-    """Name, default and completion of each member; and what the defaults that follow from others are worked out by."""
+    """Returns the name, the default and the completion of each member; and the function that derives defaults from
+    other members.
+    """
     members = [
         (name, _default(info), _nested(info.annotation))
         for name, info in model.model_fields.items()
@@ -110,7 +114,7 @@ def _default(info: FieldInfo) -> Any:
 
 
 def _nested(annotation: Any) -> _Nested | None:
-    """How a value of this type is completed; None where there is nothing to complete."""
+    """Returns the function that completes a value of this type. None when there is nothing to complete."""
     if get_origin(annotation) is Annotated:
         return _nested(get_args(annotation)[0])
     if get_origin(annotation) is list:
@@ -137,9 +141,9 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _of_kind(models: list[type[BaseModel]], value: Mapping[str, Any]) -> type[BaseModel]:
-    """The model, of several, whose `kind` the value has."""
+    """Returns the one of several models that has the `kind` of the value."""
     for model in models:
         kind = model.model_fields["kind"].annotation
         if get_origin(kind) is Literal and value.get("kind") in get_args(kind):
             return model
-    raise ValueError("a stored object is of no kind that this release knows")
+    raise ValueError("a stored object has a kind that this release does not know")

@@ -21,39 +21,43 @@ class RelayHostAuth(Model):
     username: Text = Field(min_length=1, description="Login name.", examples=["gateway"])
     password: Password | None = Field(
         default=None,
-        description="Write-only, without control characters, encrypted at rest. Left out of a PUT or PATCH it is "
-        "kept, unless host, port, fallback_hosts or username change: then it has to be given again.",
+        description="Write-only, without control characters, encrypted at rest. If a PUT or PATCH leaves it out, it "
+        "is kept, except when host, port, fallback_hosts or username change. Then it must be given again.",
         json_schema_extra={"writeOnly": True},
     )
     allow_without_tls: bool = Field(
-        default=False, description="Log in without TLS too. false: the mail is deferred (4.7.0) instead."
+        default=False, description="Log in even without TLS. false means that the mail is deferred (4.7.0) instead."
     )
 
 
 def _without_default(schema: dict[str, Any]) -> None:
-    """The default is another one for each object, so the document has an example instead."""
+    """The default differs from object to object, so the document has an example instead."""
     schema.pop("default", None)
     schema["examples"] = [True]
 
 
 class RelayHost(Model):
-    """A server that takes mail for others."""
+    """A server that takes mail for other domains."""
 
     host: Host
     port: Port = Field(default=25, description="TCP port.")
-    always_tls: bool = Field(default=False, description="Never plaintext. false: STARTTLS when it is offered.")
+    always_tls: bool = Field(
+        default=False,
+        description="true means that plaintext is never used. false means STARTTLS if the server offers it.",
+    )
     implicit_tls: bool = Field(
         default=False,
-        description="TLS from the first octet. Until it is set it follows from the port: true on 465.",
+        description="TLS from the first octet. Until it is set, it follows from the port: true on 465.",
         json_schema_extra=_without_default,
     )
     verify_certificate: bool = Field(
         default=False,
-        description="The certificate must be valid for the host. Until it is set it follows: true with always_tls or "
-        "implicit_tls. It can't be true with neither, since who stands between could take STARTTLS away.",
+        description="The certificate must be valid for the host. Until it is set, it is true with always_tls or "
+        "implicit_tls. It cannot be true with neither, because an attacker on the network could remove "
+        "STARTTLS.",
         json_schema_extra=_without_default,
     )
-    auth: RelayHostAuth | None = Field(default=None, description="The login; null: none.")
+    auth: RelayHostAuth | None = Field(default=None, description="The login. null means none.")
     fallback_hosts: FallbackHosts = NO_FALLBACK
 
     @classmethod
@@ -65,24 +69,26 @@ class RelayHost(Model):
     def _follow(self) -> Self:
         was_set = self.model_fields_set
         follows = self.derived(self.__dict__, was_set)
-        # Past pydantic, which would take them for set by the client.
+        # This bypasses pydantic, which would treat the values as set by the client.
         self.__dict__.update({name: value for name, value in follows.items() if name not in was_set})
         return self
 
 
 class DeliverySettings(Model):
-    """Where mail goes that no rule takes."""
+    """The route of mail that no rule matches."""
 
     mode: Literal["direct", "relay_host"] = Field(
         default="direct",
-        description="direct: to the MX of each recipient's domain; relay_host: all through relay_host.",
+        description="direct sends to the MX of each recipient's domain. relay_host sends all through relay_host.",
     )
-    relay_host: RelayHost | None = Field(default=None, description="The one relay host; needed by mode relay_host.")
+    relay_host: RelayHost | None = Field(
+        default=None, description="The single relay host, which mode relay_host needs."
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.mode == "relay_host" and self.relay_host is None:
-            raise fault("relay_host_missing", "mode relay_host needs it", "relay_host")
+            raise fault("relay_host_missing", "the mode relay_host needs a relay host", "relay_host")
         return self
 
 

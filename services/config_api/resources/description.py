@@ -1,4 +1,4 @@
-"""The description of resources, which endpoints, storage, import and snapshot read."""
+"""The descriptions of resources, which endpoints, storage, import and snapshot use."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A member that is written but never shown.
-
-    A stored one is kept where a client leaves it out, but not for every change of the object around it.
+    """A member that is written but never shown. A stored secret is kept when a client leaves it out, but not for every
+    change of its object.
     """
 
-    # Member names from the body's root.
+    # The names of members from the root of the body.
     path: tuple[str, ...]
     kept_as: Literal["sealed", "argon2id"] = "sealed"
-    # Another member with the hash of the secret, which is stored as it is.
+    # Another member that contains the hash of the secret, which is stored unchanged.
     hash_path: tuple[str, ...] = ()
-    # Needed where the object around it is present.
+    # It is required where its object is present.
     required: bool = False
-    # Given with a new object or never: it can't be changed.
+    # It can be given only with a new object, and cannot be changed.
     fixed: bool = False
-    # It is kept only while these members stay as they are: a stored password never goes to another host.
+    # The secret is kept only while these members do not change, so that a stored password is never sent to another
+    # host.
     bound_to: tuple[tuple[str, ...], ...] = ()
-    # How well the object protects it, from complete bodies; it is not kept where any of these becomes false (F42).
+    # Returns facts about the protection of the secret by the complete body. The secret is not kept when one of these
+    # becomes false (F42).
     protections: Callable[[Body], tuple[bool, ...]] = lambda _: ()
 
     @property
@@ -39,14 +40,14 @@ class Secret:
         return "".join(f"/{name}" for name in self.path)
 
     def is_weakened(self, before: Body, after: Body) -> bool:
-        """Whether complete body `after` protects the secret less than `before` did."""
+        """Whether the complete body `after` protects the secret less than `before`."""
         protections = zip(self.protections(before), self.protections(after), strict=True)
         return any(was and not is_now for was, is_now in protections)
 
 
 @dataclass(frozen=True, slots=True)
 class UniqueKey:
-    """A value that one object alone may have, over all resources that use the scope."""
+    """A value that only one object may have, among all resources with this scope."""
 
     scope: str
     value: str
@@ -55,7 +56,7 @@ class UniqueKey:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something allowed that is likely a mistake."""
+    """A value that is allowed but probably a mistake."""
 
     pointer: str
     code: str
@@ -67,7 +68,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, order=True)
 class MailHost:
-    """One host of a domain's MX set."""
+    """One host of the MX set of a domain."""
 
     preference: int
     host: str
@@ -75,48 +76,54 @@ class MailHost:
 
 @dataclass(frozen=True, slots=True)
 class MailHosts:
-    """A domain's MX as one set of name servers (empty: the system's) has it; None when there was no answer."""
+    """The MX hosts of a domain from one set of name servers (empty means the system's). None when there was no
+    answer.
+    """
 
     name_servers: tuple[str, ...]
     hosts: Sequence[MailHost] | None
 
 
 class CheckContext(Protocol):
-    """The questions that a check may ask about other objects and the world. Each is answered in bounded time."""
+    """The questions that a check may ask about other objects, the DNS and this machine. Each is answered in bounded
+    time.
+    """
 
     async def settings(self, kind: str) -> Body:
-        """A singleton's present body."""
+        """Returns the present body of a singleton."""
 
     async def others(self, kind: str) -> Sequence[Body]:
-        """The bodies of a collection, without the object that is being checked."""
+        """Returns the bodies of a collection, without the object that is being checked."""
 
     async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
-        """The bodies of a collection that the filter finds, up to 1,000, without the object that is being checked."""
+        """Returns up to 1,000 bodies of a collection that match, without the object that is being checked."""
 
     async def present(self, kind: str) -> Body | None:
-        """The object that is being checked, as it is stored; None for a new one."""
+        """Returns the object that is being checked, as it is stored. None for a new one."""
 
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
-        """The values that are unique keys of objects in the scope."""
+        """Returns those of the values that are unique keys of objects in the scope."""
 
     async def addresses(self, host: str, name_servers: Sequence[str] = ()) -> Sequence[str] | None:
-        """A and AAAA of a name: empty when it has none, None when there was no answer."""
+        """Returns the A and AAAA records of a name: empty when it has none, None when there was no answer."""
 
     async def listings(self, address: str, zone: str) -> Sequence[str] | None:
-        """A records of an IPv4 address in a DNS block list (RFC 5782 2.1), likewise."""
+        """Returns the A records of an IPv4 address in a DNS block list (RFC 5782 2.1): empty when it has none, None
+        when there was no answer.
+        """
 
     async def names(self, address: str) -> Sequence[str] | None:
-        """PTR names of an address, likewise."""
+        """Returns the PTR names of an address: empty when it has none, None when there was no answer."""
 
     async def mail_hosts(self, domain: str) -> Sequence[MailHosts]:
-        """A domain's MX by each set of name servers that relay domains are looked up in."""
+        """Returns the MX hosts of a domain, for each set of name servers that is used for relay domains."""
 
     def is_maildir_allowed(self, path: str) -> bool:
         """Whether mail may be written to this folder of relay's machine."""
 
     @property
     def webhook_networks(self) -> Sequence[IPNetwork]:
-        """Networks to which webhooks may lead, besides public addresses."""
+        """The networks to which webhooks may be sent, besides public addresses."""
 
     @property
     def own_addresses(self) -> frozenset[str]: ...
@@ -139,30 +146,30 @@ async def no_findings(body: Body, check_context: CheckContext) -> Sequence[Findi
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Common to singletons and collections. `kind` is the path under /v1 and the key in storage."""
+    """The members that singletons and collections share. `kind` is the path under /v1 and the key in storage."""
 
     kind: str
-    # The noun in operationIds: get<Noun>, replace<Noun> …
+    # The noun in the operationIds: get<Noun>, replace<Noun>.
     noun: str
-    # In sentences: "relay rule".
+    # The noun in sentences, for example "relay rule".
     label: str
     tag: str
     model: type[BaseModel]
     secrets: tuple[Secret, ...] = ()
-    # Raises Problem for what must not be.
+    # Raises Problem for a forbidden value.
     refuse: Check = no_findings
-    # Finds what may be, but is likely a mistake.
+    # Returns warnings about values that are allowed but probably a mistake.
     check: Check = no_findings
 
     @property
     def read_only(self) -> frozenset[str]:
-        """Members that the service adds to what it shows; ignored in what clients write."""
+        """Returns the members that the service adds to an answer. They are ignored in requests."""
         return frozenset({"warnings"})
 
 
 @dataclass(frozen=True, slots=True)
 class Singleton(Resource):
-    """Settings of which there is one; always there."""
+    """Settings that exist exactly once."""
 
     # The body in a new database.
     initial: Callable[[], Body] = dict
@@ -170,7 +177,9 @@ class Singleton(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The members that the service adds to a new object: hidden ones to store, and ones that only this answer shows."""
+    """The members that the service adds to a new object: hidden ones that are stored, and ones that only the answer
+    shows.
+    """
 
     hidden: Body = field(default_factory=dict)
     shown_once: Body = field(default_factory=dict)
@@ -178,28 +187,28 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Collection(Resource):
-    """Settings of which there are many, each with an id."""
+    """Objects of which there may be many, each with an id."""
 
     plural: str = ""
-    # The unique keys of an object besides its id. An import finds its objects by them.
+    # Returns the unique keys of an object besides its id. An import finds objects by them.
     unique: Callable[[Body], Iterable[UniqueKey]] = lambda _: ()
-    # Query parameters of the list, each with the values that an object answers to.
+    # The query parameters of the list, each with a function that returns the matching values of an object.
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    # Members that the service makes; stored, never written by clients.
+    # Members that the service makes. They are stored, and clients cannot write them.
     hidden: tuple[str, ...] = ()
     create: Callable[[BaseModel], Awaitable[Created]] | None = None
-    # Read-only members of an answer, and their making from the stored body.
+    # Read-only members of an answer, each with the function that makes it from the stored body.
     shown: type[BaseModel] | None = None
     show: Callable[[Body], Body] | None = None
-    # Members that stay as they were made.
+    # Members that cannot be changed after creation.
     fixed: tuple[str, ...] = ()
-    # Part of export, import and rollback; API keys are not.
+    # Whether export, import and rollback include the collection. They do not include API keys.
     portable: bool = True
-    # Operations in one batch, at most.
+    # The most operations in one batch.
     most_in_batch: int = 5_000
-    # Finds what still points to an object that is removed or disabled.
+    # Returns warnings about objects that still refer to an object that is removed or disabled.
     references: Check = no_findings
-    # What a change takes from an object that others may point to, as a body for `references`; None: nothing.
+    # Returns the part that a change removes from an object, as a body for `references`. None when nothing is removed.
     lost: Callable[[Body, Body], Body | None] = lambda _before, _after: None
 
     @property
@@ -210,7 +219,9 @@ class Collection(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """`terms`: the canonical values an object has; `canonical`: of a parameter (raises ValueError)."""
+    """`terms` returns the canonical values of an object. `canonical` converts the value of a parameter, and raises
+    ValueError.
+    """
 
     description: str
     terms: Callable[[Body], Iterable[str]]
@@ -219,7 +230,7 @@ class Filter:
 
 
 def member(body: Any, path: Sequence[str]) -> Any:
-    """The value at a path of member names; None where there is none."""
+    """Returns the value at a path of member names. None when there is none."""
     for name in path:
         if not isinstance(body, dict):
             return None
@@ -231,7 +242,9 @@ _MOST_NAMED = 50
 
 
 def named(code: str, sentence: str, names: Sequence[str], pointer: str = "") -> list[Finding]:
-    """A finding for each name, which stands in the sentence for {}; of many the rest are counted."""
+    """Returns a warning for each name, which replaces {} in the sentence. Beyond a limit, the other names are only
+    counted.
+    """
     findings = [Finding(pointer, code, sentence.format(name)) for name in names[:_MOST_NAMED]]
     if len(names) > _MOST_NAMED:
         findings.append(Finding(pointer, code, sentence.format(f"and {len(names) - _MOST_NAMED} more")))
@@ -244,7 +257,9 @@ def has_member(body: Any, path: Sequence[str]) -> bool:
 
 
 def with_member(body: Body, path: Sequence[str], value: Any) -> Body:
-    """A copy with the member set; unchanged where the object around it is missing. None removes it."""
+    """Returns a copy in which the member is set, or removed when the value is None. Unchanged when its object is
+    missing.
+    """
     head, *rest = path
     copy = dict(body)
     if rest:
@@ -259,14 +274,14 @@ def with_member(body: Body, path: Sequence[str], value: Any) -> Body:
 
 
 def without_read_only(resource: Resource, given: Any) -> Any:
-    """The body of a client without read-only members, which it may have read before."""
+    """Returns the body of a client without read-only members, which may come from an earlier answer."""
     if not isinstance(given, dict):
         return given
     return {name: value for name, value in given.items() if name not in resource.read_only}
 
 
 def shown_body(resource: Resource, body: Body) -> Body:
-    """A stored body without secrets and hidden members: what may be answered, exported, compared and logged."""
+    """Returns a stored body without secrets and hidden members, which may be shown, exported, compared and logged."""
     for secret in resource.secrets:
         body = with_member(body, secret.path, None)
     hidden = resource.hidden if isinstance(resource, Collection) else ()

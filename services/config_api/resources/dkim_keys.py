@@ -1,4 +1,6 @@
-"""The collection `/v1/dkim-keys`: keys are made here or imported; the public part is shown as the DNS record."""
+"""The collection `/v1/dkim-keys`. Keys are made by the service or imported. The public part is shown as the DNS
+record.
+"""
 
 from __future__ import annotations
 
@@ -45,37 +47,39 @@ def _private_key(secret: SecretStr) -> SecretStr:
 
 
 class DkimKey(Model):
-    """Signs mail whose sender's domain is this one (RFC 6376, RFC 8463)."""
+    """A key that signs mail whose sender has this domain (RFC 6376, RFC 8463)."""
 
     domain: Domain
     selector: Annotated[
         str,
         Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", examples=["2026a"]),
         AfterValidator(_selector),
-    ] = Field(description="Name of the key under _domainkey of the domain.")
+    ] = Field(description="The name of the key below _domainkey of the domain.")
     algorithm: Algorithm = Field(
         default="rsa-sha256",
-        description="RSA keys that are made here have 2048 bits. Left out beside `private_key`, it is that key's. It "
-        "can't be changed: make another key.",
+        description="The algorithm. RSA keys that the service makes have 2048 bits. If it is left out beside "
+        "`private_key`, it follows from that key. It cannot be changed: make another key.",
     )
     private_key: Annotated[SecretStr, Field(max_length=20_000), AfterValidator(_private_key)] | None = Field(
         default=None,
-        description="Write-only, encrypted at rest: a key that exists already, as PEM (PKCS #8 or PKCS #1) or, for "
-        "Ed25519, the base64 of its 32 or 64 octets. Left out of a POST, a new key is made. It can't be changed.",
+        description="Write-only, encrypted at rest: an existing key, as PEM (PKCS #8 or PKCS #1) or, for Ed25519, as "
+        "base64 of its 32 or 64 octets. If a POST leaves it out, a new key is made. It cannot be changed.",
         json_schema_extra={"writeOnly": True},
     )
-    enabled: bool = Field(default=True, description="false: kept, but nothing is signed with it.")
+    enabled: bool = Field(
+        default=True, description="false means that the key is stored, but nothing is signed with it."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _algorithm_of_the_key(cls, given: Any) -> Any:
-        """Adds the algorithm of a private key where only the key is given."""
+        """Adds the algorithm of a private key when only the key is given."""
         if not isinstance(given, dict) or "algorithm" in given or not isinstance(given.get("private_key"), str):
             return given
         try:
             return {**given, "algorithm": algorithm_of(private_key_in(given["private_key"]))}
         except ValueError:
-            # The member's own validation says what is wrong with it.
+            # The validation of the member itself reports what is wrong with it.
             return given
 
     @model_validator(mode="after")
@@ -88,14 +92,14 @@ class DkimKey(Model):
 
 
 class DkimKeyShown(Model):
-    """What is read-only in a DKIM key."""
+    """The read-only members of a DKIM key."""
 
-    dns_name: str = Field(description="Where the record goes.", examples=["2026a._domainkey.example.com"])
+    dns_name: str = Field(description="The DNS name of the record.", examples=["2026a._domainkey.example.com"])
     dns_record: str = Field(description="The TXT record to publish.", examples=["v=DKIM1; k=rsa; p=MIIB…"])
 
 
 async def _create(model: BaseModel) -> Created:
-    """Makes a key pair, or takes the private key that is given; the public part is kept beside it."""
+    """Makes a key pair, or uses the given private key. The public part is stored beside it."""
     assert isinstance(model, DkimKey)  # noqa: S101 - the collection's model
     if model.private_key is None:
         key = await asyncio.to_thread(make_private_key, model.algorithm)
@@ -114,7 +118,7 @@ def _show(body: Body) -> Body:
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """The domain whose mail is no longer signed."""
+    """Warns about the domain whose mail is no longer signed."""
     others = await check_context.matching("dkim-keys", "domain", body["domain"])
     if not body["enabled"] or any(key["enabled"] for key in others):
         return ()

@@ -1,4 +1,4 @@
-"""Private keys of DKIM: making one, and reading those that other programs made (RFC 6376, RFC 8463)."""
+"""Private keys of DKIM: makes new ones, and reads those of other programs (RFC 6376, RFC 8463)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from libs.smtp.dkim import ED25519_SHA256, Algorithm
 PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 
 _RSA_BITS = 2048
-# Signatures by shorter keys count for nothing (RFC 8301 section 3.2). Longer ones do not fit into what DNS answers.
+# Signatures of shorter keys are not accepted (RFC 8301 section 3.2). Longer keys do not fit into DNS answers.
 _FEWEST_RSA_BITS = 1024
 _MOST_RSA_BITS = 4096
 _SEED_OCTETS = 32
@@ -35,7 +35,9 @@ def make_private_key(algorithm: Algorithm) -> PrivateKey:
 
 
 def private_key_in(text: str) -> PrivateKey:
-    """The key in PEM, or in base64 as rspamd writes Ed25519 keys. Raises ValueError, which holds no word of it."""
+    """Returns the key from PEM, or from base64 in the form of rspamd for Ed25519 keys. Raises ValueError, whose text
+    contains no part of the key.
+    """
     key = _from_pem(text) if "-----BEGIN" in text else _from_base64(text)
     if isinstance(key, RSAPrivateKey) and not _FEWEST_RSA_BITS <= key.key_size <= _MOST_RSA_BITS:
         raise ValueError(f"must have {_FEWEST_RSA_BITS} to {_MOST_RSA_BITS} bits, if it is an RSA key")
@@ -48,14 +50,14 @@ def _from_pem(text: str) -> PrivateKey:
     except TypeError:
         raise ValueError("must not be protected by a passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("is no private key in PEM that can be read") from None
+        raise ValueError("is not a readable private key in PEM") from None
     if not isinstance(key, PrivateKey):
         raise ValueError("must be an RSA or an Ed25519 key")
     return key
 
 
 def _from_base64(text: str) -> Ed25519PrivateKey:
-    """rspamd writes the seed, with the public key behind it or without."""
+    """rspamd writes the seed, with or without the public key after it."""
     try:
         octets = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -65,17 +67,17 @@ def _from_base64(text: str) -> Ed25519PrivateKey:
         raise ValueError("must be a private key in PEM, or the base64 of an Ed25519 key")
     key = Ed25519PrivateKey.from_private_bytes(seed)
     if public and public != public_part(key):
-        raise ValueError("has a public part that is not its own")
+        raise ValueError("has a public part that does not belong to it")
     return key
 
 
 def pem_of(key: PrivateKey) -> str:
-    """PKCS #8 without a passphrase."""
+    """Returns the key as PKCS #8 without a passphrase."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
 
 
 def public_part(key: PrivateKey) -> bytes:
-    """What p= holds in the record, before base64 (RFC 6376 section 3.6.1, RFC 8463 section 4)."""
+    """Returns the octets of p= in the record, before base64 (RFC 6376 section 3.6.1, RFC 8463 section 4)."""
     if isinstance(key, RSAPrivateKey):
         return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -1,4 +1,4 @@
-"""Checks about the recipients that exist, which local domains and relay domains share."""
+"""Warnings about the recipients that exist, for local domains and relay domains."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from services.config_api.resources.description import MOST_MATCHES, CheckContext
 
 
 async def existing_recipients(domain: str, recipients: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Mail for nobody that is taken, or a list that is empty."""
+    """Warns when mail for unknown recipients is accepted, or when a list is empty."""
     if recipients == "any":
-        # Backscatter (F36).
+        # This mail causes backscatter (F36).
         return [
             Finding(
                 "/recipients",
                 "any_recipient",
-                "Mail for addresses that do not exist is taken too, and its report goes to whom it names as sender.",
+                "Mail for addresses that do not exist is accepted too, and then returned to senders that may be "
+                "forged.",
             )
         ]
     if recipients == "list" and not await check_context.matching("recipients", "domain", domain):
@@ -24,9 +25,9 @@ async def existing_recipients(domain: str, recipients: str, check_context: Check
 
 
 async def listed_recipients(domain: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Warnings about the listed recipients of a domain that is removed."""
+    """Warns about the listed recipients of a domain that is removed."""
     number = len(await check_context.matching("recipients", "domain", domain))
     if not number:
         return ()
     many = f"{MOST_MATCHES} or more" if number >= MOST_MATCHES else str(number)
-    return [Finding("", "domain_of_recipients", f"Listed recipients at this domain, which stay: {many}.")]
+    return [Finding("", "domain_of_recipients", f"Listed recipients at this domain, which are not removed: {many}.")]

@@ -1,4 +1,4 @@
-"""Servers that are tried after another one: up to seven, so that a list has eight."""
+"""Servers that are tried after another one. There are up to seven, so eight with the first."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ class FallbackHost(Model):
     port: Port = Field(description="TCP port.", examples=[25])
 
 
-# pydantic gives each object a list of its own.
+# pydantic makes a separate list for each object.
 NO_FALLBACK: list[FallbackHost] = []
 
 FallbackHosts = Annotated[
     list[FallbackHost],
     Field(
         max_length=7,
-        description="Tried in this order, in the same attempt, when no connection to the host before comes about, or "
-        "when it refuses the session for now. TLS and login are those of the first.",
+        description="The servers are tried in this order, in the same attempt, when no connection to the earlier "
+        "host can be made, or when it temporarily refuses the session. TLS and login are those of the "
+        "first host.",
     ),
 ]

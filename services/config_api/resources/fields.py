@@ -1,4 +1,4 @@
-"""The kinds of value that settings are made of: strict, checked, and put in their one canonical form."""
+"""The types of values in settings. Values are strict, checked, and converted to one canonical form."""
 
 from __future__ import annotations
 
@@ -20,23 +20,27 @@ from services.config_api.problems import AT
 
 
 class Model(BaseModel):
-    """A body or a part of one. No value is coerced to another type, and unknown members are refused (C149)."""
+    """A body or a part of one. No value is converted to another type, and unknown members are refused (C149)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=False)
 
     @classmethod
     def derived(cls, body: Mapping[str, Any], was_set: Container[str]) -> Mapping[str, Any]:  # noqa: ARG003
-        """The defaults that follow from other members. `body` has every member, `was_set` the names of those set."""
+        """Returns the defaults that follow from other members. `body` has every member, and `was_set` the names of
+        those that are set.
+        """
         return {}
 
 
 def fault(code: str, text: str, *at: str | int) -> PydanticCustomError:
-    """A field's error in our own words; `text` never holds what was sent. `at`: the member below the one validated."""
+    """Makes an error for a field in our own words. `text` never contains a value of the client. `at` is the member
+    below the validated one.
+    """
     return PydanticCustomError(code, text, {AT: at} if at else None)
 
 
 def checked(code: str, canonical: Callable[[str], str]) -> Callable[[str], str]:
-    """A validator that gives the canonical form; what `canonical` raises as ValueError becomes the field's error."""
+    """Makes a validator that returns the canonical form. A ValueError of `canonical` becomes the error of the field."""
 
     def check(text: str) -> str:
         try:
@@ -47,12 +51,14 @@ def checked(code: str, canonical: Callable[[str], str]) -> Callable[[str], str]:
     return check
 
 
-# Controls, and what ends a line elsewhere (C148).
+# Control characters, and characters that other programs treat as the end of a line (C148).
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 
 
 def composed(most: int) -> AfterValidator:
-    """Text in NFC, which has at most `most` characters also after composition: one character may become three."""
+    """Returns text in NFC with at most `most` characters. The limit is checked after composition, because one character
+    may become three.
+    """
 
     def check(text: str) -> str:
         found = unicodedata.normalize("NFC", text)
@@ -78,7 +84,7 @@ Name = Annotated[
         min_length=1,
         max_length=100,
         pattern=_NO_CONTROLS,
-        description="What people call it; unique in its list without regard to case.",
+        description="The name for people. It is unique in its list, without regard to case.",
         examples=["Office"],
     ),
     AfterValidator(_trimmed),
@@ -86,54 +92,59 @@ Name = Annotated[
 ]
 Label = Annotated[
     str,
-    Field(max_length=100, pattern=_NO_CONTROLS, description="What people call it; free text."),
+    Field(max_length=100, pattern=_NO_CONTROLS, description="A description for people."),
     composed(100),
 ]
 
 
 def _decimal(value: object) -> object:
-    """A number in a path or query: digits alone, where pydantic takes 1_0, +1 and 1.0 too."""
+    """A number in a path or query. It has digits only, while pydantic also accepts 1_0, +1 and 1.0."""
     if isinstance(value, str) and not re.fullmatch(r"0|[1-9][0-9]{0,15}", value):
         raise fault("wrong_type", "must be a number in digits")
     return value
 
 
-# For a number with bounds. The bounds must stand before it in the annotation, or the document lacks them.
+# For a number with limits. The limits must come before this in the annotation, or they are missing in the document.
 DIGITS = BeforeValidator(_decimal)
 Decimal = Annotated[int, DIGITS]
 
 Mode = Annotated[
     Literal["off", "shadow", "enforce"],
-    Field(description="off: not looked at; shadow: recorded and counted, never refused; enforce: refused."),
+    Field(
+        description="off: the rule is not checked. shadow: a match is recorded and counted, but never refused. "
+        "enforce: a match is refused."
+    ),
 ]
 
 
 def domain_name(text: str) -> str:
-    """The domain's canonical form. A label that says it is an A-label must be one (IDNA 2008). Raises ValueError."""
+    """Returns the canonical form of a domain. A label in the form of an A-label must be a valid one (IDNA 2008). Raises
+    ValueError.
+    """
     name = canonical_domain(text)
     for label in name.split("."):
         if label.startswith("xn--"):
             try:
                 idna.ulabel(label)
             except UnicodeError:
-                raise ValueError("domain is no internationalised domain name") from None
+                raise ValueError("is not a valid internationalised domain name") from None
     return name
 
 
 def domain_or_below(text: str) -> str:
-    """A domain, or all its sub-domains where a dot stands before it. Raises ValueError."""
+    """Returns a domain, or a domain with a dot before it, which stands for all its subdomains. Raises ValueError."""
     if text.startswith("*."):
-        raise ValueError("sub-domains are written with a dot before the domain, as .example.com")
+        raise ValueError("subdomains are written with a dot before the domain, as .example.com")
     return "." + domain_name(text[1:]) if text.startswith(".") else domain_name(text)
 
 
 def full_address(text: str) -> Address:
-    """A full address that stands for itself: a pattern would be compared as it is, and match nothing (F27).
+    """Returns a full address. A pattern is refused, because it would be compared exactly and would match nothing (F27).
 
     Raises ValueError.
     """
     if text.startswith("@") or "*" in text.rpartition("@")[0]:
-        raise ValueError("must be a full address: patterns are not taken here")
+        raise ValueError("must be a full address, and not a pattern")
     address = parse_address(text)
     if address.literal is None:
         domain_name(address.domain)
@@ -159,7 +170,8 @@ Domain = Annotated[
         max_length=255,
         json_schema_extra={"format": "idn-hostname"},
         examples=["example.com"],
-        description="A mail domain in any script; kept and shown as A-labels in lower case without final dot.",
+        description="A mail domain in any script. It is stored and shown as A-labels in lower case, without a final "
+        "dot.",
     ),
     AfterValidator(checked("domain", domain_name)),
 ]
@@ -170,13 +182,13 @@ MailAddress = Annotated[
         max_length=512,
         json_schema_extra={"format": "idn-email"},
         examples=["user@example.com"],
-        description="A full e-mail address; the domain is kept as A-labels in lower case.",
+        description="A full e-mail address. The domain is stored as A-labels in lower case.",
     ),
     AfterValidator(checked("address", lambda text: str(full_address(text)))),
 ]
 
 
-# An address that SMTP accepts, also with characters of patterns, and at a domain that only looks like an A-label.
+# An address that SMTP accepts. It may have characters of patterns, and labels that only look like A-labels.
 AnyAddress = Annotated[
     str,
     Field(
@@ -191,12 +203,14 @@ AnyAddress = Annotated[
 
 
 def address_key(address: str) -> str:
-    """The key by which configured addresses are compared: the case of the local part has no meaning."""
+    """Returns the key by which configured addresses are compared, without regard to the case of the local part."""
     return parse_address(address).local_key()
 
 
 def ip_address(text: str) -> str:
-    """Canonical; an IPv4-mapped IPv6 address is IPv4. A zone means another machine's interface. Raises ValueError."""
+    """Returns the canonical form. An IPv4 address that is mapped to IPv6 becomes IPv4. A zone is refused, because it
+    names an interface of another machine. Raises ValueError.
+    """
     if "%" in text:
         raise ValueError("must be an IP address without a zone")
     return str(canonical_ip(text))
@@ -220,7 +234,7 @@ Host = Annotated[
         max_length=255,
         pattern=r"^[^\u0000-\u002c\u002f\u003b-\u0040\u005c\u005e\u0060\u007b-\u00a0\u2028\u2029]+$",
         examples=["smtp.example.net", "192.0.2.25"],
-        description="A host name or an IP address; looked up as A and AAAA, not as MX.",
+        description="A host name or an IP address. Its A and AAAA records are used, and not its MX records.",
     ),
     AfterValidator(checked("host", _host)),
 ]
@@ -278,7 +292,7 @@ Timezone = Annotated[
 
 
 def _instant(value: Any) -> Any:
-    """RFC 3339 text with a zone; numbers and local times are refused."""
+    """A time as RFC 3339 text with a zone. Numbers and local times are refused."""
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not re.fullmatch(
@@ -295,7 +309,7 @@ def _instant(value: Any) -> Any:
 Instant = Annotated[
     datetime,
     BeforeValidator(_instant),
-    Field(description="RFC 3339, with its zone.", examples=["2030-01-31T12:00:00Z"]),
+    Field(description="A time in RFC 3339 with its zone.", examples=["2030-01-31T12:00:00Z"]),
 ]
 
 
@@ -303,25 +317,25 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds(instant: datetime) -> int:
-    """Microseconds since 1970."""
+    """Returns microseconds since 1970."""
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
 def _secret_text(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(_TYPEABLE, secret.get_secret_value()):
-        raise fault("secret_text", "must not hold control characters, or a surrogate alone")
+        raise fault("secret_text", "must not contain control characters, or a lone surrogate")
     return secret
 
 
-# Characters that a login cannot have are left out: NUL separates the parts of SASL PLAIN (RFC 4616), and a surrogate
-# alone is no text (C148).
+# Without the characters that a login cannot have: NUL separates the parts of SASL PLAIN (RFC 4616), and a lone
+# surrogate is not text (C148).
 _TYPEABLE = r"[^\x00-\x1f\x7f\ud800-\udfff]*"
 Password = Annotated[
     SecretStr,
     Field(
         min_length=1,
         max_length=1024,
-        description="Write-only: never shown again. Kept when left out. No control characters.",
+        description="Write-only, so it is never shown. It is kept when it is left out. It has no control characters.",
         json_schema_extra={"writeOnly": True, "format": "password"},
     ),
     AfterValidator(_secret_text),
@@ -353,5 +367,5 @@ PasswordHash = Annotated[
 
 
 def unique(values: list[str]) -> list[str]:
-    """The list without repetitions (after canonical forms), order kept."""
+    """Returns the list without repetitions (after conversion to canonical forms), in the same order."""
     return list(dict.fromkeys(values))

@@ -1,4 +1,4 @@
-"""The filters of lists: each from a fixed set of members, compared exactly on the canonical form."""
+"""The filters of lists. Each one compares a member exactly, in its canonical form."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ _LONGEST_TERM = 1024
 
 
 def name_key(name: str) -> str:
-    """Names are the same without regard to case and composition."""
+    """Returns a key that is the same for names that differ only in case and Unicode composition."""
     return unicodedata.normalize("NFC", name).casefold()[:_LONGEST_TERM]
 
 
 def lenient(*canonical: Callable[[str], str]) -> Callable[[str], str]:
-    """Uses the first form that a text fits. A text that fits none is compared as it is, and matches no object."""
+    """Returns a function that uses the first form that fits a text. A text that fits none is compared unchanged, and
+    matches no object.
+    """
 
     def found(text: str) -> str:
         for form in canonical:
@@ -29,12 +31,12 @@ def lenient(*canonical: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def exact(member: str, description: str, canonical: Callable[[str], str] = str, choices: Sequence[str] = ()) -> Filter:
-    """A filter by a member that is a text."""
+    """Makes a filter for a member that is a text."""
     return Filter(description, lambda body: [canonical(body[member])], canonical, tuple(choices))
 
 
 def boolean(member: str) -> Filter:
-    """A filter by a member that is true or false."""
+    """Makes a filter for a member that is true or false."""
     return Filter(
         f"true or false: whether it is {member}.",
         lambda body: ["true" if body[member] else "false"],

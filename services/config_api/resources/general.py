@@ -1,4 +1,4 @@
-"""The singleton `/v1/settings/general`, and what is likely a mistake in it."""
+"""The singleton `/v1/settings/general`, and warnings about probable mistakes in it."""
 
 from __future__ import annotations
 
@@ -25,57 +25,59 @@ LOOPBACK_AND_PRIVATE = [
 
 
 class SmtpAuth(Model):
-    """Who must log in to send, and how."""
+    """The rules about who must log in to send."""
 
     enabled: bool = Field(
         default=True,
-        description="AUTH PLAIN and LOGIN are offered. false: only trusted networks, and local ones that need no "
-        "login, may send to other domains.",
+        description="Whether AUTH PLAIN and LOGIN are offered. With false, only trusted networks, and local ones "
+        "that need no login, may send to other domains.",
     )
     skip_for_local_networks: bool = Field(
-        default=False, description="Clients in local_networks need no login to send, on any port."
+        default=False, description="Whether clients in local_networks need no login to send, on any port."
     )
     local_networks: Annotated[list[Cidr], Field(max_length=1000), AfterValidator(unique)] = Field(
-        default=LOOPBACK_AND_PRIVATE, description="The networks that skip_for_local_networks is about."
+        default=LOOPBACK_AND_PRIVATE, description="The networks for skip_for_local_networks."
     )
     sender_must_match_login: bool = Field(
-        default=True, description="MAIL FROM and the From field must be addresses of the logged-in account."
+        default=True, description="Whether MAIL FROM and the From field must be addresses of the logged-in account."
     )
     skip_sender_match_for_trusted_networks: bool = Field(
-        default=False, description="Trusted networks are exempt from sender_must_match_login."
+        default=False, description="Whether trusted networks are exempt from sender_must_match_login."
     )
-    forbid_plaintext_auth_without_tls: bool = Field(
-        default=True, description="AUTH is neither offered nor taken before TLS."
-    )
+    forbid_plaintext_auth_without_tls: bool = Field(default=True, description="Whether AUTH is refused without TLS.")
 
 
 class Profile(Model):
-    """How the gateway presents itself, and its limits a message."""
+    """The name and the banner of the gateway, and its limits for a message."""
 
     hostname: HostName = Field(
-        description="Fully qualified name of this gateway, in banner, EHLO, Received and delivery reports."
+        description="The fully qualified name of this gateway, in banner, EHLO, Received and delivery reports."
     )
-    banner: Banner = Field(default="ESMTP", description="Text after `220 hostname `: printable ASCII.")
-    max_recipients: int = Field(default=1000, ge=1, le=100_000, description="Recipients a message.")
+    banner: Banner = Field(default="ESMTP", description="The text after `220 hostname `, in printable ASCII.")
+    max_recipients: int = Field(default=1000, ge=1, le=100_000, description="The most recipients of a message.")
     recipients_over_limit: Literal["defer_excess", "reject_message"] = Field(
         default="reject_message",
-        description="reject_message: nobody gets the message (550 5.5.3 to those over the limit, 554 5.5.3 to DATA); "
-        "defer_excess: those over the limit get 452 4.5.3 and the rest goes on.",
+        description="With reject_message, nobody gets the message: recipients over the limit get 550 5.5.3, and DATA "
+        "gets 554 5.5.3. With defer_excess, recipients over the limit get 452 4.5.3, and the others get "
+        "the message.",
     )
-    max_hops: int = Field(default=50, ge=1, le=1000, description="Received fields before a message is a loop.")
+    max_hops: int = Field(
+        default=50, ge=1, le=1000, description="The number of Received fields from which on a message counts as a loop."
+    )
     max_message_size_mb: int = Field(
-        default=25, ge=0, le=2048, description="Largest message in MB of 1,048,576 octets; 0: no limit."
+        default=25, ge=0, le=2048, description="The largest message in MB of 1,048,576 octets. 0 means no limit."
     )
 
 
 class GeneralSettings(Model):
     """SMTP AUTH, the session profile, the external postmasters."""
 
-    smtp_auth: SmtpAuth = Field(default=SmtpAuth(), description="Who must log in to send, and how.")
-    profile: Profile = Field(description="How the gateway presents itself, and its limits a message.")
+    smtp_auth: SmtpAuth = Field(default=SmtpAuth(), description="The rules about who must log in to send.")
+    profile: Profile = Field(description="The name and the banner of the gateway, and its limits for a message.")
     external_postmasters: Annotated[list[MailAddress], Field(max_length=100), AfterValidator(unique)] = Field(
         default=[],
-        description="Who gets mail for postmaster@ and mailer-daemon@ any local domain, and double bounces.",
+        description="The addresses that get the mail for postmaster@ and mailer-daemon@ of all local domains, and "
+        "double bounces.",
         examples=[["postmaster@example.net"]],
     )
 
@@ -84,7 +86,7 @@ _FEW_RECIPIENTS = 100
 _POSTMASTERS = ("postmaster", "mailer-daemon")
 
 
-# The hostname that the first start uses when the machine has no fully qualified name.
+# The hostname that the first start uses if the machine has no fully qualified name.
 FALLBACK_HOSTNAME = "localhost.localdomain"
 _SMTP_PORT = 25
 
@@ -105,7 +107,7 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
             Finding(
                 "/smtp_auth/local_networks",
                 "gateway_in_range",
-                "The range holds this host's gateway: clients that it hides would need no login.",
+                "The range contains the gateway of this machine. Clients behind that gateway would need no login.",
             )
         )
     if auth["skip_for_local_networks"]:
@@ -117,7 +119,8 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
         Finding(
             f"/external_postmasters/{number}",
             "loop",
-            "It is a postmaster of a local domain, whose mail goes to the external postmasters: it is held.",
+            "This is a postmaster of a local domain. Its mail would go to the external postmasters again, so it is "
+            "held.",
         )
         for number in of_local_domains(body["external_postmasters"], local_domains)
     ]
@@ -125,13 +128,15 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 def of_local_domains(external_postmasters: Sequence[str], local_domains: Sequence[str]) -> Sequence[int]:
-    """The external postmasters at local domains. Their mail would go to the external postmasters again."""
+    """Returns the external postmasters at local domains. Their mail would go to the external postmasters again."""
     circle = {f"{name}@{domain}" for domain in local_domains for name in _POSTMASTERS}
     return [number for number, address in enumerate(external_postmasters) if address_key(address) in circle]
 
 
 async def _default_hostname(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Others see the name in HELO, and refuse mail from a machine that is nobody (F37)."""
+    """Warns about the hostname. Other servers see it in HELO, and refuse mail when it has no address or no PTR record
+    (F37).
+    """
     if hostname != FALLBACK_HOSTNAME:
         return ()
     is_direct = (await check_context.settings("settings/delivery")).get("mode") != "relay_host"
@@ -141,37 +146,41 @@ async def _default_hostname(hostname: str, check_context: CheckContext) -> Seque
         Finding(
             "/profile/hostname",
             "hostname_default",
-            "This is the name of no machine: other servers refuse its mail. Set the gateway's own name.",
+            "This is not the name of a machine, so other servers refuse mail from it. Set the gateway's own name.",
         ),
     )
 
 
 def _wide(networks: Sequence[str]) -> Sequence[Finding]:
-    """Public ranges whose clients send with no login, as of trusted networks."""
+    """Warns of public ranges whose clients may send without a login, as for trusted networks."""
     found = []
     for number, text in enumerate(networks):
         network, pointer = ipaddress.ip_network(text), f"/smtp_auth/local_networks/{number}"
         if network.prefixlen == 0:
-            found.append(Finding(pointer, "everyone", "This is the whole internet: anyone may send anywhere."))
+            found.append(Finding(pointer, "everyone", "This is the whole internet, so anyone may send anywhere."))
         elif network.prefixlen < WIDEST[network.version] and not network.is_private:
             found.append(
-                Finding(pointer, "wide", f"This range is wider than /{WIDEST[network.version]}: is all of it yours?")
+                Finding(
+                    pointer,
+                    "wide",
+                    f"This range is wider than /{WIDEST[network.version]}, so it may contain networks of others.",
+                )
             )
     return found
 
 
 async def _circle(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Relay hosts that are this gateway once it has this name."""
+    """Warns of relay hosts that would be this gateway itself after a change of the name."""
     hosts = [(await check_context.settings("settings/delivery")).get("relay_host")]
     hosts += [rule["relay_host"] for rule in await check_context.others("relay-rules") if rule["enabled"]]
     ports = own_name_ports(check_context)
     if any(host is not None and host["host"] == hostname and host["port"] in ports for host in hosts):
-        return (Finding("/profile/hostname", "loop", "A relay host has this name: its mail would go in a circle."),)
+        return (Finding("/profile/hostname", "loop", "A relay host has this name, so its mail would go in a circle."),)
     return ()
 
 
 async def postmasters(domains: Sequence[str], check_context: CheckContext, pointer: str) -> Sequence[Finding]:
-    """A finding when a local domain's postmaster mail has nowhere to go."""
+    """Warns when the mail of a local domain's postmaster has no recipient."""
     wanted = {f"{name}@{domain}" for domain in domains for name in _POSTMASTERS}
     missing = sorted(wanted - await check_context.taken("address", sorted(wanted)))
     if not missing:
@@ -181,13 +190,13 @@ async def postmasters(domains: Sequence[str], check_context: CheckContext, point
         Finding(
             pointer,
             "postmaster_missing",
-            f"No external postmaster, account or alias takes mail for {shown}: it is held.",
+            f"No external postmaster, account or alias takes mail for {shown}, so it is held.",
         ),
     )
 
 
 async def hostname_findings(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Whether a hostname has an address in the DNS whose PTR record names it."""
+    """Warns when a hostname has no address in the DNS, or no address whose PTR record names it."""
     pointer = "/profile/hostname"
     addresses = await check_context.addresses(hostname)
     if addresses is None:
@@ -203,7 +212,7 @@ async def hostname_findings(hostname: str, check_context: CheckContext) -> Seque
                 Finding(
                     pointer,
                     "hostname_reverse",
-                    f"The PTR record of {address} does not name it: others may refuse mail.",
+                    f"The PTR record of {address} does not name it, so other servers may refuse mail.",
                 ),
             )
     return ()

@@ -26,15 +26,15 @@ def _absolute(path: str) -> str:
 
 
 class MaildirMailbox(Mailbox):
-    """Written to a directory of relay's machine."""
+    """Mail is written to a directory of relay's machine."""
 
-    kind: Literal["maildir"] = Field(description="Written to a directory.")
+    kind: Literal["maildir"] = Field(description="The mailbox is a directory.")
     path: Annotated[
         str,
         Field(
             max_length=1000,
             pattern=r"^/[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$",
-            description="Absolute path of the directory that holds one Maildir a recipient.",
+            description="The absolute path of the directory that contains one Maildir for each recipient.",
             examples=["/var/mail/example.com"],
         ),
         AfterValidator(_absolute),
@@ -48,30 +48,34 @@ _MAILBOXES = ("mailbox", "quarantine_mailbox")
 
 
 class LocalDomain(Model):
-    """The domain's mail is handed to that server or directory."""
+    """A domain whose mail is delivered to a server or a directory."""
 
     name: Domain
-    mailbox: AnyMailbox | None = Field(default=None, description="Where its mail goes; null: it is held.")
+    mailbox: AnyMailbox | None = Field(
+        default=None, description="The mailbox of the domain. null means that its mail is held."
+    )
     quarantine_mailbox: AnyMailbox | None = Field(
-        default=None, description="Where mail marked for quarantine goes; null: to mailbox, marked."
+        default=None, description="The mailbox for quarantined mail. null means that it goes to mailbox, with a mark."
     )
     recipients: Literal["accounts", "list", "any", "verify"] = Field(
         default="accounts",
-        description="Which addresses exist. accounts: those of accounts and aliases; list: also those of "
-        "/v1/recipients; any: every one; verify: also those that the mailbox server takes, which is asked.",
+        description="Which addresses exist. accounts: those of accounts and aliases. list: also those of "
+        "/v1/recipients. any: all. verify: also those that the mailbox server accepts, which is asked.",
     )
     catch_all: MailAddress | None = Field(
-        default=None, description="Takes the mail for every address that does not exist; null: it is refused."
+        default=None,
+        description="The address that gets the mail for all addresses that do not exist. null means "
+        "that this mail is refused.",
     )
     recipient_delimiter: Literal["+", "-", "_", "."] | None = Field(
         default=None,
-        description="With +, mail for user+tag@ goes to user@ where that exists and user+tag@ does not; the tag stays "
-        "in the address. null: addresses have no tags.",
+        description="With +, mail for user+tag@ goes to user@, if that exists and user+tag@ does not. The tag stays "
+        "in the address. null means that addresses have no tags.",
     )
 
 
 async def _forbidden_maildirs(body: Body, check_context: CheckContext) -> Sequence[str]:
-    """Members whose path lies where no mail may be written (F43)."""
+    """Returns the members with a path to which no mail may be written (F43)."""
     return [
         name
         for name in _MAILBOXES
@@ -83,11 +87,11 @@ async def _forbidden_maildirs(body: Body, check_context: CheckContext) -> Sequen
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     findings = [
-        Finding(f"/{name}/path", "maildir_root", "No mail may be written there: it is deferred.")
+        Finding(f"/{name}/path", "maildir_root", "No mail may be written to this folder, so it is deferred.")
         for name in await _forbidden_maildirs(body, check_context)
     ]
     if body["mailbox"] is None:
-        findings.append(Finding("/mailbox", "no_mailbox", "Without a mailbox the domain's mail is held."))
+        findings.append(Finding("/mailbox", "no_mailbox", "Without a mailbox, the mail of the domain is held."))
     findings += await existing_recipients(body["name"], body["recipients"], check_context)
     findings += await _catch_all(body, check_context)
     external = (await check_context.settings("settings/general"))["external_postmasters"]
@@ -95,7 +99,7 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
         findings += await postmasters([body["name"]], check_context, "/name")
     if of_local_domains(external, [body["name"]]):
         findings.append(
-            Finding("/name", "loop", "The external postmasters are postmasters of this domain: their mail is held.")
+            Finding("/name", "loop", "The external postmasters are postmasters of this domain, so their mail is held.")
         )
     return findings
 
@@ -104,21 +108,28 @@ async def _catch_all(body: Body, check_context: CheckContext) -> Sequence[Findin
     if body["catch_all"] is None:
         return ()
     if body["recipients"] == "any":
-        return [Finding("/catch_all", "never_acts", "It never gets mail, since every address of the domain exists.")]
+        return [
+            Finding(
+                "/catch_all", "never_acts", "This mailbox never gets mail, because every address of the domain exists."
+            )
+        ]
     leads_back, ends = await followed(address_key(body["catch_all"]), "", check_context)
     if leads_back or not ends:
         return [
             Finding(
-                "/catch_all", "no_account", "It ends at no address that exists: mail for unknown addresses is refused."
+                "/catch_all",
+                "no_account",
+                "This address leads to no existing address, so mail for unknown addresses is refused.",
             )
         ]
     return ()
 
 
 async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Raises Problem 422 when a mailbox server is a listener of this gateway, or a new maildir lies in a bad place.
+    """Raises Problem 422 when a mailbox server is a listener of this gateway, or when a new maildir is in a forbidden
+    folder.
 
-    A path that is stored already is warned of: its domain can still be changed.
+    A path that is already stored causes only a warning, so that its domain can still be changed.
     """
     if body["recipients"] == "verify":
         _refuse_unverifiable(body)
@@ -126,7 +137,7 @@ async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     for name in await _forbidden_maildirs(body, check_context):
         if member(stored, (name, "path")) != body[name]["path"]:
             raise invalid_field(
-                f"/{name}/path", "maildir_root", "No mail may be written there: see POSTHOUSE_MAILDIR_ROOTS."
+                f"/{name}/path", "maildir_root", "No mail may be written to this folder: see POSTHOUSE_MAILDIR_ROOTS."
             )
     for name in _MAILBOXES:
         if body[name] is not None and body[name]["kind"] != "maildir":
@@ -135,19 +146,21 @@ async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 def _refuse_unverifiable(body: Body) -> None:
-    """Raises Problem 422 where no mailbox server could be asked, or where its answer would not count."""
+    """Raises Problem 422 when no mailbox server can be asked, or when its answer has no effect."""
     if body["mailbox"] is None or body["mailbox"]["kind"] == "maildir":
         raise invalid_field(
             "/recipients", "nobody_to_ask", "verify needs a mailbox server: the mailbox must be of kind smtp or lmtp."
         )
     if body["catch_all"] is not None:
         raise invalid_field(
-            "/catch_all", "verified_domain", "With verify the mailbox server says which addresses exist: set it there."
+            "/catch_all",
+            "verified_domain",
+            "With verify, the mailbox server decides which addresses exist, so the catch-all must be configured there.",
         )
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Accounts, aliases, keys, catch-alls and postmasters at the domain, which lose its mail (F21)."""
+    """Warns about accounts, aliases, keys, catch-alls and postmasters of the domain, which will get no mail (F21)."""
     at_domain = f"@{body['name']}"
     accounts = [
         account["login"]

@@ -1,4 +1,4 @@
-"""Servers that take the mail of a domain of ours by SMTP or LMTP."""
+"""Servers that take the mail of our own domains by SMTP or LMTP."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from services.config_api.resources.fields import Host, Model, Port
 TlsLevel = Annotated[
     Literal["none", "may", "encrypt", "verify"],
     Field(
-        description="none: never; may: STARTTLS when it is offered; encrypt: never plaintext; verify: never plaintext, "
-        "and the certificate must be valid for the host."
+        description="none: TLS is never used. may: STARTTLS is used if the server offers it. encrypt: plaintext is "
+        "never used. verify: as encrypt, and the certificate must be valid for the host."
     ),
 ]
 
 
 class Mailbox(Model):
-    """Where the mail of a domain goes."""
+    """A mailbox, to which the mail of a domain goes."""
 
 
 class MailboxServer(Mailbox):
@@ -27,9 +27,9 @@ class MailboxServer(Mailbox):
 
 
 class SmtpMailbox(MailboxServer):
-    """Handed over by SMTP."""
+    """A mailbox server that is used by SMTP."""
 
-    kind: Literal["smtp"] = Field(description="Handed over by SMTP.")
+    kind: Literal["smtp"] = Field(description="The mail is sent by SMTP.")
     host: Host
     port: Port = Field(default=25, description="TCP port.")
     tls: TlsLevel = "may"
@@ -37,9 +37,9 @@ class SmtpMailbox(MailboxServer):
 
 
 class LmtpMailbox(MailboxServer):
-    """Handed over by LMTP."""
+    """A mailbox server that is used by LMTP."""
 
-    kind: Literal["lmtp"] = Field(description="Handed over by LMTP.")
+    kind: Literal["lmtp"] = Field(description="The mail is sent by LMTP.")
     host: Host
     port: Port = Field(default=24, description="TCP port.")
     tls: TlsLevel = "may"

@@ -1,4 +1,4 @@
-"""JSON Merge Patch (RFC 7396), and the schema of a patch: as the whole, but all may be absent or null."""
+"""JSON Merge Patch (RFC 7396), and the schema of a patch, in which all members may be absent or null."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.config_api.resources.fields import Model
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """RFC 7396 section 2: null removes, objects merge, everything else replaces."""
+    """Applies a patch as in RFC 7396 section 2: null removes a member, objects are merged, and other values replace."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}
@@ -29,20 +29,21 @@ def merge(target: Any, patch: Any) -> Any:
 
 @functools.cache
 def patch_model(model: type[BaseModel]) -> type[BaseModel]:
-    """The schema of a merge patch of `model`. Only shapes and bounds: the merged whole is validated as a whole."""
+    """Makes the schema of a merge patch of `model`. It checks only types and limits. The merged object is validated
+    afterwards.
+    """
     fields: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         patched = _patched(info)
-        # A member without a default cannot be reset by null.
+        # A required member cannot be reset by null.
         shape = patched if info.is_required() else patched | None
         fields[name] = (shape, Field(default=None, description=info.description))
     return _model(model.__name__, fields)
 
 
 def _patch_of_kinds(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
-    """For an object of several kinds: the members of all kinds, since a patch may change the kind.
-
-    Members of the old kind are removed by null, so every member accepts null.
+    """Makes the schema for an object of several kinds. It has the members of all kinds, because a patch may change the
+    kind. null removes members of the old kind, so every member accepts null.
     """
     fields: dict[str, Any] = {}
     for name in dict.fromkeys(name for model in models for name in model.model_fields):
@@ -53,14 +54,14 @@ def _patch_of_kinds(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
 
 
 def _of_any(infos: Sequence[FieldInfo]) -> Any:
-    """A type for every value that one of the fields takes."""
+    """Returns a type for all values that any of the fields accepts."""
     if all(get_origin(info.annotation) is Literal for info in infos):
         return Literal[tuple(value for info in infos for value in get_args(info.annotation))]
     return functools.reduce(operator.or_, map(_patched, infos))
 
 
 def _common_base(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
-    """The nearest class that all of them are made of: it names what they have in common."""
+    """Returns the nearest common base class of all models. The patch gets its name."""
     return next(base for base in models[0].__mro__ if all(issubclass(model, base) for model in models))
 
 
@@ -68,7 +69,7 @@ def _model(name: str, fields: dict[str, Any]) -> type[BaseModel]:
     return create_model(
         f"{name}Patch",
         __base__=Model,
-        __doc__=f"A merge patch (RFC 7396) of {name}: what is absent stays, null returns to the default.",
+        __doc__=f"A merge patch (RFC 7396) of {name}: absent members do not change, and null sets the default.",
         **fields,
     )
 
@@ -86,7 +87,9 @@ def _patched(info: FieldInfo) -> Any:
 
 
 def _nested(annotation: Any) -> Sequence[type[BaseModel]]:
-    """The models that the annotation is, alone, of several kinds, or beside null; none where it is anything else."""
+    """Returns the models in the annotation, which may be one, several kinds, or a model or null. Empty for any other
+    annotation.
+    """
     if get_origin(annotation) is Annotated:
         return _nested(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):

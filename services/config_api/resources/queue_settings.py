@@ -13,16 +13,24 @@ from services.config_api.resources.fields import Model, fault
 
 
 class RetrySchedule(Model):
-    """Waiting times between attempts, jitter aside."""
+    """The times between attempts, before they are spread at random."""
 
     first_minutes: float = Field(
-        default=5, ge=0.01, le=1440, allow_inf_nan=False, description="Before the second attempt, in minutes."
+        default=5, ge=0.01, le=1440, allow_inf_nan=False, description="The time before the second attempt, in minutes."
     )
     growth: float = Field(
-        default=1.5, ge=1, le=10, allow_inf_nan=False, description="Each wait is so many times the one before."
+        default=1.5,
+        ge=1,
+        le=10,
+        allow_inf_nan=False,
+        description="Each time between attempts is the previous one multiplied by this.",
     )
     max_minutes: float = Field(
-        default=120, ge=0.01, le=10_080, allow_inf_nan=False, description="The longest wait, in minutes."
+        default=120,
+        ge=0.01,
+        le=10_080,
+        allow_inf_nan=False,
+        description="The longest time between attempts, in minutes.",
     )
 
     @model_validator(mode="after")
@@ -38,60 +46,68 @@ _SHORTEST_HOURS = 1 / 3600
 
 
 class QueueSettings(Model):
-    """When delivery is tried again, when it is given up, how much at once."""
+    """When delivery is tried again, when a message expires, and how much is sent at the same time."""
 
-    retry_schedule: RetrySchedule = Field(default=RetrySchedule(), description="Waiting times between attempts.")
+    retry_schedule: RetrySchedule = Field(default=RetrySchedule(), description="The times between attempts.")
     expire_after_hours: float = Field(
         default=120,
         ge=_SHORTEST_HOURS,
         le=8760,
         allow_inf_nan=False,
-        description="After so many hours a message is returned; not before its first retry.",
+        description="After this number of hours a message is returned, but not before its first retry.",
     )
     delay_notice_after_hours: float = Field(
         default=4,
         ge=0,
         le=8760,
         allow_inf_nan=False,
-        description="The sender is told of a delay, not before the first retry; 0: never.",
+        description="After this number of hours the sender gets a notice of delay, but not before the first retry. 0 "
+        "means never.",
     )
     bounce_expire_hours: float = Field(
         default=24,
         ge=_SHORTEST_HOURS,
         le=8760,
         allow_inf_nan=False,
-        description="After so many hours a report is given up; not before its first retry.",
+        description="After this number of hours a report expires, but not before its first retry.",
     )
     max_concurrency_per_destination: int = Field(
-        default=20, ge=1, le=1000, description="Connections at once to one destination."
+        default=20, ge=1, le=1000, description="The most connections to one destination at the same time."
     )
     max_messages_per_connection: int = Field(
-        default=100, ge=1, le=100_000, description="Messages over one connection before it is closed."
+        default=100, ge=1, le=100_000, description="The number of messages after which a connection is closed."
     )
     max_messages_per_minute_per_destination: int = Field(
-        default=0, ge=0, le=1_000_000, description="Messages that are sent to one destination a clock minute; 0: any."
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="The most messages to one destination in one minute of the clock. 0 means no limit.",
     )
     retention_days: float = Field(
-        default=7, ge=0, le=3650, allow_inf_nan=False, description="Finished messages stay searchable for so many days."
+        default=7,
+        ge=0,
+        le=3650,
+        allow_inf_nan=False,
+        description="The number of days for which finished messages can be found.",
     )
     keep_subjects: bool = Field(
         default=False,
-        description="Store the subject of each new message, so that messages can be searched by it. Everybody who may "
-        "list messages can then read subjects.",
+        description="Whether the subject of each new message is stored, so that messages can be searched by it. "
+        "Everybody who may list messages can then read subjects.",
     )
 
 
 async def refuse(body: Body, _: CheckContext) -> Sequence[Finding]:
-    """Raises Problem 422 where mail would be returned before it was tried again, or its record lost (F34)."""
+    """Raises Problem 422 when mail would expire before its first retry, or when its record would be lost (F34)."""
     first_hours = body["retry_schedule"]["first_minutes"] / _MINUTES
     for name in ("expire_after_hours", "bounce_expire_hours", "delay_notice_after_hours"):
-        # 0 hours mean that there is no notice.
+        # 0 hours means that there is no notice.
         if body[name] < first_hours and (body[name] or name != "delay_notice_after_hours"):
             raise invalid_field(
-                f"/{name}", "before_first_retry", "It must not be shorter than retry_schedule.first_minutes."
+                f"/{name}", "before_first_retry", "This must not be shorter than retry_schedule.first_minutes."
             )
     if 0 < body["retention_days"] < _SHORTEST_RETENTION_DAYS:
-        raise invalid_field("/retention_days", "too_short", "It is 0, or an hour or more.")
+        raise invalid_field("/retention_days", "too_short", "This must be 0, or an hour or more.")
     return ()
 
 
@@ -101,7 +117,7 @@ async def check(body: Body, _: CheckContext) -> Sequence[Finding]:
             Finding(
                 "/delay_notice_after_hours",
                 "never",
-                "Mail has expired by then, so that no sender is ever told of a delay.",
+                "Mail expires before this time, so no sender is ever told of a delay.",
             ),
         )
     return ()

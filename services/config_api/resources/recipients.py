@@ -1,7 +1,6 @@
-"""The collection `/v1/recipients`: the addresses that exist in domains whose recipients are listed.
-
-It may hold a million. Storage keeps it in a table of its own (`storage/recipients.py`), and revisions hold its count
-and digest alone; so neither export, import nor rollback touches it.
+"""The collection `/v1/recipients`: the addresses that exist in domains whose recipients are listed. There may be a
+million. They are stored in a separate table (`storage/recipients.py`), and revisions contain only their count and
+digest. So export, import and rollback do not include them.
 """
 
 from __future__ import annotations
@@ -21,16 +20,22 @@ class Recipient(Model):
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """A warning about an address at a domain that does not use the list."""
+    """Warns of an address at a domain that does not use the list."""
     domain = body["address"].rpartition("@")[2]
     domains = [
         *await check_context.matching("local-domains", "name", domain),
         *await check_context.matching("relay-domains", "domain", domain),
     ]
     if not domains:
-        return [Finding("/address", "domain_not_ours", "Its domain is neither a local domain nor a relay domain here.")]
+        return [
+            Finding(
+                "/address",
+                "domain_not_ours",
+                "The domain of this address is neither a local domain nor a relay domain.",
+            )
+        ]
     if all(of_domain["recipients"] != "list" for of_domain in domains):
-        return [Finding("/address", "list_not_used", "The recipients of its domain are not those of this list.")]
+        return [Finding("/address", "list_not_used", "The recipients of the domain are not those of this list.")]
     return ()
 
 

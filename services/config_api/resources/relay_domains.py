@@ -1,4 +1,4 @@
-"""The collection `/v1/relay-domains`, and domains in it that lead back here."""
+"""The collection `/v1/relay-domains`, and warnings about domains whose mail would come back here."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from services.config_api.resources.relay_host_checks import refuse_this_gateway
 
 
 class RelayDomain(Model):
-    """Mail for the domain is taken from anyone and passed on to the domain's own server."""
+    """A domain whose mail is accepted from everybody and sent to the domain's own server."""
 
     name: Label = ""
     domain: Domain
     recipients: Literal["any", "list", "verify"] = Field(
         default="any",
-        description="Which addresses exist. any: every one; list: those of /v1/recipients; verify: those that the "
-        "domain's server takes, which is asked.",
+        description="Which addresses exist. any: all. list: those of /v1/recipients. verify: those that the domain's "
+        "server accepts, which is asked.",
     )
     next_hop: AnyMailboxServer | None = Field(
-        default=None, description="The server that takes the domain's mail; null: the domain's MX does."
+        default=None,
+        description="The server that takes the domain's mail. null means that the MX of the domain takes it.",
     )
-    enabled: bool = Field(default=True, description="false: as if it were not there.")
+    enabled: bool = Field(default=True, description="false means that it has no effect.")
 
 
 _BEYOND_EVERY_PREFERENCE = 65536
@@ -51,24 +52,34 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 async def _hosts(domain: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Mail for the domain has no server better than this gateway, so it would be deferred (4.4.6), or nobody knows."""
+    """Warns when the domain has no server that is better than this gateway, so that its mail would be deferred (4.4.6),
+    or when this is unknown.
+    """
     preferences, own, is_silent = await _candidates(domain, check_context)
     if any(preference < own for preference in preferences):
-        return [Finding("/domain", "name_server_silent", "One name server gave no answer.")] if is_silent else []
+        return (
+            [Finding("/domain", "name_server_silent", "One of the name servers gave no answer.")] if is_silent else []
+        )
     if is_silent:
-        return [Finding("/domain", "no_answer", "The DNS gave no answer for the MX of this domain in time.")]
+        return [Finding("/domain", "no_answer", "The DNS gave no answer in time for the MX of this domain.")]
     if own == _BEYOND_EVERY_PREFERENCE:
-        return [Finding("/domain", "no_mail_host", "This domain has no MX, A or AAAA: its mail can't be passed on.")]
+        return [
+            Finding(
+                "/domain", "no_mail_host", "This domain has no MX, A or AAAA record, so its mail cannot be sent on."
+            )
+        ]
     return [
-        Finding("/domain", "no_better_host", "No MX of this domain is better than this gateway: its mail is deferred.")
+        Finding(
+            "/domain", "no_better_host", "No MX of this domain is better than this gateway, so its mail is deferred."
+        )
     ]
 
 
 async def _candidates(domain: str, check_context: CheckContext) -> tuple[list[int], int, bool]:
-    """(preferences of other hosts, the best one of this gateway, whether some name server gave no answer).
+    """Returns (preferences of other hosts, the best preference of this gateway, whether a name server gave no answer).
 
-    A candidate is one MX of one set of name servers, with the addresses that this set gives it (F60). A domain
-    without MX is its own one (RFC 5321 5.1). Our name counts only where no address is known.
+    A candidate is one MX from one set of name servers, with the addresses from this set (F60). A domain without MX is
+    its own MX (RFC 5321 5.1). A candidate is recognised as this gateway by its name only if no address is known.
     """
     hostname = member(await check_context.settings("settings/general"), ("profile", "hostname"))
     preferences: list[int] = []
@@ -105,7 +116,7 @@ async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Listed recipients of the domain."""
+    """Warns about the listed recipients of the domain."""
     return await listed_recipients(body["domain"], check_context)
 
 

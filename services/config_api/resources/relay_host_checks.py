@@ -1,4 +1,6 @@
-"""Relay hosts that cannot work or are not safe: this gateway itself (C158), and TLS with anybody."""
+"""Checks of relay hosts that cannot work or are not safe: this gateway itself (C158), and TLS without a check of the
+certificate.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ _SMTP_PORTS = frozenset({25, 465, 587})
 
 
 def relay_host_password() -> Secret:
-    """The login's password: sealed, and kept only for the server and login that it was given for."""
+    """Describes the password of a login. It is encrypted, and kept only for the server and the login for which it was
+    given.
+    """
     return Secret(
         path=("relay_host", "auth", "password"),
         required=True,
@@ -27,7 +31,9 @@ def relay_host_password() -> Secret:
 
 
 def _protections(body: Body) -> tuple[bool, ...]:
-    """Never in clear, only to a server whose certificate is valid, and no leave to go in clear."""
+    """Returns facts: whether plaintext is never used, whether the certificate must be valid, and whether login without
+    TLS is forbidden.
+    """
     host = body.get("relay_host") or {}
     requires_tls = bool(host.get("always_tls") or host.get("implicit_tls"))
     verifies = requires_tls and bool(host.get("verify_certificate"))
@@ -35,7 +41,7 @@ def _protections(body: Body) -> tuple[bool, ...]:
 
 
 def unverified(body: Body) -> Sequence[Finding]:
-    """A warning when the certificate of a relay host is not checked (F52)."""
+    """Warns when the certificate of a relay host is not checked (F52)."""
     host = body["relay_host"]
     if host is None or host["verify_certificate"]:
         return ()
@@ -45,7 +51,8 @@ def unverified(body: Body) -> Sequence[Finding]:
             Finding(
                 "/relay_host/verify_certificate",
                 "unverified_tls",
-                "TLS is required, but any certificate is taken: who stands between can read and change the mail.",
+                "TLS is required, but any certificate is accepted, so an attacker on the network can read and change "
+                "the mail.",
             )
         )
     if host["auth"] is not None:
@@ -53,14 +60,14 @@ def unverified(body: Body) -> Sequence[Finding]:
             Finding(
                 "/relay_host/auth",
                 "unverified_password",
-                "The certificate is not verified: the password may go to another server.",
+                "The certificate is not verified, so the password may be sent to another server.",
             )
         )
     return findings
 
 
 async def refuse_relay_host(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Raises Problem 422 when the relay host is a listener of this gateway, or verified where TLS can be taken away."""
+    """Raises Problem 422 when the relay host is a listener of this gateway, or is verified although TLS is optional."""
     relay_host = body["relay_host"]
     if relay_host is None:
         return ()
@@ -68,7 +75,7 @@ async def refuse_relay_host(body: Body, check_context: CheckContext) -> Sequence
         raise invalid_field(
             "/relay_host/verify_certificate",
             "verify_without_tls",
-            "It needs always_tls or implicit_tls: without them who stands between can take TLS away.",
+            "This needs always_tls or implicit_tls, because otherwise an attacker on the network can remove TLS.",
         )
     await refuse_this_gateway(relay_host, "/relay_host", check_context)
     return ()
@@ -80,19 +87,19 @@ async def refuse_this_gateway(server: Body, pointer: str, check_context: CheckCo
     for place, host in {"": server, **fallback_hosts}.items():
         if await is_this_gateway(host["host"], host["port"], check_context):
             raise invalid_field(
-                f"{pointer}{place}/host", "loop", "This host is this gateway: mail would go in a circle."
+                f"{pointer}{place}/host", "loop", "This host is this gateway, so mail would go in a circle."
             )
 
 
 async def is_this_gateway(host: str, port: int, check_context: CheckContext) -> bool:
-    """Whether mail that is sent there comes in here again."""
+    """Whether mail that is sent to this host and port arrives at this gateway again."""
     hostname = member(await check_context.settings("settings/general"), ("profile", "hostname"))
     is_own_name = host == hostname and port in own_name_ports(check_context)
     return is_own_name or (port in check_context.own_ports and await _is_here(host, check_context))
 
 
 def own_name_ports(check_context: CheckContext) -> frozenset[int]:
-    """At the gateway's own name these ports are its listeners, or forwarded to them."""
+    """Returns the ports of our listeners at the gateway's own name, and the ports that are forwarded to them."""
     return _SMTP_PORTS | check_context.own_ports
 
 

@@ -1,4 +1,4 @@
-"""The collection `/v1/relay-rules`, and targets in it that no mail can reach."""
+"""The collection `/v1/relay-rules`, and warnings about targets whose mail another rule takes."""
 
 from __future__ import annotations
 
@@ -18,31 +18,35 @@ Target = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000-
 
 
 def canonical_target(target: str, target_type: str) -> str:
-    """An address, or a domain where a first dot stands for its sub-domains. Raises ValueError."""
+    """Returns an address, or a domain; a dot before the domain stands for its subdomains. Raises ValueError."""
     if target_type == "address":
         return full_address(target).local_key()
     return domain_or_below(target)
 
 
 class RelayRule(Model):
-    """Mail to (recipient) or from (sender) a target goes through this relay host."""
+    """Mail to a target (recipient) or from a target (sender) goes through this relay host."""
 
     name: Name
     type: Literal["recipient", "sender"] = Field(
-        description="Which address is looked at. Any recipient rule beats every sender rule."
+        description="The address that is compared. Every recipient rule comes before every sender rule."
     )
     target_type: Literal["address", "domain"] = Field(
-        description="What the targets are. An address beats a domain, whatever the position."
+        description="The type of the targets. A rule for an address wins over one for a domain, whatever the position."
     )
     targets: Annotated[list[Target], Field(min_length=1, max_length=10_000)] = Field(
-        description="Full addresses, or domains; sub-domains only where a target is written .example.com.",
+        description="Full addresses, or domains. A domain includes its subdomains only if it is written as "
+        ".example.com.",
         examples=[["example.com", ".example.com"]],
     )
-    relay_host: RelayHost = Field(description="Where the mail goes.")
+    relay_host: RelayHost = Field(description="The relay host.")
     position: int = Field(
-        default=0, ge=0, le=1_000_000, description="Among rules alike the lowest is tried first; then the oldest."
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Of rules that match equally, the one with the lowest position is used, and then the oldest.",
     )
-    enabled: bool = Field(default=True, description="false: as if it were not there.")
+    enabled: bool = Field(default=True, description="false means that it has no effect.")
 
     @model_validator(mode="after")
     def _canonical(self) -> Self:
@@ -57,7 +61,7 @@ class RelayRule(Model):
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Targets that another rule takes first, or that alias expansion replaces before rules are asked."""
+    """Warns of targets that another rule takes first, or that aliases replace before rules are applied."""
     findings = [*unverified(body)]
     taken: set[str] = set()
     for other in await check_context.others("relay-rules"):
@@ -70,12 +74,14 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     for number, target in enumerate(body["targets"]):
         if target.lower() in taken:
             findings.append(
-                Finding(f"/targets/{number}", "unreachable", "Another rule with the same target is tried before.")
+                Finding(f"/targets/{number}", "unreachable", "Another rule with the same target comes first.")
             )
         elif target.lower() in aliases:
             findings.append(
                 Finding(
-                    f"/targets/{number}", "unreachable", "This address is an alias, which is replaced before rules."
+                    f"/targets/{number}",
+                    "unreachable",
+                    "This address is an alias, which is replaced before rules are applied.",
                 )
             )
     return findings
@@ -95,10 +101,10 @@ RELAY_RULES = Collection(
     check=check,
     unique=lambda body: [UniqueKey("relay-rules/name", name_key(body["name"]), "/name")],
     filters={
-        "name": exact("name", "The rule's name, without regard to case.", name_key),
+        "name": exact("name", "The name of the rule, without regard to case.", name_key),
         "type": exact("type", "recipient or sender.", choices=("recipient", "sender")),
         "target": Filter(
-            "A target, in any form that a rule may be given it in.",
+            "A target, in any form that a rule accepts.",
             lambda body: [target.lower() for target in body["targets"]],
             lambda text: _form(text).lower(),
         ),

@@ -13,10 +13,12 @@ Servers = Annotated[list[NameServer], Field(max_length=8), AfterValidator(unique
 
 
 class ResolverSettings(Model):
-    """Name servers for relay domains; the MX sets of both lists are merged."""
+    """The name servers for relay domains. The MX sets of both lists are merged."""
 
-    preferred: Servers = Field(default=[], description="Asked first; empty: the system's.")
-    alternate: Servers = Field(default=[], description="Asked too; empty: preferred alone.")
+    preferred: Servers = Field(default=[], description="The first group. Empty means the name servers of the system.")
+    alternate: Servers = Field(
+        default=[], description="The second group. Empty means that only the first group is asked."
+    )
 
 
 RESOLVERS = Singleton(

@@ -9,15 +9,15 @@ from services.config_api.resources.fields import Mode, Model
 
 
 class SenderPolicySettings(Model):
-    """What a sender's domain must be."""
+    """The checks of a sender's domain."""
 
     reject_non_fqdn_sender: Mode = Field(
-        default="off", description="A sender domain that is not fully qualified is refused with 504 5.5.2."
+        default="off", description="Whether a sender's domain that is not fully qualified is refused with 504 5.5.2."
     )
     reject_unknown_sender_domain: Mode = Field(
         default="off",
-        description="A sender domain without MX, A or AAAA is refused with 550 5.1.8, unless the recipient is an "
-        "account here.",
+        description="Whether a sender's domain without MX, A or AAAA records is refused with 550 5.1.8, unless the "
+        "recipient is an account here.",
     )
 
 

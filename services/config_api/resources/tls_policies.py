@@ -1,4 +1,4 @@
-"""The collection `/v1/tls-policies`: how connections for direct mail to a domain have to be secured."""
+"""The collection `/v1/tls-policies`: how connections for direct mail to a domain must be secured."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from services.config_api.resources.mailbox_servers import TlsLevel
 
 
 class DomainTlsPolicy(Model):
-    """Direct mail to the domain goes over connections that are at least so well secured."""
+    """The lowest security that connections for direct mail to the domain may have."""
 
     domain: Annotated[
         str,
         Field(min_length=1, max_length=256, examples=["example.com", ".example.com"]),
         AfterValidator(checked("domain", domain_or_below)),
-    ] = Field(description="A recipient's domain; .example.com stands for its sub-domains, not for itself.")
+    ] = Field(description="The domain of a recipient. .example.com stands for its subdomains, but not for itself.")
     level: TlsLevel = Field(
-        description="What DANE and MTA-STS of the domain demand holds besides, with one exception: none turns both off."
+        description="The requirements of the domain's DANE and MTA-STS apply in addition, except that none turns "
+        "both off."
     )
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Mail in clear, and domains whose mail is not direct."""
+    """Warns of mail without TLS, and of domains whose mail is not sent directly."""
     findings = []
     if body["level"] == "none":
         findings.append(
-            Finding("/level", "plaintext", "Mail to this domain can be read on its way, whatever the domain demands.")
+            Finding("/level", "plaintext", "Mail to this domain can be read on its way, whatever the domain requires.")
         )
     is_ours = await check_context.matching("local-domains", "name", body["domain"]) or await check_context.matching(
         "relay-domains", "domain", body["domain"]
@@ -51,5 +52,5 @@ TLS_POLICIES = Collection(
     model=DomainTlsPolicy,
     check=check,
     unique=lambda body: [UniqueKey("tls-policies/domain", body["domain"], "/domain")],
-    filters={"domain": exact("domain", "The domain, as it was given.", domain_or_below)},
+    filters={"domain": exact("domain", "The domain, in the form in which it was given.", domain_or_below)},
 )

@@ -1,4 +1,4 @@
-"""The collection `/v1/trusted-networks`, and ranges in it that trust too many."""
+"""The collection `/v1/trusted-networks`, and warnings about ranges that are too wide."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from services.config_api.resources.networks import WIDEST, Cidr, covers
 
 
 class TrustedNetwork(Model):
-    """Clients in these networks may send anywhere with no login."""
+    """Clients in these networks may send anywhere without a login."""
 
     name: Name
     networks: Annotated[list[Cidr], Field(min_length=1, max_length=1000), AfterValidator(unique)] = Field(
         description="The networks.", examples=[["192.0.2.0/24", "2001:db8::/32"]]
     )
-    enabled: bool = Field(default=True, description="false: as if it were not there.")
+    enabled: bool = Field(default=True, description="false means that it has no effect.")
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
@@ -30,17 +30,21 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     for number, text in enumerate(body["networks"]):
         pointer, network = f"/networks/{number}", ipaddress.ip_network(text)
         if network.prefixlen == 0:
-            findings.append(Finding(pointer, "everyone", "This is the whole internet: anyone may send anywhere."))
+            findings.append(Finding(pointer, "everyone", "This is the whole internet, so anyone may send anywhere."))
         elif network.prefixlen < WIDEST[network.version]:
             findings.append(
-                Finding(pointer, "wide", f"This range is wider than /{WIDEST[network.version]}: is all of it yours?")
+                Finding(
+                    pointer,
+                    "wide",
+                    f"This range is wider than /{WIDEST[network.version]}, so it may contain networks of others.",
+                )
             )
         if any(covers(text, gateway) for gateway in check_context.gateways):
             findings.append(
                 Finding(
                     pointer,
                     "gateway_in_range",
-                    "The range holds this host's gateway: clients that it hides may send too.",
+                    "The range contains the gateway of this machine. Clients behind that gateway may send too.",
                 )
             )
     return findings
@@ -56,9 +60,9 @@ TRUSTED_NETWORKS = Collection(
     check=check,
     unique=lambda body: [UniqueKey("trusted-networks/name", name_key(body["name"]), "/name")],
     filters={
-        "name": exact("name", "The network's name, without regard to case.", name_key),
+        "name": exact("name", "The name of the network, without regard to case.", name_key),
         "network": Filter(
-            "A network, in any form that it may be given in.",
+            "A network, in any form that is accepted.",
             lambda body: body["networks"],
             lenient(lambda text: str(parse_network(text))),
         ),

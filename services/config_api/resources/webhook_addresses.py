@@ -1,6 +1,6 @@
-"""The addresses to which webhooks may lead: public ones, and networks that the operator of the machine lists.
+"""The addresses to which webhooks may be sent: public ones, and networks that the operator of the machine lists.
 
-Whoever may write a webhook must not reach through it what only this machine can reach.
+A webhook must not give its author access to hosts that only this machine can reach.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ from urllib.parse import SplitResult, urlsplit
 from libs.smtp.address import is_host_name
 from libs.smtp.network import IPAddress, IPNetwork
 
-# Networks whose addresses hold an IPv4 address, and how many bits follow it: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+# Networks whose addresses contain an IPv4 address, with the number of bits after it: NAT64 (RFC 6052) and 6to4 (RFC
+# 3056).
 _WITH_IPV4 = ((IPv6Network("64:ff9b::/96"), 0), (IPv6Network("2002::/16"), 80))
-# Where NAT64 for local use (RFC 8215) has the IPv4 address is not known, and Teredo (RFC 4380) hides it: no webhook
-# needs either.
+# Networks that are never allowed. In local NAT64 (RFC 8215) the position of the IPv4 address is unknown, and Teredo
+# (RFC 4380) hides it. No webhook needs either.
 _NEVER = (IPv6Network("64:ff9b:1::/48"), IPv6Network("2001::/32"))
 _LONGEST_URL = 2_000
 
 
 def canonical(address: IPAddress) -> IPAddress:
-    """The IPv4 address that an IPv4-mapped one stands for; any other as it is."""
+    """Returns the IPv4 address of an IPv6 address that maps one. Any other address is returned unchanged."""
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
 def is_allowed(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
-    """Whether a webhook may connect to this address."""
+    """Whether a webhook may be sent to this address."""
     address = canonical(address)
     return is_listed(address, networks) or _is_public(address)
 
 
 def is_listed(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
-    """Whether the operator lists the address, so that it may be private and without TLS."""
+    """Whether the operator lists the address, so that it may be private and used without TLS."""
     address = canonical(address)
     return any(address.version == network.version and address in network for network in networks)
 
@@ -48,30 +49,31 @@ def _is_public(address: IPAddress) -> bool:
 
 
 def parse_url(text: str) -> SplitResult:
-    """An http or https URL with a host in its one notation. Raises ValueError with our own words."""
+    """Returns an http or https URL whose host is in its only notation. Raises ValueError with our own text."""
     if len(text) > _LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(f"must be an ASCII URL of at most {_LONGEST_URL} characters")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError("is no URL") from None
+        raise ValueError("is not a URL") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError("must begin with https:// and a host")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must hold no login or password: the signature says who sends")
+        raise ValueError("must not contain a login or password, because the signature proves the sender")
     if parts.fragment or port == 0 or "\\" in text:
-        raise ValueError("has a part that no request can have")
+        raise ValueError("has a part that a request cannot have")
     literal = literal_of(parts)
     host = parts.hostname
     if literal is None and (not is_host_name(host) or _is_number(host.rsplit(".", 1)[-1])):
-        # What a resolver may read as a number is no name: 2130706433, 0x7f.1, 127.1, 0177.0.0.1.
+        # Some resolvers read these as numbers, so they are not accepted as names: 2130706433, 0x7f.1, 127.1,
+        # 0177.0.0.1.
         raise ValueError("the host must be a full name or an address in its usual notation")
     return parts
 
 
 def literal_of(parts: SplitResult) -> IPAddress | None:
-    """The address where the host is one; None where it is a name."""
+    """Returns the address if the host is one. None if it is a name."""
     host = parts.hostname or ""
     if "%" in host:
         return None

@@ -1,4 +1,4 @@
-"""The collection `/v1/webhooks`: where events are sent, and the secret that signs them (standardwebhooks.com)."""
+"""The collection `/v1/webhooks`: the URLs that get events, and the secrets that sign them (standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from services.config_api.resources.webhook_addresses import is_allowed, is_liste
 EventName = Literal["delivered", "deferred", "bounced", "expired", "held", "refused", "client_blocked"]
 EVENT_NAMES: tuple[str, ...] = get_args(EventName)
 SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret
-# As standardwebhooks.com has it: 24 to 64 octets.
+# standardwebhooks.com demands 24 to 64 octets.
 _SHORTEST_SECRET, _LONGEST_SECRET = 24, 64
 _MADE_OCTETS = 32
-# The members for the secret before the last rotation, while it still signs.
+# The members for the previous secret after a rotation, while it still signs.
 PREVIOUS_SECRET = ("previous_secret", "previous_secret_ends_at")
 
 
@@ -42,7 +42,7 @@ def _checked_secret(secret: SecretStr) -> SecretStr:
 
 
 def _url(text: str) -> str:
-    """The URL. A host's label that says it is an A-label must be one. Raises ValueError."""
+    """Returns the URL. A label of the host in the form of an A-label must be a valid one. Raises ValueError."""
     parts = parse_url(text)
     if literal_of(parts) is None:
         domain_name(parts.hostname or "")
@@ -56,32 +56,34 @@ def _once(events: list[EventName]) -> list[EventName]:
 
 
 class Webhook(Model):
-    """Sends what becomes of messages to a URL, signed as standardwebhooks.com says."""
+    """Sends events about messages to a URL, signed as standardwebhooks.com describes."""
 
     url: Annotated[
         str,
         Field(max_length=2000, examples=["https://hooks.example.com/mail"]),
         AfterValidator(checked("url", _url)),
-    ] = Field(description="Where events are sent by POST: https, at a public address.")
+    ] = Field(description="The URL that gets events by POST: https, at a public address.")
     events: Annotated[list[EventName], Field(min_length=1, max_length=7), AfterValidator(_once)] = Field(
-        description="What is sent.", examples=[["delivered", "bounced"]]
+        description="The types of events that are sent.", examples=[["delivered", "bounced"]]
     )
     secret: Annotated[SecretStr, Field(max_length=100), AfterValidator(_checked_secret)] | None = Field(
         default=None,
-        description="The secret that signs: whsec_ and base64. Made where it is left out, and then shown once.",
+        description="The secret that signs: whsec_ and base64. If it is left out, it is made, and shown once.",
     )
     enabled: bool = Field(
         default=True,
-        description="false: nothing is sent. What happens meanwhile is sent when it is true again, as far as the "
-        "history goes back.",
+        description="false means that nothing is sent. Events of this time are sent when it is true again, as far "
+        "back as the history reaches.",
     )
 
 
 class WebhookShown(Model):
-    """What is read-only in a webhook."""
+    """The read-only members of a webhook."""
 
     previous_secret_ends_at: Instant | None = Field(
-        default=None, description="Until when the secret of before the last rotation signs too; null: it does not."
+        default=None,
+        description="The time until which the previous secret also signs after a rotation. null means "
+        "that it does not sign.",
     )
 
 
@@ -90,7 +92,7 @@ def make_secret() -> str:
 
 
 def rotated(body: Body, sealed_secret: str, overlap_minutes: int) -> Body:
-    """The stored body with a new secret, beside the one of before for a while."""
+    """Returns the stored body with a new secret beside the previous one, which signs for a while."""
     kept = {name: value for name, value in body.items() if name not in PREVIOUS_SECRET}
     if overlap_minutes:
         ends_at = datetime.now(UTC) + timedelta(minutes=overlap_minutes)
@@ -102,7 +104,7 @@ def rotated(body: Body, sealed_secret: str, overlap_minutes: int) -> Body:
 
 
 def sealed_secrets(body: Body) -> list[str]:
-    """The secrets that sign now, newest first, sealed."""
+    """Returns the secrets that sign now, newest first, encrypted."""
     found = [body["secret"]]
     ends_at = body.get("previous_secret_ends_at")
     if ends_at is not None and datetime.fromisoformat(ends_at) > datetime.now(UTC):
@@ -116,11 +118,11 @@ async def _create(_: BaseModel) -> Created:
 
 
 async def _refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Names are looked up at each delivery; addresses are judged here too."""
+    """Checks the URL. A name is looked up at each delivery. An address is also checked here."""
     parts, networks = parse_url(body["url"]), check_context.webhook_networks
     literal = literal_of(parts)
     if literal is not None and not is_allowed(literal, networks):
-        raise invalid_field("/url", "private_address", "Webhooks lead to public addresses alone.")
+        raise invalid_field("/url", "private_address", "Webhooks can be sent only to public addresses.")
     is_plain = parts.scheme == "http"
     if is_plain and not (networks if literal is None else is_listed(literal, networks)):
         raise invalid_field("/url", "https_needed", "Webhooks need https.")

@@ -1,1 +1,1 @@
-"""Passwords, keys and other secrets: hashed, sealed, never shown."""
+"""Passwords, keys and other secrets: they are hashed or encrypted, and never shown."""

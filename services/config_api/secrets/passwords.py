@@ -1,4 +1,4 @@
-"""Account passwords: argon2id, hashed in a few threads so that the event loop never waits."""
+"""The passwords of accounts: argon2id, computed in a few threads so that the event loop never waits."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from libs.runtime.passwords import hash_password
 from services.config_api.problems import Problem
 
 _THREADS = 2
-# Waiting callers; more than these are told to come back.
+# The most callers that wait. Further callers must try again later.
 _QUEUE_LIMIT = 64
 
 
 class PasswordHashing:
-    """A bounded pool."""
+    """A pool of threads with a bounded number of waiting callers."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="argon2")
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
-        """The PHC string of the password in NFC (RFC 8265 4.2.2), as policy compares it.
+        """Returns the PHC string of the password in NFC (RFC 8265 4.2.2), which policy also uses.
 
-        Raises Problem 503 when too many wait already.
+        Raises Problem 503 when too many callers wait.
         """
         password = unicodedata.normalize("NFC", password)
         if self._waiting >= _QUEUE_LIMIT:

@@ -1,4 +1,6 @@
-"""Secrets at rest: encrypted under the process's secret key (Fernet: AES-128-CBC with HMAC-SHA-256)."""
+"""Encrypts stored secrets ("seals" them) under the secret key of the process (Fernet: AES-128-CBC with
+HMAC-SHA-256).
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,13 @@ _SHORTEST_KEY = 16
 
 
 class SealError(Exception):
-    """A sealed value that none of the keys opens."""
+    """None of the keys can decrypt the value."""
 
 
 class Sealer:
-    """Seals with the first key, opens with any. Keys come from the environment, or from a file that may change."""
+    """Encrypts with the first key, and decrypts with any. The keys come from the environment, or from a file that may
+    change.
+    """
 
     def __init__(self, keys: Sequence[str], file: Path | None = None) -> None:
         self._file = file
@@ -32,31 +36,32 @@ class Sealer:
         return self._keys.encrypt(secret.encode()).decode("ascii")
 
     def open(self, token: str) -> str:
-        """Raises SealError when no key fits, the file's present content included."""
+        """Decrypts a value. Raises SealError when no key works, not even after the file was read again."""
         try:
             return self._keys.decrypt(token.encode()).decode()
         except InvalidToken:
             pass
         if self._file is not None:
-            # Another process may have rotated the key meanwhile.
+            # Another process may have changed the key since.
             self._keys = _fernet(_read(self._file))
         try:
             return self._keys.decrypt(token.encode()).decode()
         except InvalidToken:
-            raise SealError("no key opens this secret") from None
+            raise SealError("no key can decrypt this secret") from None
 
 
 def load_sealer(environment_key: str, data_folder: Path) -> Sealer:
-    """The keys of CONFIG_API_SECRET_KEY (comma-separated: the first seals, all open), else of the key file.
+    """Reads the keys from CONFIG_API_SECRET_KEY (separated by commas: the first encrypts, and all decrypt), or from the
+    key file.
 
-    The file is made on the first run. Raises StartupError for a short key, or a file that others can read.
+    The file is made in the first run. Raises StartupError for a short key, or a file that others can read.
     """
     if environment_key:
         return Sealer([key.strip() for key in environment_key.split(",") if key.strip()])
     path = data_folder / KEY_FILE
     if not path.exists():
         data_folder.mkdir(parents=True, exist_ok=True)
-        # Replicas that start together in one folder must have the same key.
+        # Replicas that start at the same time with the same folder must get the same key.
         write_private_once(path, Fernet.generate_key() + b"\n")
     return Sealer(_read(path), path)
 
@@ -78,16 +83,16 @@ def _read(path: Path) -> list[str]:
         mode = path.stat().st_mode
         keys = path.read_text("ascii").split()
     except (OSError, UnicodeError) as error:
-        raise StartupError(f"{path}: the secret key can't be read: {type(error).__name__}") from None
+        raise StartupError(f"{path}: the secret key cannot be read: {type(error).__name__}") from None
     if stat.S_IMODE(mode) & 0o077 and os.name == "posix":
         raise StartupError(f"{path}: others can read this key: chmod 600 it")
     if not keys:
-        raise StartupError(f"{path}: holds no key")
+        raise StartupError(f"{path}: the file contains no key")
     return keys
 
 
 def _fernet(keys: Sequence[str]) -> MultiFernet:
     if any(len(key) < _SHORTEST_KEY for key in keys):
         raise StartupError(f"the secret key must have {_SHORTEST_KEY} characters or more")
-    # Any text can be a key: what Fernet needs is derived from it, so the key must be random, not a word.
+    # Any text can be a key, because the key of Fernet is derived from it. So the text must be random, and not a word.
     return MultiFernet([Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest())) for key in keys])

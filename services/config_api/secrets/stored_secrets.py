@@ -1,4 +1,6 @@
-"""Secret fields on their way from a request to storage: extracted, sealed or hashed, kept where left out."""
+"""Takes the secrets out of a request, encrypts or hashes them, and keeps the stored ones that the request leaves
+out.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +19,24 @@ from services.config_api.secrets.sealing import Sealer
 
 @dataclass(frozen=True, slots=True)
 class ExtractedSecrets:
-    """A validated body without its secrets, and the secrets beside it."""
+    """A validated body without its secrets, and the secrets."""
 
     model: BaseModel = field(repr=False)
-    # Every member, and those alone that the client set.
+    # The body with every member, and the body with only the members that the client has set.
     body: Body
     was_set: Body
     secrets: Mapping[Secret, str] = field(repr=False)
 
 
 class SecretFields:
-    """Turns validated bodies into stored ones."""
+    """Converts validated bodies to stored ones."""
 
     def __init__(self, sealer: Sealer, passwords: PasswordHashing) -> None:
         self.sealer = sealer
         self._passwords = passwords
 
     async def extract(self, resource: Resource, model: BaseModel) -> ExtractedSecrets:
-        """The body without its secrets, and the secrets in the form that they are stored in."""
+        """Returns the body without its secrets, and the secrets in their stored form."""
         body: Body = model.model_dump(mode="json")
         was_set: Body = model.model_dump(mode="json", exclude_unset=True)
         secrets: dict[Secret, str] = {}
@@ -53,7 +55,7 @@ class SecretFields:
         return ExtractedSecrets(model, body, was_set, secrets)
 
     def seal_hidden(self, resource: Resource, hidden: Body) -> Body:
-        """Members that the service made, those that are secrets sealed."""
+        """Returns members that the service made, with secrets encrypted."""
         secret = {found.path[0] for found in resource.secrets if found.kept_as == "sealed"}
         return {name: self.sealer.seal(value) if name in secret else value for name, value in hidden.items()}
 
@@ -61,16 +63,17 @@ class SecretFields:
 def merge_stored(
     resource: Resource, was_set: Body, secrets: Mapping[Secret, str], given: object, before: Body | None
 ) -> Body:
-    """The body to store: the members that were set, new secrets, and those that the client left out of `given`.
+    """Returns the body to store: the members that were set, the new secrets, and the stored secrets that the client
+    left out of `given`.
 
-    `before`: the complete body that is there. Raises Problem 422 where a secret is needed, or may not be kept: for
-    another host, or with less protection than it was given for.
+    `before` is the complete stored body. Raises Problem 422 when a secret is required, or when a stored one may not be
+    kept because of another host or weaker protection.
     """
     after = complete(resource, was_set)
     for secret in resource.secrets:
         value = secrets.get(secret)
         if value is not None and secret.fixed and before is not None:
-            raise invalid_field(secret.pointer, "fixed", "It can't be changed: make another one instead.")
+            raise invalid_field(secret.pointer, "fixed", "This cannot be changed: make another object instead.")
         if value is None and not has_member(given, secret.path):
             value = member(before, secret.path)
             if value is not None and before is not None:
@@ -86,9 +89,9 @@ def _refuse_other_use(secret: Secret, after: Body, before: Body) -> None:
     if not isinstance(member(after, secret.path[:-1]), dict) and len(secret.path) > 1:
         return
     if any(member(after, path) != member(before, path) for path in secret.bound_to):
-        raise _needed(secret, "has to be given again, since the server or login that it is for has changed")
+        raise _needed(secret, "must be given again, because the server or the login that it belongs to has changed")
     if secret.is_weakened(before, after):
-        raise _needed(secret, "has to be given again, since TLS would protect it less than it does now")
+        raise _needed(secret, "must be given again, because TLS would protect it less than now")
 
 
 def _needed(secret: Secret, why: str) -> Problem:

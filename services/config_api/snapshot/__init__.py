@@ -1,1 +1,1 @@
-"""The configuration as the other services get it."""
+"""The configuration in the form that policy and relay get."""

@@ -1,4 +1,4 @@
-"""The whole configuration in memory, as the pieces that policy and relay get, kept in step with the database."""
+"""The whole configuration in memory, as the pieces for policy and relay. It follows the database."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ from services.config_api.storage.diff import load
 from services.config_api.storage.documents import Store, every
 from services.config_api.storage.tables import changes, head
 
-# After so many changed objects the event loop gets a turn.
+# After this number of changed objects, the event loop may run other tasks.
 _TURN = 500
-# Octets of the changes that are remembered for each of policy and relay. Who is further behind gets the whole snapshot.
+# The most octets of changes that are remembered for policy, and for relay. A consumer with an older snapshot gets the
+# whole snapshot.
 _REMEMBERED_OCTETS = 8 * 1024 * 1024
 _REMEMBERED_CHANGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The change from the snapshot with the digest `base` to the next one: serialised SnapshotParts without an end."""
+    """The change from the snapshot with the digest `base` to the next one: serialised SnapshotParts without the last
+    one.
+    """
 
     base: bytes
     parts: tuple[bytes, ...]
@@ -48,17 +51,17 @@ class ConsumerSnapshot:
         self.revision = -1
         self._changes: deque[Change] = deque()
         self._octets = 0
-        # Keys of the pieces that have changed since the last revision was published.
+        # The pieces that have changed since the last revision was published, by key.
         self._touched: dict[str, bytes] = {}
         self._whole: list[bytes] = []
 
     def put(self, key: str, content: bytes) -> None:
-        """An empty piece removes."""
+        """Stores a piece. An empty piece removes it."""
         if self.pages.put(key, content) != content:
             self._touched[key] = content
 
     def publish(self, revision: int) -> bool:
-        """Makes the next change of what was put since the last one; false when there is nothing new to tell."""
+        """Makes a change of the pieces that were put since the last one. Returns False when nothing is new."""
         digest = self.pages.digest()
         if (revision, digest) == (self.revision, self.digest):
             return False
@@ -66,14 +69,15 @@ class ConsumerSnapshot:
             parts = tuple(_joined([serialised(key, content) for key, content in self._touched.items()]))
             self._remember(Change(self.digest, parts))
         self._touched = {}
-        # Pages may be ahead of what is published: changes are taken in with pauses.
+        # `pages` may be newer than the published snapshot, because changes are read in steps. So the parts are stored
+        # here.
         self._whole = self.pages.parts()
         self.revision, self.digest = revision, digest
         return True
 
     def parts_after(self, digest: bytes) -> list[bytes]:
-        """The parts that lead from the snapshot with this digest to the present one; all parts when the changes are not
-        known.
+        """Returns the parts that lead from the snapshot with this digest to the present one, or all parts when the
+        changes are unknown.
         """
         ending = encoding.ending(self.revision, self.digest)
         if digest == self.digest:
@@ -93,7 +97,7 @@ class ConsumerSnapshot:
 
 
 def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
-    """The same pieces in fewer parts, of a page's size."""
+    """Joins parts, so that the same pieces are in fewer parts of about the size of a page."""
     gathered: list[bytes] = []
     octets = 0
     for part in parts:
@@ -108,36 +112,36 @@ def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """An API key as calls are checked against it."""
+    """An API key in the form in which calls are checked against it."""
 
     id: str
     name: str
     role: str
     key_hash: str
     expires_at: datetime | None
-    # Login of the account that it stands for; empty: none.
+    # The login of the account to which it belongs. Empty means none.
     account: str = ""
 
 
 class ConfigurationCache:
-    """Follows the database revision by revision; `revision` is the newest that it holds."""
+    """Follows the database revision by revision. `revision` is the newest one that it has."""
 
     def __init__(self, store: Store, sealer: Sealer) -> None:
         self.revision = -1
         # API keys by their prefix.
         self.keys: dict[str, KeyRecord] = {}
-        # Complete bodies by id, secrets sealed.
+        # Complete bodies by id, with encrypted secrets.
         self.webhooks: dict[str, Body] = {}
         self._store = store
         self._sealer = sealer
         self.of_policy = ConsumerSnapshot()
         self.of_relay = ConsumerSnapshot()
-        # Key of an access rule in policy's snapshot to the time of its end.
+        # The time at which each access rule ends, by its key in policy's snapshot.
         self._ends: dict[str, datetime] = {}
         self._key_prefixes: dict[str, tuple[str, ...]] = {}
 
     async def load(self) -> None:
-        """Reads everything. Raises SealError when secrets are sealed under another key."""
+        """Reads everything. Raises SealError when secrets are encrypted under another key."""
         async with self._store.database.reading() as connection:
             revision = int((await connection.execute(select(head.c.revision))).scalar_one())
             number = 0
@@ -154,7 +158,7 @@ class ConfigurationCache:
         return await self._store.newest() != self.revision
 
     async def catch_up(self) -> bool:
-        """Takes the changes since; false when there were none."""
+        """Reads the changes since the last call. Returns False when there were none."""
         async with self._store.database.reading() as connection:
             newest = int((await connection.execute(select(head.c.revision))).scalar_one())
             if newest == self.revision:
@@ -180,7 +184,7 @@ class ConfigurationCache:
         return True
 
     def publish(self, now: datetime) -> bool:
-        """Makes the present state the newest revision of both snapshots; false when nothing is new."""
+        """Makes the present state the newest revision of both snapshots. Returns False when nothing is new."""
         self._drop_ended(now)
         of_policy, of_relay = self.of_policy.publish(self.revision), self.of_relay.publish(self.revision)
         return of_policy or of_relay
@@ -209,7 +213,7 @@ class ConfigurationCache:
             self._ends[key] = datetime.fromisoformat(body["expires_at"])
 
     async def _take_buckets(self, connection: AsyncConnection, numbers: frozenset[int] | None) -> None:
-        """Reads these buckets of the recipients, or all."""
+        """Reads the given buckets of the recipients, or all."""
         empty = set(numbers or ())
         taken = 0
         async for number, keys in recipients.buckets(connection, numbers):
@@ -237,7 +241,7 @@ class ConfigurationCache:
 
 
 def key_records(key_id: str, body: Body) -> dict[str, KeyRecord]:
-    """The keys under one id, by prefix: the present one, and for a while that of before its rotation."""
+    """Returns the keys with one id, by prefix: the present one, and after a rotation for a while the previous one."""
     ends_at = None if body["expires_at"] is None else datetime.fromisoformat(body["expires_at"])
     name, role, account = body["name"], body["role"], body.get("account") or ""
     records = {body["prefix"]: KeyRecord(key_id, name, role, body["key_hash"], ends_at, account)}
@@ -250,7 +254,7 @@ def key_records(key_id: str, body: Body) -> dict[str, KeyRecord]:
 
 
 class CurrentSnapshots:
-    """The current snapshots, and the waiting for the next. One per process, shared by all watchers."""
+    """The current snapshots, and waits for the next ones. There is one in each process, and all watches share it."""
 
     def __init__(self, cache: ConfigurationCache, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.cache = cache
@@ -259,7 +263,7 @@ class CurrentSnapshots:
         self.closed = False
 
     def refresh(self) -> None:
-        """Publishes what the replica has taken in, and wakes the watchers when it is new to them."""
+        """Publishes the state of the cache, and wakes the watches if it is new."""
         if not self.cache.publish(self._clock()):
             return
         for name, consumer_snapshot in (("policy", self.cache.of_policy), ("relay", self.cache.of_relay)):
@@ -267,13 +271,15 @@ class CurrentSnapshots:
         self._wake()
 
     async def newer(self, consumer_snapshot: ConsumerSnapshot, digest: bytes, revision: int) -> bool:
-        """Returns as soon as the outlet has more than that; false when the process stops."""
+        """Returns True when the consumer's snapshot has a newer revision or digest, and False when the process
+        stops.
+        """
         while not self.closed and (consumer_snapshot.digest, consumer_snapshot.revision) == (digest, revision):
             await self._changed.wait()
         return not self.closed
 
     def close(self) -> None:
-        """Lets all watchers go."""
+        """Ends all waits."""
         self.closed = True
         self._wake()
 

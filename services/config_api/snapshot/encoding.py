@@ -1,7 +1,7 @@
 """Encodes stored objects for policy and relay: each object is one piece of a protobuf snapshot.
 
-Serialised messages that are joined merge (repeated fields add up, absent fields stay), so a snapshot is the
-concatenation of its objects' pieces, and a change encodes the one object that changed.
+When serialised protobuf messages are concatenated, they merge: repeated fields are appended, and absent fields change
+nothing. So a snapshot is the concatenation of the pieces of its objects, and only a changed object is encoded again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MODES = {"off": pb.MODE_OFF, "shadow": pb.MODE_SHADOW, "enforce": pb.MODE_ENFOR
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """One object as it is in the snapshot of each consumer, serialised; empty where the consumer does not need it."""
+    """The serialised piece of one object for each consumer. Empty for a consumer that does not need the object."""
 
     policy: bytes = b""
     relay: bytes = b""
@@ -35,7 +35,7 @@ Encode = Callable[[str, Body, Sealer], Pieces]
 
 
 def pieces(kind: str, document_id: str, body: Body, sealer: Sealer) -> Pieces:
-    """The pieces of an object. Raises SealError when a secret in it can't be opened."""
+    """Returns the pieces of an object. Raises SealError when a secret in it cannot be decrypted."""
     encode = _ENCODERS.get(kind)
     if encode is None:
         return NOTHING
@@ -45,7 +45,7 @@ def pieces(kind: str, document_id: str, body: Body, sealer: Sealer) -> Pieces:
 
 
 def ending(revision: int, digest: bytes) -> bytes:
-    """The last part of a revision; `digest`: of all pieces that the consumer now has."""
+    """Returns the last part of a revision. `digest` is the digest of all pieces that the consumer now has."""
     created = Timestamp()
     created.GetCurrentTime()
     return pb.SnapshotPart(last=True, revision=revision, created_at=created, digest=digest).SerializeToString()
@@ -130,7 +130,7 @@ _EXISTING_RECIPIENTS = {
 
 
 def recipient_bucket(number: int, keys: bytes) -> Pieces:
-    """One bucket of the listed recipients; no octets when it is empty."""
+    """Returns the piece of one bucket of the listed recipients. It is empty when the bucket is empty."""
     if not keys:
         return NOTHING
     of_bucket = [pb.RecipientBucket(number=number, keys=keys)]
@@ -210,7 +210,7 @@ def _account(document_id: str, body: Body, _: Sealer) -> Pieces:
 
 
 def _disabled_account(body: Body) -> Pieces:
-    """An account owns its addresses also while it is disabled: nobody else may send as it."""
+    """A disabled account still owns its addresses, so that nobody else may send with them."""
     return Pieces(pb.PolicySnapshot(disabled_account_addresses=body["addresses"]).SerializeToString())
 
 

@@ -1,4 +1,4 @@
-"""The revision in force at each replica of policy and relay that watches, and waiting for a revision to be in force."""
+"""The revision in force at each replica of policy and relay, and waits until a revision is in force."""
 
 from __future__ import annotations
 
@@ -7,57 +7,57 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-# A watch that ended without a farewell may be one whose replica goes on deciding by what it has. It counts for as long
-# as the replica needs to come back at most.
+# When a watch is lost, its replica may continue to decide by its snapshot. So it counts for the longest time that the
+# replica needs to connect again.
 LOST_SECONDS = 10.0
 
 
 @dataclass(slots=True, eq=False)
 class Watcher:
-    """The watch of one replica. `revision`: in force at the replica; 0 before it has said so."""
+    """The watch of one replica. `revision` is the revision in force there, and 0 before the replica has reported it."""
 
     name: str
     service: str
     revision: int = 0
-    # The replica said that it stops.
+    # True when the replica reported that it stops.
     has_left: bool = False
 
 
 class Watchers:
-    """The watches of this process, and of the others that share its database."""
+    """The watches at this process, and at the other processes that share its database."""
 
     def __init__(self, expected: Iterable[Watcher] = (), clock: Callable[[], float] = time.monotonic) -> None:
-        """`expected`: replicas that may have watched at the process that was here before, and will come back."""
+        """`expected` are replicas that may have watched at the previous process, and will connect again."""
         self._clock = clock
         self._open: list[Watcher] = []
-        # By name of the replica, with the time at which each watch was lost.
+        # The lost watches by the name of the replica, each with the time at which it was lost.
         self._lost = {watcher.name: (watcher, clock()) for watcher in expected}
         self._elsewhere: list[Watcher] = []
         self._advanced = asyncio.Event()
-        # Something has happened that other processes are to be told, or are to be asked about.
-        self._stirred = asyncio.Event()
+        # Set when there is something to report to other processes, or to ask them.
+        self._changed_event = asyncio.Event()
         self._waiting = 0
 
     def add(self, watcher: Watcher) -> None:
         self._lost.pop(watcher.name, None)
         self._open.append(watcher)
-        self._stirred.set()
+        self._changed_event.set()
 
     def remove(self, watcher: Watcher) -> None:
         self._open.remove(watcher)
         if not watcher.has_left and all(other.name != watcher.name for other in self._open):
             self._lost[watcher.name] = (watcher, self._clock())
         self._wake()
-        self._stirred.set()
+        self._changed_event.set()
 
     def advance(self, watcher: Watcher, revision: int) -> None:
-        """The replica has put this revision in force."""
+        """Notes that the replica has put this revision in force."""
         watcher.revision = revision
         self._wake()
-        self._stirred.set()
+        self._changed_event.set()
 
     def set_elsewhere(self, watchers: list[Watcher]) -> None:
-        """The replicas that watch at other processes; one that was lost here may have come back there."""
+        """Sets the watches at other processes. A watch that was lost here may continue there."""
         self._elsewhere = watchers
         for watcher in watchers:
             self._lost.pop(watcher.name, None)
@@ -65,33 +65,35 @@ class Watchers:
 
     @property
     def waits_elsewhere(self) -> bool:
-        """Whether an answer waits while replicas watch at other processes."""
+        """Whether an answer is waiting while replicas watch at other processes."""
         return self._waiting > 0 and bool(self._elsewhere)
 
-    async def stirred(self, seconds: float) -> None:
-        """Returns when something happens that other processes are concerned with, and after so long at the latest."""
+    async def wait_for_change(self, seconds: float) -> None:
+        """Returns when there is something to report to other processes or to ask them, and at the latest after
+        `seconds`.
+        """
         try:
             async with asyncio.timeout(seconds):
-                await self._stirred.wait()
+                await self._changed_event.wait()
         except TimeoutError:
             pass
-        self._stirred.clear()
+        self._changed_event.clear()
 
     def here(self) -> list[Watcher]:
-        """Every replica that holds a watch of this process, or held one a moment ago."""
+        """Returns every replica that watches at this process, or did so recently."""
         horizon = self._clock() - LOST_SECONDS
         self._lost = {name: lost for name, lost in self._lost.items() if lost[1] > horizon}
         return [*self._open, *(watcher for watcher, _ in self._lost.values())]
 
     def behind(self, revision: int) -> Sequence[str]:
-        """Names of the replicas at which neither this revision nor a later one is in force."""
+        """Returns the names of the replicas where an older revision is in force."""
         watchers = [*self.here(), *self._elsewhere]
         return sorted({watcher.name for watcher in watchers if watcher.revision < revision})
 
     async def wait(self, revision: int, seconds: float) -> Sequence[str]:
-        """Waits until the revision is in force everywhere; returns the names of the replicas where it is not."""
+        """Waits until the revision is in force at all replicas. Returns the names of the replicas where it is not."""
         self._waiting += 1
-        self._stirred.set()
+        self._changed_event.set()
         try:
             async with asyncio.timeout(seconds):
                 while self.behind(revision):

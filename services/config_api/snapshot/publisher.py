@@ -1,4 +1,4 @@
-"""config.v1.Configuration: the watches of policy and relay, and policy's reports of rule hits."""
+"""Serves config.v1.Configuration: the watches of policy and relay, and policy's reports about hits of rules."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ CALLERS = {
     "ReportRuleHits": {"policy"},
     "UpgradePasswordHashes": {"policy"},
 }
-# A change made through another replica is looked for this often; one made here is published at once. PostgreSQL could
-# notify of changes, but a notification is lost with its connection, and a pooler such as PgBouncer may pass none on, so
-# that the look would be needed all the same. It is one row by its key, and it also finds out that the database is away.
+# The interval of reads that find changes of other replicas. Changes of this process are published at once. PostgreSQL
+# could notify of changes, but a notification is lost with its connection, and a pooler such as PgBouncer may not pass
+# it on, so the reads would be needed anyway. A read needs one row by its key, and it also finds an outage of the
+# database.
 POLL_SECONDS = 0.25
-# A database that is silent for so long is said to be lost.
+# If the database does not answer for this time, its loss is reported.
 _ANSWER_SECONDS = 2.0
 _LONGEST_REPORT_ID = 128
 _LARGEST_REPORT = 200_000
@@ -45,13 +46,13 @@ _LONGEST_PROOF = 64
 # Longer names of replicas are cut.
 _LONGEST_NAME = 100
 
-# The answers are serialised already.
+# The answers are already serialised.
 Stream = grpc.aio.ServicerContext[pb.WatchRequest, bytes]
 Requests = AsyncIterator[pb.WatchRequest]
 
 
 class Publisher:
-    """The servicer. Snapshot parts go out as the bytes that were serialised once."""
+    """Sends the parts of snapshots as octets that were serialised once."""
 
     def __init__(self, snapshots: CurrentSnapshots, watchers: Watchers, hits: HitStore, store: Store) -> None:
         self._snapshots = snapshots
@@ -60,7 +61,9 @@ class Publisher:
         self._store = store
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Does not use the generated function, which would serialise each part again for each watcher."""
+        """Registers the methods without the generated function, which would serialise each part again for each
+        watch.
+        """
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "WatchPolicy": grpc.stream_stream_rpc_method_handler(
                 self._watch_policy, request_deserializer=pb.WatchRequest.FromString
@@ -90,7 +93,7 @@ class Publisher:
     async def _watch(
         self, requests: Requests, context: Stream, service: str, consumer_snapshot: ConsumerSnapshot
     ) -> None:
-        # A watcher must know that it is connected, whenever the first part comes.
+        # A consumer must know that it is connected, even if the first part comes later.
         await context.send_initial_metadata(())
         first = await anext(requests, None)
         if first is None:
@@ -112,7 +115,7 @@ class Publisher:
             WATCHERS.labels(service).dec()
 
     async def _listen(self, requests: Requests, watcher: Watcher) -> None:
-        """Hears which revision is in force, until the consumer leaves."""
+        """Reads the reports about the revision in force, until the consumer disconnects."""
         async for request in requests:
             if request.leaving:
                 watcher.has_left = True
@@ -134,13 +137,13 @@ class Publisher:
         self, request: pb.ReportRuleHitsRequest, context: grpc.aio.ServicerContext[object, object]
     ) -> pb.ReportRuleHitsResponse:
         if not 0 < len(request.report_id) <= _LONGEST_REPORT_ID or len(request.hits) > _LARGEST_REPORT:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "report_id or number of hits out of bounds")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "report_id or the number of hits is out of bounds")
         hits = [Hits(entry.rule_id, entry.hits, entry.last_hit_at.ToMicroseconds() or None) for entry in request.hits]
         try:
             await self._hits.add(request.report_id, hits)
         except (SQLAlchemyError, OSError) as error:
             log.warning("rule_hits_not_stored", error=type(error).__name__)
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the database can't be written")
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the database cannot be written")
         return pb.ReportRuleHitsResponse()
 
     async def _upgrade_password_hashes(
@@ -148,7 +151,7 @@ class Publisher:
     ) -> pb.UpgradePasswordHashesResponse:
         upgrades = {upgrade.account_id: upgrade for upgrade in request.upgrades}
         if len(upgrades) > _MOST_UPGRADES or not all(map(_is_good, upgrades.values())):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "too many upgrades, or no hash of argon2id")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "too many upgrades, or a hash that is not argon2id")
         try:
             async with self._store.revision(Actor("posthouse", "admin"), "upgradePasswordHashes") as revision:
                 accounts = await find_all(revision.connection, ACCOUNTS.kind, sorted(upgrades))
@@ -158,7 +161,7 @@ class Publisher:
                 revision.summary = f"{len(writes)} password hashes became argon2id"
         except (SQLAlchemyError, OSError) as error:
             log.warning("password_hashes_not_stored", error=type(error).__name__)
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the database can't be written")
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the database cannot be written")
         return pb.UpgradePasswordHashesResponse()
 
 
@@ -169,7 +172,9 @@ def _is_good(upgrade: pb.PasswordUpgrade) -> bool:
 
 
 def _upgraded(account: Document, upgrade: pb.PasswordUpgrade) -> Write | None:
-    """None when the account has another password meanwhile. The stored text is the hash, and the proof behind it."""
+    """Returns the write of a new hash. None when the account has got another password since. The stored text is
+    compared for this.
+    """
     if str(account.stored.get("password", "")).partition(" ")[0] != upgrade.old_hash:
         return None
     password = f"{upgrade.new_hash} {upgrade.proof.hex()}"
@@ -177,9 +182,9 @@ def _upgraded(account: Document, upgrade: pb.PasswordUpgrade) -> Write | None:
 
 
 async def follow(snapshots: CurrentSnapshots, wake: asyncio.Event, on_database: Callable[[str], None]) -> None:
-    """Keeps the feed at the database's newest revision, for ever; an outage of the database is sat out.
+    """Publishes each new revision of the database, without end. It continues after an outage of the database.
 
-    `on_database` is told after each look: what is wrong with the database, or nothing.
+    `on_database` is called after each read with the error of the database, or with the empty text.
     """
     ailing = False
     while True:
@@ -207,10 +212,10 @@ async def _behind(cache: ConfigurationCache, on_database: Callable[[str], None])
     looking = asyncio.ensure_future(cache.behind())
     try:
         if not (await asyncio.wait({looking}, timeout=_ANSWER_SECONDS))[0]:
-            # The query is not cancelled, since that would wait for the same silent server.
-            on_database("does not answer in time")
+            # The query is not cancelled, because the cancellation would also wait for the server that does not answer.
+            on_database("the database does not answer in time")
         return await looking
     finally:
-        # The caller may be cancelled, and the look with it: it has to end before the database is closed.
+        # The caller may be cancelled while the query runs. The query must end before the database is closed.
         looking.cancel()
         await asyncio.wait({looking}, timeout=_ANSWER_SECONDS)

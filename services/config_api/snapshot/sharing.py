@@ -1,4 +1,6 @@
-"""Several config_api on one database: each tells the others which revision is in force where it is watched."""
+"""Connects several config_api with one database. Each reports which revision is in force at the replicas that watch
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,52 +17,53 @@ from services.config_api.storage.replicas import ReplicaRow, ReplicaTable
 log = structlog.get_logger(__name__)
 
 _RENEW_SECONDS = 3.0
-# While an answer waits for a replica that watches elsewhere. What is in force there stands only in the database, and
-# publisher.py says at POLL_SECONDS why it is asked. While no answer waits, nothing is looked for this often.
+# The interval while an answer waits for a replica that watches at another process. The revision in force there is only
+# in the database, and the comment at POLL_SECONDS in publisher.py says why it is read. While no answer waits, this
+# interval is not used.
 _LOOK_SECONDS = 0.03
 
 
 class Sharing:
-    """Keeps this process's rows renewed, and `Watchers.elsewhere` and `siblings` as others renew theirs."""
+    """Renews the rows of this process, and sets `Watchers.elsewhere` and `siblings` from the rows of others."""
 
     def __init__(self, table: ReplicaTable, watchers: Watchers, own: Callable[[], ReplicaRow]) -> None:
-        """`own`: the row of this process."""
+        """`own` returns the rows of this process."""
         self._table = table
         self._watchers = watchers
         self._own = own
-        # The other config_api.
+        # The other config_api processes.
         self.siblings: list[ReplicaRow] = []
 
     async def run(self) -> None:
-        """Runs until it is cancelled, also through an outage of the database."""
+        """Runs until it is cancelled. It continues after an outage of the database."""
         loop = asyncio.get_running_loop()
         written: list[ReplicaRow] = []
         renew_at = loop.time()
         while True:
             rows = self._rows()
-            # An outage is told by who follows the database all the time.
+            # An outage of the database is ignored here, because the publisher reports it.
             with contextlib.suppress(SQLAlchemyError, OSError):
                 if rows != written or loop.time() >= renew_at:
                     await self._table.renew(rows)
                     written, renew_at = rows, loop.time() + _RENEW_SECONDS
                 await self.look()
-            await self._watchers.stirred(_LOOK_SECONDS if self._watchers.waits_elsewhere else _RENEW_SECONDS)
+            await self._watchers.wait_for_change(_LOOK_SECONDS if self._watchers.waits_elsewhere else _RENEW_SECONDS)
 
     async def look(self) -> None:
-        """Learns what others have written."""
+        """Reads the rows of other processes."""
         rows = await self._table.others()
         self.siblings = [row for row in rows if row.service == self._own().service]
         elsewhere = [Watcher(row.name, row.service, row.revision) for row in rows if row.service != self._own().service]
         self._watchers.set_elsewhere(elsewhere)
 
     async def leave(self) -> None:
-        """Drops this process's rows."""
+        """Removes the rows of this process."""
         with contextlib.suppress(SQLAlchemyError, OSError):
             await self._table.leave()
 
     def _rows(self) -> list[ReplicaRow]:
-        """The rows for this process and for each replica that watches here, with the revision that is surely in force
-        there.
+        """Returns the rows for this process and for each replica that watches here, with the lowest revision that may
+        be in force there.
         """
         watchers: dict[tuple[str, str], int] = {}
         for watcher in self._watchers.here():

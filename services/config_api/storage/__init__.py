@@ -1,1 +1,1 @@
-"""What config_api keeps in its database."""
+"""The database of config_api."""

@@ -1,4 +1,6 @@
-"""Entries of the audit log that no revision writes: refused calls, and what operators did to queue and blocks."""
+"""Entries of the audit log that do not belong to a revision: refused calls, and actions of operators on the queue and
+on blocks.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from services.config_api.storage.tables import audit_log
 
 _TARGET_LIMIT = 300
 _BATCH = 500
-# An entry's id and its time are made so far apart at most.
+# The longest time between the making of an entry's id and of its time.
 _ID_US = 60 * 1_000_000
 
 
@@ -33,9 +35,9 @@ class AuditLog:
     async def page(
         self, filters: Mapping[str, str | int], since: int | None, until: int | None, before: str | None, limit: int
     ) -> Sequence[Row[Any]]:
-        """Newest first, those before the id given; times in microseconds since 1970."""
+        """Returns entries before the given id, the newest first. Times are in microseconds since 1970."""
         conditions: list[ColumnElement[bool]] = [audit_log.c[name] == value for name, value in filters.items()]
-        # The database finds the entries by their ids, which are made at nearly the same time.
+        # The database finds entries by their ids, which are made at nearly the same time as the entries.
         if since is not None:
             conditions += [audit_log.c.at >= since, audit_log.c.id >= first_id(since - _ID_US)]
         if until is not None:
@@ -47,7 +49,9 @@ class AuditLog:
             return (await connection.execute(query)).all()
 
     async def forget(self, before: int) -> int:
-        """Drops entries of before this time, some at a time so that nobody waits long; how many."""
+        """Removes entries from before this time, in small steps so that other callers do not wait long. Returns their
+        number.
+        """
         count = 0
         while True:
             old = select(audit_log.c.id).where(audit_log.c.id < first_id(before)).order_by(audit_log.c.id).limit(_BATCH)

@@ -1,4 +1,6 @@
-"""The connection to the configuration's database: SQLite file or PostgreSQL, migrated to this code's schema."""
+"""The connection to the database of the configuration: an SQLite file or PostgreSQL, migrated to the schema of this
+code.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,15 @@ SCHEMA = Schema(
     variable="CONFIG_API_DATABASE_URL",
     migration_lock=0x706F7374_63666731,
 )
-# Connections to PostgreSQL.
+# The number of connections to PostgreSQL.
 _CONNECTIONS = 20
 _BUSY_SECONDS = 15
 _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 5.0
-# A server that went silent is given up; the longest statement is an import's, of 100,000 rows.
+# After this time a server that does not answer is given up. The longest statement is that of an import with 100,000
+# rows.
 _STATEMENT_SECONDS = 120
-# The names of the drivers' errors, so that no driver is imported for its errors.
+# The errors of the drivers are recognised by name, so that no driver must be imported for them.
 _OUTAGES = frozenset(
     {
         "OperationalError",
@@ -48,23 +51,24 @@ _OUTAGES = frozenset(
         "TimeoutError",
     }
 )
-# States of PostgreSQL: broken connection, too many connections, operator intervention (starting up, shutting down).
+# The error codes of PostgreSQL for broken connections, too many connections, and operator intervention (start and
+# shutdown).
 _OUTAGE_STATES = ("08", "53300", "57P")
 
 
 class Database:
-    """Two ways in: `reading()` and `writing()`; on SQLite one writer at a time, in order of arrival."""
+    """Gives transactions by `reading()` and `writing()`. On SQLite only one writer is active, in order of arrival."""
 
     def __init__(self, url: str) -> None:
-        """Raises StartupError for a URL that is none, or names a database other than the two."""
+        """Raises StartupError for a text that is not a URL, or for another kind of database."""
         self._url = database_url(url, SCHEMA.variable)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self._file = SqliteFile(Path(str(self._url.database)))
-        # Transactions that are open, those of cancelled callers included.
+        # The open transactions, including those of cancelled callers.
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        # The threads of SQLite's connections.
+        # The threads of the SQLite connections.
         self._threads: list[threading.Thread] = []
         if self.is_sqlite:
             self._reader = _sqlite_engine(self._url, self._threads, writer=False)
@@ -80,10 +84,8 @@ class Database:
             )
 
     async def open(self) -> None:
-        """Locks the SQLite file, and brings the schema up to date.
-
-        Raises StartupError when another process has the file, or it was written by newer code, and
-        UnreachableServerError.
+        """Locks the SQLite file, and migrates the schema. Raises StartupError when another process uses the file or
+        newer code has written it, and UnreachableServerError when the server does not answer.
         """
         if self.is_sqlite:
             self._file.lock(SCHEMA.service, SCHEMA.variable)
@@ -100,20 +102,20 @@ class Database:
             raise StartupError(f"the configuration's database can't be used: {_reason(error)}") from error
 
     async def close(self) -> None:
-        """Takes leave of the database, unless it does not answer: then it will see that we are gone.
+        """Closes the connections. A database that does not answer will notice the closed connections later.
 
-        Neither wait is ended by cancelling it: a driver may take a cancellation for itself and go on waiting (F54).
+        The waits are not ended by cancellation, because a driver may catch a cancellation and continue to wait (F54).
         """
         await at_most(_CLOSE_SECONDS, self._idle.wait())
         for engine in (self._reader, self._writer):
             await at_most(_CLOSE_SECONDS, engine.dispose())
-        # A thread whose caller was cancelled reports to an event loop that has to be there.
+        # A thread whose caller was cancelled still reports to the event loop, so the loop must not be closed before.
         await at_most(_CLOSE_SECONDS, asyncio.to_thread(_join, self._threads))
         self._file.release()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that only reads, and sees one state of the database."""
+        """A transaction that only reads, and sees one consistent state."""
         with self._counted():
             async with self._reader.connect() as connection:
                 if not self.is_sqlite:
@@ -141,7 +143,9 @@ class Database:
 
 
 def outage(error: BaseException) -> Problem | None:
-    """The answer when the database can't be reached; None for any other fault, which is ours."""
+    """Returns the answer for a database that cannot be reached. None for any other error, which is a fault of our
+    code.
+    """
     if not _is_outage(error):
         return None
     return Problem(
@@ -154,10 +158,8 @@ def outage(error: BaseException) -> Problem | None:
 
 
 class SqliteConnection(aiosqlite.Connection):
-    """A connection whose thread is told to end once.
-
-    aiosqlite's own `close` waits for ever for a thread that `stop` has ended. SQLAlchemy calls both when the task that
-    used the connection was cancelled (F54).
+    """A connection that ends its thread only once. SQLAlchemy calls both `stop` and `close` when the task that used the
+    connection was cancelled. After `stop`, the `close` of aiosqlite would wait without end (F54).
     """
 
     def stop(self) -> asyncio.Future[Any] | None:
@@ -175,7 +177,7 @@ def _join(threads: Sequence[threading.Thread]) -> None:
 
 
 def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -> AsyncEngine:
-    """`threads` gets that of each connection."""
+    """Makes the engine. The thread of each connection is added to `threads`."""
     url = url.set(drivername="sqlite+aiosqlite")
     (path,), options = SQLiteDialect_aiosqlite().create_connect_args(url)
 
@@ -184,7 +186,7 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
             lambda: sqlite3.connect(path, **{**options, "timeout": _BUSY_SECONDS}), iter_chunk_size=64
         )
         thread = connection._thread  # noqa: SLF001 - SQLAlchemy does the same with the connections that it makes
-        # A connection that was lost must not keep the process alive.
+        # A lost connection must not prevent the process from ending.
         thread.daemon = True
         threads[:] = [known for known in threads if known.ident is None or known.is_alive()]
         threads.append(thread)
@@ -193,7 +195,7 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
     engine = create_async_engine(
         url,
         async_creator=connect,
-        # There is one writing connection, since a second one would only wait for the file's lock.
+        # There is only one writing connection, because a second one would only wait for the lock of the file.
         pool_size=1 if writer else 4,
         max_overflow=0,
         hide_parameters=True,
@@ -202,7 +204,7 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
-        # The driver's own BEGIN comes too late for IMMEDIATE; SQLAlchemy's begin event sends it instead.
+        # The driver's own BEGIN comes too late for IMMEDIATE, so the begin event of SQLAlchemy sends it instead.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
@@ -218,13 +220,13 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
 
 
 def _is_outage(error: BaseException) -> bool:
-    """Whether the server can't be reached now; any other error would come again."""
+    """Whether the server cannot be reached at present. Any other error would occur again."""
     cause = getattr(error, "orig", None) or error
     sqlstate = getattr(cause, "sqlstate", None) or ""
     return isinstance(cause, OSError) or type(cause).__name__ in _OUTAGES or sqlstate.startswith(_OUTAGE_STATES)
 
 
 def _reason(error: BaseException) -> str:
-    """The driver's words without the statement, its parameters, or the URL."""
+    """Returns the text of the driver without the statement, its parameters, and the URL."""
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {cause}".splitlines()[0][:300].rstrip(": ")

@@ -1,4 +1,4 @@
-"""The difference of two bodies, member by member, without secrets."""
+"""The differences of two bodies, member by member, without secrets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from services.config_api.resources.description import Body, Resource, member, sh
 
 
 def difference(resource: Resource, before: Body | None, after: Body | None) -> list[dict[str, Any]]:
-    """[{pointer, before, after}], absent sides left out; of a secret only that it was set, changed or removed.
+    """Returns [{pointer, before, after}], without absent values. Of a secret it tells only that it was set, changed or
+    removed.
 
-    Both bodies as they are stored; defaults are compared as they are now.
+    Both bodies are in their stored form. Members without a value are compared by the present defaults.
     """
     found: list[dict[str, Any]] = []
     before = None if before is None else complete(resource, before)
@@ -48,7 +49,7 @@ def _compare(pointer: str, before: Any, after: Any, found: list[dict[str, Any]])
 
 
 def load(text: str | None) -> Body | None:
-    """A stored body."""
+    """Reads a stored body."""
     if text is None:
         return None
     body: Body = json.loads(text)
@@ -56,5 +57,5 @@ def load(text: str | None) -> Body | None:
 
 
 def dump(body: Body) -> str:
-    """A body as it is stored, its members in the order of the schema."""
+    """Returns a body in its stored form, with its members in the order of the schema."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Documents in the database: one, a page, or all of a kind; and the number of the newest revision."""
+"""The documents in the database: single ones, pages, or all of a kind; and the number of the newest revision."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ _IN_LIMIT = 500
 
 @dataclass(frozen=True)
 class Document:
-    """An object as it is stored. Times in microseconds since 1970."""
+    """A stored object. Times are in microseconds since 1970."""
 
     kind: str
     id: str
-    # The body as it is stored: the members that somebody set, secrets and hidden members.
+    # The stored body: the members that were set, secrets and hidden members.
     stored: Body
-    # The revision that wrote it last.
+    # The number of the revision that last wrote it.
     version: int
     created_at: int
     updated_at: int
 
     @functools.cached_property
     def body(self) -> Body:
-        """Every member: those that nobody set have their defaults of now."""
+        """Returns the body with every member. Members that are not set have their present defaults."""
         resource = RESOURCES.get(self.kind)
         return self.stored if resource is None else complete(resource, self.stored)
 
 
 class Store:
-    """Reads and writes; `on_change` is called after each commit of a revision."""
+    """Reads and writes documents. `on_change` is called after each commit of a revision."""
 
     def __init__(self, database: Database, on_change: Callable[[], None] = lambda: None) -> None:
         self.database = database
@@ -61,9 +61,10 @@ class Store:
     async def page(
         self, kind: str, filters: Mapping[str, str], after: str | None, limit: int, updated_after: int | None = None
     ) -> Sequence[Document]:
-        """Up to `limit` documents in order of id (that of creation), after the id given (C152).
+        """Returns up to `limit` documents in the order of their ids, which is that of creation, after the given id
+        (C152).
 
-        `updated_after`: only those that were written after this time, in microseconds since 1970.
+        With `updated_after`, only those that were written after this time (microseconds since 1970).
         """
         if kind == recipients.KIND:
             async with self.database.reading() as connection:
@@ -77,7 +78,7 @@ class Store:
             return [document(row) for row in await connection.execute(query)]
 
     async def count(self, kind: str, filters: Mapping[str, str], updated_after: int | None = None) -> int:
-        """The number of documents that the filters find."""
+        """Returns the number of documents that match the filters."""
         if kind == recipients.KIND:
             async with self.database.reading() as connection:
                 return await recipients.count(connection, filters, updated_after)
@@ -90,7 +91,9 @@ class Store:
             return [found async for found in every(connection, [kind])]
 
     async def taken(self, scope: str, values: Sequence[str], *, other_than: Collection[str] = ()) -> frozenset[str]:
-        """Those of the values that are unique keys in the scope. Objects of the kinds `other_than` do not count."""
+        """Returns those of the values that are unique keys in the scope. Objects of the kinds `other_than` are
+        ignored.
+        """
         found: set[str] = set()
         async with self.database.reading() as connection:
             for start in range(0, len(values), _IN_LIMIT):
@@ -103,7 +106,7 @@ class Store:
         return frozenset(found)
 
     async def hits(self, rule_ids: Sequence[str]) -> dict[str, tuple[int, int | None]]:
-        """(hits, time of the last) of access rules; those without any are left out."""
+        """Returns (hits, time of the last hit) of access rules, without those that have no hits."""
         found: dict[str, tuple[int, int | None]] = {}
         async with self.database.reading() as connection:
             for start in range(0, len(rule_ids), _IN_LIMIT):
@@ -112,13 +115,13 @@ class Store:
         return found
 
     async def key_uses(self, key_ids: Sequence[str]) -> dict[str, int]:
-        """Time of the last use of API keys; those never used are left out."""
+        """Returns the time of the last use of API keys, without keys that were never used."""
         async with self.database.reading() as connection:
             query = select(key_uses).where(key_uses.c.key_id.in_(key_ids))
             return {row.key_id: row.last_used_at for row in await connection.execute(query)}
 
     async def newest(self) -> int:
-        """Number of the newest revision."""
+        """Returns the number of the newest revision."""
         async with self.database.reading() as connection:
             return await newest_revision(connection)
 
@@ -126,11 +129,13 @@ class Store:
     async def revision(
         self, actor: Actor, action: str, repeat: IdempotentRequest | None = None
     ) -> AsyncIterator[Revision]:
-        """A new revision, committed with its audit entry at the end; an exception leaves nothing of it.
+        """Begins a new revision. It is committed with its audit entry at the end, and an exception rolls all of it
+        back.
 
-        With `repeat` its answer is kept with it; raises as `IdempotentRequest.recall` does.
+        With `repeat`, its answer is stored with it. Then this raises the errors of `IdempotentRequest.recall`.
 
-        Writers wait for each other here, so everything read through the revision stays true until the commit.
+        Only one writer is active at a time, so everything that is read through the revision stays valid until the
+        commit.
         """
         async with self.database.writing() as connection:
             revision = await Revision.begin(connection, actor, action, self.identifiers)
@@ -147,7 +152,7 @@ class Store:
 def _matching(
     query: Select[Any], kind: str, filters: Mapping[str, str], updated_after: int | None
 ) -> tuple[Select[Any], ColumnElement[str]]:
-    """The query for the documents that the filters find, and the column that has their ids in order."""
+    """Returns the query for the documents that match the filters, and the column with their ids in order."""
     query = query.where(documents.c.kind == kind)
     by: ColumnElement[str] = documents.c.id
     for number, (field, value) in enumerate(filters.items()):
@@ -159,7 +164,7 @@ def _matching(
             term.c.document_id == documents.c.id,
         )
         if number == 0:
-            # The terms' primary key holds the ids in order: reading begins after the cursor and ends at the limit.
+            # The primary key of the terms has the ids in order, so the query reads only from the cursor to the limit.
             query = query.join(term, and_(*found))
             by = term.c.document_id
         else:
@@ -170,7 +175,7 @@ def _matching(
 
 
 async def newest_revision(connection: AsyncConnection) -> int:
-    """Number of the newest revision."""
+    """Returns the number of the newest revision."""
     return int((await connection.execute(select(head.c.revision))).scalar_one())
 
 
@@ -184,7 +189,7 @@ async def find(connection: AsyncConnection, kind: str, document_id: str) -> Docu
 
 
 async def find_all(connection: AsyncConnection, kind: str, document_ids: Sequence[str]) -> list[Document]:
-    """The documents with these ids; ids that do not exist are left out."""
+    """Returns the documents with these ids. Unknown ids are left out."""
     if kind == recipients.KIND:
         return list(map(_recipient, await recipients.find_all(connection, document_ids)))
     found: list[Document] = []
@@ -196,10 +201,10 @@ async def find_all(connection: AsyncConnection, kind: str, document_ids: Sequenc
 
 
 async def every(connection: AsyncConnection, kinds: Sequence[str]) -> AsyncIterator[Document]:
-    """All documents of the kinds, by kind and id, streamed. Recipients are none."""
+    """Yields all documents of the kinds, by kind and id. Recipients are not documents."""
     query = select(documents).where(documents.c.kind.in_(kinds)).order_by(documents.c.kind, documents.c.id)
     async with connection.stream(query, execution_options={"yield_per": _STREAM_ROWS}) as rows:
-        # Rows are read in batches, since each read costs a switch to the thread of the driver.
+        # Rows are read in batches, because each read switches to the thread of the driver.
         async for batch in rows.partitions(_STREAM_ROWS):
             for row in batch:
                 yield document(row)

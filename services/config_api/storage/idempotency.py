@@ -1,4 +1,4 @@
-"""Idempotency-Key: a POST that is sent again with its key is answered as the first time, and done once."""
+"""Idempotency-Key: a POST that is repeated with the same key is done once, and gets the first answer again."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from services.config_api.storage.database import Database
 from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.tables import idempotency
 
-# The status of a request that was begun and has no answer yet.
+# The status of a request that has begun and has no answer yet.
 _BEGUN = 0
-# Among the headers that are kept: no header, but the id of what was made.
+# This name is stored among the headers. It is not a header, but has the id of the object that was made.
 _MADE_ID = "made-id"
-# Longer than any call to another service: who began it is gone.
+# This is longer than any call to another service. After this time the process that began the request is dead.
 _ABANDONED_US = 10 * 60 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """An answer as it is kept."""
+    """A stored answer."""
 
     status: int
     body: str = field(repr=False)
     headers: dict[str, str] = field(default_factory=dict)
-    # The id of the object that was made, where the answer shows a secret; then the id alone is kept.
+    # The id of the object that was made, if the answer shows a secret. Then only the id is stored.
     made_id: str | None = None
 
 
@@ -46,9 +46,10 @@ class ReplayResponse(Exception):  # noqa: N818 - no error, but it ends the reque
 
 
 class IdempotentRequest:
-    """A request that came with a key. Keys are of one caller each; `fingerprint` tells requests apart.
+    """A request with an Idempotency-Key. Each key belongs to one caller. `fingerprint` is different for different
+    requests.
 
-    `actor_id`: of the caller's API key; its name may pass to another key.
+    `actor_id` is the id of the caller's API key, because another key may later get its name.
     """
 
     def __init__(self, database: Database, sealer: Sealer, actor_id: str, key: str, fingerprint: bytes) -> None:
@@ -57,7 +58,9 @@ class IdempotentRequest:
         self._row = {"actor": actor_id, "key": key, "fingerprint": fingerprint}
 
     async def recall(self, connection: AsyncConnection) -> None:
-        """Raises Replay when it was answered, Problem 409 when the key stands for another request or is at work."""
+        """Raises ReplayResponse when the request was answered before, and Problem 409 when the key belongs to another
+        request or its request is still at work.
+        """
         row = (await connection.execute(select(idempotency).where(*self._mine()))).one_or_none()
         if row is None:
             return
@@ -78,23 +81,24 @@ class IdempotentRequest:
                 409,
                 "already-made",
                 "The request was done before, and its answer held a secret, which is shown once.",
-                "Rotate the key where the secret was lost.",
+                "If the secret was lost, rotate the key.",
                 errors=[FieldError("/Idempotency-Key", "already_made", "This key was used already.", "header")],
                 more={"id": headers[_MADE_ID]},
             )
         raise ReplayResponse(StoredResponse(row.status, self._sealer.open(row.body), headers))
 
     async def remember(self, connection: AsyncConnection, answer: StoredResponse) -> None:
-        """Stores the answer with the work. The body is sealed; a body with a secret is not kept."""
+        """Stores the answer in the transaction of the work. The body is encrypted. A body with a secret is not
+        stored.
+        """
         await connection.execute(insert(idempotency).values(**self._row, **self._kept(answer), created_at=now_us()))
 
     @contextlib.asynccontextmanager
     async def claimed(self) -> AsyncIterator[list[StoredResponse]]:
-        """For work outside our database: the caller puts its answer into the list.
+        """For work outside our database. The caller adds its answer to the list. Without an answer, the Idempotency-Key
+        can be used again.
 
-        Without an answer the key can be used again.
-
-        Raises as `recall` does.
+        Raises the errors of `recall`.
         """
         await self._claim()
         answers: list[StoredResponse] = []
@@ -102,7 +106,7 @@ class IdempotentRequest:
             yield answers
         finally:
             statement = update(idempotency).values(**self._kept(answers[0])) if answers else delete(idempotency)
-            # The work is done. The request must not fail because its answer cannot be stored.
+            # The work is already done. The request must not fail because its answer cannot be stored.
             with contextlib.suppress(SQLAlchemyError, OSError):
                 async with self._database.writing() as connection:
                     await connection.execute(statement.where(*self._mine()))

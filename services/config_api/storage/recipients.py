@@ -1,6 +1,7 @@
-"""The listed recipients, which may be a million: a table of their own, without documents, terms and differences.
+"""The listed recipients, of which there may be a million. They are in a separate table, without documents, terms and
+differences.
 
-A revision that changes the list holds its count and digest before and after, and which buckets of the snapshot changed.
+A revision that changes the list has its count and digest before and after, and the changed buckets of the snapshot.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from services.config_api.storage.diff import dump, load
 from services.config_api.storage.tables import changes, documents, recipient_changes, recipients
 
 KIND = "recipients"
-# The document that has count and digest of now.
+# The document with the present count and digest.
 _SUMMARY_KIND = "internal/recipients"
 _NOTHING: Body = {"count": 0, "digest": "0" * 64}
 _IN_LIMIT = 500
 _MANY_ERRORS = 20
 _STREAM_ROWS = 5000
-# When more buckets changed, all are read in one go.
+# If more buckets changed, all buckets are read in one query.
 _MANY_BUCKETS = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientWrite:
-    """A change of one recipient: made, replaced, or removed (`address` None)."""
+    """A change of one recipient: made, replaced, or removed (then `address` is None)."""
 
     id: str
     address: str | None
     is_new: bool
-    # The stored version must be one of these; None: any version.
+    # The stored version must be one of these. None means any version.
     expected: frozenset[int] | None
-    # Its place in the request; empty: it is the whole body.
+    # The place of the change in the request. Empty means the whole body.
     place: str
 
 
@@ -56,9 +57,8 @@ async def page(
     limit: int,
     updated_after: int | None = None,
 ) -> Sequence[Row[Any]]:
-    """Up to `limit` recipients in order of id, after the id given. `filters`: domain and address.
-
-    `updated_after`: only those that were written after this time, in microseconds since 1970.
+    """Returns up to `limit` recipients in the order of their ids, after the given id. `filters` may have domain and
+    address. With `updated_after`, only those that were written after this time (microseconds since 1970).
     """
     query = _matching(select(recipients), filters, updated_after)
     if after is not None:
@@ -68,13 +68,13 @@ async def page(
 
 
 async def count(connection: AsyncConnection, filters: Mapping[str, str], updated_after: int | None) -> int:
-    """The number of recipients in all pages."""
+    """Returns the number of recipients in all pages."""
     query = _matching(select(func.count()).select_from(recipients), filters, updated_after)
     return int((await connection.execute(query)).scalar_one())
 
 
 async def find_all(connection: AsyncConnection, ids: Sequence[str]) -> Sequence[Row[Any]]:
-    """The recipients with these ids; ids that do not exist are left out."""
+    """Returns the recipients with these ids. Unknown ids are left out."""
     found: list[Row[Any]] = []
     for start in range(0, len(ids), _IN_LIMIT):
         query = select(recipients).where(recipients.c.id.in_(ids[start : start + _IN_LIMIT]))
@@ -89,9 +89,8 @@ def _matching(query: Select[Any], filters: Mapping[str, str], updated_after: int
 
 
 async def apply(connection: AsyncConnection, revision: int, at: int, writes: Sequence[RecipientWrite]) -> None:
-    """Writes the recipients of a revision, and its row of changes.
-
-    Raises Problem: 412 where `expected` fails, 409 where an address is listed already.
+    """Writes the recipients of a revision, and its row of changes. Raises Problem 412 when `expected` does not match,
+    and 409 when an address is already listed.
     """
     removed = await _removed(connection, [write for write in writes if not write.is_new])
     if removed:
@@ -113,13 +112,15 @@ async def apply(connection: AsyncConnection, revision: int, at: int, writes: Seq
 
 
 async def summary(connection: AsyncConnection) -> Body:
-    """Count and digest of the list; the digest is a sum of hashes, so that a change costs no more than its own."""
+    """Returns count and digest of the list. The digest is a sum of hashes, so that its update costs only as much as the
+    change.
+    """
     query = select(documents.c.body).where(documents.c.kind == _SUMMARY_KIND)
     return load((await connection.execute(query)).scalar_one_or_none()) or _NOTHING
 
 
 async def changed_buckets(connection: AsyncConnection, after: int, newest: int) -> frozenset[int]:
-    """Numbers of the buckets that the revisions after one, up to the newest, changed."""
+    """Returns the numbers of the buckets that were changed by the revisions after the given one."""
     query = select(recipient_changes.c.buckets).where(
         recipient_changes.c.revision > after, recipient_changes.c.revision <= newest
     )
@@ -132,7 +133,7 @@ async def changed_buckets(connection: AsyncConnection, after: int, newest: int) 
 async def buckets(
     connection: AsyncConnection, numbers: Collection[int] | None = None
 ) -> AsyncIterator[tuple[int, bytes]]:
-    """Number and octets (`address_set.bucket`) of these buckets, or of all; empty ones are left out."""
+    """Yields number and octets (`address_set.bucket`) of these buckets, or of all. Empty ones are left out."""
     if numbers is None or len(numbers) > _MANY_BUCKETS:
         async for found in _buckets_of(connection, None):
             yield found
@@ -161,7 +162,7 @@ async def _buckets_of(connection: AsyncConnection, numbers: Sequence[int] | None
 
 
 async def _removed(connection: AsyncConnection, writes: Sequence[RecipientWrite]) -> dict[str, Row[Any]]:
-    """The rows that are replaced or removed, by id. Raises Problem 412."""
+    """Returns the rows that are replaced or removed, by id. Raises Problem 412."""
     found: dict[str, Row[Any]] = {}
     for start in range(0, len(writes), _IN_LIMIT):
         ids = [write.id for write in writes[start : start + _IN_LIMIT]]
@@ -181,7 +182,9 @@ async def _rows(
     revision: int,
     at: int,
 ) -> dict[str, dict[str, Any]]:
-    """The rows to insert, by key. Raises Problem 409 for an address that is listed already, or twice in the request."""
+    """Returns the rows to insert, by key. Raises Problem 409 for an address that is already listed, or occurs twice in
+    the request.
+    """
     rows: dict[str, dict[str, Any]] = {}
     pointers: dict[str, str] = {}
     errors: list[FieldError] = []
@@ -212,7 +215,7 @@ async def _rows(
 
 
 def _listed_already(pointer: str) -> FieldError:
-    return FieldError(pointer, "taken", "This address is listed already.")
+    return FieldError(pointer, "taken", "This address is already listed.")
 
 
 async def _keep_summary(connection: AsyncConnection, body: Body, revision: int, at: int) -> None:

@@ -1,5 +1,5 @@
-"""The table in which replicas of config_api with one PostgreSQL database tell each other about themselves and their
-watches.
+"""The table in which replicas of config_api that share a PostgreSQL database report themselves and their watches to
+each other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 from services.config_api.storage.database import Database
 from services.config_api.storage.tables import replicas
 
-# A row that is not renewed for so long does not count any more.
+# A row that is not renewed for this time is ignored.
 FRESH_SECONDS = 10.0
 _DROPPED_SECONDS = 60.0
 _MICROSECONDS = 1_000_000
@@ -21,7 +21,7 @@ _MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ReplicaRow:
-    """A replica of config_api (its own holder), or one of policy or relay (held by where its watch is open)."""
+    """A replica of config_api, or a replica of policy or relay. Its holder is the config_api that renews the row."""
 
     service: str
     name: str
@@ -33,14 +33,14 @@ class ReplicaRow:
 
 
 class ReplicaTable:
-    """The rows of one holder, and a look at those of others. All times are by the database's clock."""
+    """Writes the rows of one holder, and reads those of others. All times are by the clock of the database."""
 
     def __init__(self, database: Database, holder: str) -> None:
         self.holder = holder
         self._database = database
 
     async def renew(self, rows: Sequence[ReplicaRow]) -> None:
-        """Writes the holder's rows, and drops those that it has no more and those that nobody renews."""
+        """Writes the rows of the holder. Removes its other rows, and rows that nobody renews."""
         now = _now()
         names = [(row.service, row.name) for row in rows]
         async with self._database.writing() as connection:
@@ -50,7 +50,7 @@ class ReplicaTable:
                 index_elements=["holder", "service", "name"],
                 set_={"seen_at": now, **{name: statement.excluded[name] for name in changing}},
             )
-            # In the order of the key, so that two transactions never wait for each other in a circle.
+            # The rows are sorted by key, so that two transactions cannot cause a deadlock.
             for row in sorted(rows, key=lambda row: (row.service, row.name)):
                 await connection.execute(renewed.values(**asdict(row), seen_at=now))
             own = [
@@ -73,12 +73,12 @@ class ReplicaTable:
             )
 
     async def leave(self) -> None:
-        """Drops the holder's rows."""
+        """Removes the rows of the holder."""
         async with self._database.writing() as connection:
             await connection.execute(delete(replicas).where(replicas.c.holder == self.holder))
 
     async def others(self) -> list[ReplicaRow]:
-        """The rows of other holders that are renewed."""
+        """Returns the rows of other holders that are still renewed."""
         fresh = replicas.c.seen_at > _now() - int(FRESH_SECONDS * _MICROSECONDS)
         query = select(replicas).where(replicas.c.holder != self.holder, fresh).order_by(replicas.c.name)
         async with self._database.reading() as connection:

@@ -1,4 +1,6 @@
-"""One change of the configuration: objects, unique keys, filter terms, the revision and its audit entry, together."""
+"""One change of the configuration. It writes objects, unique keys, filter terms, the revision and its audit entry in
+one transaction.
+"""
 
 from __future__ import annotations
 
@@ -34,37 +36,39 @@ _MANY_ERRORS = 20
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The caller of a request, and the address that it comes from."""
+    """The caller of a request, and its address."""
 
     name: str
-    # admin, operator, reader or sender; empty when unknown.
+    # One of admin, operator, reader, sender; empty when unknown.
     role: str
     client_address: str = ""
     request_id: str = ""
-    # The id of the API key, since its name may pass to another key; empty: there is no key.
+    # The id of the API key, because another key may later get its name. Empty means that there is no key.
     key_id: str = ""
-    # Login of the account that the key stands for; empty: none.
+    # The login of the account to which the key belongs. Empty means none.
     account: str = ""
-    # The revisions that the request led to: those that it made, or the newest one where it changed nothing.
+    # The revisions that the request made, or the newest revision if it changed nothing.
     revisions: list[int] = field(default_factory=list, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A change of one object: made (`before` None), replaced, or removed (`after` None). Bodies are as stored."""
+    """A change of one object: made (`before` is None), replaced, or removed (`after` is None). Bodies are in their
+    stored form.
+    """
 
     resource: Resource
     id: str
     before: Body | None
     after: Body | None
-    # The stored version must be one of these (If-Match); None: any version.
+    # The stored version must be one of these (If-Match). None means any version.
     expected: frozenset[int] | None = None
-    # The place of the object in the request; empty: it is the whole body.
+    # The place of the object in the request. Empty means the whole body.
     place: str = ""
 
 
 class Revision:
-    """The open transaction of one change. Made by Store.revision."""
+    """The open transaction of one change. Store.revision makes it."""
 
     def __init__(self, connection: AsyncConnection, number: int, actor: Actor, action: str, ids: Identifiers) -> None:
         self.connection = connection
@@ -75,24 +79,26 @@ class Revision:
         self.summary = ""
         self.target = ""
         self.status = 200
-        # Set where the request has an Idempotency-Key.
+        # Set if the request has an Idempotency-Key.
         self.answer: StoredResponse | None = None
         self._ids = ids
         self._changed = False
 
     @property
     def newest(self) -> int:
-        """Number of the newest revision after the commit: this one, unless nothing was changed."""
+        """The number of the newest revision after the commit. It is this one, unless nothing has changed."""
         return self.number if self._changed else self.number - 1
 
     @classmethod
     async def begin(cls, connection: AsyncConnection, actor: Actor, action: str, ids: Identifiers) -> Revision:
-        """Takes the next number, and with it the lock that all writers share."""
+        """Takes the next number, and the lock that all writers share."""
         taken = await connection.execute(update(head).values(revision=head.c.revision + 1).returning(head.c.revision))
         return cls(connection, int(taken.scalar_one()), actor, action, ids)
 
     async def apply(self, writes: Sequence[Write]) -> None:
-        """Writes the objects. Raises Problem: 412 where `expected` fails, 409 where a unique key is taken."""
+        """Writes the objects. Raises Problem 412 when `expected` does not match, and 409 when another object has a
+        unique key.
+        """
         if not writes:
             return
         self._changed = True
@@ -124,9 +130,8 @@ class Revision:
         )
 
     async def finish(self) -> None:
-        """The revision's row and its audit entry; the caller commits.
-
-        When nothing changes, no revision number is used.
+        """Writes the row of the revision and its audit entry. The caller commits. When nothing changes, no revision
+        number is used.
         """
         if self._changed:
             await self.connection.execute(
@@ -142,7 +147,7 @@ class Revision:
         else:
             await self.connection.execute(update(head).values(revision=head.c.revision - 1))
         if not self._changed and not self.actor.request_id:
-            # Our own work at the start, with nothing to do.
+            # The service's own start, which changed nothing, needs no audit entry.
             return
         await self.connection.execute(
             insert(audit_log).values(
@@ -159,7 +164,7 @@ class Revision:
         )
 
     async def _conditionally(self, write: Write) -> None:
-        """Check and write in one statement: of writers with the same version one finds it (C150)."""
+        """Checks and writes in one statement. So of several writers with the same version, only one succeeds (C150)."""
         expected = write.expected or frozenset()
         found = (
             documents.c.kind == write.resource.kind,
@@ -206,7 +211,7 @@ class Revision:
         }
 
     async def _index(self, writes: Sequence[Write]) -> None:
-        """Brings unique keys and filter terms in line with the new bodies."""
+        """Replaces unique keys and filter terms by those of the new bodies."""
         old = [_key(write) for write in writes if write.before is not None and isinstance(write.resource, Collection)]
         if old:
             for table in (unique_keys, terms):

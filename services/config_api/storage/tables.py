@@ -6,7 +6,8 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 metadata = MetaData()
 
-# It has one row: the number of the newest revision. Writers take its lock first, so revisions are seen in their order.
+# This table has one row: the number of the newest revision. Writers lock it first, so that revisions become visible in
+# their order.
 head = Table(
     "head",
     metadata,
@@ -14,17 +15,17 @@ head = Table(
     Column("revision", BigInteger, nullable=False),
 )
 
-# Every configured object, singletons too: its fields as JSON, secrets in it sealed or hashed.
+# All configured objects, singletons too: the fields as JSON, with secrets encrypted or hashed.
 documents = Table(
     "documents",
     metadata,
     Column("kind", String(64), primary_key=True),
-    # UUIDv7 in collections: ordered by creation.
+    # A UUIDv7 in collections, so the order is that of creation.
     Column("id", String(64), primary_key=True),
     Column("body", Text, nullable=False),
-    # The revision that wrote it last; its ETag.
+    # The number of the revision that last wrote the object, which is its ETag.
     Column("version", BigInteger, nullable=False),
-    # Microseconds since 1970, as every time here.
+    # Microseconds since 1970, like all times here.
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("documents_by_update", "kind", "updated_at"),
@@ -41,7 +42,7 @@ unique_keys = Table(
     Index("unique_keys_by_document", "kind", "document_id"),
 )
 
-# The values by which lists can be filtered.
+# The values by which lists are filtered.
 terms = Table(
     "terms",
     metadata,
@@ -52,12 +53,12 @@ terms = Table(
     Index("terms_by_document", "kind", "document_id"),
 )
 
-# The addresses that exist in domains whose recipients are listed. There may be a million.
+# The addresses in domains whose recipients are listed. There may be a million.
 recipients = Table(
     "recipients",
     metadata,
     Column("id", String(64), primary_key=True),
-    # The address without regard to case, by which it is unique.
+    # The address without regard to case. It is unique.
     Column("key", String(1024), nullable=False),
     Column("domain", String(255), nullable=False),
     # The bucket of the snapshot (libs/smtp/address_set.py).
@@ -71,7 +72,7 @@ recipients = Table(
     Index("recipients_by_bucket", "bucket", "key"),
 )
 
-# The buckets of recipients that a revision changed: their numbers, 16 bits each.
+# The numbers of the buckets of recipients that a revision changed, in 16 bits each.
 recipient_changes = Table(
     "recipient_changes",
     metadata,
@@ -90,7 +91,7 @@ revisions = Table(
     Column("actor_id", String(64)),
 )
 
-# The changes of a revision: each object before and after, null where it did not exist.
+# The changes of a revision: each object before and after. NULL where the object did not exist.
 changes = Table(
     "changes",
     metadata,
@@ -113,11 +114,11 @@ audit_log = Table(
     Column("action", String(64), nullable=False),
     Column("target", String(300), nullable=False),
     Column("status", Integer, nullable=False),
-    # Why it was refused: the problem's code.
+    # The code of the problem with which the call was refused.
     Column("problem", String(64), nullable=False),
     Column("revision", BigInteger),
     Column("request_id", String(64), nullable=False),
-    # The id of the API key; null in entries that are older than this column, and without a valid key.
+    # The id of the API key. NULL without a valid key, and in entries that are older than this column.
     Column("actor_id", String(64)),
     Index("audit_log_by_actor", "actor", "id"),
     Index("audit_log_by_actor_id", "actor_id", "id"),
@@ -126,7 +127,8 @@ audit_log = Table(
     Index("audit_log_by_request", "request_id"),
 )
 
-# Answers to POST requests that carried an Idempotency-Key, kept for a day. `actor` is the id of the caller's API key.
+# The answers to POST requests with an Idempotency-Key, which are stored for a day. `actor` is the id of the caller's
+# API key.
 idempotency = Table(
     "idempotency",
     metadata,
@@ -148,7 +150,7 @@ rule_hits = Table(
     Column("last_hit_at", BigInteger),
 )
 
-# Hit reports already added, kept for a day.
+# The ids of reports about hits that were already counted, which are stored for a day.
 hit_reports = Table(
     "hit_reports",
     metadata,
@@ -164,27 +166,27 @@ key_uses = Table(
     Column("last_used_at", BigInteger, nullable=False),
 )
 
-# Every config_api that shares the database, and the replicas of policy and relay that watch it. A row counts as long as
+# Every config_api that shares the database, and the replicas of policy and relay that watch it. A row is valid while
 # its holder renews it.
 replicas = Table(
     "replicas",
     metadata,
-    # The config_api that renews the row: itself, or the one that the watch is open at.
+    # The config_api that renews the row.
     Column("holder", String(200), primary_key=True),
     Column("service", String(32), primary_key=True),
     Column("name", String(200), primary_key=True),
-    # For a config_api, its gRPC address; empty for others.
+    # The gRPC address of a config_api. Empty for other services.
     Column("address", String(300), nullable=False),
     Column("transport", String(32), nullable=False),
     Column("version", String(64), nullable=False),
-    # The revision in force there.
+    # The revision in force at the replica.
     Column("revision", BigInteger, nullable=False),
-    # The time by the clock of the database.
+    # The time, by the clock of the database.
     Column("seen_at", BigInteger, nullable=False),
 )
 
-# Which event each webhook has had last, since when its oldest event fails, and which replica serves it until when.
-# Times of leases are those of the database's clock.
+# For each webhook: the last event that was sent, the time since which its oldest event fails, and the replica that
+# serves it with the end of its lease. The times of leases are by the clock of the database.
 webhook_states = Table(
     "webhook_states",
     metadata,
@@ -195,7 +197,7 @@ webhook_states = Table(
     Column("lease_until", BigInteger, nullable=False),
 )
 
-# The newest events that were sent to a webhook, each with its last attempt; never what was sent.
+# The newest events that were sent to a webhook, each with its last attempt, but without the body.
 webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
@@ -203,11 +205,11 @@ webhook_deliveries = Table(
     Column("event_id", String(100), primary_key=True),
     Column("event", String(32), nullable=False),
     Column("queue_id", String(64), nullable=False),
-    # delivered or failing
+    # Either delivered or failing.
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("last_attempt_at", BigInteger, nullable=False),
-    # NULL: there was no answer; `error` says why.
+    # NULL means that there was no answer, and `error` gives the reason.
     Column("http_status", Integer),
     Column("error", String(200), nullable=False),
     Column("took_us", BigInteger, nullable=False),

@@ -1,4 +1,6 @@
-"""Hit counters of access rules, and the last use of API keys: counted in memory elsewhere, added up here."""
+"""The hits of access rules, and the last use of API keys. They are counted in memory by others, and added to the
+database here.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ _KEPT_US = 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The hits of one rule since the last report; the time in microseconds since 1970."""
+    """The hits of one rule since the last report. The time is in microseconds since 1970."""
 
     rule_id: str
     hits: int
@@ -26,7 +28,7 @@ class Hits:
 
 
 class HitStore:
-    """Adds reports up; the same report twice counts once, whichever replica takes it."""
+    """Adds reports. A report that arrives twice is counted once, even at different replicas."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -43,7 +45,7 @@ class HitStore:
                 known = select(documents.c.id).where(
                     documents.c.kind == "access-rules", documents.c.id.in_(ids[start : start + _IN_LIMIT])
                 )
-                # The rules are in the order of their ids, so that two reports never wait for each other in a circle.
+                # The rules are sorted by their ids, so that two reports cannot cause a deadlock.
                 rows = [
                     {"rule_id": rule_id, "hits": merged[rule_id].hits, "last_hit_at": merged[rule_id].last_hit_at}
                     for rule_id in sorted((await connection.execute(known)).scalars())
@@ -66,7 +68,7 @@ class HitStore:
                 )
 
     async def record_uses(self, uses: Mapping[str, int]) -> None:
-        """Key id to the time of its last use, in microseconds since 1970."""
+        """Stores the time of the last use (microseconds since 1970) of each key id."""
         if not uses:
             return
         async with self._database.writing() as connection:
@@ -79,7 +81,7 @@ class HitStore:
             )
 
     async def forget_old(self) -> None:
-        """Drops reports and kept answers older than a day."""
+        """Removes ids of reports, and stored answers, that are older than a day."""
         before = now_us() - _KEPT_US
         async with self._database.writing() as connection:
             await connection.execute(delete(hit_reports).where(hit_reports.c.created_at < before))

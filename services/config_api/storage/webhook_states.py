@@ -15,14 +15,16 @@ from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.tables import webhook_deliveries, webhook_states
 
 LEASE_SECONDS = 30.0
-# The deliveries of one webhook that are kept; older ones are removed.
+# The number of deliveries that are stored for each webhook. Older ones are removed.
 DELIVERIES_KEPT = 200
 _LEASE_US = int(LEASE_SECONDS * 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a webhook is. `failing_since`: when its oldest event failed first, microseconds since 1970."""
+    """The position of a webhook. `failing_since` is the time of its oldest event's first failure, in microseconds since
+    1970.
+    """
 
     cursor: str
     failing_since: int | None
@@ -30,7 +32,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """The last attempt to deliver one event. Times in microseconds."""
+    """The last attempt to deliver one event. Times are in microseconds since 1970."""
 
     event_id: str
     event: str
@@ -44,13 +46,13 @@ class DeliveryRecord:
 
 
 class WebhookStates:
-    """One for the process, which is `owner` of the leases that it takes."""
+    """Stores the states. There is one in each process, which takes leases as `owner`."""
 
     def __init__(self, database: Database, owner: str) -> None:
         self._database = database
         self._owner = owner
         self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
-        # Replicas need one clock between them; with SQLite there is one replica alone.
+        # All replicas must use one clock. With SQLite there is only one replica.
         self._now: ColumnElement[int] = literal_column(
             "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
             if database.is_sqlite
@@ -58,12 +60,12 @@ class WebhookStates:
         )
 
     async def known(self) -> set[str]:
-        """Webhooks that have a state."""
+        """Returns the webhooks that have a state."""
         async with self._database.reading() as connection:
             return set((await connection.execute(select(webhook_states.c.webhook_id))).scalars())
 
     async def begin(self, webhook_id: str, cursor: str) -> None:
-        """Notes where a new webhook begins, unless another replica did."""
+        """Notes where a new webhook begins, unless another replica has done so."""
         row = self._insert(webhook_states).values(
             webhook_id=webhook_id, cursor=cursor, failing_since=None, lease_owner="", lease_until=0
         )
@@ -71,10 +73,10 @@ class WebhookStates:
             await connection.execute(row.on_conflict_do_nothing())
 
     async def take(self, webhook_ids: Collection[str]) -> dict[str, Progress]:
-        """Leases those of the webhooks that nobody has; how far each of them is."""
+        """Leases those of the webhooks that have no lease. Returns the position of each."""
         if not webhook_ids:
             return {}
-        # With SQLite whoever had a lease is gone: the file has one owner at a time.
+        # With SQLite, an earlier lease has no owner any more, because only one process can use the file.
         free = or_(
             webhook_states.c.lease_until < self._now,
             webhook_states.c.lease_owner == self._owner,
@@ -91,7 +93,7 @@ class WebhookStates:
         return {row.webhook_id: Progress(row.cursor, row.failing_since) for row in rows}
 
     async def renew(self, webhook_ids: Collection[str]) -> set[str]:
-        """The webhooks whose lease was renewed. The others belong to another replica or are removed."""
+        """Returns the webhooks whose lease was renewed. The others belong to another replica, or were removed."""
         if not webhook_ids:
             return set()
         statement = (
@@ -104,7 +106,7 @@ class WebhookStates:
             return set((await connection.execute(statement)).scalars())
 
     async def give_back(self, webhook_ids: Collection[str]) -> None:
-        """Ends leases, so that another replica need not wait for their end."""
+        """Ends leases, so that another replica does not have to wait until they expire."""
         statement = (
             update(webhook_states)
             .where(webhook_states.c.webhook_id.in_(list(webhook_ids)), self._is_mine())
@@ -114,7 +116,9 @@ class WebhookStates:
             await connection.execute(statement)
 
     async def record(self, webhook_id: str, progress: Progress, deliveries: Sequence[DeliveryRecord]) -> bool:
-        """Writes how far the webhook is, and attempts; false, and nothing written, when the lease is another's."""
+        """Stores the position of the webhook, and attempts. Returns False, and stores nothing, when another replica has
+        the lease.
+        """
         async with self._database.writing() as connection:
             held = await connection.execute(
                 update(webhook_states)
@@ -127,12 +131,12 @@ class WebhookStates:
         return True
 
     async def record_one(self, webhook_id: str, delivery: DeliveryRecord) -> None:
-        """An attempt that somebody asked for."""
+        """Stores an attempt that a client asked for."""
         async with self._database.writing() as connection:
             await self._add(connection, webhook_id, [delivery])
 
     async def forget(self, webhook_ids: Collection[str]) -> None:
-        """Removes what is known of webhooks that are gone."""
+        """Removes the states of webhooks that were removed."""
         async with self._database.writing() as connection:
             for table in (webhook_deliveries, webhook_states):
                 await connection.execute(delete(table).where(table.c.webhook_id.in_(list(webhook_ids))))
@@ -144,7 +148,7 @@ class WebhookStates:
         return None if row is None else Progress(row.cursor, row.failing_since)
 
     async def deliveries(self, webhook_id: str, before: tuple[int, str] | None, limit: int) -> Sequence[Row[Any]]:
-        """Newest first, those before a time and event."""
+        """Returns deliveries before a time and an event, the newest first."""
         at, event_id = webhook_deliveries.c.last_attempt_at, webhook_deliveries.c.event_id
         query = select(webhook_deliveries).where(webhook_deliveries.c.webhook_id == webhook_id)
         if before is not None:
@@ -162,7 +166,7 @@ class WebhookStates:
         replaced: dict[str, ColumnElement[Any]] = {
             name: added.excluded[name] for name in ("state", "last_attempt_at", "http_status", "error", "took_us")
         }
-        # A replica that takes over counts on from what the one before it counted.
+        # After a change of the replica, the number of attempts continues.
         replaced["attempts"] = webhook_deliveries.c.attempts + added.excluded.attempts
         await connection.execute(
             added.on_conflict_do_update(index_elements=["webhook_id", "event_id"], set_=replaced),

@@ -1,4 +1,4 @@
-"""What the OpenAPI document offers: settings, collections with their operations, and their schemas. Pure."""
+"""The contents of the OpenAPI document: settings, collections with their operations, and their schemas. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from services.console.forms.schema import ABSENT, Kind, Member, Schemas, in_word
 _SETTINGS = re.compile(r"/v1/settings/([a-z0-9-]+)")
 _COLLECTION = re.compile(r"/v1/([a-z0-9-]+)")
 _SUCCESS = re.compile(r"2\d\d")
-# Parameters of a list that are no filters.
+# The parameters of a list that are not filters.
 _NOT_FILTERS = frozenset({"limit", "cursor", "with_total"})
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation: `body` and `query` say what it takes, and `answer` what it gives."""
+    """One operation. `body` and `query` describe the request, and `answer` the answer."""
 
     method: str
     path: str
@@ -32,12 +32,12 @@ class Operation:
 
     @property
     def verb(self) -> str:
-        """What stands after the colon of the path."""
+        """Returns the part of the path after the colon."""
         return self.path.rpartition(":")[2] if ":" in self.path else ""
 
     @property
     def filters(self) -> Member:
-        """The parameters of a list that choose among its objects, as the members of a form."""
+        """Returns the filters of a list as the members of a form."""
         chosen = tuple(member for member in self.query if member.name not in _NOT_FILTERS)
         return Member("", Kind.GROUP, required=True, members=chosen)
 
@@ -50,13 +50,13 @@ class Part:
     title: str
     list: Operation
     actions: tuple[Operation, ...]
-    # The member of an entry that stands in the paths of its actions.
+    # The member of an entry that is used in the paths of its actions.
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What can be shown and changed: settings, or a collection of objects."""
+    """Something that can be shown and changed: settings, or a collection of objects."""
 
     kind: str
     # For example "Relay rules", and "relay rule" for one of them.
@@ -80,12 +80,12 @@ class Resource:
 
     @property
     def role(self) -> str:
-        """The least role that may see it."""
+        """Returns the lowest role that may see it."""
         return self.get.role
 
 
 class ApiDocument:
-    """The document, read once."""
+    """The document, which is read once."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
@@ -94,7 +94,7 @@ class ApiDocument:
         self.resources = {resource.kind: resource for resource in (*self._settings(), *self._collections())}
 
     def operation(self, operation_id: str) -> Operation | None:
-        """The operation with this name, or None where this release of the API has none."""
+        """Returns the operation with this name. None when this release of the API does not have it."""
         return next((operation for operation in self._operations if operation.id == operation_id), None)
 
     def _find(self, method: str, path: str) -> Operation | None:
@@ -210,7 +210,7 @@ class ApiDocument:
 
 
 def columns(body: Member, most: int = 10) -> tuple[Member, ...]:
-    """The members of an object that a list of such objects shows: scalars and lists of them, required ones first."""
+    """Returns the members of an object that a list shows: scalars and lists of scalars, required ones first."""
     shown = [
         member
         for member in body.members
@@ -221,7 +221,7 @@ def columns(body: Member, most: int = 10) -> tuple[Member, ...]:
 
 
 def title_of(body: Member, record: Mapping[str, Any]) -> str:
-    """What people call an object: its required scalars."""
+    """Returns the members by which people name an object: its required scalars."""
     named = [
         str(record[member.name])
         for member in body.members
@@ -233,7 +233,7 @@ def title_of(body: Member, record: Mapping[str, Any]) -> str:
 
 
 def shown_once(record: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of an answer that no later one has, for example a key that was just made."""
+    """Returns the members that only this answer has, for example a new key."""
     return {
         name: value
         for name, value in record.items()

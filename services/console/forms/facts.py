@@ -1,4 +1,4 @@
-"""Values of the API as a page shows them for reading. Pure."""
+"""Values of the API in the form in which a page shows them. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from services.console.forms.schema import ABSENT, Kind, Member, in_words
 
-# So many entries of a list stand in a table.
+# The most entries of a list that a table shows.
 _MOST_ENTRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One value. `moment`: it is a time. `is_exact`: it is to be copied as it stands, for example a DNS record."""
+    """One value. `moment` means that it is a time. `is_exact` means that people copy it, for example a DNS record."""
 
     label: str
     text: str
@@ -25,9 +25,8 @@ class Fact:
 
 
 def facts_of(member: Member, value: Any, *, read_only: bool | None = None) -> tuple[Fact, ...]:
-    """The members of an object in their order, those of inner objects after the name of the outer one.
-
-    `read_only`: only those that are, or only those that are not.
+    """Returns the members of an object in their order. Those of inner objects come after the name of the outer one.
+    With `read_only` only the read-only ones, or only the others, are returned.
     """
     record = value if isinstance(value, Mapping) else {}
     return tuple(
@@ -59,7 +58,7 @@ def _members(member: Member, value: Mapping[str, Any]) -> dict[str, Member]:
 
 
 def fact(member: Member, value: Any, label: str = "") -> Fact:
-    """One value that is no object."""
+    """Returns one value that is not an object."""
     label = label or member.label
     if value is ABSENT or value is None or value == "":
         return Fact(label, "none")
@@ -78,7 +77,7 @@ def fact(member: Member, value: Any, label: str = "") -> Fact:
 
 
 def in_short(shown: Fact) -> Fact:
-    """For a table: a list with its first entries alone."""
+    """Returns a value for a table, where a list is reduced to its first entries."""
     if not shown.entries:
         return shown
     rest = len(shown.entries) - _MOST_ENTRIES
@@ -88,7 +87,7 @@ def in_short(shown: Fact) -> Fact:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A member of which two people want different things."""
+    """A member to which two people have given different values."""
 
     label: str
     stored: str
@@ -96,7 +95,7 @@ class Contrast:
 
 
 def contrasts(sent: Any, stored: Any, label: str = "") -> tuple[Contrast, ...]:
-    """Where what was sent differs from what is stored. What is not shown when it is read is left out."""
+    """Returns the members in which the sent and the stored object differ. Members that are never shown are left out."""
     if isinstance(sent, Mapping) and isinstance(stored, Mapping):
         return tuple(
             contrast
@@ -108,7 +107,7 @@ def contrasts(sent: Any, stored: Any, label: str = "") -> tuple[Contrast, ...]:
 
 
 def plain(value: Any) -> str:
-    """A text as it is, a whole number without its fraction, everything else as JSON."""
+    """Returns a text unchanged, a whole number without its fraction, and everything else as JSON."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return value if isinstance(value, str) else _json(value)

@@ -1,4 +1,4 @@
-"""The fields of a form as a page shows them: texts, bounds in words, and what is wrong with them. Pure."""
+"""The fields of a form in the form in which a page shows them: texts, limits in words, and errors. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from services.console.forms.schema import ABSENT, Kind, Member
 from services.console.forms.texts import Texts, child, chosen_variant, of_variant, pointer
 
-# Longer examples and defaults would hide the field that they explain.
+# Longer examples and defaults are not shown, because they would hide the field.
 _LONGEST_HINT = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One value of a choice. `fields`: what belongs to it, where it is a variant."""
+    """One value of a choice. `fields` are those of a variant."""
 
     value: str
     label: str
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field. `text` and `lines` are what stands in it now."""
+    """One field. `text` and `lines` are its present value."""
 
     kind: Kind
     name: str
@@ -54,12 +54,12 @@ class Field:
 
     @property
     def id(self) -> str:
-        """The id of its control in the page."""
+        """Returns the id of its control in the page."""
         return "field" + self.name.replace("/", "-").replace(":", "-")
 
 
 class Errors:
-    """What is wrong, by field. Each error is shown once: at the field that it names, or at the one around it."""
+    """The errors by field. Each error is shown once: at the field that it names, or at the field around it."""
 
     def __init__(self, by_pointer: Iterable[tuple[str, str]] = (), by_name: Mapping[str, str] | None = None) -> None:
         self._by_pointer = list(by_pointer)
@@ -67,7 +67,7 @@ class Errors:
         self.some = bool(self._by_pointer or self._by_name)
 
     def take(self, name: str, *, below: bool = False) -> tuple[str, ...]:
-        """The errors of a field; with `below` also those of everything in it."""
+        """Returns the errors of a field. With `below`, those of the fields in it are included."""
         at = pointer(name)
         own = [(where, text) for where, text in self._by_pointer if where == at or (below and _is_below(where, at))]
         self._by_pointer = [error for error in self._by_pointer if error not in own]
@@ -78,7 +78,7 @@ class Errors:
 
     @property
     def rest(self) -> tuple[str, ...]:
-        """What belongs to no field that is shown."""
+        """Returns the errors that belong to no shown field."""
         return tuple(f"{where}: {text}" if where else text for where, text in self._by_pointer)
 
 
@@ -87,7 +87,7 @@ def _is_below(where: str, at: str) -> bool:
 
 
 def _at_place(below: str, text: str) -> str:
-    """The text, with the line that it is about."""
+    """Returns the text of an error, with the number of its line."""
     number = below.removeprefix("/").split("/")[0]
     return f"Number {int(number) + 1}: {text}" if number.isdecimal() else text
 
@@ -95,7 +95,7 @@ def _at_place(below: str, text: str) -> str:
 def fields_of(
     member: Member, texts: Texts, errors: Errors | None = None, name: str = "", *, is_new: bool = True
 ) -> tuple[Field, ...]:
-    """The fields of a body. `is_new`: nothing is stored yet, so that no secret can be removed."""
+    """Returns the fields of a body. `is_new` means that nothing is stored yet, so no secret can be removed."""
     errors = Errors() if errors is None else errors
     if member.kind is Kind.GROUP:
         return tuple(
@@ -123,7 +123,7 @@ def _field(member: Member, texts: Texts, errors: Errors, name: str, *, is_new: b
         case Kind.CHOICE:
             inner["options"] = _options(member, text)
         case Kind.CHECKS:
-            # Those that are ticked come first, so that their order stays.
+            # The selected values come first, so that their order is kept.
             known = [str(value) for value in member.values]
             ordered = [*values, *(value for value in known if value not in values)]
             inner["options"] = tuple(Option(value, _value_in_words(value), value in values) for value in ordered)
@@ -174,12 +174,12 @@ def _options(member: Member, text: str) -> tuple[Option, ...]:
 
 
 def _value_in_words(value: str) -> str:
-    """A value of an enumeration; one that is a mark alone stays as it is."""
+    """Returns the label of a value of an enumeration. A value that is only a symbol is not changed."""
     return value.replace("_", " ").strip() or value
 
 
 def _description(member: Member) -> str:
-    """What the schema says of the member, and of each item where it is a list."""
+    """Returns the description of the member, and of each item of a list."""
     texts = [member.description]
     if member.kind is Kind.LINES and member.item is not None:
         texts.append(member.item.description)
@@ -187,7 +187,7 @@ def _description(member: Member) -> str:
 
 
 def _hint(member: Member) -> str:
-    """Bounds and default in words."""
+    """Returns limits and default in words."""
     parts = [_range(member)]
     if member.kind is Kind.LINES:
         parts.append("One on each line.")

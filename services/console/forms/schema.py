@@ -1,4 +1,4 @@
-"""What a JSON schema of the OpenAPI document asks for, as a tree of members. Pure."""
+"""Reads a JSON schema of the OpenAPI document as a tree of members. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-# A schema that refers to itself is written as JSON below this depth.
+# Below this depth, a schema that refers to itself is edited as JSON.
 _DEEPEST = 12
-# A longer text gets several lines to be typed in.
+# A longer text gets an input with several lines.
 _LONGEST_LINE = 2000
 
 Schema = Mapping[str, Any]
 
 
 class Kind(StrEnum):
-    """How a member is typed in."""
+    """The kind of input for a member."""
 
     TEXT = "text"
     LONG_TEXT = "long_text"
@@ -37,12 +37,12 @@ class Kind(StrEnum):
     VARIANTS = "variants"
     # One value that never changes, for example the discriminator of a variant.
     CONSTANT = "constant"
-    # Whatever no other kind can show.
+    # Everything that no other kind can show.
     JSON = "json"
 
 
 class Absent:
-    """The type of ABSENT: a member that is left out, which is not the same as null."""
+    """The type of ABSENT, which stands for a member that is left out. This is not the same as null."""
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -53,7 +53,7 @@ ABSENT: Final = Absent()
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One form of a member that has several. `member` is None for null and for a member that is left out."""
+    """One form of a member that has several forms. `member` is None for null and for a member that is left out."""
 
     key: str
     label: str
@@ -64,7 +64,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of an object, or a whole body. `default`: ABSENT where the schema names none."""
+    """One member of an object, or a whole body. `default` is ABSENT when the schema names none."""
 
     name: str
     kind: Kind
@@ -75,17 +75,17 @@ class Member:
     default: Any = ABSENT
     # minimum, maximum, minLength, maxLength, minItems, maxItems, pattern, format and examples, as in the schema.
     bounds: Mapping[str, Any] = field(default_factory=dict)
-    # The values of an enumeration; of a constant its only one.
+    # The values of an enumeration, or the only value of a constant.
     values: tuple[Any, ...] = ()
     members: tuple[Member, ...] = ()
     item: Member | None = None
     variants: tuple[Variant, ...] = ()
-    # The member of each variant that says which one it is.
+    # The member in each variant that tells which variant it is.
     discriminator: str = ""
 
     @property
     def label(self) -> str:
-        """The name as words."""
+        """Returns the name as words."""
         return in_words(self.name)
 
     @property
@@ -115,7 +115,7 @@ class Schemas:
         self._members: dict[tuple[int, int, int], tuple[Member, ...]] = {}
 
     def resolve(self, schema: Schema) -> Schema:
-        """The schema with what it refers to; what stands beside `$ref` comes first."""
+        """Returns the schema with its references resolved. Members beside `$ref` take precedence."""
         beside = dict(schema)
         while (reference := beside.pop("$ref", None)) is not None:
             target = self.target(reference)
@@ -123,7 +123,7 @@ class Schemas:
         return beside
 
     def target(self, reference: str) -> Schema:
-        """What a reference within the document leads to."""
+        """Returns the part of the document to which a reference leads."""
         found: Any = self._document
         for part in reference.removeprefix("#/").split("/"):
             found = found[part.replace("~1", "/").replace("~0", "~")]
@@ -131,13 +131,13 @@ class Schemas:
         return target
 
     def body(self, schema: Schema) -> Member:
-        """A whole body, also where it may be left out. No form shows those of its members that are read-only."""
+        """Returns a whole body, which may also be left out. Forms do not show its read-only members."""
         member = self.member("", schema, required=True)
         inner = [variant.member for variant in member.variants if variant.member is not None]
         return inner[0] if len(inner) == 1 and not member.discriminator else member
 
     def member(self, name: str, schema: Schema, *, required: bool = False, depth: int = 0) -> Member:
-        """A member that has this schema."""
+        """Returns a member with this schema."""
         schema = self.resolve(schema)
         schema, nullable = self._without_null(schema)
         begun = Member(
@@ -177,7 +177,7 @@ class Schemas:
         return member
 
     def _without_null(self, schema: Schema) -> tuple[Schema, bool]:
-        """The schema of the values that are not null, and whether null is a value too."""
+        """Returns the schema of the values that are not null, and whether null is also a value."""
         kinds = schema.get("type")
         if isinstance(kinds, list):
             rest = [kind for kind in kinds if kind != "null"]
@@ -189,7 +189,7 @@ class Schemas:
                 continue
             around = {name: value for name, value in schema.items() if name != word}
             if len(rest) == 1 and "discriminator" not in schema:
-                # An optional value may stand in another one (a merge patch), and be null twice over.
+                # In a merge patch an optional value may contain another one, so null may occur twice.
                 inner, _ = self._without_null(rest[0])
                 return {**inner, **around}, True
             return {**around, word: rest}, True
@@ -236,7 +236,7 @@ class Schemas:
 
 
 def _switched(member: Member) -> Member:
-    """A member that is there, or is not."""
+    """Returns a member that may be absent."""
     inner = replace(member, required=True, nullable=False, description="")
     return replace(
         member,
@@ -248,7 +248,7 @@ def _switched(member: Member) -> Member:
 
 
 def _missing(member: Member) -> tuple[Variant, ...]:
-    """The variant that has no value."""
+    """Returns the variant that has no value."""
     if member.nullable:
         return (Variant("null", "None"),)
     if not member.required:
@@ -264,7 +264,7 @@ def _choice(member: Member, values: Sequence[Any]) -> Member:
 
 
 def _flag(member: Member) -> Member:
-    """A box to tick where there are only two states, else a choice."""
+    """Returns a checkbox when there are only two states, and otherwise a choice."""
     if member.nullable or (member.default is ABSENT and not member.required):
         return replace(member, kind=Kind.CHOICE, values=(True, False))
     return replace(member, kind=Kind.FLAG)
@@ -279,7 +279,7 @@ def _kind_of_text(schema: Schema) -> Kind:
     return Kind.LONG_TEXT if is_open and schema.get("maxLength", _LONGEST_LINE + 1) > _LONGEST_LINE else Kind.TEXT
 
 
-# Words that are not written as other words are.
+# These words are not written like other words.
 _SPELLED = {
     **{word: word.upper() for word in ("arc", "dkim", "dmarc", "dns", "http", "id", "ip", "lmtp", "mb", "smtp", "spf")},
     **{word: word.upper() for word in ("tls", "url", "dnsbl", "api", "helo", "mx")},
@@ -288,7 +288,7 @@ _SPELLED = {
 
 
 def in_words(name: str) -> str:
-    """A constant name of the API as words, with a capital at its start."""
+    """Returns a constant name of the API as words, with a capital at its start."""
     words = [_SPELLED.get(word, word) for word in re.split(r"[_\- ]+", name) if word]
     text = " ".join(words)
     return text[:1].upper() + text[1:]

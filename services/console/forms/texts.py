@@ -1,7 +1,7 @@
-"""A JSON value as the texts that a form sends, and the texts as JSON again. Pure.
+"""Converts a JSON value to the texts of a form, and the texts back to JSON. Pure.
 
-The name of a field is the JSON pointer of its value, with `:variant` after a member that has several forms. What a form
-does not show (members that are read-only) is in no text and in no JSON that is made of the texts.
+The name of a field is the JSON pointer of its value, with `:variant` after a member that has several forms. Read-only
+members are not shown in a form, so the texts and the JSON from them do not contain these members.
 """
 
 from __future__ import annotations
@@ -24,49 +24,49 @@ _YES_OR_NO = {"true": True, "false": False}
 
 @dataclass(slots=True)
 class Parsed:
-    """What a form says. `troubles`: by field name, why its text is no value."""
+    """The values of a form. `troubles` has by field name why a text is not a valid value."""
 
     value: Any = ABSENT
     troubles: dict[str, str] = field(default_factory=dict)
 
 
 def child(name: str, member: str) -> str:
-    """The name of a field within another."""
+    """Returns the name of a field within another."""
     return f"{name}/{member.replace('~', '~0').replace('/', '~1')}"
 
 
 def of_variant(name: str, variant: Variant) -> str:
-    """The name of the field that stands under one variant."""
+    """Returns the name of the field under one variant."""
     return f"{name}:{variant.key}"
 
 
 def pointer(name: str) -> str:
-    """The JSON pointer of a field's value."""
+    """Returns the JSON pointer of a field's value."""
     return re.sub(r":[^/]*", "", name)
 
 
 def to_texts(member: Member, value: Any, name: str = "") -> dict[str, list[str]]:
-    """The texts for a value; ABSENT: for a value that is not there yet."""
+    """Returns the texts for a value. ABSENT stands for a value that does not exist yet."""
     texts: dict[str, list[str]] = {}
     _write(member, value, name, texts)
     return texts
 
 
 def from_texts(member: Member, texts: Texts, name: str = "") -> Parsed:
-    """The JSON value of the texts."""
+    """Returns the JSON value of the texts."""
     parsed = Parsed()
     parsed.value = _read(member, texts, name, parsed.troubles)
     return parsed
 
 
 def chosen_variant(member: Member, texts: Texts, name: str) -> Variant:
-    """The variant that the texts choose; the first one where they choose none."""
+    """Returns the variant that the texts choose, or the first one when they choose none."""
     key = _first(texts, name)
     return next((variant for variant in member.variants if variant.key == key), member.variants[0])
 
 
 def with_row(member: Member, texts: Texts, name: str) -> dict[str, list[str]]:
-    """The texts of a body with one more row in the list of this name."""
+    """Returns the texts of a body with one more row in the list with this name."""
     longer = {key: list(values) for key, values in texts.items()}
     of_list = _find(member, texts, "", name)
     if of_list is not None and of_list.item is not None:
@@ -78,7 +78,7 @@ def with_row(member: Member, texts: Texts, name: str) -> dict[str, list[str]]:
 
 
 def _find(member: Member, texts: Texts, at: str, name: str) -> Member | None:
-    """The list of objects that has this name, in a member that has the name `at`."""
+    """Returns the list of objects with this name, in a member with the name `at`."""
     if member.kind is Kind.ROWS and at == name:
         return member
     inner: list[tuple[str, Member]] = [(child(at, each.name), each) for each in member.members]
@@ -92,7 +92,7 @@ def _find(member: Member, texts: Texts, at: str, name: str) -> Member | None:
 
 
 def without_row(texts: Texts, name: str, row: str) -> dict[str, list[str]]:
-    """The texts without one row of a list."""
+    """Returns the texts without one row of a list."""
     kept = {key: list(values) for key, values in texts.items() if not key.startswith(f"{name}/{row}/")}
     return {**kept, name: [number for number in texts.get(name, ()) if number != row]}
 
@@ -151,7 +151,7 @@ def _variant_of(member: Member, value: Any) -> Variant:
 
 
 def _plain(value: Any) -> str:
-    """A scalar as it is typed in."""
+    """Reads a scalar from its input."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -206,7 +206,7 @@ def _first(texts: Texts, name: str) -> str:
 
 
 def _list_or_absent(member: Member, items: list[Any]) -> Any:
-    """A list that may not be empty is left out where it may be left out."""
+    """A list that must not be empty is left out, if it may be left out."""
     may_be_left_out = not member.required and member.default is ABSENT
     return ABSENT if not items and may_be_left_out and member.bounds.get("minItems", 0) > 0 else items
 
@@ -247,7 +247,7 @@ def _text(member: Member, text: str) -> Any:
 
 
 def _scalar(member: Member, text: str) -> Any:
-    """Raises ValueError with a sentence for the reader."""
+    """Raises ValueError with a sentence for the user."""
     match member.kind:
         case Kind.INTEGER:
             if not re.fullmatch(r"-?[0-9]{1,30}", text):

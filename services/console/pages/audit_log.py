@@ -1,4 +1,4 @@
-"""The audit log: who did what, from where, and what came of it."""
+"""The audit log: each call with the user, the client's address, and the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that policy has blocked for what they did."""
+"""The clients that policy has blocked, with the reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of the configuration: who, when, what, and the way back."""
+"""The changes of the configuration, with their authors, and the rollback to an earlier state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ReaderPage = Annotated[Page, Depends(needs("reader"))]
 AdminPage = Annotated[Page, Depends(needs("admin"))]
 
 _ON_A_PAGE = 50
-# So many objects of one change are shown with their differences; a rollback may touch all there are.
+# The most objects of one change whose differences are shown. A rollback may change all objects.
 _MOST_OBJECTS = 100
 _EVENTS = {"made": "good", "removed": "bad"}
 
@@ -38,7 +38,7 @@ async def list_changes(page: ReaderPage, cursor: str = "") -> Response:
 
 @router.get("/changes/compare")
 async def compare(page: ReaderPage) -> Response:
-    """What leads from one revision's state to another's."""
+    """Compares the states after two revisions."""
     asked = page.request.query_params
     numbers = [_number(asked.get(name, "")) for name in ("from", "to")]
     found = await page.api.get("/v1/revisions:diff", from_revision=numbers[0], to_revision=numbers[1])
@@ -62,7 +62,7 @@ async def preview(page: AdminPage, number: str) -> Response:
 
 @router.post("/changes/{number}/roll-back")
 async def roll_back(page: AdminPage, number: str) -> Response:
-    """Only from the state that the preview showed: the form carries its ETag."""
+    """The rollback is made only from the state of the preview, because the form contains its ETag."""
     wanted = _number(number)
     once = page.form.get("once")
     headers = {"If-Match": entity_tag_of(page), "Idempotency-Key": once if once.isalnum() else uuid.uuid4().hex}
@@ -73,7 +73,7 @@ async def roll_back(page: AdminPage, number: str) -> Response:
             raise
         return await _preview(page, wanted, problem)
     if not answer.json()["changes"]:
-        return page.redirect("/changes", "Nothing was changed: it is so already.")
+        return page.redirect("/changes", "Nothing was changed, because the configuration is like this already.")
     revision = answer.json()["revision"]
     return page.redirect(
         f"/changes/{revision}", f"The configuration is what it was after revision {wanted}. {in_force(answer)}"
@@ -94,14 +94,14 @@ async def _preview(page: Page, number: int, problem: ProblemError | None = None)
 
 
 def _number(text: str) -> int:
-    """Raises HTTPException 404 for what is no revision's number."""
+    """Reads a revision's number. Raises HTTPException 404 for another text."""
     if not re.fullmatch("[1-9][0-9]{0,14}", text):
         raise HTTPException(404)
     return int(text)
 
 
 def _shown(document: ApiDocument, changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The objects of a change for a template, the first ones with their differences."""
+    """Returns the objects of a change for a template. The first ones have their differences."""
     return {
         "count": len(changes),
         "rest": max(0, len(changes) - _MOST_OBJECTS),
@@ -134,7 +134,7 @@ def _object(document: ApiDocument, change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(difference: Mapping[str, Any], side: str) -> str:
-    """A value as text; empty where there is none on this side."""
+    """Returns a value as text. Empty when this side has no value."""
     if side not in difference:
         return ""
     return plain(difference[side])

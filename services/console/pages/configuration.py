@@ -1,4 +1,4 @@
-"""Everything that is configured: forms and lists made from the OpenAPI document, none by hand for one resource."""
+"""The pages of all configured objects. Their forms and lists are made from the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def list_objects(page: ReaderPage, kind: str) -> Response:
 
 @router.get("/configuration/{kind}/new")
 async def begin(page: ReaderPage, kind: str) -> Response:
-    """An empty form; what the query names stands in it already."""
+    """Shows an empty form, with values from the query."""
     resource = await _resource(page, kind)
     create = _allowed(page, resource.create)
     texts = to_texts(resource.body, ABSENT)
@@ -140,7 +140,7 @@ async def delete(page: ReaderPage, kind: str, object_id: str) -> Response:
 
 @router.post("/configuration/{kind}/{object_id}/do/{verb}")
 async def act(page: ReaderPage, kind: str, object_id: str, verb: str) -> Response:
-    """One of the actions that the API has for such an object, for example to rotate a key."""
+    """Carries out an action of the API for an object, for example the rotation of a key."""
     resource = await _resource(page, kind)
     operation = _allowed(page, next((each for each in resource.actions if each.verb == verb), None))
     body = None
@@ -172,7 +172,7 @@ async def act(page: ReaderPage, kind: str, object_id: str, verb: str) -> Respons
 
 @router.get("/configuration/{kind}/{object_id}/{part_name}")
 async def list_part(page: ReaderPage, kind: str, object_id: str, part_name: str) -> Response:
-    """A list that belongs to an object, for example the deliveries of a webhook."""
+    """Shows a list that belongs to an object, for example the deliveries of a webhook."""
     resource = await _resource(page, kind)
     part = _part(resource, part_name)
     return await list_page(page, resource, part.list, f"{address_of(resource, object_id)}/{part_name}", object_id, part)
@@ -202,7 +202,7 @@ async def _resource(page: Page, kind: str) -> Resource:
 
 
 def _needed(operation: Operation | None) -> Operation:
-    """Raises HTTPException 404 for what the API does not have."""
+    """Raises HTTPException 404 for an object that the API does not have."""
     if operation is None:
         raise HTTPException(404)
     return operation
@@ -223,7 +223,7 @@ def _part(resource: Resource, name: str) -> Part:
 
 
 def _texts(page: Page) -> dict[str, list[str]]:
-    """The fields of the schema; the names of the page's own do not begin with a slash."""
+    """Returns the fields of the schema. Other fields of the page have names without a slash at the beginning."""
     texts: dict[str, list[str]] = {}
     for name, value in page.form.fields:
         if name.startswith("/"):
@@ -232,7 +232,7 @@ def _texts(page: Page) -> dict[str, list[str]]:
 
 
 def _with_rows_changed(page: Page, resource: Resource, texts: Texts) -> dict[str, list[str]] | None:
-    """The texts with a row more or less, where that was asked for; nothing is sent to the API then."""
+    """Returns the texts with one more or one less row, if this was requested. Then nothing is sent to the API."""
     if name := page.form.get("add"):
         return with_row(resource.body, texts, name)
     if name := page.form.get("remove"):
@@ -242,7 +242,7 @@ def _with_rows_changed(page: Page, resource: Resource, texts: Texts) -> dict[str
 
 
 def _repeatable(page: Page) -> dict[str, str]:
-    """A form that is sent twice is carried out once."""
+    """Returns an Idempotency-Key, so that a form that is sent twice is carried out once."""
     key = page.form.get("once")
     return {"Idempotency-Key": key} if key.isascii() and key.isalnum() else {}
 
@@ -272,5 +272,5 @@ async def _change(page: Page, resource: Resource, object_id: str) -> Response:
         )
     title = f"{title_in_full(resource, answer.json())} was saved."
     if answer.headers["etag"] == entity_tag:
-        title = "Nothing was changed: it is so already."
+        title = "Nothing was changed, because the configuration is like this already."
     return done_page(page, resource, answer, answer.json(), title)

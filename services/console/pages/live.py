@@ -1,4 +1,4 @@
-"""Mail as it moves: the newest events, and a stream of those that follow."""
+"""Mail at this moment: the newest events, and a stream of further ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def show(page: ReaderPage) -> Response:
 
 @router.get("/live/events")
 async def stream(page: ReaderPage) -> Response:
-    """The API's stream of events, for the script of the page; it ends when the API ends it."""
+    """Passes the API's stream of events to the script of the page. It ends when the API ends it."""
     last = page.request.headers.get("last-event-id", "")
     return StreamingResponse(_events(page, last), media_type="text/event-stream")
 
@@ -40,5 +40,5 @@ async def _events(page: Page, last: str) -> AsyncIterator[bytes]:
             async for part in answer.aiter_bytes():
                 yield part
     except (ProblemError, httpx.TransportError):
-        # The browser connects again, and then learns what is wrong.
+        # The browser connects again, and then gets the error.
         return

@@ -1,4 +1,4 @@
-"""Messages: one search box, the page of a message, and what can be done with it."""
+"""Messages: the search, the page of a message, and the actions on it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ReaderPage = Annotated[Page, Depends(needs("reader"))]
 OperatorPage = Annotated[Page, Depends(needs("operator"))]
 
 _ON_A_PAGE = 50
-# A part of an address is looked for in every message, so not in those of all times.
+# A search for a part of an address reads every message, so it is limited in time.
 _PART_OF_ADDRESS_DAYS = 7
-# Recipients of one message that its page shows.
+# The most recipients of a message that its page shows.
 MOST_DELIVERIES = 100
 
 
@@ -42,7 +42,7 @@ async def search(page: ReaderPage, q: str = "", cursor: str = "") -> Response:
             items, next_cursor, chosen = found["items"], found["next_cursor"], reading
             break
         if found["next_cursor"] and chosen is None:
-            # The API looks through so many messages for one answer, and goes on from there.
+            # The API checks a limited number of messages for one answer, and then continues from there.
             next_cursor, chosen = found["next_cursor"], reading
     if not readings:
         found = await page.api.get("/v1/messages", limit=_ON_A_PAGE, cursor=cursor)
@@ -59,7 +59,7 @@ async def search(page: ReaderPage, q: str = "", cursor: str = "") -> Response:
 
 
 async def _find(page: Page, reading: Meaning, cursor: str) -> Any:
-    """A page of what a reading of the search text means; empty where the API can't take the text so."""
+    """Returns a page for one meaning of the search text. Empty when the API does not accept the text."""
     filters: dict[str, Any] = dict(reading.filters)
     if "address_contains" in filters or "subject_contains" in filters:
         filters["received_after"] = (datetime.now(UTC) - timedelta(days=_PART_OF_ADDRESS_DAYS)).isoformat()
@@ -100,7 +100,7 @@ async def ask(page: OperatorPage, queue_id: str, action: str) -> Response:
 async def act(page: OperatorPage, queue_id: str, action: str) -> Response:
     chosen = _action(action)
     path = f"/v1/queue/messages/{quote(queue_id, safe='')}:{chosen.name}"
-    # A form that is sent twice acts once.
+    # A form that is sent twice is carried out once.
     await page.api.call("POST", path, headers={"Idempotency-Key": page.form.get("once") or str(uuid.uuid4())})
     return page.redirect(f"/messages/{quote(queue_id, safe='')}", f"The message {chosen.done}.")
 
@@ -112,7 +112,7 @@ def _action(name: str) -> Action:
 
 
 def _concerned(message: Mapping[str, Any], action: Action) -> list[Any]:
-    """The deliveries that an action would change."""
+    """Returns the deliveries that an action would change."""
     return [delivery for delivery in message["deliveries"] if delivery["state"] in action.states]
 
 

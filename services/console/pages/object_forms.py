@@ -1,4 +1,6 @@
-"""The pages of one object with its form: before it is there, as it is stored, after it was written, before it goes."""
+"""The pages of one object with its form: before its creation, as it is stored, after a change, and before its
+removal.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from services.console.forms.schema import ABSENT, Kind, Member
 from services.console.forms.texts import Parsed, Texts, to_texts
 from services.console.page import Page
 
-# What an operation without an answer gives.
+# The value for an operation without an answer.
 EMPTY = Member("", Kind.GROUP)
 
 
@@ -32,7 +34,7 @@ def new_page(
     parsed: Parsed | None = None,
     problem: ProblemError | None = None,
 ) -> Response:
-    """The form of an object that is not there yet."""
+    """Shows the form of a new object."""
     errors = _errors(parsed, problem)
     fields = fields_of(resource.body, texts, errors)
     return page.show(
@@ -64,7 +66,7 @@ async def object_page(
     entity_tag: str = "",
     of_action: tuple[Operation, Texts, Parsed, ProblemError | None] | None = None,
 ) -> Response:
-    """An object with its form, as it is stored or as it was sent."""
+    """Shows an object with its form, with the stored or the sent values."""
     answer = await page.api.call("GET", path_of(resource.get, object_id))
     record = answer.json()
     stale = problem is not None and problem.status == 412
@@ -91,7 +93,7 @@ async def object_page(
         problem=problem,
         stale=stale,
         contrasts=contrasts(parsed.value, record) if stale and parsed else (),
-        # After a 412 the user has seen what is stored now, and may write over it.
+        # After a 412 the user has seen the stored values, and may replace them.
         etag=answer.headers["etag"] if stale or not entity_tag else entity_tag,
         may_change=page.may(resource.replace.role),
         may_delete=resource.delete is not None and page.may(resource.delete.role),
@@ -124,7 +126,7 @@ def done_page(
     *,
     secrets: Mapping[str, Any] | None = None,
 ) -> Response:
-    """To the object; or what has to be read now: warnings, and what is shown this once."""
+    """Redirects to the object, or shows a page when there are warnings or values that are shown only once."""
     address = address_of(resource, str(record.get("id", "")))
     warnings = record.get("warnings") or []
     if not warnings and not secrets:
@@ -144,7 +146,7 @@ def done_page(
 async def confirmation_page(
     page: Page, resource: Resource, object_id: str, *, problem: ProblemError | None = None
 ) -> Response:
-    """What would be deleted."""
+    """Shows the object that would be deleted."""
     answer = await page.api.call("GET", path_of(resource.get, object_id))
     record = answer.json()
     return page.show(
@@ -160,7 +162,7 @@ async def confirmation_page(
 
 
 def in_force(answer: httpx.Response) -> str:
-    """Whether a change is in force, in words."""
+    """Describes in words whether a change is in force."""
     header = answer.headers.get("posthouse-in-force", "")
     if header == "true":
         return "It is in force."
@@ -171,7 +173,7 @@ def in_force(answer: httpx.Response) -> str:
 
 
 def for_the_form(problem: ProblemError) -> ProblemError:
-    """The problem, where the user can do something about it; raises what is for a page of its own."""
+    """Returns the problem if the user can correct it. Raises problems that have their own page."""
     if problem.status not in (400, 409, 412, 422):
         raise problem
     return problem
@@ -188,12 +190,12 @@ def path_of(operation: Operation, object_id: str) -> str:
 
 
 def address_of(resource: Resource, object_id: str) -> str:
-    """Where the console shows it."""
+    """Returns the path where the console shows it."""
     own = f"/configuration/{resource.kind}"
     return f"{own}/{quote(object_id, safe='')}" if object_id else own
 
 
 def entity_tag_of(page: Page) -> str:
-    """What the form was made from; for a form that names nothing, what is never stored."""
+    """Returns the values from which the form was made. Secrets are never included."""
     entity_tag = page.form.get("etag")
     return entity_tag if re.fullmatch('"[0-9]{1,18}"', entity_tag) else '"0"'

@@ -1,4 +1,4 @@
-"""A page with a list of the API and the filters that the API has for it."""
+"""A page with a list of the API and its filters."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def list_page(
 
 
 async def found_in(page: Page, operation: Operation, address: str, object_id: str = "") -> dict[str, Any]:
-    """What a list has for the filters in the page's query, for a template: its items and the form of its filters."""
+    """Returns for a template the items of a list that match the filters in the query, and the form of its filters."""
     asked = page.request.query_params
     filters = operation.filters
     texts = {child("", member.name): [asked.get(member.name, "")] for member in filters.members}
@@ -87,7 +87,7 @@ def facts_of_columns(shown: Sequence[Member], record: Mapping[str, Any]) -> list
 
 
 def _entry(operation: Operation) -> Member:
-    """What a list holds."""
+    """Returns the items of a list."""
     items = next((each for each in (operation.answer or EMPTY).members if each.name == "items"), None)
     return items.item if items is not None and items.item is not None else EMPTY
 

@@ -1,4 +1,4 @@
-"""The first page: how the suite is, and what needs attention."""
+"""The first page: the state of the suite, and everything that needs attention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from services.console.graphs import bar_chart
 from services.console.navigation import Entry
 from services.console.page import Page, needs
-from services.console.statistics import PERIODS, Figures, refused_in
+from services.console.statistics import PERIODS, PeriodCounts, refused_in
 
 ENTRIES = (Entry("Overview", "/"),)
 router = APIRouter()
@@ -34,7 +34,7 @@ async def show(page: ReaderPage, period: str = "day") -> Response:
         page.api.get("/v1/queue/destinations", limit=_DESTINATIONS),
         page.api.get("/v1/checks"),
     )
-    figures = Figures(chosen, starts, statistics["buckets"])
+    figures = PeriodCounts(chosen, starts, statistics["buckets"])
     return page.show(
         "overview.html",
         status=status,
@@ -46,7 +46,7 @@ async def show(page: ReaderPage, period: str = "day") -> Response:
         oldest=_oldest(destinations["items"]),
         queued=sum(destination["queued"] for destination in destinations["items"]),
         is_part=destinations["next_cursor"] is not None,
-        troubles=_in_trouble(destinations["items"]),
+        troubles=_with_failures(destinations["items"]),
         findings=[check for check in checks["items"] if check["level"] != "ok"],
         passed=sum(check["level"] == "ok" for check in checks["items"]),
     )
@@ -58,8 +58,8 @@ async def run_checks(page: OperatorPage) -> Response:
     return page.redirect("/#checks", "Every check was made again.")
 
 
-def _graphs(figures: Figures) -> list[dict[str, Any]]:
-    """The graphs, each with its name and its figure in all."""
+def _graphs(figures: PeriodCounts) -> list[dict[str, Any]]:
+    """Returns the graphs, each with its name and its total."""
     graphs = []
     for name, text, kind in (
         ("accepted", "Messages accepted", "plain"),
@@ -74,12 +74,12 @@ def _graphs(figures: Figures) -> list[dict[str, Any]]:
 
 
 def _oldest(destinations: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The destination with the message that waits longest."""
+    """Returns the destination with the oldest waiting message."""
     waiting = [destination for destination in destinations if destination["oldest_at"]]
     return min(waiting, key=lambda destination: str(destination["oldest_at"]), default=None)
 
 
-def _in_trouble(destinations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Destinations that are suspended, or whose mail waits after a failure, those with most mail first."""
+def _with_failures(destinations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns destinations that are suspended, or whose mail waits after a failure, those with the most mail first."""
     troubled = [each for each in destinations if each["suspended"] or (each["last_error"] and each["queued"])]
     return sorted(troubled, key=lambda each: -int(each["queued"]))[:_IN_TROUBLE]

@@ -1,4 +1,4 @@
-"""The queue: by destination, by recipient domain and age, and what holds it up."""
+"""The queue: by destination, and by recipient domain and age, with the reasons of delays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ReaderPage = Annotated[Page, Depends(needs("reader"))]
 OperatorPage = Annotated[Page, Depends(needs("operator"))]
 
 _DESTINATIONS = 100
-# The table of domains and ages counts so many messages at most, the oldest ones.
+# The most messages that the table of domains and ages counts, the oldest ones first.
 _COUNTED = 250
 _AGES = (("under 15 min", 15), ("under 1 h", 60), ("under 4 h", 240), ("under 1 d", 1440), ("older", None))
 _DOMAINS = 50
@@ -51,7 +51,7 @@ async def show(page: ReaderPage, cursor: str = "") -> Response:
 
 
 def _by_domain_and_age(messages: Sequence[Mapping[str, Any]], now: datetime) -> list[tuple[str, list[int], int]]:
-    """Recipients that wait: their domain, how many of each age, and how many in all; the most first."""
+    """Returns the waiting recipients: their domain, the number for each age, and the total, the largest first."""
     counts: dict[str, Counter[int]] = {}
     for message in messages:
         age = now - datetime.fromisoformat(message["received_at"]) if message["received_at"] else timedelta()

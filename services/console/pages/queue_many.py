@@ -1,4 +1,4 @@
-"""Actions on many messages of the queue: what would happen first, then the progress while it happens."""
+"""Actions on many messages of the queue: first a preview, and then the progress of the action."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.console.rendering import number
 ENTRIES: tuple[Entry, ...] = ()
 router = APIRouter()
 
-# Fields of the form, as filters of the API.
+# The fields of the form, with the filters of the API.
 FILTERS: Mapping[str, str] = {
     "state": "State",
     "destination": "Destination",
@@ -35,16 +35,16 @@ FILTERS: Mapping[str, str] = {
     "subject_contains": "Subject contains",
 }
 STATES = ("active", "deferred", "held", "quarantined")
-# At most so many steps are shown, so that a page stays small however long the work is.
+# The most steps that are shown, so that a page stays small.
 _STEPS = 100
-# Where the steps of the template stand. It is no text that a value can be, since values are escaped.
+# The place of the steps in the template. A value cannot contain this text, because values are escaped.
 _STEPS_PLACE = "<!-- steps -->"
 _LOST = "The connection to the API was lost. The work goes on there: the queue shows what is changed already."
 
 
 @router.post("/queue/many")
 async def ask_about_many(page: Annotated[Page, Depends(needs("operator"))]) -> Response:
-    """What an action would do, before it is done."""
+    """Shows the effect of an action before it is done."""
     action = ACTIONS.get(page.form.get("action"))
     if action is None:
         raise HTTPException(404)
@@ -60,9 +60,9 @@ async def ask_about_many(page: Annotated[Page, Depends(needs("operator"))]) -> R
 
 
 async def _act(page: Page, action: Action, chosen: Mapping[str, str]) -> Response:
-    """A page that comes as the work goes on. A form that is sent twice acts once."""
+    """Sends a page while the work proceeds. A form that is sent twice is carried out once."""
     progress = _progress(page, action, chosen)
-    # The first step is waited for, so that a refusal has its own page.
+    # The first step is awaited here, so that a refusal gets its own page.
     first = await anext(progress)
     html = bytes(page.show("queue_progress.html", action=action, chosen=chosen, filters=FILTERS).body).decode()
     expected = page.form.get("matched")
@@ -71,7 +71,7 @@ async def _act(page: Page, action: Action, chosen: Mapping[str, str]) -> Respons
 
 
 async def _progress(page: Page, action: Action, chosen: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
-    """The API's lines of progress: one after each batch. Raises what the API raises."""
+    """Yields the API's lines of progress, one after each batch. Raises the errors of the API."""
     async with page.api.stream(
         f"/v1/queue/messages:{action.name}",
         method="POST",
@@ -97,7 +97,9 @@ async def _whole(html: str, steps: AsyncIterator[str]) -> AsyncIterator[str]:
 async def _steps(
     step: Mapping[str, Any], rest: AsyncIterator[dict[str, Any]], action: Action, expected: int
 ) -> AsyncIterator[str]:
-    """A list entry for each step, of which the style sheet shows the newest; the last one says how it ended."""
+    """Yields a list entry for each step, of which the style sheet shows only the newest. The last one tells the
+    result.
+    """
     each, shown = max(expected // _STEPS, 1), 0
     newest: Mapping[str, Any] | None = step
     try:
@@ -119,7 +121,7 @@ def _step(so_far: int, expected: int) -> str:
 def _outcome(step: Mapping[str, Any], action: Action) -> str:
     text = f"{number(step['acted'])} of {number(step['matched'])} deliveries {action.done_to_many}"
     if step["skipped"]:
-        text += f"; {number(step['skipped'])} were being tried, or are in a state that this is not for"
+        text += f"; {number(step['skipped'])} were being tried, or are in a state in which it is not possible"
     return f"{text}."
 
 

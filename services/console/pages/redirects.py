@@ -1,4 +1,4 @@
-"""Redirecting mail that waits: where to, what would happen then, and that it is done."""
+"""Redirects of waiting mail: the form, the preview, and the result."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ AdminPage = Annotated[Page, Depends(needs("admin"))]
 
 _PROTOCOLS = ("smtp", "lmtp")
 _TLS_LEVELS = ("may", "encrypt", "verify", "none")
-# Fields of the form that say where mail goes.
+# The fields of the form that name the new target.
 _TARGET_FIELDS = ("target", "new_recipient", "protocol", "host", "port", "tls")
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
-    """What is redirected: one message, or those that filters choose.
-
-    `path`: where its forms are sent; `back`: the page before.
+class _Selection:
+    """The mail to redirect: one message, or the messages that match filters. `path` is the address of its forms, and
+    `back` the previous page.
     """
 
     path: str
@@ -56,17 +55,17 @@ async def redirect_many(page: AdminPage) -> Response:
     chosen = {name: page.form.get(name) for name in FILTERS if page.form.get(name)}
     if not chosen:
         return page.redirect("/queue#many", "Nothing was done: choose at least one thing to select messages by.")
-    return await _next_step(page, _Subject("/queue/redirect", "/queue#many", chosen))
+    return await _next_step(page, _Selection("/queue/redirect", "/queue#many", chosen))
 
 
-async def _one(page: Page, queue_id: str) -> _Subject:
+async def _one(page: Page, queue_id: str) -> _Selection:
     segment = quote(queue_id, safe="")
     message = await page.api.get(f"/v1/queue/messages/{segment}")
-    return _Subject(f"/messages/{segment}/redirect", f"/messages/{segment}", {"queue_id": queue_id}, message)
+    return _Selection(f"/messages/{segment}/redirect", f"/messages/{segment}", {"queue_id": queue_id}, message)
 
 
-async def _next_step(page: Page, subject: _Subject) -> Response:
-    """The form while no target is given, then what would happen, and the redirect itself once that is confirmed."""
+async def _next_step(page: Page, subject: _Selection) -> Response:
+    """Shows the form while no target is given, then the preview, and after the confirmation makes the redirect."""
     if not page.form.get("target"):
         return _form(page, subject, ())
     target = _target(page.form)
@@ -82,7 +81,7 @@ async def _next_step(page: Page, subject: _Subject) -> Response:
         return _form(page, subject, [problem.sentence()])
 
 
-def _form(page: Page, subject: _Subject, faults: Sequence[str]) -> Response:
+def _form(page: Page, subject: _Selection, faults: Sequence[str]) -> Response:
     return page.show(
         "redirect.html",
         subject=subject,
@@ -95,7 +94,7 @@ def _form(page: Page, subject: _Subject, faults: Sequence[str]) -> Response:
     )
 
 
-async def _preview(page: Page, subject: _Subject, target: Mapping[str, Any]) -> Response:
+async def _preview(page: Page, subject: _Selection, target: Mapping[str, Any]) -> Response:
     would = await page.api.post(
         "/v1/queue/messages:redirect", {"filter": dict(subject.filters), **target}, dry_run=True
     )
@@ -119,8 +118,8 @@ async def _preview(page: Page, subject: _Subject, target: Mapping[str, Any]) -> 
     )
 
 
-async def _redirect(page: Page, subject: _Subject, target: Mapping[str, Any]) -> Response:
-    # A form that is sent twice acts once.
+async def _redirect(page: Page, subject: _Selection, target: Mapping[str, Any]) -> Response:
+    # A form that is sent twice is carried out once.
     headers = {"Idempotency-Key": page.form.get("once") or str(uuid.uuid4())}
     if subject.message is not None:
         path = f"/v1/queue/messages/{quote(subject.filters['queue_id'], safe='')}:redirect"
@@ -136,21 +135,21 @@ async def _redirect(page: Page, subject: _Subject, target: Mapping[str, Any]) ->
 
 
 def _target(form: Form) -> dict[str, Any] | None:
-    """Where the mail goes, as the API takes it; None where the form does not say."""
+    """Returns the target in the form of the API. None when the form names none."""
     kind = form.get("target")
     if kind == "recipient" and form.get("new_recipient"):
         return {"recipient": form.get("new_recipient")}
     if kind == "next_hop" and form.get("host"):
         next_hop: dict[str, Any] = {"kind": form.get("protocol"), "host": form.get("host"), "tls": form.get("tls")}
         port = form.get("port")
-        # The API says what is wrong with anything else.
+        # The API reports all other faults.
         if port:
             next_hop["port"] = int(port) if port.isascii() and port.isdigit() else port
         return {"next_hop": next_hop}
     return {"configured_route": True} if kind == "configured_route" else None
 
 
-def _concerned(subject: _Subject) -> list[Any]:
-    """The deliveries of one message that can be redirected."""
+def _concerned(subject: _Selection) -> list[Any]:
+    """Returns the deliveries of one message that can be redirected."""
     deliveries = subject.message["deliveries"] if subject.message else []
     return [delivery for delivery in deliveries if delivery["state"] in REDIRECT.states]

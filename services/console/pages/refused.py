@@ -1,4 +1,6 @@
-"""Refused mail: by reason and by client, each refusal explained rule by rule, and the rule that would allow it."""
+"""Refused mail: by reason and by client, each refusal with an explanation rule by rule, and the rule that would allow
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from services.console.navigation import Entry
 from services.console.page import Page, needs
-from services.console.statistics import PERIODS, Figures
+from services.console.statistics import PERIODS, PeriodCounts
 
 ENTRIES = (Entry("Refused", "/refused"),)
 router = APIRouter()
@@ -25,7 +27,7 @@ ReaderPage = Annotated[Page, Depends(needs("reader"))]
 AdminPage = Annotated[Page, Depends(needs("admin"))]
 
 _SHOWN = 50
-# Clients are counted among so many of the newest refusals.
+# The number of the newest refusals in which clients are counted.
 _COUNTED = 500
 _CLIENTS = 10
 
@@ -40,10 +42,10 @@ async def show(page: ReaderPage, period: str = "day", reason: str = "", client: 
         page.api.get("/v1/statistics", bucket=chosen.bucket, after=after),
         refused(client_address=client, limit=_SHOWN, cursor=cursor),
     )
-    # Where few or none were refused, the API looks at every message for them: that is done once.
+    # When few messages were refused, the API reads every message to find them, so this is done only once.
     is_whole = not client and not cursor and messages["next_cursor"] is None
     newest = messages if is_whole else await refused(limit=_COUNTED)
-    figures = Figures(chosen, starts, statistics["buckets"])
+    figures = PeriodCounts(chosen, starts, statistics["buckets"])
     return page.show(
         "refused.html",
         period=chosen.name,
@@ -67,21 +69,21 @@ def _clients(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
 @router.get("/refused/{queue_id}")
 async def explain(page: ReaderPage, queue_id: str) -> Response:
     message = await page.api.get(f"/v1/queue/messages/{quote(queue_id, safe='')}")
-    then, now = await asyncio.gather(_explained_then(page, message), _explained_now(page, message))
-    drafts = _drafts(message)
+    then, now = await asyncio.gather(_explain_past(page, message), _explain_now(page, message))
+    drafts = _possible_allow_rules(message)
     rules = await _allow_rules(page, drafts)
     return page.show("refusal.html", message=message, then=then, now=now, drafts=drafts, rules=rules)
 
 
 @router.get("/refused/{queue_id}/allow")
 async def draft(page: ReaderPage, queue_id: str, criterion: str = "") -> Response:
-    """What an allow rule would change, before it is made."""
+    """Shows the effect of an allow rule before it is made."""
     message = await page.api.get(f"/v1/queue/messages/{quote(queue_id, safe='')}")
     chosen = _draft(message, criterion)
     now = proposed = None
     if chosen is not None:
         rule = _allow_rule(message, chosen)
-        now, proposed = await asyncio.gather(_explained_now(page, message), _explained_now(page, message, rule))
+        now, proposed = await asyncio.gather(_explain_now(page, message), _explain_now(page, message, rule))
     return page.show(
         "refusal_allow.html",
         message=message,
@@ -94,7 +96,7 @@ async def draft(page: ReaderPage, queue_id: str, criterion: str = "") -> Respons
 
 @router.post("/refused/{queue_id}/allow")
 async def allow(page: AdminPage, queue_id: str) -> Response:
-    """Makes the allow rule that was drafted."""
+    """Makes the proposed allow rule."""
     path = f"/refused/{quote(queue_id, safe='')}"
     message = await page.api.get(f"/v1/queue/messages/{quote(queue_id, safe='')}")
     chosen = _draft(message, page.form.get("criterion"))
@@ -113,16 +115,15 @@ async def take_back(page: AdminPage, queue_id: str) -> Response:
     return page.redirect(f"/refused/{quote(queue_id, safe='')}", "The allow rule is deleted.")
 
 
-async def _explained_then(page: Page, message: Mapping[str, Any]) -> Any:
-    """What policy decided in the session, while it still has it; else None."""
+async def _explain_past(page: Page, message: Mapping[str, Any]) -> Any:
+    """Returns policy's decisions in the session, while policy still remembers it. Otherwise None."""
     session = message["origin"]["session_id"]
     return await _explained(page, {"kind": "past", "session_id": session}) if session else None
 
 
-async def _explained_now(page: Page, message: Mapping[str, Any], rule: Mapping[str, str] | None = None) -> Any:
-    """What would become of the same session now; None where too little is known of it.
-
-    `rule`: an access rule that is tried as if it were there.
+async def _explain_now(page: Page, message: Mapping[str, Any], rule: Mapping[str, str] | None = None) -> Any:
+    """Returns the decisions for the same session now. None when too few facts are known. `rule` is an access rule that
+    is tried as if it existed.
     """
     origin = message["origin"]
     if not origin["client_address"]:
@@ -145,14 +146,14 @@ async def _explained(page: Page, session: Mapping[str, Any]) -> Any:
     try:
         return await page.api.post("/v1/explain/session", session)
     except ProblemError as problem:
-        # Policy has forgotten the session, or can't try facts such as an address that is none.
+        # Policy has forgotten the session, or cannot use its facts, for example an invalid address.
         if problem.status in (404, 409, 422):
             return None
         raise
 
 
 def _draft(message: Mapping[str, Any], criterion: str) -> dict[str, str] | None:
-    return next((each for each in _drafts(message) if each["criterion"] == criterion), None)
+    return next((each for each in _possible_allow_rules(message) if each["criterion"] == criterion), None)
 
 
 def _allow_rule(message: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, str]:
@@ -160,7 +161,7 @@ def _allow_rule(message: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[s
 
 
 def _changes(now: Mapping[str, Any], proposed: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The rules that would have another outcome, in their order. A rule may be tried several times at a stage."""
+    """Returns the rules with another result, in their order. A rule may be tried several times at a stage."""
     before = _numbered(now["rules"])
     return [
         {"stage": rule["stage"], "reason_id": rule["reason_id"], "now": before[place], "proposed": rule["outcome"]}
@@ -170,7 +171,7 @@ def _changes(now: Mapping[str, Any], proposed: Mapping[str, Any]) -> list[dict[s
 
 
 def _numbered(rules: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], str]:
-    """The outcome of each rule by stage, name and number among those of the same name."""
+    """Returns the result of each rule, by stage, name and number among those of the same name."""
     counts: Counter[tuple[str, str]] = Counter()
     outcomes = {}
     for rule in rules:
@@ -180,8 +181,8 @@ def _numbered(rules: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], 
     return outcomes
 
 
-def _drafts(message: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The allow rules that would match this mail, the narrowest first."""
+def _possible_allow_rules(message: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Returns the allow rules that would match this mail, the narrowest first."""
     sender, client = message["sender"], message["origin"]["client_address"]
     drafts = []
     if sender and "@" in sender:
@@ -193,7 +194,7 @@ def _drafts(message: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 async def _allow_rules(page: Page, drafts: Sequence[Mapping[str, str]]) -> list[Any]:
-    """The allow rules that are there already for one of these."""
+    """Returns the existing allow rules for one of these criteria."""
     pages = await asyncio.gather(
         *(page.api.get("/v1/access-rules", list="allow", **draft, limit=5) for draft in drafts)
     )

@@ -1,4 +1,6 @@
-"""Rules with what they did: how often each refused, and what each in shadow mode would have refused."""
+"""The rules with their effects: the number of refusals of each, and those that each rule in shadow mode would have
+made.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,13 @@ from posthouse_client import ProblemError
 
 from services.console.navigation import Entry
 from services.console.page import Page, needs
-from services.console.statistics import PERIODS, Figures
+from services.console.statistics import PERIODS, PeriodCounts
 
 ENTRIES = (Entry("Rules", "/rules"),)
 router = APIRouter()
 
 _ACCESS_RULES = 100
-# Rules that are not in the list, and whose names are asked for one by one.
+# Rules that are not in the list. Their names are looked up one by one.
 _NAMED = 20
 
 
@@ -33,7 +35,7 @@ async def show(page: Annotated[Page, Depends(needs("reader"))], period: str = "d
         page.api.get("/v1/statistics", bucket=chosen.bucket, after=starts[0].isoformat()),
         page.api.get("/v1/access-rules", mode="shadow", limit=_ACCESS_RULES),
     )
-    figures = Figures(chosen, starts, statistics["buckets"])
+    figures = PeriodCounts(chosen, starts, statistics["buckets"])
     refused = figures.refused()
     judged = figures.total("accepted") + sum(count for _, count in refused)
     rules = {rule["id"]: rule for rule in in_shadow["items"]}
@@ -51,7 +53,7 @@ async def show(page: Annotated[Page, Depends(needs("reader"))], period: str = "d
 def _outcomes(
     counted: Sequence[tuple[str, str | None, int]], rules: Mapping[str, Mapping[str, Any]], judged: int
 ) -> list[dict[str, Any]]:
-    """What each rule in shadow mode would have refused; access rules also where they matched nothing."""
+    """Returns the refusals that each rule in shadow mode would have made, including access rules without matches."""
     seen = {rule for _, rule, _ in counted}
     idle = [("", rule_id, 0) for rule_id in rules if rule_id not in seen]
     outcomes = []
@@ -80,7 +82,7 @@ def _share(count: int, judged: int) -> str:
 
 
 async def _others(page: Page, ids: Sequence[str]) -> dict[str, Any]:
-    """Access rules that counted something, and are in shadow mode no more."""
+    """Returns the access rules that have counts and are no longer in shadow mode."""
 
     async def one(rule_id: str) -> Any:
         try:

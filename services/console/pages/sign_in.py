@@ -1,4 +1,4 @@
-"""Signing in with an API key, and signing out."""
+"""Sign-in with an API key, and sign-out."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ async def sign_out(page: AnyPage) -> Response:
 
 def _form(page: Page, trouble: str, status: int = 200) -> Response:
     answer = page.show("sign_in.html", status, trouble=trouble)
-    # The form needs a session for its token, also before sign-in.
+    # The form needs a session for its token, even before sign-in.
     page.keep(answer, page.session)
     return answer

@@ -1,4 +1,6 @@
-"""Questions that change nothing: would a mail be let in, where would it go, and does a relay host take mail?"""
+"""Tests that change nothing: whether mail would be accepted, which route it would take, and whether a relay host takes
+mail.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ async def show(
 
 
 async def _tried(page: Page, asked: dict[str, str]) -> tuple[Any, Any, list[str]]:
-    """What policy and relay say, and what they can't take of what was asked."""
+    """Returns the answers of policy and relay, and the errors of the request."""
     troubles: list[str] = []
     session = routes = None
     facts = {
@@ -104,7 +106,7 @@ async def test_relay_host(page: OperatorPage) -> Response:
 
 
 async def _relay_hosts(page: Page) -> list[dict[str, str]]:
-    """The relay hosts that are configured, with what the API calls them by."""
+    """Returns the configured relay hosts, with their names in the API."""
     if not page.may("operator"):
         return []
     delivery = await page.api.get("/v1/settings/delivery")

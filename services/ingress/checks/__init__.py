@@ -1,1 +1,1 @@
-"""The checks of content that policy may ask for: DKIM, ARC and viruses."""
+"""The checks of content that policy may ask for: DKIM, ARC, viruses and spam."""

@@ -1,4 +1,4 @@
-"""Asks clamd about a message: INSTREAM, in pieces, whole, within a time; only a clear word counts."""
+"""Asks clamd about a whole message with INSTREAM, within a time limit. Any answer that is not clear is an error."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ _PIECE_OCTETS = 64 * 1024
 _SIGNATURE_OCTETS = 255
 _FOUND = re.compile(rb"(?:stream: )?(.+) FOUND").fullmatch
 _CLEAN = b"stream: OK"
-# Scans that run or wait for their turn, for each that may run; more would be a pile-up.
+# The most scans that run or wait, as a multiple of those that may run. Further ones fail at once.
 _UNDER_WAY_PER_PLACE = 4
 
 
 class Scanner:
-    """Scans with at most `concurrency` at once, of which a client has three quarters.
-
-    aioclamd is not used: it reads a kilobyte per thread and no socket.
+    """Scans at most `concurrency` messages at the same time, of which one client may have three quarters. aioclamd is
+    not used, because it reads a kilobyte per thread and does not support Unix sockets.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -34,9 +33,8 @@ class Scanner:
         )
 
     async def scan(self, clamd: str, pieces: Iterator[bytes], seconds: float, client: str = "") -> VirusScan:
-        """`clamd`: host:port, or the path of a socket; `client`: who sent the content.
-
-        Never raises; whatever is not a clear answer is an error.
+        """`clamd` is host:port, or the path of a socket. `client` is the sender of the content. Never raises: any
+        answer that is not clear is an error.
         """
         try:
             async with asyncio.timeout(seconds), self._slots.held(client):
@@ -55,19 +53,19 @@ def _error(reason: str) -> VirusScan:
 
 
 def _judge(answer: bytes) -> VirusScan:
-    """Exactly `stream: OK` is clean, exactly FOUND is a find (C102)."""
+    """Reads the answer. Only `stream: OK` means clean, and only FOUND means a virus (C102)."""
     if answer == _CLEAN:
         return VirusScan(ScanOutcome.CLEAN)
     virus = _FOUND(answer)
     if virus is not None:
         return VirusScan(ScanOutcome.INFECTED, signature=virus[1][:_SIGNATURE_OCTETS])
     if answer.endswith(b"size limit exceeded. ERROR"):
-        return _error("message over clamd's size")
+        return _error("the message is larger than clamd's limit")
     return _error("answer not understood" if answer else "no answer")
 
 
 async def _ask(clamd: str, pieces: Iterator[bytes]) -> bytes:
-    """clamd's answer without its NUL. Raises OSError, ValueError for an address that is none.
+    """Returns clamd's answer without its NUL. Raises OSError, and ValueError for an invalid address.
 
     An answer that comes before the whole content was sent is not used when it says that the content is clean.
     """
@@ -76,7 +74,7 @@ async def _ask(clamd: str, pieces: Iterator[bytes]) -> bytes:
     else:
         address = host_and_port(clamd)
         reader, writer = await asyncio.open_connection(address.host, address.port, limit=_ANSWER_OCTETS)
-    # Over its size limit clamd answers and closes while we still send.
+    # Over its size limit, clamd answers and closes the connection while we still send.
     answering = asyncio.create_task(_answer(reader))
     answer, whole = b"", False
     try:
@@ -100,12 +98,12 @@ async def _ask(clamd: str, pieces: Iterator[bytes]) -> bytes:
         if answer:
             writer.close()
         else:
-            # Closing would wait until clamd reads what it was sent, which it may never do.
+            # A normal close would wait until clamd has read everything, which may never happen.
             writer.transport.abort()
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:
-    """Up to the NUL, however many segments it comes in; an answer cut short is none."""
+    """Reads up to the NUL, in any number of segments. A truncated answer counts as none."""
     try:
         return (await reader.readuntil(b"\0"))[:-1].strip()
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):

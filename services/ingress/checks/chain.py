@@ -1,4 +1,6 @@
-"""ARC chains (RFC 8617): validation by dkimpy's rules, hashing and cryptography by ours. Pure."""
+"""ARC chains (RFC 8617): validated by the rules of dkimpy, with the hashes and the cryptography of this package.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from services.ingress.checks.signatures import MAX_FIELD_OCTETS, HeaderFields
 from services.ingress.content_facts import ArcChain
 from services.ingress.verdict import CheckResult
 
-# RFC 8617 4.2.1.
+# The most ARC sets (RFC 8617 4.2.1).
 MAX_INSTANCES = 50
 _SIGNING = (b"arc-message-signature", b"arc-seal")
 _ALL = (*_SIGNING, b"arc-authentication-results")
@@ -29,7 +31,7 @@ _quiet.propagate = False
 
 
 def key_names(fields: HeaderFields) -> list[str]:
-    """The names of all keys that validation may need."""
+    """Returns the names of all keys that validation may need."""
     names: dict[str, None] = {}
     for kind in _SIGNING:
         for number in fields.positions.get(kind, ()):
@@ -50,7 +52,9 @@ def _key_name(value: bytes) -> str:
 
 
 def validate(fields: HeaderFields, bodies: BodyHashes, keys: Mapping[str, Key | NoKey]) -> ArcChain:
-    """none, pass or fail; temperror when the result depends on a key that could not be looked up. Never raises."""
+    """Returns none, pass or fail, or temperror when the result depends on a key that could not be looked up. Never
+    raises.
+    """
     numbers = [number for kind in _ALL for number in fields.positions.get(kind, ())]
     if not numbers:
         return ArcChain(CheckResult.NONE, 0, b"")
@@ -76,7 +80,7 @@ def validate(fields: HeaderFields, bodies: BodyHashes, keys: Mapping[str, Key | 
 
 
 class _Chain(ARC):  # type: ignore[misc]
-    """dkimpy's chain walk over our fields, with our verification of each signature."""
+    """dkimpy's validation of the chain with our fields, and with our verification of each signature."""
 
     def __init__(self, fields: HeaderFields, bodies: BodyHashes, keys: Mapping[str, Key | NoKey]) -> None:
         super().__init__(logger=_quiet)
@@ -107,7 +111,7 @@ class _Chain(ARC):  # type: ignore[misc]
         return result is CheckResult.PASS
 
     def _sealed(self, names: list[bytes], instance: int) -> list[tuple[bytes, bytes]]:
-        """The fields that a seal covers: all ARC sets up to its own, in order (RFC 8617 5.1.1)."""
+        """Returns the fields that a seal covers: all ARC sets up to its own, in order (RFC 8617 5.1.1)."""
         _, numbered = self.sorted_arc_headers()
         arc = [field for number, field in numbered if number <= instance]
         arc.reverse()

@@ -1,4 +1,6 @@
-"""The public keys of DKIM and ARC: looked up in the DNS, told apart from keys that are not there, read."""
+"""The public keys of DKIM and ARC: looks them up in the DNS and reads them. A key that does not exist differs from one
+that could not be looked up.
+"""
 
 from __future__ import annotations
 
@@ -28,34 +30,33 @@ from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 log = structlog.get_logger(__name__)
 
-# The time for one key, and for all keys of a message.
+# The time limit for one key, and the limit for all keys of a message.
 _LOOKUP_SECONDS = 5.0
 _MESSAGE_SECONDS = 10.0
-# The share of the time for one key that one try at one name server gets.
+# The share of a key's time for one try at one name server.
 _TRY_SHARE = 0.4
 _RECORD_OCTETS = 4096
-# Look-ups at once, those of them for one client or in one zone, and those that may be under way or wait.
+# The most look-ups at the same time, those of one client or in one zone, and those that run or wait.
 _LOOKUPS_AT_ONCE = 256
 _SHARE = 16
 _MOST_UNDER_WAY = 1280
-# Keys that are kept in memory, and those of them in one zone.
+# The most keys in memory, and those of them in one zone.
 _KEPT = 10_000
 _KEPT_OF_A_ZONE = 100
 _LONGEST_KEPT_SECONDS = 3600.0
-# A zone counts as silent after so many time-outs in a row, for so long after the last of them.
+# A zone counts as silent after this number of time-outs in a row, for this time after the last of them.
 _SILENT_AFTER = 3
 _SILENT_SECONDS = 30.0
 _SILENT_KEPT = 4096
-# Below a country's domain, a short second label mostly is no one party's: co.uk, com.au, ac.jp.
+# Below a country's domain, a short second label mostly belongs to no single party: co.uk, com.au, ac.jp.
 _COUNTRY_LETTERS = 2
 _SECOND_LEVEL_LETTERS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`hashes`: None where the record allows all. `exact_identity`: i= must be at d= itself (t=s).
-
-    `testing`: its owner only tries it out (t=y).
+    """`hashes` is None when the record allows all. `exact_identity` means that i= must have exactly the domain d=
+    (t=s). `testing` means that its owner is testing it (t=y).
     """
 
     public: rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -66,7 +67,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class NoKey:
-    """`temporary`: nobody answered; else there is none, or none that can be used."""
+    """There is no usable key. `temporary` means that the DNS gave no answer."""
 
     reason: str
     temporary: bool = False
@@ -77,18 +78,17 @@ _NO_KEYS: OrderedDict[str, tuple[Key | NoKey, float]] = OrderedDict()
 
 
 class KeyLookup:
-    """Asks the DNS, and keeps keys as long as their TTL says, at most an hour. `clock`: Unix seconds.
+    """Asks the DNS, and caches keys for their TTL, but at most an hour. `clock` returns Unix seconds.
 
-    All keys of a message have one deadline, the wait for a place included. A client has a share of the look-ups under
-    way and so has a zone; a zone whose name servers keep silent is not asked for a while.
+    All keys of a message have one deadline, which includes the wait for a slot. Each client and each zone may have only
+    a share of the running look-ups. A zone whose name servers do not answer is not asked for a while.
     """
 
     def __init__(
         self, nameservers: str, clock: Callable[[], float] = time.time, resolv_conf: Path = RESOLV_CONF
     ) -> None:
-        """`nameservers`: host[:port], comma-separated; empty: the system's.
-
-        Raises ValueError when a name server is no address.
+        """`nameservers` are host[:port], separated by commas. Empty means those of the system. Raises ValueError when a
+        name server is not an address.
         """
         self._clock = clock
         self._kept = _KeptKeys()
@@ -101,9 +101,8 @@ class KeyLookup:
     async def find(
         self, names: Iterable[str], client: str = "", seconds: float = _MESSAGE_SECONDS
     ) -> dict[str, Key | NoKey]:
-        """The keys at these names (selector._domainkey.domain), asked side by side, in `seconds` for all of them.
-
-        `client`: whose message it is.
+        """Returns the keys with these names (selector._domainkey.domain). They are looked up at the same time, in
+        `seconds` for all of them. `client` is the sender of the message.
         """
         now = self._clock()
         keys: dict[str, Key | NoKey] = {}
@@ -144,7 +143,7 @@ class KeyLookup:
         if answer.outcome is Outcome.NO_ANSWER:
             if answer.is_timeout:
                 self._silence.timed_out(zone, self._clock())
-            # SERVFAIL, REFUSED: nobody said that there is none (C85, C86).
+            # SERVFAIL and REFUSED do not mean that there is no key (C85, C86).
             return _NO_ANSWER
         self._silence.answered(zone)
         if answer.outcome is Outcome.NONE:
@@ -157,7 +156,7 @@ class KeyLookup:
 
 
 class _KeptKeys:
-    """Keys and until when they are good, by zone, so that random names in one zone do not drive out all others."""
+    """The keys with their times of expiry, by zone, so that random names in one zone do not displace all other keys."""
 
     def __init__(self) -> None:
         self._zones: OrderedDict[str, OrderedDict[str, tuple[Key | NoKey, float]]] = OrderedDict()
@@ -181,7 +180,7 @@ class _KeptKeys:
         if len(keys) > _KEPT_OF_A_ZONE:
             self._drop_oldest(zone)
         if self._count > _KEPT:
-            # The key goes whose zone was not asked about for the longest time.
+            # A key of the zone that was not used for the longest time is removed.
             self._drop_oldest(next(iter(self._zones)))
 
     def _drop_oldest(self, zone: str) -> None:
@@ -193,10 +192,10 @@ class _KeptKeys:
 
 
 class _SilentZones:
-    """Zones of which several look-ups in a row had no answer in time. They are not asked again for a while."""
+    """The zones of which several look-ups in a row timed out. They are not asked for a while."""
 
     def __init__(self) -> None:
-        # Time-outs since the last answer, and when the last one was.
+        # The number of time-outs since the last answer, and the time of the last one.
         self._zones: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def holds(self, zone: str, now: float) -> bool:
@@ -216,14 +215,14 @@ class _SilentZones:
 
 @lru_cache(maxsize=4096)
 def zone_of(name: str) -> str:
-    """The domain that one party mostly runs as a whole, of a key's name: `example.org`, `example.co.uk`."""
+    """Returns the part of a key's name that one party mostly operates as a whole: `example.org`, `example.co.uk`."""
     labels = name.rstrip(".").lower().split(".")
     shared = len(labels[-1]) == _COUNTRY_LETTERS and len(labels) > 1 and len(labels[-2]) <= _SECOND_LEVEL_LETTERS
     return ".".join(labels[-3 if shared else -2 :])
 
 
 def read_key(record: bytes) -> Key | NoKey:
-    """A key record (RFC 6376 3.6.1, RFC 8463)."""
+    """Reads a key record (RFC 6376 3.6.1, RFC 8463)."""
     if len(record) > _RECORD_OCTETS:
         return NoKey("key record too long")
     try:
@@ -248,7 +247,7 @@ def read_key(record: bytes) -> Key | NoKey:
 
 
 def _public(kind: bytes, octets: bytes) -> rsa.RSAPublicKey | ed25519.Ed25519PublicKey:
-    """Raises ValueError, UnsupportedAlgorithm."""
+    """Reads a public key. Raises ValueError, UnsupportedAlgorithm."""
     if kind == b"ed25519":
         return ed25519.Ed25519PublicKey.from_public_bytes(octets)
     if kind != b"rsa":

@@ -1,4 +1,4 @@
-"""Asks rspamd about a message over HTTP, within a time; whatever is not a clear answer is an error."""
+"""Asks rspamd about a message over HTTP, within a time limit. Any answer that is not clear is an error."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from services.ingress.shared_slots import NoSlotError, SharedSlots
 from services.ingress.spam import Question
 from services.ingress.verdict import Rspamd
 
-# Checks that run or wait for their turn, for each that may run; more would be a pile-up.
+# The most checks that run or wait, as a multiple of those that may run. Further ones fail at once.
 _UNDER_WAY_PER_SLOT = 4
 _ANSWER_OCTETS = 1024 * 1024
 _SYMBOLS = 10
 _SYMBOL_LENGTH = 80
 _NO_ANSWER = SpamAction.ERROR
-# https://rspamd.com/doc/developers/protocol.html; `quarantine` and `discard` are for milters. What is to be discarded
-# is refused, so that its sender learns of it.
+# The actions are documented at https://rspamd.com/doc/developers/protocol.html; `quarantine` and `discard` are for
+# milters. A message to discard is refused, so that its sender learns of it.
 _ACTIONS = {
     "no action": SpamAction.NO_ACTION,
     "greylist": SpamAction.GREYLIST,
@@ -36,9 +36,8 @@ _ACTIONS = {
 
 
 class RspamdClient:
-    """Asks with at most `concurrency` messages at once, of which a client has three quarters.
-
-    Each question has a connection of its own: what rspamd closed in the meantime would turn a check off.
+    """Asks about at most `concurrency` messages at the same time, of which one client may have three quarters. Each
+    question uses a new connection, because a check would fail on a connection that rspamd has closed.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -50,7 +49,9 @@ class RspamdClient:
         self._http: httpx.AsyncClient | None = None
 
     async def ask(self, rspamd: Rspamd, question: Question, tail: Iterator[bytes], client: str = "") -> SpamScan:
-        """`tail`: the content after the question's head; `client`: who sent it. Never raises."""
+        """Asks rspamd. `tail` is the content after the head in the question. `client` is the sender of the message.
+        Never raises.
+        """
         try:
             async with asyncio.timeout(rspamd.seconds), self._slots.held(client):
                 status, body = await self._post(rspamd, question, tail)
@@ -70,7 +71,8 @@ class RspamdClient:
 
     async def _post(self, rspamd: Rspamd, question: Question, tail: Iterator[bytes]) -> tuple[int, bytes]:
         if self._http is None:
-            # Made when it is first needed: most workers never ask. Nobody's proxy sees the mail.
+            # The client is made on first use, because most workers never ask. Proxies of the environment are not used,
+            # so that nobody else sees the mail.
             limits = httpx.Limits(max_keepalive_connections=0)
             self._http = httpx.AsyncClient(timeout=None, limits=limits, trust_env=False)  # noqa: S113 - see `ask`
         headers = [*question.headers(), (b"Content-Length", str(question.size).encode("ascii"))]
@@ -112,7 +114,7 @@ def read_answer(body: bytes) -> SpamScan:
 
 
 def _symbols(symbols: dict[str, dict[str, Any]]) -> tuple[str, ...]:
-    """The names of those with the most weight; those without any say nothing."""
+    """Returns the names of the symbols with the most weight, without those of weight 0."""
     scores = {name: abs(float(symbol["score"])) for name, symbol in symbols.items()}
     weighty = sorted((name for name, score in scores.items() if score), key=lambda name: -scores[name])
     return tuple(_printable(name)[:_SYMBOL_LENGTH] for name in weighty[:_SYMBOLS])

@@ -1,4 +1,6 @@
-"""Runs the checks that policy asked for, side by side, each bounded in time and number, none on the event loop."""
+"""Runs the checks that policy asked for at the same time. Each has a time limit, their number is bounded, and none
+blocks the event loop.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ from services.ingress.verdict import CheckResult, Checks, Rspamd
 
 log = structlog.get_logger(__name__)
 
-# Messages whose signatures are verified or wait for it, for each thread; more are not waited for.
+# The most messages whose signatures are verified or wait, for each thread. Further ones are not verified.
 _UNDER_WAY_PER_THREAD = 50
 _HANDED_OVER_PER_THREAD = 8
 _CRYPTO_SECONDS = 60.0
@@ -38,7 +40,7 @@ _Outcome = tuple[tuple[DkimSignature, ...] | None, ArcChain | None]
 
 
 class CheckRunner:
-    """The checks of one worker. `clock`: Unix seconds."""
+    """Runs the checks of one worker. `clock` returns Unix seconds."""
 
     def __init__(
         self,
@@ -51,9 +53,8 @@ class CheckRunner:
         crypto_processors: Collection[int] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`crypto_processors`: where signatures are verified; empty: where the caller runs.
-
-        Raises ValueError when a name server is no address.
+        """Signatures are verified on `crypto_processors`, or on the processors of the caller when it is empty. Raises
+        ValueError when a name server is not an address.
         """
         self._keys = KeyLookup(nameservers, clock)
         self._scanner = Scanner(clamd_concurrency)
@@ -64,8 +65,8 @@ class CheckRunner:
             initializer=_go_to,
             initargs=(crypto_processors,),
         )
-        # Hashing is quick, so a client may use all threads; those that wait take turns. More messages than there are
-        # threads are handed over, so that a thread which is done finds the next one without the event loop.
+        # Hashing is fast, so one client may use all threads, and waiting clients take turns. More messages than threads
+        # are submitted, so that a thread that becomes free finds the next one without the event loop.
         places = crypto_threads * _HANDED_OVER_PER_THREAD
         self._thread_slots = SharedSlots(places, share=places, under_way=crypto_threads * _UNDER_WAY_PER_THREAD)
         self._metrics = metrics
@@ -78,11 +79,8 @@ class CheckRunner:
     async def run(
         self, wanted: Checks, content: Content, client_address: str = ""
     ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
-        """The results of the checks in `wanted`; None for the others.
-
-        Never raises: a check that fails says so in its result.
-
-        `client_address`: whose message it is, for its share of what is bounded.
+        """Returns the results of the checks in `wanted`, and None for the others. Never raises: a failure is a result
+        of the check. `client_address` is the client whose share is used.
         """
         client = sharing_network(client_address) if client_address else ""
         scanning = None
@@ -113,7 +111,7 @@ class CheckRunner:
         return virus_scan
 
     async def _signed(self, wanted: Checks, content: Content, client: str) -> _Outcome:
-        """Keys first, asked on the event loop, so that slow DNS holds no thread; then a thread hashes and verifies."""
+        """Looks up the keys on the event loop, so that slow DNS blocks no thread. Then a thread hashes and verifies."""
         began = time.monotonic()
         where = header.boundary(content.head)
         fields = HeaderFields.of(content.head[: where.header_end])
@@ -130,7 +128,7 @@ class CheckRunner:
         return outcome
 
     async def _in_thread(self, work: Callable[[], _Outcome], client: str) -> _Outcome | None:
-        """None when the work took too long, failed, or could not begin."""
+        """Returns None when the work took too long, failed, or could not begin."""
         try:
             async with asyncio.timeout(_CRYPTO_SECONDS), self._thread_slots.held(client):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -152,9 +150,8 @@ class CheckRunner:
 
 
 def _go_to(places: Collection[int]) -> None:
-    """Moves a new thread to these processors.
-
-    Where the system does not allow it any more, the thread stays on its processors.
+    """Moves a new thread to these processors. If the system does not allow this any more, the thread stays where it
+    is.
     """
     with contextlib.suppress(ValueError):
         if places:
@@ -183,7 +180,7 @@ def _verify(
 
 
 def _gave_up(wanted: Checks, found: list[Signature | DkimSignature]) -> _Outcome:
-    """The result when nothing was found out: temporary errors, since the message is not at fault."""
+    """Returns the results of a check that failed. They are temporary errors, because the message is not the cause."""
     dkim = None
     if wanted.dkim:
         dkim = tuple(

@@ -1,9 +1,8 @@
-"""DKIM signatures (RFC 6376, 8301, 8463): reading, hashing, verifying. Pure: keys, clock and body are arguments.
+"""DKIM signatures (RFC 6376, 8301, 8463): reads, hashes and verifies them. Pure: keys, clock and body are arguments.
 
 dkimpy reads the tag lists and checks the fields. The splitting of the message, the canonical forms, the hashes and the
-cryptography are those of this module and of libs/smtp/dkim.py. So the header is the one that every other module sees,
-no pattern is worse than linear, SHA-1 counts for nothing, and a key that could not be looked up is told apart from a
-wrong signature.
+cryptography are those of this module and of libs/smtp/dkim.py. So all modules see the same header, every pattern needs
+only linear time, SHA-1 is not accepted, and a key that could not be looked up does not count as a wrong signature.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from services.ingress.checks.keys import Key, NoKey
 from services.ingress.content_facts import DkimSignature
 from services.ingress.verdict import CheckResult
 
-# Further signatures cost time and prove nothing.
+# Further signatures would cost time and prove nothing more.
 MAX_SIGNATURES = 10
-# The most octets of a signature field; longer ones are attacks.
+# The most octets of a signature field. Longer ones are attacks.
 MAX_FIELD_OCTETS = 8192
 MIN_RSA_BITS = 1024
-# Clocks differ.
+# The allowed difference between the clocks of two machines.
 _LEEWAY_SECONDS = 300
 _PREFIX_OCTETS = 8
 _ALGORITHMS = frozenset(name.encode("ascii") for name in get_args(Algorithm))
@@ -44,7 +43,9 @@ _NAME = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?").fullmat
 
 @dataclass(frozen=True, slots=True)
 class HeaderFields:
-    """A message's fields as name (lower case) and raw value after the colon, CRLF included; and where each name is."""
+    """The fields of a message as name (lower case) and raw value after the colon, with CRLF; and the positions of each
+    name.
+    """
 
     fields: tuple[tuple[bytes, bytes, bytes], ...]
     positions: Mapping[bytes, tuple[int, ...]]
@@ -60,7 +61,9 @@ class HeaderFields:
         return cls(tuple(named_fields), {name: tuple(numbers) for name, numbers in positions.items()})
 
     def select(self, names: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-        """The fields that h= names, (name as written, value), each instance from the bottom up (RFC 6376 5.4.2)."""
+        """Returns the fields that h= names, (name as written, value). Several fields of one name are taken from the
+        bottom up (RFC 6376 5.4.2).
+        """
         taken_of_name: dict[bytes, int] = {}
         chosen: list[tuple[bytes, bytes]] = []
         for name in names:
@@ -75,7 +78,7 @@ class HeaderFields:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A signature field that can be verified, once its key is there. `field`: name and raw value as it stands."""
+    """A signature field that can be verified as soon as its key is known. `field` has its name and its raw value."""
 
     field: tuple[bytes, bytes]
     tags: Mapping[bytes, bytes]
@@ -99,7 +102,9 @@ def _finding(tags: Mapping[bytes, bytes], result: CheckResult, reason: str) -> D
 
 
 def signatures(fields: HeaderFields, now: int) -> list[Signature | DkimSignature]:
-    """The topmost signatures, ready to verify, or their result where that is known already. `now` in Unix seconds."""
+    """Returns the topmost signatures, ready to be verified, or their result if that is already known. `now` is in Unix
+    seconds.
+    """
     numbers = fields.positions.get(b"dkim-signature", ())[:MAX_SIGNATURES]
     return [_read(fields.fields[number], now) for number in numbers]
 
@@ -116,7 +121,7 @@ def _read(field: tuple[bytes, bytes, bytes], now: int) -> Signature | DkimSignat
         if name in tags:
             tags[name] = _WHITESPACE.sub(b"", tags[name])
     try:
-        # Times are compared here, by the clock given.
+        # Times are compared here, with the given clock.
         validate_signature_fields({name: tag for name, tag in tags.items() if name not in (b"t", b"x")})
     except DKIMException:
         return _finding(tags, CheckResult.NEUTRAL, "signature field invalid")
@@ -139,7 +144,7 @@ def key_name(tags: Mapping[bytes, bytes]) -> str:
 
 
 def _outdated(tags: Mapping[bytes, bytes], now: int) -> tuple[CheckResult, str] | None:
-    """t= and x= (RFC 6376 3.5), with and without each other (C96)."""
+    """Whether t= and x= are valid (RFC 6376 3.5), together and alone (C96)."""
     times: dict[bytes, int] = {}
     for name in (b"t", b"x"):
         if name in tags:
@@ -156,7 +161,7 @@ def _outdated(tags: Mapping[bytes, bytes], now: int) -> tuple[CheckResult, str] 
 
 
 def verify(signature: Signature, fields: HeaderFields, bodies: BodyHashes, key: Key | NoKey) -> DkimSignature:
-    """The result of one signature (RFC 8601 2.7.1)."""
+    """Returns the result of one signature (RFC 8601 2.7.1)."""
     if isinstance(key, NoKey):
         kind = CheckResult.TEMPERROR if key.temporary else CheckResult.PERMERROR
         return signature.finding(kind, key.reason)
@@ -166,7 +171,7 @@ def verify(signature: Signature, fields: HeaderFields, bodies: BodyHashes, key: 
     else:
         result, reason = check(tags, signature.field, fields.select(signature.signed_names), bodies, key)
     if key.testing and result in (CheckResult.FAIL, CheckResult.PERMERROR):
-        # RFC 6376 3.6.1: no worse than no signature.
+        # RFC 6376 3.6.1: such a signature is no worse than none.
         return signature.finding(CheckResult.NEUTRAL, f"{reason}, by a key that is being tested")
     return signature.finding(result, reason)
 
@@ -178,7 +183,7 @@ def check(
     bodies: BodyHashes | None,
     key: Key,
 ) -> tuple[CheckResult, str]:
-    """Hashes and verifies; `bodies` is None for a field that signs no body (ARC-Seal)."""
+    """Hashes and verifies. `bodies` is None for a field that signs no body (ARC-Seal)."""
     forms = tags.get(b"c", b"simple/simple").lower().split(b"/")
     if len(forms) > 2 or not set(forms) <= {b"simple", b"relaxed"}:
         return CheckResult.NEUTRAL, "unknown canonicalization"
@@ -194,7 +199,7 @@ def check(
     digest = _header_hash(field, signed, relaxed=forms[0] == b"relaxed")
     result, reason = _verify(tags, digest, key)
     if result is CheckResult.PASS and partly:
-        # Anybody may have added the rest (C95).
+        # Anybody may have added the unsigned part (C95).
         return CheckResult.POLICY, "part of the body is not signed"
     return result, reason
 
@@ -209,7 +214,7 @@ def _header_hash(field: tuple[bytes, bytes], signed: list[tuple[bytes, bytes]], 
 
 
 def _without_signature(value: bytes) -> bytes:
-    """The field's value with an empty b=, the blanks around its value gone too (RFC 6376 3.7)."""
+    """Returns the value of the field with an empty b= and without the blanks around its value (RFC 6376 3.7)."""
     parts = value.split(b";")
     for number, part in enumerate(parts):
         name, equals, _ = part.partition(b"=")
@@ -239,7 +244,7 @@ def _verify(tags: Mapping[bytes, bytes], digest: bytes, key: Key) -> tuple[Check
 
 
 def _decoded(value: bytes) -> bytes:
-    """Base64; empty, which is no signature and no hash, when it is none."""
+    """Decodes base64. Empty when it is not valid, and then it is no signature and no hash."""
     try:
         return base64.b64decode(value, validate=True)
     except binascii.Error:

@@ -1,1 +1,1 @@
-"""The gRPC sides of ingress: the decision stream to policy and the submission stream to relay."""
+"""The gRPC clients of ingress: the decision stream to policy, and the submission stream to relay."""

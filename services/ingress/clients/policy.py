@@ -1,7 +1,9 @@
-"""Asks policy: a decision stream to each replica, requests matched to verdicts by id, each with a deadline.
+"""Asks policy over a decision stream to each replica. Requests and verdicts are matched by id, and each request has a
+deadline.
 
-It also tells policy which sessions are open. They belong to this worker, whichever replica counts them: a replica that
-opens a stream is told all of them, and each change after that, so that nothing moves when replicas come and go.
+It also tells policy which sessions are open. They belong to this worker, whichever replica counts them. A replica with
+a new stream is told all open sessions, and then each change, so that the counts stay correct when replicas start and
+stop.
 """
 
 from __future__ import annotations
@@ -27,31 +29,33 @@ from services.ingress.clients.stream import FrameStream
 from services.ingress.content_facts import ContentFacts
 from services.ingress.metrics import Metrics
 from services.ingress.session import Credentials, SessionFacts, Stage, Transaction
-from services.ingress.verdict import Action, NonsenseError, Verdict
+from services.ingress.verdict import Action, InvalidVerdictError, Verdict
 
 log = structlog.get_logger(__name__)
 
 # How long a decision waits while no replica is connected, before it fails.
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 0.1
-# A replica that has sent nothing for so long after a request is probed by a health check.
+# A replica that has sent nothing for this time after a request is probed by a health check.
 _SILENCE_SECONDS = 1.5
-# A request whose stream broke so often is not sent again: it may be what ends the replicas.
+# A request whose stream broke this often is not sent again, because the request itself may crash the replicas.
 _MOST_LOSSES = 3
-# For this time after it was sent, a set of open sessions may not have reached the store of counters.
+# During this time after it was sent, a set of open sessions may not have reached the store of counters.
 _SET_SECONDS = 10.0
-# How long the end of this process waits until policy has been told of the last sessions.
+# The longest time for which the end of this process waits until policy knows the last ended sessions.
 _GOODBYE_SECONDS = 1.0
-# Clients whose replica is remembered.
+# The most clients whose replica is remembered.
 _REMEMBERED_CLIENTS = 10_000
 
 
 class PolicyError(Exception):
-    """policy gave no usable answer: unreachable, too slow, or nonsense. The text says which, in a word."""
+    """policy gave no usable answer, because it was unreachable, too slow, or violated the contract. The text tells in
+    one word which.
+    """
 
 
 class PolicyClient:
-    """Decisions of one worker. `deadline` in seconds, from asking to the verdict.
+    """The decisions of one worker. `deadline` is the time in seconds from request to verdict.
 
     All requests about a client go to one of the healthy replicas, so that the end of a session and the next connection
     of the client come in order. When that replica stops or dies, unanswered requests are sent to another one. A request
@@ -62,20 +66,20 @@ class PolicyClient:
         self._security = security
         self._metrics = metrics
         self._deadline = deadline
-        # Unique over all workers and restarts.
+        # This name is unique over all workers and restarts.
         self._name = secrets.token_hex(16)
         self._counter = itertools.count(1)
         self._streams = Replicas("policy", targets, self._join)
         self._replicas: list[PolicyReplica] = []
-        # The replicas that requests may be sent to, and which of them is asked about a client's address.
+        # The replicas that may get requests, and the choice of the replica for a client's address.
         self._usable: list[PolicyReplica] = []
         self._replica_of: Callable[[str], PolicyReplica] = _chooser([])
         self._numbers = itertools.count(1)
-        # Decisions that wait for a verdict, by request id, oldest first.
+        # The decisions that wait for a verdict, by request id, oldest first.
         self._pending: dict[int, PendingDecision] = {}
         # The pending decisions that wait for a replica to connect.
         self._waiting: list[PendingDecision] = []
-        # Open sessions that policy has accepted: session id to client address.
+        # The open sessions that policy has accepted: the address of the client for each session id.
         self._sessions: dict[str, str] = {}
         self._set_sent_at = float("-inf")
         self._down_since = time.monotonic()
@@ -86,7 +90,7 @@ class PolicyClient:
         return bool(self._usable)
 
     async def run(self) -> None:
-        """Keeps the streams open and deadlines held, until cancelled."""
+        """Keeps the streams open and checks the deadlines, until cancelled."""
         sweeper = asyncio.create_task(self._sweep())
         try:
             await self._streams.run()
@@ -103,7 +107,7 @@ class PolicyClient:
         credentials: Credentials | None = None,
         content_facts: ContentFacts | None = None,
     ) -> Verdict:
-        """One decision. Raises PolicyError."""
+        """Requests one decision. Raises PolicyError."""
         now = time.monotonic()
         deadline = now + self._deadline
         address = session.peer.client_address
@@ -132,7 +136,7 @@ class PolicyClient:
         except BaseException as error:
             if stage is Stage.CONNECT:
                 self._give_up(decision)
-            if isinstance(error, NonsenseError):
+            if isinstance(error, InvalidVerdictError):
                 raise PolicyError(f"nonsense: {error}") from error
             raise
         finally:
@@ -143,19 +147,21 @@ class PolicyClient:
         return verdict
 
     def session_closed(self, session: SessionFacts) -> None:
-        """Notes that the connection ended. policy is told with the next frame."""
+        """Notes that the connection ended. policy is told in the next frame."""
         address = self._sessions.pop(session.id, None)
         if address is not None:
             self._tell_closed(session.id, address)
 
     def _tell_closed(self, session_id: str, address: str) -> None:
-        """While there is no replica, nothing needs to be told: the next one gets the whole set of open sessions."""
+        """Without a replica nothing must be told, because the next one gets the whole set of open sessions."""
         if self._usable:
-            # It is sent with the next request or at the next sweep, since a frame of its own is rarely worth its cost.
+            # This is sent with the next request or at the next sweep, because a separate frame would cost too much.
             self._replica_of(address).closed[session_id] = address
 
     def _give_up(self, decision: PendingDecision) -> None:
-        """policy may have counted the session, or be about to: it is told at the same replica, so that order holds."""
+        """policy may have counted the session, or will do so soon. The same replica is told of its end, so that the
+        order is right.
+        """
         asked, session = decision.replica, decision.request.session
         if asked is not None and asked.connected and decision.sent_at:
             asked.closed[session.id] = session.client_address
@@ -172,7 +178,7 @@ class PolicyClient:
                 while any(replica.connected for replica in self._replicas):  # noqa: ASYNC110 - streams end
                     await asyncio.sleep(0.01)
 
-    # Parts of a frame other than its requests.
+    # The parts of a frame other than its requests.
 
     def new_frame(self) -> policy_pb2.DecideFrame:
         frame = policy_pb2.DecideFrame(counter=next(self._counter))
@@ -181,14 +187,14 @@ class PolicyClient:
         return frame
 
     def add_open_sessions(self, frame: policy_pb2.DecideFrame, *, introduce: bool) -> None:
-        # Sessions that wait for their verdict may be counted already, or not yet: the set says nothing of them.
+        # Sessions that wait for their verdict may or may not be counted already, so the set does not contain them.
         waiting = [each.frame_counter for each in self._pending.values() if each.opens_session and each.frame_counter]
         wire.add_open_sessions(frame, self._sessions, min(waiting, default=frame.counter))
         if introduce:
             frame.worker = self._name
         self._set_sent_at = time.monotonic()
 
-    # Replicas come and go.
+    # Handles changes of the replicas.
 
     def _join(self, target: str) -> FrameStream:
         joined = PolicyReplica(target, self)
@@ -204,8 +210,8 @@ class PolicyClient:
 
     def changed(self, lost: PolicyReplica | None = None, reason: str = "") -> None:
         """Distributes requests anew after a replica connected, was lost, or changed its health. A replica that is
-        stopping or has no configuration is used only while there is no other. `lost`: the replica whose stream broke,
-        for `reason`.
+        stopping or has no configuration is used only while there is no other. `lost` is the replica whose stream broke,
+        and `reason` says why.
         """
         self._replicas = without_retired(self._replicas)
         usable = usable_replicas(self._replicas)
@@ -220,13 +226,13 @@ class PolicyClient:
         for each in went:
             waiting += each.take_unsent()
         if lost is not None:
-            # Its unanswered requests are sent again as well.
+            # Its unanswered requests are sent again too.
             unanswered = [each for each in self._pending.values() if each.replica is lost and each.sent_at]
             if unanswered:
                 log.warning("decisions_unanswered", count=len(unanswered), reason=reason)
             waiting += unanswered
         if went or lost is not None:
-            # The changes that the lost replica was told last may not be counted, and each replica may count in its own
+            # The last changes that the lost replica was told may not be counted, and each replica may count in its own
             # memory.
             for each in usable:
                 each.tell_sessions()
@@ -237,7 +243,9 @@ class PolicyClient:
             self._ask_again(decision)
 
     def _ask_again(self, decision: PendingDecision) -> None:
-        """Sends a request to another replica; while there is none, to the first one that connects within a moment."""
+        """Sends a request to another replica. If there is none, it is sent to the first one that connects within a
+        short time.
+        """
         if decision.verdict.done():
             return
         if decision.sent_at:
@@ -254,7 +262,7 @@ class PolicyClient:
             decision.deadline = min(decision.deadline, self._down_since + _GRACE_SECONDS)
             self._waiting.append(decision)
 
-    # Called with what a stream receives.
+    # These methods are called with the data from a stream.
 
     def take(self, frame: policy_pb2.VerdictFrame) -> None:
         for message in frame.verdicts:
@@ -293,9 +301,8 @@ class PolicyClient:
 
 
 def _chooser(replicas: Sequence[PolicyReplica]) -> Callable[[str], PolicyReplica]:
-    """Chooses the replica that is asked about a client.
-
-    When one goes, only its own clients are asked about elsewhere.
+    """Chooses the replica that is asked about a client. When a replica is lost, only its clients move to another
+    one.
     """
     if len(replicas) == 1:
         return lambda _: replicas[0]

@@ -1,4 +1,6 @@
-"""One replica of policy, for a worker of ingress: the requests to it, and the changes of sessions that it must know."""
+"""One replica of policy, as a worker of ingress uses it: the requests to it, and the changes of sessions that it must
+know.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,11 @@ from services.ingress.clients.replica import Replica
 
 log = structlog.get_logger(__name__)
 
-# A frame holds so many requests, with so many addresses in them, of at most 320 octets each. The rest follows.
+# The most requests in a frame, and the most addresses in it, of at most 320 octets each. The rest is sent in the next
+# frame.
 _FRAME_REQUESTS = 512
 _FRAME_ADDRESSES = 50_000
-# After so long without a frame, one is sent that says only that the worker lives.
+# After this time without a frame, an empty one is sent, which tells that the worker is alive.
 _HEARTBEAT_SECONDS = 3.0
 
 
@@ -51,9 +54,9 @@ class PendingDecision:
         self.verdict = verdict
         self.asked_at = now
         self.deadline = deadline
-        # The replica that it is for; None while none is connected.
+        # The replica to which it is sent. None while none is connected.
         self.replica: PolicyReplica | None = None
-        # When it was sent, on the monotonic clock, and the counter of its frame; 0 before that.
+        # The time when it was sent, by the monotonic clock, and the counter of its frame. 0 before that.
         self.sent_at = 0.0
         self.frame_counter = 0
         # Number of streams that broke while it was unanswered.
@@ -68,29 +71,31 @@ class Client(Protocol):
     """The methods of the policy client that a replica calls."""
 
     def changed(self, lost: PolicyReplica | None = None, reason: str = "") -> None:
-        """A replica connected, was lost, or changed its health. `lost`: the one whose stream broke, for `reason`."""
+        """Handles a replica that connected, was lost, or changed its health. `lost` is the one whose stream broke, and
+        `reason` says why.
+        """
 
     def take(self, frame: policy_pb2.VerdictFrame) -> None:
         """Takes the verdicts of a frame."""
 
     def new_frame(self) -> policy_pb2.DecideFrame:
-        """A frame with its counter and nothing else."""
+        """Makes a frame with only its counter."""
 
     def add_open_sessions(self, frame: policy_pb2.DecideFrame, *, introduce: bool) -> None:
-        """Writes the worker's open sessions into a frame, and its name where it has to `introduce` itself."""
+        """Writes the worker's open sessions into a frame, and with `introduce` its name."""
 
 
 class PolicyReplica(Replica):
-    """One replica, and the data that is to be written to it."""
+    """One replica, and the data that must be written to it."""
 
     def __init__(self, target: str, client: Client) -> None:
         super().__init__(client.changed)
         self.target = target
         self._client = client
         self.unsent: list[PendingDecision] = []
-        # Session id to client address, of ended sessions that the replica has not been told of yet.
+        # The address of the client by session id, for ended sessions that the replica does not know of yet.
         self.closed: dict[str, str] = {}
-        # Whether the next frame has to hold the worker's open sessions, and be the first of the stream.
+        # Whether the next frame must contain the worker's open sessions, because it is the first one of the stream.
         self._tells_sessions = False
         self._introduces = False
         self._wrote_at = 0.0
@@ -114,7 +119,9 @@ class PolicyReplica(Replica):
         return closed
 
     def on_timeouts(self, late: Sequence[PendingDecision]) -> None:
-        """Decisions timed out. A stream that has brought nothing since they were requested is opened anew."""
+        """Handles decisions that timed out. If the stream has brought nothing since they were requested, it is opened
+        again.
+        """
         self.unsent = [decision for decision in self.unsent if not decision.verdict.done()]
         if self.connected and any(
             decision.replica is self and decision.sent_at and decision.asked_at > self.heard_at for decision in late
@@ -123,14 +130,14 @@ class PolicyReplica(Replica):
             self.stream.recycle()
 
     def sweep(self, now: float) -> None:
-        """Sends what no request took along: ended sessions, or a sign of life."""
+        """Sends data that went with no request: ended sessions, or a sign of life."""
         if self.connected and not self.ending and (self.closed or self._needs_heartbeat(now)):
             self.stream.wake()
 
     def _needs_heartbeat(self, now: float) -> bool:
         return now - self._wrote_at >= _HEARTBEAT_SECONDS
 
-    # Called by FrameStream.
+    # These methods are called by FrameStream.
 
     def opened(self) -> None:
         self._tells_sessions = self._introduces = True

@@ -1,4 +1,6 @@
-"""Refusals that wait to be told to relay: bounded in number, and no client's flood displaces what others were told."""
+"""Refusals that wait to be sent to relay. Their number is bounded, and many refusals of one client do not displace
+those of others.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from services.ingress.submission import Refusal
 
 
 class Refusals:
-    """At most `most`. The networks of clients take turns. Refusals of one network keep their order."""
+    """A queue with at most `most` refusals. The networks of clients take turns, and the refusals of one network keep
+    their order.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -20,7 +24,9 @@ class Refusals:
         return self._count > 0
 
     def add(self, refusal: Refusal) -> bool:
-        """False when one had to be dropped: this, or the newest of the network that has the most waiting."""
+        """Adds a refusal. Returns False when one was dropped: this one, or the newest one of the network with the
+        most.
+        """
         network = sharing_network(refusal.client_address)
         waiting = self._by_network.get(network)
         full = self._count >= self._most
@@ -37,12 +43,12 @@ class Refusals:
         return not full
 
     def take(self) -> Refusal:
-        """The next one. Raises StopIteration when there is none."""
+        """Returns the next refusal. Raises StopIteration when there is none."""
         network = next(iter(self._by_network))
         waiting = self._by_network.pop(network)
         refusal = waiting.popleft()
         self._count -= 1
         if waiting:
-            # The others have their turn before its next one.
+            # The other networks come before the next refusal of this one.
             self._by_network[network] = waiting
         return refusal

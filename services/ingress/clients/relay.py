@@ -1,4 +1,6 @@
-"""Hands messages to relay: a submission stream to each replica, acknowledged by submission id after the commit."""
+"""Hands messages to relay over a submission stream to each replica. Submissions are acknowledged by id after the
+commit.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,13 @@ log = structlog.get_logger(__name__)
 
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 0.25
-# relay asks the mailbox server for 25 s at most, after waiting for its turn.
+# relay asks the mailbox server for at most 25 s, after waiting for a slot.
 _VERIFICATION_SECONDS = 60.0
-# A replica that has sent nothing for so long after a submission is probed by a health check.
+# A replica that has sent nothing for this time after a submission is probed by a health check.
 _SILENCE_SECONDS = 3.0
-# A submission whose stream broke so often is not sent again: it may be what ends the replicas.
+# A submission whose stream broke this often is not sent again, because the submission itself may crash the replicas.
 _MOST_LOSSES = 5
-# A frame is closed when it holds this much; a recipient counts as the longest address does.
+# A frame is full when it has this many octets. A recipient counts like the longest address.
 _FRAME_OCTETS = 1024 * 1024
 _RECIPIENT_OCTETS = 320
 _REFUSALS_KEPT = 2_000
@@ -42,7 +44,7 @@ _REFUSALS_PER_FRAME = 200
 
 
 class _Pending:
-    """A submission without its acknowledgement. `pieces`: what is not yet written of large content."""
+    """A submission that is not acknowledged. `pieces` has the part of a large content that is not written yet."""
 
     __slots__ = ("acknowledged", "deadline", "losses", "pieces", "replica", "sent_at", "submission")
 
@@ -51,19 +53,19 @@ class _Pending:
         self.acknowledged = acknowledged
         self.deadline = deadline
         self.pieces: Iterator[bytes] | None = None
-        # The replica that it is sent to; None while none is connected.
+        # The replica to which it is sent. None while none is connected.
         self.replica: RelayReplica | None = None
-        # When its first frame was sent, on the monotonic clock; 0 before. It stays when the stream breaks afterwards.
+        # The time when its first frame was sent, by the monotonic clock. 0 before that. It does not change when the
+        # stream breaks afterwards.
         self.sent_at = 0.0
         # Number of streams that broke while it was unacknowledged.
         self.losses = 0
 
 
 class RelayClient:
-    """Submissions of one worker. `deadline` in seconds, from handing over to the acknowledgement.
-
-    Each goes to the replica that has the fewest. After a broken stream, a submission is sent again with the same id to
-    another replica or on the next stream. Relay stores one message for it.
+    """The submissions of one worker. `deadline` is the time in seconds until the acknowledgement. Each submission is
+    sent to the replica that has the fewest. After a broken stream, a submission is sent again with the same id, to
+    another replica or on the next stream. Relay stores only one message for it.
     """
 
     def __init__(self, targets: Sequence[str], security: Security, metrics: Metrics, *, deadline: float) -> None:
@@ -72,9 +74,9 @@ class RelayClient:
         self._deadline = deadline
         self._streams = Replicas("relay", targets, self._join)
         self._replicas: list[RelayReplica] = []
-        # The replicas that submissions may be sent to.
+        # The replicas that may get submissions.
         self._usable: list[RelayReplica] = []
-        # Submissions that wait for an acknowledgement, by id, oldest first.
+        # The submissions that wait for an acknowledgement, by id, oldest first.
         self._pending: dict[str, _Pending] = {}
         # The pending submissions that wait for a replica to connect.
         self._waiting: list[_Pending] = []
@@ -83,16 +85,16 @@ class RelayClient:
 
     @property
     def connected(self) -> bool:
-        """Whether there is any replica to hand mail to."""
+        """Whether there is a replica that can take mail."""
         return bool(self._usable)
 
     @property
     def has_pending(self) -> bool:
-        """Whether relay's answer to a submission is waited for."""
+        """Whether a submission waits for relay's answer."""
         return bool(self._pending)
 
     async def run(self) -> None:
-        """Keeps the streams open and deadlines held, until cancelled."""
+        """Keeps the streams open and checks the deadlines, until cancelled."""
         sweeper = asyncio.create_task(self._sweep())
         try:
             await self._streams.run()
@@ -100,7 +102,7 @@ class RelayClient:
             sweeper.cancel()
 
     def refusal(self, octets: int) -> HandoverError | None:
-        """Why a message of so many octets (0: unknown) could not be taken now; None when it could."""
+        """Returns why a message of this number of octets (0 when unknown) cannot be accepted now. None when it can."""
         if not self._usable:
             down = time.monotonic() - self._down_since > _GRACE_SECONDS
             return HandoverError(TRY_AGAIN, "relay unreachable") if down else None
@@ -110,7 +112,7 @@ class RelayClient:
         return HandoverError(STORAGE, "relay is short of storage")
 
     async def submit(self, submission: Submission) -> str:
-        """The queue id, once stored durably. Raises HandoverError."""
+        """Submits a message. Returns the queue id after it was stored durably. Raises HandoverError."""
         refusal = self.refusal(submission.size)
         if refusal is not None:
             raise refusal
@@ -136,9 +138,8 @@ class RelayClient:
         raise HandoverError(TRY_AGAIN, f"not stored: {ack.reason}")
 
     async def verify(self, recipient: bytes, client_address: str) -> int:
-        """Asks relay about a recipient. Returns a number of policy.v1.RecipientVerification. Never raises.
-
-        One address is always asked about at the same replica, which then asks the mailbox server once.
+        """Asks relay about a recipient. Returns a number of policy.v1.RecipientVerification. Never raises. All
+        questions about one address go to the same replica, which then asks the mailbox server once.
         """
         replicas = sorted(self._usable, key=lambda replica: weight(replica.stream.target, recipient.lower()))
         channel = replicas[-1].stream.channel if replicas else None
@@ -153,7 +154,7 @@ class RelayClient:
         return response.verification or policy_pb2.RECIPIENT_VERIFICATION_NO_ANSWER
 
     def report(self, refusal: Refusal) -> None:
-        """Records without waiting; dropped and counted under load."""
+        """Records a refusal without waiting. Under load it is dropped and counted."""
         if not self._refusals.add(refusal):
             self._metrics.refusals_dropped += 1
         if self._usable:
@@ -170,7 +171,7 @@ class RelayClient:
             pending.replica = None
             self._waiting.append(pending)
 
-    # Replicas come and go.
+    # Handles changes of the replicas.
 
     def _join(self, target: str) -> FrameStream:
         replica = RelayReplica(self)
@@ -181,8 +182,8 @@ class RelayClient:
         return replica.stream
 
     def changed(self, lost: RelayReplica | None = None) -> None:
-        """A replica came, went, or said otherwise of itself. One that is told to stop, or has no configuration, gets
-        mail only while there is no other. `lost`: its stream broke.
+        """Handles a replica that connected, was lost, or changed its health. A replica that is stopping or has no
+        configuration gets mail only while there is no other. `lost` is a replica whose stream broke.
         """
         self._replicas = without_retired(self._replicas)
         usable = usable_replicas(self._replicas)
@@ -205,7 +206,9 @@ class RelayClient:
             usable[0].stream.wake()
 
     def _unacknowledged(self, lost: RelayReplica) -> list[_Pending]:
-        """The submissions that a replica did not acknowledge before its stream broke, reset to their beginning."""
+        """Returns the submissions that a replica did not acknowledge before its stream broke, reset to their
+        beginning.
+        """
         unacknowledged = [pending for pending in self._pending.values() if pending.replica is lost]
         for pending in unacknowledged:
             pending.replica = None
@@ -217,7 +220,7 @@ class RelayClient:
         lost.load = 0
         return unacknowledged
 
-    # Called with what a stream receives, and for what it sends.
+    # These methods are called with the data from a stream, and for the data to send.
 
     def acknowledge(self, ack: relay_pb2.SubmitAck) -> None:
         pending = self._pending.get(ack.submission_id)
@@ -225,7 +228,7 @@ class RelayClient:
             pending.acknowledged.set_result(ack)
 
     def take_refusals(self) -> list[relay_pb2.RefusedMessage]:
-        """The refusals for one frame."""
+        """Returns the refusals for one frame."""
         refusals: list[relay_pb2.RefusedMessage] = []
         octets = 0
         while self._refusals and len(refusals) < _REFUSALS_PER_FRAME and octets < _FRAME_OCTETS:
@@ -260,17 +263,17 @@ class RelayClient:
 
 
 class RelayReplica(Replica):
-    """One replica, and the data that is to be written to it."""
+    """One replica, and the data that must be written to it."""
 
     def __init__(self, client: RelayClient) -> None:
         super().__init__(client.changed)
         self._client = client
-        # Number of submissions sent to it, or waiting to be, that are not acknowledged yet.
+        # The number of submissions that were sent to it, or wait for that, and are not acknowledged yet.
         self.load = 0
         self._unsent: deque[_Pending] = deque()
         self._in_pieces: deque[_Pending] = deque()
         self._abandoned: list[str] = []
-        # Octets that it has room for; None until it has told.
+        # The octets for which it has space. None until it has reported this.
         self._available: int | None = None
         self._accepting = True
 
@@ -284,7 +287,7 @@ class RelayReplica(Replica):
         self.stream.wake()
 
     def give_back(self) -> list[_Pending]:
-        """Takes back the submissions that were not sent yet."""
+        """Removes and returns the submissions that were not sent yet."""
         unsent, self._unsent = self._unsent, deque()
         for pending in unsent:
             pending.replica = None
@@ -292,13 +295,13 @@ class RelayReplica(Replica):
         return list(unsent)
 
     def cancel(self, pending: _Pending) -> None:
-        """Tells the replica to drop the part that it has of a submission."""
+        """Tells the replica to drop the part of a submission that it has got."""
         if pending in self._in_pieces:
             self._in_pieces.remove(pending)
             self._abandoned.append(pending.submission.id)
             self.stream.wake()
 
-    # Called by FrameStream.
+    # These methods are called by FrameStream.
 
     def opened(self) -> None:
         self._available, self._accepting = None, True
@@ -314,7 +317,7 @@ class RelayReplica(Replica):
                 octets += pending.submission.size if pending.pieces is None else 0
                 octets += _RECIPIENT_OCTETS * len(pending.submission.transaction.recipients)
         while self._in_pieces and octets < _FRAME_OCTETS:
-            # Round-robin, so that a large message does not hold up the others.
+            # Large messages take turns, so that one does not delay the others.
             pending = self._in_pieces.popleft()
             octets += self._piece(pending, frame)
         frame.refused.extend(self._client.take_refusals())
@@ -339,7 +342,7 @@ class RelayReplica(Replica):
             message.traceparent = spans.current.traceparent(submission.session.id)
 
     def _piece(self, pending: _Pending, frame: relay_pb2.SubmitFrame) -> int:
-        """Adds the next piece; its octets. Once the content is whole, the last chunk is an empty one."""
+        """Adds the next piece to a frame, and returns its octets. After the whole content, the last chunk is empty."""
         if pending.acknowledged.done() or pending.pieces is None:
             return 0
         piece = next(pending.pieces, b"")

@@ -1,4 +1,4 @@
-"""The state of one replica of a service, as a worker of ingress sees it, and the choice of replicas to use."""
+"""The state of one replica of a service, as a worker of ingress knows it, and the choice of the replicas to use."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Replica:
         self._changed = changed
         self.stream: FrameStream
         self.connected = False
-        # Its health service says SERVING.
+        # Whether its health service reports SERVING.
         self.healthy = False
-        # True: the replica gets new work.
+        # Whether the replica gets new work.
         self.usable = False
-        # True: the replica is connected and gets no new work, because it is stopping or is no target any more.
+        # Whether the replica is connected and gets no new work, because it is stopping or is no longer a target.
         self.draining = False
         # We have closed our side of the stream.
         self.ending = False
@@ -33,12 +33,12 @@ class Replica:
             self.stream.probe()
 
     def finish_when(self, idle: bool) -> None:
-        """Closes our side of the stream to a draining replica, once it is `idle` and others have taken over."""
+        """Closes our side of the stream to a replica that gets no new work, when it is `idle` and others are ready."""
         if idle and self.draining and not (self.ending or self.usable):
             self.ending = True
             self.stream.finish()
 
-    # Called by FrameStream.
+    # These methods are called by FrameStream.
 
     def serving(self, yes: bool) -> None:
         self.healthy = yes
@@ -62,22 +62,20 @@ R = TypeVar("R", bound=Replica)
 
 
 def without_retired(replicas: Sequence[R]) -> list[R]:
-    """The replicas without those that are disconnected and no target any more."""
+    """Returns the replicas without those that are disconnected and no longer targets."""
     return [replica for replica in replicas if replica.connected or not replica.stream.retired]
 
 
 def usable_replicas(replicas: Sequence[R]) -> list[R]:
-    """The replicas that get work.
-
-    A replica that is stopping or has no configuration is used only when there is no other.
+    """Returns the replicas that get work. A replica that is stopping or has no configuration is used only when there is
+    no other.
     """
     connected = [replica for replica in replicas if replica.connected and not replica.ending]
     return [each for each in connected if each.healthy] or connected
 
 
 def weight(target: str, subject: bytes) -> bytes:
-    """The replica with the highest weight is asked about the subject (rendezvous hashing).
-
-    When a replica is lost, only the subjects that it was asked about move to others.
+    """Returns the replica for a subject by rendezvous hashing. When a replica is lost, only its subjects move to
+    others.
     """
     return hashlib.blake2b(target.encode() + b" " + subject, digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""A stream to each replica that the targets of a setting stand for, as the name server's answers change."""
+"""Keeps a stream to each replica behind the targets of a setting, also when the answers of the name server change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOK_SECONDS = 5.0
 
 
 class Replicas:
-    """`join` makes the stream to a replica that was not there before."""
+    """`join` makes the stream to a new replica."""
 
     def __init__(self, service: str, targets: Sequence[str], join: Callable[[str], FrameStream]) -> None:
         self._service = service

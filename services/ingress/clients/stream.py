@@ -1,5 +1,5 @@
-"""One bidirectional gRPC stream to one replica that is kept open: reconnects by itself, joins what is ready into one
-frame, and knows whether the replica says that it can work.
+"""One bidirectional gRPC stream to one replica. It connects again by itself, joins waiting data into one frame, and
+knows the health that the replica reports.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class Peer(Protocol):
-    """The owner of a stream, which makes the frames to send and takes those that come."""
+    """The owner of a stream, which makes the frames to send and handles those that arrive."""
 
     def serving(self, yes: bool) -> None:
-        """The health of the replica. Called before `opened`, and at each change. It says no while it has no
-        configuration yet, and from the moment when it was told to stop; what it has been asked it still answers.
+        """Gets the health of the replica, before `opened` and at each change. A replica is not healthy while it has no
+        configuration, and after it was told to stop. It still answers earlier requests.
         """
 
     def opened(self) -> None:
-        """A stream is up; nothing was written to it yet."""
+        """Called when a stream is open and nothing was written to it yet."""
 
     def next_frame(self) -> tuple[Any, bool] | None:
-        """Everything that is ready to go, as one frame, and whether an answer to it is due; None when nothing is."""
+        """Returns all waiting data as one frame, and whether it needs an answer. None when there is nothing to send."""
 
     def received(self, frame: Any) -> None:
-        """A frame came."""
+        """Called with each frame that arrives."""
 
     def broken(self, reason: str) -> None:
-        """The stream ended; called once for each `opened`."""
+        """Called once for each `opened`, when the stream has ended."""
 
 
 class FrameStream:
-    """Calls one streaming method of one replica over and over."""
+    """Calls one streaming method of one replica again and again."""
 
     def __init__(
         self,
@@ -67,20 +67,20 @@ class FrameStream:
         self._method = method
         self._peer = peer
         self._wake = asyncio.Event()
-        # Whether the next frame may go.
+        # Set when the next frame may be sent.
         self._turn = asyncio.Event()
         self._gap: asyncio.TimerHandle | None = None
         self._call: Any = None
         self._channel: grpc.aio.Channel | None = None
         self._probe: asyncio.Task[None] | None = None
         self._finished = False
-        # The replica is no target any more.
+        # Set when the replica is no longer a target.
         self.retired = False
         self._was_open = False
 
     @property
     def channel(self) -> grpc.aio.Channel | None:
-        """The connection to the replica; None while there is none."""
+        """Returns the connection to the replica. None while there is none."""
         return self._channel
 
     def wake(self) -> None:
@@ -88,12 +88,12 @@ class FrameStream:
         self._wake.set()
 
     def recycle(self) -> None:
-        """Cancels the present stream; `run` opens another."""
+        """Cancels the present stream. `run` opens another."""
         if self._call is not None:
             self._call.cancel()
 
     def finish(self) -> None:
-        """Writes what is ready and nothing more: the replica ends the stream when it has answered everything."""
+        """Writes the waiting data and nothing more. The replica ends the stream when it has answered everything."""
         if self._call is not None and not self._finished:
             self._finished = True
             self._wake.set()
@@ -101,21 +101,21 @@ class FrameStream:
             asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, self._call.cancel)
 
     def retire(self) -> None:
-        """The replica is no target any more: its peer hears that it does not serve, and finishes the stream in time;
-        then `run` returns.
+        """Ends the use of a replica that is no longer a target. The owner of the stream is told that the replica does
+        not serve, and finishes the stream in time. Then `run` returns.
         """
         self.retired = True
         self._peer.serving(False)
 
     def probe(self) -> None:
-        """Asks the replica for a sign of life, and gives the stream up when none comes: a machine that is gone says
-        nothing, and neither does a process that hangs.
+        """Probes the replica, and gives the stream up when it does not answer. A machine that is gone, or a process
+        that hangs, would never report this.
         """
         if self._channel is not None and (self._probe is None or self._probe.done()):
             self._probe = asyncio.create_task(self._ask(self._channel, self._call))
 
     async def run(self) -> None:
-        """Until cancelled, or retired and finished."""
+        """Runs until cancelled, or until it is retired and finished."""
         reported = ""
         while not self.retired:
             try:
@@ -128,7 +128,7 @@ class FrameStream:
             if reason != reported and self._was_open:
                 log.warning("stream_broken", service=self._name, target=self.target, reason=reason)
             elif reason != reported:
-                # Services start in any order.
+                # The services may start in any order.
                 log.info("replica_unreachable", service=self._name, target=self.target, reason=reason)
             reported = reason
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -173,7 +173,7 @@ class FrameStream:
         except grpc.aio.AioRpcError as error:
             reason = rpc.caught(error)
         except asyncio.CancelledError:
-            # Our own recycle() looks like a cancellation too; only the task's own one is passed on.
+            # The cancellation by our own recycle() looks the same. Only a cancellation of this task is passed on.
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
             reason = "recycled"
@@ -186,16 +186,14 @@ class FrameStream:
         return reason
 
     async def _write(self, call: Any) -> None:
-        """Writes frames one by one.
-
-        The next frame is written when an answer has come, or after a short pause, so that more requests join it. A
-        frame costs about as much as twenty requests in it.
+        """Writes one frame after the other. The next frame is written when an answer has arrived, or after a short
+        pause, so that more requests join it. A frame costs as much as about twenty of its requests.
         """
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
             await self._turn.wait()
-            # One turn of the loop lets what is ready elsewhere join this frame.
+            # One turn of the event loop lets other waiting data join this frame.
             await asyncio.sleep(0)
             self._wake.clear()
             ready = self._peer.next_frame()
@@ -209,18 +207,18 @@ class FrameStream:
                 self._wake.set()
                 if answered:
                     self._turn.clear()
-                    # The frame was answered meanwhile. Its timer would send the next frame too early, or wake the loop
-                    # for nothing.
+                    # The frame was answered in the meantime. Its timer would send the next frame too early, or wake the
+                    # event loop without need.
                     if self._gap is not None:
                         self._gap.cancel()
                     self._gap = loop.call_later(_GAP_SECONDS, self._turn.set)
                 await call.write(frame)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                # The reader sees why and ends the stream.
+                # The reader gets the reason and ends the stream.
                 return
 
     async def _follow(self, health: Any) -> None:
-        """Hands on what the replica says of itself, until the stream ends."""
+        """Passes on the health that the replica reports, until the stream ends."""
         with contextlib.suppress(grpc.aio.AioRpcError):
             while (status := await health.read()) is not grpc.aio.EOF:
                 self._peer.serving(status.status == _SERVING and not self.retired)
@@ -235,7 +233,7 @@ class FrameStream:
 
 
 async def _first_status(health: Any) -> bool:
-    """A server without the health service is taken at its word. Raises AioRpcError when the replica is away."""
+    """A server without the health service counts as healthy. Raises AioRpcError when the replica is unreachable."""
     try:
         status = await health.read()
     except grpc.aio.AioRpcError as error:

@@ -1,4 +1,4 @@
-"""Between the values of ingress and the messages of policy.v1 and relay.v1."""
+"""Converts between the values of ingress and the messages of policy.v1 and relay.v1."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from services.ingress.verdict import (
     AuthenticationResult,
     CheckResult,
     Checks,
-    NonsenseError,
+    InvalidVerdictError,
     Profile,
     Rspamd,
     ShadowOutcome,
@@ -45,15 +45,14 @@ def _seconds(duration: Duration) -> float:
 
 
 def _number(value: enum.IntEnum) -> Any:
-    """Our enumerations have the contract's numbers."""
+    """The enumerations of this service have the numbers of the contract."""
     return value
 
 
 def _about(who: SessionFacts) -> policy_pb2.DecideRequest:
-    """A request with the session's facts and nothing else.
-
-    Most of them never change, and a request that is copied costs a tenth of one that is put together: the encoding of
-    the last one is kept with the session, and only what is new is changed in it.
+    """Returns a request with only the facts of the session. Most of them never change, and a copy costs a tenth of a
+    new request. So the encoding of the last request is kept with the session, and only the new facts are changed in a
+    copy.
     """
     facts = (
         who.helo_sent,
@@ -86,7 +85,7 @@ def _about(who: SessionFacts) -> policy_pb2.DecideRequest:
 
 
 def _opened(who: SessionFacts) -> policy_pb2.DecideRequest:
-    """A request with the facts that do not change during a session."""
+    """Returns a request with the facts that do not change during a session."""
     message = policy_pb2.DecideRequest()
     session, peer = message.session, who.peer
     session.id = who.id
@@ -108,7 +107,7 @@ _BODY = {
 
 def _describe(message: policy_pb2.Transaction, facts: Transaction, recipient: bytes) -> None:
     parameters = facts.parameters
-    # The field is present, even when all its members have their default values.
+    # This makes the field present, even when all its members have their default values.
     message.SetInParent()
     message.sender = facts.sender
     message.recipient = recipient
@@ -187,7 +186,9 @@ def request(
 
 
 def verdict(message: policy_pb2.Verdict) -> Verdict:
-    """Raises NonsenseError for an answer that the contract does not know. `message` is of no further use."""
+    """Raises InvalidVerdictError for an answer that violates the contract. `message` is changed, and must not be used
+    afterwards.
+    """
     # Without its id, an answer mostly equals an earlier one, whose value is used again.
     message.request_id = 0
     return _verdict(message.SerializeToString())
@@ -201,11 +202,11 @@ def _verdict(serialised: bytes) -> Verdict:
     message = policy_pb2.Verdict.FromString(serialised)
     delay = _seconds(message.delay) if message.HasField("delay") else 0.0
     if not 0.0 <= delay <= _LONGEST_DELAY_SECONDS:
-        raise NonsenseError("delay out of range")
+        raise InvalidVerdictError("delay out of range")
     try:
         action = Action(message.action)
     except ValueError:
-        raise NonsenseError("unknown action") from None
+        raise InvalidVerdictError("unknown action") from None
     return Verdict(
         action=action,
         reply=_reply(message) if message.action == _REJECT else None,
@@ -231,7 +232,7 @@ def _verdict(serialised: bytes) -> Verdict:
 
 def _reply(message: policy_pb2.Verdict) -> Reply:
     if not message.HasField("reply") or not 400 <= message.reply.code <= 599:
-        raise NonsenseError("a rejection needs a reply of 4xx or 5xx")
+        raise InvalidVerdictError("a rejection needs a reply of 4xx or 5xx")
     kind = message.reply.code // 100
     return Reply(message.reply.code, message.reply.enhanced_code or f"{kind}.0.0", message.reply.text)
 
@@ -254,7 +255,7 @@ def _result(message: policy_pb2.AuthenticationResult) -> AuthenticationResult:
     try:
         result = CheckResult(message.result)
     except ValueError:
-        raise NonsenseError("unknown check result") from None
+        raise InvalidVerdictError("unknown check result") from None
     return AuthenticationResult(
         method=message.method,
         result=result,
@@ -267,7 +268,7 @@ def _result(message: policy_pb2.AuthenticationResult) -> AuthenticationResult:
 def _profile(serialised: bytes) -> Profile:
     message = policy_pb2.SessionProfile.FromString(serialised)
     if not message.hostname:
-        raise NonsenseError("a profile needs a host name")
+        raise InvalidVerdictError("a profile needs a host name")
     return Profile(
         revision=message.revision,
         hostname=message.hostname,
@@ -299,7 +300,7 @@ def _add_recipient(envelope: relay_pb2.Envelope, recipient: Recipient, discard: 
 
 
 def submission(message: relay_pb2.Submission, handed: Submission, inline: bytes) -> None:
-    """Fills the message in place: a message that is assigned to a field is copied, with its content, several times."""
+    """Fills the message in place. Assigning it to a field would copy it, with its content, several times."""
     who, what = handed.session, handed.transaction
     message.id = handed.id
     message.content_size = handed.size
@@ -370,14 +371,14 @@ def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
 
 
 def add_closed_sessions(frame: policy_pb2.DecideFrame, sessions: Mapping[str, str]) -> None:
-    """`sessions`: session id to client address."""
+    """`sessions` has the address of the client for each session id."""
     add = frame.closed_sessions.add
     for session_id, address in sessions.items():
         add(session_id=session_id, client_address=address)
 
 
 def add_open_sessions(frame: policy_pb2.DecideFrame, sessions: Mapping[str, str], settled_before: int) -> None:
-    """`sessions`: session id to client address."""
+    """`sessions` has the address of the client for each session id."""
     frame.open_sessions.settled_before = settled_before
     add = frame.open_sessions.sessions.add
     for session_id, address in sessions.items():

@@ -1,1 +1,1 @@
-"""The SMTP commands, a module a family; each takes the dialogue and the command's argument."""
+"""The SMTP commands, with one module for each family. Each command gets the session and its argument."""

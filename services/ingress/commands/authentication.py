@@ -1,4 +1,4 @@
-"""AUTH (RFC 4954) by PLAIN (RFC 4616) and LOGIN. Credentials go to policy and nowhere else."""
+"""AUTH (RFC 4954) with PLAIN (RFC 4616) and LOGIN. Credentials are sent to policy only."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _refusal(smtp_session: SmtpSession) -> Reply | None:
     if session.account:
         return BAD_SEQUENCE.with_text("Authenticated already")
     if smtp_session.transaction is not None:
-        # Otherwise decisions that were made without a login would count for the account (C65).
+        # Otherwise decisions that were made without a login would apply to the account (C65).
         return BAD_SEQUENCE.with_text("Not within a mail transaction")
     if not greeting.mechanisms(smtp_session):
         if profile.auth_tls and session.tls is None:
@@ -81,7 +81,7 @@ async def _plain(smtp_session: SmtpSession, initial: bytes | None) -> Credential
 
 
 async def _login(smtp_session: SmtpSession, initial: bytes | None) -> Credentials:
-    # `Username:` and `Password:`, the words that every client knows (C67).
+    # `Username:` and `Password:` in base64, the texts that every client expects (C67).
     login = _decoded(initial) if initial is not None else await _ask(smtp_session, b"334 VXNlcm5hbWU6\r\n")
     password = await _ask(smtp_session, b"334 UGFzc3dvcmQ6\r\n")
     if not login:
@@ -91,7 +91,7 @@ async def _login(smtp_session: SmtpSession, initial: bytes | None) -> Credential
 
 def _decoded(response: bytes) -> bytes:
     if response == b"=":
-        # An empty initial response (RFC 4954 4).
+        # This is an empty initial response (RFC 4954 4).
         return b""
     try:
         return base64.b64decode(response, validate=True)
@@ -117,7 +117,7 @@ async def _ask(smtp_session: SmtpSession, challenge: bytes) -> bytes:
 
 
 async def log_in(smtp_session: SmtpSession, credentials: Credentials) -> None:
-    """Asks policy about credentials, and answers."""
+    """Asks policy about the credentials, and answers."""
     session, profile = smtp_session.session, smtp_session.profile
     verdict = await smtp_session.decide(Stage.AUTH, credentials=credentials)
     if verdict.action is Action.ACCEPT:
@@ -125,9 +125,9 @@ async def log_in(smtp_session: SmtpSession, credentials: Credentials) -> None:
             session.log_in(verdict.account, verdict.account_proof, profile)
             smtp_session.reply(AUTHENTICATED)
             return
-        # The profile of a login that was not named is nobody's.
+        # Without a login, the profile of the verdict is not used.
         session.profile = profile
-    # Anything but a clear no is a reason to try again, not wrong credentials (RFC 4954 4; C72).
+    # Anything except a clear refusal is a temporary error, and not wrong credentials (RFC 4954 4; C72).
     reply = verdict.reply if verdict.action is Action.REJECT and verdict.reply is not None else AUTH_UNAVAILABLE
     if reply.is_permanent:
         session.auth_failures += 1

@@ -20,24 +20,26 @@ from services.ingress.session import Stage
 from services.ingress.smtp_session import SmtpSession
 
 _ARGUMENT = re.compile(rb"([0-9]+)(?:[ \t]+(LAST))?", re.IGNORECASE).fullmatch
-# A size that is clear, whatever else is wrong: `BDAT +9`, `BDAT 9, LAST`, `BDAT 9 FIRST`.
+# Finds the size even if the rest of the argument is wrong: `BDAT +9`, `BDAT 9, LAST`, `BDAT 9 FIRST`.
 _LEADING_NUMBER = re.compile(rb"\+?([0-9]+)(?![0-9A-Za-z])").match
-# Chunks beyond this many must hold this many octets on the average: thousands of tiny ones are an attack (C45).
+# Above this number of chunks, they must have this many octets on the average. Thousands of tiny chunks are an attack
+# (C45).
 _CHUNKS_FREE = 1_000
 _CHUNK_OCTETS = 256
-# A refused chunk up to this size is read and thrown away; a larger one ends the session.
+# A refused chunk up to this size is read and thrown away. A larger one ends the session.
 _REFUSED_OCTETS = 64 * 1024 * 1024
 TOO_BIG_TO_SKIP = Reply(552, "5.3.4", "Chunk is too big")
 
 
 async def bdat(smtp_session: SmtpSession, argument: bytes) -> None:
-    """Takes a chunk. If the command is wrong but says how many octets follow, they are not run as commands (C44)."""
+    """Takes a chunk. If the command is wrong but has a size, that many octets are not run as commands (C44)."""
     parsed = _ARGUMENT(argument)
     if parsed is None:
         number = _LEADING_NUMBER(argument)
         if number is None or await _skip(smtp_session, int(number[1])):
             smtp_session.error(BAD_COMMAND_SYNTAX.with_text("Syntax: BDAT size [LAST]"))
-        # Where the size can't be read, the octets that follow run as commands, and must find no transaction (F62).
+        # If the size cannot be read, the following octets run as commands, so there must be no transaction for them
+        # (F62).
         smtp_session.clear_transaction()
         return
     size, last = int(parsed[1]), parsed[2] is not None
@@ -81,7 +83,7 @@ async def _take(smtp_session: SmtpSession, chunks: Chunks, size: int, *, last: b
 
 
 async def _refuse(smtp_session: SmtpSession, fault: Fault) -> None:
-    """RFC 3030 2: after a failed chunk nothing of the transaction is left."""
+    """RFC 3030 2: after a failed chunk, the transaction is cleared."""
     await end_of_data.refuse(smtp_session, end_of_data.FAULTS[fault], fault.value)
     smtp_session.clear_transaction()
 
@@ -102,7 +104,7 @@ async def _read(smtp_session: SmtpSession, chunks: Chunks, size: int) -> None:
 
 
 async def _skip(smtp_session: SmtpSession, size: int) -> bool:
-    """Throws the octets of a refused chunk away; false when there are too many and the session is over."""
+    """Throws the octets of a refused chunk away. Returns False when there are too many, so that the session ends."""
     if size > _REFUSED_OCTETS:
         smtp_session.end("data_overrun", TOO_BIG_TO_SKIP)
         return False

@@ -1,4 +1,4 @@
-"""DATA: reads the content and hands it on."""
+"""DATA: reads the content and passes it on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def data(smtp_session: SmtpSession, argument: bytes) -> None:
 
 
 async def refuse_content(smtp_session: SmtpSession) -> Reply | None:
-    """The reply to DATA or the first BDAT when content is not allowed; None when it is."""
+    """Returns the reply to DATA or the first BDAT when content is not allowed. None when it is allowed."""
     transaction = smtp_session.transaction
     if transaction is None:
         return BAD_SEQUENCE.with_text("Send MAIL first")
@@ -82,7 +82,7 @@ def line_reader(smtp_session: SmtpSession, content: Content) -> LineReader:
 
 
 async def _read(smtp_session: SmtpSession, lines: LineReader) -> bool:
-    """Reads up to the final dot; false when the session ended before it."""
+    """Reads up to the final dot. Returns False when the session ended before it."""
     connection, limits = smtp_session.connection, smtp_session.context.limits
     began = connection.event_loop.time()
     reader = DotReader(lines)
@@ -95,7 +95,7 @@ async def _read(smtp_session: SmtpSession, lines: LineReader) -> bool:
                 break
             connection.drop(octets_read)
             if overrun and lines.octets > overrun:
-                # The answer has been MESSAGE_TOO_BIG for long. Reading the rest must end at some point (C10).
+                # The answer is MESSAGE_TOO_BIG since long. Reading must end at some point (C10).
                 smtp_session.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_too_big", "")
                 smtp_session.end("data_overrun", OVERRUN)
                 return False

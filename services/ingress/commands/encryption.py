@@ -8,7 +8,7 @@ from services.ingress.smtp_session import SmtpSession
 
 
 async def starttls(smtp_session: SmtpSession, argument: bytes) -> None:
-    """Starts TLS. The session starts anew, and commands that were pipelined behind STARTTLS are never run (C74)."""
+    """Starts TLS. The session is reset, and commands that were pipelined behind STARTTLS are never run (C74)."""
     session, connection = smtp_session.session, smtp_session.connection
     if argument:
         smtp_session.error(BAD_COMMAND_SYNTAX.with_text("STARTTLS takes no argument"))

@@ -1,4 +1,4 @@
-"""MAIL and RCPT: the envelope, a decision a command."""
+"""MAIL and RCPT: the envelope, with a decision for each command."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from services.ingress.session import Discard, Recipient, Stage, Transaction
 from services.ingress.smtp_session import SmtpSession, handler_refused
 from services.ingress.verdict import Action, Verdict
 
-# Recipients of a discarded message that are recorded; more are answered in the same way, and take no memory.
+# The most recipients of a discarded message that are recorded. Further ones get the same answer, and use no memory.
 _DISCARDED_RECORDED = 1_000
 
-# Clients mostly repeat the arguments of earlier messages, and other clients send the same ones.
+# Clients mostly repeat the arguments of earlier messages, so the parsed arguments are cached.
 _KEPT = 1024
 
 
 @lru_cache(maxsize=_KEPT)
 def _sender(argument: bytes, offered: int, lenient: bool) -> tuple[bytes, MailParameters]:
-    """The address as the contracts have it, and the parameters. Raises CommandError."""
+    """Returns the address in the form of the contracts, and the parameters. Raises CommandError."""
     address, parameters = parse_mail(argument, greeting.OFFERED[offered], lenient=lenient)
     return address.wire(), parameters
 
 
 @lru_cache(maxsize=_KEPT)
 def _recipient(argument: bytes, offered: int, smtputf8: bool, lenient: bool) -> tuple[str, bytes, RcptParameters]:
-    """The address, for matching and as the contracts have it, and the parameters. Raises CommandError."""
+    """Returns the address in the form for comparisons, the address in the form of the contracts, and the parameters.
+    Raises CommandError.
+    """
     address, parameters = parse_rcpt(argument, greeting.OFFERED[offered], smtputf8=smtputf8, lenient=lenient)
     return address.matching_key(), address.wire(), parameters
 
@@ -88,7 +90,7 @@ async def mail(smtp_session: SmtpSession, argument: bytes) -> None:
 
 
 async def _mail_permitted(smtp_session: SmtpSession, transaction: Transaction) -> bool:
-    """Asks policy where there is something to decide, or a delay to be charged for junk commands."""
+    """Asks policy if there is something to decide, or if junk commands cause a delay."""
     session, profile = smtp_session.session, smtp_session.profile
     delayed = 0 < profile.junk_commands_per_delay <= session.junk_commands_uncharged
     if not delayed and Stage.MAIL not in profile.ask_stages:
@@ -107,7 +109,7 @@ async def _mail_permitted(smtp_session: SmtpSession, transaction: Transaction) -
 
 
 async def _verified(smtp_session: SmtpSession, transaction: Transaction, address: bytes) -> Verdict:
-    """policy's verdict once it knows what the mailbox server says of the recipient."""
+    """Asks policy again, with the mailbox server's answer about the recipient. Returns the verdict."""
     smtp_session.connection.flush()
     client = smtp_session.session.peer.client_address
     transaction.recipient_verification = await smtp_session.context.relay.verify(address, client)
@@ -133,7 +135,7 @@ async def rcpt(smtp_session: SmtpSession, argument: bytes) -> None:
             smtp_session.session.on_submission_port,
         )
     except AddressError as error:
-        # A wrong recipient never ends the session, however many there are: the others must get the message (C24).
+        # Wrong recipients never end the session, because the other recipients must get the message (C24).
         smtp_session.reply(error.reply)
         return
     except CommandError as error:

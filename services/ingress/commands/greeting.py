@@ -1,4 +1,4 @@
-"""HELO and EHLO, and what the answer to EHLO offers."""
+"""HELO and EHLO, and the extensions in the answer to EHLO."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.ingress.session import Stage, Violation
 from services.ingress.smtp_session import SmtpSession
 from services.ingress.verdict import Action, Profile
 
-# RFC 5321 4.5.3.1.2.
+# The longest name (RFC 5321 4.5.3.1.2).
 MAX_NAME_OCTETS = 255
 
 
@@ -24,7 +24,7 @@ async def ehlo(smtp_session: SmtpSession, argument: bytes) -> None:
 
 
 async def _greeted(smtp_session: SmtpSession, argument: bytes, *, extended: bool) -> None:
-    """RFC 5321 4.1.4: also clears the transaction; login and TLS stay (C18)."""
+    """RFC 5321 4.1.4: this also clears the transaction. Login and TLS do not change (C18)."""
     session = smtp_session.session
     name = _name(argument)
     canonical = name.name
@@ -32,8 +32,8 @@ async def _greeted(smtp_session: SmtpSession, argument: bytes, *, extended: bool
         if not session.on_submission_port:
             smtp_session.error(BAD_COMMAND_SYNTAX.with_text("Name or address literal needed"))
             return
-        # Many a mail program names its computer as the user did. Nothing depends on the name here, so it is taken, and
-        # the trace field has the address in its place (F45).
+        # Many mail programs send the name of the user's computer, which may be invalid. Nothing depends on the name
+        # here, so it is accepted, and the trace field has the address instead (F45).
         argument, canonical = argument[:MAX_NAME_OCTETS], address_literal(session.peer.client_address)
     if session.helo_name and await smtp_session.junk():
         return
@@ -68,7 +68,7 @@ def _name(argument: bytes) -> HeloName:
 
 
 async def _piled_up(smtp_session: SmtpSession) -> bool:
-    """Whether the session is over because octets came after HELO or EHLO, before its answer (C20)."""
+    """Whether the session ends because the client sent data after HELO or EHLO, before the answer (C20)."""
     pending = smtp_session.connection.pending
     if not pending:
         return False
@@ -80,14 +80,14 @@ async def _piled_up(smtp_session: SmtpSession) -> bool:
 
 
 def mechanisms(smtp_session: SmtpSession) -> tuple[str, ...]:
-    """The AUTH mechanisms on offer now."""
+    """Returns the AUTH mechanisms that are offered now."""
     if smtp_session.session.account:
         return ()
     profile = smtp_session.profile
     return profile.auth_tls if smtp_session.session.tls is not None else profile.auth_plaintext
 
 
-# After HELO, and after EHLO without and with AUTH.
+# The entries are: after HELO, after EHLO without AUTH, and after EHLO with AUTH.
 OFFERED = (
     NOTHING_OFFERED,
     Offered(size=True, eight_bit_mime=True, smtputf8=True, auth=False, dsn=True, chunking=True),
@@ -96,7 +96,7 @@ OFFERED = (
 
 
 def offered(smtp_session: SmtpSession) -> int:
-    """The number of the entry of OFFERED that applies to the session. It is a number since it is a part of keys."""
+    """Returns the index of the session's entry in OFFERED. It is a number because it is a part of keys."""
     if not smtp_session.session.esmtp:
         return 0
     profile = smtp_session.profile
@@ -105,13 +105,13 @@ def offered(smtp_session: SmtpSession) -> int:
 
 @lru_cache(maxsize=256)
 def banner(profile: Profile) -> bytes:
-    """The greeting of the connection."""
+    """Returns the greeting of the connection."""
     return f"220 {profile.hostname} {profile.banner}".rstrip().encode("ascii") + b"\r\n"
 
 
 @lru_cache(maxsize=256)
 def _extensions(profile: Profile, *, tls: bool, auth: tuple[str, ...]) -> bytes:
-    """The answer to EHLO."""
+    """Returns the answer to EHLO."""
     lines = [profile.hostname, "PIPELINING", f"SIZE {profile.max_message_size}", "8BITMIME", "SMTPUTF8"]
     lines += ["ENHANCEDSTATUSCODES", "CHUNKING", "DSN"]
     if not tls:

@@ -28,7 +28,7 @@ async def noop(smtp_session: SmtpSession, _argument: bytes) -> None:
 
 
 async def vrfy(smtp_session: SmtpSession, argument: bytes) -> None:
-    """RFC 5321 3.5.3: says nothing about who exists (C41)."""
+    """Tells nothing about which addresses exist (RFC 5321 3.5.3; C41)."""
     if not argument:
         smtp_session.error(BAD_COMMAND_SYNTAX.with_text("VRFY needs an address"))
         return
@@ -52,7 +52,7 @@ async def help_(smtp_session: SmtpSession, _argument: bytes) -> None:
 
 
 async def quit_(smtp_session: SmtpSession, argument: bytes) -> None:
-    """Commands that were pipelined after it are not run."""
+    """Ends the session. Commands that were pipelined after it are not run."""
     if argument:
         smtp_session.error(BAD_COMMAND_SYNTAX.with_text("QUIT takes no argument"))
         return

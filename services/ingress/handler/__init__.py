@@ -1,1 +1,1 @@
-"""A site's own code: the hooks of an aiosmtpd handler, called between policy's decision and relay."""
+"""Runs a site's own code: the hooks of an aiosmtpd handler, which are called between policy's decision and relay."""

@@ -1,8 +1,8 @@
-"""Calls the hooks of a site's handler, each within a time, and judges what they answered and left behind.
+"""Calls the hooks of a site's handler, each with a time limit, and checks their answers and their changes.
 
-They are called with aiosmtpd's own Session and Envelope. 250 means "go on". Policy has not judged what a hook adds to
-the envelope or changes in it, so such a message is answered 451. So is a hook that fails, takes too long, or gives an
-answer that is no reply.
+They are called with aiosmtpd's own Session and Envelope. 250 means that the message continues. Policy has not seen
+changes that a hook makes to the envelope, so such a message is answered with 451. The answer is also 451 when a hook
+fails, takes too long, or does not return an SMTP reply.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 log = structlog.get_logger(__name__)
 
-# Hooks at once; a handler that blocks runs one after the other all the same. Each may have a whole message in memory.
+# The most hooks at the same time. Hooks that block run one after the other. Each may have a whole message in memory.
 _SLOTS = 16
 _SHARE = 12
 _UNDER_WAY = 1_000
@@ -44,7 +44,9 @@ _NULL_SENDER = "<>"
 
 
 class Hooks:
-    """The handler of one worker. Each hook gives the reply that it refuses with, or None where the message goes on."""
+    """The handler of one worker. Each hook returns the reply with which it refuses, or None when the message
+    continues.
+    """
 
     def __init__(self, name: str, handler: object, thread: HandlerThread, metrics: Metrics, seconds: float) -> None:
         self.name = name
@@ -68,13 +70,13 @@ class Hooks:
         self._thread.stop()
 
     async def mail(self, caller: Caller, transaction: Transaction) -> Reply | None:
-        """After policy has accepted MAIL."""
+        """Calls the hook after policy has accepted MAIL."""
         transaction.envelope = Envelope()
         transaction.envelope.smtp_utf8 = transaction.parameters.smtputf8
         return await self._answered("handle_MAIL", caller, self._mail(caller, transaction))
 
     async def rcpt(self, caller: Caller, transaction: Transaction, recipient: Recipient) -> Reply | None:
-        """After policy has accepted a recipient, which is not in the transaction yet."""
+        """Calls the hook after policy has accepted a recipient, which is not in the transaction yet."""
         recipients_before = _recipients(transaction)
         reply = await self._answered(
             "handle_RCPT", caller, self._rcpt(caller, transaction, recipient, recipients_before)
@@ -84,7 +86,7 @@ class Hooks:
         return reply
 
     async def data(self, caller: Caller, transaction: Transaction, content: Content) -> Reply | None:
-        """After policy has accepted the content, which the hook may change."""
+        """Calls the hook after policy has accepted the content, which the hook may change."""
         return await self._answered("handle_DATA", caller, self._data(caller, transaction, content))
 
     async def _mail(self, caller: Caller, transaction: Transaction) -> Reply | None:
@@ -129,7 +131,7 @@ class Hooks:
         return hasattr(self._handler, hook)
 
     async def _answered(self, hook: str, caller: Caller, work: Coroutine[Any, Any, Reply | None]) -> Reply | None:
-        """Counts what a hook led to."""
+        """Counts the outcome of a hook."""
         try:
             reply = await work
         except _FailedError as failure:
@@ -142,7 +144,7 @@ class Hooks:
     async def _call(
         self, hook: str, caller: Caller, transaction: Transaction, *arguments: object, content: Content | None = None
     ) -> Reply | None:
-        """The reply with which the hook refuses; None when it does not. Raises _FailedError."""
+        """Returns the reply with which the hook refuses. None when it does not. Raises _FailedError."""
         if not self._has(hook):
             return None
         server, envelope = caller.server, transaction.envelope
@@ -163,7 +165,7 @@ class Hooks:
             raise _FailedError("answer_unusable") from None
         except Exception as error:  # whatever a site's code may raise
             if isinstance(error, TimeoutError) and deadline.expired():
-                # The hook may still run. Its changes of the envelope must not reach the rest of the message.
+                # The hook may still run. Its changes of the envelope must not affect the rest of the message.
                 transaction.envelope = _detached(envelope)
                 raise _FailedError("timed_out") from None
             raise _FailedError("exception", error, await self._chosen(caller, error)) from error
@@ -171,7 +173,7 @@ class Hooks:
             self._metrics.handler_seconds[hook].observe(time.monotonic() - began)
 
     async def _chosen(self, caller: Caller, error: Exception) -> Reply:
-        """handle_exception may choose the refusal; whatever else it answers, the message does not go on."""
+        """handle_exception may choose the reply. Whatever it answers, the message does not continue."""
         if not self._has("handle_exception"):
             return TRY_AGAIN
         try:
@@ -197,7 +199,7 @@ class Hooks:
 
 
 class _FailedError(Exception):
-    """A hook did not do what hooks may do. `outcome` is its label in the figures."""
+    """A hook did something that is not allowed, or failed. `outcome` is its label in the metrics."""
 
     def __init__(self, outcome: str, error: Exception | None = None, reply: Reply = TRY_AGAIN) -> None:
         super().__init__(outcome)
@@ -207,7 +209,9 @@ class _FailedError(Exception):
 
 
 def _expect(transaction: Transaction, recipients: list[str]) -> None:
-    """Raises _FailedError when the envelope holds anything but the sender and recipients that policy judged."""
+    """Raises _FailedError when the envelope has another sender or other recipients than those that policy decided
+    about.
+    """
     envelope = transaction.envelope
     senders = (_sender(transaction),) if transaction.sender else (_NULL_SENDER, "")
     if envelope.mail_from not in senders or envelope.rcpt_tos != recipients:
@@ -215,7 +219,7 @@ def _expect(transaction: Transaction, recipients: list[str]) -> None:
 
 
 def _replace(caller: Caller, content: Content, after: object) -> None:
-    """Puts what a hook made of a message in its place, as lines that end in CRLF. Raises _FailedError."""
+    """Replaces the content by the one of a hook, as lines that end in CRLF. Raises _FailedError."""
     if isinstance(after, str):
         after = after.encode("utf-8", "surrogateescape")
     if not isinstance(after, (bytes, bytearray)):
@@ -235,16 +239,15 @@ def _replace(caller: Caller, content: Content, after: object) -> None:
 
 
 def _with_crlf_at_the_end(content: bytes) -> bytes:
-    """A last line that ends in LF or CR alone is no line without an end, and must not be followed by an empty one."""
+    """A last line that ends in LF or CR alone already has its end, so no empty line is added."""
     if content.endswith(b"\r"):
         return content + b"\n"
     return content[:-1] + b"\r\n" if content.endswith(b"\n") and not content.endswith(b"\r\n") else content
 
 
 def _place(error: Exception) -> str:
-    """The place in the code where an exception was raised.
-
-    Its text is left out, since it may hold a part of the message.
+    """Returns the place in the code where an exception was raised, without the text of the exception, which may contain
+    a part of the message.
     """
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
@@ -259,17 +262,17 @@ def _text(address: bytes) -> str:
 
 
 def _sender(transaction: Transaction) -> str:
-    """aiosmtpd names the null sender so."""
+    """aiosmtpd uses this text for the null sender."""
     return _text(transaction.sender) or _NULL_SENDER
 
 
 def _recipients(transaction: Transaction) -> list[str]:
-    """The recipients that policy has accepted so far."""
+    """Returns the recipients that policy has accepted so far."""
     return [_text(recipient.address) for recipient in transaction.recipients.values() if recipient.discard is None]
 
 
 def _detached(envelope: Envelope) -> Envelope:
-    """A copy, with what a handler keeps in it. A hook that still runs has the old one."""
+    """Returns a copy, with the attributes that a handler has set. A hook that still runs has the old envelope."""
     detached = copy.copy(envelope)
     detached.rcpt_tos, detached.rcpt_options = list(envelope.rcpt_tos), list(envelope.rcpt_options)
     detached.mail_options = list(envelope.mail_options)
@@ -277,7 +280,7 @@ def _detached(envelope: Envelope) -> Envelope:
 
 
 def _mail_options(parameters: MailParameters) -> list[str]:
-    """The parameters of MAIL as aiosmtpd has them: upper case, in no particular order."""
+    """Returns the parameters of MAIL in the form of aiosmtpd: in upper case, in no particular order."""
     options = [f"SIZE={parameters.size}"] if parameters.size else []
     if parameters.body is not None:
         options.append(f"BODY={parameters.body}")

@@ -1,4 +1,4 @@
-"""Finds a site's handler by the name that INGRESS_HANDLER gives it, and makes it."""
+"""Finds a site's handler by its name in INGRESS_HANDLER, and makes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _FACTORY_SECONDS = 60.0
 
 
 def factory(name: str) -> Callable[[], object]:
-    """The object that `package.module:factory` names: a class, or a function without arguments. Raises StartupError."""
+    """Returns the object that `package.module:factory` names: a class, or a function without arguments. Raises
+    StartupError.
+    """
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
         raise StartupError(f"INGRESS_HANDLER: {name!r} is not of the form package.module:factory")
@@ -34,7 +36,7 @@ def factory(name: str) -> Callable[[], object]:
 
 
 async def make(name: str, thread: HandlerThread) -> object:
-    """The handler, made in its thread: some take the event loop that they find there. Raises StartupError."""
+    """Makes the handler in its thread, because some handlers use the event loop of the thread. Raises StartupError."""
     create = factory(name)
 
     async def in_thread() -> object:
@@ -51,6 +53,6 @@ async def make(name: str, thread: HandlerThread) -> object:
         ignored.append("process_message")
     log.info("handler_loaded", handler=name, hooks=hooks)
     if ignored:
-        # Greeting, login and commands outside a message are this gateway's own business.
+        # Greeting, login and commands outside of messages are not passed to a handler.
         log.warning("handler_methods_not_called", handler=name, methods=ignored)
     return handler

@@ -19,27 +19,28 @@ from services.ingress.verdict import Profile
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf hooks are called: a connection, or what stands in for one."""
+    """The connection for which hooks are called, or its substitute."""
 
     server: SMTP
     session: SessionFacts
     profile: Profile
     limits: Limits
-    # The client came by a proxy of ours.
+    # Whether the client came through a trusted proxy.
     proxied: bool = False
 
 
 class StandInServer(SMTP):
-    """The `server` of a message that came by HTTP: there is no connection, and no reply is ever sent."""
+    """The `server` of a message that came over HTTP: there is no connection, and no reply is sent."""
 
     def __init__(self) -> None:
-        # As for a connection, SMTP.__init__ is not called: `present` sets what a handler may read.
+        # Like for a connection, SMTP.__init__ is not called: `present` sets the attributes that a handler may read.
         self.transport = None
 
 
 class _Transport:
-    """The part of a connection's transport that a handler may read. TLS is above the transport here, and below it in
-    aiosmtpd."""
+    """The part of a connection's transport that a handler may read. In this gateway TLS is above the transport, and in
+    aiosmtpd below it.
+    """
 
     def __init__(self, transport: asyncio.Transport, tls: Any, peer: tuple[str, int]) -> None:
         self._transport = transport
@@ -56,7 +57,9 @@ class _Transport:
 
 
 def present(caller: Caller, handler: object, loop: asyncio.AbstractEventLoop) -> None:
-    """Sets aiosmtpd's attributes on `server` and its `session` to what is so now. `loop`: where hooks run."""
+    """Sets aiosmtpd's attributes on `server` and its `session` to the present values. `loop` is the loop in which hooks
+    run.
+    """
     server, session, profile = caller.server, caller.session, caller.profile
     peer = (session.peer.client_address, session.peer.client_port)
     transport, tls = None, None
@@ -78,13 +81,13 @@ def present(caller: Caller, handler: object, loop: asyncio.AbstractEventLoop) ->
     server.require_starttls = False
     handler_session = getattr(server, "session", None)
     if handler_session is None or (handler_session.ssl is None) is not (tls is None):
-        # The session starts anew after TLS (RFC 3207 4.2), for handlers too.
+        # The session is reset after TLS (RFC 3207 4.2), for handlers too.
         server.session = handler_session = HandlerSession(loop)
     handler_session.peer = peer
     handler_session.host_name = session.helo_sent.decode("utf-8", "surrogateescape") or None
     handler_session.extended_smtp = session.esmtp
     handler_session.authenticated = bool(session.account) or None
-    # The password is policy's business alone.
+    # Only policy gets the password.
     handler_session.auth_data = LoginPassword(session.account.encode(), b"") if session.account else None
     # Sets the value behind a deprecated property, since setting the property logs a warning.
     handler_session._login_data = handler_session.auth_data and handler_session.auth_data.login  # noqa: SLF001

@@ -16,20 +16,19 @@ class StatusError(ValueError):
 
 
 def refusal(status: object) -> Reply | None:
-    """The reply that a hook refuses with; None where it goes on. Raises StatusError.
-
-    Where the hook gives no enhanced code, it is X.7.1: a site's own rule refused (RFC 3463 3.8).
+    """Returns the reply with which a hook refuses. None when the message continues. Raises StatusError. Without an
+    enhanced code from the hook, it is X.7.1, which means that a rule of the site refused (RFC 3463 3.8).
     """
     if status is MISSING:
         return None
     if isinstance(status, bytes):
         status = status.decode("ascii", "replace")
     if not isinstance(status, str):
-        raise StatusError(f"a hook answered with {type(status).__name__}")
+        raise StatusError(f"a hook answered with a value of the type {type(status).__name__}")
     lines = [_LINE(line) for line in status.strip().splitlines()]
     parsed = [line for line in lines if line is not None]
     if not parsed or len(parsed) < len(lines) or len({line[1] for line in parsed}) > 1:
-        raise StatusError("a hook answered with a text that is no reply")
+        raise StatusError("a hook answered with a text that is not an SMTP reply")
     code = int(parsed[0][1])
     if code < 300:
         return None

@@ -1,1 +1,1 @@
-"""Facts that have to be looked up: one caching resolver, and what is asked through it."""
+"""The look-ups of policy: one caching resolver, and the questions that are asked through it."""

@@ -1,4 +1,4 @@
-"""A bounded cache that names which nobody asks about twice can not empty."""
+"""A bounded cache that cannot be emptied by names that are asked for only once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ Value = TypeVar("Value")
 
 
 class TwoStageCache(Generic[Key, Value]):
-    """New entries share a fifth of the space.
-
-    An entry that is used again moves to the rest, from which new entries cannot push it out.
+    """New entries share a fifth of the space. An entry that is used again moves to the other part, where new entries
+    cannot displace it.
     """
 
     __slots__ = ("_met_again", "_new", "_room_again", "_room_new")

@@ -1,7 +1,8 @@
-"""Asks one name server one question by a datagram, with dnspython's messages but without the tasks of its resolver.
+"""Sends one question to one name server by UDP. It uses the messages of dnspython, but not its resolver, which needs
+several tasks.
 
-Each question has a socket of its own, so that the port is as hard to guess as the id, and what does not match is passed
-over (RFC 5452 4.3, 9.1). What is cut off is left to dnspython's resolver, which asks by TCP.
+Each question has its own socket, so that the port is as hard to guess as the id. Datagrams that do not match are
+ignored (RFC 5452 4.3, 9.1). A truncated answer is left to dnspython's resolver, which asks by TCP.
 """
 
 from __future__ import annotations
@@ -18,20 +19,19 @@ import dns.rcode
 import dns.rdatatype
 
 _LARGEST_DATAGRAM = 65_535
-# Id, flags and four counts.
+# The header: id, flags and four counts.
 _HEADER_OCTETS = 12
 
 
 class ServerFailedError(Exception):
-    """The server answered with a code that says neither what there is nor that there is nothing."""
+    """The server answered with a code that tells neither that the records exist nor that they do not."""
 
 
 async def ask(
     server: tuple[int, Any], name: dns.name.Name, record_type: str, seconds: float
 ) -> dns.message.QueryMessage | None:
-    """The answer; None: the resolver must ask. `server`: address family and socket address.
-
-    Raises ServerFailedError, and TimeoutError.
+    """Returns the answer, or None when the resolver must ask again by TCP. `server` has the address family and the
+    socket address. Raises ServerFailedError, and TimeoutError.
     """
     family, address = server
     query = dns.message.make_query(name, record_type)
@@ -53,7 +53,7 @@ async def ask(
 
 
 async def _matching(sending: socket.socket, question: bytes, seconds: float) -> bytes:
-    """Raises TimeoutError, and OSError where nobody listens."""
+    """Raises TimeoutError, and OSError when no server listens."""
     loop = asyncio.get_running_loop()
     matching: asyncio.Future[bytes] = loop.create_future()
     echoed_question = question[_HEADER_OCTETS:].lower()

@@ -1,4 +1,4 @@
-"""The DMARC record that holds for a domain: the tree walk of RFC 9989 through the DNS."""
+"""Finds the DMARC record for a domain: the tree walk of RFC 9989 through the DNS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from services.policy.rules.lookup import LookupResult, Outcome
 
 
 async def record(resolver: Asker, domain: str) -> TimedResult:
-    """FOUND: `dmarc` holds for the domain. NONE: `dmarc` tells only its organizational domain."""
+    """FOUND means that `dmarc` is the policy for the domain. NONE means that `dmarc` only tells its organizational
+    domain.
+    """
     found: dict[str, Published] = {}
     expires_at = float("inf")
     for step in walk(domain):

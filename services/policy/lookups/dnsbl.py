@@ -1,4 +1,4 @@
-"""DNS block lists (RFC 5782): listings of a client, and whether a list is alive and sane."""
+"""DNS block lists (RFC 5782): listings of a client, and whether a list works correctly."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from services.policy.rules.lookup import LookupResult, Outcome
 
 log = structlog.get_logger(__name__)
 
-# RFC 5782 5: a list that has these lists the whole world. The other test entry, 127.0.0.2, many lists do without.
+# RFC 5782 5: a list with this entry lists every address. The other test entry, 127.0.0.2, is missing in many lists.
 _NEVER_LISTED = {4: "127.0.0.1", 6: "::ffff:7f00:1"}
 
 
 class BlockLists:
-    """Asks lists about clients. A list that lists everybody is not asked, and says so in the metrics."""
+    """Asks block lists about clients. A list that lists every address is not used, which the metrics show."""
 
     def __init__(self) -> None:
-        # Zone to its fault, empty where it has none.
+        # The fault of each zone. Empty when it has none.
         self._faults: dict[str, str] = {}
 
     async def listing(self, resolver: Asker, address: str, zone: str) -> TimedResult:
-        """The A records of the client in one list. The test entries are asked beside it, and remembered likewise."""
+        """Returns the A records of the client in one list. The test entries of the list are looked up at the same time,
+        and cached too.
+        """
         versions = (4,) if ip_address(address).version == 4 else (4, 6)
         tests = [(query_name(_NEVER_LISTED[version], zone), "A") for version in versions]
         for cached in (resolver.cached(*test) for test in tests):
             if cached is not None and cached.outcome is Outcome.FOUND:
-                return self._broken_list(zone, cached, "its test entry that is never listed is")
+                return self._broken_list(zone, cached, "it lists the test entry that must not be listed")
         answer, *never_listed = await resolver.resolve_all([(query_name(address, zone), "A"), *tests])
         for test in never_listed:
             if test.outcome is Outcome.FOUND:
-                return self._broken_list(zone, test, "its test entry that is never listed is")
+                return self._broken_list(zone, test, "it lists the test entry that must not be listed")
         if any(not _sane(record) for record in answer.records):
-            # Query refused, wrong resolver, parked domain (C83).
-            return self._broken_list(zone, answer, "answers with codes that are no listing")
+            # Such answers mean that the query was refused, that the resolver is wrong, or that the domain is parked
+            # (C83).
+            return self._broken_list(zone, answer, "it answers with codes that do not mean a listing")
         self._note(zone, "")
         if answer.outcome is Outcome.FOUND and any(test.outcome is Outcome.NO_ANSWER for test in never_listed):
-            # Nobody is refused by a list that can't be told from a broken one.
+            # If it is unknown whether a list works correctly, nobody is refused because of it.
             expires_at = min(answer_.expires_at for answer_ in (answer, *never_listed))
             return TimedResult(
                 LookupResult(Outcome.NO_ANSWER, answer.records, "no answer about the test entries"), expires_at
@@ -66,7 +69,7 @@ class BlockLists:
 
 @lru_cache(maxsize=1024)
 def query_name(address: str, zone: str) -> str:
-    """RFC 5782 2.1 and 2.4: octets, or nibbles for IPv6, in reverse."""
+    """Returns the name to look up (RFC 5782 2.1 and 2.4): the octets, or for IPv6 the nibbles, in reverse."""
     reverse = ip_address(address).reverse_pointer
     return f"{reverse.removesuffix('.in-addr.arpa').removesuffix('.ip6.arpa')}.{zone}"
 

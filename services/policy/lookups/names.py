@@ -1,4 +1,4 @@
-"""Names of clients and domains of mail: PTR with forward confirmation, MX and address records."""
+"""Look-ups about the names of clients and mail domains: PTR with forward confirmation, MX and address records."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from services.policy.lookups.resolver import Answer, Asker
 from services.policy.lookups.timed_result import TimedResult, earliest
 from services.policy.rules.lookup import NULL_MX, LookupResult, Outcome
 
-# Whoever controls a reverse zone decides how many names it has.
+# The owner of a reverse zone may add any number of names, so only some are used.
 _MAX_NAMES = 5
 
 
 async def client_name(resolver: Asker, address: str) -> TimedResult:
-    """The names of a client that map back to its address (RFC 8601 3: iprev)."""
+    """Returns the names of a client that resolve to its address (RFC 8601 3: iprev)."""
     client = ip_address(address)
     pointers = await resolver.resolve(client.reverse_pointer, "PTR")
     if pointers.outcome is not Outcome.FOUND:
@@ -35,7 +35,9 @@ async def client_name(resolver: Asker, address: str) -> TimedResult:
 
 
 async def host(resolver: Asker, name: str) -> TimedResult:
-    """Whether a name has MX or address records. A host that takes no mail (RFC 7505) has a name to say all the same."""
+    """Whether a name has MX or address records. A host with null MX (RFC 7505) is accepted, because it may still greet
+    with its name.
+    """
     domain_result = await mail_domain(resolver, name)
     if domain_result.lookup_result.detail != NULL_MX:
         return domain_result
@@ -48,12 +50,12 @@ async def host(resolver: Asker, name: str) -> TimedResult:
 
 
 async def mail_domain(resolver: Asker, domain: str) -> TimedResult:
-    """Whether a domain has MX or address records. Null MX counts as none; beside other records it counts nothing."""
+    """Whether a domain has MX or address records. A null MX counts as none. Beside other MX records it is ignored."""
     answers = await resolver.resolve_all([(domain, record_type) for record_type in ("MX", "A", "AAAA")])
     expires_at = earliest(answers)
     exchanges = answers[0]
     if exchanges.outcome is Outcome.FOUND and all(name == "" for _, name in exchanges.records):
-        # RFC 7505 3: exactly one record, whose name is the root.
+        # RFC 7505 3: null MX is exactly one record, whose name is the root.
         return TimedResult(LookupResult(Outcome.NONE, detail=NULL_MX), expires_at)
     shown = tuple(_shown(answer) for answer in answers if answer.outcome is Outcome.FOUND)
     if shown:

@@ -1,6 +1,8 @@
-"""A caching resolver: bounded, with negative answers, equal questions asked once, every question bounded in time.
+"""A caching resolver. Its cache is bounded and has negative answers. Equal questions are asked once at a time, and each
+question has a time limit.
 
-No client and no silent zone has more than its share of the questions that are under way (slots.py, silence.py).
+Each client, and each zone whose name servers do not answer, has only a share of the running questions (fair_slots.py,
+silence.py).
 """
 
 from __future__ import annotations
@@ -30,17 +32,18 @@ from services.policy.metrics import LOOKUPS_REFUSED
 from services.policy.rules.lookup import Outcome
 
 _CACHED = 50_000
-# Questions that are under way at once, what one client (/24, /64) has of them, and what it has while what it asks about
-# is silent; and those that wait for their turn.
+# The most questions that run at the same time; of these the most for one client (/24, /64), and the most for it while
+# its name servers do not answer; and the most questions that wait.
 _CONCURRENT = 500
 _SHARE = 50
 _SLOW_SHARE = 2
 _MOST_WAITING = 5_000
-# A question that takes so long and is not answered has met name servers that are silent.
+# A question that has no answer after this time counts as silent: its name servers do not answer.
 _SLOW_SECONDS = 0.5
 _LONGEST_TTL = 3600.0
 _LONGEST_NEGATIVE_TTL = 300.0
-# Long enough that the recipients of one message do not wait again, short enough that a recovery is seen at once.
+# The lifetime of a failure. It is long enough that the recipients of one message do not wait again, and short enough
+# that a recovery is noticed soon.
 _NO_ANSWER_TTL = 5.0
 # The lifetime of a negative answer without an SOA record.
 _NEGATIVE_TTL = 60.0
@@ -49,10 +52,9 @@ _ONE_SERVER_SECONDS = 2.0
 
 @fast_value(frozen=True, slots=True)
 class Answer:
-    """Records of one name and type. `expires_at` by the resolver's clock; `records` by type:
-
-    A and AAAA addresses, PTR and CNAME names, all as text without a final dot; MX (preference, name);
-    TXT tuples of byte strings.
+    """The records of one name and type. `expires_at` is by the resolver's clock. `records` depends on the type. A and
+    AAAA have addresses, PTR and CNAME have names, all as text without a final dot. MX has (preference, name), and TXT
+    has tuples of byte strings.
     """
 
     outcome: Outcome
@@ -61,7 +63,7 @@ class Answer:
 
 
 class Resolver:
-    """Asks the name servers given, or the system's."""
+    """Asks the given name servers, or those of the system."""
 
     def __init__(
         self,
@@ -71,7 +73,9 @@ class Resolver:
         clock: Callable[[], float] = time.monotonic,
         resolv_conf: Path = RESOLV_CONF,
     ) -> None:
-        """`nameservers`: address[:port] each; none: the system's. `seconds`: for one question over all tries."""
+        """Each of `nameservers` is address[:port]. Without any, those of the system are asked. `seconds` is the time
+        limit of one question with all its tries.
+        """
         self._stub = StubResolver(
             nameservers,
             seconds=seconds,
@@ -81,7 +85,7 @@ class Resolver:
         self._try_seconds = min(_ONE_SERVER_SECONDS, seconds)
         self._seconds = seconds
         self._clock = clock
-        # Family and socket address of each, in the order in which they are asked by datagrams.
+        # The family and the socket address of each server, in the order in which they are asked by UDP.
         self._servers_of = self._stub.servers
         self._servers = _datagram_servers(self._servers_of)
         self._cache: TwoStageCache[tuple[str, str], Answer] = TwoStageCache(_CACHED)
@@ -91,25 +95,25 @@ class Resolver:
         self._asked: dict[tuple[str, str], asyncio.Future[Answer]] = {}
 
     def for_party(self, party: str) -> PartyResolver:
-        """The resolver for one party, which has a share of the questions that are under way."""
+        """Returns the resolver for one party, which has a share of the running questions."""
         return PartyResolver(self, party)
 
     def cached(self, name: str, record_type: str) -> Answer | None:
-        """The answer in the cache, if it has not expired."""
+        """Returns the answer from the cache, if it has not expired."""
         answer = self._cache.get((name, record_type))
         return answer if answer is not None and self._clock() < answer.expires_at else None
 
     async def resolve(self, name: str, record_type: str) -> Answer:
-        """`name` without final dot. A name that can't exist in the DNS has no records. Never raises."""
+        """Looks up a name without a final dot. A name that cannot exist in the DNS has no records. Never raises."""
         (answer,) = await self.resolve_all([(name, record_type)])
         return answer
 
     async def resolve_all(self, questions: Iterable[tuple[str, str]], party: str = "") -> list[Answer]:
-        """The same for several (name, type), all at once."""
+        """Looks up several (name, type) at the same time."""
         known_or_pending = [self._known_or_asked(name.lower(), record_type, party) for name, record_type in questions]
         waiting = [pending for pending in known_or_pending if not isinstance(pending, Answer)]
         if waiting:
-            # The cancellation of one waiter must not end the question, for which others wait.
+            # When one caller is cancelled, the question must go on, because others may wait for its answer.
             await asyncio.wait(waiting)
         return [pending if isinstance(pending, Answer) else pending.result() for pending in known_or_pending]
 
@@ -122,7 +126,7 @@ class Resolver:
         return self._begin(name, record_type, party)
 
     async def _wait_and_ask(self, name: str, record_type: str, party: str) -> Answer:
-        """Another party may ask the same meanwhile, and has its place sooner."""
+        """Another party may ask the same question in the meantime, and may get a slot earlier."""
         if not await self._slots.wait(party, self._seconds):
             return self._refused()
         known_or_pending = self.cached(name, record_type) or self._asked.get((name, record_type))
@@ -136,7 +140,7 @@ class Resolver:
         return known_or_pending.result()
 
     def _begin(self, name: str, record_type: str, party: str) -> Answer | asyncio.Future[Answer]:
-        """Asks in a place that the party has taken."""
+        """Asks the name servers. The party has taken a slot."""
         zone = self._silent.zone_of(name)
         if zone and not self._silent.enter(zone):
             self._slots.release(party)
@@ -181,7 +185,7 @@ class Resolver:
             try:
                 response = await datagram.ask(server, name_asked, record_type, max(seconds, 0.0))
             except TimeoutError:
-                # Later questions begin with the next one.
+                # Later questions begin with the next server.
                 self._servers = [
                     *(other_server for other_server in self._servers if other_server is not server),
                     server,
@@ -203,7 +207,7 @@ class Resolver:
             self._servers_of, self._servers = servers, _datagram_servers(servers)
 
     def _general(self, answer: stub_resolver.Answer) -> Answer:
-        """The answer of the stub resolver, which asks by TCP where a datagram was cut off."""
+        """Returns the answer of the stub resolver, which asks by TCP when a UDP answer was truncated."""
         if answer.outcome is stub_resolver.Outcome.FOUND:
             return self._found(answer.records, answer.lifetime or 0.0)
         if answer.outcome is stub_resolver.Outcome.NONE:
@@ -211,7 +215,9 @@ class Resolver:
         return self._no_answer()
 
     def _answer(self, message: dns.message.QueryMessage) -> Answer:
-        """The shortest time to live of the records and of the aliases that led to them; for none, as SOA says it."""
+        """Returns the shortest lifetime of the records and of the aliases that led to them. Without records, the
+        lifetime comes from the SOA.
+        """
         try:
             chain = message.resolve_chaining()
         except dns.exception.DNSException:
@@ -228,7 +234,9 @@ class Resolver:
         return Answer(Outcome.NONE, (), self._clock() + seconds)
 
     def _no_answer(self) -> Answer:
-        """SERVFAIL, REFUSED, time-out, and whatever else is no answer: never "does not exist" (C85, C86)."""
+        """Returns a failure: SERVFAIL, REFUSED, a time-out, or any other problem. It never means that a name does not
+        exist (C85, C86).
+        """
         return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
 
 
@@ -243,7 +251,7 @@ class Asker(Protocol):
 
 
 class PartyResolver:
-    """The resolver, as one party asks it."""
+    """The resolver for one party."""
 
     __slots__ = ("_party", "_resolver", "cached")
 
@@ -261,7 +269,7 @@ class PartyResolver:
 
 
 def _datagram_servers(servers: Iterable[str]) -> list[tuple[int, Any]]:
-    """Family and socket address of each; empty where one is not asked by datagrams."""
+    """Returns the family and the socket address of each server. Empty when one of them cannot be asked by UDP."""
     addresses: list[tuple[int, Any]] = []
     for host, port in map(parse_server, servers):
         try:
@@ -287,5 +295,5 @@ def _record(record: Any) -> Any:
 
 
 def _name(name: dns.name.Name) -> str:
-    """Empty for the root."""
+    """Returns the name as text. Empty for the root."""
     return name.to_text().lower().removesuffix(".")

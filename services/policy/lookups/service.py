@@ -1,4 +1,6 @@
-"""Answers the rules' questions: each by its own walk through the DNS, remembered, all of a decision at once."""
+"""Answers the look-ups of the rules. The look-ups of one decision run at the same time, and their results are
+cached.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,20 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED = 50_000
 _UNDER_WAY = 5_000
-# The same for one client's network (/24, /64).
+# The same limit for one client's network (/24, /64).
 _UNDER_WAY_OF_PARTY = 500
 _NO_ANSWER = LookupResult(Outcome.NO_ANSWER, detail="no answer in time")
 
 
 class Lookups:
-    """The look-ups of a process. `seconds`: for all that one decision waits for together."""
+    """The look-ups of a process. `seconds` is the time limit for all look-ups of one decision together."""
 
     def __init__(self, resolver: Resolver, *, seconds: float) -> None:
         block_lists = BlockLists()
         self._resolver = resolver
         self._seconds = seconds
         self._known: TwoStageCache[Question, TimedResult] = TwoStageCache(_REMEMBERED)
-        # The key is party and question: nobody waits for a party that asks about silent name servers.
+        # The key is (party, question), so that nobody waits for a party that asks about silent name servers.
         self._under_way: dict[tuple[str, Question], asyncio.Task[LookupResult]] = {}
         self._of_party: Counter[str] = Counter()
         self._ways: dict[Lookup, Callable[[Asker, Question], Awaitable[TimedResult]]] = {
@@ -76,14 +78,14 @@ class Lookups:
         return lookup_results
 
     async def close(self) -> None:
-        """Ends what is under way."""
+        """Cancels the running look-ups."""
         tasks = list(self._under_way.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, question: Question, party: str) -> asyncio.Task[LookupResult] | None:
-        """None: too many are under way."""
+        """Begins a look-up. Returns None when too many are running."""
         key = (party, question)
         task = self._under_way.get(key)
         if task is None:

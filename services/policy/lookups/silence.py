@@ -1,4 +1,4 @@
-"""Zones whose name servers are silent: what is remembered of them, and how many questions about them may be put."""
+"""The zones whose name servers do not answer, and the limit of questions about them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-# How long a silent zone is remembered.
+# The time for which a silent zone is remembered.
 REMEMBERED_SECONDS = 30.0
 _REMEMBERED = 10_000
 
 
 class SilentZones:
-    """Zones whose name servers have answered no question of the last 30 s in time.
-
-    Nobody says which part of a name is a zone, so each domain above the name is taken for one. A zone
-    is silent when several different names directly below it were, until any name below it is answered.
+    """The zones whose name servers have answered no question of the last 30 s in time. It is unknown which part of a
+    name is a zone, so each domain above the name is treated as one. A zone counts as silent when several different
+    names directly below it had no answer. This ends when a name below it gets an answer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # Zone to the labels directly below it that were silent, and when that is forgotten.
+        # For each zone: the labels directly below it that had no answer, and the time at which this is forgotten.
         self._zones: OrderedDict[str, tuple[set[str], float]] = OrderedDict()
         self._under_way: dict[str, int] = {}
 
     def zone_of(self, name: str) -> str:
-        """The widest silent zone that the name is in; empty: none."""
+        """Returns the widest silent zone that contains the name. Empty when there is none."""
         if self._zones:
             now = self._clock()
             for zone, _ in _zones(name):
@@ -35,7 +34,7 @@ class SilentZones:
         return ""
 
     def enter(self, zone: str) -> bool:
-        """Whether one more question about a silent zone may be put; `leave` must follow then."""
+        """Whether one more question about a silent zone may be asked. After True, `leave` must be called."""
         count = self._under_way.get(zone, 0)
         if count >= _PLACES_OF_SILENT_ZONE:
             return False
@@ -66,19 +65,20 @@ class SilentZones:
                 self._zones.pop(zone, None)
 
 
-# Time-outs of different names below a zone. A neighbour's domain under a common suffix must not make the zone silent.
+# The number of different names below a zone that must time out. One failing domain under a common suffix must not make
+# the whole suffix silent.
 _SILENT_NAMES = 3
-# Enough to notice when it answers again.
+# This is enough to notice when the zone answers again.
 _PLACES_OF_SILENT_ZONE = 2
-# Domains above a name that are looked at, the widest first.
+# The most domains above a name that are checked, the widest first.
 _MOST_ZONES = 10
 _NONE: set[str] = set()
 
 
 def _zones(name: str) -> Iterator[tuple[str, str]]:
-    """Each domain above the name, the widest first, with the label of the name directly below it."""
+    """Yields each domain above the name, the widest first, with the label of the name directly below it."""
     labels = name.split(".")
-    # A zone of one label is never taken for silent, nor one of two labels in the reverse tree.
+    # A zone with one label never counts as silent, and neither does one with two labels in the reverse tree.
     first = len(labels) - (3 if labels[-1] == "arpa" else 2)
     for start in range(first, max(first - _MOST_ZONES, 0), -1):
         yield ".".join(labels[start:]), labels[start - 1]

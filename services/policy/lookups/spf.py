@@ -1,9 +1,9 @@
 """SPF (RFC 7208) with pyspf over our own resolver, on the event loop.
 
-pyspf evaluates a record in one go and asks the DNS in between. Here an evaluation ends at the first answer that is not
-known yet. The question is put without holding a thread, and the record is evaluated anew with its answer. RFC 7208
-bounds the questions of one check (4.6.4), and those of an `mx` or `ptr` mechanism are put together, so that the
-evaluations are few.
+pyspf evaluates a record without a pause, and asks the DNS during the evaluation. Here an evaluation stops at the first
+answer that is not known. The question is asked on the event loop, and then the record is evaluated again with the
+answer. RFC 7208 limits the questions of one check (4.6.4), and the questions of an `mx` or `ptr` mechanism are asked
+together. So there are few evaluations.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from services.policy.rules.lookup import LookupResult, Outcome, Question
 
 log = structlog.get_logger(__name__)
 
-# RFC 7208 4.6.4 asks for at least 20 s for all of one check.
+# RFC 7208 4.6.4 demands at least 20 s for a whole check.
 _CHECK_SECONDS = 20.0
 _REMEMBERED_SECONDS = 60.0
 _NO_ANSWER_SECONDS = 5.0
-# No evaluation within the limits of RFC 7208 4.6.4 needs as many.
+# No check within the limits of RFC 7208 4.6.4 needs this many evaluations.
 _MOST_EVALUATIONS = 200
-# The record types of mechanisms. The record type SPF is not used any more (RFC 7208 3.1).
+# The record types of mechanisms. The record type SPF is obsolete (RFC 7208 3.1).
 _RECORD_TYPES = frozenset({"A", "AAAA", "MX", "PTR", "TXT"})
 
 _Name = tuple[str, str]
 
 
 async def check(resolver: Asker, question: Question) -> TimedResult:
-    """`records` holds the result's name. A check that takes too long has no answer, which is a temperror."""
+    """Checks SPF. `records` has the name of the result. A check that takes too long has no answer, which is a
+    temperror.
+    """
     answers: dict[_Name, Answer] = {}
     began = str(int(time.time()))
     try:
@@ -61,7 +63,9 @@ def _found(result: str) -> TimedResult:
 
 
 class _AnswersNeededError(BaseException):
-    """The evaluation can not go on. A BaseException, so that nothing between takes it for an error of a record."""
+    """The evaluation cannot continue. It is a BaseException, so that pyspf does not treat it as an error of a
+    record.
+    """
 
     def __init__(self, names: list[_Name]) -> None:
         super().__init__()
@@ -69,13 +73,15 @@ class _AnswersNeededError(BaseException):
 
 
 class _Evaluation(spf.query):  # type: ignore[misc]
-    """pyspf's evaluation of one identity with the answers that are there."""
+    """pyspf's evaluation of one identity with the answers that are known."""
 
     def __init__(self, question: Question, answers: dict[_Name, Answer], resolver: Asker, began: str) -> None:
-        """`began`: seconds since the epoch, the macro `t`: it must not change from one evaluation to the next."""
+        """`began` is in seconds since the epoch, for the macro `t`. It must be the same in all evaluations of a
+        check.
+        """
         super().__init__(i=question.client, s=question.subject, h=question.helo)
         if question.subject:
-            # pyspf cuts at the first @, which a quoted local part may hold.
+            # pyspf splits at the first @, but a quoted local part may contain one.
             self.l, _, self.o = question.subject.rpartition("@")
             self.d = self.o
         self.t = began
@@ -83,9 +89,9 @@ class _Evaluation(spf.query):  # type: ignore[misc]
         self._resolver = resolver
 
     def result(self) -> str:
-        """The result's name in lower case. Raises _AnswersNeededError."""
+        """Returns the name of the result in lower case. Raises _AnswersNeededError."""
         if "." not in self.d.removesuffix(".") or self.d.startswith("["):
-            # One label, a literal, or no HELO name: there is nothing to check (RFC 7208 4.3).
+            # A name with one label, an address literal, or no HELO name cannot be checked (RFC 7208 4.3).
             return "none"
         try:
             spf_result, _, _ = self.check()
@@ -95,10 +101,10 @@ class _Evaluation(spf.query):  # type: ignore[misc]
         return str(spf_result)
 
     def get_explanation(self, _spec: object) -> None:
-        """Nobody is shown an explanation that the sender's domain wrote, so none is looked up."""
+        """The explanation is text of the sender's domain. It is shown to nobody, so it is not looked up."""
 
     def dns_mx(self, domainname: str) -> list[str]:
-        """The addresses of all exchangers of a domain; more than ten are an error (4.6.4)."""
+        """Returns the addresses of all exchangers of a domain. More than ten are an error (4.6.4)."""
         names = [name for _, name in sorted(self.dns(domainname, "MX"))]
         if len(names) > spf.MAX_MX:
             raise spf.PermError(f"More than {spf.MAX_MX} MX records returned")
@@ -106,7 +112,9 @@ class _Evaluation(spf.query):  # type: ignore[misc]
         return [address for name in names for address in self.dns_a(name, self.A)]
 
     def validated_ptrs(self) -> list[str]:
-        """Names of the client that map back to it. A name that can't be looked up is skipped (RFC 7208 5.5)."""
+        """Returns the names of the client that resolve to its address. A name that cannot be looked up is skipped (RFC
+        7208 5.5).
+        """
         try:
             names = self.dns_ptr(self.i)[: spf.MAX_PTR]
         except spf.TempError:
@@ -121,7 +129,9 @@ class _Evaluation(spf.query):  # type: ignore[misc]
             return False
 
     def dns(self, name: str, qtype: str, _cnames: object = None, ignore_void: bool = False) -> list[Any]:
-        """The records, in place of pyspf's own resolver; aliases were followed. Counts void look-ups (4.6.4)."""
+        """Returns the records, in place of pyspf's own resolver, with aliases followed. It counts void look-ups
+        (4.6.4).
+        """
         canonical_name = _canonical(name)
         if not _is_askable(canonical_name, qtype):
             return []
@@ -138,14 +148,14 @@ class _Evaluation(spf.query):  # type: ignore[misc]
         return records
 
     def _need(self, names: Iterable[_Name]) -> None:
-        """Asks for all that is missing at once."""
+        """Asks for all missing answers at the same time."""
         questions = dict.fromkeys((_canonical(name), record_type) for name, record_type in names)
         missing = [key for key in questions if _is_askable(*key) and self._known(*key) is None]
         if missing:
             raise _AnswersNeededError(missing)
 
     def _known(self, name: str, record_type: str) -> Answer | None:
-        """An answer stays the same for the whole check, however short its time to live."""
+        """Returns an answer, which stays the same for the whole check, even if its lifetime is shorter."""
         key = (name, record_type)
         answer = self._answers.get(key)
         if answer is None:

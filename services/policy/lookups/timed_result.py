@@ -1,4 +1,4 @@
-"""The outcome of a look-up that takes several questions to the DNS, and how long it holds."""
+"""The outcome of a look-up that needs several DNS questions, with its lifetime."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from services.policy.rules.lookup import LookupResult
 
 @fast_value(frozen=True, slots=True)
 class TimedResult:
-    """A lookup_result, and until when it holds by the monotonic clock."""
+    """A look-up result, and the time by the monotonic clock until which it is valid."""
 
     lookup_result: LookupResult
     expires_at: float
 
 
 def earliest(answers: Iterable[Answer]) -> float:
-    """When the first of these no longer holds."""
+    """Returns the time at which the first of these expires."""
     return min(answer.expires_at for answer in answers)

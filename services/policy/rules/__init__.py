@@ -1,1 +1,1 @@
-"""The rules themselves: pure functions from facts and snapshot to a match or None."""
+"""The rules: pure functions from facts and snapshot to a match or None."""

@@ -1,4 +1,4 @@
-"""Block and allow lists: what matches, what a match answers, and what an allow rule lets pass. Pure."""
+"""Block and allow lists: which entries match, how a match is answered, and which checks an allow rule skips. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from services.policy.rules.address_facts import AddressFacts
 from services.policy.rules.configuration import AccessRule, Criterion, Mode
 from services.policy.rules.model import Action, Check, Exempt, Facts, Rule, RuleMatch, Snapshot, Stage
 
-# The allow matrix of the settings: what a match of each criterion lets pass unchecked. An allow rule on `ip` passes
-# every other rule of the security settings too (`exemptions.allowed_ip`).
+# The allow matrix: the checks that a match of each criterion skips. An allow rule on `ip` also skips all other rules of
+# the security settings (`exemptions.allowed_ip`).
 EXEMPTS: Mapping[Criterion, frozenset[Check]] = MappingProxyType(
     {
         Criterion.IP: frozenset({Check.DNSBL, Check.SPF, Check.ANTIVIRUS, Check.DKIM, Check.DMARC, Check.SPAM}),
@@ -22,7 +22,7 @@ EXEMPTS: Mapping[Criterion, frozenset[Check]] = MappingProxyType(
     }
 )
 
-# A sender can be forged, an address can not: a block on an address is lifted only by an allow rule on an address.
+# A sender can be forged, and an address cannot. So a block on an address is lifted only by an allow rule on an address.
 _BY_ADDRESS = frozenset({Criterion.IP, Criterion.NETWORK})
 
 
@@ -30,7 +30,9 @@ _ENFORCE = Mode.ENFORCE
 
 
 def matches(facts: Facts) -> tuple[AccessRule, ...]:
-    """Every rule that the facts match, whatever its mode and end: address, sender, sender's domain, recipient."""
+    """Returns every access rule that the facts match, whatever its mode and end: by address, sender, sender's domain,
+    and recipient.
+    """
     matching_rules = facts.listed
     if matching_rules is None:
         matching_rules = facts.listed = facts.client.access + facts.sender.as_sender + facts.recipient.as_recipient
@@ -38,7 +40,7 @@ def matches(facts: Facts) -> tuple[AccessRule, ...]:
 
 
 def allow_rules(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
-    """The allow rules in force that match."""
+    """Returns the allow rules in force that match."""
     rules_in_force = facts.allowed_by
     if rules_in_force is None:
         rules_in_force = matches(facts) if snapshot.access.has_allow else ()
@@ -52,14 +54,14 @@ def allow_rules(facts: Facts, snapshot: Snapshot) -> tuple[AccessRule, ...]:
 
 
 def hits(facts: Facts) -> tuple[str, ...]:
-    """Ids of the allow rules that match, in force or in shadow mode, for their hit counters."""
+    """Returns the ids of the allow rules that match, in force or in shadow mode, for their hit counters."""
     return tuple(
         rule.id for rule in matches(facts) if rule.allow and rule.mode is not Mode.OFF and facts.now < rule.expires_at
     )
 
 
 def exempts(check: Check) -> Exempt:
-    """The exemption that the allow matrix gives from one check."""
+    """Returns the exemption that the allow matrix gives from one check."""
 
     def exempt(facts: Facts, snapshot: Snapshot) -> str:
         for rule in allow_rules(facts, snapshot):
@@ -71,7 +73,7 @@ def exempts(check: Check) -> Exempt:
 
 
 def recipient_exempts(check: Check, recipient: AddressFacts, facts: Facts) -> str:
-    """Id of the allow rule on one recipient of the message that lets it pass `check`."""
+    """Returns the id of the allow rule on a recipient of the message that exempts it from `check`."""
     if check not in EXEMPTS[Criterion.RECIPIENT]:
         return ""
     for rule in recipient.as_recipient:
@@ -81,7 +83,7 @@ def recipient_exempts(check: Check, recipient: AddressFacts, facts: Facts) -> st
 
 
 def discarded_by(facts: Facts, snapshot: Snapshot) -> str:
-    """Id of the discard rule in force that swallows this mail, refused by nobody else; empty: none."""
+    """Returns the id of the discard rule in force that drops this mail. Empty when there is none."""
     if snapshot.access.has_discard:
         for rule in _DISCARDS_IN_FORCE:
             if rule.mode(snapshot) is Mode.ENFORCE and not rule.exempt(facts, snapshot):
@@ -92,7 +94,9 @@ def discarded_by(facts: Facts, snapshot: Snapshot) -> str:
 
 
 def discards(recipient: AddressFacts, facts: Facts, snapshot: Snapshot) -> bool:
-    """Whether this recipient, answered as accepted, was discarded by a block rule; seen from later stages."""
+    """Whether this recipient, which was answered as accepted, was discarded by a block rule. It is used at later
+    stages.
+    """
     if not snapshot.access.has_discard:
         return False
     at_rcpt = Facts(
@@ -127,7 +131,7 @@ def _objection(rule: AccessRule) -> RuleMatch:
 
 
 def _block(criterion: Criterion, mode: Mode, *, discard: bool) -> Rule:
-    """The rule that tries the block list's entries of one criterion that have one action and are in one mode."""
+    """Makes the rule for the entries of the block list with one criterion, one action and one mode."""
 
     def match(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
         for rule in matches(facts):
@@ -153,7 +157,7 @@ def _blocks(*modes: Mode, discard: bool) -> tuple[Rule, ...]:
     return tuple(_block(criterion, mode, discard=discard) for criterion in criteria for mode in modes)
 
 
-# Tried before everything else at RCPT: what they swallow is neither refused nor counted.
+# These are tried before all others at RCPT, because discarded mail is neither refused nor counted.
 DISCARDS = _blocks(Mode.ENFORCE, Mode.SHADOW, discard=True)
 REJECTIONS = _blocks(Mode.ENFORCE, Mode.SHADOW, discard=False)
 _DISCARDS_IN_FORCE = _blocks(Mode.ENFORCE, discard=True)

@@ -10,12 +10,14 @@ from services.policy.rules.configuration import AccessRule, Criterion, Mode
 
 @dataclass(frozen=True, slots=True)
 class AccessTables:
-    """Rules by what they match exactly (C103); those on addresses are in `clients.ClientTable`."""
+    """The rules by the value that they match exactly (C103). Rules on addresses of clients are in
+    `clients.ClientTable`.
+    """
 
     senders: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
     recipients: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
     domains: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
-    # Written `.example.com`: by the domain whose sub-domains they match.
+    # The rules written as `.example.com`, by the domain whose subdomains they match.
     subdomains: Mapping[str, tuple[AccessRule, ...]] = field(default_factory=dict)
     # The kinds of entries that the block list has: (criterion, discard, mode).
     blocks: frozenset[tuple[Criterion, bool, Mode]] = frozenset()
@@ -24,10 +26,9 @@ class AccessTables:
     has_discard: bool = False
 
     def with_rule(self, rule: AccessRule, key: str) -> AccessTables:
-        """These tables with one rule more, the newest.
-
-        `key`: the address or domain that it is about, with a dot before the domain above sub-domains; empty: its
-        criterion is an address of clients, and it is found elsewhere.
+        """Returns these tables with one more rule, the newest. `key` is the address or domain of the rule. A domain
+        whose subdomains match has a dot before it. It is empty when the criterion is an address of clients, because
+        such rules are in another table.
         """
         changed = self
         if rule.criterion is Criterion.SENDER:
@@ -47,7 +48,9 @@ class AccessTables:
         )
 
     def of_domain(self, domain: str) -> tuple[AccessRule, ...]:
-        """Rules on the domain itself, then those on the sub-domains of each domain above it, the closest first."""
+        """Returns rules on the domain itself, and then those on the subdomains of each domain above it, the closest
+        first.
+        """
         rules = self.domains.get(domain, ())
         if self.subdomains:
             above = domain.partition(".")[2]

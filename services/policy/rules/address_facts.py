@@ -9,40 +9,40 @@ from services.policy.rules.lookup import Question
 
 @fast_value(frozen=True, slots=True)
 class AddressFacts:
-    """The address of a sender, recipient or author, and what follows from it. `<>` has no local part.
+    """The address of a sender, recipient or author, with the facts that follow from it. `<>` has no local part.
 
     `addresses.facts_of_address` fills in the facts that follow from a snapshot.
     """
 
     wire: bytes
-    # Lower case.
+    # In lower case.
     local: str
-    # A-labels or a literal; empty in `<>` and in `postmaster` with no domain.
+    # A domain in A-labels, or a literal. Empty in `<>` and in `postmaster` without a domain.
     domain: str
-    # Local parts are compared without case, whatever the domain.
+    # The key under which the address is compared: local parts are compared without case, whatever the domain.
     key: str
-    # Mail for the domain is taken from anyone.
+    # Whether mail for the domain is taken from everybody.
     is_ours: bool = False
     is_postmaster: bool = False
-    # The domain is ours, and the address is neither an account's nor an alias.
+    # Whether the domain is ours, and the address is neither an account's nor an alias.
     is_unknown: bool = False
-    # An alias none of whose targets takes mail, and one that leads back to itself.
+    # Whether it is an alias that leads to no address that takes mail; and whether it leads back to itself.
     ends_nowhere: bool = False
     leads_back: bool = False
-    # An account here, an alias or postmaster.
+    # Whether it is an address of an account, an alias or a postmaster here.
     is_account: bool = False
-    # The mailbox server says whether the address exists.
+    # Whether the mailbox server decides if the address exists.
     is_verified: bool = False
-    # The local part names a further destination, at a relay domain that does not list the address.
+    # Whether the local part names a further destination, at a relay domain that does not list the address.
     is_routed: bool = False
-    # Ids of the accounts that own the address; DISABLED stands for any account that is disabled.
+    # The ids of the accounts that own the address. DISABLED stands for any disabled account.
     owners: frozenset[str] = frozenset()
-    # The domain is one label only.
+    # Whether the domain has only one label.
     is_short: bool = False
-    # Access rules that match it as a sender and as a recipient, expired ones included.
+    # The access rules that match the address as a sender, and as a recipient, including expired ones.
     as_sender: tuple[AccessRule, ...] = ()
     as_recipient: tuple[AccessRule, ...] = ()
-    # Look-ups about the domain, for mail from the address; empty when there are none.
+    # The look-ups about the domain for mail from the address. Empty when there are none.
     domain_questions: tuple[Question, ...] = ()
     # The address as a JSON string, for logs.
     quoted: str = '""'

@@ -1,7 +1,7 @@
-"""The addresses of requests: their keys, and what they are under a snapshot. Pure.
+"""The addresses of requests: their keys, and the facts about them under a snapshot. Pure.
 
-Remembered for a bounded number of them. Only what follows from address and snapshot is kept here, never what a session
-has proved (C69).
+The facts are cached for a bounded number of addresses. The cache contains only facts that follow from address and
+snapshot, and never facts that a session has proved (C69).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _IS_PLAIN = re.compile(rb"[ !#-\[\]-~]*").fullmatch
 
 
 def bare_facts(address: Address) -> AddressFacts:
-    """The facts that need no snapshot."""
+    """Returns the facts that need no snapshot."""
     if address.is_null:
         return NULL_ADDRESS
     text, local = str(address), address.local.lower()
-    # Most local parts are in lower case already, and quoting is slow to look at twice.
+    # Most local parts are already in lower case, and it is slow to quote them a second time.
     key = text if local == address.local and local.isascii() else address.local_key()
     return AddressFacts(wire=text.encode(), local=local, domain=address.domain, key=key)
 
 
 def facts_of_address(wire: bytes, snapshot: Snapshot) -> AddressFacts:
-    """The facts of an address as a request holds it. Raises ValueError for what is no canonical address."""
+    """Returns the facts about an address of a request. Raises ValueError when the address is not canonical."""
     known_addresses = snapshot.known_addresses
     address_facts = known_addresses.get(wire)
     if address_facts is None:
@@ -49,7 +49,7 @@ def facts_of_address(wire: bytes, snapshot: Snapshot) -> AddressFacts:
 
 
 def _on_address(table: Mapping[str, tuple[AccessRule, ...]], key: str, base: str) -> tuple[AccessRule, ...]:
-    """The rules on an address, and those on the address of which it is a tagged form."""
+    """Returns the rules on an address, and those on its untagged form."""
     return table.get(key, ()) if key == base else table.get(key, ()) + table.get(base, ())
 
 
@@ -84,7 +84,7 @@ def _under(snapshot: Snapshot, bare: AddressFacts) -> AddressFacts:
         is_routed=recipients.is_routed(bare, snapshot),
         owners=owners,
         is_short=bool(domain) and not domain.startswith("[") and not _is_fqdn(domain),
-        # The null sender has no domain, and no rule is on it.
+        # The null sender has no domain, and no rule matches it.
         as_sender=_on_address(tables.senders, key, base) + tables.of_domain(domain) if domain else (),
         as_recipient=_on_address(tables.recipients, key, base) if domain else (),
         domain_questions=(Question(Lookup.SENDER_DOMAIN, domain),) if is_foreign else (),
@@ -93,7 +93,7 @@ def _under(snapshot: Snapshot, bare: AddressFacts) -> AddressFacts:
 
 
 def _quoted(wire: bytes) -> str:
-    """As JSON; most addresses need no escapes."""
+    """Returns the address as JSON. Most addresses need no escapes."""
     if _IS_PLAIN(wire):
         return f'"{wire.decode("ascii")}"'
     return json.dumps(wire.decode("utf-8", "replace"))

@@ -1,6 +1,6 @@
-"""Follows aliases: whether any target accepts mail, and which accounts own the alias. Pure.
+"""Follows aliases: finds whether any target accepts mail, and which accounts own the alias. Pure.
 
-relay walks the same way when it expands recipients, so that what is accepted here can be delivered there.
+relay expands recipients in the same way, so that it can deliver all mail that is accepted here.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from services.policy.rules.address_facts import AddressFacts
 from services.policy.rules.model import Snapshot
 from services.policy.rules.recipients import base_key, existence, has_mailbox, is_postmaster
 
-# Aliases within aliases, as in relay.
+# The deepest chain of aliases, as in relay.
 MAX_DEPTH = 20
-# Aliases that one walk looks at. One that leads to more is taken to end well.
+# The most aliases that are followed for one address. If there are more, the address counts as accepting mail.
 _MAX_ALIASES = 10_000
 
 
 @dataclass(slots=True)
 class AliasWalk:
-    """The addresses that an address stands for, depth first."""
+    """Follows the aliases of an address, depth first."""
 
     snapshot: Snapshot
-    # A target takes mail; an alias leads back to itself; ids of the accounts that it leads to.
+    # Whether a target takes mail; whether an alias leads back to itself; and the ids of the accounts to which it leads.
     ends_well: bool = False
     leads_back: bool = False
     owners: set[str] = field(default_factory=set)
     _visited: set[str] = field(default_factory=set)
 
     def visit(self, address: AddressFacts, path: tuple[str, ...] = ()) -> None:
-        """`path`: the aliases on the way to `address`."""
+        """`path` has the aliases on the way to `address`."""
         key = base_key(address, self.snapshot)
         owner = self.snapshot.owners.get(key)
         targets = self.snapshot.aliases.get(key)
@@ -37,11 +37,11 @@ class AliasWalk:
             self.ends_well = True
         is_unknown, _, taker = existence(address, key, self.snapshot)
         if key in path:
-            # An alias that names itself keeps a copy where there is a mailbox to keep it.
+            # An alias that has itself as a target delivers a copy to its own mailbox, if there is one.
             self._end(owner, takes_mail=has_mailbox(key, address.domain, self.snapshot))
             self.leads_back = True
         elif taker is not None:
-            # The catch-all has the mail, but its account does not own all addresses that nobody has.
+            # The catch-all gets the mail, but its account does not own all unknown addresses.
             walk = AliasWalk(self.snapshot)
             walk.visit(taker, (*path, key))
             self.ends_well = self.ends_well or walk.ends_well

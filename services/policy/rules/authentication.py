@@ -1,4 +1,4 @@
-"""AUTH: when it may be tried at all, and what each outcome of the password check answers. Pure."""
+"""The rules of AUTH: when it may be tried, and how each result of the password check is answered. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.policy.rules.configuration import Account
 from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage, always, when
 
 MECHANISMS = ("PLAIN", "LOGIN")
-# The account was authenticated elsewhere (RFC 4422 A). It is offered to no client.
+# The account was authenticated by another service (RFC 4422 A). This mechanism is offered to no client.
 EXTERNAL = "EXTERNAL"
 
 _NOT_OFFERED = RuleMatch(NOT_IMPLEMENTED, explanation="AUTH is off.")
@@ -29,9 +29,9 @@ _NEEDS_TLS = RuleMatch(ENCRYPTION_REQUIRED_FOR_AUTH, explanation="AUTH needs TLS
 class CredentialOutcome(Enum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    # Too many failures of this client or login: the password was not looked at.
+    # There were too many failures of this client or login, so the password was not checked.
     TOO_MANY_FAILURES = "too_many_failures"
-    # The password pool is full, or broke: never a lasting refusal (C72).
+    # The password pool is full or has failed. This is never a permanent refusal (C72).
     UNAVAILABLE = "unavailable"
 
 
@@ -46,20 +46,19 @@ OUTCOMES: dict[CredentialOutcome, tuple[str, RuleMatch]] = {
     ),
     CredentialOutcome.UNAVAILABLE: (
         "auth_unavailable",
-        RuleMatch(AUTH_UNAVAILABLE, explanation="Passwords can't be checked at the moment."),
+        RuleMatch(AUTH_UNAVAILABLE, explanation="Passwords cannot be checked at present."),
     ),
 }
 
 
 def login_key(login: str) -> str:
-    """The key by which logins are compared without regard to case. `login` must be in NFC."""
+    """Returns the key by which logins are compared without regard to case. `login` must be in NFC."""
     return unicodedata.normalize("NFC", login.lower())
 
 
 def account_of(login: str, snapshot: Snapshot) -> Account | None:
-    """Whose login or address this is, without case; an account's own spelling goes before another's.
-
-    A login goes before an address of another account.
+    """Returns the owner of a login or address, compared without case. The exact spelling of a login comes first, then a
+    login without case, and then an address of another account.
     """
     account = snapshot.accounts.get(login) or _without_case(login_key(login), snapshot)
     if account is None and "@" in login:
@@ -85,7 +84,7 @@ def _needs_tls(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
 
 
 def mechanisms(tls: bool, snapshot: Snapshot) -> tuple[str, ...]:
-    """The mechanisms that EHLO offers."""
+    """Returns the mechanisms that EHLO offers."""
     auth = snapshot.smtp_auth
     if not auth.enabled or (auth.forbid_plaintext_auth_without_tls and not tls):
         return ()

@@ -1,8 +1,9 @@
-"""Facts that follow from a client's address alone: trusted, local, its counter key, the access rules on it. Pure.
+"""Facts that follow from the address of a client alone: whether it is trusted or local, its counter key, and the access
+rules on it. Pure.
 
-Patterns are grouped by mask, so that a look-up costs one dictionary access a mask, however many rules there are; what
-was found is remembered for a bounded number of addresses. Only what follows from address and snapshot is kept here,
-never what a session has proved (C69).
+Patterns are grouped by mask, so a look-up costs one dictionary access for each mask, however many rules there are. The
+facts are cached for a bounded number of addresses. The cache contains only facts that follow from address and snapshot,
+and never facts that a session has proved (C69).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from services.policy.rules.lookup import Lookup, Question
 
 _REMEMBERED = 20_000
 
-# (version, mask) with the rules by value.
+# For each (version, mask), the rules by value.
 _Group = tuple[int, int, dict[int, tuple[AccessRule, ...]]]
 
 
@@ -26,18 +27,18 @@ _Group = tuple[int, int, dict[int, tuple[AccessRule, ...]]]
 class Client:
     """Facts about a client's address under one snapshot."""
 
-    # Canonical text, and the key of its counters.
+    # The canonical text of the address, and the key of its counters.
     address: str
     key: str
-    # The /24 or /64 that it is in: whose share of look-ups and passwords it has.
+    # The /24 or /64 network of the address, which has a share of look-ups and password checks.
     network: str
     trusted: bool
     local: bool
-    # Neither private nor special: asked about at DNS block lists.
+    # True for an address that is neither private nor special, so that DNS block lists are asked about it.
     public: bool
-    # Access rules that match the address, the closest first, expired ones included.
+    # The access rules that match the address, the closest first, including expired ones.
     access: tuple[AccessRule, ...] = ()
-    # Look-ups about the address: its names, and its listing in each zone.
+    # The look-ups about the address: its names, and its listing in each zone.
     name_questions: tuple[Question, ...] = ()
     dnsbl_questions: tuple[Question, ...] = ()
 
@@ -58,7 +59,8 @@ class Networks:
         return any(number & mask in values for of, mask, values in self._groups if of == version)
 
 
-# Never asked about at DNS block lists (C84): this network, private, shared, loopback, link-local, multicast, reserved.
+# DNS block lists are never asked about these networks (C84): this network, private, shared, loopback, link-local,
+# multicast, reserved.
 _NOT_PUBLIC = Networks(
     parse_pattern(text)
     for text in (
@@ -87,7 +89,7 @@ class ClientTable:
         self._known: dict[str, Client] = {}
 
     def with_rule(self, pattern: AddressPattern, rule: AccessRule) -> ClientTable:
-        """This table with one rule more on addresses, the newest."""
+        """Returns this table with one more rule on addresses, the newest."""
         groups = {(version, mask): values for version, mask, values in self._rules}
         place = pattern.version, pattern.mask
         values = groups.get(place, {})
@@ -98,7 +100,7 @@ class ClientTable:
         return table
 
     def find(self, address: str) -> Client:
-        """`address` as a session gives it. Raises ValueError when it is no address."""
+        """Returns the facts about `address`, as a session gives it. Raises ValueError when it is not an address."""
         client = self._known.get(address)
         if client is None:
             client = self._look_up(address)

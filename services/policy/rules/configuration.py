@@ -1,4 +1,4 @@
-"""The settings of operators. Pure."""
+"""The settings of operators, as rules read them. Pure."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Account:
     id: str
     login: str
     password_hash: str = field(repr=False)
-    # The proof by an earlier hash of the same password, with which sessions may have logged in.
+    # The proof for an earlier hash of the same password, with which sessions may have logged in.
     earlier_proof: bytes = field(default=b"", repr=False)
 
     @property
     def proof(self) -> bytes:
-        """A value that changes with the password and does not reveal it, so that logins by earlier passwords can be
-        told apart.
+        """Returns a value that changes with the password and does not reveal it. It shows whether a session has logged
+        in with an earlier password.
         """
         return self.earlier_proof or _proof(self.password_hash)
 
@@ -51,12 +51,12 @@ class AccessRule:
     allow: bool
     mode: Mode
     discard: bool = False
-    # Seconds since the epoch; infinity: never.
+    # In seconds since the epoch. Infinity means never.
     expires_at: float = float("inf")
 
 
 class ExistingRecipients(IntEnum):
-    """How it is known which recipients of a local or relay domain exist. The numbers are those of the contract."""
+    """How policy knows which recipients of a local or relay domain exist. The numbers are those of the contract."""
 
     ACCOUNTS = 1
     LIST = 2
@@ -77,7 +77,7 @@ class SmtpAuth:
 class Profile:
     hostname: str = ""
     banner: str = ""
-    # 0 = no limit, for each of these.
+    # For each of these, 0 means no limit.
     max_recipients: int = 0
     max_hops: int = 0
     max_message_size: int = 0
@@ -93,7 +93,7 @@ class SenderPolicy:
 @dataclass(frozen=True, slots=True)
 class ConnectionPolicy:
     reject_unknown_client_hostname: Mode = Mode.OFF
-    # 0 = no limit, for each of these.
+    # For each of these, 0 means no limit.
     max_concurrent_connections: int = 0
     max_messages_per_minute: int = 0
     max_connections_per_minute: int = 0
@@ -104,7 +104,7 @@ class AdvancedSecurity:
     reject_unauthorized_pipelining: Mode = Mode.OFF
     reject_non_fqdn_helo: Mode = Mode.OFF
     reject_unknown_helo: Mode = Mode.OFF
-    # 0 = off, for each of these.
+    # For each of these, 0 means off.
     max_unknown_recipients_per_day: int = 0
     max_junk_commands: int = 0
     max_refused_recipients: int = 0
@@ -129,12 +129,12 @@ class Antivirus:
 @dataclass(frozen=True, slots=True)
 class Spam:
     mode: Mode = Mode.OFF
-    # http or https, host and port.
+    # http or https, with host and port.
     rspamd: str = ""
     password: str = field(default="", repr=False)
     accept_on_error: bool = True
     timeout: timedelta = timedelta(0)
-    # Mail of logged-in clients is checked too.
+    # Whether mail of logged-in clients is checked too.
     check_outgoing: bool = False
 
 

@@ -1,4 +1,6 @@
-"""Limits on clients: connections, messages a minute, clients blocked for naming unknown recipients. Pure."""
+"""Limits on clients: connections, messages in a minute, and clients that are blocked for naming unknown recipients.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def message_rate(snapshot: Snapshot) -> Mode:
 
 
 def block_acts(client: str, snapshot: Snapshot, now: float) -> bool:
-    """Whether a block on a client (`Client.key`) refuses it now: it does not with the limit off, or an exemption."""
+    """Whether a block on a client (`Client.key`) refuses it now. It does not when the limit is off, or when an
+    exemption applies.
+    """
     if blocking(snapshot) is Mode.OFF:
         return False
     facts = Facts(Stage.CONNECT, now, "", snapshot.clients.find(client.partition("/")[0]))
@@ -46,7 +50,7 @@ def block_acts(client: str, snapshot: Snapshot, now: float) -> bool:
 
 
 def _blocked(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
-    """The recipient that reaches the limit still gets its own answer. The block begins with the next one."""
+    """The recipient that reaches the limit still gets its own answer. The block begins with the next recipient."""
     if not facts.counts.blocked or (facts.asked_before and facts.recipient.is_unknown):
         return None
     return _BLOCKED
@@ -75,7 +79,7 @@ BLOCKED_SENDER = Rule(
     Stage.MAIL,
     blocking,
     _blocked,
-    # Mail that a rule on the client or the sender discards must not be refused.
+    # Mail that is discarded because of a rule on the client or the sender must not be refused.
     exempt=exemptions.any_of(exemptions.never_blocked, discarded_by),
     session_exempt=exemptions.never_blocked,
     counted=True,

@@ -1,4 +1,4 @@
-"""Content checks: what DNS block lists, SPF, DKIM, DMARC and the virus scanner found, and what follows. Pure."""
+"""The rules about content: the results of DNS block lists, SPF, DKIM, DMARC, the virus scanner and rspamd. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ from services.policy.rules.model import (
 
 _FOUND = Outcome.FOUND
 
-_LISTED = RuleMatch(DNSBL_LISTED, explanation="The client's address is listed with a configured code.")
+_LISTED = RuleMatch(
+    DNSBL_LISTED, explanation="The client's address is listed in a DNS block list, with a configured code."
+)
 _SPF_FAIL = RuleMatch(SPF_FAILED, explanation="SPF: the domain does not let this address send.")
 _SPF_TEMPERROR = RuleMatch(SPF_NO_ANSWER, explanation="SPF: the DNS gives no answer.")
 _SPF_PERMERROR = RuleMatch(SPF_PERMANENT_ERROR, explanation="SPF: the domain's record is in error.")
@@ -51,31 +53,32 @@ _VIRUS_DISCARDED = RuleMatch(None, action=Action.DISCARD, explanation="The scann
 _SCAN_ERROR = RuleMatch(SCAN_FAILED, explanation="The message could not be scanned.")
 _DKIM_FAIL = RuleMatch(DKIM_FAILED, explanation="Every DKIM signature of the message fails.")
 _DKIM_TEMPERROR = RuleMatch(DKIM_NO_ANSWER, explanation="DKIM: the DNS gives no answer about a key.")
-_DMARC_REJECT = RuleMatch(DMARC_FAILED, explanation="DMARC: the From domain's policy is reject.")
-_DMARC_NO_FROM = RuleMatch(DMARC_FAILED, explanation="DMARC: the message has no From address to judge by.")
-_DMARC_QUARANTINE = RuleMatch(None, quarantine=True, explanation="DMARC: the From domain's policy is quarantine.")
-_DMARC_TEMPERROR = RuleMatch(DMARC_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and nothing else passes.")
+_DMARC_REJECT = RuleMatch(DMARC_FAILED, explanation="DMARC: the policy of the From domain is reject.")
+_DMARC_NO_FROM = RuleMatch(DMARC_FAILED, explanation="DMARC: the message has no usable From address.")
+_DMARC_QUARANTINE = RuleMatch(None, quarantine=True, explanation="DMARC: the policy of the From domain is quarantine.")
+_DMARC_TEMPERROR = RuleMatch(DMARC_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and no other result passes.")
 _SPAM = RuleMatch(SPAM_REFUSED, explanation="rspamd rejects the message.")
-_SPAM_LATER = RuleMatch(SPAM_DELAYED, explanation="rspamd asks for the message to be sent again later.")
-_SPAM_MARKED = RuleMatch(None, quarantine=True, explanation="rspamd takes the message for spam, and lets it pass.")
+_SPAM_LATER = RuleMatch(SPAM_DELAYED, explanation="rspamd asks that the message is sent again later.")
+_SPAM_MARKED = RuleMatch(None, quarantine=True, explanation="rspamd considers the message as spam, and lets it pass.")
 _SPAM_ERROR = RuleMatch(SPAM_CHECK_FAILED, explanation="rspamd could not be asked about the message.")
 
 
 def any_check(snapshot: Snapshot) -> bool:
-    """Whether ingress may have to look at content at all."""
+    """Whether ingress may have to check any content."""
     checks = snapshot.content_checks
     modes = (checks.dkim, checks.dmarc, checks.antivirus.mode, checks.spam.mode)
     return checks.arc or any(mode is not Mode.OFF for mode in modes)
 
 
 def checks_needed(facts: Facts, snapshot: Snapshot) -> Checks:
-    """The checks that ingress must run for this recipient's sake."""
+    """Returns the checks that ingress must run because of this recipient."""
     checks = snapshot.content_checks
     if not any_check(snapshot):
         return NO_CHECKS
-    # Nobody's signature decides about mail for postmaster, but it may go on to an external one and is scanned.
+    # Signatures do not decide about mail for a postmaster, but this mail may be forwarded to an external postmaster,
+    # and is scanned.
     stranger = not facts.for_postmaster and not exemptions.stranger_checks(facts, snapshot)
-    # DMARC judges by DKIM too.
+    # DMARC needs the results of DKIM too.
     dkim = stranger and (
         (checks.dkim is not Mode.OFF and not _dkim_exempt(facts, snapshot))
         or (checks.dmarc is not Mode.OFF and not dmarc_exempt(facts, snapshot))
@@ -120,7 +123,7 @@ def _dnsbl_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
 
 
 def is_listed(lookup_result: LookupResult, zone: DnsblZone) -> bool:
-    """Only a configured code in 127.0.0.0/8 is a listing; 127.255.255.x and anything else says nothing (C83)."""
+    """Only a configured code in 127.0.0.0/8 is a listing. 127.255.255.x and all other answers are ignored (C83)."""
     return lookup_result.outcome is _FOUND and any(
         low <= int(IPv4Address(record)) <= high and not record.startswith("127.255.255.")
         for record in lookup_result.records
@@ -129,7 +132,7 @@ def is_listed(lookup_result: LookupResult, zone: DnsblZone) -> bool:
 
 
 def _dnsbl(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
-    # A client that is asked about nowhere has no questions.
+    # For a client about which no list is asked, there are no look-ups.
     lookup_results = [facts.lookup_results[question] for question in facts.client.dnsbl_questions]
     for lookup_result, zone in zip(lookup_results, snapshot.content_checks.dnsbl_zones, strict=False):
         if is_listed(lookup_result, zone):
@@ -141,7 +144,7 @@ def _dnsbl(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
 
 
 def spf_question(facts: Facts) -> Question:
-    """MAIL FROM, or for `<>` the HELO name (RFC 7208 2.4)."""
+    """Returns the identity to check: MAIL FROM, or for `<>` the HELO name (RFC 7208 2.4)."""
     return _spf_question(facts.sender.wire if facts.sender.domain else b"", facts.helo_name, facts.client.address)
 
 
@@ -155,7 +158,7 @@ def _spf_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
 
 
 def spf_result(lookup_result: LookupResult) -> CheckResult:
-    """A look-up that brought nothing is a temperror."""
+    """Returns the result of SPF. A look-up without an answer is a temperror."""
     if lookup_result.outcome is Outcome.NO_ANSWER:
         return CheckResult.TEMPERROR
     return CheckResult[lookup_result.records[0].upper()] if lookup_result.records else CheckResult.NONE
@@ -175,7 +178,7 @@ def _spf(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
 
 
 def _needs(check: Check, facts: Facts, snapshot: Snapshot) -> bool:
-    """Whether any recipient is neither exempt nor discarded; a message that names none is checked."""
+    """Whether any recipient is neither exempt nor discarded. A message without named recipients is checked."""
     if not facts.recipients:
         return True
     return any(
@@ -212,7 +215,7 @@ def _spam(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
 
 
 def describe_spam(facts: Facts) -> str:
-    """rspamd's result in a sentence; empty when it was not asked."""
+    """Describes rspamd's result in a sentence. Empty when rspamd was not asked."""
     scan = facts.content.spam
     if scan is None:
         return ""
@@ -227,7 +230,7 @@ def describe_spam(facts: Facts) -> str:
 
 
 def _dkim(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
-    # Unreadable signatures are ignored (RFC 6376 6.1.1), and so are failures by a key that is being tested (3.6.1).
+    # Unreadable signatures are ignored (RFC 6376 6.1.1), and so are failures with a key that is being tested (3.6.1).
     results = [signature.result for signature in facts.content.dkim if signature.result is not CheckResult.NEUTRAL]
     if not results or not all(
         result in (CheckResult.FAIL, CheckResult.PERMERROR, CheckResult.TEMPERROR) for result in results
@@ -240,7 +243,7 @@ def _dkim(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
 
 
 def dmarc_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
-    """First about the authors, and once that is known about the identifiers that may be aligned with them."""
+    """Returns look-ups first about the authors, and then about the identifiers that may be aligned with them."""
     domains = dmarc.author_domains(facts.content)
     if not domains:
         return ()
@@ -252,12 +255,12 @@ def dmarc_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
 
 
 def spf_domain(facts: Facts) -> str:
-    """The domain that SPF speaks of."""
+    """Returns the domain that SPF has checked."""
     return facts.sender.domain or helo_domain(facts.helo_name)
 
 
 def dmarc_result(facts: Facts) -> dmarc.DmarcResult | None:
-    """None when there is no From address to judge by."""
+    """Returns the DMARC result. None when there is no usable From address."""
     if not dmarc.author_domains(facts.content):
         return None
     return dmarc.evaluate(facts, spf_result(facts.lookup_results[spf_question(facts)]), spf_domain(facts))

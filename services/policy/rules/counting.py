@@ -1,4 +1,4 @@
-"""Chooses the counters that a decision moves or reads, before any rule is tried. Pure."""
+"""Chooses the counters that a decision changes or reads, before any rule is tried. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.policy.rules.model import Counts, Facts, Snapshot, Stage, Verifica
 
 
 class Counter(StrEnum):
-    """The first four have their fields in `Counts`. No rule reads the others."""
+    """The first four have fields in `Counts`. No rule reads the others."""
 
     BLOCKED = "blocked"
     CONNECTIONS = "connections"
@@ -25,43 +25,43 @@ class Counter(StrEnum):
     FAILED_LOGINS_OF_LOGIN = "failed_logins_of_login"
 
 
-# Enumerations are slow to reach into for what runs at every decision.
+# The values are stored here, because access to members of enumerations is slow and this runs for every decision.
 _BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
 _CONNECTIONS_THIS_MINUTE, _MESSAGES_THIS_MINUTE = Counter.CONNECTIONS_THIS_MINUTE, Counter.MESSAGES_THIS_MINUTE
 
 
-# A `limit` of the counters by the minute.
+# A value of `limit` for the counters of a minute.
 READ_ONLY = -1
 
 
 class Operation(NamedTuple):
-    """One step on one counter of one client (`Client.key`), answered with a number.
-
-    BLOCKED: 1 when blocked. CONNECTIONS: `member` is a session that opens; how many are open then.
-    *_THIS_MINUTE: how many there were in the clock minute, this one included; with the limit READ_ONLY it is not added,
-    since it may have been before. FAILED_LOGINS_*: the same for the failures of a client, and of a login, whose digest
-    stands in place of the client. UNKNOWN_RECIPIENTS_TODAY: `member` stands for the recipient; how many distinct ones
-    until `ends_at`; the client is blocked until then once they are `limit`.
+    """One operation on one counter of one client (`Client.key`), whose answer is a number. BLOCKED: the answer is 1
+    when the client is blocked. CONNECTIONS: `member` is a session that opens, and the answer is the number of open
+    sessions. *_THIS_MINUTE: the answer is the number in this minute of the clock, including this one. With the limit
+    READ_ONLY this one is not added, because it may have been counted before. FAILED_LOGINS_*: the same for the failures
+    of a client, and of a login, whose digest is used in place of the client. UNKNOWN_RECIPIENTS_TODAY: `member` stands
+    for the recipient, and the answer is the number of distinct ones until `ends_at`. When it reaches `limit`, the
+    client is blocked until then.
     """
 
     counter: Counter
     client: str
-    # Seconds since the epoch, when the window ends.
+    # The end of the window, in seconds since the epoch.
     ends_at: int = 0
     member: str = ""
     limit: int = 0
 
 
 def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
-    """The operations for this decision; none where the rule is off or the client exempt."""
+    """Returns the operations for this decision. None where the rule is off or the client is exempt."""
     at_stage = _AT_STAGE.get(facts.stage)
     return at_stage(facts, snapshot) if at_stage is not None else ()
 
 
 def counted(counter_operations: Sequence[Operation], numbers: Sequence[int | None]) -> Counts:
-    """The numbers that these operations were answered with."""
+    """Returns the counts from the answers to these operations."""
     if len(counter_operations) == 1:
-        # The usual case, for nearly every recipient and sender.
+        # This is the usual case, for nearly every recipient and sender.
         number = numbers[0]
         if counter_operations[0].counter is _BLOCKED and number == 0:
             return _NOT_BLOCKED
@@ -82,12 +82,12 @@ def counted(counter_operations: Sequence[Operation], numbers: Sequence[int | Non
 
 
 def minute_end(now: float) -> int:
-    """Minutes are clock minutes: they begin at :00 on every replica."""
+    """Returns the end of this minute of the clock, which begins at :00 on every replica."""
     return (int(now) // 60 + 1) * 60
 
 
 def day_end(now: float, timezone: tzinfo) -> int:
-    """The next midnight in `timezone`."""
+    """Returns the next midnight in `timezone`."""
     today = datetime.fromtimestamp(now, timezone)
     midnight = datetime.combine(today.date() + timedelta(days=1), datetime.min.time(), timezone)
     return int(midnight.timestamp())
@@ -128,7 +128,7 @@ def _at_mail(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
 
 
 def _in_minute(counter: Counter, facts: Facts) -> Operation:
-    """A question that is repeated is counted once, so that the death of a replica does not bring a client nearer its
+    """A repeated question is counted once, so that the death of a replica does not bring a client nearer to its
     limit.
     """
     limit = READ_ONLY if facts.asked_before else 0
@@ -136,7 +136,7 @@ def _in_minute(counter: Counter, facts: Facts) -> Operation:
 
 
 def _operation(counter: Counter, client: str, ends_at: int, member: str, limit: int) -> Operation:
-    """As `Operation(…)`, whose own `__new__` takes twice as long."""
+    """Makes an Operation. `Operation(…)` would take twice as long."""
     return tuple.__new__(Operation, (counter, client, ends_at, member, limit))
 
 
@@ -166,7 +166,7 @@ def _blocked(client: str) -> tuple[Operation, ...]:
 
 
 def _digest(address: str) -> str:
-    """Counters hold no addresses, and a key of fixed size whatever was sent (C155)."""
+    """Returns a digest, because counters contain no addresses, and a key has a fixed size (C155)."""
     return hashlib.blake2b(address.encode(), digest_size=12).hexdigest()
 
 

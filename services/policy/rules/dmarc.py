@@ -1,4 +1,4 @@
-"""DMARC (RFC 9989): reading records, the tree walk, alignment, and what a message's From domains ask for. Pure."""
+"""DMARC (RFC 9989): reading records, the tree walk, alignment, and the policy of a message's From domains. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from libs.smtp.value import fast_value
 from services.policy.rules.lookup import DmarcRecord, Lookup, LookupResult, Outcome, Question
 from services.policy.rules.model import CheckResult, Content, Facts
 
-# RFC 9989 4.10: a domain of eight labels or more is cut to seven after the first query.
+# RFC 9989 4.10: a domain with eight or more labels is cut to seven after the first query.
 _LONGEST_WALK_LABELS = 7
 _POLICIES = ("none", "quarantine", "reject")
-# The disposition while the owner tests the policy: one level milder (RFC 9989 4.7, tag t).
+# The disposition while the owner tests the policy: one level weaker (RFC 9989 4.7, tag t).
 _MILDER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
-# The tag's name has no case, its value has (RFC 9989 4.8).
+# The name of the tag has no case, and its value has (RFC 9989 4.8).
 _VERSION = re.compile(r"\s*[vV]\s*=\s*DMARC1\s*(?:;|$)")
 _TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*", re.DOTALL)
 _REPORT_URI = re.compile(r"\s*mailto:[^\s,!]+@[^\s,!]+(?:![0-9]+[kmgt]?)?\s*", re.IGNORECASE)
@@ -23,21 +23,21 @@ _REPORT_URI = re.compile(r"\s*mailto:[^\s,!]+@[^\s,!]+(?:![0-9]+[kmgt]?)?\s*", r
 
 @fast_value(frozen=True, slots=True)
 class Published:
-    """One record as its owner wrote it; tags left out or invalid have their defaults."""
+    """One record as its owner wrote it. Tags that are absent or invalid have their defaults."""
 
     policy: str
-    # Empty: not given, the next wider policy holds.
+    # Empty means absent, so that the policy of the next wider domain applies.
     subdomain_policy: str = ""
     nonexistent_policy: str = ""
     strict_dkim: bool = False
     strict_spf: bool = False
-    # y, n or u
+    # One of y, n, u.
     psd: str = "u"
     testing: bool = False
 
 
 def parse(text: str) -> Published | None:
-    """A TXT record as a DMARC record (RFC 9989 4.7, 4.8); None when it is none, or asks for no processing."""
+    """Reads a TXT record as a DMARC record (RFC 9989 4.7, 4.8). None when it is not one, or asks for no processing."""
     if not _VERSION.match(text):
         return None
     tags: dict[str, str] = {}
@@ -46,13 +46,13 @@ def parse(text: str) -> Published | None:
             continue
         tag = _TAG.fullmatch(part)
         if tag is None or tag[1].lower() in tags:
-            # Syntax errors in the rest of a record are ignored (4.8), and so is a tag that is repeated.
+            # Syntax errors in the rest of a record are ignored (4.8), and so is a repeated tag.
             continue
         tags[tag[1].lower()] = tag[2].lower()
     policy = tags.get("p", "")
     broken = any(tags.get(name, "none") not in _POLICIES for name in ("sp", "np"))
     if policy not in _POLICIES or broken:
-        # 4.8: someone who asks for reports is taken to ask for p=none; else there is no DMARC.
+        # RFC 9989 4.8: a record that asks for reports is treated as p=none. Otherwise there is no DMARC policy.
         if not any(_REPORT_URI.fullmatch(uri) for uri in tags.get("rua", "").split(",")):
             return None
         return Published("none", psd=_one_of(tags.get("psd", ""), "ynu", "u"))
@@ -68,13 +68,13 @@ def parse(text: str) -> Published | None:
 
 
 def only_record(texts: Iterable[str]) -> Published | None:
-    """The DMARC record among a name's TXT records; several are none (4.10)."""
+    """Returns the DMARC record among the TXT records of a name. Several count as none (4.10)."""
     of_dmarc = [text for text in texts if _VERSION.match(text)]
     return parse(of_dmarc[0]) if len(of_dmarc) == 1 else None
 
 
 def walk(domain: str) -> tuple[str, ...]:
-    """The domains that a tree walk from `domain` asks at most, in order; at most eight (4.10)."""
+    """Returns the domains that a tree walk from `domain` may ask, in order. There are at most eight (4.10)."""
     labels = domain.split(".")
     shorter = labels[1:] if len(labels) <= _LONGEST_WALK_LABELS else labels[-_LONGEST_WALK_LABELS:]
     return (domain, *(".".join(shorter[start:]) for start in range(len(shorter))))
@@ -86,14 +86,14 @@ def stops(record: Published | None) -> bool:
 
 
 def applying(domain: str, published: Mapping[str, Published], *, exists: bool) -> DmarcRecord:
-    """The policy for author domain `domain`, from the records that its walk found, in its order (4.10.1).
-
-    `exists`: the domain has an address or MX record. A record with `published_at` empty: there is no policy.
+    """Returns the policy for the author domain `domain`, from the records that its walk found, in their order (4.10.1).
+    `exists` means that the domain has an address or MX record. An empty `published_at` in the result means that there
+    is no policy.
     """
     organizational = _organizational(domain, published)
     published_at = domain if domain in published else organizational
     if published_at not in published:
-        # A public suffix's own record holds for domains under it that have none.
+        # The record of a public suffix applies to domains below it that have no record.
         published_at = next((name for name, record in published.items() if record.psd == "y"), "")
     if not published_at:
         return DmarcRecord("", "none", False, False, organizational)
@@ -118,15 +118,15 @@ def _organizational(domain: str, published: Mapping[str, Published]) -> str:
         if record.psd == "n":
             return name
         if record.psd == "y" and name != domain:
-            # One label below the public suffix, on the way from `domain`.
+            # This domain is one label below the public suffix, on the way from `domain`.
             below = domain.removesuffix(f".{name}").rpartition(".")[2]
             return f"{below}.{name}"
-    # Otherwise the record with the fewest labels: the walk's last.
+    # Otherwise it is the record with the fewest labels, the last one of the walk.
     return list(published)[-1] if published else domain
 
 
 class Disposition(IntEnum):
-    """What DMARC demands for a message. A higher number is stricter."""
+    """The disposition that DMARC demands for a message. A higher number is stricter."""
 
     NONE = 0
     QUARANTINE = 1
@@ -136,29 +136,33 @@ class Disposition(IntEnum):
 
 @fast_value(frozen=True, slots=True)
 class DmarcResult:
-    """The result of the author domain that has the worst one."""
+    """The result for the author domain with the strictest disposition."""
 
     domain: str
     result: CheckResult
     disposition: Disposition
-    # The policy published for it; empty when there is none.
+    # The published policy of the domain. Empty when there is none.
     policy: str = ""
 
 
 def question(domain: str) -> Question:
-    """Asks for the record that holds for a domain, and for its organizational domain."""
+    """The look-up for the record of a domain, and for its organizational domain."""
     return Question(Lookup.DMARC, domain)
 
 
 def author_domains(content: Content) -> tuple[str, ...]:
-    """The domains of all From mailboxes, each once; none when a From field is missing or can't be read to its end."""
+    """Returns the domains of all From mailboxes, each once. Empty when a From field is missing or cannot be read
+    completely.
+    """
     if content.from_unparsable:
         return ()
     return tuple(dict.fromkeys(author.domain for author in content.authors if author.domain))
 
 
 def identifier_questions(facts: Facts, spf: CheckResult, spf_domain: str) -> tuple[Question, ...]:
-    """Walks that relaxed alignment needs: from identifiers that passed under an author's organizational domain."""
+    """Returns the look-ups that relaxed alignment needs: for identifiers that passed below an author's organizational
+    domain.
+    """
     questions: dict[Question, None] = {}
     for author in author_domains(facts.content):
         record = _record(facts, author)
@@ -171,7 +175,9 @@ def identifier_questions(facts: Facts, spf: CheckResult, spf_domain: str) -> tup
 
 
 def evaluate(facts: Facts, spf: CheckResult, spf_domain: str) -> DmarcResult:
-    """The result of the strictest author domain (RFC 9989 5.3; C98). There is at least one author domain."""
+    """Returns the result of the strictest author domain (RFC 9989 5.3; C98). There must be at least one author
+    domain.
+    """
     judged = [_evaluate_one(facts, domain, spf, spf_domain) for domain in author_domains(facts.content)]
     return max(judged, key=lambda one: (one.disposition, one.result is not CheckResult.PASS))
 
@@ -182,7 +188,7 @@ def _evaluate_one(facts: Facts, domain: str, spf: CheckResult, spf_domain: str) 
     passed_dkim = {signature.domain for signature in facts.content.dkim if signature.result is CheckResult.PASS}
     passed_spf = spf is CheckResult.PASS
     if domain in passed_dkim or (passed_spf and spf_domain == domain):
-        # The very domain: passes under any policy, known or not.
+        # The identifier has exactly this domain, so it passes under any policy.
         record = _record(facts, domain)
         has_policy = record is None or bool(record.published_at)
         return DmarcResult(
@@ -209,7 +215,7 @@ def _evaluate_one(facts: Facts, domain: str, spf: CheckResult, spf_domain: str) 
 
 
 def _undecided(facts: Facts, record: DmarcRecord, spf: CheckResult, spf_domain: str) -> bool:
-    """Whether an identifier that might be aligned could not be verified for want of an answer of the DNS (C85, C86)."""
+    """Whether an identifier that might be aligned could not be verified because the DNS gave no answer (C85, C86)."""
     if not facts.content.dkim_checked:
         return True
     organizational = record.organizational_domain
@@ -220,7 +226,7 @@ def _undecided(facts: Facts, record: DmarcRecord, spf: CheckResult, spf_domain: 
 
 
 def _same_organization(facts: Facts, identifier: str, record: DmarcRecord) -> bool | None:
-    """None: the identifier's own walk had no answer."""
+    """Whether an identifier is aligned. None when its own walk had no answer."""
     if not _within(identifier, record.organizational_domain):
         return False
     of_identifier = _record(facts, identifier)
@@ -236,7 +242,7 @@ def _passed(facts: Facts, spf: CheckResult, spf_domain: str) -> Iterable[str]:
 
 
 def _record(facts: Facts, domain: str) -> DmarcRecord | None:
-    """None: no answer."""
+    """Returns the organizational domain. None when there was no answer."""
     lookup_result: LookupResult | None = facts.lookup_results.get(question(domain))
     return None if lookup_result is None or lookup_result.outcome is Outcome.NO_ANSWER else lookup_result.dmarc
 

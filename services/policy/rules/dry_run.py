@@ -1,4 +1,4 @@
-"""Every rule of a stage tried on its own, whatever the rules before it say; for Explain. Pure."""
+"""Tries every rule of a stage separately, whatever the earlier rules decide, for Explain. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.policy.rules.model import Exemption, Facts, Rule, Snapshot
 
 
 class RuleOutcome(IntEnum):
-    """The numbers are those of the contract."""
+    """The results. The numbers are those of the contract."""
 
     PASS = 1
     DECIDED = 2
@@ -27,14 +27,14 @@ class RuleReport:
     reason_id: str
     outcome: RuleOutcome
     rule_id: str = ""
-    # An exemption's name, or an allow rule's id.
+    # The name of an exemption, or the id of an allow rule.
     skipped_by: str = ""
     reply: Reply | None = None
     explanation: str = ""
 
 
 def report(facts: Facts, snapshot: Snapshot) -> tuple[RuleReport, ...]:
-    """All rules of the facts' stage in order."""
+    """Returns the results of all rules of the facts' stage, in order."""
     reports = []
     decided = False
     for rule in RULES:
@@ -55,7 +55,7 @@ def _try(rule: Rule, facts: Facts, snapshot: Snapshot, *, decided: bool) -> Rule
     if skipped_by:
         return RuleReport(rule.reason_id, RuleOutcome.SKIPPED, skipped_by=skipped_by)
     if rule.lookups is not None and not all(map(facts.lookup_results.knows, rule.lookups(facts, snapshot))):
-        # Nobody asked, because a rule before had decided.
+        # The rule was not tried, because an earlier rule had decided.
         return RuleReport(rule.reason_id, RuleOutcome.NOT_REACHED)
     rule_match = rule.match(facts, snapshot)
     description = rule.describe(facts)

@@ -1,8 +1,8 @@
 """The rules in their order, and how they are tried. Pure.
 
-The order within RCPT: what is discarded, what the client may never do, what lists say, who may send where, whether
-the recipient exists, what costs nothing to know, and last what costs a look-up or a question to the mailbox server. So
-a recipient that is refused anyway waits for neither.
+The order within RCPT: discard rules, absolute limits of the client, block lists, relay permission, existence of the
+recipient, checks without cost, and last those with a look-up or a question to the mailbox server. So a recipient that
+is refused anyway waits for neither.
 """
 
 from __future__ import annotations
@@ -81,13 +81,13 @@ RULES: tuple[Rule, ...] = (
     content.DKIM,
     content.DMARC,
     content.SPAM,
-    # When they happen
+    # The reply when look-ups are missing and cannot be made.
     protocol.JUNK,
     protocol.PIPELINING,
 )
 
 
-# Enumerations are slow to reach into for what runs at every decision.
+# The values are stored here, because access to members of enumerations is slow and this runs for every decision.
 _RCPT, _MAIL, _END_OF_DATA = Stage.RCPT.value, Stage.MAIL.value, Stage.END_OF_DATA.value
 _NUMBERS = range(max(Stage) + 1)
 _ACCEPT = Action.ACCEPT
@@ -95,18 +95,20 @@ _ACCEPT = Action.ACCEPT
 
 @fast_value(frozen=True, slots=True)
 class NeedsLookups:
-    """Look-ups that are needed before the rules can be tried to the end."""
+    """The look-ups that are needed before all rules can be tried."""
 
     questions: tuple[Question, ...]
 
 
-# What the loop over the rules needs of one: `match`, `exempt`, `lookups`, whether it is in shadow mode, `reason_id`.
+# The parts of a rule that the loop needs: `match`, `exempt`, `lookups`, whether it is in shadow mode, and `reason_id`.
 _Step = tuple[Match, Exempt, RuleLookups | None, bool, str]
 _Steps = tuple[_Step, ...]
 
 
 class Rulebook:
-    """A snapshot with the rules that are on under it, by stage; what the snapshot alone tells is settled here."""
+    """A snapshot, with the rules that are on under it, by stage. Everything that depends only on the snapshot is
+    computed here.
+    """
 
     __slots__ = (
         "_askable",
@@ -137,13 +139,13 @@ class Rulebook:
             for rule, _ in on
             if (lookups := rule.lookups if rule.begins_at_connect else rule.lookups_for_checks) is not None
         )
-        # Nobody has anything to say; the same with content checks; and what one rule answers.
+        # Shared verdicts: when no rule matches, the same with content checks, and the answer of a single rule.
         self.accepted = Verdict(shared=True)
         self._checked: dict[Checks, Verdict] = {}
         self._refused: dict[tuple[str, RuleMatch], Verdict] = {}
-        # For each stage number: whether a rule of the stage reads a counter, and whether one looks anything up.
+        # For each stage number: whether a rule of the stage reads a counter, and whether one makes a look-up.
         self.counts = tuple(any(rule.counted and rule.stage == number for rule, _ in on) for number in _NUMBERS)
-        # rspamd is told the results that are known at RCPT.
+        # rspamd gets the results that are known at RCPT.
         asks_rspamd = snapshot.content_checks.spam.mode is not Mode.OFF
         self.looks_up = tuple(
             number == _END_OF_DATA
@@ -153,18 +155,17 @@ class Rulebook:
         )
 
     def tried(self, stage: Stage) -> tuple[str, ...]:
-        """The names of the rules that are tried at a stage, in their order."""
+        """Returns the names of the rules of a stage, in their order."""
         return tuple(reason_id for _, _, _, _, reason_id in self._steps[stage])
 
     def asked_stages(self, facts: Facts) -> frozenset[Stage]:
-        """The stages at which a rule may have something to say about this session, whatever it will send.
-
-        `facts`: of the session alone.
+        """Returns the stages at which a rule may match in this session, whatever the client sends. `facts` are those of
+        the session alone.
         """
         return frozenset(rule.stage for rule in self._askable if not rule.session_exempt(facts, self.snapshot))
 
     def early_questions(self, facts: Facts) -> tuple[Question, ...]:
-        """At CONNECT: the look-ups of later stages for which the client's address is enough."""
+        """Returns the look-ups of later stages that need only the client's address. They begin at CONNECT."""
         questions: dict[Question, None] = {}
         for rule, lookups in self._early:
             if not (facts.may_be_exempt and rule.exempt(facts, self.snapshot)):
@@ -172,9 +173,8 @@ class Rulebook:
         return tuple(questions)
 
     def evaluate(self, facts: Facts) -> Verdict | NeedsLookups:
-        """Tries the stage's rules in order until one decides.
-
-        The facts must hold the counts of `counting.operations`. Look-ups they lack are named by Missing, all at once.
+        """Tries the rules of the stage in order until one decides. The facts must have the counts of
+        `counting.operations`. If look-ups are missing, the result is a Missing that names all of them.
         """
         snapshot, may_be_exempt = self.snapshot, facts.may_be_exempt
         verdict: Verdict | None = None
@@ -184,7 +184,7 @@ class Rulebook:
                 if may_be_exempt and lookups is not None and exempt(facts, snapshot):
                     continue
                 rule_match = match(facts, snapshot)
-                # Most have no match, which is quicker to see than who is exempt.
+                # Most rules do not match, which is faster to find out than the exemptions.
                 if rule_match is None or (may_be_exempt and lookups is None and exempt(facts, snapshot)):
                     continue
                 if in_shadow:
@@ -201,11 +201,11 @@ class Rulebook:
         return self._completed(facts, verdict)
 
     def questions(self, facts: Facts) -> tuple[Question, ...]:
-        """Every look-up that rules which are on read at this stage, as far as it is not known."""
+        """Returns all unknown look-ups of the rules that are on at this stage."""
         return self._questions(facts)
 
     def _questions(self, facts: Facts, after: str = "") -> tuple[Question, ...]:
-        """The missing look-ups of the rule `after` and of all rules behind it. Earlier rules were tried already."""
+        """Returns the missing look-ups of the rule `after` and of all later rules. Earlier rules were already tried."""
         missing: dict[Question, None] = {}
         reached = not after
         for _, exempt, lookups, _, reason_id in self._steps_for(facts):
@@ -225,7 +225,7 @@ class Rulebook:
         return self._steps[stage]
 
     def _completed(self, facts: Facts, verdict: Verdict | None) -> Verdict:
-        """The verdict with what it carries beyond its decision."""
+        """Returns the verdict, with the parts that it has besides the decision."""
         stage = facts.stage
         if stage == _RCPT:
             if facts.listed:
@@ -252,7 +252,7 @@ class Rulebook:
         return verdict
 
     def _refusal(self, verdict: Verdict | None, reason_id: str, rule_match: RuleMatch) -> Verdict:
-        """The verdict of a match. `verdict` has the results of earlier rules."""
+        """Returns the verdict for a match. `verdict` has the results of earlier rules."""
         if verdict is not None:
             _decide(verdict, reason_id, rule_match)
             return verdict
@@ -277,7 +277,7 @@ def _by_stage(rules: Sequence[tuple[Rule, Mode]]) -> tuple[_Steps, ...]:
 
 
 def _hits(facts: Facts, verdict: Verdict | None, snapshot: Snapshot) -> tuple[str, ...]:
-    """The access rules whose hit counters this decision moves."""
+    """Returns the access rules whose hits this decision counts."""
     hits: tuple[str, ...] = ()
     if verdict is not None:
         hits = tuple(outcome.rule_id for outcome in verdict.shadow if outcome.rule_id)
@@ -287,12 +287,12 @@ def _hits(facts: Facts, verdict: Verdict | None, snapshot: Snapshot) -> tuple[st
 
 
 def _own(verdict: Verdict) -> Verdict:
-    """A verdict of its own, which may be changed."""
+    """Returns a verdict that is not shared, and may be changed."""
     return replace(verdict, shared=False) if verdict.shared else verdict
 
 
 def verdict_of(reason_id: str, rule_match: RuleMatch) -> Verdict:
-    """The verdict of a match that came from outside the rules' order."""
+    """Returns the verdict for a match that does not come from the rules' order."""
     verdict = Verdict()
     _decide(verdict, reason_id, rule_match)
     return verdict

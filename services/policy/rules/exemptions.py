@@ -1,6 +1,6 @@
-"""Exemptions from rules. They depend on the session alone, not on what it sends. Pure.
+"""Exemptions from rules. They depend on the session alone, and not on what the client sends. Pure.
 
-Each returns the exemption's name, or for an allow rule its id; empty when it does not hold.
+Each function returns the name of the exemption, or the id of an allow rule. Empty means that it does not apply.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ _SMTP, _IP = Listener.SMTP.value, Criterion.IP
 
 
 def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
-    """False for most sessions, strangers on port 25 that are on no list: no rule's exemption holds for them.
-
-    What a discard rule swallows is exempt from the block of its client.
+    """Whether any exemption may apply. It is False for most sessions, which come from unknown clients on port 25 that
+    are on no list. Mail that a discard rule drops is exempt from the block of its client.
     """
     client, access = facts.client, snapshot.access
     if client.trusted or client.local or facts.listener != _SMTP or facts.account is not None:
@@ -26,7 +25,7 @@ def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
 
 
 def logged_in(facts: Facts, snapshot: Snapshot) -> str:
-    """A login counts only while AUTH is a setting that is on."""
+    """A login counts only while AUTH is on."""
     return Exemption.LOGGED_IN if facts.account is not None and snapshot.smtp_auth.enabled else ""
 
 
@@ -35,12 +34,12 @@ def trusted_network(facts: Facts, _snapshot: Snapshot) -> str:
 
 
 def local_network(facts: Facts, snapshot: Snapshot) -> str:
-    """Local networks while they need no login."""
+    """Clients in local networks, while these need no login."""
     return Exemption.LOCAL_NETWORK if facts.client.local and snapshot.smtp_auth.skip_for_local_networks else ""
 
 
 def any_local_network(facts: Facts, _snapshot: Snapshot) -> str:
-    """Local networks, whether they need a login or not."""
+    """Clients in local networks, whether they need a login or not."""
     return Exemption.LOCAL_NETWORK if facts.client.local else ""
 
 
@@ -49,7 +48,7 @@ def submission(facts: Facts, _snapshot: Snapshot) -> str:
 
 
 def allowed_ip(facts: Facts, snapshot: Snapshot) -> str:
-    """An allow rule on the client's very address."""
+    """An allow rule on exactly the client's address."""
     for rule in allow_rules(facts, snapshot):
         if rule.criterion is _IP:
             return rule.id
@@ -57,7 +56,7 @@ def allowed_ip(facts: Facts, snapshot: Snapshot) -> str:
 
 
 def any_of(*exemptions: Exempt) -> Exempt:
-    """The first of these that holds."""
+    """Returns a function for the first of these exemptions that applies."""
 
     def exempt(facts: Facts, snapshot: Snapshot) -> str:
         for exemption in exemptions:
@@ -69,13 +68,13 @@ def any_of(*exemptions: Exempt) -> Exempt:
     return exempt
 
 
-# The connection policy does not hold for these.
+# The exemptions from the connection policy.
 connection_policy = any_of(trusted_network, local_network, allowed_ip)
-# Nor does the sender policy.
+# The exemptions from the sender policy.
 sender_policy = connection_policy
-# HELO and reverse-name rules.
+# The exemptions from the rules about HELO and reverse names.
 client_identity = any_of(logged_in, submission, trusted_network, local_network, allowed_ip)
-# DNSBL, SPF, DKIM and DMARC match mail from strangers.
+# The exemptions from DNSBL, SPF, DKIM and DMARC, which are about mail from unknown clients.
 stranger_checks = any_of(logged_in, trusted_network, local_network)
-# These are never blocked.
+# The exemptions from blocks.
 never_blocked = any_of(any_local_network, trusted_network, allowed_ip)

@@ -30,9 +30,9 @@ _FOUND, _NONE = Outcome.FOUND, Outcome.NONE
 
 @fast_value(frozen=True, slots=True)
 class _Helo:
-    """A HELO name as the rules see it."""
+    """A HELO name in the form that rules use."""
 
-    # Canonical; empty where it is a literal or no name.
+    # In canonical form. Empty when it is an address literal or not a name.
     name: str
     is_literal: bool
     is_full: bool
@@ -43,7 +43,7 @@ class _Helo:
 def _helo(raw: bytes) -> _Helo:
     parsed = parse_helo(raw)
     name = parsed.name if parsed.kind in (HeloKind.FQDN, HeloKind.NON_FQDN) else ""
-    # An address without brackets is no name of the DNS (RFC 1123 2.1).
+    # An address without brackets is not a DNS name (RFC 1123 2.1).
     is_number = name.rpartition(".")[2].isdigit()
     return _Helo(
         name=name,
@@ -54,7 +54,7 @@ def _helo(raw: bytes) -> _Helo:
 
 
 def helo_domain(helo_name: bytes) -> str:
-    """The canonical HELO name, empty where it is a literal or no name."""
+    """Returns the canonical HELO name. Empty when it is an address literal or not a name."""
     return _helo(helo_name).name
 
 
@@ -80,7 +80,7 @@ def _helo_question(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
 def _unknown_helo(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     helo = _helo(facts.helo_name)
     if not helo.question:
-        # What cannot be a name of the DNS does not exist there.
+        # A text that cannot be a DNS name does not exist in the DNS.
         return None if helo.is_literal else _UNKNOWN
     outcome = facts.lookup_results[helo.question[0]].outcome
     if outcome is _FOUND:

@@ -1,4 +1,4 @@
-"""Questions about the world outside, and what was found. Pure."""
+"""Look-ups in the DNS, and their results. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from libs.smtp.value import fast_value
 
 
 class Outcome(IntEnum):
-    """A look-up's outcome: a definite yes, a definite no, or no answer at all."""
+    """The outcome of a look-up: a definite yes, a definite no, or no answer."""
 
     FOUND = 1
     NONE = 2
@@ -27,11 +27,11 @@ class Lookup(StrEnum):
 
 
 class Question(NamedTuple):
-    """One thing to look up. `subject` is the address, the name, or for SPF the identity that is checked."""
+    """One look-up. `subject` is the address, the name, or for SPF the identity to check."""
 
     lookup: Lookup
     subject: str
-    # DNSBL: the zone. SPF: the HELO name, and the client's address.
+    # For DNSBL: the zone. For SPF: the HELO name and the client's address.
     zone: str = ""
     helo: str = ""
     client: str = ""
@@ -44,14 +44,16 @@ class Question(NamedTuple):
 
 @fast_value(frozen=True, slots=True)
 class LookupResult:
-    """The result of a look-up. `records`: CLIENT_NAME confirmed names; DNSBL the A records; SPF the result."""
+    """The result of a look-up. `records` depends on the kind: for CLIENT_NAME the confirmed names, for DNSBL the A
+    records, for SPF the result.
+    """
 
     outcome: Outcome
     records: tuple[str, ...] = ()
-    # In our words; NULL_MX where a domain says that it takes no mail (RFC 7505).
+    # The reason in our words. It is NULL_MX when a domain says that it takes no mail (RFC 7505).
     detail: str = ""
     dmarc: DmarcRecord | None = None
-    # Seconds that the look-up took when it was made.
+    # The seconds that the look-up took when it was made.
     took: float = 0.0
 
 
@@ -59,13 +61,12 @@ NULL_MX = "null_mx"
 
 
 class NotKnownError(Exception):
-    """A lookup_result is not there yet: its question has to be looked up."""
+    """A look-up result is missing, so the look-up must be made."""
 
 
 class LookupResults(dict[Question, LookupResult]):
-    """The look-up results of one decision. `source` knows more; what is taken from it is kept here, to be shown later.
-
-    `self[question]` raises NotKnownError where neither knows.
+    """The look-up results of one decision. `source` has more results. Those that are read from it are also stored here,
+    to be shown later. `self[question]` raises NotKnownError when neither has the result.
     """
 
     __slots__ = ("source",)
@@ -81,7 +82,7 @@ class LookupResults(dict[Question, LookupResult]):
         return lookup_result
 
     def knows(self, question: Question) -> bool:
-        """Whether `self[question]` is there, now."""
+        """Whether `self[question]` is available now."""
         try:
             self[question]
         except NotKnownError:
@@ -91,9 +92,9 @@ class LookupResults(dict[Question, LookupResult]):
 
 @fast_value(frozen=True, slots=True)
 class DmarcRecord:
-    """The DMARC policy that holds for one author domain (RFC 9989 4.10), and what its alignment needs."""
+    """The DMARC policy for one author domain (RFC 9989 4.10), and the data that its alignment needs."""
 
-    # Where the record was found, and the disposition that holds for the author domain: none, quarantine or reject.
+    # The domain of the record, and the disposition for the author domain: none, quarantine or reject.
     published_at: str
     policy: str
     strict_dkim: bool

@@ -1,7 +1,7 @@
-"""The values that rules meet in: the snapshot, the facts of a session, matches and verdicts. Pure.
+"""The values that all rules use: the snapshot, the facts of a session, matches and verdicts. Pure.
 
-`Facts` and `Verdict` are made for every decision and are therefore plain slotted classes; nothing changes them once
-the rules have them. Everything that lives longer is frozen.
+`Facts` and `Verdict` are made for every decision, so they are plain classes with slots. They are not changed after the
+rules have got them. All values that live longer are frozen.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from services.policy.rules.lookup import LookupResults, Question
 
 
 class Stage(IntEnum):
-    """The numbers are those of the contract."""
+    """The stages. The numbers are those of the contract."""
 
     CONNECT = 1
     HELO = 2
@@ -59,7 +59,7 @@ class Action(IntEnum):
 
 
 class CheckResult(IntEnum):
-    """RFC 8601 2.7; the numbers are those of the contract."""
+    """The results of RFC 8601 2.7. The numbers are those of the contract."""
 
     NONE = 1
     NEUTRAL = 2
@@ -72,7 +72,7 @@ class CheckResult(IntEnum):
 
 
 class Verification(IntEnum):
-    """The mailbox server's answer about the recipient. All numbers but the last are those of the contract."""
+    """The mailbox server's answer about the recipient. All numbers except the last are those of the contract."""
 
     NOT_ASKED_YET = 0
     EXISTS = 1
@@ -111,15 +111,15 @@ class SpamAction(IntEnum):
 @dataclass(frozen=True, slots=True)
 class LocalDomain:
     recipients: ExistingRecipients = ExistingRecipients.ACCOUNTS
-    # Takes the mail for addresses that do not exist, with its key alone.
+    # The address that gets mail for addresses that do not exist. It has only its key.
     catch_all: AddressFacts | None = None
-    # The delimiter between user and tag; empty: addresses have no tags.
+    # The delimiter between user and tag. Empty means that addresses have no tags.
     delimiter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The configuration, compiled for look-ups. Replaced as a whole, never changed."""
+    """The configuration, compiled for look-ups. A new one replaces it as a whole."""
 
     revision: int
     smtp_auth: SmtpAuth
@@ -129,24 +129,24 @@ class Snapshot:
     advanced: AdvancedSecurity
     content_checks: ContentChecks
     timezone: tzinfo
-    # Facts about clients by their address.
+    # The facts about clients, by their address.
     clients: ClientTable
     access: AccessTables
     relay_domains: Mapping[str, ExistingRecipients]
     local_domains: Mapping[str, LocalDomain]
     # The recipients of domains whose recipients are listed (`AddressFacts.key` in UTF-8).
     listed_recipients: AddressSet
-    # The key is the login as configured.
+    # The key is the login in its configured spelling.
     accounts: Mapping[str, Account]
     # The key is the login without case (`login_key`).
     logins: Mapping[str, Account]
-    # By address (`AddressFacts.key`) of enabled accounts.
+    # The account of each address (`AddressFacts.key`) of enabled accounts.
     addressees: Mapping[str, Account]
-    # Address (`AddressFacts.key`) to the id of the account that has it, DISABLED for one that is disabled.
+    # For each address (`AddressFacts.key`), the id of its account, or DISABLED for a disabled account.
     owners: Mapping[str, str]
-    # Address of an alias (`AddressFacts.key`) to its targets, with their keys alone.
+    # For each address of an alias (`AddressFacts.key`), the keys of its targets.
     aliases: Mapping[str, tuple[AddressFacts, ...]]
-    # Addresses that were met lately, by `AddressFacts.wire`.
+    # Addresses that were used recently, by `AddressFacts.wire`.
     known_addresses: dict[bytes, AddressFacts] = field(default_factory=dict)
 
 
@@ -177,9 +177,9 @@ class SpamScan:
     score: float = 0.0
     # The score from which on rspamd rejects.
     required_score: float = 0.0
-    # Names of the rules of rspamd that decided most.
+    # The names of the rspamd rules with the most weight.
     symbols: tuple[str, ...] = ()
-    # Why there is no answer.
+    # The reason when there is no answer.
     reason: str = ""
 
     @property
@@ -194,13 +194,13 @@ class Content:
     from_fields: int = 0
     # The mailboxes of all From fields.
     authors: tuple[AddressFacts, ...] = ()
-    # A From field can't be read to its end: `authors` may not be all.
+    # Whether a From field cannot be read completely, so that `authors` may lack some.
     from_unparsable: bool = False
     dkim_checked: bool = False
     dkim: tuple[DkimSignature, ...] = ()
     arc: ArcChain | None = None
     scan: ScanOutcome = ScanOutcome.NOT_SCANNED
-    # None: rspamd was not asked.
+    # None means that rspamd was not asked.
     spam: SpamScan | None = None
 
 
@@ -209,9 +209,8 @@ NO_CONTENT = Content()
 
 @dataclass(slots=True, eq=False)
 class Counts:
-    """The numbers of the counters for this decision.
-
-    None: not counted, since the rule is off, the client is exempt, or the store is away.
+    """The counts for this decision. None means that it was not counted, because the rule is off, the client is exempt,
+    or the store does not answer.
     """
 
     connections: int | None = None
@@ -221,13 +220,13 @@ class Counts:
 
 
 NO_COUNTS = Counts()
-# The look-up results at stages where no rule looks anything up; nothing is ever put into them.
+# The look-up results for stages at which no rule makes look-ups. Nothing is ever added to them.
 NO_LOOKUP_RESULTS = LookupResults()
 
 
 @dataclass(slots=True)
 class Facts:
-    """All that is known of a session at one stage."""
+    """All facts about a session at one stage."""
 
     stage: int
     # Seconds since the epoch.
@@ -237,36 +236,37 @@ class Facts:
     listener: int = Listener.SMTP
     tls: bool = False
     helo_name: bytes = b""
-    # The account that the session proved by AUTH, if it still exists with the password that was proved.
+    # The account of the session's login, if it still exists and still has the password of the login.
     account: Account | None = None
     junk_commands: int = 0
     junk_commands_uncharged: int = 0
     pipelining_violation: int = 0
-    # The revision of the profile that ingress holds for the session.
+    # The revision of the profile that ingress has for the session.
     profile_revision: int = 0
     sender: AddressFacts = NULL_ADDRESS
     declared_size: int = 0
     recipient: AddressFacts = NULL_ADDRESS
-    # Recipients of this message that were asked about before this one, whatever the answer.
+    # The number of earlier recipients of this message about which ingress asked, whatever the answer was.
     recipients_asked: int = 0
-    # The number of recipients that were answered with 250; at END_OF_DATA also who they are.
+    # The number of recipients that were answered with 250. At END_OF_DATA, `recipients` names them.
     recipient_count: int = 0
     recipients: tuple[AddressFacts, ...] = ()
-    # At RCPT: what is known of the recipient, where its domain's recipients are verified.
+    # At RCPT: the mailbox server's answer about the recipient, if its domain's recipients are verified.
     verification: int = Verification.NOT_ASKED_YET
-    # At RCPT, this recipient; at END_OF_DATA, every recipient that was not discarded.
+    # At RCPT, this recipient. At END_OF_DATA, every recipient that was not discarded.
     for_postmaster: bool = False
     content: Content = NO_CONTENT
     counts: Counts = NO_COUNTS
     lookup_results: LookupResults = field(default_factory=LookupResults)
-    # Access rules that match, and the allow rules in force among them; found once by access.matches and allow_rules.
+    # The access rules that match, and the allow rules in force among them. access.matches and allow_rules find them
+    # once.
     listed: tuple[AccessRule, ...] | None = None
     allowed_by: tuple[AccessRule, ...] | None = None
-    # False: no rule's exemption holds (exemptions.may_hold), and none need be asked.
+    # False means that no exemption applies (exemptions.may_hold), so none must be checked.
     may_be_exempt: bool = True
-    # The same request was sent to another replica before, which may have counted it and died.
+    # Whether the same request was sent before to another replica, which may have counted it before it died.
     asked_before: bool = False
-    # The session proved an account by AUTH that has gone since, or has another password.
+    # Whether the session logged in to an account that no longer exists, or has another password now.
     login_lapsed: bool = False
 
 
@@ -275,17 +275,17 @@ class Facts:
 
 @fast_value(frozen=True, slots=True, eq=False)
 class RuleMatch:
-    """The answer of a rule that matches. A rule makes it once; only access rules make new ones."""
+    """The answer of a rule that matches. Most rules make it only once. Access rules make one for each match."""
 
     reply: Reply | None
     action: Action = Action.REJECT
     close: bool = False
     rule_id: str = ""
-    # Nothing is refused: the message is marked for quarantine, and the rules after this one are tried.
+    # Nothing is refused. The message is marked for quarantine, and the rules after this one are tried.
     quarantine: bool = False
-    # At RCPT: not just this recipient is refused, but the whole message.
+    # At RCPT: the whole message is refused, and not only this recipient.
     refuses_message: bool = False
-    # At RCPT: nothing is decided yet, the mailbox server has to be asked for the recipient.
+    # At RCPT: nothing is decided yet, because the mailbox server must be asked about the recipient.
     verify_recipient: bool = False
     # One sentence for Explain.
     explanation: str = ""
@@ -300,7 +300,7 @@ class ShadowOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Rspamd:
-    """The address of rspamd, and how it is asked."""
+    """The address of rspamd, and the options of a question to it."""
 
     url: str
     password: str = field(default="", repr=False)
@@ -323,7 +323,9 @@ NO_CHECKS = Checks()
 
 @dataclass(slots=True, eq=False)
 class Verdict:
-    """The decision of the rules. Most decisions share one of a rulebook's: nothing changes a verdict that was given."""
+    """The decision of the rules. Most decisions share one verdict of a rulebook, so a verdict must not be changed after
+    it was returned.
+    """
 
     action: Action = Action.ACCEPT
     reply: Reply | None = None
@@ -331,21 +333,21 @@ class Verdict:
     reason_id: str = ""
     rule_id: str = ""
     shadow: tuple[ShadowOutcome, ...] = ()
-    # Seconds to wait before the answer.
+    # The seconds to wait before the answer.
     delay: int = 0
     checks: Checks = NO_CHECKS
-    # Names of the rules that ask for quarantine.
+    # The names of the rules that ask for quarantine.
     quarantine: tuple[str, ...] = ()
-    # AUTH: the login proved, and the proof that the session shows from then on.
+    # At AUTH: the login that was proved, and the proof that the session sends from then on.
     account: str = ""
     account_proof: bytes = b""
     # At RCPT: the whole message is refused.
     refuses_message: bool = False
-    # At RCPT: nothing is decided yet, the mailbox server has to be asked for the recipient.
+    # At RCPT: nothing is decided yet, because the mailbox server must be asked about the recipient.
     verify_recipient: bool = False
-    # Access rules that matched.
+    # The access rules that matched.
     hits: tuple[str, ...] = ()
-    # True: the rulebook uses this verdict for many messages.
+    # Whether the rulebook uses this verdict for many messages.
     shared: bool = False
 
 
@@ -357,7 +359,7 @@ class Exemption(StrEnum):
     TRUSTED_NETWORK = "trusted_network"
     LOCAL_NETWORK = "local_network"
     SUBMISSION = "submission"
-    # An exemption of the whole session, which no rule's report names.
+    # An exemption of the whole session, which no report of a rule names.
     MAIL_PORT = "mail_port"
     NOT_LOGGED_IN = "not_logged_in"
     POSTMASTER = "postmaster"
@@ -377,7 +379,7 @@ class Check(Enum):
 
 
 Match = Callable[[Facts, Snapshot], RuleMatch | None]
-# Name of the exemption or id of the allow rule that lets these facts pass unchecked; empty: none.
+# Returns the name of the exemption, or the id of the allow rule, that lets these facts pass. Empty when there is none.
 Exempt = Callable[[Facts, Snapshot], str]
 RuleLookups = Callable[[Facts, Snapshot], tuple[Question, ...]]
 
@@ -395,32 +397,32 @@ class Rule:
     mode: Callable[[Snapshot], Mode]
     match: Match
     exempt: Exempt = _never
-    # Look-ups that `match` reads.
+    # Returns the look-ups that `match` reads.
     lookups: RuleLookups | None = None
-    # The client's address is enough for `lookups`, so that look-ups can begin at CONNECT.
+    # Whether `lookups` needs only the client's address, so that these look-ups can begin at CONNECT.
     begins_at_connect: bool = False
-    # Look-ups that begin at CONNECT, whose outcome is told to a content check if it is known by RCPT.
+    # Returns look-ups that begin at CONNECT. A content check gets their outcome if it is known by RCPT.
     lookups_for_checks: RuleLookups | None = None
-    # `match` reads a counter.
+    # Whether `match` reads a counter.
     counted: bool = False
-    # Tried for postmaster too.
+    # Whether the rule is tried for postmaster too.
     for_postmaster: bool = False
-    # `match` can only match where access rules match.
+    # Whether `match` can match only when an access rule matches.
     by_access_rules: bool = False
-    # ingress applies the rule by itself, from numbers in the session profile.
+    # Whether ingress applies the rule itself, with numbers from the session profile.
     applied_by_ingress: bool = False
-    # The exemption that holds for a session whatever it will send. It reads the client, the listener and the login only
-    # (see `profile.profile_key`). A stage at which every rule is exempt is not asked.
+    # Returns an exemption for the whole session, whatever the client sends. It reads only the client, the listener and
+    # the login (see `profile.profile_key`). If every rule of a stage is exempt, ingress does not ask at the stage.
     session_exempt: Exempt = _never
-    # What the rule sees in the facts, as a sentence for Explain; empty: nothing.
+    # Describes in a sentence for Explain what the rule sees in the facts. Empty means nothing.
     describe: Callable[[Facts], str] = lambda _: ""
 
 
 def always(_snapshot: Snapshot) -> Mode:
-    """The mode of a rule that no setting turns off."""
+    """Returns the mode of a rule that no setting turns off."""
     return Mode.ENFORCE
 
 
 def when(on: bool) -> Mode:
-    """The mode of a rule that a number or a switch without shadow turns on."""
+    """Returns the mode of a rule that is turned on by a number or a switch, and has no shadow mode."""
     return Mode.ENFORCE if on else Mode.OFF

@@ -1,4 +1,6 @@
-"""The session profile: what ingress needs to know to hold a session, and at which stages it needs to ask. Pure."""
+"""The session profile: the limits that ingress applies to a session, and the stages at which it must ask policy.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from services.policy.rules.model import Facts, Listener, Snapshot, Stage
 
 @dataclass(frozen=True, slots=True)
 class SessionProfile:
-    """`max_message_size` in octets; limits of 0 are none."""
+    """`max_message_size` is in octets. A limit of 0 means none."""
 
     revision: int
     hostname: str
@@ -30,7 +32,8 @@ class SessionProfile:
 
 
 _SMTP = Listener.SMTP.value
-# The client is counted at CONNECT, the password is checked at AUTH, and every recipient is a decision.
+# These stages are always asked: the client is counted at CONNECT, the password is checked at AUTH, and every recipient
+# is a decision.
 _ALWAYS_ASKED = frozenset({Stage.CONNECT, Stage.AUTH, Stage.RCPT})
 
 # Sessions with equal keys have the same profile under a snapshot.
@@ -38,7 +41,9 @@ ProfileKey = tuple[int, bool, bool, bool, bool, bool]
 
 
 def profile_key(facts: Facts, snapshot: Snapshot) -> ProfileKey:
-    """Sessions with the same key have the same profile. Revisions differ: a decision may end under an older one."""
+    """Returns the key of a session's profile. The revision is a part of it, because a decision may end under an older
+    snapshot.
+    """
     client = facts.client
     return (
         snapshot.revision,
@@ -51,7 +56,7 @@ def profile_key(facts: Facts, snapshot: Snapshot) -> ProfileKey:
 
 
 def session_profile(facts: Facts, rulebook: Rulebook) -> SessionProfile:
-    """The profile for the session as it is now. After a login, AUTH's verdict brings a new one."""
+    """Returns the profile for the present state of the session. After a login, the verdict of AUTH brings a new one."""
     snapshot = rulebook.snapshot
     profile = snapshot.profile
     junk = snapshot.advanced.max_junk_commands
@@ -74,7 +79,7 @@ def session_profile(facts: Facts, rulebook: Rulebook) -> SessionProfile:
 
 
 def _ask_stages(facts: Facts, rulebook: Rulebook) -> tuple[Stage, ...]:
-    """The stages at which a rule may match or results are expected, and those that ingress always asks about."""
+    """Returns the stages at which a rule may match or a result is needed, and those at which ingress always asks."""
     session = Facts(
         facts.stage,
         facts.now,

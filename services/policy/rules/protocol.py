@@ -1,4 +1,4 @@
-"""Safety of the protocol: early pipelining, junk commands, message size and hops; no allow rule lifts these. Pure."""
+"""Rules about the protocol: early talkers, junk commands, message size and hops. No allow rule lifts them. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from libs.smtp.reply import MESSAGE_TOO_BIG, TOO_MANY_HOPS, TOO_MANY_JUNK_COMMAN
 from services.policy.rules.configuration import Mode
 from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage, when
 
-# Every full so many junk commands delay the answer to the next MAIL by a second.
+# For each this many junk commands, the answer to the next MAIL is delayed by one more second.
 JUNK_COMMANDS_PER_DELAY = 10
 MAX_DELAY_SECONDS = 30
 
 _PIPELINING = RuleMatch(
-    UNAUTHORISED_PIPELINING, close=True, explanation="The client sent before it was its turn to send."
+    UNAUTHORISED_PIPELINING, close=True, explanation="The client sent data before the reply that it had to wait for."
 )
-_JUNK = RuleMatch(TOO_MANY_JUNK_COMMANDS, close=True, explanation="The client sent too many commands without mail.")
+_JUNK = RuleMatch(
+    TOO_MANY_JUNK_COMMANDS, close=True, explanation="The client sent too many commands outside mail transactions."
+)
 _DECLARED_TOO_BIG = RuleMatch(MESSAGE_TOO_BIG, explanation="The size declared at MAIL is over the limit.")
 _TOO_BIG = RuleMatch(MESSAGE_TOO_BIG, explanation="The message is over the size limit.")
 _TOO_MANY_HOPS = RuleMatch(TOO_MANY_HOPS, explanation="The message has passed too many hosts.")
@@ -44,7 +46,7 @@ def _hops(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
 
 
 def junk_delay(facts: Facts, snapshot: Snapshot) -> int:
-    """Seconds that the answer to MAIL waits for junk commands not charged yet."""
+    """Returns the seconds by which the answer to MAIL is delayed because of junk commands."""
     if snapshot.advanced.max_junk_commands == 0:
         return 0
     return min(facts.junk_commands_uncharged // JUNK_COMMANDS_PER_DELAY, MAX_DELAY_SECONDS)

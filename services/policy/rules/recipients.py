@@ -1,4 +1,4 @@
-"""Recipients: which exist here, how many a message may have, which are always valid. Pure."""
+"""Rules about recipients: which exist, how many a message may have, and which are always valid. Pure."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from services.policy.rules.model import (
 )
 
 _UNKNOWN = RuleMatch(NO_SUCH_USER, explanation="No account, alias or listed recipient has this address.")
-_ENDS_NOWHERE = RuleMatch(NO_SUCH_USER, explanation="The address is an alias that ends at no account.")
+_ENDS_NOWHERE = RuleMatch(NO_SUCH_USER, explanation="The address is an alias that leads to no account.")
 _LEADS_BACK = RuleMatch(ALIAS_LOOP, explanation="The address is an alias that leads back to itself.")
-_DEFERRED = RuleMatch(TOO_MANY_RECIPIENTS, explanation="The message has as many recipients as it may have.")
+_DEFERRED = RuleMatch(TOO_MANY_RECIPIENTS, explanation="The message already has as many recipients as it may have.")
 _MESSAGE_REFUSED = RuleMatch(
     RECIPIENT_OVER_MESSAGE_LIMIT,
     refuses_message=True,
-    explanation="The message has more recipients than it may have and is refused as a whole.",
+    explanation="The message has more recipients than it may have, so it is refused as a whole.",
 )
-# Postmasters must be reachable (RFC 5321 4.5.1), so the limit holds for them a little later. It does hold: the case of
+# Postmasters must be reachable (RFC 5321 4.5.1), so they have a higher limit. They need a limit, because the case of
 # the local part and the domain can be varied.
 _POSTMASTERS_OVER_LIMIT = 10
 _ACCOUNTS, _LIST, _VERIFY = ExistingRecipients.ACCOUNTS, ExistingRecipients.LIST, ExistingRecipients.VERIFY
-# Characters that name a further destination in a local part: percent hack, bang path, and a quoted @.
+# The characters in a local part that name a further destination: percent hack, bang path, and a quoted @.
 _ROUTING = frozenset("%!@")
 
 
-# These take an address with its keys alone; rules read the results from `AddressFacts`.
+# These functions take an address with only its keys. Rules read the results from `AddressFacts`.
 
 
 def is_postmaster(recipient: AddressFacts, snapshot: Snapshot) -> bool:
-    """Addresses that always take mail (RFC 5321 4.5.1), so that a refused sender can still reach a person."""
+    """Whether the address always takes mail (RFC 5321 4.5.1), so that a refused sender can still reach a person."""
     domain = recipient.domain
     is_here = domain in snapshot.local_domains or domain == snapshot.profile.hostname
     if recipient.local == "postmaster":
@@ -56,7 +56,9 @@ def is_postmaster(recipient: AddressFacts, snapshot: Snapshot) -> bool:
 
 
 def is_named(key: str, domain: str, snapshot: Snapshot) -> bool:
-    """Whether an address is an alias, an enabled account's, or listed where its domain's recipients are."""
+    """Whether an address is an alias, an address of an enabled account, or listed where the domain's recipients are
+    listed.
+    """
     if key in snapshot.aliases:
         return True
     local = snapshot.local_domains.get(domain)
@@ -77,7 +79,9 @@ def has_mailbox(key: str, domain: str, snapshot: Snapshot) -> bool:
 
 
 def base_key(recipient: AddressFacts, snapshot: Snapshot) -> str:
-    """The address that this one is a tagged form of; its own key where it is none, or is itself named."""
+    """Returns the untagged form of the address. Returns its own key when it has no tag, or is configured with the
+    tag.
+    """
     local = snapshot.local_domains.get(recipient.domain)
     if local is not None and local.delimiter and not is_named(recipient.key, recipient.domain, snapshot):
         for key in untagged(recipient.key, local.delimiter):
@@ -87,9 +91,8 @@ def base_key(recipient: AddressFacts, snapshot: Snapshot) -> str:
 
 
 def existence(recipient: AddressFacts, base: str, snapshot: Snapshot) -> tuple[bool, bool, AddressFacts | None]:
-    """Whether an address of ours is unknown, whether its mailbox server decides that, and who takes its mail instead.
-
-    `base`: as `base_key`. All three are false for a domain that is not ours.
+    """Returns whether an address of ours is unknown, whether its mailbox server decides this, and the catch-all that
+    takes its mail. `base` is the result of `base_key`. All three are false for a domain that is not ours.
     """
     domain = recipient.domain
     local = snapshot.local_domains.get(domain)
@@ -105,7 +108,7 @@ def existence(recipient: AddressFacts, base: str, snapshot: Snapshot) -> tuple[b
 
 
 def is_account(recipient: AddressFacts, base: str, snapshot: Snapshot) -> bool:
-    """Whether the recipient is an account here; aliases and postmaster count, other recipients do not."""
+    """Whether the recipient is an account, alias or postmaster here."""
     if recipient.domain in snapshot.local_domains:
         has_account = base in snapshot.aliases or snapshot.owners.get(base, DISABLED) != DISABLED
         return has_account or is_postmaster(recipient, snapshot)
@@ -113,7 +116,7 @@ def is_account(recipient: AddressFacts, base: str, snapshot: Snapshot) -> bool:
 
 
 def is_routed(recipient: AddressFacts, snapshot: Snapshot) -> bool:
-    """Whether a relay domain's server might send the mail on to a destination that the local part names."""
+    """Whether a relay domain's server might forward the mail to a destination in the local part."""
     if recipient.domain not in snapshot.relay_domains or _ROUTING.isdisjoint(recipient.local):
         return False
     return not is_named(recipient.key, recipient.domain, snapshot)
@@ -140,7 +143,7 @@ _NOT_VERIFIED = RuleMatch(
 )
 _BY_VERIFICATION: dict[int, RuleMatch | None] = {
     Verification.NOT_ASKED_YET: RuleMatch(
-        RECIPIENT_NOT_VERIFIED, verify_recipient=True, explanation="The mailbox server has to be asked."
+        RECIPIENT_NOT_VERIFIED, verify_recipient=True, explanation="The mailbox server must be asked."
     ),
     Verification.NONE: RuleMatch(NO_SUCH_USER, explanation="The mailbox server takes no mail for this address."),
     Verification.EXISTS: None,

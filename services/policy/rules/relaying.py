@@ -1,4 +1,6 @@
-"""Who may send where, and as whom: relay permission, login on submission ports, senders that belong to logins. Pure."""
+"""Rules about who may send where, and with which addresses: relay permission, login on submission ports, and senders
+that belong to logins. Pure.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from services.policy.rules.model import Exemption, Facts, Listener, Rule, RuleMa
 
 _SMTP = Listener.SMTP.value
 
-_LOGIN_REQUIRED = RuleMatch(AUTH_REQUIRED, explanation="Submission ports take mail from logged-in clients.")
+_LOGIN_REQUIRED = RuleMatch(AUTH_REQUIRED, explanation="Submission ports take mail only from logged-in clients.")
 _RELAY_DENIED = RuleMatch(
     RELAY_DENIED, explanation="The domain is not ours, and the client is neither logged in nor trusted."
 )
 _ROUTED = RuleMatch(
-    RELAY_DENIED, explanation="The local part names a further destination, and the client may not send there."
+    RELAY_DENIED, explanation="The local part names a further destination, to which the client may not send."
 )
 _NOT_OF_LOGIN = RuleMatch(
     SENDER_LOGIN_MISMATCH,
@@ -24,11 +26,13 @@ _OF_ANOTHER = RuleMatch(
     SENDER_LOGIN_MISMATCH,
     explanation="The sender belongs to an account, and the client is not logged in as that account.",
 )
-_FROM_NOT_OF_LOGIN = RuleMatch(FROM_LOGIN_MISMATCH, explanation="A From address is not of the logged-in account.")
+_FROM_NOT_OF_LOGIN = RuleMatch(
+    FROM_LOGIN_MISMATCH, explanation="A From address does not belong to the logged-in account."
+)
 
 
 def permission(facts: Facts, snapshot: Snapshot) -> str:
-    """The exemption that lets this client send to any domain; empty when there is none."""
+    """Returns the exemption by which this client may send to any domain. Empty when there is none."""
     return (
         exemptions.logged_in(facts, snapshot)
         or exemptions.trusted_network(facts, snapshot)
@@ -53,7 +57,7 @@ def _untrusted_routing(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
 
 
 def _match_mode(snapshot: Snapshot) -> Mode:
-    # Nobody can log in while AUTH is off, so nobody could use an account's address.
+    # Nobody can log in while AUTH is off, so otherwise nobody could use an account's address.
     return when(snapshot.smtp_auth.enabled and snapshot.smtp_auth.sender_must_match_login)
 
 
@@ -76,7 +80,7 @@ def _from_mismatch(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
     content = facts.content
     if facts.account is None or content.from_fields == 0:
         return None
-    # A field that we can't read to its end may show any address to a person.
+    # A field that cannot be read completely may show any address to a person.
     readable = content.authors and not content.from_unparsable
     if readable and all(facts.account.id in author.owners for author in content.authors):
         return None
@@ -93,7 +97,7 @@ def _without_login(facts: Facts, _snapshot: Snapshot) -> str:
 
 LOGIN_REQUIRED = Rule("login_required", Stage.MAIL, always, _login_required, session_exempt=_needs_no_login)
 RELAY = Rule("relay_denied", Stage.RCPT, always, _relay_denied)
-# The domain's own server might take such mail from us, as from a neighbour it trusts, and pass it on to anywhere.
+# The domain's own server might trust this gateway, and forward such mail to any destination.
 UNTRUSTED_ROUTING = Rule("untrusted_routing", Stage.RCPT, always, _untrusted_routing)
 SENDER_LOGIN = Rule("sender_login_mismatch", Stage.RCPT, _match_mode, _sender_mismatch, exempt=_match_exempt)
 FROM_LOGIN = Rule(

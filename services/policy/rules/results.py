@@ -17,15 +17,14 @@ _IPREV = {
     Outcome.NO_ANSWER: CheckResult.TEMPERROR,
 }
 
-# Results that are remembered, of each method.
+# The most results of each method that are cached.
 _SHARED = 16_384
 
 
 @fast_value(frozen=True, slots=True, eq=False)
 class AuthenticationResult:
-    """The result of one method.
-
-    `properties`: (ptype, name, value) of RFC 8601 2.2. Values that many messages share are made once.
+    """The result of one method. `properties` are (ptype, name, value) of RFC 8601 2.2. Results that many messages share
+    are made only once.
     """
 
     method: str
@@ -35,7 +34,7 @@ class AuthenticationResult:
 
 
 def questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
-    """Look-ups that the results read; they were made for rules at RCPT, and are remembered since."""
+    """Returns the look-ups that the results read. They were made for rules at RCPT, and are cached."""
     if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
         return ()
     dns_questions: tuple[Question, ...] = ()
@@ -47,7 +46,7 @@ def questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
 
 
 def expected(facts: Facts, snapshot: Snapshot) -> bool:
-    """Whether a message of this session may have results. `facts`: of the session alone."""
+    """Whether a message of this session may have results. `facts` are those of the session alone."""
     if facts.account is not None:
         return True
     if exemptions.stranger_checks(facts, snapshot):
@@ -58,7 +57,7 @@ def expected(facts: Facts, snapshot: Snapshot) -> bool:
 
 
 def envelope_results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
-    """The results that do not depend on the content: auth, iprev and spf, as far as they are known."""
+    """Returns the results that do not depend on the content: auth, iprev and spf, as far as they are known."""
     envelope: list[AuthenticationResult] = []
     if facts.account is not None:
         envelope.append(
@@ -76,7 +75,7 @@ def envelope_results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationRe
 
 
 def client_name(facts: Facts, snapshot: Snapshot) -> str:
-    """The first verified name of the client; empty when it has none, or none is known yet."""
+    """Returns the first verified name of the client. Empty when it has none, or none is known yet."""
     question = client_name_question(facts, snapshot)[0]
     if not facts.lookup_results.knows(question) or not facts.lookup_results[question].records:
         return ""
@@ -84,7 +83,7 @@ def client_name(facts: Facts, snapshot: Snapshot) -> str:
 
 
 def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
-    """The results of all methods that were tried, without those that are off or that the client is exempt from."""
+    """Returns the results of all methods, without those that are off or from which the client is exempt."""
     all_results = list(envelope_results(facts, snapshot))
     if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
         return tuple(all_results)

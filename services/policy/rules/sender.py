@@ -1,4 +1,4 @@
-"""Sender policy: the sender's domain must be a full name, and must exist. Pure."""
+"""The sender policy: the sender's domain must be a full name, and must exist. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage
 
 _FOUND = Outcome.FOUND
 
-_NON_FQDN = RuleMatch(NON_FQDN_SENDER, explanation="The sender's domain is one label only.")
+_NON_FQDN = RuleMatch(NON_FQDN_SENDER, explanation="The sender's domain has only one label.")
 _NO_ANSWER = RuleMatch(SENDER_DOMAIN_UNKNOWN_NOW, explanation="The DNS gives no answer about the sender's domain.")
 _UNKNOWN = RuleMatch(SENDER_DOMAIN_UNKNOWN, explanation="The sender's domain has neither MX nor address.")
 _TAKES_NO_MAIL = RuleMatch(SENDER_NULL_MX, explanation="The sender's domain says that it takes no mail (RFC 7505).")

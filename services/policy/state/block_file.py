@@ -1,4 +1,4 @@
-"""The blocked clients of a process that counts in memory, on disk, so that a restart lifts no block."""
+"""The file of blocked clients for a process that counts in memory, so that a restart lifts no block."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ log = structlog.get_logger(__name__)
 
 
 class BlockFile:
-    """A line of JSON for each client that is blocked, and one for each block that is lifted before its end.
+    """The file has a line of JSON for each client that is blocked, and one for each block that is lifted before its
+    end.
 
-    A thread writes, so that no decision waits for the disk. A block that could not be written is lost only by a
+    A thread writes it, so that no decision waits for the disk. A block that could not be written is lost only at a
     restart.
     """
 
@@ -29,7 +30,7 @@ class BlockFile:
         self._writing: asyncio.Task[None] | None = None
 
     def read(self, now: float) -> list[Blocked]:
-        """The blocks that have not ended. The file holds no others afterwards."""
+        """Returns the blocks that have not ended. The file contains no others afterwards."""
         blocked: dict[str, Blocked] = {}
         try:
             for line in self._path.read_text("utf-8").splitlines():
@@ -90,7 +91,7 @@ def _line(blocked: Blocked) -> str:
 
 
 def _apply(line: str, blocked: dict[str, Blocked]) -> None:
-    """A line that was cut off as the process died, or is damaged otherwise, says nothing."""
+    """A damaged line is ignored, for example one that was truncated when the process died."""
     try:
         fields = json.loads(line)
         if "lifted" in fields:

@@ -1,4 +1,4 @@
-"""Counters of one process, in its memory; every table is bounded. Blocked clients outlive it on disk."""
+"""The counters of one process, in its memory. Every table is bounded. Blocked clients are also stored on disk."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from services.policy.rules.counting import READ_ONLY, Counter, Operation
 from services.policy.state.block_file import BlockFile
 from services.policy.state.store import UNKNOWN_RECIPIENTS, WORKER_SECONDS, Blocked, FrameStamp
 
-# Clients in one window. When a table is full, who is not in it is not counted.
+# The most clients in one window. When a table is full, new clients are not counted.
 MAX_CLIENTS = 500_000
-# After this time no set can arrive that lists a closed session.
+# After this time, no set can arrive that still contains a closed session.
 _REMEMBER_SECONDS = 30.0
 
 _BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
@@ -22,9 +22,11 @@ _UNKNOWN_RECIPIENTS = Counter.UNKNOWN_RECIPIENTS_TODAY
 
 
 class _Window:
-    """Counts of one window that ends at a fixed time, the same for all clients; and of the one that was before.
+    """The counts of one window, which ends at a time that is the same for all clients, and the counts of the previous
+    window.
 
-    A clock that is set back must not empty the counts at each step between two minutes.
+    The previous window is kept, so that a clock that steps back and forth between two minutes does not clear the
+    counts.
     """
 
     __slots__ = ("_before", "counts", "ends_at")
@@ -53,21 +55,21 @@ class _Window:
 
 @dataclass(slots=True)
 class _Worker:
-    """The sessions of a worker of ingress, and when it was heard."""
+    """The sessions of a worker of ingress, and the time of its last frame."""
 
-    # On the monotonic clock: when its last frame came.
+    # The time of its last frame, by the monotonic clock.
     heard_at: float
-    # Its open sessions: session to (client, number of the frame that opened it).
+    # Its open sessions. Each has the client, and the number of the frame that opened it.
     sessions: dict[str, tuple[str, int]] = field(default_factory=dict)
-    # The number of the frame that brought its last whole set, and the frame that the set is settled up to.
+    # The number of the frame with its last whole set, and the number of the frame up to which this set is complete.
     set_counter: int = 0
     settled_before: int = 0
-    # Sessions that closed while sets were under way, and when they did.
+    # The sessions that closed while a set was not yet complete, with the time of their end.
     closed: dict[str, float] = field(default_factory=dict)
 
 
 class MemoryStore:
-    """A `Store` that never waits."""
+    """A `Store` in memory, which never waits."""
 
     unavailable_reason = ""
 
@@ -77,12 +79,12 @@ class MemoryStore:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`file`: where blocks outlive the process; None: nowhere."""
+        """`file` stores the blocks for a restart. None means that they are not stored."""
         self._file = file
         self._clock = clock
         self._monotonic = monotonic
         self._workers: dict[str, _Worker] = {}
-        # Client to its open sessions, each with its worker.
+        # For each client its open sessions, each with its worker.
         self._sessions: dict[str, dict[str, str]] = {}
         self._minutes = {
             Counter.CONNECTIONS_THIS_MINUTE: _Window(),
@@ -90,7 +92,7 @@ class MemoryStore:
             Counter.FAILED_LOGINS_OF_CLIENT: _Window(),
             Counter.FAILED_LOGINS_OF_LOGIN: _Window(),
         }
-        # Client to (end of day, recipients named).
+        # For each client: (end of the day, recipients that it named).
         self._named: dict[str, tuple[int, set[str]]] = {}
         self._blocked: dict[str, Blocked] = {}
         self._blocked_order: list[str] = []
@@ -199,7 +201,7 @@ class MemoryStore:
         worker.heard_at = self._monotonic()
         if stamp.counter >= worker.settled_before:
             self._count(client, operation.member, stamp, worker)
-        # Otherwise its worker has given the session up meanwhile.
+        # Otherwise its worker has already reported the end of the session.
         count = len(self._sessions.get(client, ()))
         if 0 < operation.limit < count:
             self._forget_dead_workers(client)
@@ -226,7 +228,7 @@ class MemoryStore:
                 del self._sessions[client]
 
     def _forget_dead_workers(self, client: str) -> None:
-        """Forgets dead workers that have sessions of this client."""
+        """Removes dead workers that have sessions of this client."""
         earliest = self._monotonic() - WORKER_SECONDS
         for name in set(self._sessions[client].values()):
             worker = self._workers[name]

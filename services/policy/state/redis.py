@@ -1,11 +1,13 @@
-"""Counters in a Redis that replicas share. While it is away every number is None, counted and alarmed.
+"""Counters in a Redis that replicas share. While Redis does not answer, every number is None. A metric counts this, and
+an alert fires.
 
-Operations of all decisions that wait are joined: one script call is under way, and what gathers meanwhile goes with the
-next. Operations take effect in the order in which they were asked for.
+The operations of all waiting decisions are joined. One call of the script runs at a time, and operations that arrive
+during it are sent with the next call. Operations take effect in the order of their arrival.
 
-A session is counted under its worker of ingress and the number of the frame that opened it. A worker's key lives for 10
-s after its last frame; without the key its sessions stop counting. A Redis that lost its keys (restarted empty, failed
-over, flushed) has none, so the worker is asked for its open sessions; and so it is after changes could not be written.
+A session is counted under its worker of ingress and the number of the frame that opened it. The key of a worker expires
+10 s after its last frame. Without the key its sessions do not count. A Redis that lost its keys (after a restart
+without data, a failover or a flush) does not have the key. Then the worker is asked for its open sessions. This also
+happens after changes could not be written.
 """
 
 from __future__ import annotations
@@ -23,28 +25,28 @@ from redis.exceptions import RedisError
 
 from services.policy.metrics import STORE_FAILURES, STORE_UP
 from services.policy.rules.counting import Counter, Operation
-from services.policy.state.store import WORKER_SECONDS, Blocked, FrameStamp, StoreAwayError
+from services.policy.state.store import WORKER_SECONDS, Blocked, FrameStamp, StoreUnavailableError
 
 log = structlog.get_logger(__name__)
 
 _PREFIX = "posthouse:policy:"
-# After a failure nobody waits again for so long.
+# After a failure, no decision waits for Redis for this time.
 _PAUSE_SECONDS = 1.0
-# How often Redis is asked whether it is there, for metrics and health.
+# The interval of checks whether Redis answers, for metrics and health.
 _PING_SECONDS = 3.0
-# Number of requests in one script call, and of sessions in one request of a whole set.
+# The most requests in one script call, and the most sessions in one request of a whole set.
 _LARGEST_BATCH = 500
 _LISTED_SESSIONS = 200
-# Number of arguments of one operation.
+# The number of arguments of one operation.
 _ARGUMENTS = 6
 
 
 @dataclass(slots=True)
 class _Request:
-    """Operations that go together. `numbers` is None for changes of sessions, which nobody waits for."""
+    """Operations that belong together. `numbers` is None for changes of sessions, because nobody waits for them."""
 
     operations: Sequence[Operation]
-    # Of each operation: counter, client, ends_at, member, limit, stamp.
+    # For each operation: counter, client, ends_at, member, limit, stamp.
     arguments: list[str]
     worker: str
     now: float = 0.0
@@ -60,7 +62,7 @@ class _Request:
 
 
 class RedisStore:
-    """A `Store` in Redis. `seconds`: for one call."""
+    """A `Store` in Redis. `seconds` is the time limit of one call."""
 
     def __init__(self, url: str, *, seconds: float = 1.0) -> None:
         self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
@@ -70,7 +72,7 @@ class RedisStore:
             files("services.policy.state").joinpath("counters.lua").read_text("utf-8")
         )
         self._waiting: list[_Request] = []
-        # Workers of whose sessions something could not be written.
+        # The workers whose changes of sessions could not all be written.
         self._incomplete: set[str] = set()
         self._wake = asyncio.Event()
         self._away_until = 0.0
@@ -83,7 +85,7 @@ class RedisStore:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._watch())]
 
     async def stop(self) -> None:
-        # The flag is needed beside the cancellation, since redis-py swallows one that comes at the wrong moment.
+        # The flag is needed in addition to the cancellation, because redis-py may catch a cancellation.
         self._stopping = True
         for task in self._tasks:
             task.cancel()
@@ -98,7 +100,7 @@ class RedisStore:
     # Operations
 
     def apply_now(self, operations: Sequence[Operation], stamp: FrameStamp, _now: float) -> list[int | None] | None:
-        """At once only while Redis is known to be away."""
+        """Answers at once only while Redis is known to be unavailable."""
         if time.monotonic() < self._away_until:
             return self._skipped(operations, stamp.worker)
         return None
@@ -161,7 +163,7 @@ class RedisStore:
         return [None] * len(operations)
 
     def _skip(self, requests: Sequence[_Request]) -> None:
-        """Nobody waits for these any more, and what they change is not written."""
+        """Drops these operations: nobody waits for them any more, and their changes are not written."""
         for request in requests:
             if request.numbers is None:
                 self._incomplete.add(request.worker)
@@ -169,11 +171,11 @@ class RedisStore:
                 request.answer(self._skipped(request.operations, request.worker))
 
     async def _run(self) -> None:
-        """Calls the script again and again. Each call takes the operations that gathered during the one before."""
+        """Calls the script again and again. Each call has the operations that arrived during the previous one."""
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
-            # One turn of the loop, so that the rest of a frame joins.
+            # One turn of the event loop lets the rest of a frame join.
             await asyncio.sleep(0)
             try:
                 await self._flush()
@@ -186,7 +188,7 @@ class RedisStore:
     async def _flush(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
-            # The worker of a decision that was given up has reported its session as closed.
+            # The decision was given up, so its worker has already reported the session as closed.
             await self._call([request for request in batch if not request.given_up])
 
     async def _call(self, batch: list[_Request]) -> None:
@@ -209,7 +211,7 @@ class RedisStore:
         self._back()
 
     def _away(self, error: BaseException) -> None:
-        """Nobody waits for a while; what waits is answered."""
+        """Nobody waits for Redis for a while, and all waiting operations are answered."""
         self._away_until = time.monotonic() + _PAUSE_SECONDS
         self.unavailable_reason = f"away ({type(error).__name__})"
         STORE_UP.set(0)
@@ -269,10 +271,10 @@ class RedisStore:
                     if blocked is not None and now < blocked.ends_at:
                         clients.append(blocked)
                     elif blocked is None:
-                        # Its day is over.
+                        # The day of the block is over.
                         await self._redis.zrem(f"{_PREFIX}blocked", client)
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreAwayError from error
+            raise StoreUnavailableError from error
         return clients[:limit]
 
     async def unblock(self, client: str, now: float) -> Blocked | None:
@@ -283,7 +285,7 @@ class RedisStore:
                 return None
             await self._redis.delete(f"{_PREFIX}blocked:{client}", f"{_PREFIX}unknown:{int(blocked.ends_at)}:{client}")
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreAwayError from error
+            raise StoreUnavailableError from error
         return blocked
 
     async def _read(self, client: str) -> Blocked | None:
@@ -296,7 +298,7 @@ class RedisStore:
 
 
 def _arguments(operations: Sequence[Operation], stamp: FrameStamp) -> list[str]:
-    """The operations as the script takes them."""
+    """Returns the operations in the form of the script."""
     text = f"{stamp.worker}/{stamp.counter}"
     arguments: list[str] = []
     for counter, client, ends_at, member, limit in operations:

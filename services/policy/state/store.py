@@ -11,7 +11,7 @@ from services.policy.rules.counting import Operation
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A blocked client. Times in seconds since the epoch."""
+    """A blocked client. Times are in seconds since the epoch."""
 
     client: str
     reason: str
@@ -28,60 +28,63 @@ WORKER_SECONDS = 10
 
 
 class FrameStamp(NamedTuple):
-    """The worker of ingress and the number of its frame that a change of sessions comes from.
-
-    A later frame overrides an earlier one.
+    """The origin of a change of sessions: the worker of ingress, and the number of its frame. A later frame overrides
+    an earlier one.
     """
 
     worker: str
     counter: int
 
 
-# A decision that no worker asks for: its session is counted, and given back at once.
+# For a decision that no worker asked for: its session is counted, and removed at once.
 NO_WORKER = FrameStamp("", 0)
 
 
 class Store(Protocol):
-    """Counters of all clients. A number is None where it could not be had: the rule that reads it is then skipped."""
+    """The counters of all clients. A number is None when it is not available, and then the rule that reads it is
+    skipped.
+    """
 
     def apply_now(self, operations: Sequence[Operation], stamp: FrameStamp, now: float, /) -> list[int | None] | None:
-        """Does the operations in order; None when that takes waiting: then `apply` must be awaited."""
+        """Executes the operations in order. Returns None when this needs a wait, and then `apply` must be awaited."""
 
     async def apply(self, operations: Sequence[Operation], stamp: FrameStamp, now: float) -> list[int | None]:
-        """As `apply_now`, with waiting. Never raises."""
+        """Like `apply_now`, with a wait. Never raises."""
 
     def close_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, *, remember: bool = False) -> None:
-        """Soon counts (client, session) no more. `remember`: nor shall an older set that is still to come."""
+        """Soon stops counting (client, session). With `remember`, an older set that arrives later must not add them
+        again.
+        """
 
     def replace_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, settled_before: int) -> None:
-        """Soon counts exactly these (client, session) of a worker, and what opened since `settled_before`.
-
-        Older than another set of the worker, it does nothing.
+        """Soon counts exactly these (client, session) of a worker, and those that opened since the frame
+        `settled_before`. If a newer set of the worker exists, this does nothing.
         """
 
     async def keep_alive(self, workers: Sequence[str]) -> Collection[str]:
-        """Counts the sessions of these workers for another `WORKER_SECONDS`.
-
-        Returns the workers whose open sessions it must be told, since it does not know them all. Never raises.
+        """Counts the sessions of these workers for another `WORKER_SECONDS`. Returns the workers whose open sessions
+        are not all known, so that they must be asked. Never raises.
         """
 
     async def peek(self, operations: Sequence[Operation], now: float, /) -> list[int | None]:
-        """The answers that `apply` would give, without counting anything."""
+        """Returns the answers that `apply` would give, without counting anything."""
 
     async def blocked_clients(self, now: float, *, after: str, limit: int) -> list[Blocked]:
-        """The blocked clients that sort after `after`, in order. Raises StoreAwayError."""
+        """Returns the blocked clients that sort after `after`, in order. Raises StoreUnavailableError."""
 
     async def unblock(self, client: str, now: float) -> Blocked | None:
-        """Lifts the block and forgets what led to it; None when there is none. Raises StoreAwayError."""
+        """Lifts a block, and resets the counters that led to it. Returns None when there is no block. Raises
+        StoreUnavailableError.
+        """
 
     @property
     def unavailable_reason(self) -> str:
-        """Why nothing can be counted now, in our words; empty when all is well."""
+        """Returns why nothing can be counted now, in our words. Empty when counting works."""
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
 
-class StoreAwayError(Exception):
-    """The store can't be reached."""
+class StoreUnavailableError(Exception):
+    """The store does not answer."""

@@ -1,1 +1,1 @@
-"""The gRPC face of relay: relay.v1's servicer, its operator actions, and the translation of its messages."""
+"""The gRPC interface of relay: the servicer of relay.v1, the actions of operators, and the conversion of messages."""

@@ -1,4 +1,6 @@
-"""What operators do to the queue, in batches, each in one transaction with what it leaves in the timelines."""
+"""The actions of operators on the queue. Each runs in batches, and each batch is one transaction, which also writes the
+events of the timelines.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from services.relay.queue.filters import MessageFilter
 from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.reading import Position, candidates
 from services.relay.queue.settling import Event, record_events
-from services.relay.queue.statistics import Happening, Statistics
+from services.relay.queue.statistics import CountedEvent, Statistics
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
 from services.relay.routing.recipients import SubmittedRecipient, hears_of_failure
@@ -44,7 +46,7 @@ class Action(Enum):
     REDIRECT = "redirect"
 
 
-# What the timeline calls it.
+# The name of each action in timelines.
 _EVENTS = {
     Action.RETRY: "retried",
     Action.HOLD: "held",
@@ -53,24 +55,24 @@ _EVENTS = {
     Action.DELETE: "deleted",
     Action.REDIRECT: "redirected",
 }
-# Recipients that were redirected, as the progress names them.
+# The most redirected recipients that the progress of an action names.
 _NAMED = 10
 
 
 @dataclass(slots=True)
 class Progress:
-    """Deliveries so far."""
+    """The numbers of deliveries that an action has processed so far."""
 
     matched: int = 0
     acted: int = 0
     skipped: int = 0
     done: bool = False
-    # The first ones.
+    # The first recipients that were redirected.
     redirected_recipients: list[bytes] = field(default_factory=list)
 
 
 class Operator:
-    """There is one in each process."""
+    """Carries out the actions of operators. There is one in each process."""
 
     def __init__(
         self,
@@ -98,9 +100,9 @@ class Operator:
         dry_run: bool,
         redirect: Redirect | None = None,
     ) -> AsyncIterator[Progress]:
-        """Acts on what matches and is stored now; progress after each batch. Raises QueueError.
+        """Acts on the stored messages that match, and yields the progress after each batch. Raises QueueError.
 
-        `redirect`: with Action.REDIRECT, where the mail goes.
+        `redirect` says where the mail goes, and is given with Action.REDIRECT only.
         """
         until = self._clock.now()
         progress = Progress()
@@ -116,7 +118,7 @@ class Operator:
             progress.redirected_recipients = (progress.redirected_recipients + outcome.redirected_recipients)[:_NAMED]
             progress.acted += 0 if dry_run else acted
             if action is Action.BOUNCE and not dry_run:
-                self._statistics.count(Happening.BOUNCED, acted)
+                self._statistics.count(CountedEvent.BOUNCED, acted)
             progress.skipped += skipped
             progress.done = after is None
             yield progress
@@ -125,7 +127,7 @@ class Operator:
                 "queue_action",
                 action=action.value,
                 actor=actor,
-                # Empty: on all that matched.
+                # An empty `chosen` means that the action applies to all deliveries of the message that match.
                 queue_id="" if message_id is None else queue_id(message_id),
                 acted=progress.acted,
                 skipped=progress.skipped,
@@ -135,7 +137,7 @@ class Operator:
     async def _choose(
         self, wanted: MessageFilter, after: Position | None, until: int
     ) -> tuple[list[int], Position | None]:
-        """Looked for among the readers: whoever writes must not wait for it."""
+        """The read connection looks for the messages, so that other writers do not have to wait for the search."""
         now = self._clock.now()
         return await self._database.view(lambda connection: candidates(connection, wanted, after, until, _BATCH, now))
 
@@ -243,7 +245,9 @@ class Operator:
         store(connection, [waiting_copy(report) for report in made], 0, now)
 
     def _bounce(self, connection: Connection, entry: Open, now: int) -> list[NewMessage]:
-        """The report that the sender gets, waiting in the database for its delivery; of quarantined mail none."""
+        """Makes the reports for the sender, which wait in the database for their delivery. Quarantined mail causes
+        none.
+        """
         configuration = self._configuration()
         reported = [
             ReportedRecipient(
@@ -269,7 +273,7 @@ def _notify(row: Any) -> tuple[str, ...]:
 
 
 def _can_be_redirected(configuration: Configuration, redirect: Redirect, row: Any) -> bool:
-    """Whether it does not go there already."""
+    """Whether the redirect changes where this delivery goes."""
     if redirect.recipient:
         return not is_same_recipient(configuration, row.recipient, redirect.recipient)
     stored: str | None = row.next_hop

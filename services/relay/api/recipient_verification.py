@@ -1,4 +1,6 @@
-"""Whether a recipient exists, where the mailbox server decides: from what is known, or by asking the server."""
+"""Finds out whether a recipient exists, where the mailbox server decides this: from a stored answer, or by asking the
+server.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,12 @@ from services.relay.routing.rules import resolve
 
 log = structlog.get_logger(__name__)
 
-# Addresses of one client that need a question, a clock minute.
+# The most new recipients of one client, in one minute of the clock, that a server is asked about.
 _NEW_RECIPIENTS_PER_MINUTE = 100
 _QUESTIONS_PER_SERVER = 20
-# The share of one client in the questions to a server, so that others get answers too.
+# The most questions of one client at a time, so that the questions of other clients are asked too.
 _QUESTIONS_PER_CLIENT = 5
-# Recipients that wait, and those of one client among them; more get no answer.
+# The most recipients that wait for an answer, in all and for one client. Further recipients get no answer.
 _MOST_WAITING = 2_000
 _MOST_WAITING_OF_CLIENT = 100
 _FORGET_EVERY = 60 * MICROSECONDS
@@ -47,13 +49,13 @@ class Verification(Enum):
 
 
 class AsksServers(Protocol):
-    """The delivering side, as the verification asks it."""
+    """The delivering half of relay, as far as the verification uses it."""
 
     async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer: ...
 
 
 class _SharedSlots:
-    """A semaphore for each of many parties, which exists only while the party uses it."""
+    """A semaphore for each party, which exists only while the party uses it."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -71,7 +73,9 @@ class _SharedSlots:
 
 
 class RecipientVerifier:
-    """Ingress asks about one address at the same replica, so that it is one question at a time."""
+    """Verifies recipients. Ingress asks the same replica about the same address, so only one question about it is asked
+    at a time.
+    """
 
     def __init__(
         self,
@@ -84,7 +88,7 @@ class RecipientVerifier:
         self._clock = clock
         self._configuration = configuration
         self._servers = servers
-        # Questions under way by recipient.
+        # The questions that are being asked, by recipient.
         self._asked: dict[bytes, asyncio.Task[Verification]] = {}
         self._waiting: Counter[str] = Counter()
         self._of_servers = _SharedSlots(_QUESTIONS_PER_SERVER)
@@ -92,7 +96,10 @@ class RecipientVerifier:
         self._forgot_at = 0
 
     async def verify(self, recipient: bytes, client: str) -> Verification:
-        """`recipient` in its wire form; `client`: the key under which the client is counted. Never raises."""
+        """Verifies a recipient. Never raises.
+
+        `recipient` is in its wire form. The questions of a client are counted under the key `client`.
+        """
         try:
             verification = await self._verify(recipient, client)
         except QueueError as error:
@@ -114,7 +121,7 @@ class RecipientVerifier:
                 return otherwise or Verification.TOO_MANY
             # Another session may have asked about the same recipient meanwhile.
             under_way = self._asked.get(key) or self._begin(recipient, key, client, answer)
-        # Whoever asked first may go: the others still wait.
+        # The caller that asked first may be cancelled, and the others still wait for the answer.
         return await asyncio.shield(under_way)
 
     async def _may_ask(self, client: str, now: int) -> bool:
@@ -176,7 +183,7 @@ class RecipientVerifier:
             await self._database.write(lambda connection: forget_answers(connection, now))
 
     async def close(self) -> None:
-        """Breaks off what is asked."""
+        """Cancels the questions that are being asked."""
         under_way = list(self._asked.values())
         for task in under_way:
             task.cancel()

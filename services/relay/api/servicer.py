@@ -1,4 +1,6 @@
-"""relay.v1.Relay over gRPC: submissions in, acknowledgements out; the queue for operators; routes explained."""
+"""Serves relay.v1 over gRPC: it takes submissions and acknowledges them, shows and changes the queue for operators, and
+explains routes.
+"""
 
 from __future__ import annotations
 
@@ -76,8 +78,8 @@ _MOST_BUCKETS = 5000
 _BUCKET_SECONDS = (300, 3600, 86400)
 _CONTENT_OCTETS = 256 * 1024
 _LONGEST_EVENT_WAIT = 30.0
-# The pause between two checks for a new event while a caller waits. The table is read, since another relay may have
-# written the event; commits tell nobody, so that they stay fast.
+# The pause between two checks for a new event while a caller waits. The checks read the table, because another relay
+# may have written the event, and because a commit would be slower if it reported its events.
 _EVENT_LOOK_SECONDS = 0.5
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -91,16 +93,18 @@ class Explainer(Protocol):
     def test_relay_host(self, relay_host: RelayHost, hostname: str, *, configured: bool) -> AsyncIterator[Step]: ...
 
     async def look_up_text(self, name: str) -> Sequence[str] | None:
-        """The TXT records of a name; empty when it has none, None when there was no answer."""
+        """Returns the TXT records of a name: empty when the name has none, None when there was no answer."""
         ...
 
     def probe_in(self, destination: str) -> float:
-        """Seconds until a destination that counts as dead is tried again, whatever is due there; 0 for any other."""
+        """Returns the seconds until a destination that counts as dead is tried again, even if mail is due there
+        earlier. Returns 0 for any other destination.
+        """
         ...
 
 
 class RelayServicer(relay_pb2_grpc.RelayServicer):
-    """The contract. Method names are the contract's."""
+    """Implements the contract relay.v1, whose names its methods have."""
 
     def __init__(
         self,
@@ -216,7 +220,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         return views.whole(found, self._queue_settings(), now)
 
     async def _whole(self, number: int, now: int, *, with_header: bool) -> reading.StoredMessage | None:
-        """The message with its history; without the header where the content is damaged (C140)."""
+        """Returns the message with its history. The header is left out when the content is damaged (C140)."""
         try:
             return await self._database.view(
                 lambda connection: reading.whole_message(connection, number, now, with_header=with_header)
@@ -291,7 +295,9 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         name, now = clean(request.name), self._clock.now()
         until = microseconds(request.until) if request.HasField("until") else FOREVER
         if not name or until <= now:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a name and an end in the future are needed")
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "the name of a destination and an end in the future are needed"
+            )
         try:
             await self._suspensions.suspend(Suspension(name, until, clean(request.actor)))
         except QueueError as error:
@@ -310,7 +316,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         if not resumed:
             # This answers NOT_FOUND for a destination that relay has never met.
             await self._destination(name, context)
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "it is not suspended")
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the destination is not suspended")
         log.info("destination_resumed", destination=name, actor=request.actor)
         self._wake()
         return await self._destination(name, context)

@@ -1,1 +1,1 @@
-"""What the operators configured: its values, how they are read from a snapshot, and how changes are followed."""
+"""What operators configured: its values, the reader of a snapshot, and the watch for changes."""

@@ -1,8 +1,9 @@
-"""What operators configured, as the rest of relay reads it: immutable, with its look-ups built once. Pure.
+"""What operators configured, as the rest of relay reads it: immutable values, with tables for look-ups that are built
+once. Pure.
 
 Addresses are canonical wire forms (`libs.smtp.address`): the local part as written, the domain an A-label in lower
-case. Where local parts are compared without case (aliases, local accounts, relay rules and relay-domain recipients
-are all things that an operator typed), the keys here are those of `key_of`.
+case. Aliases, local accounts, relay rules and the recipients of relay domains are typed by operators. Their local parts
+are compared without case, so their keys here are those of `key_of`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from libs.smtp.address_set import AddressSet
 
 
 def key_of(address: bytes) -> bytes:
-    """The key of an address where its local part's case has no meaning: `Address.local_key` of any wire form."""
+    """Returns the key of an address whose local part is compared without case: the `Address.local_key` of its wire
+    form.
+    """
     if address.isascii():
         return address.lower()
     try:
@@ -34,7 +37,7 @@ class MailboxKind(Enum):
 
 
 class TlsLevel(Enum):
-    """How a connection to a server has to be secured."""
+    """How a connection to a server must be secured."""
 
     NONE = "none"
     MAY = "may"
@@ -44,7 +47,7 @@ class TlsLevel(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FallbackHost:
-    """A server that is tried after another one; all else is as for that one."""
+    """A server that is tried after another one. All other values are those of that server."""
 
     host: str
     port: int
@@ -55,14 +58,14 @@ class Mailbox:
     kind: MailboxKind
     host: str = ""
     port: int = 0
-    # maildir: the directory that holds one Maildir a recipient.
+    # For maildir: the directory that holds one Maildir for each recipient.
     path: str = ""
     tls: TlsLevel = TlsLevel.MAY
     fallback_hosts: tuple[FallbackHost, ...] = ()
 
 
 class ExistingRecipients(Enum):
-    """How it is known which recipients of a local or relay domain exist."""
+    """How relay knows which recipients of a local or relay domain exist."""
 
     ACCOUNTS = "accounts"
     LIST = "list"
@@ -74,13 +77,13 @@ class ExistingRecipients(Enum):
 class LocalDomain:
     id: str
     domain: str
-    # None: mail for the domain is held.
+    # None means that mail for the domain is held.
     mailbox: Mailbox | None
     quarantine_mailbox: Mailbox | None = None
     recipients: ExistingRecipients = ExistingRecipients.ACCOUNTS
-    # Takes the mail for addresses that do not exist; empty: none.
+    # The address that gets the mail for addresses that do not exist. Empty means that the domain has no catch-all.
     catch_all: bytes = b""
-    # The delimiter between user and tag; empty: addresses have no tags.
+    # The delimiter between user and tag. Empty means that addresses have no tags.
     delimiter: str = ""
 
 
@@ -88,7 +91,7 @@ class LocalDomain:
 class RelayDomain:
     id: str
     domain: str
-    # The server that takes its mail; None: its MX.
+    # The server that takes the domain's mail. None means that its MX hosts take it.
     next_hop: Mailbox | None = None
 
 
@@ -96,7 +99,7 @@ class Quarantine(Enum):
     """What happens to mail that is marked for quarantine."""
 
     MARK = "mark"
-    # Into the quarantine mailbox of its local domain, where it has one.
+    # The mail goes into the quarantine mailbox of its local domain, where it has one.
     MAILBOX = "mailbox"
     HOLD = "hold"
 
@@ -120,7 +123,7 @@ class RelayHost:
 
     @property
     def login(self) -> str:
-        """Whose mail it takes; empty: anybody's."""
+        """The senders whose mail the host takes. Empty means all senders."""
         return self.auth.username if self.auth is not None else ""
 
 
@@ -140,7 +143,7 @@ class RelayRule:
     name: str
     type: RuleType
     target_type: TargetType
-    # Lower-cased addresses, or domains; `.example.com` stands for its sub-domains.
+    # Lower-cased addresses, or domains; `.example.com` stands for its subdomains.
     targets: tuple[str, ...]
     relay_host: RelayHost
     position: int = 0
@@ -148,16 +151,18 @@ class RelayRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleTargets:
-    """Relay rules of one type, by what they are aimed at; where several have the same target, the first by position."""
+    """Relay rules of one type, by their targets. When several rules have the same target, the first by position is
+    used.
+    """
 
     by_address: Mapping[bytes, RelayRule]
     by_domain: Mapping[str, RelayRule]
-    # Key `example.com` for the target `.example.com`.
+    # The rules for subdomains: the target `.example.com` has the key `example.com`.
     by_parent: Mapping[str, RelayRule]
 
     @classmethod
     def of(cls, rules: Sequence[RelayRule], type_: RuleType) -> RuleTargets:
-        """`rules` in order of position; those of another type are passed over."""
+        """Reads `rules`, which are in order of position. Rules of another type are skipped."""
         addresses: dict[bytes, RelayRule] = {}
         domains: dict[str, RelayRule] = {}
         parents: dict[str, RelayRule] = {}
@@ -174,9 +179,10 @@ class RuleTargets:
         return cls(addresses, domains, parents)
 
     def match(self, address: bytes, base: bytes, domain: str) -> RelayRule | None:
-        """The rule for an address (its `key_of`) at its domain: an address beats a domain, then position decides.
+        """Returns the rule for an address (its `key_of`) at its domain. A rule for an address wins over one for a
+        domain, and then the position decides.
 
-        `base`: the address of which it is a tagged form, or itself.
+        `base` is the untagged form of the address, or the address itself.
         """
         if not self.by_address and not self.by_domain and not self.by_parent:
             return None
@@ -203,7 +209,7 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Resolvers:
-    # host[:port]
+    # Each is host[:port].
     preferred: tuple[str, ...] = ()
     alternate: tuple[str, ...] = ()
 
@@ -216,12 +222,12 @@ class QueueSettings:
     retry_growth: float = 1.5
     max_retry: float = 7200.0
     expire_after: float = 120 * 3600.0
-    # 0: never
+    # 0 means never.
     delay_notice_after: float = 4 * 3600.0
     bounce_expire_after: float = 24 * 3600.0
     max_concurrency_per_destination: int = 20
     max_messages_per_connection: int = 100
-    # 0: any number.
+    # 0 means any number.
     max_messages_per_minute_per_destination: int = 0
     retention: float = 7 * 86400.0
     keep_subjects: bool = False
@@ -232,44 +238,44 @@ class DkimKey:
     id: str
     domain: str
     selector: str
-    # rsa-sha256 or ed25519-sha256
+    # The algorithm is rsa-sha256 or ed25519-sha256.
     algorithm: str
     private_key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One revision. Replaced as a whole, never changed."""
+    """One revision of the configuration. A new revision replaces it as a whole."""
 
     revision: int
     hostname: str
-    # Octets; 0: no limit.
+    # In octets. 0 means that there is no limit.
     max_message_size: int = 25 * 1024 * 1024
     max_hops: int = 50
     external_postmasters: tuple[bytes, ...] = ()
-    # None: direct.
+    # None means that mail is delivered directly.
     relay_host: RelayHost | None = None
     # The enabled rules, by position.
     relay_rules: tuple[RelayRule, ...] = ()
     relay_domains: Mapping[str, RelayDomain] = field(default_factory=dict)
     local_domains: Mapping[str, LocalDomain] = field(default_factory=dict)
-    # The key is `key_of` the address.
+    # The key is `key_of` of the address.
     aliases: Mapping[bytes, Alias] = field(default_factory=dict)
     account_addresses: AbstractSet[bytes] = frozenset()
-    # The recipients of the domains that list theirs.
+    # The recipients of those domains that list their recipients.
     listed_recipients: AddressSet = field(default_factory=lambda: AddressSet({}))
     resolvers: Resolvers = Resolvers()
     queue: QueueSettings = QueueSettings()
     # The key is the domain.
     dkim_keys: Mapping[str, tuple[DkimKey, ...]] = field(default_factory=dict)
-    # For direct mail, by domain; `.example.com` stands for its sub-domains.
+    # The TLS levels for direct mail, by domain; `.example.com` stands for its subdomains.
     tls_policies: Mapping[str, TlsLevel] = field(default_factory=dict)
     quarantine: Quarantine = Quarantine.MAILBOX
-    # Hosts and ports of relay hosts at which there is more than one login.
+    # The pairs of host and port for which more than one login is configured.
     shared_relay_hosts: frozenset[tuple[str, int]] = field(init=False, repr=False, compare=False)
-    # Whether any address may stand for another one: as an alias, or where a domain has a catch-all.
+    # Whether any address may be replaced by another one, by an alias or by the catch-all of a domain.
     has_aliases: bool = field(init=False, repr=False, compare=False)
-    # Made of relay_rules.
+    # These are made from relay_rules.
     recipient_targets: RuleTargets = field(init=False, repr=False, compare=False)
     sender_targets: RuleTargets = field(init=False, repr=False, compare=False)
     # A cache of routes. It belongs to the configuration, so that it is dropped with it.
@@ -283,7 +289,7 @@ class Configuration:
         object.__setattr__(self, "sender_targets", RuleTargets.of(self.relay_rules, RuleType.SENDER))
 
     def tls_level(self, domain: str) -> TlsLevel:
-        """How connections for direct mail to the domain have to be secured at least."""
+        """Returns the lowest TLS level that a connection for direct mail to the domain must have."""
         policies = self.tls_policies
         if not policies:
             return TlsLevel.MAY

@@ -1,4 +1,4 @@
-"""The protobuf snapshot that config_api sends, turned into relay's Configuration."""
+"""Converts the protobuf snapshot of config_api into the Configuration of relay."""
 
 from __future__ import annotations
 
@@ -57,23 +57,25 @@ _TLS_LEVELS = {
     config_pb2.TLS_LEVEL_VERIFY: TlsLevel.VERIFY,
 }
 
-# Kinds of which there may be many, and which change while mail is taken.
+# The kinds of which there may be many objects, and which change while mail is taken.
 _OFTEN_CHANGED = ("accounts/", "aliases/", "recipients/")
 
 
 class RelaySnapshotReader:
-    """Makes configurations from pieces. A change of what there is much of costs little.
+    """Makes configurations from pieces. A change of one object costs little even when there are many of its kind.
 
     Tables are never changed once they are in a configuration: a change makes copies of those that it touches.
     """
 
     def __init__(self) -> None:
         self._configuration: Configuration | None = None
-        # The pieces of all other kinds, by key. They are few.
+        # The pieces of all other kinds, by key. There are few of these.
         self._others: dict[str, bytes] = {}
 
     def read(self, changes: Sequence[PieceChange], revision: int) -> Configuration:
-        """The configuration after these changes. Raises ValueError when it contradicts itself."""
+        """Returns the configuration after these changes. Raises ValueError when the configuration contradicts
+        itself.
+        """
         others = {change.key: change.after for change in changes if not change.key.startswith(_OFTEN_CHANGED)}
         before = self._configuration
         if others or before is None:
@@ -100,7 +102,7 @@ class RelaySnapshotReader:
 
 
 def _merged(pieces: Iterable[bytes]) -> config_pb2.RelaySnapshot:
-    # Serialised messages that are joined are merged when they are read.
+    # Protobuf merges serialised messages that are concatenated, when it reads them.
     return config_pb2.RelaySnapshot.FromString(b"".join(pieces))
 
 
@@ -140,7 +142,7 @@ def _changed_recipients(
 
 
 def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
-    """The snapshot as a Configuration. Raises ValueError when it contradicts itself."""
+    """Reads the snapshot. Raises ValueError when it contradicts itself."""
     nothing = config_pb2.RelaySnapshot()
     keys: dict[str, list[DkimKey]] = {}
     for key in snapshot.dkim_keys:
@@ -167,7 +169,7 @@ def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
         queue=_queue(snapshot.queue),
         tls_policies={policy.domain: _TLS_LEVELS[policy.level] for policy in snapshot.tls_policies},
         dkim_keys={domain: tuple(of_domain) for domain, of_domain in keys.items()},
-        # Snapshots on disk of before this setting name none.
+        # A snapshot on disk from an older release does not have this field.
         quarantine=_QUARANTINE.get(snapshot.quarantine, Quarantine.MAILBOX),
     )
 

@@ -1,4 +1,4 @@
-"""Relay's watch on config_api."""
+"""Watches config_api for new configurations of relay."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _Call: TypeAlias = grpc.aio.StreamStreamCall[config_pb2.WatchRequest, config_pb2
 
 
 def configuration_watch(dialers: Dialers, file: SealedFile, name: str, wait_seconds: float) -> Watch:
-    """The watch of the replica `name`, which keeps the last good configuration in `file`.
+    """Makes the watch of the replica `name`, which stores the last good configuration in `file`.
 
-    `wait_seconds`: how long it waits for config_api before it puts the kept configuration in force.
+    At the start the watch waits `wait_seconds` for config_api before it puts the stored configuration in force.
     """
     source = SnapshotSource("relay", _open, config_pb2.WatchRequest, config_pb2.SnapshotPart, RelaySnapshotReader)
     return ConfigurationWatch(source, dialers, file, SNAPSHOT, name, wait_seconds)

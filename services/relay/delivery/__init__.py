@@ -1,4 +1,6 @@
-"""How a message leaves: look-ups, connections, transactions. `open_transport` gives the queue its Transport."""
+"""How a message is sent: look-ups, connections, transactions. `open_transport` makes the Transport that the queue
+uses.
+"""
 
 from services.relay.delivery.targets.options import DeliveryOptions, Timeouts, networks, own_addresses
 from services.relay.delivery.transport import MailTransport, open_transport

@@ -1,4 +1,6 @@
-"""One attempt at one destination: a waiting session if there is one, else host after host until all is decided."""
+"""One attempt at one destination. It uses an idle session if there is one, and otherwise tries one host after the other
+until every recipient has a result.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +40,13 @@ class DeliveryContext:
 
 
 class Attempt:
-    """Runs once. Hosts are tried until every recipient is decided, no host is left, or time for reaching one is over.
+    """Runs once. It tries hosts until every recipient has a result, no host is left, or the time for reaching a host is
+    over.
 
-    What a host decided stands; those that it left undecided (it could not be reached, it refused the session or the
-    sender for now, or was lost before the final dot) go to the next. After the dot nothing goes elsewhere (C120). A
-    refusal of this client's address leaves undecided as well: another address family may do (F03).
+    The results from a host are final. Recipients go to the next host when a host gave no result for them: because it
+    could not be reached, because it refused the session or the sender temporarily, or because the connection was lost
+    before the final dot. After the final dot no recipient goes to another host (C120). A refusal of this client's
+    address is no result either, because another address family may be accepted (F03).
     """
 
     def __init__(
@@ -61,14 +65,15 @@ class Attempt:
         self._message = message
         self._recipients = recipients
         self._verdicts: list[ReplyMeaning | None] = [None] * len(recipients)
-        # The key is the recipient. They are of use only beside a reply.
+        # Both lists have an entry for each recipient. They are used only together with a reply.
         self._peers: list[Peer] = []
         self._passed_on: list[bool] = []
         self._failure: ReplyMeaning | None = None
         self._failed_at = NO_PEER
         # The last host was this gateway itself.
         self._looped = False
-        # Verdicts on recipients that were refused for this client's address, and the address families so refused.
+        # The replies for recipients that were refused because of this client's address, and the address families that
+        # were refused.
         self._address_refusals: dict[int, tuple[ReplyMeaning, Peer]] = {}
         self._refused_families: set[int] = set()
         self._key = (
@@ -80,9 +85,10 @@ class Attempt:
             configuration.resolvers if route.kind is RouteKind.RELAY_DOMAIN else None,
             configuration.tls_level(route.domain) if route.kind is RouteKind.DIRECT else None,
         )
-        # A server took part, or it is known that there never will be one: nothing speaks against more of the same.
+        # True when a server took part in a transaction, or when it is certain that no server ever will. Then the
+        # destination may be used as before.
         self.reached = False
-        # A server was there and refused the session, or none could be connected to.
+        # True when a server answered and refused the session; and true when no host accepted a connection.
         self._refused_session = False
         self._unconnected = False
 
@@ -101,8 +107,8 @@ class Attempt:
         return self._outcomes()
 
     async def _the_rest(self) -> None:
-        """Sends further transactions for the recipients that were too many for one, as long as each one decides about
-        some.
+        """Sends further transactions for the recipients that were too many for one transaction, as long as each
+        transaction gives results for some of them.
         """
         waiting = self._too_many()
         while waiting:
@@ -113,7 +119,7 @@ class Attempt:
             if session is not None:
                 await self._transact(session)
             else:
-                # The session has had all the messages that one may have.
+                # The session has carried as many messages as one session may carry.
                 await self._through_hosts(set())
             self._verdicts = [now or then for now, then in zip(self._verdicts, before, strict=True)]
             left = self._too_many()
@@ -158,11 +164,11 @@ class Attempt:
         return tuple(endpoint for endpoint in endpoints if not refused or _family(endpoint) not in refused)
 
     async def _transact(self, session: Session) -> bool:
-        """Runs one transaction with the recipients that are not decided yet.
+        """Runs one transaction with the recipients that have no result yet.
 
-        The session goes back to the pool if it may.
+        The session goes back to the pool if it can be used again.
 
-        True: the session had come to its end before, and this was no try.
+        Returns True when the server had ended the session before the transaction began, which does not count as a try.
         """
         context = self._context
         if session.has_our_name and self._message.came_through(self._configuration.hostname):
@@ -202,7 +208,7 @@ class Attempt:
         return transaction.stale
 
     def _to_be_named(self, session: Session) -> Sequence[int]:
-        """The recipients of the next transaction: no more than this server takes, as it said before (F48)."""
+        """Returns the recipients of the next transaction: no more than the server is known to take (F48)."""
         undecided: Sequence[int] = range(len(self._verdicts))
         if self._verdicts.count(None) < len(self._verdicts):
             undecided = [index for index in undecided if self._verdicts[index] is None]
@@ -225,7 +231,9 @@ class Attempt:
                 self._passed_on[index] = session.capabilities.dsn
 
     def _refuse_family(self, session: Session, indexes: Sequence[int], transaction: Transaction) -> None:
-        """Leaves to the other address family who was refused because of the address from which this client came."""
+        """Clears the results of recipients that were refused because of this client's address, so that the other
+        address family is tried.
+        """
         self._refused_families.add(_family(session.endpoint))
         for position in transaction.address_refused:
             index = indexes[position]
@@ -236,7 +244,9 @@ class Attempt:
                 self._failure, self._failed_at = None, NO_PEER
 
     def _note(self, error: HostFailedError) -> None:
-        """The reason that is given if nothing better comes: the last, but a loop behind a host that is only away."""
+        """Stores the reason that is reported if no later host gives a better one. It is the last reason, except that a
+        loop does not replace an earlier temporary failure of another host.
+        """
         self._looped = error.is_ourselves
         if not error.meaning.own:
             self._refused_session = True
@@ -248,7 +258,9 @@ class Attempt:
 
     @property
     def turned_away(self) -> bool:
-        """Whether a server took no more connections only because others of ours are open or being opened (F47)."""
+        """Whether a server refused the connection only because other connections of ours are open or are being opened
+        (F47).
+        """
         if self.reached or self._looped:
             return False
         others_run = self._concurrency.running > 1
@@ -278,21 +290,22 @@ class Attempt:
         if meaning is not None:
             return (meaning, self._peers[index], self._passed_on[index]) if self._peers else (meaning, NO_PEER, False)
         if self._failure is None and index in self._address_refusals:
-            # There is no host in another address family.
+            # No host has an address of another family.
             return (*self._address_refusals[index], False)
         return self._failure or _UNREACHED, self._failed_at, False
 
 
 def _family(endpoint: Endpoint) -> int:
-    """The version of IP; a socket's path counts as 4, there being only one."""
+    """Returns the version of IP. The path of a socket counts as 4."""
     return 6 if ":" in endpoint.address else 4
 
 
 def _another_host(chosen: Sequence[Endpoint], left: Sequence[Endpoint]) -> deque[Endpoint]:
-    """The addresses of hosts not tried yet, when the time is over and one host or the look-ups took it all; else none.
+    """Returns the addresses of untried hosts when one host, or the look-ups, used all of the time. Otherwise returns
+    none.
 
-    RFC 5321 5.1 wants two tried at least: behind a best host that takes connections and keeps silent nobody would ever
-    get the message.
+    RFC 5321 5.1 demands that at least two addresses are tried. Otherwise a best host that accepts connections and never
+    answers would block all mail for the domain.
     """
     tried = {one.host for one in chosen if one not in left}
     return deque(one for one in left if one.host not in tried) if len(tried) < 2 else deque()

@@ -1,6 +1,5 @@
-"""The number of transactions that may run to a destination at once, and the hosts that did not answer.
-
-The time is an argument.
+"""Limits the transactions that run to a destination at once, and remembers hosts that did not answer. The time is an
+argument.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 _INITIAL = 5
-# Failures in a row after which a destination counts as dead.
+# After this number of failures in a row a destination counts as dead.
 _DEAD_AFTER = 5
 _FIRST_PROBE_SECONDS = 5.0
 _LONGEST_PROBE_SECONDS = 60.0
@@ -24,9 +23,10 @@ _SILENT_SECONDS = 1800.0
 
 @dataclass(slots=True)
 class Concurrency:
-    """The concurrency of one destination. Each success raises it by one, each failure to get through halves it.
+    """The concurrency of one destination. Each success raises it by one, and each failure to reach a server halves it.
 
-    A dead destination gets one transaction at a time, at growing intervals. The first that gets through ends this.
+    A dead destination gets one transaction at a time, at growing intervals. The first one that reaches a server ends
+    this.
     """
 
     limit: int = _INITIAL
@@ -36,7 +36,8 @@ class Concurrency:
     probe_seconds: float = _FIRST_PROBE_SECONDS
     # Transactions that have a session with a server of the destination.
     sessions: int = 0
-    # The number of connections that the servers accept at once, as observed; 0: not known, or not known any more.
+    # The number of connections that the servers accept at once, as observed. 0 means that it is not known, or not any
+    # more.
     ceiling: int = 0
     ceiling_ends: float = 0.0
 
@@ -45,7 +46,9 @@ class Concurrency:
         return self.failures >= _DEAD_AFTER
 
     def capacity(self, now: float, maximum: int) -> int:
-        """Transactions that may run at once; 0 only while a dead destination waits for its next probe."""
+        """Returns the number of transactions that may run at once. It is 0 only while a dead destination waits for its
+        next try.
+        """
         if self.dead:
             return 1 if self.running or now >= self.next_probe else 0
         if self.ceiling and now >= self.ceiling_ends:
@@ -53,11 +56,11 @@ class Concurrency:
         return max(1, min(self.limit, maximum))
 
     def probe_in(self, now: float) -> float:
-        """Seconds until a dead destination is tried again; 0 when nothing waits for that."""
+        """Returns the seconds until a dead destination is tried again, or 0 when no destination waits for that."""
         return max(0.0, self.next_probe - now) if self.dead and not self.running else 0.0
 
     def succeeded(self, maximum: int) -> None:
-        """A server took part in a transaction, whatever became of the message."""
+        """Notes that a server took part in a transaction, whatever the result of the message was."""
         if self.dead:
             self.limit = _INITIAL
         self.failures = 0
@@ -65,7 +68,7 @@ class Concurrency:
         self.limit = min(max(maximum, 1), self.limit + 1, self.ceiling or self.limit + 1)
 
     def turned_away(self, now: float) -> None:
-        """A server refused one more connection while others are open: it takes no more at once (F47).
+        """Notes that a server refused one more connection while others are open, so it takes no more at once (F47).
 
         The limit holds for a while, and then one more is tried.
         """
@@ -76,7 +79,7 @@ class Concurrency:
     def failed(self, now: float, longest_probe: float = _LONGEST_PROBE_SECONDS) -> None:
         """Notes that no server could be reached, or that all refused the session.
 
-        `longest_probe`: seconds between two tries at most.
+        `longest_probe` is the longest time in seconds between two tries.
         """
         was_dead = self.dead
         self.failures += 1
@@ -88,7 +91,9 @@ class Concurrency:
 
 
 class ConcurrencyLimits:
-    """The concurrency of every destination. Beyond a limit the one that was used least lately is forgotten."""
+    """The concurrency of every destination. The number of destinations is bounded, and the one that was not used for
+    the longest time is removed.
+    """
 
     def __init__(self) -> None:
         self._limits: OrderedDict[str, Concurrency] = OrderedDict()
@@ -104,7 +109,7 @@ class ConcurrencyLimits:
         return concurrency
 
     def known(self, destination: str) -> Concurrency | None:
-        """None for a destination to which nothing was sent lately."""
+        """Returns None for a destination to which nothing was sent lately."""
         return self._limits.get(destination)
 
     def _forget(self) -> None:
@@ -122,16 +127,16 @@ class _Dead:
 
 
 class DeadHosts:
-    """Addresses that did not answer: they come last in their list, save for one try at growing intervals.
+    """Remembers addresses that did not answer. They are tried last, except for one try at growing intervals.
 
-    So a dead first MX costs its domain one slow transaction an interval, and not every one of them.
+    So a dead first MX makes one transaction slow in each interval, and not all of them.
     """
 
     def __init__(self) -> None:
         self._dead: OrderedDict[tuple[str, int], _Dead] = OrderedDict()
 
     def failed(self, address: str, port: int, now: float, *, silent: bool = False) -> None:
-        """`silent`: it took the connection, and then nothing came."""
+        """Notes a failure. `silent` means that the host accepted the connection, and then sent no answer."""
         known = self._dead.get((address, port))
         if known is None:
             seconds = _SILENT_SECONDS if silent else _FIRST_RETRY_SECONDS
@@ -142,19 +147,19 @@ class DeadHosts:
             known.seconds = min(_LONGEST_RETRY_SECONDS, known.seconds * 2)
             known.next_try = now + known.seconds
             known.trying = False
-        # Otherwise the attempt was under way already when the destination was found dead.
+        # Otherwise the attempt had begun before the host counted as dead.
 
     def answered(self, address: str, port: int) -> None:
         self._dead.pop((address, port), None)
 
     def avoid(self, address: str, port: int, now: float) -> bool:
-        """Whether the address should come last now. A caller that gets False for a dead host makes its next try."""
+        """Whether the address should be tried last now. A caller that gets False for a dead host must try it next."""
         known = self._dead.get((address, port))
         if known is None:
             return False
         if now < known.next_try:
             return True
-        # The try may take a while; nobody else joins it meanwhile.
+        # The try may take long. Until it ends, other attempts avoid this host.
         known.trying = True
         known.next_try = now + known.seconds
         return False

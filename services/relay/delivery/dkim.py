@@ -1,4 +1,4 @@
-"""DKIM signatures for what our own people send (RFC 6376, RFC 8463), put on top when nothing else will change."""
+"""Adds DKIM signatures to messages of our own users (RFC 6376, RFC 8463), as the last change before sending."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from services.relay.model.attempt import OutgoingMessage
 
 log = structlog.get_logger(__name__)
 
-# Signed once more than they are there, so that nobody can add another (RFC 6376 8.15).
+# Each of these fields is signed once more than it occurs, so that nobody can add another one (RFC 6376 8.15).
 _SEALED = (
     b"from", b"to", b"cc", b"subject", b"date", b"message-id", b"reply-to", b"mime-version", b"content-type",
     b"content-transfer-encoding",
@@ -34,24 +34,25 @@ _SIGNED = (
     b"list-unsubscribe", b"list-unsubscribe-post", b"list-owner", b"list-archive",
 )  # fmt: skip
 _LINE_WIDTH = 72
-# Above this, octets, hashing would hold up everything else for too long.
+# Content with more octets than this is hashed in a thread, because hashing would block the event loop for too long.
 _IN_THREAD = 262_144
 _KEPT = 1000
 
 
 class Signer:
-    """There is one in each process. A message that goes to many destinations is signed once."""
+    """Signs messages. There is one in each process. A message that goes to many destinations is signed once."""
 
     def __init__(self, wall_clock: Callable[[], float]) -> None:
-        """`wall_clock` gives seconds since 1970."""
+        """`wall_clock` returns seconds since 1970."""
         self._wall_clock = wall_clock
         self._made: OrderedDict[tuple[str, int], bytes] = OrderedDict()
 
     async def signed(self, configuration: Configuration, message: OutgoingMessage) -> bytes:
-        """The content, with a signature of each key of its author's domain on top if it is ours to sign.
+        """Returns the content, and in front of it a signature for each key of the author's domain, if the message may
+        be signed.
 
-        Only what somebody who may use the domain sent is signed: mail from outside that merely claims to be from it,
-        on its way to a mailbox or through an alias, must not become genuine here.
+        A message is signed only if its sender may use the domain. Mail from outside can claim to be from that domain,
+        and may pass through here to a mailbox or by an alias. It must not get a valid signature.
         """
         if not configuration.dkim_keys or not (message.account_login or message.authorized):
             return message.content
@@ -73,9 +74,9 @@ class Signer:
 
 
 def signatures(content: bytes, keys: Sequence[DkimKey], now: int) -> bytes:
-    """A DKIM-Signature field for each key, with its CRLF; `now` in seconds since 1970.
+    """Returns a DKIM-Signature field for each key, with its CRLF. `now` is in seconds since 1970.
 
-    A key that cannot be used is left out and logged: the mail goes out, as it did before there was a key.
+    A key that cannot be used is logged and left out, and the mail is sent without its signature.
     """
     header, body = split(content)
     in_header = list(fields(header))
@@ -91,7 +92,7 @@ def signatures(content: bytes, keys: Sequence[DkimKey], now: int) -> bytes:
 
 
 def _keys_of_author(configuration: Configuration, content: bytes) -> Sequence[DkimKey]:
-    """The keys of the domain in the From header, if it names one domain only."""
+    """Returns the keys of the domain in the From header, if that header names exactly one domain."""
     domains = {address.domain for address in from_mailboxes(split(content)[0]).addresses}
     return configuration.dkim_keys.get(domains.pop(), ()) if len(domains) == 1 else ()
 
@@ -118,12 +119,14 @@ def _signature(in_header: Sequence[Field], body_hash: str, key: DkimKey, now: in
 
 
 def _folded(text: str) -> list[str]:
-    """Broken at blanks alone, of which there are some behind the colons of h= (RFC 6376 3.5)."""
+    """Folds the field at blanks only. Some blanks follow the colons of h=, where folding is allowed (RFC 6376 3.5)."""
     return textwrap.wrap(text, _LINE_WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _chosen(in_header: Sequence[Field]) -> tuple[list[Field], str]:
-    """The fields to sign, those of one name from the bottom up (RFC 6376 5.4.2), and the h= tag's list."""
+    """Returns the fields to sign, where fields of one name are taken from the bottom up (RFC 6376 5.4.2), and the list
+    for the h= tag.
+    """
     chosen: list[Field] = []
     names: list[str] = []
     for name in _SEALED + _SIGNED:
@@ -134,20 +137,20 @@ def _chosen(in_header: Sequence[Field]) -> tuple[list[Field], str]:
 
 
 def _signed(key: DkimKey, data: bytes) -> bytes:
-    """Raises ValueError or TypeError when the key is not what it says."""
+    """Reads a private key. Raises ValueError or TypeError when the key does not match its algorithm."""
     private = _private_key(key.private_key)
     if algorithm_of(private) != key.algorithm:
-        raise ValueError("the key is of another kind")
+        raise ValueError("the key is not of the kind that its algorithm needs")
     if isinstance(private, RSAPrivateKey):
         return private.sign(data, PKCS1v15(), hashes.SHA256())
-    # RFC 8463 3: the hash is what is signed.
+    # RFC 8463 3: the hash of the header is signed, and not the header itself.
     return private.sign(hashlib.sha256(data).digest())
 
 
 @lru_cache(maxsize=256)
 def _private_key(pem: bytes) -> RSAPrivateKey | Ed25519PrivateKey:
-    """Raises ValueError or TypeError when it is no such key."""
+    """Reads the key. Raises ValueError or TypeError when it is not valid."""
     key = load_pem_private_key(pem, password=None)
     if isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
         return key
-    raise ValueError("DKIM knows no such kind of key")
+    raise ValueError("DKIM has no algorithm for this kind of key")

@@ -1,4 +1,6 @@
-"""Final delivery into Maildirs: one a recipient, each message a file of its own, on disk before it is reported."""
+"""Final delivery into Maildirs. Each recipient has one Maildir. Each message is a file, which is on disk before the
+delivery is reported.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from services.relay.model.attempt import Result
 from services.relay.model.outcome import ReplyMeaning, deferred, failed
 
 _counter = itertools.count(1)
-# Octets that stay as they are in a directory's name.
+# These octets stay unchanged in the name of a directory.
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_+=.@~")
 # A file name has at most 255 octets.
 _NAME_LIMIT = 200
@@ -29,16 +31,16 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 def mailbox_directory(template: str, recipient: bytes) -> Path:
     """The Maildir of a recipient.
 
-    `{domain}` and `{local_part}` in the template stand for the address; without either the template is a directory
-    that holds one Maildir for each local part. What stands for the address is always a single path component that
-    begins with neither dot nor slash, whatever the address holds.
+    `{domain}` and `{local_part}` in the template stand for the address; without either the template is a directory that
+    holds one Maildir for each local part. Each placeholder is replaced by a single path component that begins with
+    neither dot nor slash, whatever the address contains.
     """
     local_part, _, domain = recipient.rpartition(b"@")
     names = {"{domain}": _component(domain), "{local_part}": _component(local_part)}
     if not any(placeholder in template for placeholder in names):
         return Path(template) / names["{local_part}"]
     path = template
-    # In one pass: an address that holds braces is none of our placeholders.
+    # Both placeholders are replaced in one pass, because braces in the address are not placeholders.
     parts = []
     while path:
         found = min(((path.find(name), name) for name in names if name in path), default=None)
@@ -51,30 +53,31 @@ def mailbox_directory(template: str, recipient: bytes) -> Path:
 
 
 def mailbox_root(template: str) -> Path:
-    """The directory that the operator named: the template up to its first placeholder."""
+    """Returns the directory that the operator named: the template up to its first placeholder."""
     first = min((at for at in (template.find("{domain}"), template.find("{local_part}")) if at >= 0), default=-1)
     return Path(template if first < 0 else template[:first].rpartition("/")[0] or "/")
 
 
 def store(roots: MaildirRoots, template: str, sender: bytes, recipient: bytes, content: bytes) -> ReplyMeaning:
-    """Writes the message durably, where `roots` allow it. Blocking; to be called in a thread.
+    """Writes the message durably, if `roots` allows the folder. It blocks, so call it in a thread.
 
     The file gets Return-Path and Delivered-To in front (RFC 5321 4.4) and lines that end in LF, as everything that
-    reads Maildirs expects. Every failure is temporary: what is wrong is on our side.
+    reads Maildirs expects. Every failure is temporary, because its cause is in this gateway.
     """
     root, directory = mailbox_root(template), mailbox_directory(template, recipient)
     head = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n" % (sender, recipient)
     text = (head + content).replace(b"\r\n", b"\n")
     try:
-        # The address must not complete the path to a folder that is forbidden: "/{local_part}" and etc@example.com.
+        # An address must not complete the path to a forbidden folder: the template "/{local_part}" and the address
+        # etc@example.com give /etc.
         if not roots.allow(template) or not roots.allow(str(directory)):
             raise ForbiddenFolderError
         place = _Place(root, roots.resolved())
         _write(place, directory.relative_to(root), text if text.endswith(b"\n") else text + b"\n")
     except ForbiddenFolderError:
-        return deferred(451, "4.3.5", "mailbox: no mail may be written to this folder: see POSTHOUSE_MAILDIR_ROOTS")
+        return deferred(451, "4.3.5", "mailbox: mail must not be written to this folder: see POSTHOUSE_MAILDIR_ROOTS")
     except LeadsOutError:
-        return deferred(451, "4.3.5", "mailbox: a symbolic link leads out of the mailboxes' directory")
+        return deferred(451, "4.3.5", "mailbox: a symbolic link leads out of the directory of the mailboxes")
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else "cannot be written"
         if error.errno in _FULL:
@@ -86,9 +89,11 @@ def store(roots: MaildirRoots, template: str, sender: bytes, recipient: bytes, c
 
 
 def _component(part: bytes) -> str:
-    """Part of an address as one harmless path component; two parts share one only if they are the same account's."""
+    """Returns a part of an address as one safe path component. Two parts give the same one only if they name the same
+    account.
+    """
     text = part.decode("utf-8", "surrogateescape")
-    # Accounts are the same by case and Unicode composition too (libs.smtp.address).
+    # Two spellings name the same account if they differ in case or Unicode composition only (libs.smtp.address).
     text = text.lower() if text.isascii() else normalize("NFC", normalize("NFC", text).lower())
     lowered = text.encode("utf-8", "surrogateescape")
     encoded = "".join(chr(octet) if octet in _PLAIN else f"%{octet:02X}" for octet in lowered)
@@ -104,12 +109,12 @@ class LeadsOutError(Exception):
 
 
 class ForbiddenFolderError(Exception):
-    """The folder is none that mail may be written to (F43)."""
+    """Mail must not be written to the folder (F43)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """`root`: the directory that the operator named. `allowed`: free of symbolic links, as the paths that it judges."""
+    """`root` is the directory that the operator named. `allowed` judges paths in which symbolic links are resolved."""
 
     root: Path
     allowed: MaildirRoots
@@ -123,8 +128,11 @@ class _Place:
 
 
 def _write(place: _Place, directory: Path, text: bytes) -> None:
-    """`directory` is relative to the root, which is made if need be. Raises OSError and both errors above."""
-    # Asked before the first folder is made.
+    """Writes the text into a Maildir. `directory` is relative to the root, which is made if it does not exist.
+
+    Raises OSError, LeadsOutError and ForbiddenFolderError.
+    """
+    # This is checked before any folder is made.
     place.real(directory)
     place.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -149,10 +157,12 @@ def _write(place: _Place, directory: Path, text: bytes) -> None:
 
 
 def _opened(place: _Place, directory: Path, stack: contextlib.ExitStack) -> int:
-    """A descriptor of the directory, which is made if need be; it is closed with the stack.
+    """Returns a descriptor of the directory, which is made if it does not exist. The descriptor is closed with the
+    stack.
 
-    Links below the root may lead from one place there to another. The way is walked by descriptors and without links,
-    so that a link which is put there meanwhile is not followed either.
+    A symbolic link below the root may lead to another place below the root. Links are resolved first; then each
+    directory of the path is opened by descriptor without following links. So a link that is created in the meantime is
+    not followed.
     """
     real_root = Path(os.path.realpath(place.root))
     if not Path(os.path.realpath(place.root / directory)).is_relative_to(real_root):
@@ -174,7 +184,9 @@ def _opened(place: _Place, directory: Path, stack: contextlib.ExitStack) -> int:
 
 
 def _unique_name() -> str:
-    """Time, process, counter, host: no two deliveries ever share it (https://cr.yp.to/proto/maildir.html)."""
+    """Returns a name made of time, process, counter and host, which no other delivery has
+    (https://cr.yp.to/proto/maildir.html).
+    """
     now = time.time_ns()
     host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")
     return f"{now // 10**9}.M{now // 1000 % 10**6:06d}P{os.getpid()}Q{next(_counter)}.{host}"

@@ -1,4 +1,6 @@
-"""Threads that write into Maildirs. A file system that hangs may keep those that wrote there, and no others."""
+"""Threads that write into Maildirs. A file system that does not answer may block the threads that write to it, but no
+others.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +11,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from services.relay.model.outcome import ReplyMeaning
 
 _THREADS = 32
-# The number of these threads that may work for one domain's Maildirs.
+# The most of these threads that work for the Maildirs of one domain.
 _SHARE = 4
 
 Store = Callable[[str, bytes, bytes, bytes], ReplyMeaning]
 
 
 class MaildirWriter:
-    """There is one in each process. Threads are started when they are needed."""
+    """Starts threads when they are needed. There is one in each process."""
 
     def __init__(self, store_one: Store) -> None:
         self._store = store_one
         self._threads = ThreadPoolExecutor(_THREADS, "maildir")
-        # The key is the path's template. It stands here only while somebody writes there.
+        # The key is the template of the path. An entry exists only while a thread writes there.
         self._places: dict[str, asyncio.Semaphore] = {}
         self._users: dict[str, int] = {}
 
@@ -43,12 +45,12 @@ class MaildirWriter:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._release, template, places)
 
-        # Whoever waits may give up; the thread is free only when it comes back.
+        # The caller may give up waiting, but the thread becomes free only when the write returns.
         writing.add_done_callback(ended)
         return await asyncio.wrap_future(writing)
 
     def close(self) -> None:
-        """Takes no more. Writes that are under way are completed."""
+        """Accepts no more writes. Writes that have begun are completed."""
         self._threads.shutdown(wait=False)
 
     def _release(self, template: str, places: asyncio.Semaphore) -> None:

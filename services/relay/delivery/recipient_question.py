@@ -1,4 +1,4 @@
-"""Asking a mailbox server whether it takes mail for a recipient: a session up to RCPT, and no mail."""
+"""Asks a mailbox server whether it takes mail for a recipient. The session goes up to RCPT, and no mail is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from services.relay.model.outcome import Stage, by_operators_own_host, meaning_o
 # The time for all hosts together.
 _SECONDS = 25.0
 _HAS_SERVER = (RouteKind.MAILBOX, RouteKind.RELAY_DOMAIN, RouteKind.RELAY_HOST)
-# RFC 3463: what a server says of a message's size, of its policy or of the protocol is not about the recipient.
+# RFC 3463: these replies are about the size of a message, the policy of the server or the protocol, and not about the
+# recipient.
 _NOT_ABOUT_THE_ADDRESS = ("5.2.3", "5.3.", "5.4.", "5.5.", "5.6.", "5.7.")
 _MAILBOX_FULL = "5.2.2"
 
@@ -27,14 +28,14 @@ _MAILBOX_FULL = "5.2.2"
 class ServerAnswer(Enum):
     YES = "yes"
     NO = "no"
-    # The recipient exists, and the server refuses its mail for good while the mailbox is full.
+    # The recipient exists, and the server permanently refuses its mail while the mailbox is full.
     FULL = "full"
-    # Silence, a refusal for now, or one that is not about the recipient.
+    # The server was silent, refused temporarily, or refused for a reason that is not about the recipient.
     NONE = "none"
 
 
 class RecipientQuestions:
-    """There is one in each process, for as long as the process lives."""
+    """Asks mailbox servers about recipients. There is one in each process, for as long as the process lives."""
 
     def __init__(self, finder: TargetFinder, connector: SessionConnector, timeouts: Timeouts) -> None:
         self._finder = finder
@@ -42,9 +43,9 @@ class RecipientQuestions:
         self._timeouts = timeouts
 
     async def ask(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
-        """Asks the hosts of the route one after the other until one answers. Never raises but for cancellation."""
+        """Asks the hosts of the route one after the other until one answers. Raises only CancelledError."""
         if route.kind not in _HAS_SERVER:
-            # Nobody else's server is asked, whatever an old configuration says of the domain.
+            # Servers of other organisations are never asked, even if an old configuration tells so.
             return ServerAnswer.NONE
         try:
             async with asyncio.timeout(_SECONDS):
@@ -68,7 +69,7 @@ class RecipientQuestions:
     async def _ask_server(self, session: Session, recipient: bytes) -> ServerAnswer:
         protocol, needs_utf8 = session.protocol, not recipient.isascii()
         if needs_utf8 and not session.capabilities.smtputf8:
-            # Mail for it could not be handed over.
+            # The server could not take mail for this recipient.
             protocol.quit()
             return ServerAnswer.NO
         try:

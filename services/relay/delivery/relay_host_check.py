@@ -1,4 +1,4 @@
-"""Trying a relay host a step at a time, by the very code that delivers through it."""
+"""Tests a relay host step by step, with the code that also delivers through it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from services.relay.model.outcome import sanitised
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step that was made."""
+    """One step of the test."""
 
-    # resolve, connect, greeting, ehlo, tls, starttls, ehlo_tls, auth, mail, reset, quit
+    # The name of the step: resolve, connect, greeting, ehlo, tls, starttls, ehlo_tls, auth, mail, reset or quit.
     name: str
     ok: bool
-    # Reply or finding; credentials are never in it.
+    # The server's reply, or what relay found. It never contains credentials.
     detail: str
     seconds: float
-    # True: this is the last step.
+    # True marks the last step.
     last: bool = False
 
 
 class _Steps:
-    """Steps on their way to whoever watches; a session's Watcher."""
+    """Passes the steps on to the caller while the session is opened. It is the Watcher of the session."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Step | None] = asyncio.Queue()
@@ -45,7 +45,7 @@ class _Steps:
 
 
 class RelayHostTester:
-    """There is one in each process, for as long as the process lives."""
+    """Tests relay hosts. There is one in each process, for as long as the process lives."""
 
     def __init__(
         self, finder: TargetFinder, connector: SessionConnector, timeouts: Timeouts, prohibited: Sequence[IPNetwork]
@@ -56,9 +56,11 @@ class RelayHostTester:
         self._prohibited = prohibited
 
     async def run(self, relay_host: RelayHost, hostname: str, *, configured: bool) -> AsyncIterator[Step]:
-        """Every step as it is made, the last one marked. Up to MAIL from the null sender, which RSET takes back.
+        """Yields each step as soon as it is made. The last one is marked. The test goes up to MAIL with the null
+        sender, which RSET then undoes.
 
-        `configured`: mail goes to this host already, so a prohibited network does not keep the test from it.
+        `configured` means that mail already goes to this host, so the test may connect to it even in a prohibited
+        network.
         """
         steps = _Steps()
         working = asyncio.create_task(self._work(relay_host, hostname, steps, configured), name="test of a relay host")
@@ -82,7 +84,7 @@ class RelayHostTester:
                 endpoint for endpoint in found.endpoints if configured or not self._is_prohibited(endpoint.address)
             )
             if found.endpoints and not endpoints:
-                # An operator's key must not look around in the networks of this machine.
+                # The holder of an operator's API key must not be able to explore the networks of this machine.
                 steps.step("connect", False, "the address is in a prohibited network: RELAY_PROHIBITED_NETWORKS", 0.0)
             while endpoints:
                 failures: list[HostFailedError] = []
@@ -91,7 +93,7 @@ class RelayHostTester:
                     await self._transaction(session, steps)
                     return
                 if failures and not _is_about_connecting(failures[-1]):
-                    # The operator wants to see this host's answer. A try at the next host would hide it.
+                    # The operator wants to see the answer of this host. A try at the next host would hide it.
                     return
         finally:
             steps.queue.put_nowait(None)
@@ -101,7 +103,7 @@ class RelayHostTester:
         return any(address.version == network.version and address in network for network in self._prohibited)
 
     async def _transaction(self, session: Session, steps: _Steps) -> None:
-        """MAIL, RSET and QUIT; a delivery would go on with RCPT."""
+        """Sends MAIL, RSET and QUIT. A delivery would send RCPT after MAIL."""
         protocol = session.protocol
         try:
             for name, line, seconds in (

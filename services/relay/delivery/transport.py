@@ -1,4 +1,6 @@
-"""The delivering side as the queue sees it: a route and a message in, one outcome a recipient out."""
+"""The delivering half as the queue sees it: it gets a route and a message, and returns one outcome for each
+recipient.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ from services.relay.delivery.targets.tls import Contexts
 from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecipient, Result, Route, RouteKind
 from services.relay.model.outcome import ReplyMeaning, deferred, of_recipient
 
-# The longest time of one step of a relay host's test, since somebody waits for it.
+# The longest time of one step when a relay host is tested, because a person waits for the result.
 _TEST_SECONDS = 20.0
 # The longest time between two tries of a dead destination, as a share of the first interval of the retry schedule.
 _PROBE_SHARE = 0.1
@@ -45,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 
 class MailTransport:
-    """services.relay.model.attempt.Transport over SMTP, LMTP and Maildir.
+    """Implements services.relay.model.attempt.Transport with SMTP, LMTP and Maildir.
 
     There is one in each process, for its event loop.
     """
@@ -62,7 +64,7 @@ class MailTransport:
         self._limits = ConcurrencyLimits()
         self._maildirs = MaildirWriter(partial(store, options.maildir_roots))
         self._pool = Pool(options.idle_seconds, options.max_idle_connections, clock)
-        # Deliveries under way; `close` waits for the last.
+        # The deliveries that are running. `close` waits until there is none.
         self._running = 0
         self._quiet = asyncio.Event()
         contexts = Contexts(options.ca_file)
@@ -97,7 +99,7 @@ class MailTransport:
         message: OutgoingMessage,
         recipients: Sequence[OutgoingRecipient],
     ) -> Sequence[Outcome]:
-        """Tries once; one outcome a recipient, in their order. Raises nothing but CancelledError."""
+        """Tries once. Returns one outcome for each recipient, in their order. Raises only CancelledError."""
         concurrency = self._limits.of(route.destination)
         concurrency.running += 1
         self._running += 1
@@ -106,7 +108,7 @@ class MailTransport:
                 return _same(recipients, _refused(route))
             if route.mailbox is not None and route.mailbox.kind is MailboxKind.MAILDIR:
                 outcomes = await self._store(route.mailbox.path, message, recipients)
-                # A fault of one Maildir, such as a quota, says nothing about the others, and a try costs little.
+                # A fault of one Maildir, such as a quota, tells nothing about other Maildirs, and a try costs little.
                 self._adapt(concurrency, configuration, reached=True)
                 return outcomes
             if configuration.dkim_keys and route.mailbox is None:
@@ -122,7 +124,7 @@ class MailTransport:
                 outcomes += await self._attempt(concurrency, configuration, route, prepared, part)
             return outcomes
         except Exception:
-            # A fault of ours must not cost the message: it stays, and the log has the reason.
+            # A fault of our code must not cost the message. The message stays in the queue, and the log has the reason.
             log.exception("delivery_failed_internally", queue_id=message.queue_id, destination=route.destination)
             return _same(recipients, deferred(451, "4.3.0", "internal error"))
         finally:
@@ -132,37 +134,39 @@ class MailTransport:
                 self._quiet.set()
 
     def capacity(self, destination: str, configuration: Configuration) -> int:
-        """Transactions that may run to the destination at once; 0 while a dead one waits for its next probe."""
+        """Returns the number of transactions that may run to the destination at once. It is 0 while a dead destination
+        waits for its next try.
+        """
         maximum = configuration.queue.max_concurrency_per_destination
         return self._limits.of(destination).capacity(self._clock(), maximum)
 
     def probe_in(self, destination: str) -> float:
-        """Seconds until a destination that counts as dead is tried again; 0 for any other."""
+        """Returns the seconds until a destination that counts as dead is tried again, and 0 for any other."""
         concurrency = self._limits.known(destination)
         return concurrency.probe_in(self._clock()) if concurrency is not None else 0.0
 
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation:
-        """The route that mail from `sender` to `recipient` (aliases expanded) would take now, and why."""
+        """Explains the route that mail from `sender` to `recipient` (after the expansion of aliases) would take now."""
         return await self._explainer.explain(configuration, sender, recipient)
 
     def test_relay_host(self, relay_host: RelayHost, hostname: str, *, configured: bool) -> AsyncIterator[Step]:
-        """The steps of a session with a relay host, as they are made; no mail is sent.
+        """Yields the steps of a session with a relay host, as soon as they are made. No mail is sent.
 
-        A host that is not `configured` is not looked for in prohibited networks.
+        A host that is not `configured` must not be in a prohibited network.
         """
         return self._tester.run(relay_host, hostname, configured=configured)
 
     async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
-        """Whether the server of the route takes mail for a recipient; no mail is sent."""
+        """Asks whether the server of the route takes mail for a recipient. No mail is sent."""
         return await self._questions.ask(configuration, route, recipient)
 
     async def look_up_text(self, name: str) -> Sequence[str] | None:
-        """The TXT records of a name; empty when it has none, None when there was no answer."""
+        """Returns the TXT records of a name: empty when it has none, None when there was no answer."""
         lookup = await self.resolver.lookup(name, "TXT")
         return lookup.texts
 
     async def close(self, grace_seconds: float) -> None:
-        """Ends idle connections at once; others end with their transaction or their task."""
+        """Closes idle connections at once. Others are closed at the end of their transaction or their task."""
         self._pool.close()
         if self._running:
             self._quiet.clear()
@@ -182,7 +186,7 @@ class MailTransport:
         attempt = Attempt(self._context, configuration, route, prepared, recipients, concurrency)
         outcomes = await attempt.run()
         if attempt.turned_away:
-            # The message goes back at once, and waits for a connection that is open: it was no try.
+            # The message is given back at once, and waits for one of the open connections. This was not a try.
             concurrency.turned_away(self._clock())
             return [replace(outcome, counts=False) for outcome in outcomes]
         self._adapt(concurrency, configuration, reached=attempt.reached)
@@ -192,7 +196,7 @@ class MailTransport:
         if reached:
             concurrency.succeeded(configuration.queue.max_concurrency_per_destination)
         else:
-            # A retry is late by no more than a tenth of the schedule's first interval (F65).
+            # A retry is delayed by at most a tenth of the schedule's first interval (F65).
             concurrency.failed(self._clock(), configuration.queue.first_retry * _PROBE_SHARE)
 
     async def _store(
@@ -217,7 +221,7 @@ def open_transport(
     wall_clock: Callable[[], float] = time.time,
     rng: random.Random | None = None,
 ) -> MailTransport:
-    """The delivering side of this process; to be called in its event loop. Raises ValueError for bad name servers."""
+    """Makes the delivering half of this process. Call it in the event loop. Raises ValueError for bad name servers."""
     return MailTransport(options, clock, wall_clock, rng or random.Random())  # noqa: S311 - spreads load, guards nothing
 
 

@@ -14,38 +14,38 @@ from services.relay.metrics import STORAGE_ACCEPTING, STORAGE_AVAILABLE
 
 log = structlog.get_logger(__name__)
 
-# The space of a database on another machine, which cannot be measured.
+# The value for a database on another machine, whose space cannot be measured.
 UNKNOWN = 2**62
-# A change of less is none that ingress must hear of.
+# Smaller changes are not reported to ingress.
 _STEP = 16 * 1024 * 1024
 _LOOK_SECONDS = 1.0
 # Space counts as short below this.
 _SHORT = 64 * 1024 * 1024
-# After the database said that it is full, as long as nothing can be measured.
+# For this time after the database reported a full disk, no space counts as available.
 _FULL_SECONDS = 10.0
-# What a message costs besides its content, in pages and the log before they are written.
+# The space that a message needs in pages and in the log, as a multiple of its content.
 _OVERHEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
 class StorageState:
     accepting: bool
-    # Octets left for mail.
+    # Octets that are available for mail.
     available: int
 
 
 class Storage:
-    """There is one in each process, for as long as the process lives."""
+    """Measures the space for mail. There is one in each process, for as long as the process lives."""
 
     def __init__(self, folder: Path | None, reserve: int, steady: Callable[[], float]) -> None:
-        """`folder`: where the queue lies; None: on some other machine. `reserve` in octets."""
+        """`folder` contains the queue; None when the queue is on another machine. `reserve` is in octets."""
         self._folder = folder
         self._reserve = reserve
         self._steady = steady
         self._full_until = -1.0
         self._state = StorageState(True, UNKNOWN)
         self._told = self._state
-        # Called when something changed that ingress should hear of.
+        # These functions are called when something changed that must be reported to ingress.
         self.on_change: list[Callable[[StorageState], None]] = []
         self.look()
 
@@ -55,19 +55,19 @@ class Storage:
 
     @property
     def space_is_short(self) -> bool:
-        """Whether so little space is left that only mail may use it."""
+        """Whether so little space is left that only mail may use it, and not records of refusals."""
         return self._state.available < _SHORT
 
     def takes(self, octets: int) -> bool:
         return self._state.accepting and octets <= self._state.available
 
     def ran_full(self) -> None:
-        """The database said that there is no room."""
+        """Notes that the database reported a full disk."""
         self._full_until = self._steady() + _FULL_SECONDS
         self.look()
 
     def look(self) -> None:
-        """Measures, and tells whom it concerns."""
+        """Measures the space, and reports a large change to the listeners."""
         available = self._measure()
         if self._steady() < self._full_until:
             available = 0
@@ -86,7 +86,7 @@ class Storage:
                 tell(self._state)
 
     async def run(self) -> None:
-        """Looks again and again, for ever."""
+        """Measures again and again, without end."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self.look()

@@ -1,4 +1,6 @@
-"""Makes messages of frames: joins the content, checks it, addresses it, and hands it to the committer."""
+"""Makes messages from the frames of ingress: joins the content, checks it, resolves the recipients, and passes the
+message to the committer.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from services.relay.model.states import Kind, State
 from services.relay.queue.database import QueueError
 from services.relay.queue.group_commit import Committer
 from services.relay.queue.identifiers import ExhaustedError, Identifiers
-from services.relay.queue.statistics import Happening, Statistics
+from services.relay.queue.statistics import CountedEvent, Statistics
 from services.relay.reports.reporting import reports
 from services.relay.routing.recipients import address
 from services.relay.scheduler.backlog import MemoryBudget
@@ -34,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 _ID_LIMIT = 64
 _NONE: frozenset[str] = frozenset()
-# One source may hold this multiple of the free memory with content that is coming in.
+# The content that one source sends may use up to this multiple of the free memory.
 _MULTIPLE = 2
 
 
@@ -58,7 +60,7 @@ class Ack:
 
 @dataclass(slots=True)
 class _Open:
-    """A submission whose content is coming in."""
+    """A submission whose content has not arrived completely."""
 
     incoming: IncomingSubmission
     parts: list[bytes] = field(default_factory=list)
@@ -66,15 +68,15 @@ class _Open:
 
 
 class Stream:
-    """One ingress worker's stream: its unfinished submissions, and the acknowledgements it is to get."""
+    """The stream of one worker of ingress: its unfinished submissions, and the acknowledgements to send."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._open: dict[str, _Open] = {}
         self._acks: list[Ack] = []
-        # While traces are on: by submission id, the whole and the commit.
+        # While tracing is on: the spans of the whole submission and of its commit, by submission id.
         self._spans: dict[str, tuple[tracing.Span, tracing.Span]] = {}
-        # Submissions that the committer has.
+        # The number of submissions that the committer has.
         self.pending = 0
         self.changed = asyncio.Event()
 
@@ -91,7 +93,7 @@ class Stream:
         return acks
 
     def feed(self, frame: Frame) -> None:
-        """Takes a frame in; acknowledgements follow when they are due."""
+        """Takes a frame. Acknowledgements follow later."""
         for incoming in frame.submissions:
             self._begin(incoming)
         for chunk in frame.chunks:
@@ -112,7 +114,7 @@ class Stream:
             self._intake.record(refusal)
 
     def close(self) -> None:
-        """The stream has ended: nothing is left of what was not whole."""
+        """Ends the stream. Submissions that did not arrive completely are dropped."""
         for submission_id in list(self._open):
             self._drop(submission_id)
 
@@ -136,17 +138,17 @@ class Stream:
     def _begin(self, incoming: IncomingSubmission) -> None:
         fault = _fault(incoming)
         if fault or incoming.id in self._open:
-            self._refuse(incoming, Result.INVALID, fault or "the same submission twice at once")
+            self._refuse(incoming, Result.INVALID, fault or "the same submission was sent twice at the same time")
             return
         if not self._intake.storage.takes(incoming.size):
-            self._refuse(incoming, Result.INSUFFICIENT_STORAGE, "below the disk's reserve")
+            self._refuse(incoming, Result.INSUFFICIENT_STORAGE, "the free space of the disk is below its reserve")
             return
         if len(incoming.content) == incoming.size:
             self._finish(incoming, incoming.content)
         elif incoming.content:
             self._refuse(incoming, Result.INVALID, f"{len(incoming.content)} octets of {incoming.size}")
         elif not self._intake.has_room(_source(incoming), incoming.size):
-            self._refuse(incoming, Result.TEMPORARY_FAILURE, "too much content is coming in")
+            self._refuse(incoming, Result.TEMPORARY_FAILURE, "too much content is arriving at the same time")
         else:
             self._intake.hold(_source(incoming), incoming.size)
             self._open[incoming.id] = _Open(incoming)
@@ -166,7 +168,7 @@ class Stream:
             self._refuse(incoming, Result.TEMPORARY_FAILURE, refused)
 
     def _begin_spans(self, tracer: tracing.Tracer, incoming: IncomingSubmission) -> IncomingSubmission:
-        """The spans of later attempts belong below the span of this submission."""
+        """The spans of later attempts are children of the span of this submission."""
         whole = tracer.start(
             "relay.submit",
             incoming.traceparent,
@@ -222,7 +224,7 @@ class Stream:
 
 
 class Intake:
-    """There is one in each process."""
+    """Takes submissions from all streams. There is one in each process."""
 
     def __init__(
         self,
@@ -244,7 +246,8 @@ class Intake:
         self._refusals = RefusalLimits(clock.steady())
         self._most_octets = octets
         self._statistics = statistics
-        # Content in memory that is not committed yet, or not whole; in all and by source.
+        # The octets of content in memory that have not arrived completely or are not committed yet, in all and by
+        # source.
         self._octets = 0
         self._octets_of: dict[str, int] = {}
         self._roomy = asyncio.Event()
@@ -252,11 +255,13 @@ class Intake:
         self._look_ups: set[asyncio.Task[None]] = set()
 
     async def roomy(self) -> None:
-        """Returns when more may be read from the streams."""
+        """Returns when more data may be read from the streams."""
         await self._roomy.wait()
 
     def has_room(self, source: str, octets: int) -> bool:
-        """Whether a content of a source may come in: nobody holds more than a multiple of what is free (backlog.py)."""
+        """Whether content of a source may arrive: no source may use more than a multiple of the free memory
+        (model/shares.py).
+        """
         free = self._most_octets - self._octets
         octets_held = self._octets_of.get(source, 0)
         return self._octets == 0 or (octets <= free and octets_held + octets <= _MULTIPLE * free)
@@ -273,7 +278,9 @@ class Intake:
             self._roomy.set()
 
     def accept(self, incoming: IncomingSubmission, content: bytes, stream: Stream) -> str:
-        """Hands a whole submission to the committer; the stream is told. Or says why not."""
+        """Passes a whole submission to the committer, which tells the stream its result. Returns the reason when that
+        is impossible, and otherwise the empty text.
+        """
         configuration = self._configuration()
         if configuration is None:
             return "no configuration yet"
@@ -311,7 +318,9 @@ class Intake:
         await asyncio.gather(*self._look_ups)
 
     def done(self, message: NewMessage, *, kept: bool) -> None:
-        """The committer is done with a message. From now on the dispatcher counts the memory of what stays leased."""
+        """Notes that the committer is done with a message. From now on the dispatcher counts the memory of the
+        deliveries that stay leased.
+        """
         self.hold(message.source, -len(message.content))
         if kept and not message.unleased:
             return
@@ -322,9 +331,9 @@ class Intake:
                 self._memory.remove(destination, message.source, count, len(message.content))
 
     def record(self, refusal: Refusal) -> None:
-        """Counts a refusal, and puts it into the history unless there are too many or space is short."""
+        """Counts a refusal, and records it in the history unless there are too many refusals or too little space."""
         if not refusal.discarded:
-            self._statistics.count(Happening.REFUSED, 1, refusal.reason_id)
+            self._statistics.count(CountedEvent.REFUSED, 1, refusal.reason_id)
         self._statistics.shadow(refusal.verdicts)
         source = source_of(refusal.origin.account_login, refusal.origin.client_address)
         if not self._refusals.admit(source, self._clock.steady(), space_is_short=self.storage.space_is_short):
@@ -362,7 +371,7 @@ class Intake:
     def _message(
         self, configuration: Configuration, incoming: IncomingSubmission, content: bytes
     ) -> tuple[NewMessage, tuple[NewMessage, ...]]:
-        """The message, and reports that it calls for before any attempt (aliases that loop, lists)."""
+        """Makes the message, and the reports that are needed before any attempt (for alias loops and lists)."""
         now = self._clock.now()
         number = self._identifiers.next()
         addressed = address(
@@ -414,7 +423,7 @@ def _source(incoming: IncomingSubmission) -> str:
 
 
 def _by_destination(deliveries: Sequence[NewDelivery]) -> dict[str, int]:
-    """The number of waiting deliveries by destination."""
+    """Returns the number of waiting deliveries by destination."""
     counts: dict[str, int] = {}
     for delivery in deliveries:
         if delivery.state is State.QUEUED:
@@ -423,9 +432,9 @@ def _by_destination(deliveries: Sequence[NewDelivery]) -> dict[str, int]:
 
 
 def _fault(incoming: IncomingSubmission) -> str:
-    """The contradiction in a submission; empty when there is none."""
+    """Returns the fault of a submission. Empty when it has none."""
     if not incoming.id or len(incoming.id) > _ID_LIMIT or not incoming.id.isascii() or not incoming.id.isprintable():
-        return "the submission's id is not one"
+        return "the id of the submission is not valid"
     if not incoming.recipients:
         return "no recipients"
     if any(not recipient.address for recipient in incoming.recipients):

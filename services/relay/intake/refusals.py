@@ -1,7 +1,8 @@
-"""Limits on the refusals that the history records: for each client, for all together, and none while space is short.
+"""Limits the refusals that the history records, for each client and for all clients together. While space is short,
+none is recorded.
 
-A client that has its recipients refused by the thousand would otherwise turn each of its octets into fifty of the disk.
-Refusals that are not recorded are counted in a metric and in the log.
+Without limits, a client that causes thousands of refusals would fill the disk with fifty octets for each octet that it
+sends. Refusals that are not recorded are counted in a metric and in the log.
 """
 
 from __future__ import annotations
@@ -15,30 +16,32 @@ from services.relay.metrics import REFUSALS_DROPPED
 
 log = structlog.get_logger(__name__)
 
-# Recorded at once, and for each second from then on: of all clients together some 170,000 a day at most, or 0.3 GB.
+# The number of refusals that are recorded in a burst, and then in each second. For all clients together this is at most
+# some 170,000 a day, or 0.3 GB.
 _CLIENT_BURST, _CLIENT_RATE = 100.0, 0.1
 _BURST, _RATE = 2_000.0, 2.0
-# Clients that are remembered. One that is forgotten begins with a full burst, within what all have together.
+# The number of clients that are remembered. A client that is forgotten begins with a full burst again, within the limit
+# for all.
 _CLIENTS = 10_000
 _TOLD_EVERY_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """Tokens that come at a rate, up to a burst (a token bucket)."""
+    """A token bucket: tokens are added at a rate, up to a burst."""
 
     tokens: float
     at: float
 
     def fill(self, now: float, burst: float, rate: float) -> bool:
-        """Adds what came since; whether there is a token."""
+        """Adds the tokens since the last call. Returns whether there is a token."""
         self.tokens = min(burst, self.tokens + (now - self.at) * rate)
         self.at = now
         return self.tokens >= 1.0
 
 
 class RefusalLimits:
-    """There is one in each process. Times are seconds of a steady clock."""
+    """Decides which refusals are recorded. There is one in each process. Times are seconds of a steady clock."""
 
     def __init__(self, now: float) -> None:
         self._all = _Bucket(_BURST, now)
@@ -47,7 +50,7 @@ class RefusalLimits:
         self._told_at = now
 
     def admit(self, source: str, now: float, *, space_is_short: bool) -> bool:
-        """Whether a refusal of a source is recorded; what is not is counted."""
+        """Whether a refusal of a source is recorded. A refusal that is not recorded is counted."""
         if not space_is_short and self._take(source, now):
             self._tell(now)
             return True

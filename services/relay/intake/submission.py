@@ -1,4 +1,4 @@
-"""A submission as a value, before it is a message of the queue. Pure."""
+"""A submission as a value, before it becomes a message of the queue. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from services.relay.routing.recipients import SubmittedRecipient
 
 @fast_value(frozen=True, slots=True)
 class IncomingSubmission:
-    """An envelope, and the content that came with it; more may follow in chunks. Times in microseconds since 1970."""
+    """An envelope and the first part of its content. More may follow in chunks. Times are in microseconds since
+    1970.
+    """
 
     id: str
     sender: bytes
     recipients: tuple[SubmittedRecipient, ...]
     content: bytes
-    # Octets of the whole content.
+    # The octets of the whole content.
     size: int
     received_at: int
     origin: Origin
@@ -26,7 +28,7 @@ class IncomingSubmission:
     quarantine: bool = False
     traceparent: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
-    # The results of content checks, in sentences.
+    # The results of the content checks, as sentences.
     check_results: tuple[str, ...] = ()
     # It was sent before on a stream that broke, so that it may be stored already.
     sent_before: bool = False
@@ -34,7 +36,7 @@ class IncomingSubmission:
 
 @fast_value(frozen=True, slots=True)
 class Refusal:
-    """A message that was refused or discarded before it had a content."""
+    """A message that was refused or discarded before its content arrived."""
 
     origin: Origin
     sender: bytes

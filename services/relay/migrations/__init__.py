@@ -1,1 +1,1 @@
-"""The schema's history, run by services.relay.queue.database at every start."""
+"""The migrations of the schema, which services.relay.queue.database runs at every start."""

@@ -1,7 +1,7 @@
-"""One attempt as values: what the dispatcher hands to a transport, and what comes back. Pure.
+"""One attempt as values: the input that the dispatcher gives to a transport, and the outcomes that it returns. Pure.
 
-The queue's side (intake, claiming, scheduling, settling, reports) and the delivering side (routing, look-ups, SMTP,
-LMTP, Maildir) meet in these types and in nothing else.
+The queueing half of relay (intake, claiming, scheduling, settling, reports) and the delivering half (routing, look-ups,
+SMTP, LMTP, Maildir) share only these types.
 """
 
 from __future__ import annotations
@@ -19,28 +19,29 @@ class OutgoingMessage:
     """A message at the moment of an attempt. `content` has CRLF lines and no dot stuffing, and is sent unchanged."""
 
     queue_id: str
-    # Canonical; empty is `<>`.
+    # The sender in canonical form. Empty stands for `<>`.
     sender: bytes
     content: bytes
     smtputf8: bool = False
     body_8bitmime: bool = False
-    # RFC 3461 RET (FULL, HDRS or empty) and ENVID as received (xtext).
+    # RET (FULL, HDRS or empty) and ENVID of RFC 3461 as received (ENVID as xtext).
     ret: str = ""
     envelope_id: bytes = b""
     account_login: str = ""
     quarantine: bool = False
-    # The sender may use the author's domain though no login says so (allowed to send anywhere, or this gateway
-    # itself): the message may be signed. Never for what came from outside through an alias.
+    # Whether the message may be signed with DKIM: the sender may use the author's domain, because of a login, or
+    # because it may send anywhere, or because it is this gateway itself. Mail from outside that passes through an alias
+    # is never signed.
     authorized: bool = False
 
 
 @fast_value(frozen=True, slots=True)
 class OutgoingRecipient:
-    # The queue's row; echoed in the outcome.
+    # The id of the row in the queue. The outcome has the same id.
     delivery_id: int
-    # Canonical.
+    # In canonical form.
     address: bytes
-    # RFC 3461 NOTIFY values and ORCPT as received; empty when not given.
+    # NOTIFY and ORCPT of RFC 3461 as received. Empty when they were not given.
     notify: tuple[str, ...] = ()
     original_recipient: bytes = b""
 
@@ -50,9 +51,9 @@ class RouteKind(Enum):
     RELAY_DOMAIN = "relay_domain"
     RELAY_HOST = "relay_host"
     MAILBOX = "mailbox"
-    # Kept until an operator changes something; the reason says what.
+    # The delivery is held until an operator changes something. The reason says what to change.
     HOLD = "hold"
-    # Bounced at once with `code`, `enhanced_code`, `reason`.
+    # The delivery bounces at once with `code`, `enhanced_code` and `reason`.
     FAIL = "fail"
 
 
@@ -61,16 +62,16 @@ class Route:
     """The route of one recipient under one configuration. Two recipients with equal routes share a transaction."""
 
     kind: RouteKind
-    # Groups deliveries in the queue: domain:example.com, relay:host:port (with :login where there are several),
-    # mailbox:example.com, hold, fail.
+    # The name by which the queue groups deliveries: domain:example.com, relay:host:port (with :login where there are
+    # several logins), mailbox:example.com, hold, fail.
     destination: str
-    # DIRECT, RELAY_DOMAIN, MAILBOX: the recipient's domain, or an address literal.
+    # For DIRECT, RELAY_DOMAIN and MAILBOX: the domain of the recipient, or an address literal.
     domain: str = ""
     relay_host: RelayHost | None = None
     mailbox: Mailbox | None = None
-    # RELAY_DOMAIN: the server that takes the domain's mail; None: its MX.
+    # For RELAY_DOMAIN: the server that takes the mail of the domain. None means its MX hosts.
     next_hop: Mailbox | None = None
-    # The rule that won, empty when none: a relay rule's, local domain's or relay domain's id.
+    # The id of the rule that decided: of a relay rule, local domain or relay domain. Empty when none did.
     rule_id: str = ""
     code: int = 0
     enhanced_code: str = ""
@@ -89,32 +90,33 @@ class Outcome:
 
     delivery_id: int
     result: Result
-    # 0 when nothing was heard.
+    # The code of the reply. 0 when there was no reply.
     code: int
     enhanced_code: str
-    # Reply or own reason: sanitised, bounded, one line.
+    # The reply or our own reason: sanitised, of bounded length, on one line.
     text: str
-    # The host, address and port of the last server tried; empty and 0 when none was.
+    # The host, address and port of the last server that was tried. Empty and 0 when none was tried.
     host: str = ""
     address: str = ""
     port: int = 0
-    # TLS version and cipher, or empty; and how TLS was asked for: none, opportunistic, required, mta-sts, dane.
+    # The TLS version and cipher, or empty; and the TLS plan: none, opportunistic, required, mta-sts, dane.
     tls: str = ""
     tls_policy: str = ""
     # The connection was lost between the final dot and its answer (C120).
     possible_duplicate: bool = False
-    # False: the try did not reach a decision (421 on a reused connection): not counted as an attempt, tried again now.
+    # False when the try decided nothing (for example 421 on a reused connection). It does not count as an attempt, and
+    # the delivery is tried again now.
     counts: bool = True
-    # The next hop took over RFC 3461 duties (DSN was offered and parameters passed on).
+    # True when the next hop took over the duties of RFC 3461, because it offered DSN and got the parameters.
     dsn_passed_on: bool = False
-    # Hold the destination's mail and alarm (535 from a relay host, C131).
+    # A destination whose mail must be held, with an alert (for example after 535 from a relay host, C131).
     suspend_destination: str = ""
-    # True: relay found the failure itself, perhaps while it spoke to the host. Code and text are not from the host.
+    # True when relay found the failure itself, perhaps during the session. Then code and text are not from the host.
     own: bool = False
 
 
 class Transport(Protocol):
-    """The delivering side, as the dispatcher sees it. Every method is safe to cancel."""
+    """The delivering half as the dispatcher sees it. Every method may be cancelled at any time."""
 
     async def deliver(
         self,
@@ -123,13 +125,15 @@ class Transport(Protocol):
         message: OutgoingMessage,
         recipients: Sequence[OutgoingRecipient],
     ) -> Sequence[Outcome]:
-        """Tries once, and returns one outcome a recipient, in their order. Raises nothing but CancelledError."""
+        """Tries once. Returns one outcome for each recipient, in their order. Raises only CancelledError."""
         ...
 
     def capacity(self, destination: str, configuration: Configuration) -> int:
-        """The number of transactions that may run to this destination now; at least 1 unless it is being probed."""
+        """Returns the number of transactions that may run to this destination now. It is at least 1, except while a
+        dead destination waits for its next try.
+        """
         ...
 
     async def close(self, grace_seconds: float) -> None:
-        """Ends idle connections at once and the others when their transaction ends or the time is over."""
+        """Closes idle connections at once. Others are closed when their transaction ends or the time is over."""
         ...

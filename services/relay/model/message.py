@@ -15,7 +15,7 @@ from services.relay.model.states import Kind, State
 
 @fast_value(frozen=True, slots=True)
 class Origin:
-    """The session and client that a message came from."""
+    """The session and the client from which a message came."""
 
     session_id: str = ""
     client_address: str = ""
@@ -32,35 +32,37 @@ OURSELVES = Origin()
 
 @fast_value(frozen=True, slots=True)
 class SessionVerdict:
-    """A verdict of policy in which a rule matched, or would have in shadow mode. `stage` as CONNECT or RCPT."""
+    """A verdict of policy in which a rule matched, or a rule in shadow mode would have matched. `stage` has the form
+    CONNECT or RCPT.
+    """
 
     at: int
     stage: str
-    # accept, reject or discard
+    # One of accept, reject, discard.
     action: str
-    # reject only: the reply's.
+    # The reply's code and text, for reject only.
     code: int = 0
     enhanced_code: str = ""
     reason_id: str = ""
     rule_id: str = ""
-    # Reason and rule of each rule in shadow mode that would have acted.
+    # The reason and the rule of each rule in shadow mode that would have refused.
     shadow: tuple[tuple[str, str], ...] = ()
 
 
 @fast_value(frozen=True, slots=True)
 class NewDelivery:
-    """A recipient as it is stored first."""
+    """A recipient as it is first stored."""
 
     id: int
     recipient: bytes
     state: State
     destination: str = ""
-    # The recipient as submitted, when an alias or a role replaced it.
+    # The recipient as submitted, when it was replaced because of an alias or a role.
     submitted_recipient: bytes = b""
-    # RFC 3461, as received.
+    # NOTIFY and ORCPT of RFC 3461, as received.
     notify: tuple[str, ...] = ()
     orcpt: bytes = b""
-    # Why it is not queued, as JSON of an attempt's form; empty when it is.
+    # The reason why the recipient is not queued, in the JSON form of an attempt. Empty when it is queued.
     record: str = ""
     reply: str = ""
 
@@ -84,16 +86,18 @@ class NewMessage:
     body_8bitmime: bool = False
     quarantine: bool = False
     sweep_at: int | None = None
-    # Destinations whose deliveries are stored without a lease: they wait in the database until they are claimed.
+    # The destinations whose deliveries are stored without a lease. These deliveries wait in the database until they are
+    # claimed.
     unleased: frozenset[str] = frozenset()
-    # The source that the message counts against (`source_of`); for a report, the source that caused it.
+    # The source that the message counts against (`source_of`). For a report, it is the source of the message that
+    # caused it.
     source: str = ""
-    # W3C trace context that attempts belong to; empty: none.
+    # The W3C trace context that the attempts join. Empty means none.
     traceparent: str = ""
-    # Empty where subjects are not stored.
+    # Empty when subjects are not stored.
     subject: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
-    # The results of content checks for the timeline: identifier and text of each event.
+    # The results of content checks for the timeline: name and text of each event.
     check_results: tuple[tuple[int, str], ...] = ()
 
     @property
@@ -112,7 +116,7 @@ class Refused:
     id: int
     origin: Origin
     sender: bytes
-    # Identifier and address.
+    # The id and the address of each recipient.
     recipients: tuple[tuple[int, bytes], ...]
     code: int
     enhanced_code: str
@@ -124,20 +128,20 @@ class Refused:
     discarded: bool
     message_id: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
-    # As NewMessage.check_results.
+    # The results of content checks, as in NewMessage.
     check_results: tuple[tuple[int, str], ...] = ()
 
 
 @fast_value(frozen=True, slots=True)
 class QueuedMessage:
-    """A message whose deliveries this process has leased."""
+    """A message of which this process has leased deliveries."""
 
     id: int
     kind: Kind
     sender: bytes
     size: int
     stored_at: int
-    # None: still in the database.
+    # None when the content was not read from the database.
     content: bytes | None
     ret: str = ""
     envelope_id: bytes = b""
@@ -156,7 +160,7 @@ class QueuedMessage:
         return replace(self, content=content)
 
     def outgoing(self) -> OutgoingMessage:
-        """The message as a transport needs it. Its content must have been read."""
+        """Returns the message in the form that a transport needs. Its content must have been read."""
         return OutgoingMessage(
             queue_id(self.id),
             self.sender,
@@ -167,7 +171,7 @@ class QueuedMessage:
             self.envelope_id,
             self.account_login,
             self.quarantine,
-            # Messages that this gateway wrote itself may be signed.
+            # Messages that this gateway wrote itself may be signed with DKIM.
             self.may_relay or self.kind is not Kind.MAIL,
         )
 
@@ -178,19 +182,19 @@ class QueuedDelivery:
 
     id: int
     recipient: bytes
-    # The worker identity under which it was leased: settling under another is refused.
+    # The id of the worker that leased the delivery. No other id can settle it.
     lease_owner: int
     submitted_recipient: bytes = b""
     notify: tuple[str, ...] = ()
     orcpt: bytes = b""
     attempts: int = 0
-    # Tries in a row that did not count (Outcome.counts).
+    # The number of tries in a row that did not count (Outcome.counts).
     uncounted: int = 0
-    # A try before may have been successful (C120).
+    # Whether an earlier try may have been successful (C120).
     possible_duplicate: bool = False
-    # When it became due: its place in the order, should it be given back.
+    # The time at which it became due. It gets this place in the order again if its lease is given up.
     due_at: int = 0
-    # The next hop that an operator redirected it to; None: the configuration decides.
+    # The next hop that an operator chose for it. None means that the configuration decides.
     next_hop: Mailbox | None = None
 
     def outgoing(self) -> OutgoingRecipient:
@@ -200,7 +204,7 @@ class QueuedDelivery:
 def queued(
     message: NewMessage, waiting: Sequence[NewDelivery], stored_at: int, owner: int
 ) -> tuple[QueuedMessage, tuple[QueuedDelivery, ...]]:
-    """A message that was just stored, with those of its deliveries that are leased to its receiver."""
+    """A message that was just stored, with those of its deliveries that are leased to the process that stored it."""
     return (
         QueuedMessage(
             message.id,
@@ -231,7 +235,7 @@ def queued(
 
 
 def source_of(account_login: str, client_address: str) -> str:
-    """The source that a message counts against where something is shared: the account, or the client's /24 or /64."""
+    """Returns the source whose share the message uses: the account, or the client's /24 or /64 network."""
     if account_login:
         return f"account:{account_login}"
     if ":" not in client_address:
@@ -243,12 +247,12 @@ def source_of(account_login: str, client_address: str) -> str:
 
 
 def queue_id(message_id: int) -> str:
-    """The name of a message in logs, replies and the API."""
+    """Returns the name of a message in logs, replies and the API."""
     return f"{message_id:X}"
 
 
 def message_id(text: str) -> int | None:
-    """The message of a queue id; None for text that is none."""
+    """Returns the message id for a queue id. None when the text is not a queue id."""
     try:
         number = int(text, 16) if 0 < len(text) <= 16 and text.isalnum() and text.isascii() else -1
     except ValueError:
@@ -257,26 +261,26 @@ def message_id(text: str) -> int | None:
 
 
 def domain_of(address: bytes) -> str:
-    """The domain of a canonical address, empty for `<>` and `postmaster`."""
+    """Returns the domain of a canonical address. Empty for `<>` and `postmaster`."""
     _, at, domain = address.rpartition(b"@")
     return domain.decode("ascii", "replace") if at else ""
 
 
 def distinct(recipients: Sequence[bytes]) -> list[bytes]:
-    """The values in their order, each of them once."""
+    """Returns the values in their order, without repetitions."""
     return list(dict.fromkeys(recipients))
 
 
 @fast_value(frozen=True, slots=True)
 class Settled:
-    """The new state of one delivery. `attempt` None: none was made, it is only given back."""
+    """The new state of one delivery. `attempt` is None when none was made and only the lease is given up."""
 
     delivery_id: int
     state: State
     destination: str
     due_at: int | None
     attempts: int
-    # JSON; `started_at` makes it unique among those of the delivery.
+    # The attempt as JSON. `started_at` is different for each attempt of the delivery.
     attempt: str | None = None
     started_at: int = 0
     reply: str = ""
@@ -295,20 +299,20 @@ class Action(Enum):
 
 @fast_value(frozen=True, slots=True)
 class ReportedRecipient:
-    """The part of a report about one recipient. Times in microseconds since 1970."""
+    """The part of a report about one recipient. Times are in microseconds since 1970."""
 
     address: bytes
     action: Action
-    # RFC 3463, of the class that the action wants: 5 or 4 on failure (4.4.7 on expiry), 4 on delay, 2 otherwise.
+    # The RFC 3463 code. Its class fits the action: 5 or 4 for failure (4.4.7 after expiry), 4 for delay, otherwise 2.
     status: str
-    # ORCPT as received (addr-type;xtext); empty when not given.
+    # ORCPT as received (addr-type;xtext). Empty when it was not given.
     orcpt: bytes = b""
-    # 0: our own finding.
+    # 0 when relay found the failure itself.
     code: int = 0
     text: str = ""
-    # The server that gave the reply; empty when none did.
+    # The server that gave the reply. Empty when none did.
     remote_host: str = ""
     last_attempt_at: int | None = None
     will_retry_until: int | None = None
-    # The recipient that was written to, where an alias or a role replaced it by `address`.
+    # The recipient to which the sender wrote, when `address` replaced it because of an alias or a role.
     submitted_recipient: bytes = b""

@@ -1,4 +1,4 @@
-"""Redirects: where an operator sends queued mail in place of where it would go. Pure."""
+"""Redirects, by which an operator sends queued mail to another recipient or next hop. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from services.relay.configuration.model import FallbackHost, Mailbox, MailboxKin
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A recipient or a next hop; neither: the configured route again, in place of a next hop that was given before."""
+    """A recipient, or a next hop. With neither, the mail takes the configured route again, and a next hop that was set
+    before is removed.
+    """
 
-    # Canonical.
+    # In canonical form.
     recipient: bytes = b""
     next_hop: Mailbox | None = None
 
     @property
     def text(self) -> str:
-        """The redirect as the timeline tells it."""
+        """Describes the redirect in the timeline."""
         if self.recipient:
             return f"to {self.recipient.decode('utf-8', 'backslashreplace')}"
         return "to the configured route" if self.next_hop is None else f"to the next hop {address_of(self.next_hop)}"
@@ -30,13 +32,15 @@ def address_of(next_hop: Mailbox) -> str:
 
 
 def as_json(next_hop: Mailbox) -> str:
-    """The next hop of a delivery as the queue stores it."""
+    """Returns the next hop of a delivery in the form in which the queue stores it."""
     fields = {"kind": next_hop.kind.value, "host": next_hop.host, "port": next_hop.port, "tls": next_hop.tls.value}
     return json.dumps({**fields, "fallback_hosts": [[each.host, each.port] for each in next_hop.fallback_hosts]})
 
 
 def next_hop_of(stored: str | None) -> Mailbox | None:
-    """A delivery's next hop from its JSON; None: the configuration decides. Raises ValueError for what is none."""
+    """Reads the next hop of a delivery from its JSON. None means that the configuration decides. Raises ValueError for
+    a text that is not valid.
+    """
     if stored is None:
         return None
     try:

@@ -7,12 +7,12 @@ resource. Each further party lowers the share of all, and a part is always left 
 
 from __future__ import annotations
 
-# The multiple, of memory and of slots: one destination alone gets two thirds of the memory, one source alone four
-# fifths of the slots.
+# The multiple for memory and for slots: one destination alone may use two thirds of the memory, and one source alone
+# four fifths of the slots.
 OF_MEMORY = 2
 OF_SLOTS = 4
 
 
 def fair_share(limit: int, parties: int) -> int:
-    """What each of so many parties has of the memory when all hold as much as the rule lets them; at least 1."""
+    """Returns the share that each of `parties` has when all use as much memory as the rule allows. It is at least 1."""
     return max(1, OF_MEMORY * limit // (1 + OF_MEMORY * parties))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-# suspended_until of a destination that waits for somebody to resume it.
+# The value of suspended_until for a destination that is suspended until an operator resumes it.
 FOREVER = 2**62
-# The destination of mail that no route takes (RouteKind.HOLD).
+# The destination of mail for which there is no route (RouteKind.HOLD).
 HELD_BY_ROUTE = "hold"
-# The destination of marked mail, where the configuration says that it is held. Nothing of it is reported to its sender.
+# The destination of mail in quarantine, where the configuration says that it is held. Its sender gets no reports about
+# it.
 QUARANTINE = "quarantine"
 
 
 class State(IntEnum):
     """The states of a delivery. The numbers are those of the contract's DeliveryState.
 
-    QUEUED stands for both of the contract's ACTIVE and DEFERRED: which of them it is depends on the hour.
+    QUEUED stands for ACTIVE and DEFERRED of the contract, which differ only in whether the delivery is due now.
     """
 
     QUEUED = 1
@@ -31,7 +32,7 @@ class State(IntEnum):
 
     @property
     def open(self) -> bool:
-        """Still to be dealt with."""
+        """Whether the delivery is not finished."""
         return self <= State.HELD
 
 
@@ -39,9 +40,9 @@ class Kind(IntEnum):
     """The kinds of messages."""
 
     MAIL = 0
-    # A delivery status notification of ours.
+    # A delivery status notification that relay made.
     REPORT = 1
-    # Tells the postmasters of a report that could not be returned; nothing is ever sent about it.
+    # Tells the postmasters of a report that could not be returned. It causes no report itself.
     DOUBLE_BOUNCE = 2
-    # Refused before it had a content; only in the history.
+    # A message that was refused before its content arrived. It is in the history only.
     REFUSED = 3

@@ -1,1 +1,3 @@
-"""The durable queue: messages, deliveries, attempts, leases, in SQLite or PostgreSQL, through one set of statements."""
+"""The durable queue: messages, deliveries, attempts and leases, in SQLite or PostgreSQL, with the same statements for
+both.
+"""

@@ -1,9 +1,10 @@
-"""Takes deliveries that are due, a few for each destination, at a cost that does not depend on how many wait.
+"""Claims due deliveries, a few for each destination, at a cost that does not depend on how many are waiting.
 
-Each destination has a time at which to look at it (`wake_at`); only those whose time has come are looked at, the
-longest waiting first. Of each, the sources that have mail due are served in turn, the longest waiting first, and each
-source's mail in the order in which it became due. Only as many deliveries are read as are taken. Suspended destinations
-have no such time. On PostgreSQL rows that another relay is at are skipped.
+Each destination has a time at which it must be checked (`wake_at`). A claim reads only destinations whose time has
+come, and begins with the earliest time. For each destination, the sources with due mail are served in turn, the one
+that waited longest first. The mail of each source is served in the order in which it became due. Only as many
+deliveries are read as are taken. Suspended destinations have no such time. On PostgreSQL, rows that another relay has
+locked are skipped.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from services.relay.queue.tables import WAITING, contents, deliveries, destinati
 
 # Content up to this size is read with the claim.
 INLINE_OCTETS = 64 * 1024
-# Destinations looked at in one claim.
+# The most destinations that one claim checks.
 _DESTINATIONS = 64
 
-# Sources looked at for one destination in one claim.
+# The most sources that one claim checks for one destination.
 _SOURCES = 64
-# Later than any time that is written down. (SQLite keeps whatever got into a column, and sorts text behind it: C140.)
+# A time that is later than any real time. (A column of SQLite accepts every type, and text is sorted after it: C140.)
 _END: ColumnElement[int] = literal_column(str(2**62))
 
 _AWAKE = Once(
@@ -180,7 +181,7 @@ _CLAIMED = Once(
 
 
 class _Row(NamedTuple):
-    """The columns of _CLAIMED. In a damaged file anything may stand in them."""
+    """The columns of _CLAIMED. In a damaged file they may contain any value."""
 
     id: Any
     message_id: Any
@@ -225,39 +226,42 @@ _CONTENT = Once(
 
 @dataclass(frozen=True, slots=True)
 class ClaimLimits:
-    """How many deliveries one claim may take, and where it need not look."""
+    """The limits of one claim: how many deliveries it may take, and what it skips."""
 
     total: int
-    # Deliveries that fit in the caller's memory, and those that it holds of each destination.
+    # The number of deliveries that fit into the caller's memory, and the number that the caller has for each
+    # destination.
     memory: int = 2**31
     held: Mapping[str, int] = field(default_factory=dict)
-    # The most deliveries that a destination gets. 0 postpones the destination, so that it does not block others.
+    # The most deliveries that a destination gets. 0 postpones the destination, so that it does not delay others.
     wanted: Mapping[str, int] = field(default_factory=dict)
-    # The limit of destinations that are not named.
+    # The limit for destinations that `wanted` does not contain.
     wanted_elsewhere: int = 20
-    # The same for a source at one destination, and for a source at all destinations together. 0: it is skipped.
+    # The limits for a source at one destination, and for a source at all destinations together. 0 means that the source
+    # is skipped.
     wanted_of_source: Mapping[tuple[str, str], int] = field(default_factory=dict)
     left_of_source: Mapping[str, int] = field(default_factory=dict)
-    # Destinations of which the caller has enough, left as they are.
+    # Destinations that the claim ignores, because the caller has enough of their mail.
     skipped: Collection[str] = ()
-    # Sources that could not be served before and can be now: their destinations are looked at, awake or not.
+    # Sources that were over their share before and may be served again. Their destinations are checked even before
+    # their `wake_at`.
     refilled: Collection[str] = ()
 
 
 @dataclass(slots=True)
 class Claim:
-    """The result of a claim: each message with its deliveries to one destination, and the rows that cannot be read."""
+    """The result of a claim: each message with its deliveries to one destination, and the damaged rows."""
 
     jobs: list[tuple[str, QueuedMessage, tuple[QueuedDelivery, ...]]] = field(default_factory=list)
-    # Delivery and what is wrong with it.
+    # The delivery, its message, and what is wrong with the row.
     corrupt: list[tuple[int, int, str]] = field(default_factory=list)
-    # Destinations that were looked at and have more that is due, with the sources of that (64 at most).
+    # Destinations that were checked and have more due mail, each with at most 64 of the sources of this mail.
     more: dict[str, set[str]] = field(default_factory=dict)
-    # Sources at a destination of which everything that was due is taken.
+    # Pairs of destination and source whose due mail was taken completely.
     drained: list[tuple[str, str]] = field(default_factory=list)
-    # The total was used up before all destinations were looked at.
+    # True when the limit `total` was reached before all destinations were checked.
     cut_short: bool = False
-    # When to look again at the earliest at another destination; None: nothing waits.
+    # The first time at which another destination must be checked. None when nothing waits.
     next_wake: int | None = None
 
     @property
@@ -266,21 +270,22 @@ class Claim:
 
     @property
     def deliveries(self) -> list[int]:
-        """All that is leased by it."""
+        """The ids of all deliveries that the claim leased."""
         return [delivery.id for job in self.jobs for delivery in job[2]] + [entry[0] for entry in self.corrupt]
 
 
-# A destination where only sources wait that may have nothing now is put off for so long; they are refilled by name.
+# A destination is postponed for this time when only sources that are over their share wait for it. `refilled` names
+# these sources as soon as they may have more.
 _SOURCE_PAUSE = 300_000_000
 
 
 def claim(
     connection: Connection, owner: int, now: int, limits: ClaimLimits, pause: int, *, inline: bool = True
 ) -> Claim:
-    """Leases deliveries that are due to `owner`.
+    """Leases due deliveries to `owner`.
 
-    `pause`: by how many microseconds a destination is put off that may have nothing now. `inline`: with the content of
-    small messages.
+    A destination that may get nothing now is postponed by `pause` microseconds. With `inline`, the content of small
+    messages is read too.
     """
     claimer = _Claimer(connection, owner, now, limits)
     wakes: list[tuple[int | None, str]] = []
@@ -309,7 +314,7 @@ def claim(
 
 
 def _awake(connection: Connection, now: int, limits: ClaimLimits) -> list[tuple[str, int | None]]:
-    """Destinations to be looked at, and until when each is suspended."""
+    """Returns the destinations to check, each with the end of its suspension."""
     names: list[str] = []
     nothing = {name for name, count in limits.wanted.items() if count <= 0} if limits.refilled else set()
     for source in limits.refilled:
@@ -324,7 +329,7 @@ def _awake(connection: Connection, now: int, limits: ClaimLimits) -> list[tuple[
 
 
 class _Claimer:
-    """The deliveries that one claim took."""
+    """Collects the deliveries that one claim takes."""
 
     def __init__(self, connection: Connection, owner: int, now: int, limits: ClaimLimits) -> None:
         self._connection = connection
@@ -345,12 +350,12 @@ class _Claimer:
         return self._limits.total - len(self.taken)
 
     def take(self, name: str, allowed: int) -> int | None:
-        """Takes up to so many for a destination; when to look at it again."""
+        """Takes up to `allowed` deliveries for a destination. Returns when the destination must be checked again."""
         before = len(self.taken)
         barred = self._barred | self._barred_there.get(name, set())
         rows = self._awake_sources(name, barred)
         if not rows and next_wake(self._connection, name) is not None:
-            # It also finds sources that no row of `destinations` names.
+            # `next_wake` also adds sources that have no row in `waiting_sources`.
             rows = self._awake_sources(name, barred)
         left = allowed
         for number, (source,) in enumerate(rows):
@@ -366,7 +371,7 @@ class _Claimer:
         if len(self.taken) == before and more and more <= self._barred:
             return self._now + _SOURCE_PAUSE
         self.result.more[name] = more
-        # Behind all other destinations that wait.
+        # The destination is served again after all other destinations that wait.
         return self._now
 
     def _awake_sources(self, name: str, barred: Collection[str]) -> Sequence[tuple[str]]:
@@ -387,8 +392,8 @@ class _Claimer:
         elif due > now:
             _WAKE_SOURCE.run(connection, [(due, name, source)])
         else:
-            # Either more mail is due, and the source is served after all others. Or another relay has locked the rows,
-            # and the source is looked at again soon.
+            # Either more mail is due, and this source is served again after all others. Or another relay has locked the
+            # rows, and this source is checked again soon.
             _WAKE_SOURCE.run(connection, [(now if len(ids) == count else now + 1_000_000, name, source)])
             return len(ids)
         self.result.drained.append((name, source))
@@ -396,19 +401,19 @@ class _Claimer:
 
 
 def earliest_wake(connection: Connection, skipped: Collection[str] = ()) -> int | None:
-    """The first time at which a destination wants to be looked at; not one of `skipped`."""
+    """Returns the first time at which a destination must be checked, without those in `skipped`."""
     wake_at: int | None = _EARLIEST.value(connection, listed(connection, skipped))
     return wake_at
 
 
 def read_content(connection: Connection, message_id: int) -> bytes | None:
-    """A message's content; None when it is gone."""
+    """Returns the content of a message. None when it was removed."""
     content: bytes | None = _CONTENT.value(connection, message_id)
     return content
 
 
 def _read(connection: Connection, ids: list[int], owner: int, claimed: Claim, *, inline: bool) -> None:
-    """Puts what was leased into `claimed`."""
+    """Reads the leased rows into `claimed`."""
     if not ids:
         return
     rows = [_Row._make(row) for row in _CLAIMED.rows(connection, listed(connection, ids))]
@@ -427,7 +432,7 @@ def _read(connection: Connection, ids: list[int], owner: int, claimed: Claim, *,
 
 
 def _message(row: Any, content: bytes | None, inline: bool) -> QueuedMessage:
-    """Raises ValueError for a row that can't be what was stored."""
+    """Makes the message from its row. Raises ValueError for a damaged row."""
     if row.kind is None:
         raise ValueError("the message of this delivery is missing")
     if inline and content is None:
@@ -435,9 +440,9 @@ def _message(row: Any, content: bytes | None, inline: bool) -> QueuedMessage:
     if content is not None and len(content) != row.size:
         raise ValueError(f"the content has {len(content)} octets and {row.size} were stored")
     if not isinstance(row.sender, bytes) or not isinstance(row.ret, str) or not isinstance(row.envelope_id, bytes):
-        raise ValueError("the envelope can't be read")
+        raise ValueError("the envelope cannot be read")
     if not isinstance(row.size, int) or not isinstance(row.stored_at, int) or not isinstance(row.helo_name, bytes):
-        raise ValueError("the message's row can't be read")
+        raise ValueError("the row of the message cannot be read")
     return QueuedMessage(
         row.message_id,
         Kind(row.kind),
@@ -461,7 +466,7 @@ def _message(row: Any, content: bytes | None, inline: bool) -> QueuedMessage:
 
 def _delivery(row: Any, owner: int) -> QueuedDelivery:
     if not isinstance(row.recipient, bytes) or not row.recipient or not isinstance(row.attempts, int):
-        raise ValueError("the recipient can't be read")
+        raise ValueError("the recipient cannot be read")
     uncounted = 0
     if row.last_attempt:
         uncounted = int(json.loads(row.last_attempt).get("uncounted", 0))
@@ -481,9 +486,8 @@ def _delivery(row: Any, owner: int) -> QueuedDelivery:
 
 
 def wake_held(connection: Connection, destination: str, now: int) -> int:
-    """Mail that is held for HELD_BY_ROUTE or QUARANTINE is due at once: the configuration has changed.
-
-    Returns their number.
+    """Makes the mail that is held at HELD_BY_ROUTE or QUARANTINE due at once, because the configuration has changed.
+    Returns the number of deliveries.
     """
     held_deliveries = (
         WAITING,

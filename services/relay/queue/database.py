@@ -1,7 +1,8 @@
-"""The queue's database: SQLite file or PostgreSQL, brought to this code's schema, with one way in for both.
+"""The database of the queue: an SQLite file or PostgreSQL, with one interface for both. The schema is migrated to the
+one of this code.
 
-A piece of work is a plain function of a SQLAlchemy connection. On SQLite it runs in the one thread that writes, or in
-one of those that read; on PostgreSQL it runs on a connection of the pool. The statements are the same.
+A piece of work is a function that gets a SQLAlchemy connection. On SQLite it runs in the one writing thread or in one
+of the reading threads. On PostgreSQL it runs on a connection of the pool. The statements are the same.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from services.relay.queue.threads import Threads
 
 log = structlog.get_logger(__name__)
 
-# The connection that callers' functions get. Only this package imports SQLAlchemy.
+# The type of connection that the functions of callers get. Only this package imports SQLAlchemy.
 __all__ = [
     "SCHEMA",
     "Connection",
@@ -50,10 +51,10 @@ SCHEMA = Schema(
 )
 _BUSY_SECONDS = 5
 _READERS = 2
-# Threads of SQLite for what people ask.
+# The number of SQLite's threads for requests of operators.
 _VIEWERS = 2
-# Connections to PostgreSQL; of those, the ones that may read, and of these the ones for what people ask. The rest is
-# left to commits, claims and leases.
+# The connections to PostgreSQL; how many of them may read; and how many of these serve requests of operators. The rest
+# is reserved for commits, claims and leases.
 _CONNECTIONS = 12
 _READING_CONNECTIONS = 8
 _VIEWING_CONNECTIONS = 4
@@ -70,9 +71,11 @@ Work = Callable[[Connection], T]
 
 
 class QueueError(Exception):
-    """The database did not do what was asked, and kept nothing of it. The text says why, without content."""
+    """The database did not execute the work, and stored nothing of it. The text gives the reason, without any
+    content.
+    """
 
-    # True: stored data cannot be read.
+    # True means that stored data cannot be read.
     corrupt = False
 
 
@@ -93,29 +96,33 @@ class UnavailableError(QueueError):
 class Database(Protocol):
     """The queue's database, whichever of the two it is."""
 
-    # Nobody else can be at work in it.
+    # True when no other process can use the database.
     exclusive: bool
 
     async def open(self) -> None:
-        """Connects and migrates. Raises StartupError, and UnreachableServerError for a server."""
+        """Connects and migrates the schema. Raises StartupError, and UnreachableServerError for a server that does not
+        answer.
+        """
 
     async def write(self, work: Work[T]) -> T:
-        """Runs `work` in one transaction, durable when this returns. Raises QueueError; then nothing was kept.
+        """Runs `work` in one transaction, which is durable when this returns. Raises QueueError when nothing was
+        stored.
 
-        (Or, when the connection broke in the commit itself, nobody knows: see UnavailableError's handlers.)
+        When the connection breaks during the commit, it is unknown whether the transaction was stored: see the handlers
+        of UnavailableError.
         """
 
     async def read(self, work: Work[T]) -> T:
-        """Runs `work` in a transaction that sees one state. Raises QueueError."""
+        """Runs `work` in a transaction that sees one consistent state. Raises QueueError."""
 
     async def view(self, work: Work[T]) -> T:
-        """As `read`, for people who look at the queue: what they ask may take long, and must not hold up delivery."""
+        """Like `read`, for requests of operators: such requests may take long, and must not delay deliveries."""
 
     async def close(self) -> None: ...
 
 
 def open_database(url: str) -> Database:
-    """The database of RELAY_DATABASE_URL. Raises StartupError for a URL that is none of the two."""
+    """Makes the database for RELAY_DATABASE_URL. Raises StartupError for a URL of another kind of database."""
     parsed = database_url(url, SCHEMA.variable)
     if parsed.get_backend_name() == "sqlite":
         return SqliteDatabase(Path(str(parsed.database)))
@@ -123,9 +130,9 @@ def open_database(url: str) -> Database:
 
 
 class SqliteDatabase:
-    """WAL, synchronous=FULL: a commit is on the disk when it returns.
+    """An SQLite file with WAL and synchronous=FULL, so that a commit is on the disk when it returns.
 
-    An SQLite file, which one process at a time can use: it holds a lock on a file.
+    One process at a time can use the file, because it locks a file beside it.
     """
 
     exclusive = True
@@ -154,7 +161,7 @@ class SqliteDatabase:
         try:
             await self.write(_prepare)
         except QueueError as error:
-            # SQLite calls it an I/O error when there is no room for the index of its log.
+            # SQLite reports an I/O error when there is no space for the index of its log.
             reason = f"the disk is full, and 4 MB must be free: {error}" if space.exhausted else str(error)
             raise StartupError(f"the queue's database {self.path} can't be used: {reason}") from error
 
@@ -180,10 +187,10 @@ class SqliteDatabase:
 
 
 class _SqliteConnection:
-    """The connection of one thread."""
+    """The SQLite connection of one thread."""
 
     def __init__(self, engine: Engine, begin: str, counter: ChangeCounter, space: FreeSpace | None = None) -> None:
-        """`space`: for the one that writes."""
+        """`space` is given for the connection that writes."""
         self._engine = engine
         self._counter = counter
         self._begin = begin
@@ -191,7 +198,7 @@ class _SqliteConnection:
         self._connection: Connection | None = None
 
     def transact(self, work: Work[T]) -> T:
-        """Runs `work` in a transaction. Raises QueueError, and whatever `work` raises."""
+        """Runs `work` in a transaction. Raises QueueError, and every error that `work` raises."""
         try:
             connection = self.connection()
             driver = driver_of(connection)
@@ -203,7 +210,7 @@ class _SqliteConnection:
                 if self._space is not None:
                     self._space.committed(driver)
             except BaseException:
-                # A failed COMMIT, or a full disk, may have ended the transaction already.
+                # A failed COMMIT, or a full disk, may already have ended the transaction.
                 if driver.in_transaction:
                     driver.rollback()
                 raise
@@ -215,10 +222,10 @@ class _SqliteConnection:
         return result
 
     def connection(self) -> Connection:
-        """Opened when it is first needed, and then kept."""
+        """Returns the connection, which is opened on first use."""
         if self._connection is None:
             connection = self._engine.connect()
-            # Transactions are begun and ended by `transact`: no statement of SQLAlchemy's own comes in between.
+            # `transact` begins and ends the transactions, and SQLAlchemy adds no statements between them.
             self._connection = connection.execution_options(
                 isolation_level="AUTOCOMMIT",
                 sqlite_driver=connection.connection.driver_connection,
@@ -232,7 +239,7 @@ class _SqliteConnection:
 
 
 class PostgresqlDatabase:
-    """Any number of relays share it."""
+    """PostgreSQL, which any number of relays share."""
 
     exclusive = False
 
@@ -252,8 +259,8 @@ class PostgresqlDatabase:
     async def open(self) -> None:
         def prepare(connection: Connection) -> None:
             SCHEMA.create(connection)
-            # Other relays are at work meanwhile. A change of a table waits for their transactions, and theirs for it;
-            # so it waits no longer than they may be held up, and tries again.
+            # Other relays are working at the same time. A change of a table waits for their transactions, and their
+            # transactions wait for the change. So it waits only for a short time, and then tries again.
             connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'"))
             _prepare(connection)
 
@@ -289,7 +296,7 @@ class PostgresqlDatabase:
             return await self.read(work)
 
     async def close(self) -> None:
-        # A server that does not answer will notice that we are gone.
+        # A server that does not answer now will find the closed connections later.
         await at_most(_CLOSE_SECONDS, self._engine.dispose())
 
 
@@ -315,7 +322,8 @@ def _sqlite_engine(path: Path) -> Engine:
             cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
             cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
-        # Debian's SQLite overwrites what is deleted at the cost of writing it all once more; FAST does it where free.
+        # Debian builds SQLite so that it overwrites deleted data, which means that all of it is written once more. FAST
+        # overwrites only where this needs no additional writes.
         cursor.execute("PRAGMA secure_delete=FAST")
         cursor.execute("PRAGMA cache_size=-32768")
         # This value holds until the free space is known (free_space.py).
@@ -326,8 +334,8 @@ def _sqlite_engine(path: Path) -> Engine:
 
 
 _SQLITE_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
-# serialization_failure, deadlock_detected, too_many_connections, admin_shutdown and its kin, lock_not_available,
-# unique_violation (two replicas were given the same submission at once: the next look finds it).
+# serialization_failure, deadlock_detected, too_many_connections, admin_shutdown and similar, lock_not_available,
+# unique_violation (two replicas got the same submission at the same time, and the next try finds it).
 _POSTGRESQL_PASSING = ("40001", "40P01", "53300", "57P01", "57P02", "57P03", "55P03", "08", "25006", "23505")
 
 

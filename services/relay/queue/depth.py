@@ -1,4 +1,6 @@
-"""How much waits in the whole queue, where, and since when; read from the indexes of open mail alone."""
+"""Counts what waits in the whole queue, at which destinations, and since when. It reads only the indexes of open
+mail.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,19 @@ from services.relay.queue.tables import WAITING, deliveries, messages
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """Deliveries that are `leased` by some relay, `due`, `deferred` to a later time, or `held`."""
+    """The number of deliveries that are `leased` by a relay, `due`, `deferred` to a later time, or `held`."""
 
     leased: int
     due: int
     deferred: int
     held: int
-    # When the oldest message was stored, in microseconds since 1970; None when the queue is empty.
+    # The time at which the oldest message was stored, in microseconds since 1970. None when the queue is empty.
     oldest_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationDepth:
-    """Deliveries to one destination that wait for their turn: `due`, `deferred` to a later time, or `held`."""
+    """The number of deliveries to one destination that wait: `due`, `deferred` to a later time, or `held`."""
 
     destination: str
     due: int
@@ -32,7 +34,7 @@ class DestinationDepth:
 
 
 def longest(connection: Connection, now: int, limit: int) -> list[DestinationDepth]:
-    """The destinations with the most deliveries that wait, the longest queue first."""
+    """Returns the destinations with the most waiting deliveries, the longest queue first."""
     waiting = func.count()
     rows = connection.execute(
         select(

@@ -1,4 +1,4 @@
-"""Destinations: when each wants to be looked at, which are suspended, and what last went wrong there."""
+"""Destinations: when each one must be checked, which ones are suspended, and the last error of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from services.relay.model.states import FOREVER
 from services.relay.queue.statements import Many, Once, upsert
 from services.relay.queue.tables import WAITING, deliveries, destinations, messages, waiting_sources
 
-# Later than any time that is written down.
+# A time that is later than any real time.
 _END: ColumnElement[int] = literal_column(str(2**62))
 _LAST_ERROR = Many(
     update(destinations)
@@ -41,12 +41,12 @@ _NEXT_WAKE = Once(
     .limit(literal_column("1")),
     ("destination",),
 )
-# Deliveries that wait without a row for their source, since an older release stored them.
+# Waiting deliveries whose source has no row in `waiting_sources`, because an older release stored them.
 _FORGOTTEN_SOURCES = Once(
     insert(waiting_sources).from_select(
         ["destination", "source", "wake_at"],
         select(deliveries.c.destination, deliveries.c.source, func.min(deliveries.c.due_at))
-        # (SQLite keeps whatever got into a column, and sorts text behind every number: C140.)
+        # (A column of SQLite accepts every type, and sorts text after every number: C140.)
         .where(WAITING, deliveries.c.destination == bindparam("destination"), deliveries.c.due_at < _END)
         .group_by(deliveries.c.destination, deliveries.c.source),
     ),
@@ -87,13 +87,14 @@ _WAKE_SOURCE = Many(_waking_source, ("destination", "source", "wake_at"))
 
 
 def wake(connection: Connection, due: Mapping[tuple[str, str], int]) -> None:
-    """Makes sure that each destination and source is looked at by its time at the latest.
+    """Makes sure that each destination and source is checked at the given time or earlier.
 
-    A suspended destination is looked at when the suspension ends.
+    A suspended destination is checked when the suspension ends.
     """
     if not due:
         return
-    # Sorted, and destinations before sources: two relays that wake the same ones must not wait for each other.
+    # The rows are sorted, and destinations come before sources, so that two relays that write the same rows cannot
+    # cause a deadlock.
     pairs = sorted(due.items())
     first: dict[str, int] = {}
     for (destination, _), at in pairs:
@@ -103,7 +104,8 @@ def wake(connection: Connection, due: Mapping[tuple[str, str], int]) -> None:
 
 
 def wake_forgotten(connection: Connection) -> int:
-    """Wakes sources of which mail waits though nothing says so: an older release that works beside this one stores it.
+    """Adds the missing rows for sources with waiting mail. They are missing when a relay of an older release, which
+    runs at the same time, stored the mail.
 
     Returns the number of sources.
     """
@@ -120,12 +122,12 @@ def wake_forgotten(connection: Connection) -> int:
 
 
 def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]]) -> None:
-    """The last error of each destination: text and time."""
+    """Stores the last error of each destination: its text and its time."""
     _LAST_ERROR.run(connection, [(text, at, name) for name, (text, at) in sorted(errors.items())])
 
 
 def next_wake(connection: Connection, name: str) -> int | None:
-    """When the first delivery that waits for a destination is due; None when nothing waits."""
+    """Returns when the first waiting delivery of a destination is due. None when nothing waits."""
     wake_at: int | None = _NEXT_WAKE.value(connection, name)
     if wake_at is None:
         _FORGOTTEN_SOURCES.run(connection, name)
@@ -135,7 +137,7 @@ def next_wake(connection: Connection, name: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """The suspension of one destination, `until` in microseconds since 1970 or FOREVER."""
+    """The suspension of one destination. `until` is in microseconds since 1970, or FOREVER."""
 
     name: str
     until: int
@@ -143,7 +145,7 @@ class Suspension:
 
 
 def suspend(connection: Connection, suspension: Suspension) -> None:
-    """Nothing is claimed for the destination until then. Attempts that are under way continue."""
+    """Suspends the destination: nothing is claimed for it until the given time. Running attempts continue."""
     wake_at = None if suspension.until >= FOREVER else suspension.until
     values = {"suspended_until": suspension.until, "suspended_by": suspension.by, "wake_at": wake_at}
     statement = upsert(connection.dialect.name, destinations).values(name=suspension.name, last_error="", **values)
@@ -151,7 +153,7 @@ def suspend(connection: Connection, suspension: Suspension) -> None:
 
 
 def resume(connection: Connection, name: str, now: int) -> bool:
-    """Ends a suspension; whether the destination was suspended."""
+    """Ends a suspension. Returns whether the destination was suspended."""
     resumed = connection.execute(
         update(destinations)
         .where(destinations.c.name == name, destinations.c.suspended_until > now)
@@ -161,7 +163,7 @@ def resume(connection: Connection, name: str, now: int) -> bool:
 
 
 def suspensions(connection: Connection, now: int) -> dict[str, Suspension]:
-    """Every suspension that holds now, by destination."""
+    """Returns every suspension that is in effect now, by destination."""
     rows = connection.execute(
         select(destinations.c.name, destinations.c.suspended_until, destinations.c.suspended_by).where(
             destinations.c.suspended_until > now
@@ -172,10 +174,10 @@ def suspensions(connection: Connection, now: int) -> dict[str, Suspension]:
 
 @dataclass(frozen=True, slots=True)
 class DestinationView:
-    """One destination as operators see it. Times in microseconds since 1970."""
+    """One destination as operators see it. Times are in microseconds since 1970."""
 
     name: str
-    # Not finished: active, deferred and held.
+    # The number of unfinished deliveries: active, deferred and held.
     queued: int
     active: int
     deferred: int
@@ -187,12 +189,14 @@ class DestinationView:
     suspension: Suspension | None
 
 
-# Names looked at for one page.
+# The most names that are read for one page.
 _LOOKED_AT = 2000
 
 
 def view(connection: Connection, after: str, size: int, now: int) -> tuple[list[DestinationView], str]:
-    """Destinations where something waits or that are suspended, by name, behind `after`; and where to go on."""
+    """Returns destinations after the name `after` that have waiting mail or are suspended, in the order of names; and
+    the name after which the next page begins.
+    """
     leased: dict[str, int] = {
         row[0]: row[1]
         for row in connection.execute(
@@ -218,7 +222,7 @@ def view(connection: Connection, after: str, size: int, now: int) -> tuple[list[
 
 
 def view_one(connection: Connection, name: str, now: int) -> DestinationView | None:
-    """None for a destination that relay has never met."""
+    """Returns None for a destination that is unknown to relay."""
     row = connection.execute(select(destinations).where(destinations.c.name == name)).first()
     leased: int = connection.execute(
         select(func.count()).where(literal_column("lease_owner IS NOT NULL"), deliveries.c.destination == name)
@@ -227,8 +231,8 @@ def view_one(connection: Connection, name: str, now: int) -> DestinationView | N
 
 
 def _view(connection: Connection, name: str, row: Any, leased: int, now: int) -> DestinationView:
-    # The number of a delivery stands in SQLite's index and that of its message does not. Both are given in the order of
-    # time, but where a redirect adds a recipient to a message that waits already.
+    # The first waiting delivery is found by its own id, which is in SQLite's index, while the id of its message is not.
+    # Both ids grow with time, except that a redirect adds a new delivery to an older message.
     waiting, due, held, next_due_at, first = connection.execute(
         select(
             func.count(),

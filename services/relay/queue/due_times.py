@@ -1,5 +1,5 @@
-"""Times that lie further ahead than any schedule can have put them: left by a wall clock that was set back, or by
-settings that were longer.
+"""Corrects due times that are later than any schedule allows. They come from a wall clock that was set back, or from
+earlier settings with longer times.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from services.relay.queue.tables import HAS_OPEN_DELIVERIES, WAITING, deliveries
 
 
 def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
-    """Moves up to `size` deliveries that are due too late to the latest time that their attempts allow.
+    """Moves up to `size` deliveries that are due too late to the latest allowed time.
 
-    `latest[n]` is that time after n attempts; the last entry is for all higher numbers.
-    Returns how many deliveries were moved.
+    `latest[n]` is this time after n attempts. The last entry is for all higher numbers of attempts. Returns how many
+    deliveries were moved.
     """
     times = [literal(at, BigInteger) for at in latest]
     by_attempts = [(deliveries.c.attempts <= number, at) for number, at in enumerate(times[:-1])]
@@ -42,10 +42,10 @@ def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
 
 
 def pull_sweeps_back(connection: Connection, fresh: int, noticed: int, null_sender: int, size: int) -> int:
-    """Moves up to `size` messages that are due for the sweep too late to the time at which they should be.
+    """Moves the time of the next sweep of up to `size` messages, where it is too late, to the correct time.
 
-    Microseconds from storing a message to its sweep: `fresh` before its sender was told of a delay, `noticed` after it,
-    `null_sender` when the sender is `<>`. Returns how many messages were moved.
+    The arguments are the microseconds from storing a message to its sweep: `fresh` before its sender was told of a
+    delay, `noticed` after that, `null_sender` when the sender is `<>`. Returns how many messages were moved.
     """
     after = case(
         (messages.c.sender == b"", literal(null_sender, BigInteger)),

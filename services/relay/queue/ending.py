@@ -1,4 +1,4 @@
-"""Ends or changes deliveries that wait, without an attempt: what operators ask for, and what time alone makes due."""
+"""Ends or changes waiting deliveries without an attempt: for operators, and when time makes something due."""
 
 from __future__ import annotations
 
@@ -38,23 +38,24 @@ _CHANGE = Many(
 
 @dataclass(slots=True)
 class Open:
-    """A message with those of its deliveries that were asked for."""
+    """A message with those of its deliveries that match."""
 
     message: QueuedMessage
     delay_noticed: bool
-    # Rows of deliveries that wait, locked; and how many are being tried or finished.
+    # The locked rows of the waiting deliveries; and the number of other deliveries, which are being tried or are
+    # finished.
     waiting: list[Any] = field(default_factory=list)
     others: int = 0
 
 
 def chosen(connection: Connection, message_ids: Sequence[int], wanted: MessageFilter, now: int) -> list[Open]:
-    """Messages by their identifiers, those that are still in the queue, with the deliveries that match."""
+    """Returns those of the messages that are still in the queue, with the deliveries that match."""
     rows = connection.execute(select(messages).where(messages.c.id.in_(message_ids), messages.c.open > 0)).all()
     return lock(connection, rows, wanted.of_deliveries(now))
 
 
 def ids_due_for_sweep(connection: Connection, now: int, size: int) -> list[int]:
-    """The identifiers of what `due_for_sweep` finds."""
+    """Returns the ids of the messages that `due_for_sweep` finds."""
     query = (
         select(messages.c.id)
         .where(HAS_OPEN_DELIVERIES, messages.c.sweep_at <= now)
@@ -65,7 +66,7 @@ def ids_due_for_sweep(connection: Connection, now: int, size: int) -> list[int]:
 
 
 def due_for_sweep(connection: Connection, now: int, size: int, only: int | None = None) -> list[Open]:
-    """Messages for which time alone has made something due; `only` the one with this identifier."""
+    """Returns the messages whose `sweep_at` is reached. `only` limits this to one message."""
     only_this = [] if only is None else [messages.c.id == only]
     rows = connection.execute(
         select(messages)
@@ -78,7 +79,7 @@ def due_for_sweep(connection: Connection, now: int, size: int, only: int | None 
 
 
 def lock(connection: Connection, rows: Sequence[Any], conditions: Sequence[Any]) -> list[Open]:
-    """The open deliveries of messages; those that wait can't be claimed before the transaction ends."""
+    """Locks the open deliveries of messages. The waiting ones cannot be claimed before the transaction ends."""
     if not rows:
         return []
     by_id = {row.id: Open(_message(row), bool(row.delay_noticed)) for row in rows}
@@ -97,12 +98,14 @@ def lock(connection: Connection, rows: Sequence[Any], conditions: Sequence[Any])
 
 
 def with_content(connection: Connection, message: QueuedMessage) -> QueuedMessage:
-    """Reads what reports need. An unreadable content must not keep a message from ending."""
+    """Reads the data that reports need. A content that cannot be read must not prevent the end of a message."""
     return message.with_content(read_content(connection, message.id) or b"")
 
 
 def end(connection: Connection, rows: Sequence[tuple[Any, State, str]], now: int) -> None:
-    """Finishes locked deliveries: row, state, and what stands for the last reply (empty: what is there)."""
+    """Finishes locked deliveries. Each entry has the row, its new state and the text for the last reply. An empty text
+    leaves the last reply unchanged.
+    """
     _END.run(connection, [(int(state), now, reply or row.last_reply, row.id) for row, state, reply in rows])
     closed: dict[int, int] = {}
     for row, _, _ in rows:
@@ -111,7 +114,7 @@ def end(connection: Connection, rows: Sequence[tuple[Any, State, str]], now: int
 
 
 def change(connection: Connection, rows: Sequence[tuple[Any, State, int | None]]) -> None:
-    """Gives locked deliveries another state and due time."""
+    """Sets another state and due time for locked deliveries."""
     _CHANGE.run(connection, [(int(state), due_at, row.id) for row, state, due_at in rows])
     woken: dict[tuple[str, str], int] = {}
     for row, _, due_at in rows:
@@ -122,12 +125,12 @@ def change(connection: Connection, rows: Sequence[tuple[Any, State, int | None]]
 
 
 def lift_quarantine(connection: Connection, message_id: int) -> None:
-    """Removes the mark of quarantine: the message takes the route that it would have had without it."""
+    """Removes the mark of quarantine, so that the message takes the route that it would have without the mark."""
     connection.execute(update(messages).where(messages.c.id == message_id).values(quarantine=False))
 
 
 def swept(connection: Connection, message_id: int, sweep_at: int | None, *, delay_noticed: bool) -> None:
-    """When the message is due for the next sweep."""
+    """Sets the time of the next sweep of the message."""
     connection.execute(
         update(messages).where(messages.c.id == message_id).values(sweep_at=sweep_at, delay_noticed=delay_noticed)
     )

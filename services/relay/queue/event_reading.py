@@ -1,4 +1,4 @@
-"""Events about messages in the order of their commits, read from the tables of the queue.
+"""Reads the events about messages from the tables of the queue, in the order of their commits.
 
 No row is written for readers only: the outcome of a delivery is in its row, in an attempt or in the timeline, and a
 refusal is in the row of its message. A cursor names the last row that was read, and tables are merged by the number of
@@ -19,7 +19,7 @@ from services.relay.model.states import State
 from services.relay.queue.change_numbers import change_limit, ended_below
 from services.relay.queue.tables import NUMBERED, attempts, deliveries, events, messages
 
-# The tables of a cursor by number; the order is part of every cursor that was given out.
+# The tables, numbered as in a cursor. This order must never change, because cursors are stored by clients.
 _TABLES = (messages, deliveries, attempts, events)
 _MOST = 2**63 - 1
 _CLIENT_BLOCKED = "client_blocked"
@@ -37,7 +37,7 @@ class EventKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The row up to which events were read: number of the change, place of the table, identifier in it."""
+    """The last row that was read: the number of the change, the number of the table, and the id in this table."""
 
     number: int = 0
     place: int = 0
@@ -51,20 +51,20 @@ class Cursor:
         """Raises ValueError."""
         parts = text.split("-")
         if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
-            raise ValueError("not a cursor")
+            raise ValueError("the text is not a cursor")
         cursor = cls(*map(int, parts))
         if max(cursor.number, cursor.identifier) > _MOST or cursor.place >= len(_TABLES):
-            raise ValueError("not a cursor")
+            raise ValueError("the text is not a cursor")
         return cursor
 
     def before(self) -> Cursor:
-        """The position just in front of this row."""
+        """Returns the position directly before this row."""
         return Cursor(self.number, self.place, self.identifier - 1)
 
 
 @dataclass(slots=True)
 class StoredEvent:
-    """One event, with the rows that tell of it. `attempt`: JSON; `message` and `delivery`: as the tables have them."""
+    """One event, with the rows that describe it. `attempt` is JSON. `message` and `delivery` are rows of the tables."""
 
     cursor: Cursor
     kind: EventKind
@@ -78,7 +78,9 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Up to so many events. `next`: where to go on, be there events or not; `more`: there are some already."""
+    """A bounded number of events. `next` is the cursor for the next call, even when there are no events. `more` tells
+    that more events exist already.
+    """
 
     events: tuple[StoredEvent, ...]
     next: Cursor
@@ -86,7 +88,7 @@ class EventPage:
 
 
 def end(connection: Connection) -> Cursor:
-    """Behind every event of now.
+    """Returns the cursor after all present events.
 
     Call it in a transaction that writes, since SQLite allows only one of these at a time.
     """
@@ -94,9 +96,10 @@ def end(connection: Connection) -> Cursor:
 
 
 def event_page(connection: Connection, after: Cursor, size: int) -> EventPage:
-    """The events behind a cursor, in order.
+    """Returns the events after a cursor, in order.
 
-    A cursor from a database that is no more, which is ahead of this one's numbers, reads from the beginning.
+    A cursor whose number is higher than all numbers of this database comes from another database. Then the events are
+    read from the beginning.
     """
     if after.number >= change_limit(connection):
         after = Cursor()
@@ -124,7 +127,7 @@ def _identifier(row: Any, place: int) -> int:
 
 
 def _behind(number: Any, identifier: Any, after: Cursor, place: int) -> list[ColumnElement[bool]]:
-    """The condition in a form for which both databases use the index."""
+    """Returns the condition in a form for which both databases use the index."""
     if place > after.place:
         return [number >= after.number]
     if place < after.place:
@@ -160,7 +163,7 @@ def _events(connection: Connection, rows: Sequence[tuple[Cursor, Any]]) -> Itera
                 detail=row.detail,
                 actor=row.actor,
             )
-        # A row without its message is damaged, and nothing can be told of it (C140).
+        # A row without its message is damaged, so it gives no event (C140).
         if event is not None and event.message is not None:
             yield event
 
@@ -175,7 +178,7 @@ def _end_of_delivery(cursor: Cursor, row: Any, message: Any) -> StoredEvent:
     if row.state == State.DELIVERED:
         kind = EventKind.DELIVERED
     else:
-        # A last attempt that was put off ended the time that the message had.
+        # When the last attempt of a bounced delivery was a deferral, the message has expired.
         deferred = _fields(row.last_attempt).get("result") == "deferred"
         kind = EventKind.EXPIRED if deferred else EventKind.BOUNCED
     return StoredEvent(cursor, kind, row.finished_at, message, (row.recipient,), row.last_attempt)
@@ -192,7 +195,7 @@ def _attempt(cursor: Cursor, row: Any, delivery: Any, of_messages: dict[int, Any
 
 
 def _fields(kept: str | None) -> dict[str, Any]:
-    """The fields of JSON as it is kept; none where it can't be read (C140)."""
+    """Returns the fields of stored JSON, or none when it cannot be read (C140)."""
     try:
         fields = json.loads(kept or "{}")
     except ValueError:

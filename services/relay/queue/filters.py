@@ -13,7 +13,8 @@ from services.relay.model.states import Kind, State
 from services.relay.queue.tables import deliveries, messages
 from services.relay.queue.verdicts import member
 
-# Members of DeliveryState in the contract that the database tells apart only by the time.
+# States of the contract's DeliveryState that have one state in the database, and differ only in whether the delivery is
+# due.
 ACTIVE, DEFERRED, HELD = 1, 2, 3
 
 Condition = ColumnElement[bool]
@@ -23,7 +24,7 @@ _STATES = frozenset(map(int, State))
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Each that is set must match; those about deliveries must match in one and the same delivery."""
+    """Each field that is set must match. Those about deliveries must match in the same delivery."""
 
     sender: bytes | None = None
     recipient: bytes | None = None
@@ -43,19 +44,19 @@ class MessageFilter:
     # A Message-ID without angle brackets.
     message_id: str = ""
     envelope_id: bytes = b""
-    # Number of the message; -1: one that no message has.
+    # The number of the message. -1 matches no message.
     number: int | None = None
-    # Part of the sender or of a recipient; part of the subject.
+    # A part of the sender or of a recipient, and a part of the subject.
     address_contains: str = ""
     subject_contains: str = ""
-    # The text stands in any verdict of the message.
+    # This text must be in a verdict of the message.
     rule_id: str = ""
     reason_id: str = ""
     shadow_reason_id: str = ""
     shadow_rule_id: str = ""
 
     def of_messages(self) -> list[Condition]:
-        """About the message alone."""
+        """Returns the conditions about the message alone."""
         conditions: list[Condition] = []
         if self.sender is not None:
             conditions.append(messages.c.sender == self.sender)
@@ -79,7 +80,7 @@ class MessageFilter:
         return conditions + self._of_verdicts()
 
     def in_time(self) -> list[Condition]:
-        """About the time of arrival."""
+        """Returns the conditions about the time of arrival."""
         conditions: list[Condition] = []
         if self.received_after is not None:
             conditions.append(messages.c.received_at >= self.received_after)
@@ -102,7 +103,9 @@ class MessageFilter:
         return conditions
 
     def of_deliveries(self, now: int, from_it: Condition | None = None) -> list[Condition]:
-        """About one delivery. `from_it`: whether its message has such a sender, where the query knows the message."""
+        """Returns the conditions about one delivery. `from_it` is the condition that its message has the wanted sender,
+        where the query includes the message.
+        """
         found: list[Condition] = []
         if self.recipient is not None:
             found.append(or_(deliveries.c.recipient == self.recipient, _submitted_as(self.recipient)))
@@ -121,10 +124,10 @@ class MessageFilter:
         return found
 
     def conditions(self, now: int) -> list[Condition]:
-        """The conditions for a query of messages."""
+        """Returns the conditions for a query of messages."""
         found = self.of_messages()
         if self.states == (int(State.REJECTED),):
-            # No other message has such a delivery, and to ask each message for its deliveries takes longer.
+            # A subquery finds the matching deliveries, which is faster than to check the deliveries of each message.
             found.append(messages.c.kind == int(Kind.REFUSED))
         about = self.of_deliveries(now, octets_contain(messages.c.sender, self.address_contains))
         if about:
@@ -139,7 +142,9 @@ class MessageFilter:
         return found
 
     def _address(self, from_it: Condition | None) -> Condition:
-        """Of a delivery: its recipient, or the sender of its message. What is done to it is done to no other."""
+        """Returns the condition that an address is the recipient of the delivery or the sender of its message. An
+        action changes only deliveries that match it.
+        """
         part = self.address_contains
         if from_it is None:
             sent = messages.alias("sent")
@@ -163,7 +168,7 @@ class MessageFilter:
 
 
 def in_state(state: int, now: int) -> Condition:
-    """Whether a delivery is in a state of the contract now."""
+    """Returns the condition that a delivery is in a state of the contract now."""
     queued = deliveries.c.state == int(State.QUEUED)
     if state == ACTIVE:
         return and_(queued, or_(deliveries.c.lease_owner.is_not(None), deliveries.c.due_at <= now))
@@ -176,7 +181,7 @@ def in_state(state: int, now: int) -> Condition:
 
 
 def state_of(state: int, lease_owner: int | None, due_at: int | None, now: int) -> int:
-    """The contract's DeliveryState of a row."""
+    """Returns the contract's DeliveryState of a row."""
     if state != State.QUEUED:
         return state if state in _STATES else State.QUARANTINED
     if lease_owner is not None:
@@ -191,7 +196,7 @@ def _submitted_as(recipient: bytes) -> Condition:
 
 
 class octets_contain(FunctionElement[bool]):  # noqa: N801 - as SQLAlchemy names functions
-    """Whether a column of octets holds a text somewhere, compared without case."""
+    """Returns the condition that a column of octets contains a text, compared without case."""
 
     type = Boolean()
     inherit_cache = True
@@ -208,13 +213,13 @@ def _in_sqlite(element: octets_contain, compiler: Any, **options: Any) -> str:
 
 @compiles(octets_contain, "postgresql")
 def _in_postgresql(element: octets_contain, compiler: Any, **options: Any) -> str:
-    # Addresses need not be UTF-8: both sides are compared with their other octets escaped.
+    # Addresses may contain octets that are not UTF-8. PostgreSQL compares both sides with these octets escaped.
     octets, part = (compiler.process(clause, **options) for clause in element.clauses)
     return f"strpos(lower(encode({octets}, 'escape')), lower(encode({part}, 'escape'))) > 0"
 
 
 def _holds(column: Any, text: str) -> Condition:
-    """Whether a text column holds a text as it stands."""
+    """Returns the condition that a text column contains a text exactly."""
     condition: Condition = column.contains(text, autoescape=True)
     return condition
 

@@ -1,9 +1,9 @@
 """The space that SQLite needs besides the queue's file: its log, and a spare file that is released when the disk is
 full.
 
-A commit is appended to the log before it is copied into the file, so an outcome needs room even where it frees some.
-The log is kept short while space is short, and a spare file is given up where there is none: then queued mail can
-leave, and what it leaves behind makes room for the rest.
+SQLite appends a commit to the log before it copies it into the file. So even an outcome that frees space needs some
+space first. While space is short, the log is kept short. When there is no space, the spare file is removed. Then queued
+mail can be delivered, and the space that this frees serves the rest of the mail.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ log = structlog.get_logger(__name__)
 
 _MEGABYTE = 1024 * 1024
 SPARE_OCTETS = 4 * _MEGABYTE
-# The most space that the log takes while space is short: the pages between two checkpoints, and the largest group of
-# outcomes.
+# The most space of the log while space is short: the pages between two checkpoints, and the largest group of outcomes.
 SHORT_LOG_OCTETS = 8 * _MEGABYTE
-# Space counts as short below this.
+# Below this, space counts as short.
 _SHORT_OCTETS = 128 * _MEGABYTE
-# Pages after which the log is copied into the file. Usually late, since most mail is gone by then.
+# After this number of pages the log is copied into the file. The number is high, because most mail is already removed
+# from the queue by then.
 _PAGES = 8000
 _SHORT_PAGES = 250
 _LOG_OCTETS = 64 * _MEGABYTE
 _SHORT_KEPT_OCTETS = 1 * _MEGABYTE
-# Commits between two looks at the disk.
+# The number of commits between two measurements of the free space.
 _COMMITS = 64
 
 
 class FreeSpace:
-    """The free space for one queue's file; used in the thread that writes the file."""
+    """Manages the free space for the queue's file. It is used in the thread that writes the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -44,11 +44,11 @@ class FreeSpace:
 
     @property
     def exhausted(self) -> bool:
-        """Next to nothing is left."""
+        """Whether almost no space is left."""
         return self._free() < SPARE_OCTETS
 
     def prepare(self) -> None:
-        """Before the file is opened: gives the spare file up when there is next to nothing left."""
+        """Removes the spare file when almost no space is left. Call it before the queue's file is opened."""
         if self.exhausted:
             self.give_up()
 
@@ -59,7 +59,7 @@ class FreeSpace:
             log.warning("spare_file_released", path=str(self._spare), reason="the disk is full")
 
     def committed(self, driver: sqlite3.Connection) -> None:
-        """Looks at the disk now and then, and has the log kept as short as it must be."""
+        """Measures the space at intervals, and limits the log accordingly."""
         if self._short is not None:
             self._commits += 1
             if self._commits < _COMMITS:
@@ -85,7 +85,7 @@ class FreeSpace:
             log.warning("spare_file_not_made", path=str(self._spare), reason=error.strerror)
 
     def _free(self) -> int:
-        """Octets; no end of them where nobody can tell."""
+        """Returns the free octets, or infinity when they cannot be measured."""
         try:
             disk = os.statvfs(self._path.parent)
         except OSError:

@@ -1,4 +1,6 @@
-"""Figures of the whole queue, looked up every now and then, so that a scrape costs the database nothing."""
+"""Figures of the whole queue. They are read from the database at intervals, so that a request for the metrics costs the
+database nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from services.relay.queue.depth import DestinationDepth, depth, longest
 log = structlog.get_logger(__name__)
 
 _PAUSE_SECONDS = 10.0
-# Looking takes at most this share of the time, however long the queue is.
+# The figures take at most this share of the time, however long the queue is.
 _SHARE = 0.01
 _STATES = ("leased", "due", "deferred", "held")
 _DESTINATIONS = 20
@@ -23,14 +25,14 @@ _WAITING_STATES = ("due", "deferred", "held")
 
 
 class QueueGauges:
-    """There is one in each process."""
+    """Sets the gauges. There is one in each process."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def run(self) -> None:
-        """Looks, for ever."""
+        """Reads the figures again and again, without end."""
         while True:
             began = self._clock.steady()
             try:
@@ -40,7 +42,7 @@ class QueueGauges:
             await asyncio.sleep(max(_PAUSE_SECONDS, (self._clock.steady() - began) / _SHARE))
 
     async def look(self) -> None:
-        """Once. Raises QueueError."""
+        """Reads the figures once. Raises QueueError."""
         now = self._clock.now()
         total, destinations = await self._database.view(
             lambda connection: (depth(connection, now), longest(connection, now, _DESTINATIONS))
@@ -48,7 +50,7 @@ class QueueGauges:
         for state in _STATES:
             QUEUE_DELIVERIES.labels(state).set(getattr(total, state))
         QUEUE_OLDEST_AGE.set(0 if total.oldest_at is None else max(0, now - total.oldest_at) / MICROSECONDS)
-        # A scrape cannot come in between: it is answered by the same event loop.
+        # No request for the metrics can come between these lines, because the same event loop answers it.
         QUEUE_DESTINATION_DELIVERIES.clear()
         for (destination, state), deliveries in _by_label(destinations).items():
             QUEUE_DESTINATION_DELIVERIES.labels(destination, state).set(deliveries)

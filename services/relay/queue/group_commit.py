@@ -1,11 +1,12 @@
-"""Group commit: what gathered while the last commit ran goes into the next one.
+"""Group commit: everything that arrived during a commit is committed together in the next one.
 
-A commit costs several times what a message in it does, so two things are waited for. Nobody waits for a settlement:
-by itself it is committed a little later, and mostly goes with a submission before that. And where many sessions hand
-over submissions, the first of them waits for others, a short time only; those of one session or two wait for nothing.
+A commit costs several times as much as one message in it. So a commit is delayed in two cases. A settlement alone is
+delayed, because nobody waits for it, and mostly a submission arrives soon, with which it is committed. And when many
+sessions submit messages, the first submission waits a short time for others. When only one or two sessions submit,
+nothing is delayed.
 
-Submissions, settlements and records of refusals share a transaction. Submissions that can't be committed in time are
-refused, and forgotten should they turn out to be in the database after all; settlements are kept until they are in.
+Submissions, settlements and records of refusals share a transaction. A submission that cannot be committed in time is
+refused, and removed if it is later found in the database. Settlements are retried until they are committed.
 """
 
 from __future__ import annotations
@@ -37,19 +38,20 @@ from services.relay.queue.storing import DoubtfulSubmission, confirm, forget_ref
 
 log = structlog.get_logger(__name__)
 
-# The most submissions, settlements, and octets of content in one transaction.
+# The most submissions or settlements, and the most octets of content, in one transaction.
 _MESSAGES = 500
 _OCTETS = 32 * 1024 * 1024
-# How long settlements alone wait for a submission. If the process is killed meanwhile, what they tell of is sent again.
+# The time for which settlements alone wait for a submission. If the process is killed during it, the messages that they
+# report as delivered are sent again.
 _ALONE_SECONDS = 0.01
-# Maximum wait for more submissions to join the batch; used only when the average batch exceeds 2.5.
+# The longest wait for more submissions in a batch. It is used only when the average batch exceeds 2.5.
 _MAX_WAIT_SECONDS = 0.003
 _MIN_AVERAGE_BATCH = 2.5
 # Wait until half of the average batch has arrived.
 _TARGET_SHARE = 0.5
 # The weight of a smaller batch in the average.
 _DECAY = 1 / 16
-# Settlements that wait for nobody.
+# This number of settlements is committed at once.
 _SETTLEMENTS_ENOUGH = 50
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
@@ -58,37 +60,37 @@ _REFUSALS_AT_ONCE = 500
 
 
 class LostIdentityError(Exception):
-    """This process was declared dead."""
+    """Other relays declared this process dead."""
 
 
 class Submitter(Protocol):
-    """The session that waits for its submission to be stored."""
+    """The session that waits until its submission is stored."""
 
     def stored(self, message: NewMessage, message_id: int) -> None:
-        """The submission is committed, now or by an earlier try, as the message with this identifier."""
+        """Reports that the submission is committed as the message with this id, now or by an earlier try."""
 
     def not_stored(self, message: NewMessage, reason: str, *, full: bool) -> None:
-        """The submission is not stored. `full`: the disk or the database has no space."""
+        """Reports that the submission is not stored. `full` means that the disk or the database has no space."""
 
 
 class Receiver(Protocol):
-    """Is told of messages that were just stored, and delivers them."""
+    """Gets the messages that were just stored, and delivers them."""
 
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
-        """Messages whose deliveries are leased to `owner`; or not leased, and waiting in the database."""
+        """Takes messages whose deliveries are leased to `owner`, or are not leased and wait in the database."""
 
     def due(self, woken: Mapping[tuple[str, str], int]) -> None:
-        """Something waits in the database for these destinations and sources, and is due at these times."""
+        """Notes that mail waits in the database for these destinations and sources, each from the given time on."""
 
 
 @dataclass(slots=True)
 class _Store:
     message: NewMessage
     submitter: Submitter
-    # Reports that are stored with it or not at all.
+    # The reports that must be stored together with the message.
     followers: tuple[NewMessage, ...]
     deadline: float
-    # When it was to be stored, at each try.
+    # The value of `stored_at` at each try to store it.
     tried_at: list[int] = field(default_factory=list)
 
 
@@ -114,7 +116,7 @@ class _Committed:
 
 
 class Committer:
-    """There is one in each process."""
+    """Commits submissions, settlements and refusals. There is one in each process."""
 
     def __init__(
         self,
@@ -124,7 +126,7 @@ class Committer:
         store_seconds: float,
         statistics: Statistics,
     ) -> None:
-        """Within `store_seconds` a submission is committed, or refused."""
+        """A submission is committed or refused within `store_seconds`."""
         self._database = database
         self._clock = clock
         self._holder = holder
@@ -137,33 +139,36 @@ class Committer:
         # Set when some were answered; then another event takes its place.
         self._answers = asyncio.Event()
         self._settlements: deque[Settlement] = deque()
-        # Settlements that ever came in, and those of them that are committed, in the same order.
+        # The number of all settlements that were handed over, and the number of those that are committed. They are
+        # committed in the same order.
         self.handed_over = 0
         self.settled = 0
         self._refused: deque[Refused] = deque()
-        # Refused submissions that may be in the database all the same: the commit's own answer was lost.
+        # Refused submissions that may be in the database, because the answer to their commit was lost.
         self._doubtful: list[DoubtfulSubmission] = []
         self._wake = asyncio.Event()
-        # Set when the batch has as many submissions as are waited for.
+        # Set when the batch has the number of submissions that `_until` waits for.
         self._enough = asyncio.Event()
         self._awaited = 0
-        # The average number of submissions in a commit, with those that came in during it.
+        # The average number of submissions in a commit, together with those that arrived during the commit.
         self._average_batch = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
-        # Told of each commit; the dispatcher is the only one.
+        # These are told of each commit. The dispatcher is the only one.
         self.receivers: list[Receiver] = []
         holder.on_heartbeat.append(self._database_answers)
-        # Why nothing can be committed now; empty when all is well.
+        # The reason why nothing can be committed now. Empty when commits work.
         self.unavailable_reason = ""
 
     @property
     def waiting(self) -> int:
-        """Settlements that are not committed yet."""
+        """The number of settlements that are not committed yet."""
         return len(self._settlements)
 
     def _database_answers(self) -> None:
-        """Somebody else had an answer from it: an old trouble is none any more, unless a commit still fails."""
+        """Clears the reason of an earlier failure, because the database has answered a heartbeat, unless a commit is
+        failing now.
+        """
         if self._idle.is_set():
             self.unavailable_reason = ""
 
@@ -188,7 +193,7 @@ class Committer:
         self._notify()
 
     def refuse(self, refused: Refused) -> None:
-        """Recorded without a promise: dropped and counted when too many wait."""
+        """Takes the record of a refusal. It is dropped and counted when too many wait."""
         if len(self._refused) >= _REFUSALS_KEPT:
             REFUSALS_DROPPED.inc()
             return
@@ -196,11 +201,11 @@ class Committer:
         self._notify()
 
     async def drained(self) -> None:
-        """Returns when everything handed over so far is committed or refused."""
+        """Returns when everything that was handed over is committed or refused."""
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Commits, for ever."""
+        """Commits batches, without end."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -219,7 +224,7 @@ class Committer:
             self._wake.set()
 
     async def _wait_for_batch(self) -> None:
-        """Waits for what is better committed together with what is there."""
+        """Waits for more submissions when it is better to commit them together."""
         if not self._stores and len(self._settlements) < _SETTLEMENTS_ENOUGH:
             await self._until(1, _ALONE_SECONDS)
         target = self._average_batch * _TARGET_SHARE
@@ -227,7 +232,7 @@ class Committer:
             await self._until(math.ceil(target), _MAX_WAIT_SECONDS)
 
     async def _until(self, submissions: int, seconds: float) -> None:
-        """Waits until so many are there, or the time is over."""
+        """Waits until there is this number of submissions, or the time is over."""
         self._awaited = submissions
         self._enough.clear()
         timer = asyncio.get_running_loop().call_later(seconds, self._enough.set)
@@ -266,7 +271,7 @@ class Committer:
                 self._failed("unavailable", error)
                 self._nack_overdue(batch, str(error))
             except LostIdentityError:
-                # The next try leases to the new identity; settlements under the old one will find their leases gone.
+                # The next try leases to the new id. Settlements under the old id will find that their leases are gone.
                 continue
             except Exception as error:  # noqa: BLE001 - one message that breaks our code must not stop all others
                 self._failed("error", error)
@@ -296,7 +301,8 @@ class Committer:
             if check and not leases.registered(connection, owner):
                 raise LostIdentityError
             forget_refused(connection, doubtful)
-            # Settlements first: a message that was refused and is sent again must not find its old self.
+            # Settlements come first, and refused submissions are removed before: a message that is sent again must not
+            # be taken for its refused submission.
             settling = settle(connection, batch.settlements, owner, now)
             known = store(connection, [entry.message for entry in new], owner, now) if new else {}
             followers = [
@@ -353,7 +359,8 @@ class Committer:
     def _nack(self, stores: Sequence[_Store], reason: str, *, full: bool) -> None:
         for entry in stores:
             if entry.tried_at:
-                # After a lost connection nobody knows whether it was committed: it must not come to life later (C132).
+                # After a lost connection it is unknown whether the submission was committed. If it was, it must be
+                # removed, because it was refused (C132).
                 ids = entry.message.id, *(each.id for each in entry.followers)
                 self._doubtful.append(DoubtfulSubmission(ids, entry.tried_at))
             entry.submitter.not_stored(entry.message, reason, full=full)
@@ -373,7 +380,9 @@ class Committer:
         self._nack(overdue, reason, full=False)
 
     async def _one_by_one(self, batch: _Batch, error: Exception) -> None:
-        """Something in the batch can't be written: the rest must not suffer from it."""
+        """Commits each entry of the batch alone, because one of them cannot be written and must not prevent the
+        others.
+        """
         if batch.count > 1:
             singles = [_Batch(stores=[entry]) for entry in batch.stores]
             singles += [_Batch(settlements=[settlement]) for settlement in batch.settlements]
@@ -383,13 +392,14 @@ class Committer:
             return
         self._nack(batch.stores, str(error), full=False)
         for settlement in batch.settlements:
-            # The lease stays: what can't be recorded is not tried again until somebody has looked into it.
+            # The lease stays. A delivery whose outcome cannot be recorded must not be tried again before an operator
+            # has investigated it.
             self.settled += 1
             log.critical("settlement_impossible", queue_id=queue_id(settlement.message_id), reason=str(error))
 
 
 def _unique(stores: Sequence[_Store]) -> list[_Store]:
-    """The same submission twice in one batch is one message."""
+    """Returns the submissions without repetitions: the same submission twice in one batch is one message."""
     by_submission: dict[str | None, _Store] = {}
     for entry in stores:
         by_submission.setdefault(entry.message.submission_id, entry)

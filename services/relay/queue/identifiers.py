@@ -1,4 +1,4 @@
-"""Identifiers of messages and deliveries: taken from blocks that the database hands out once."""
+"""The ids of messages and deliveries. They are taken from blocks, each of which the database gives out only once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _RETRY_SECONDS = 1.0
 
 
 class ExhaustedError(QueueError):
-    """No identifier is left, and the database gives no more for now."""
+    """No id is left, and the database gives no new block at present."""
 
 
 class Identifiers:
-    """Taking one never waits: a new block is fetched long before the old one ends."""
+    """Gives ids without waiting, because a new block is fetched long before the present one is used up."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,7 +30,7 @@ class Identifiers:
         self._next = 0
         self._end = 0
         self._low = asyncio.Event()
-        # Transactions take them too, in threads of their own.
+        # Transactions take ids too, in threads of their own.
         self._lock = threading.Lock()
         self._loop = asyncio.get_running_loop()
 
@@ -40,13 +40,13 @@ class Identifiers:
         self._next, self._end = block.start, block.stop
 
     def next(self) -> int:
-        """From any thread. Raises ExhaustedError."""
+        """Returns an id. May be called in any thread. Raises ExhaustedError."""
         with self._lock:
             number = self._next
             if number == self._end:
                 if not self._blocks:
                     self._loop.call_soon_threadsafe(self._low.set)
-                    raise ExhaustedError("no identifiers left")
+                    raise ExhaustedError("no ids are left")
                 block = self._blocks.pop(0)
                 number, self._end = block.start, block.stop
             self._next = number + 1
@@ -55,7 +55,7 @@ class Identifiers:
         return number
 
     async def run(self) -> None:
-        """Fetches blocks, for ever."""
+        """Fetches blocks, without end."""
         while True:
             await self._low.wait()
             try:

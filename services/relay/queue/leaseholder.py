@@ -1,4 +1,4 @@
-"""The lease holder's identity, its heartbeat, and the detection of dead workers."""
+"""The id under which this process holds leases, its heartbeat, and the detection of dead workers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from services.relay.queue.settling import Event, record_events
 
 log = structlog.get_logger(__name__)
 
-# Heartbeats that another worker has missed when it counts as dead.
+# A worker counts as dead after this number of missed heartbeats.
 _MISSED_HEARTBEATS = 6
-# Beats between two looks for leases of workers that are not even registered.
+# The number of heartbeats between two searches for leases of workers that are not registered.
 _ORPHAN_HEARTBEATS = 6
 
 
@@ -32,7 +32,9 @@ class _Seen:
 
 
 class Leaseholder:
-    """`id` owns the leases of this process. A process that was declared dead goes on under another, without them."""
+    """Keeps the leases of this process under its `id`. A process that was declared dead continues under a new id,
+    without its leases.
+    """
 
     def __init__(
         self,
@@ -47,27 +49,29 @@ class Leaseholder:
         self._lease = int(lease_seconds * MICROSECONDS)
         self._heartbeat_seconds = lease_seconds / _MISSED_HEARTBEATS
         self._seen: dict[int, _Seen] = {}
-        # Called with an identity that has lost all its leases.
+        # These are called with an id that has lost all its leases.
         self.on_lost: list[Callable[[int], None]] = []
-        # Called when deliveries of a dead worker became free.
+        # These are called when the deliveries of a dead worker were freed.
         self.on_freed: list[Callable[[], None]] = []
-        # Called when the database has answered a heartbeat.
+        # These are called when the database has answered a heartbeat.
         self.on_heartbeat: list[Callable[[], None]] = []
         self.id = 0
         self.name = f"{socket.gethostname()}:{os.getpid()}"[:100]
-        # Why the last beat failed; empty when it did not.
+        # The reason why the last heartbeat failed. Empty when it succeeded.
         self.unavailable_reason = ""
 
     async def open(self) -> None:
-        """Registers; frees what nobody can hold any more. Raises QueueError."""
+        """Registers this process, and frees the leases that no running process can have. Raises QueueError."""
         await self._register()
         known_workers = set() if self._database.exclusive else await self._database.read(leases.workers_known)
         for owner in await self._database.read(lambda connection: leases.others(connection, self.id)):
             if owner not in known_workers:
-                await self._free(owner, "it runs no more")
+                await self._free(owner, "the process does not run any more")
 
     async def run(self) -> None:
-        """Beats for ever. An outage of the database ends no lease: nobody's beat is seen to stand still meanwhile."""
+        """Sends heartbeats without end. An outage of the database ends no lease, because during it no process can see
+        that another one has stopped.
+        """
         beats = 0
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
@@ -87,7 +91,7 @@ class Leaseholder:
     async def give_up(self) -> None:
         """Unregisters this process.
 
-        Call it when all attempts are settled: the leases that are left were never tried.
+        Call it when all attempts are settled. The deliveries that are still leased were not tried.
         """
 
         def work(connection: Connection) -> bool:
@@ -98,10 +102,10 @@ class Leaseholder:
             pass
 
     async def renewed_identity(self, lost: int) -> None:
-        """Goes on under a new identity, if `lost` is still the present one. Raises QueueError."""
+        """Continues under a new id, if `lost` is still the present one. Raises QueueError."""
         if self.id != lost:
             return
-        log.error("leases_lost", worker=lost, reason="other relays took this one for dead")
+        log.error("leases_lost", worker=lost, reason="other relays declared this one dead")
         await self._register()
         for tell in self.on_lost:
             tell(lost)
@@ -124,7 +128,7 @@ class Leaseholder:
                 continue
             seen.missed += 1
             if seen.missed >= _MISSED_HEARTBEATS:
-                await self._free(other, "its beat stands still")
+                await self._free(other, "its heartbeat has stopped")
         for gone in self._seen.keys() - others.keys():
             del self._seen[gone]
 
@@ -132,7 +136,7 @@ class Leaseholder:
         known_workers = await self._database.read(leases.workers_known)
         for owner in await self._database.read(lambda connection: leases.others(connection, self.id)):
             if owner not in known_workers:
-                await self._free(owner, "it is not registered")
+                await self._free(owner, "the worker is not registered")
 
     async def _free(self, owner: int, reason: str) -> None:
         count = 0
@@ -149,14 +153,16 @@ class Leaseholder:
                 tell()
 
     def _free_some(self, connection: Connection, owner: int) -> leases.Freed:
-        """In one transaction with the worker's end: it can't settle what it had, nor lease anything more."""
+        """The worker is removed in the same transaction. So it can neither settle the deliveries that it had, nor lease
+        more.
+        """
         now = self._clock.now()
         leases.unregister(connection, owner)
         freed = leases.free(connection, owner, now)
         record_events(
             connection,
             [
-                Event(self._identifiers.next(), message, now, "resumed", recipient, "the relay that had it died")
+                Event(self._identifiers.next(), message, now, "resumed", recipient, "the relay that had leased it died")
                 for _, message, recipient in freed.deliveries
             ],
         )

@@ -1,7 +1,7 @@
 """Workers and their leases: heartbeats, the leases that are freed when a worker dies, and blocks of identifiers.
 
-A worker counts as alive while its heartbeat number changes, which each other worker times with its own steady clock. So
-no wall clock can end a lease (C134). `lease_until` is only for people who read the table.
+A worker counts as alive while the number of its heartbeat changes. Each other worker measures this with its own steady
+clock. So no wall clock can end a lease (C134). `lease_until` is only for people who read the table.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from services.relay.model.states import State
 from services.relay.queue.destinations import wake
 from services.relay.queue.tables import deliveries, identifiers, workers
 
-# Deliveries freed in one transaction.
+# The most deliveries that are freed in one transaction.
 _FREED_AT_ONCE = 1000
 
 
 def reserve(connection: Connection, count: int) -> range:
-    """Identifiers that nobody else has or will get."""
+    """Returns ids that nobody else has or will get."""
     query = select(identifiers.c.next).where(identifiers.c.id == 1).with_for_update()
     first: int = connection.execute(query).scalar_one()
     connection.execute(update(identifiers).where(identifiers.c.id == 1).values(next=first + count))
@@ -28,12 +28,14 @@ def reserve(connection: Connection, count: int) -> range:
 
 
 def register(connection: Connection, worker: int, name: str, now: int, lease: int) -> None:
-    """A new worker; `lease` in microseconds."""
+    """Registers a new worker. `lease` is in microseconds."""
     connection.execute(insert(workers).values(id=worker, name=name, beat=0, renewed_at=now, lease_until=now + lease))
 
 
 def renew(connection: Connection, worker: int, now: int, lease: int) -> dict[int, int] | None:
-    """Renews all leases of the worker, and gives the beats of the others; None when it was declared dead."""
+    """Renews all leases of the worker, and returns the heartbeats of the others. Returns None when it was declared
+    dead.
+    """
     renewed = connection.execute(
         update(workers)
         .where(workers.c.id == worker)
@@ -45,7 +47,7 @@ def renew(connection: Connection, worker: int, now: int, lease: int) -> dict[int
 
 
 def others(connection: Connection, worker: int) -> list[int]:
-    """Workers other than this one, and owners of leases that are not registered any more."""
+    """Returns the workers other than this one, and the owners of leases that are not registered any more."""
     worker_ids = {row[0] for row in connection.execute(select(workers.c.id))}
     owners = connection.execute(
         select(deliveries.c.lease_owner).where(deliveries.c.lease_owner.is_not(None)).distinct()
@@ -54,24 +56,26 @@ def others(connection: Connection, worker: int) -> list[int]:
 
 
 def workers_known(connection: Connection) -> set[int]:
-    """Every registered worker."""
+    """Returns every registered worker."""
     return {row[0] for row in connection.execute(select(workers.c.id))}
 
 
 def registered(connection: Connection, worker: int) -> bool:
-    """Whether the worker may lease; it can't be unregistered before this transaction ends."""
+    """Whether the worker may lease. It stays registered until this transaction ends."""
     query = select(workers.c.id).where(workers.c.id == worker).with_for_update(read=True)
     return connection.execute(query).scalar() is not None
 
 
 def unregister(connection: Connection, worker: int) -> None:
-    """The worker is gone, and can't renew any more."""
+    """Removes the worker, which cannot renew its leases any more."""
     connection.execute(delete(workers).where(workers.c.id == worker))
 
 
 @dataclass(slots=True)
 class Freed:
-    """Deliveries that a dead worker had leased, with their messages: perhaps delivered, and not recorded (C120)."""
+    """Returns the deliveries that a dead worker had leased, with their messages. They may have been delivered without a
+    record (C120).
+    """
 
     deliveries: list[tuple[int, int, bytes]] = field(default_factory=list)
 
@@ -81,9 +85,9 @@ class Freed:
 
 
 def free(connection: Connection, owner: int, now: int, *, untried: bool = False) -> Freed:
-    """Frees leases of a worker that is gone, up to a number at once; they are due again at once.
+    """Frees a bounded number of leases of a removed worker. The deliveries are due at once.
 
-    Unless it is known that they were `untried`, each may have been delivered without a record (C120).
+    Without `untried`, each delivery is marked as possibly delivered without a record (C120).
     """
     query = (
         select(
@@ -111,7 +115,7 @@ def free(connection: Connection, owner: int, now: int, *, untried: bool = False)
 
 
 def release(connection: Connection, owner: int, delivery_ids: Sequence[int], now: int) -> None:
-    """Ends the leases of `owner` on deliveries that were claimed and not tried. Their due times stay."""
+    """Ends the leases of `owner` on deliveries that were claimed and not tried. Their due times do not change."""
     query = (
         select(deliveries.c.id, deliveries.c.destination, deliveries.c.source)
         .where(deliveries.c.id.in_(delivery_ids), deliveries.c.lease_owner == owner)

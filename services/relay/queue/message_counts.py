@@ -1,4 +1,4 @@
-"""Messages that were sent to a destination in a minute, counted by all relays together."""
+"""Counts the messages that all relays together send to a destination in each minute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from services.relay.queue.tables import message_counts
 
 
 def count_message(connection: Connection, destination: str, minute: int) -> int:
-    """Counts one message; how many there were in this minute since 1970. Counts of earlier minutes go."""
+    """Counts one message, and returns the count of this minute. The minutes are counted since 1970. Counts of earlier
+    minutes are removed.
+    """
     statement = upsert(connection.dialect.name, message_counts).values(
         destination=destination, minute=minute, messages=1
     )

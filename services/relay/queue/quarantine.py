@@ -1,4 +1,4 @@
-"""Puts deliveries aside that can't be read, so that the rest goes on (C140)."""
+"""Sets aside deliveries that cannot be read, so that the other mail is delivered (C140)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _FINISHED = [int(state) for state in State if not state.open]
 
 
 def quarantine(connection: Connection, rows: Sequence[tuple[int, int, int, str]], now: int) -> None:
-    """`rows`: identifier of the event, delivery, its message, and what is wrong with it."""
+    """Sets deliveries aside. Each of `rows` has the id for the event, the delivery, its message, and what is wrong with
+    it.
+    """
     for event, delivery, message, reason in rows:
         changed = connection.execute(
             update(deliveries)
@@ -36,9 +38,9 @@ def quarantine(connection: Connection, rows: Sequence[tuple[int, int, int, str]]
 
 
 def quarantine_message(connection: Connection, event: int, message: int, reason: str, now: int, again: int) -> int:
-    """Puts aside all of a message that is not finished and not being tried, whatever state it claims to be in.
+    """Sets aside all deliveries of a message that are not finished and not being tried, whatever state their rows have.
 
-    Returns their number. Deliveries that are being tried are looked at again at the time `again`.
+    Returns their number. If some deliveries are being tried, the message is checked again at the time `again`.
     """
     rows = connection.execute(
         update(deliveries)

@@ -1,4 +1,4 @@
-"""Reads what operators see: pages of the queue and of all messages, and single messages."""
+"""Reads the views of operators: pages of the queue and of all messages, and single messages."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from services.relay.queue.filters import MessageFilter, state_of
 from services.relay.queue.statements import among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 
-# Messages looked at for one page: a filter that matches hardly any gives a short page, and a token to go on.
+# The most messages that are checked for one page. A filter that matches very few gives a short page, with a token for
+# the next one.
 _WINDOW = 20_000
 _WINDOWS = 5
-# Messages that one batch of an action looks through. The end of a window is found by counting to it, for each batch.
+# The number of messages that one batch of an action checks. The end of the batch is found by counting.
 _LOOKED_THROUGH = 2_000
-# Deliveries shown of each message in a list.
+# The most deliveries of each message that a list shows.
 _SHOWN = 50
 _HEADER_OCTETS = 256 * 1024
 _NEWEST_FIRST = (messages.c.received_at.desc(), messages.c.id.desc())
-# Groups of numbers in the index of Message-IDs that one query looks up.
+# The number of groups in the index of Message-IDs that one query searches.
 _KEYS_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page ends: (time, message), as the order of the list has them."""
+    """The end of a page: (time, message), in the order of the list."""
 
     at: int
     message_id: int
@@ -41,21 +42,23 @@ class Position:
 
     @classmethod
     def parse(cls, token: str) -> Position | None:
-        """None for the empty token. Raises ValueError."""
+        """Reads a page token. Returns None for the empty token. Raises ValueError."""
         if not token:
             return None
         at, dash, message = token.partition("-")
         if not dash or not (at.isascii() and at.isdigit() and message.isascii() and message.isdigit()):
-            raise ValueError("not a page token")
+            raise ValueError("the text is not a page token")
         position = cls(int(at), int(message))
         if max(position.at, position.message_id) >= 2**63:
-            raise ValueError("not a page token")
+            raise ValueError("the text is not a page token")
         return position
 
 
 @dataclass(slots=True)
 class StoredMessage:
-    """A row of messages with its deliveries, and what else was asked for. Rows have the tables' columns."""
+    """The row of a message with its deliveries, and more data if it was asked for. The rows have the columns of the
+    tables.
+    """
 
     row: Any
     deliveries: list[Any] = field(default_factory=list)
@@ -74,7 +77,7 @@ class Page:
 
 
 def queue_page(connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int) -> Page:
-    """Messages with something left to do, oldest first."""
+    """Returns messages with open deliveries, the oldest first."""
     rows_found: list[Any] = []
     for _ in range(_WINDOWS):
         start = _after(after)
@@ -102,7 +105,7 @@ def queue_page(connection: Connection, wanted: MessageFilter, size: int, after: 
 
 
 def message_page(connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int) -> Page:
-    """Queued, finished and refused messages, the newest first by their arrival."""
+    """Returns queued, finished and refused messages, the newest first by their arrival."""
     if wanted.message_id:
         return _page_by_message_id(connection, wanted, size, after, now)
     rows_found: list[Any] = []
@@ -128,17 +131,17 @@ def message_page(connection: Connection, wanted: MessageFilter, size: int, after
 def _page_by_message_id(
     connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int
 ) -> Page:
-    """By the index of Message-IDs, in which each group of numbers that messages have is looked up."""
-    # Each end as a query of its own, so that both databases look at the ends of the index alone.
+    """Searches the index of Message-IDs, in each group of numbers that messages have."""
+    # Each end is a query of its own, because both databases then read only the ends of the index.
     ends = [select(bound(messages.c.id)).scalar_subquery() for bound in (func.min, func.max)]
     lowest, highest = connection.execute(select(*ends)).one()
     if lowest is None:
         return Page((), None)
     keys = index_keys(wanted.message_id, lowest, highest)
     found: list[Any] = []
-    # All of them: the numbers of several relays are not in the order of time.
+    # Every match is read, because the message numbers of several relays are not in the order of time.
     while some := list(islice(keys, _KEYS_AT_ONCE)):
-        # Matches are few: the order by time must not lead the database to its index by time.
+        # There are few matches. The database must not use its index by time for the order.
         ids = select(messages.c.id).where(among(connection.dialect.name, messages.c.message_id_key, "keys"))
         found += connection.execute(
             select(messages)
@@ -160,7 +163,7 @@ def _full_page(connection: Connection, found: list[Any], size: int, now: int) ->
 
 
 def _window_edge(connection: Connection, start: list[Any]) -> Any:
-    """The end of the next window of messages; None when the window holds all that are left."""
+    """Returns the end of the next group of messages. None when this group has all that are left."""
     return connection.execute(
         select(messages.c.received_at, messages.c.id).where(*start).order_by(*_NEWEST_FIRST).offset(_WINDOW).limit(1)
     ).first()
@@ -169,9 +172,10 @@ def _window_edge(connection: Connection, start: list[Any]) -> Any:
 def candidates(
     connection: Connection, wanted: MessageFilter, after: Position | None, until: int, size: int, now: int
 ) -> tuple[list[int], Position | None]:
-    """Messages of the queue that match, oldest first, and where to go on; None at the end.
+    """Returns messages of the queue that match, the oldest first, and the position for the next call, which is None at
+    the end.
 
-    Messages stored after `until` are left out, so that reading page by page comes to an end.
+    Messages that were stored after `until` are left out, so that the pages come to an end.
     """
     start = [messages.c.open > 0, messages.c.stored_at <= until, *_after(after)]
     order = (messages.c.stored_at, messages.c.id)
@@ -191,7 +195,7 @@ def candidates(
 
 
 def whole_message(connection: Connection, message_id: int, now: int, *, with_header: bool) -> StoredMessage | None:
-    """A message with every delivery, attempt and event; None when there is none."""
+    """Returns a message with every delivery, attempt and event. None when it does not exist."""
     row = connection.execute(select(messages).where(messages.c.id == message_id)).first()
     if row is None:
         return None
@@ -226,7 +230,7 @@ def whole_message(connection: Connection, message_id: int, now: int, *, with_hea
 
 
 def content_piece(connection: Connection, message_id: int, offset: int, size: int) -> bytes | None:
-    """Octets of a content from `offset` on, empty at its end; None when it is gone."""
+    """Returns octets of a content from `offset` on; empty at its end, None when the content was removed."""
     piece = connection.execute(
         select(func.substr(contents.c.content, offset + 1, size)).where(contents.c.message_id == message_id)
     ).first()
@@ -234,8 +238,8 @@ def content_piece(connection: Connection, message_id: int, offset: int, size: in
 
 
 def least_finished(states: Sequence[int]) -> int:
-    """The state of a message, from the states of its deliveries; one that others took the place of counts only where
-    there is nothing else.
+    """Returns the state of a message, computed from its deliveries. A delivery that others replaced counts only when
+    there is no other.
     """
     real = [state for state in states if state not in (State.EXPANDED, State.REDIRECTED)]
     return min(real or states, default=int(State.REJECTED))
@@ -259,7 +263,7 @@ def _with_deliveries(connection: Connection, rows: Sequence[Any], now: int) -> t
 
 
 def _after(position: Position | None) -> list[Any]:
-    """Behind a position, in a form for which both databases use the index."""
+    """Returns the condition for rows after a position, in a form for which both databases use the index."""
     if position is None:
         return []
     later = and_(messages.c.stored_at == position.at, messages.c.id > position.message_id)

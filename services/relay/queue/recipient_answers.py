@@ -16,7 +16,7 @@ from services.relay.queue.statements import upsert
 from services.relay.queue.tables import recipient_answers, recipient_questions
 
 _MINUTE = 60 * MICROSECONDS
-# How long an answer holds, and how long an address that was there is taken without one.
+# The lifetime of an answer, and the time for which an address that existed is accepted without an answer.
 YES_HOLDS = 3600 * MICROSECONDS
 NO_HOLDS = 5 * _MINUTE
 KNOWN_GOOD_HOLDS = 7 * 24 * 3600 * MICROSECONDS
@@ -28,27 +28,27 @@ class RecipientAnswer:
 
     is_there: bool
     answered_at: int
-    # When the server last took mail for it; None: never.
+    # The last time at which the server took mail for the address. None means never.
     known_good_at: int | None
 
     def holds(self, now: int) -> bool:
-        """Whether nobody need be asked again."""
+        """Whether the answer is still valid, so that no server must be asked."""
         age = now - self.answered_at
         return 0 <= age < (YES_HOLDS if self.is_there else NO_HOLDS)
 
     def was_good(self, now: int) -> bool:
-        """Whether it was known good within a week."""
+        """Whether the address was known to exist within the last week."""
         return self.known_good_at is not None and now - self.known_good_at < KNOWN_GOOD_HOLDS
 
 
 def read_answer(connection: Connection, recipient: bytes) -> RecipientAnswer | None:
-    """The last answer about a recipient (`key_of`)."""
+    """Returns the last answer about a recipient (`key_of`)."""
     row = connection.execute(select(recipient_answers).where(recipient_answers.c.recipient == recipient)).one_or_none()
     return None if row is None else RecipientAnswer(row.is_there, row.answered_at, row.known_good_at)
 
 
 def keep_answer(connection: Connection, recipient: bytes, now: int, *, is_there: bool) -> None:
-    """A no takes back that the address was known good."""
+    """Stores an answer. A negative answer also removes the time at which the address was known to exist."""
     values = {"is_there": is_there, "answered_at": now, "known_good_at": now if is_there else None}
     statement = upsert(connection.dialect.name, recipient_answers).values(recipient=recipient, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=[recipient_answers.c.recipient], set_=values))
@@ -63,7 +63,7 @@ def remove_answers(connection: Connection, recipients: Collection[bytes]) -> Non
 
 
 def count_question(connection: Connection, client: str, now: int) -> int:
-    """Counts one new address that a client has named; how many there were in this clock minute, this one included."""
+    """Counts a new address that a client has named. Returns how many there were in this minute of the clock."""
     minute = now // _MINUTE
     statement = upsert(connection.dialect.name, recipient_questions).values(client=client, minute=minute, questions=1)
     counted = statement.on_conflict_do_update(
@@ -74,7 +74,7 @@ def count_question(connection: Connection, client: str, now: int) -> int:
 
 
 def forget_answers(connection: Connection, now: int) -> None:
-    """Removes what no longer tells anything."""
+    """Removes answers and counts that are too old to be used."""
     is_old_no = and_(recipient_answers.c.known_good_at.is_(None), recipient_answers.c.answered_at < now - NO_HOLDS)
     connection.execute(
         delete(recipient_answers).where(

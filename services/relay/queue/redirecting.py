@@ -24,7 +24,7 @@ _SEND_BY = Many(
 
 
 def recipients_present(connection: Connection, message_id: int, without: Collection[int]) -> list[bytes]:
-    """Recipients that have a message or wait for it, but for those of the deliveries `without`."""
+    """Returns the recipients that have got the message or wait for it, apart from those of the deliveries `without`."""
     rows = connection.execute(
         select(deliveries.c.recipient).where(
             deliveries.c.message_id == message_id,
@@ -36,7 +36,7 @@ def recipients_present(connection: Connection, message_id: int, without: Collect
 
 
 def add_deliveries(connection: Connection, message: QueuedMessage, new: Sequence[NewDelivery], now: int) -> None:
-    """Adds deliveries to a message of which a delivery is open, and locked; they wait until they are claimed."""
+    """Adds deliveries to a message that has an open and locked delivery. The new ones wait until they are claimed."""
     addition = NewMessage(
         message.id,
         message.kind,
@@ -55,6 +55,6 @@ def add_deliveries(connection: Connection, message: QueuedMessage, new: Sequence
 def send_by(
     connection: Connection, rows: Sequence[tuple[Any, str, int | None]], next_hop: str | None, now: int
 ) -> None:
-    """Sets the next hop (JSON; None: none) of locked deliveries, each with its new destination and due time."""
+    """Sets the next hop (JSON, or None) of locked deliveries, each with its new destination and due time."""
     _SEND_BY.run(connection, [(next_hop, destination, due_at, row.id) for row, destination, due_at in rows])
     wake(connection, {(destination, row.source): now for row, destination, due_at in rows if due_at is not None})

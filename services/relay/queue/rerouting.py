@@ -1,4 +1,4 @@
-"""Gives mail that waits for a destination another one, where a new configuration sends it elsewhere (C138)."""
+"""Gives waiting mail another destination when a new configuration routes it elsewhere (C138)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from services.relay.queue.destinations import wake
 from services.relay.queue.statements import Many
 from services.relay.queue.tables import WAITING, deliveries, destinations, messages
 
-# Sender, recipient, quarantine, the next hop that an operator gave as JSON; to destination.
+# Returns the destination for the sender, the recipient, the mark of quarantine, and the next hop that an operator set,
+# as JSON.
 Resolve = Callable[[bytes, bytes, bool, str | None], str]
 
 _MOVE = Many(
@@ -26,26 +27,26 @@ _MOVE = Many(
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """`after`: where the next batch begins; None at the end."""
+    """The result of one batch. `after` is the position where the next batch begins; None at the end."""
 
     count: int
     after: int | None
 
 
 def names(connection: Connection) -> list[str]:
-    """Destinations that anything waits for."""
+    """Returns the destinations that have waiting mail."""
     rows = connection.execute(select(destinations.c.name).order_by(destinations.c.name))
     return [row[0] for row in rows]
 
 
 def differs(connection: Connection, name: str, resolve: Resolve) -> bool:
-    """Whether the first delivery that waits for a destination would now go elsewhere."""
+    """Whether the first waiting delivery of a destination now has another route."""
     row = connection.execute(_waiting(name, 0, 1)).first()
     return row is not None and resolve(row.sender, row.recipient, bool(row.quarantine), row.next_hop) != name
 
 
 def move(connection: Connection, name: str, resolve: Resolve, after: int, size: int, now: int) -> Moved:
-    """Moves one batch. What is not held on its new route is due at once."""
+    """Moves one batch. Deliveries that are not held on their new route are due at once."""
     rows = connection.execute(_waiting(name, after, size)).all()
     moved = []
     woken: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""Prepares a restored queue before relay starts: unused numbers, and marks on deliveries that may be duplicates."""
+"""Prepares a restored queue before relay starts: it skips used numbers, and marks deliveries that may be duplicates."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from sqlalchemy import Connection, distinct, func, select, update
 
 from services.relay.queue.tables import deliveries, identifiers
 
-# More identifiers than relay uses between a backup and the loss of the machine, so that no queue id is used twice.
+# Relay uses fewer ids than this between a backup and the loss of the machine. Skipping them makes sure that no queue id
+# is used twice.
 _IDENTIFIERS_LEFT_OUT = 2**30
-# The numbers of the changes after the backup, which readers of events may have seen.
+# The numbers of changes after the backup, which are skipped because readers of events may have seen them.
 _CHANGES_LEFT_OUT = 2**40
 
 
 def after_restore(connection: Connection, taken_at: int) -> list[str]:
-    """Prepares restored rows; says how much mail waits."""
+    """Prepares the restored rows, and returns a text that tells how much mail waits."""
     for row, left_out in ((1, _IDENTIFIERS_LEFT_OUT), (2, _CHANGES_LEFT_OUT)):
         connection.execute(
             update(identifiers).where(identifiers.c.id == row).values(next=identifiers.c.next + left_out)

@@ -1,4 +1,4 @@
-"""The end of the history, in small steps, and of the space that it took."""
+"""Removes old messages from the history, and returns their space, in small steps."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sqlalchemy import Connection, delete, exists, literal_column, or_, select
 from services.relay.queue.storing import forget
 from services.relay.queue.tables import WAITING, deliveries, destinations, messages
 
-# Free pages that SQLite keeps for the next mail, and those given back to the file system in one step.
+# The number of free pages that SQLite keeps for new mail, and the number that one step returns to the file system.
 _KEPT_PAGES = 4_000
 _FREED_PAGES = 2_000
 
 
 def remove_old(connection: Connection, before: int, size: int, *, contents_too: bool = True) -> int:
-    """Removes messages finished before a time; how many, up to `size`. See `forget`."""
+    """Removes up to `size` messages that were finished before a time. Returns their number. See `forget`."""
     query = (
         select(messages.c.id)
         .where(literal_column("finished_at IS NOT NULL"), messages.c.finished_at < before)
@@ -29,7 +29,7 @@ def remove_old(connection: Connection, before: int, size: int, *, contents_too: 
 
 
 def forget_destinations(connection: Connection, before: int) -> None:
-    """Removes destinations where nothing waits and nothing went wrong since a time."""
+    """Removes destinations that have no waiting mail, and had no error since the given time."""
     waiting = exists().where(
         WAITING,
         deliveries.c.destination == destinations.c.name,
@@ -45,14 +45,14 @@ def forget_destinations(connection: Connection, before: int) -> None:
 
 
 def shrink(connection: Connection) -> bool:
-    """Gives some free pages of a SQLite file back; whether there are more to give."""
+    """Returns some free pages of an SQLite file to the file system. Returns whether there are more."""
     if connection.dialect.name != "sqlite":
         return False
     free: int = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
     if free <= _KEPT_PAGES:
         return False
     step = min(_FREED_PAGES, free - _KEPT_PAGES)
-    # The pragma frees one page each time it is stepped, and has no column, for which the driver steps it once.
+    # The pragma frees one page each time it is stepped. It has no result column, so the driver steps it only once.
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)  # noqa: S101
     for _ in range(step):

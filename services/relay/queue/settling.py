@@ -1,4 +1,4 @@
-"""Writes down what became of leased deliveries, and finishes messages of which nothing is left to do."""
+"""Records the outcomes of leased deliveries, and finishes messages that have no open delivery."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from services.relay.queue.tables import attempts, contents, deliveries, messages
 
 @fast_value(frozen=True, slots=True)
 class Event:
-    """Something in a message's timeline that no other column tells."""
+    """An entry in the timeline of a message that no other column contains."""
 
     id: int
     message_id: int
@@ -60,9 +60,9 @@ class Settlement:
 
 @dataclass(slots=True)
 class Settling:
-    """The result of a group of settlements: deliveries whose lease was lost, and reports that were not stored.
+    """The result of a group of settlements: the deliveries whose lease was lost, and the reports that were not stored.
 
-    `woken`: destination and source of what waits now, each with the first time at which it is due.
+    `woken` has the destination and source of mail that waits now, each with the first time at which some of it is due.
     """
 
     lost: set[int] = field(default_factory=set)
@@ -114,7 +114,7 @@ _GIVE_BACK = Many(
     .values(lease_owner=null(), due_at=bindparam("new_due"), destination=bindparam("new_destination")),
     ("new_due", "new_destination", "delivery"),
 )
-# Ends that readers of events hear of, and the names of the other things that they do.
+# The final states that readers of events see.
 _TOLD = frozenset({State.DELIVERED, State.BOUNCED})
 TOLD_EVENTS = frozenset({"held", "bounced", "expired"})
 _ATTEMPT = Many(insert(attempts), attempts.c.keys())
@@ -129,7 +129,7 @@ _CLOSE = Many(
     ),
     ("message", "count", "count_again", "now"),
 )
-# The 0 is a literal, since a parameter would have to be put in its place again at each run.
+# The 0 is a literal, because a parameter would have to be bound again at each run.
 _DROP_CONTENT = Once(
     lambda dialect: delete(contents).where(
         contents.c.message_id.in_(
@@ -141,7 +141,9 @@ _DROP_CONTENT = Once(
 
 
 def settle(connection: Connection, settlements: Sequence[Settlement], worker: int, now: int) -> Settling:
-    """Settles what is still leased to the owner named; the rest, and reports on it, is left alone."""
+    """Records the outcomes of deliveries that are still leased to `worker`. Other settlements, and the reports about
+    them, are ignored.
+    """
     result = Settling()
     lease_owners = _leases(connection, settlements)
     settle_rows: list[Row] = []
@@ -184,7 +186,9 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
 
 
 def _stored_before(connection: Connection, reports: Sequence[NewMessage], worker: int) -> set[int]:
-    """Reports that are there, and this worker's to send: the commit that stored them lost only its answer."""
+    """Returns the reports that are already stored and leased to this worker. An earlier commit stored them, and its
+    answer was lost.
+    """
     query = select(deliveries.c.message_id).where(
         deliveries.c.message_id.in_([report.id for report in reports]), deliveries.c.lease_owner == worker
     )
@@ -192,17 +196,19 @@ def _stored_before(connection: Connection, reports: Sequence[NewMessage], worker
 
 
 def close(connection: Connection, closed: dict[int, int], now: int, *, keep_content: bool = False) -> None:
-    """Takes the number of newly finished deliveries off each message, and drops the content of those with none left."""
+    """Subtracts the newly finished deliveries from the count of each message, and removes the content of messages that
+    have none left.
+    """
     if not closed:
         return
-    # In order: two relays that finish deliveries of the same messages must not wait for each other.
+    # The rows are sorted, so that two relays that finish deliveries of the same messages cannot cause a deadlock.
     _CLOSE.run(connection, [(message, count, count, now) for message, count in sorted(closed.items())])
     if not keep_content:
         _DROP_CONTENT.run(connection, listed(connection, closed))
 
 
 def record_events(connection: Connection, new: Iterable[Event]) -> None:
-    """Adds to timelines."""
+    """Adds events to timelines."""
     recorded = list(new)
     number = change_number(connection) if any(event.event in TOLD_EVENTS for event in recorded) else 0
     INSERT_EVENT.run(
@@ -218,7 +224,7 @@ def record_events(connection: Connection, new: Iterable[Event]) -> None:
 
 
 def _leases(connection: Connection, settlements: Sequence[Settlement]) -> dict[int, int]:
-    """Delivery to the owner of its lease."""
+    """Returns the owner of the lease of each delivery."""
     delivery_ids = [delivery.delivery_id for settlement in settlements for delivery in settlement.deliveries]
     if not delivery_ids:
         return {}
@@ -246,12 +252,13 @@ def _rows_of(
         )
     )
     if settled.state.open and settled.attempt is not None:
-        # The last attempt of a finished delivery stands in its own row alone, which spares most mail this one.
+        # The last attempt of a finished delivery is only in the row of the delivery. Most mail therefore needs no row
+        # for attempts.
         attempt_rows.append((settled.delivery_id, settled.started_at, settled.attempt, number))
 
 
 def _follow_up(connection: Connection, settlements: Sequence[Settlement], held: dict[int, int], now: int) -> None:
-    """The rarer parts."""
+    """Records the parts that most settlements do not have: events and errors."""
     errors: dict[str, tuple[str, int]] = {}
     new_events: list[Event] = []
     refused: set[bytes] = set()

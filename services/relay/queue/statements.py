@@ -1,8 +1,8 @@
-"""Statements that run for each message: compiled once a dialect, and handed to the driver as they are.
+"""Statements that run for each message. They are compiled once for each dialect, and executed directly by the driver.
 
-SQLAlchemy's own execution costs several times SQLite's work on such a statement: cache keys, bind processors, a
-cursor's result for each. Here its expression language makes the text, and the driver runs it. Parameters and columns
-hold nothing but what both drivers take and give: int, str, bytes, None; 0 and 1 for booleans.
+SQLAlchemy's own execution (cache keys, bind processors, result objects) costs several times as much as SQLite's work on
+such a statement. So SQLAlchemy's expression language only makes the text of the statement, and the driver runs it.
+Parameters and columns have only types that both drivers support: int, str, bytes and None, with 0 and 1 for booleans.
 """
 
 from __future__ import annotations
@@ -27,29 +27,31 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 Row = tuple[Any, ...]
-# An expression, or what makes it for a dialect that is named.
+# An expression, or a function that makes it for a named dialect.
 Clause = Any | Callable[[str], Any]
 
 
 class _Compiled(NamedTuple):
-    """The statements for one dialect."""
+    """Makes the statement for one dialect."""
 
     text: str
     constants: Row
-    # For each parameter its index in a row followed by the constants. None: the order is the same.
+    # For each parameter, its index in a row that is followed by the constants. None means that the order is the same.
     order: tuple[int, ...] | None
-    # Parameters that a driver which tells them apart wants as booleans.
+    # The parameters that a driver with a boolean type needs as booleans.
     booleans: frozenset[int]
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection | None:
-    """SQLite's own connection; None on PostgreSQL. Its way through SQLAlchemy's layers is spared each statement."""
+    """Returns the connection of SQLite's driver, or None on PostgreSQL. So a statement does not pass through
+    SQLAlchemy's layers.
+    """
     driver: sqlite3.Connection | None = connection.get_execution_options().get("sqlite_driver")
     return driver
 
 
 class _Text:
-    """The SQL of a clause in each dialect."""
+    """Compiles a clause to SQL for each dialect."""
 
     def __init__(self, clause: Clause, names: Sequence[str]) -> None:
         self._clause = clause
@@ -88,7 +90,7 @@ class Many:
         self._text = _Text(clause, names)
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Runs it for each row; nothing for none."""
+        """Runs the statement for each row, and does nothing without rows."""
         if not rows:
             return
         text, constants, order, booleans = self._text.of(connection)
@@ -113,16 +115,16 @@ class Once:
         self._text = _Text(clause, names)
 
     def run(self, connection: Connection, *parameters: Any) -> None:
-        """Runs it, for what it does."""
+        """Runs a statement that returns no rows."""
         self._execute(connection, parameters)
 
     def rows(self, connection: Connection, *parameters: Any) -> Sequence[Any]:
-        """Runs it; its rows as the driver has them."""
+        """Runs the statement, and returns its rows as the driver gives them."""
         rows: Sequence[Any] = self._execute(connection, parameters).fetchall()
         return rows
 
     def value(self, connection: Connection, *parameters: Any) -> Any:
-        """The first column of its first row; None when there is none."""
+        """Returns the first column of the first row. None when there is no row."""
         row = self._execute(connection, parameters).fetchone()
         return None if row is None else row[0]
 
@@ -138,10 +140,10 @@ class Once:
 
 
 def among(dialect: str, of: Any, parameter: str) -> ColumnElement[bool]:
-    """Whether a column is one of the values of a parameter made by `listed`.
+    """Returns the condition that a column is one of the values of a parameter made by `listed`.
 
-    SQLAlchemy's IN has as many parameters as values: another text for each number of them, which is put together,
-    parsed and planned anew. This is one text.
+    SQLAlchemy's IN has one parameter for each value, so each number of values gives another text, which is compiled,
+    parsed and planned again. This condition always has the same text.
     """
     condition: ColumnElement[bool]
     if dialect == "postgresql":
@@ -152,7 +154,7 @@ def among(dialect: str, of: Any, parameter: str) -> ColumnElement[bool]:
 
 
 def not_among(dialect: str, of: Any, parameter: str) -> ColumnElement[bool]:
-    """Whether a column is none of the values of a parameter made by `listed`."""
+    """Returns the condition that a column is none of the values of a parameter made by `listed`."""
     condition: ColumnElement[bool]
     if dialect == "postgresql":
         condition = of != func.all(bindparam(parameter, type_=ARRAY(of.type)))
@@ -162,14 +164,14 @@ def not_among(dialect: str, of: Any, parameter: str) -> ColumnElement[bool]:
 
 
 def listed(connection: Connection, values: Collection[int] | Collection[str]) -> Any:
-    """Values as one parameter for `among`."""
+    """Returns the values as one parameter for `among`."""
     as_list = list(values)
     if connection.dialect.name != "sqlite":
         return as_list
-    # Python's text of a number is JSON as well, and takes a tenth of the time.
+    # Python's text of a list of numbers is valid JSON, and takes a tenth of the time of json.dumps.
     return json.dumps(as_list) if as_list and isinstance(as_list[0], str) else str(as_list)
 
 
 def upsert(dialect: str, table: Any) -> Any:
-    """An INSERT that knows ON CONFLICT, which each dialect has of its own."""
+    """Returns an INSERT with ON CONFLICT, for which each dialect of SQLAlchemy has its own class."""
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

@@ -1,7 +1,7 @@
 """How many messages and recipients were accepted, refused, delivered, deferred and bounced, by time and reason.
 
-They are counted in memory and written every few seconds, so that no commit waits for them and replicas do not wait for
-each other. A process that is killed loses the counts of those seconds.
+They are counted in memory and written every few seconds, so that no commit and no replica waits for them. A process
+that is killed loses the counts of those seconds.
 """
 
 from __future__ import annotations
@@ -26,33 +26,35 @@ from services.relay.queue.tables import statistics
 
 log = structlog.get_logger(__name__)
 
-# The shortest period that is told apart.
+# The shortest period for which counts are stored.
 PERIOD_SECONDS = 300
 _PERIOD = PERIOD_SECONDS * MICROSECONDS
 _WRITE_SECONDS = 10.0
-# Rows that one write makes at most. More reasons than that are counted as one.
+# The most rows of one write. Further reasons are counted together as one.
 _MOST_ROWS = 1_000
 _OTHER = "other"
 
 
-class Happening(Enum):
-    """What is counted."""
+class CountedEvent(Enum):
+    """The events that are counted."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
     DELIVERED = "delivered"
     DEFERRED = "deferred"
     BOUNCED = "bounced"
-    # What a rule in shadow mode would have refused.
+    # A refusal that a rule in shadow mode would have made.
     SHADOW = "shadow"
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How often something happened in a period that begins at `starts_at`, in microseconds since 1970."""
+    """The number of times that something happened in a period. The period begins at `starts_at`, in microseconds since
+    1970.
+    """
 
     starts_at: int
-    happening: str
+    event: str
     reason_id: str
     rule_id: str
     count: int
@@ -71,38 +73,38 @@ _ADD = Many(_adding, statistics.c.keys())
 
 
 class Statistics:
-    """There is one in each process."""
+    """Counts, and writes the counts. There is one in each process."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        # (period, happening, reason, rule): count.
+        # The count for each (period, event, reason, rule).
         self._counts: Counter[tuple[int, str, str, str]] = Counter()
         # Transactions count too, in threads of their own.
         self._lock = threading.Lock()
 
-    def count(self, happening: Happening, number: int = 1, reason_id: str = "", rule_id: str = "") -> None:
-        """From any thread."""
+    def count(self, event: CountedEvent, number: int = 1, reason_id: str = "", rule_id: str = "") -> None:
+        """Counts something. May be called in any thread."""
         if not number:
             return
-        key = (self._clock.now() // _PERIOD * _PERIOD, happening.value, reason_id, rule_id)
+        key = (self._clock.now() // _PERIOD * _PERIOD, event.value, reason_id, rule_id)
         with self._lock:
             if key not in self._counts and len(self._counts) >= _MOST_ROWS:
                 key = (key[0], key[1], _OTHER, "")
             self._counts[key] += number
 
     def accepted(self, messages: Iterable[NewMessage]) -> None:
-        """Messages that were just stored."""
+        """Counts messages that were just stored."""
         number = 0
         for message in messages:
             if message.kind is Kind.MAIL:
                 number += 1
                 if message.verdicts:
                     self.shadow(message.verdicts)
-        self.count(Happening.ACCEPTED, number)
+        self.count(CountedEvent.ACCEPTED, number)
 
     def settled(self, settlements: Iterable[Sequence[Settled]], lost: Collection[int]) -> None:
-        """What the attempts of one commit came to; `lost`: deliveries that another relay holds."""
+        """Counts the outcomes of one commit. `lost` has the deliveries that another relay has leased meanwhile."""
         delivered = deferred = bounced = 0
         for deliveries in settlements:
             for each in deliveries:
@@ -114,17 +116,17 @@ class Statistics:
                     bounced += 1
                 elif each.state is State.QUEUED and each.attempt is not None and each.due_at is not None:
                     deferred += 1
-        self.count(Happening.DELIVERED, delivered)
-        self.count(Happening.DEFERRED, deferred)
-        self.count(Happening.BOUNCED, bounced)
+        self.count(CountedEvent.DELIVERED, delivered)
+        self.count(CountedEvent.DEFERRED, deferred)
+        self.count(CountedEvent.BOUNCED, bounced)
 
     def shadow(self, verdicts: Sequence[SessionVerdict]) -> None:
-        """Each rule once, however many verdicts of a message it stands in."""
+        """Counts each rule in shadow mode once, even if several verdicts of a message contain it."""
         for reason_id, rule_id in {outcome for verdict in verdicts for outcome in verdict.shadow}:
-            self.count(Happening.SHADOW, 1, reason_id, rule_id)
+            self.count(CountedEvent.SHADOW, 1, reason_id, rule_id)
 
     async def run(self) -> None:
-        """Writes, for ever."""
+        """Writes the counts, without end."""
         while True:
             await asyncio.sleep(_WRITE_SECONDS)
             try:
@@ -133,7 +135,7 @@ class Statistics:
                 log.warning("statistics_not_written", reason=str(error))
 
     async def write(self) -> None:
-        """Writes what was counted since the last time. Raises QueueError; then it is written the next time."""
+        """Writes the counts since the last write. Raises QueueError, and then they are written the next time."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
         if not counts:
@@ -148,7 +150,9 @@ class Statistics:
 
 
 def read(connection: Connection, after: int, before: int, width: int) -> list[Count]:
-    """Counts of periods of `width`, in order of time. Times in microseconds; `width` a multiple of a period."""
+    """Returns the counts of periods of `width`, in order of time. Times are in microseconds, and `width` is a multiple
+    of a period.
+    """
     starts_at = (statistics.c.starts_at // width * width).label("starts_at")
     keys = (starts_at, statistics.c.kind, statistics.c.reason_id, statistics.c.rule_id)
     query = (

@@ -21,7 +21,7 @@ from services.relay.queue.tables import attempts, contents, deliveries, events, 
 
 _INSERT_MESSAGE = Many(insert(messages), messages.c.keys())
 _INSERT_CONTENT = Many(insert(contents), contents.c.keys())
-# The next hop is left out: no delivery has one when it comes.
+# The column of the next hop is left out, because a new delivery has none.
 _INSERT_DELIVERY = Many(insert(deliveries), [each.name for each in deliveries.c if each is not deliveries.c.next_hop])
 INSERT_EVENT = Many(insert(events), events.c.keys())
 _CHECKED = "checked"
@@ -34,9 +34,11 @@ _BY_SUBMISSION = Once(
 
 
 def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: int) -> dict[str, int]:
-    """Stores messages with their content and deliveries, which are leased to `owner` but for `message.unleased`.
+    """Stores messages with their content and deliveries. The deliveries are leased to `owner`, except those to the
+    destinations in `message.unleased`.
 
-    Submissions that the queue or the history has already are left out. Returns their ids, each with its message.
+    Submissions that the queue or the history already has are left out. Returns the ids of these submissions, each with
+    its message.
     """
     submissions = [message.submission_id for message in new if message.submission_id is not None]
     known_ids: dict[str, int] = {}
@@ -50,7 +52,7 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     delivery_rows: list[Row] = []
     event_rows: list[Row] = []
     woken: dict[tuple[str, str], int] = {}
-    # Few messages need one.
+    # Few messages need such a row.
     number = functools.cache(lambda: change_number(connection))
     for message in new:
         open_ones = _delivery_rows(delivery_rows, message, owner, now, woken, number)
@@ -68,7 +70,7 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
 
 
 def store_deliveries(connection: Connection, addition: NewMessage, now: int) -> int:
-    """Stores more deliveries of a message that is stored already; how many of them are open."""
+    """Stores more deliveries of a message that is already stored. Returns how many of them are open."""
     rows: list[Row] = []
     woken: dict[tuple[str, str], int] = {}
     opened = _delivery_rows(rows, addition, 0, now, woken, lambda: change_number(connection))
@@ -84,10 +86,10 @@ def confirm(connection: Connection, submission: str) -> int | None:
 
 
 def _confirmed(connection: Connection, new: Sequence[NewMessage], known: dict[str, int]) -> dict[str, int]:
-    """The known submissions that will stay, whatever the relay does that stored them first.
+    """Returns the known submissions, and makes sure that the relay that stored them first does not remove them.
 
     That relay may have refused them on a stream that broke, and may be about to remove them (`forget_refused`). A later
-    `stored_at` keeps it from that; what it has removed is stored anew.
+    `stored_at` prevents this. A submission that was already removed is stored again.
     """
     own = {message.id for message in new}
     others = [message_id for message_id in known.values() if message_id not in own]
@@ -121,7 +123,7 @@ def _message_row(message: NewMessage, open_ones: int, now: int) -> Row:
         None if open_ones else now,
         message.ret,
         message.envelope_id,
-        # Anything but an exact int costs the driver of SQLite a search for an adapter.
+        # With a type other than int, the driver of SQLite searches for an adapter, which costs time.
         1 if message.smtputf8 else 0,
         1 if message.body_8bitmime else 0,
         1 if message.quarantine else 0,
@@ -150,7 +152,7 @@ def _delivery_rows(
     woken: dict[tuple[str, str], int],
     number: Callable[[], int],
 ) -> int:
-    """Adds the rows of a message's deliveries; how many of them are open."""
+    """Adds the rows of a message's deliveries. Returns how many of them are open."""
     open_ones = 0
     source, unleased = message.source, message.unleased
     for delivery in message.deliveries:
@@ -190,7 +192,7 @@ def _checked(message_id: int, results: Sequence[tuple[int, str]], at: int) -> li
 
 
 def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
-    """Puts refused messages into the history."""
+    """Adds refused messages to the history."""
     message_rows: list[Row] = []
     delivery_rows: list[Row] = []
     number = change_number(connection) if refused else 0
@@ -266,16 +268,16 @@ def store_refused(connection: Connection, refused: Sequence[Refused]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulSubmission:
-    """A submission that was refused though it may be in the database: the answer of its commit was lost."""
+    """A submission that was refused although it may be in the database, because the answer to its commit was lost."""
 
-    # The message, then the reports that were to be stored with it.
+    # The id of the message, and the ids of the reports that should have been stored with it.
     message_ids: tuple[int, ...]
-    # The values of `stored_at` with which this relay tried to store it.
+    # The values of `stored_at` that this relay used in its tries to store the submission.
     tried_at: Collection[int]
 
 
 def forget_refused(connection: Connection, refused: Sequence[DoubtfulSubmission]) -> None:
-    """Removes refused submissions that are in the database all the same.
+    """Removes refused submissions that are in the database.
 
     A row with another `stored_at` stays, since another relay has acknowledged the submission meanwhile.
     """
@@ -289,7 +291,9 @@ def forget_refused(connection: Connection, refused: Sequence[DoubtfulSubmission]
 
 
 def forget(connection: Connection, message_ids: Sequence[int], *, contents_too: bool = True) -> None:
-    """Removes every trace of messages, whatever their state; but for the contents, where those can't be touched."""
+    """Removes all rows of messages, whatever their state. The contents are left when `contents_too` is false, because a
+    damaged one cannot be removed.
+    """
     if not message_ids:
         return
     of_them = select(deliveries.c.id).where(deliveries.c.message_id.in_(message_ids))

@@ -1,7 +1,7 @@
 """The queue's tables and the states in them. Times are microseconds since 1970 (UTC), in integers.
 
-What an index leaves out matters as much as what it holds: a finished message costs nothing in any index that claiming,
-sweeping or listing the queue looks at, and a leased delivery is in none that claiming looks at.
+The indexes for claiming, sweeping and listing the queue contain no finished messages, so these cost nothing there. The
+indexes for claiming contain no leased deliveries either.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ messages = Table(
     "messages",
     metadata,
     Column("id", Identifier, primary_key=True, autoincrement=False),
-    # NULL for what relay made itself, and for refusals.
+    # NULL for messages that relay made itself, and for refusals.
     Column("submission_id", String(64)),
     Column("kind", SmallInteger, nullable=False),
     Column("sender", LargeBinary, nullable=False),
@@ -40,10 +40,10 @@ messages = Table(
     Column("size", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("stored_at", BigInteger, nullable=False),
-    # When time alone makes something due: a delay notice or the expiry. NULL: nothing.
+    # The time of the next work that time alone makes due: a delay notice or the expiry. NULL means none.
     Column("sweep_at", BigInteger),
     Column("delay_noticed", Boolean, nullable=False),
-    # Deliveries that are not finished.
+    # The number of unfinished deliveries.
     Column("open", Integer, nullable=False),
     Column("finished_at", BigInteger),
     Column("ret", String(8), nullable=False),
@@ -57,20 +57,21 @@ messages = Table(
     Column("account_login", Text, nullable=False),
     Column("listener", String(16), nullable=False),
     Column("tls", Boolean, nullable=False),
-    # REFUSED: the reply and the rule, as JSON.
+    # For REFUSED: the reply and the rule, as JSON.
     Column("refusal", Text),
-    # The trace that every attempt joins (W3C traceparent). NULL: none.
+    # The trace that every attempt joins (W3C traceparent). NULL means none.
     Column("traceparent", String(55)),
-    # Whether its session may send to any domain. NULL: not known, as no.
+    # Whether the session may send to any domain. NULL means unknown, which is treated as no.
     Column("may_relay", Boolean),
-    # Refusals alone: the number of the change that recorded it, for readers of events (queue/change_numbers.py).
+    # For refusals only: the number of the change that recorded it, for readers of events (queue/change_numbers.py).
     Column("change_number", BigInteger),
-    # Without angle brackets, and its key in the index (model/message_id.py). NULL: none, or stored by an older release.
+    # The Message-ID without angle brackets, and its key in the index (model/message_id.py). NULL means that there is
+    # none, or that an older release stored the message.
     Column("message_id", Text),
     Column("message_id_key", BigInteger),
-    # NULL: the setting keep_subjects was off.
+    # NULL when the setting keep_subjects was off.
     Column("subject", Text),
-    # Verdicts of the session in which a rule matched, as JSON (queue/verdicts.py). NULL: none.
+    # The verdicts of the session in which a rule matched, as JSON (queue/verdicts.py). NULL means none.
     Column("verdicts", Text),
 )
 Index("messages_submission", messages.c.submission_id, unique=True)
@@ -111,28 +112,30 @@ deliveries = Table(
     Column("message_id", BigInteger, nullable=False),
     Column("recipient", LargeBinary, nullable=False),
     Column("recipient_domain", Text, nullable=False),
-    # The recipient as submitted, when an alias, a role or an operator replaced it; else empty.
+    # The recipient as submitted, if an alias, a role or an operator replaced it; otherwise empty.
     Column("submitted_recipient", LargeBinary, nullable=False),
     # RFC 3461: NOTIFY values, comma-separated, and ORCPT as received.
     Column("notify", String(32), nullable=False),
     Column("orcpt", LargeBinary, nullable=False),
     Column("state", SmallInteger, nullable=False),
     Column("destination", Text, nullable=False),
-    # When the delivery is due. NULL: it is held or finished.
+    # The time at which the delivery is due. NULL means that it is held or finished.
     Column("due_at", BigInteger),
-    # The worker that tries it now; nobody else touches it meanwhile.
+    # The worker that tries the delivery now. No other worker changes it in this time.
     Column("lease_owner", BigInteger),
     Column("attempts", Integer, nullable=False),
     Column("possible_duplicate", Boolean, nullable=False),
     Column("finished_at", BigInteger),
-    # The last attempt as JSON; those before it are in `attempts`.
+    # The last attempt, as JSON. The earlier ones are in `attempts`.
     Column("last_attempt", Text),
     Column("last_reply", Text, nullable=False),
-    # The source that the message counts against (`source_of`). Empty: stored by a release without sources.
+    # The source that the message counts against (`source_of`). Empty when a release without sources stored it.
     Column("source", Text, nullable=False, server_default=""),
-    # The number of the change in which an attempt or the intake finished it. NULL where another event tells of the end.
+    # The number of the change in which an attempt or the intake finished the delivery. NULL when another event tells of
+    # its end.
     Column("change_number", BigInteger),
-    # The next hop that an operator redirected it to, as JSON (model/redirect.py). NULL: the configuration decides.
+    # The next hop to which an operator redirected the delivery, as JSON (model/redirect.py). NULL means that the
+    # configuration decides.
     Column("next_hop", Text),
 )
 Index("deliveries_message", deliveries.c.message_id)
@@ -169,12 +172,13 @@ events = Table(
     Column("recipient", LargeBinary, nullable=False),
     Column("detail", Text, nullable=False),
     Column("actor", Text, nullable=False),
-    # NULL for what is shown in timelines alone.
+    # NULL for events that are shown in timelines only.
     Column("change_number", BigInteger),
 )
 Index("events_message", events.c.message_id)
 
-# Tables whose rows may be events for readers, each with what tells its rows of one change apart.
+# The tables whose rows may be events for readers. Each has the column by which its rows of the same change are told
+# apart.
 NUMBERED: dict[Table, Column[int]] = {
     messages: messages.c.id,
     deliveries: deliveries.c.id,
@@ -195,9 +199,9 @@ destinations = Table(
     "destinations",
     metadata,
     Column("name", Text, primary_key=True),
-    # When somebody should look whether a delivery is due. NULL: nothing waits.
+    # The time at which relay must check whether a delivery is due. NULL means that nothing waits.
     Column("wake_at", BigInteger),
-    # NULL: not suspended.
+    # NULL means that the destination is not suspended.
     Column("suspended_until", BigInteger),
     Column("suspended_by", Text, nullable=False),
     Column("last_error", Text, nullable=False),
@@ -206,7 +210,8 @@ destinations = Table(
 _IS_AWAITED = text("wake_at IS NOT NULL")
 Index("destinations_wake", destinations.c.wake_at, sqlite_where=_IS_AWAITED, postgresql_where=_IS_AWAITED)
 
-# Sources that have mail for a destination waiting here, each with the first time at which some of it is due.
+# The sources that have mail for a destination waiting in the database, each with the first time at which some of it is
+# due.
 waiting_sources = Table(
     "waiting_sources",
     metadata,
@@ -217,7 +222,8 @@ waiting_sources = Table(
 Index("waiting_sources_wake", waiting_sources.c.destination, waiting_sources.c.wake_at)
 Index("waiting_sources_source", waiting_sources.c.source, waiting_sources.c.wake_at)
 
-# Processes that hold leases. Whose `beat` stands still is dead, by everybody's own steady clock.
+# The processes that have leases. A process whose `beat` does not change counts as dead, by the steady clock of each
+# other process.
 workers = Table(
     "workers",
     metadata,
@@ -225,24 +231,24 @@ workers = Table(
     Column("name", Text, nullable=False),
     Column("beat", BigInteger, nullable=False),
     Column("renewed_at", BigInteger, nullable=False),
-    # When its leases end unless it renews them; for people to read.
+    # The time at which its leases end unless they are renewed. It is only for people who read the table.
     Column("lease_until", BigInteger, nullable=False),
 )
 
-# Answers of mailbox servers about recipients of domains whose recipients are verified.
+# The answers of mailbox servers about recipients, for domains whose recipients are verified.
 recipient_answers = Table(
     "recipient_answers",
     metadata,
-    # Without regard to case (`configuration.model.key_of`).
+    # The recipient, compared without case (`configuration.model.key_of`).
     Column("recipient", LargeBinary, primary_key=True),
     Column("is_there", Boolean, nullable=False),
     Column("answered_at", BigInteger, nullable=False),
-    # When the server last took mail for it. NULL: never, or it has refused it since.
+    # The last time at which the server took mail for it. NULL means never, or that the server has refused it since.
     Column("known_good_at", BigInteger),
 )
 Index("recipient_answers_by_age", recipient_answers.c.answered_at)
 
-# By client and minute (since 1970), the number of its recipients that a mailbox server had to be asked about.
+# For each client and minute (since 1970), the number of its recipients about which a mailbox server had to be asked.
 recipient_questions = Table(
     "recipient_questions",
     metadata,
@@ -251,7 +257,7 @@ recipient_questions = Table(
     Column("questions", Integer, nullable=False),
 )
 
-# How much of each kind happened in each five minutes (queue/statistics.py).
+# The counts of each kind in each five minutes (queue/statistics.py).
 statistics = Table(
     "statistics",
     metadata,
@@ -262,7 +268,7 @@ statistics = Table(
     Column("count", BigInteger, nullable=False),
 )
 
-# Messages that were sent to a destination in a minute since 1970, where their number is limited.
+# The messages that were sent to a destination in a minute (since 1970), for destinations with a limit.
 message_counts = Table(
     "message_counts",
     metadata,
@@ -271,7 +277,7 @@ message_counts = Table(
     Column("messages", Integer, nullable=False),
 )
 
-# Identifiers are handed out in blocks, so that no clock and no replica can make one twice.
+# Ids are given out in blocks, so that no clock and no replica can cause the same id twice.
 identifiers = Table(
     "identifiers",
     metadata,

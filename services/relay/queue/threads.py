@@ -1,7 +1,7 @@
-"""Threads that run pieces of work one after the other, each with something of its own to run them on.
+"""Threads that run pieces of work one after the other. Each thread has its own connection.
 
-A hand-over costs an event loop one future and one wake-up; an executor's takes two futures, their locks and a callback
-from one to the other, which is more than SQLite's own work on a small transaction.
+Passing work to such a thread costs the event loop one future and one wake-up. An executor of the standard library needs
+two futures, their locks and a callback between them, which costs more than SQLite's work on a small transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Threads(Generic[Own]):
-    """`count` of them, each with what `open_own` gives it, made in that thread and closed there."""
+    """A number of threads. Each gets its own object from `open_own`, which is made and closed in the thread."""
 
     def __init__(self, name: str, count: int, open_own: Callable[[], Own]) -> None:
         self._open_own = open_own
@@ -32,13 +32,15 @@ class Threads(Generic[Own]):
             thread.start()
 
     async def run(self, work: Callable[[Own], T]) -> T:
-        """Runs `work` in one of the threads; what it returns or raises. Given up while it waits, it is not begun."""
+        """Runs `work` in one of the threads, and returns or raises its result. If the caller is cancelled before the
+        work begins, it is not run.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._tasks.put((work, future))
         return await future
 
     def close(self) -> None:
-        """Returns when everything handed over so far is done."""
+        """Returns when all work that was handed over is done."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
@@ -48,7 +50,8 @@ class Threads(Generic[Own]):
         own = self._open_own()
         while (task := self._tasks.get()) is not None:
             _do(own, *task)
-            # The finished task may hold much memory, and the next one may come much later.
+            # The reference to the finished task is dropped, because the task may use much memory, and the next one may
+            # come much later.
             del task
         own.close()
 

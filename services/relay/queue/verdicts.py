@@ -1,7 +1,8 @@
-"""Verdicts of a message's session as its row holds them: JSON, in which filters look for the ids of reasons and rules.
+"""The verdicts of a message's session in the form in which its row stores them: JSON, which filters search for the ids
+of reasons and rules.
 
 `[{"at", "stage", "action", "code", "enhanced_code", "reason_id", "rule_id", "shadow": [{"shadow_reason_id",
-"shadow_rule_id"}]}]`, without what is empty.
+"shadow_rule_id"}]}]`, where empty members are left out.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from services.relay.model.message import SessionVerdict
 
 
 def as_json(verdicts: Sequence[SessionVerdict]) -> str:
-    """The verdicts in the form in which they are stored."""
+    """Returns the verdicts in the form in which they are stored."""
     return json.dumps([_fields(verdict) for verdict in verdicts])
 
 
 def parse(stored: str | None) -> list[SessionVerdict]:
-    """Raises ValueError, TypeError or LookupError for a text that `as_json` never made."""
+    """Reads stored verdicts. Raises ValueError, TypeError or LookupError for a text that `as_json` did not make."""
     return [
         SessionVerdict(
             at=int(fields["at"]),
@@ -39,7 +40,7 @@ def parse(stored: str | None) -> list[SessionVerdict]:
 
 
 def member(name: str, value: str) -> str:
-    """The text of one member in the JSON of a stored verdict or refusal, which a search looks for."""
+    """Returns the text of one member in the JSON of a stored verdict or refusal, for which a search looks."""
     return f'"{name}": {json.dumps(value)}'
 
 

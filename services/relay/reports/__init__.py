@@ -1,1 +1,1 @@
-"""Delivery status notifications: what they say, and when one is made."""
+"""Delivery status notifications: their content, and when they are made."""

@@ -1,7 +1,7 @@
 """Delivery status notifications as bytes: RFC 3461, 3464, 6522, and 6533 for addresses beyond ASCII. Pure.
 
-A report is a multipart/report of three parts: words for people, fields for programs, and the header (or the whole) of
-the message that it is about. Its lines end in CRLF and none is longer than 998 octets (C142).
+A report is a multipart/report with three parts: a text for people, fields for programs, and the header or the whole of
+the original message. Its lines end in CRLF and none is longer than 998 octets (C142).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from libs.smtp import header
 from libs.smtp.parameters import utf8_xtext
 from services.relay.model.message import Action, ReportedRecipient
 
-# The most octets of the original's header that are returned.
+# The most octets of the original header that are returned.
 _HEADER_LIMIT = 64 * 1024
-# RET=FULL returns the content up to this size, and the header of a larger one.
+# With RET=FULL, content up to this size is returned whole, and only the header of a larger one.
 FULL_LIMIT = 5 * 1024 * 1024
 _LINE_LIMIT = 998
 _FOLD_AT = 76
@@ -35,15 +35,15 @@ _DIAGNOSTIC_LIMIT = 2000
 class Report:
     """One notification. Times in microseconds since 1970."""
 
-    # Reports from this host, from mailer-daemon@ it.
+    # The report comes from this host, with the sender mailer-daemon@ this host.
     hostname: str
-    # Makes Message-ID and boundary unique.
+    # A text that makes Message-ID and boundary unique.
     unique: str
     now: int
-    # Canonical address that gets it.
+    # The canonical address that gets the report.
     to: bytes
     recipients: tuple[ReportedRecipient, ...]
-    # The message it is about.
+    # Fields of the message that the report is about.
     queue_id: str
     content: bytes
     arrived_at: int
@@ -51,20 +51,21 @@ class Report:
     received_from: bytes = b""
     envelope_id: bytes = b""
     ret: str = ""
-    # True: the report goes to the postmasters only, because a report or other mail from <> could not be delivered.
+    # True when the report goes to the postmasters only, because it is about a report or other mail from <> that could
+    # not be delivered.
     double_bounce: bool = False
 
     @property
     def action(self) -> Action:
-        """The gravest of its recipients'."""
+        """The gravest action of its recipients."""
         present = {recipient.action for recipient in self.recipients}
         return next(action for action in Action if action in present)
 
 
 def build(report: Report) -> bytes:
-    """The whole message, header and body."""
+    """Returns the whole message, header and body."""
     original, _ = header.split(report.content)
-    # Where the return path itself needs SMTPUTF8 there may be UTF-8 in the report, else nothing of it may (C143).
+    # The report may contain UTF-8 only when the return path itself needs SMTPUTF8 (C143).
     utf8 = not report.to.isascii()
     parts = [_words(report, utf8=utf8), _fields(report, utf8=utf8), _returned(report, original)]
     boundary = f"=_{report.unique}"
@@ -80,7 +81,7 @@ def build(report: Report) -> bytes:
         f"Date: {_date(report.now)}",
         f"Message-ID: <{report.unique}@{report.hostname}>",
         *_threading(original),
-        # RFC 3834 section 5: no responder answers this.
+        # RFC 3834 section 5: automatic responders do not answer such a message.
         "Auto-Submitted: auto-replied",
         "MIME-Version: 1.0",
         f'Content-Type: multipart/report; report-type={kind};\r\n\tboundary="{boundary}"',
@@ -92,7 +93,9 @@ def build(report: Report) -> bytes:
 
 
 def is_automatic(content: bytes) -> bool:
-    """An automatic answer (RFC 3834 section 5): nobody waits for a report on it (C141)."""
+    """Whether the message is an automatic answer (RFC 3834 section 5), so that nobody waits for a report about it
+    (C141).
+    """
     original, _ = header.split(content)
     values = header.values(original, b"auto-submitted")
     plain = (_without_comments(value).strip() for value in values)
@@ -101,7 +104,9 @@ def is_automatic(content: bytes) -> bool:
 
 
 def _without_comments(value: bytes) -> bytes:
-    """RFC 5322 3.2.2: comments may stand anywhere, and within each other, a hundred thousand deep if somebody likes."""
+    """Removes the comments of a header field. RFC 5322 3.2.2 allows comments anywhere, and inside each other without a
+    limit of depth.
+    """
     kept: list[bytes] = []
     position = depth = 0
     for mark in _COMMENT_MARK.finditer(value):
@@ -142,7 +147,7 @@ def _subject(report: Report) -> str:
 def _words(report: Report, *, utf8: bool) -> bytes:
     introduction = _INTRODUCTIONS[report.action]
     if report.double_bounce:
-        introduction = "A message without a return path could not be delivered, so that its sender can't be told."
+        introduction = "A message without a return path could not be delivered, so its sender cannot be told."
     lines = [f"This is the mail system at {report.hostname}.", "", *textwrap.wrap(introduction, _FOLD_AT)]
     for recipient in report.recipients:
         lines += ["", f"<{_readable(recipient.address, utf8=utf8)}>:"]
@@ -155,7 +160,7 @@ def _words(report: Report, *, utf8: bool) -> bytes:
     charset = "us-ascii" if encoded.isascii() else "utf-8"
     transfer = "7bit" if encoded.isascii() else "8bit"
     if not encoded.isascii() and not utf8:
-        # A server's reply may have UTF-8. In base64 the report passes any mail server.
+        # A server's reply may contain UTF-8. In base64 the report passes every mail server.
         encoded, transfer = _base64(encoded), "base64"
     head = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: {transfer}\r\n\r\n"
     return head.encode() + encoded + b"\r\n"
@@ -174,7 +179,7 @@ def _said(recipient: ReportedRecipient) -> str:
 
 
 def _fields(report: Report, *, utf8: bool) -> bytes:
-    """message/delivery-status: RFC 3464 section 2."""
+    """Returns the part message/delivery-status: RFC 3464 section 2."""
     lines = [f"Reporting-MTA: dns; {report.hostname}"]
     if report.envelope_id:
         lines.insert(0, f"Original-Envelope-Id: {_xtext_decoded(report.envelope_id)}")
@@ -193,7 +198,8 @@ def _recipient_fields(recipient: ReportedRecipient, *, utf8: bool) -> list[str]:
     lines = []
     if recipient.orcpt:
         kind, _, value = recipient.orcpt.partition(b";")
-        # RFC 3464 2.3.1: here the address stands without xtext; a utf-8 address stays in its ASCII form (RFC 6533 3).
+        # RFC 3464 2.3.1: in this field the address is not xtext. An address of the type utf-8 keeps its ASCII form (RFC
+        # 6533 3).
         shown = value.decode("ascii", "replace") if kind.lower() == b"utf-8" else _xtext_decoded(value)
         lines.append(f"Original-Recipient: {kind.decode('ascii', 'replace')}; {shown}")
     lines += [
@@ -205,7 +211,8 @@ def _recipient_fields(recipient: ReportedRecipient, *, utf8: bool) -> list[str]:
         lines.append(f"Remote-MTA: dns; {recipient.remote_host}")
     server_text = _said(recipient)
     if server_text:
-        # RFC 3464 2.3.6: the type says whose words these are. They are ASCII there; RFC 6533 section 4 lets UTF-8 in.
+        # RFC 3464 2.3.6: the type tells who wrote the text. The text is ASCII, or UTF-8 where RFC 6533 section 4 allows
+        # it.
         own = server_text if utf8 else server_text.encode("ascii", "backslashreplace").decode()
         lines.append(f"Diagnostic-Code: {'smtp' if recipient.code else 'x-posthouse'}; {own}")
     if recipient.last_attempt_at is not None:
@@ -216,13 +223,15 @@ def _recipient_fields(recipient: ReportedRecipient, *, utf8: bool) -> list[str]:
 
 
 def _returned(report: Report, original: bytes) -> bytes:
-    """The third part: RFC 6522 section 3, RFC 3461 4.3; an 8-bit header as RFC 6533 section 5 has it."""
+    """Returns the third part: RFC 6522 section 3, RFC 3461 4.3. For a header with 8-bit octets it has the form of RFC
+    6533 section 5.
+    """
     whole = (
         report.ret == "FULL"
         and report.action is Action.FAILED
         and len(report.content) <= FULL_LIMIT
         and _fits(report.content)
-        # Content may hold NUL (C39), and many servers refuse a message with it.
+        # Content may contain NUL (C39), and many servers refuse a message with it.
         and b"\x00" not in report.content
     )
     ascii_header = original.isascii()
@@ -241,7 +250,7 @@ def _returned(report: Report, original: bytes) -> bytes:
 
 
 def _threading(original: bytes) -> list[str]:
-    """In-Reply-To and References, where the original has a Message-ID that may stand in a header of ours."""
+    """Returns In-Reply-To and References, if the original has a Message-ID that our header may contain."""
     message_ids = header.values(original, b"message-id")
     if (
         len(message_ids) != 1
@@ -266,7 +275,7 @@ def _readable(address: bytes, *, utf8: bool) -> str:
 
 
 def _xtext_decoded(value: bytes) -> str:
-    """RFC 3461 section 4 undone; what would break a line stays as it is."""
+    """Decodes xtext (RFC 3461 section 4). Characters that would break a line stay encoded."""
 
     def plain(match: re.Match[bytes]) -> bytes:
         octet = int(match[1], 16)
@@ -276,11 +285,11 @@ def _xtext_decoded(value: bytes) -> str:
 
 
 def _folded(line: str) -> str:
-    """A field on lines of about 76, and never of more than 998 octets (RFC 5322 2.1.1, 2.2.3)."""
+    """Folds a field into lines of about 76 octets, and never of more than 998 (RFC 5322 2.1.1, 2.2.3)."""
     if len(line) <= _FOLD_AT:
         return line
     pieces = textwrap.wrap(line, _FOLD_AT, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
-    # A character has up to four octets.
+    # One character may have up to four octets.
     size = 900 if line.isascii() else 240
     cut = [piece[at : at + size] for piece in pieces for at in range(0, len(piece), size)]
     return "\r\n".join(
@@ -289,12 +298,12 @@ def _folded(line: str) -> str:
 
 
 def _fits(content: bytes) -> bool:
-    """Whether no line is too long to be given on as it is."""
+    """Whether no line is too long to be sent unchanged."""
     return max(map(len, content.split(b"\r\n"))) <= _LINE_LIMIT
 
 
 def _bounded_lines(text: bytes) -> bytes:
-    """Lines of more than 998 octets cut, each piece a continuation of the one before it."""
+    """Splits lines of more than 998 octets. Each part is a continuation line of the part before it."""
     if _fits(text):
         return text
     cut: list[bytes] = []
@@ -310,7 +319,7 @@ def _bounded_lines(text: bytes) -> bytes:
 
 
 def _character(text: bytes, at: int) -> int:
-    """The beginning of the UTF-8 character at a place."""
+    """Returns the position at which the UTF-8 character at a position begins."""
     while at > 1 and text[at] & 0xC0 == 0x80:
         at -= 1
     return at
@@ -321,12 +330,12 @@ def _base64(data: bytes) -> bytes:
 
 
 def _date(at: int) -> str:
-    """RFC 5322 3.3, in UTC."""
+    """Returns the date in the form of RFC 5322 3.3, in UTC."""
     return format_datetime(datetime.fromtimestamp(at / 1_000_000, UTC))
 
 
 def recipients_by_action(recipients: Sequence[ReportedRecipient]) -> dict[Action, tuple[ReportedRecipient, ...]]:
-    """A report is about one action: those of each, in order."""
+    """Groups the recipients by action, because a report is about one action."""
     groups: dict[Action, list[ReportedRecipient]] = {}
     for recipient in recipients:
         groups.setdefault(recipient.action, []).append(recipient)

@@ -21,10 +21,10 @@ def reports(
     reported: Sequence[ReportedRecipient],
     now: int,
 ) -> tuple[NewMessage, ...]:
-    """The reports on `reported`, one for each action.
+    """Makes the reports about `reported`, one for each action.
 
-    None about `<>`, but for a failure, which the postmasters hear of once. The content must be here. Reports go out
-    from `<>` with NOTIFY=NEVER (RFC 3464 section 2).
+    Mail from `<>` causes no report, except that the postmasters get one report about a failure. The content of the
+    message must have been read. Reports go out from `<>` with NOTIFY=NEVER (RFC 3464 section 2).
     """
     if not reported:
         return ()
@@ -43,15 +43,16 @@ def reports(
 
 
 def as_written_to(reported: Sequence[ReportedRecipient]) -> list[ReportedRecipient]:
-    """The recipients as the sender knows them: where an alias leads is not told, by no word and no field (F22).
+    """Returns the recipients as the sender knows them. The report must not tell where an alias leads, in no text and no
+    field (F22).
 
-    What a server on the way said, its name and its code may tell that, and are left out. Several of an alias' targets
-    are one recipient to the sender.
+    The reply, the name and the code of a server might tell that, so they are left out. Several targets of one alias are
+    one recipient for the sender.
     """
     shown: dict[tuple[bytes, Action], ReportedRecipient] = {}
     for number, recipient in enumerate(reported):
         if not recipient.submitted_recipient:
-            # Each stays by itself.
+            # These recipients are not grouped.
             shown[b"%d" % number, recipient.action] = recipient
             continue
         known_as = replace(
@@ -66,8 +67,8 @@ def as_written_to(reported: Sequence[ReportedRecipient]) -> list[ReportedRecipie
 
 
 _EXPANDED_TEXTS = {
-    Action.FAILED: "the mail could not be delivered to where mail for this address goes",
-    Action.DELAYED: "the mail could not be delivered yet to where mail for this address goes",
+    Action.FAILED: "the mail could not be delivered to the target of this address",
+    Action.DELAYED: "the mail could not be delivered yet to the target of this address",
     Action.DELIVERED: "delivered",
     Action.RELAYED: "passed on",
     Action.EXPANDED: "expanded",
@@ -77,7 +78,9 @@ _EXPANDED_TEXTS = {
 def _unreturnable(
     configuration: Configuration, next_id: NextId, report: NewMessage, now: int
 ) -> tuple[NewMessage, ...]:
-    """Where the sender's address leads nowhere, as an alias of itself does, its report ends before any attempt."""
+    """If the sender's address leads nowhere, for example because it is an alias of itself, the delivery of the report
+    fails at once.
+    """
     if any(delivery.state.open for delivery in report.deliveries):
         return ()
     lost = [
@@ -96,11 +99,11 @@ def _double_bounce(
     reported: Sequence[ReportedRecipient],
     now: int,
 ) -> tuple[NewMessage, ...]:
-    """Mail from `<>` that can't be delivered is never reported to anybody but the postmasters, and that once (C141)."""
+    """Reports a failure of mail from `<>` to the postmasters, once, and to nobody else (C141)."""
     failed = tuple(recipient for recipient in reported if recipient.action is Action.FAILED)
     if not failed:
         return ()
-    # Without postmasters the report is held until the configuration names one.
+    # Without postmasters, the report is held until the configuration names one.
     to = postmasters(configuration) or (b"postmaster",)
     return (_report(configuration, next_id, message, failed, now, to, Kind.DOUBLE_BOUNCE),)
 
@@ -149,5 +152,7 @@ def _report(
 
 
 def waiting_copy(report: NewMessage) -> NewMessage:
-    """The report as one that waits in the database, for those who store it in a transaction of their own."""
+    """Returns the report in the form in which it waits in the database, for callers that store it in their own
+    transaction.
+    """
     return replace(report, unleased=frozenset(delivery.destination for delivery in report.waiting))

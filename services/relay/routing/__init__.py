@@ -1,1 +1,1 @@
-"""Which way each recipient goes: roles, aliases, and relay rules. Pure."""
+"""Computes the route of each recipient: roles, aliases, and relay rules. Pure."""

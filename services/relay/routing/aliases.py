@@ -1,4 +1,6 @@
-"""Aliases and roles: which addresses a recipient stands for. Pure; bounded in depth and number, loops end."""
+"""Aliases and roles: computes the addresses that a recipient stands for. Their depth and number are bounded, and loops
+end. Pure.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,11 @@ from services.relay.routing.existing import base_of, catch_all, domain_of, has_m
 from services.relay.routing.rules import is_own_role
 
 ROLES = (b"postmaster", b"mailer-daemon")
-# Aliases within aliases.
+# The deepest chain of aliases.
 MAX_DEPTH = 20
-# Addresses that one message's recipients may stand for.
+# The most addresses that the recipients of one message may stand for.
 MAX_ADDRESSES = 10_000
-# The external postmasters on the way from a recipient to what it stands for; no address is empty.
+# Marks the external postmasters while a recipient is expanded. No address is empty.
 _EXTERNAL = b""
 
 
@@ -25,11 +27,11 @@ class Expanded:
 
     # The recipient as it was submitted.
     submitted: bytes
-    # The addresses that it stands for; (submitted,) when it is neither alias nor role.
+    # The addresses that it stands for: only the submitted one when it is neither alias nor role.
     targets: tuple[bytes, ...] = ()
-    # external_postmasters, catch_all, or the alias's id; empty: stands for itself.
+    # external_postmasters, catch_all, or the id of the alias. Empty when the recipient stands for itself.
     by: str = ""
-    # Why it stands for nothing: enhanced code and words. Then there are no targets.
+    # Why the recipient stands for no address: enhanced code and text. Then there are no targets.
     fault: tuple[str, str] | None = None
 
     @property
@@ -38,12 +40,14 @@ class Expanded:
 
 
 def stands_for_itself(configuration: Configuration, recipient: bytes) -> bool:
-    """Whether that is known at once: there are no aliases and no catch-all, and it is no role."""
+    """Whether the recipient certainly stands for itself: there are no aliases, there is no catch-all, and it is no
+    role.
+    """
     return not configuration.has_aliases and not _is_role(recipient)
 
 
 def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Expanded]:
-    """Each recipient, once, in order; a target that another one brought already is left out (C56)."""
+    """Expands each recipient once, in order. A target that an earlier recipient already gave is left out (C56)."""
     addresses_seen: set[bytes] = set()
     expansions: list[Expanded] = []
     room = MAX_ADDRESSES
@@ -62,7 +66,7 @@ def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Ex
 
 
 def _is_new(key: bytes, seen: set[bytes]) -> bool:
-    """Whether it was not seen; it is from now on."""
+    """Whether the address is new. It counts as seen from now on."""
     if key in seen:
         return False
     seen.add(key)
@@ -70,7 +74,9 @@ def _is_new(key: bytes, seen: set[bytes]) -> bool:
 
 
 def identity(configuration: Configuration, address: bytes) -> bytes:
-    """What makes two recipients one: an address of ours is compared without case, any other as it is written."""
+    """Returns a key that is the same for two forms of one recipient. Addresses of our domains are compared without
+    case, all others exactly.
+    """
     key = key_of(address)
     if key in configuration.account_addresses:
         return key
@@ -79,7 +85,7 @@ def identity(configuration: Configuration, address: bytes) -> bytes:
 
 
 def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_ADDRESSES) -> Expanded:
-    """The addresses that one recipient stands for, without repetitions."""
+    """Returns the addresses that one recipient stands for, without repetitions."""
     start: tuple[bytes, ...] = (recipient,)
     by = ""
     if is_postmaster(configuration, recipient):
@@ -87,7 +93,7 @@ def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_A
         if postmasters:
             start, by = postmasters, "external_postmasters"
         elif recipient.rpartition(b"@")[2].decode("ascii", "replace") not in configuration.local_domains:
-            # At no domain, or at the hostname alone, there can be no account.
+            # An address without a domain, or at the hostname only, cannot be an account.
             start = (named_postmaster(configuration) or recipient,)
             by = "postmaster" if start[0] != recipient else ""
     walk = _Walk(configuration, room)
@@ -103,7 +109,9 @@ def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_A
 
 
 def is_postmaster(configuration: Configuration, recipient: bytes) -> bool:
-    """postmaster@ or mailer-daemon@ a local domain or the own hostname, or bare `postmaster` (RFC 5321 4.5.1; F20)."""
+    """Whether the address is postmaster@ or mailer-daemon@ with a local domain or our own hostname, or `postmaster`
+    alone (RFC 5321 4.5.1; F20).
+    """
     local_part, at, domain = recipient.rpartition(b"@")
     if not at:
         return recipient.lower() == b"postmaster"
@@ -113,8 +121,8 @@ def is_postmaster(configuration: Configuration, recipient: bytes) -> bool:
 
 
 def named_postmaster(configuration: Configuration) -> bytes | None:
-    """The account, alias or listed recipient that is called postmaster, at the gateway's own domain or the first local
-    one with it.
+    """Returns the account, alias or listed recipient with the name postmaster. It is searched in the gateway's own
+    domain, and then in the local domains in their order.
     """
     domains = sorted(configuration.local_domains, key=lambda domain: (domain != configuration.hostname, domain))
     for domain in domains:
@@ -125,7 +133,7 @@ def named_postmaster(configuration: Configuration) -> bytes | None:
 
 
 def postmasters(configuration: Configuration) -> tuple[bytes, ...]:
-    """The addresses that get the reports which cannot be returned."""
+    """Returns the addresses that get reports that cannot be returned to a sender."""
     if configuration.external_postmasters:
         return configuration.external_postmasters
     named = named_postmaster(configuration)
@@ -134,7 +142,7 @@ def postmasters(configuration: Configuration) -> tuple[bytes, ...]:
 
 @dataclass(slots=True)
 class _Walk:
-    """Depth first, so that targets keep the order in which they were written."""
+    """Expands depth first, so that the targets keep the order in which they were configured."""
 
     configuration: Configuration
     room: int
@@ -151,7 +159,7 @@ class _Walk:
             and _EXTERNAL not in path
             and is_postmaster(self.configuration, address)
         ):
-            # An alias may well lead to a role, and the external ones have the mail of every role.
+            # An alias may lead to a role, and the external postmasters get the mail of every role.
             if _EXTERNAL not in self.done:
                 self.done.add(_EXTERNAL)
                 for postmaster in self.configuration.external_postmasters:
@@ -162,7 +170,7 @@ class _Walk:
         if alias is None and self._goes_to_catch_all(address, key, path, depth):
             return
         if alias is None or key in path:
-            # An alias that names itself keeps a copy where there is a mailbox to keep it.
+            # An alias that has itself as a target delivers a copy to its own mailbox, if there is one.
             if alias is None or self._has_mailbox(key):
                 self._add(address)
             return
@@ -171,13 +179,13 @@ class _Walk:
         self.done.add(key)
         self.by = self.by or alias.id
         if depth >= MAX_DEPTH:
-            self.fault = ("5.4.6", f"aliases within aliases, more than {MAX_DEPTH} deep")
+            self.fault = ("5.4.6", f"the chain of aliases is more than {MAX_DEPTH} deep")
             return
         for target in alias.targets:
             self.visit(target, (*path, key), depth + 1)
 
     def _goes_to_catch_all(self, address: bytes, key: bytes, path: tuple[bytes, ...], depth: int) -> bool:
-        """Whether the domain's catch-all stands in for an address that does not exist."""
+        """Whether the catch-all of the domain takes mail for an address that does not exist."""
         taker = catch_all(self.configuration, key)
         if not taker or key_of(taker) == key or key in path or is_postmaster(self.configuration, address):
             return False

@@ -1,4 +1,4 @@
-"""Which addresses of our domains exist, and which are tagged forms of others. Pure.
+"""Finds which addresses of our domains exist, and which are tagged forms of others. Pure.
 
 policy decides at RCPT by the same rules (`services/policy/rules/recipients.py`), so that what is accepted there can be
 delivered.
@@ -13,13 +13,15 @@ _BY_NAME = (ExistingRecipients.ACCOUNTS, ExistingRecipients.LIST)
 
 
 def domain_of(key: bytes) -> str:
-    """The domain of an address; empty for one without."""
+    """Returns the domain of an address. Empty when it has none."""
     _, at, domain = key.rpartition(b"@")
     return domain.decode("ascii", "backslashreplace") if at else ""
 
 
 def base_of(configuration: Configuration, key: bytes) -> bytes:
-    """The address that this one (its `key_of`) is a tagged form of; itself where it is none, or is itself named."""
+    """Returns the untagged form of an address (its `key_of`). Returns the address itself when it has no tag, or when it
+    is configured with the tag.
+    """
     local = configuration.local_domains.get(domain_of(key))
     if local is None or not local.delimiter or _is_named(configuration, local, key):
         return key
@@ -31,14 +33,16 @@ def base_of(configuration: Configuration, key: bytes) -> bytes:
 
 
 def has_mailbox(configuration: Configuration, local: LocalDomain, base: bytes) -> bool:
-    """Whether the local domain's mailbox takes mail for an address (`base_of`), as far as the configuration tells."""
+    """Whether the mailbox of the local domain takes mail for an address (`base_of`), as far as the configuration
+    tells.
+    """
     if local.recipients not in _BY_NAME or base in configuration.account_addresses:
         return True
     return local.recipients is ExistingRecipients.LIST and base in configuration.listed_recipients
 
 
 def catch_all(configuration: Configuration, base: bytes) -> bytes:
-    """The catch-all address that takes the mail of an address (`base_of`); empty where there is none."""
+    """Returns the catch-all address that takes the mail of an address (`base_of`). Empty when there is none."""
     local = configuration.local_domains.get(domain_of(base))
     if local is None or not local.catch_all or base in configuration.aliases:
         return b""

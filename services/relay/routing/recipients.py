@@ -1,4 +1,6 @@
-"""Makes deliveries of the recipients of an envelope: discards, expands aliases, and finds the destinations. Pure."""
+"""Makes deliveries from the recipients of an envelope: removes repetitions, expands aliases, and finds the
+destinations. Pure.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +24,19 @@ class SubmittedRecipient:
     """A recipient as submitted."""
 
     address: bytes
-    # RFC 3461, as received.
+    # NOTIFY and ORCPT of RFC 3461, as received.
     notify: tuple[str, ...] = ()
     orcpt: bytes = b""
     discarded: bool = False
     discard_reason: str = ""
     discard_rule_id: str = ""
-    # The recipient that was written to, where the address above is already what that stands for.
+    # The recipient to which the sender wrote, if `address` already replaces it.
     submitted_recipient: bytes = b""
 
 
 @dataclass(slots=True)
 class Addressed:
-    """The deliveries of the recipients, and what is reported to the sender at once."""
+    """The deliveries of the recipients, and the reports that the sender gets at once."""
 
     deliveries: list[NewDelivery] = field(default_factory=list)
     reported: list[ReportedRecipient] = field(default_factory=list)
@@ -48,8 +50,8 @@ def address(
     *,
     quarantine: bool,
 ) -> Addressed:
-    """Deliveries for all recipients: each exact address once (C56)."""
-    # Most mail.
+    """Makes deliveries for all recipients, with each exact address once (C56)."""
+    # This is the case of most mail.
     if len(recipients) == 1 and _is_plain(configuration, recipients[0]):
         wanted = recipients[0]
         return Addressed([_delivery(configuration, next_id, sender, wanted, quarantine, wanted.submitted_recipient)])
@@ -99,7 +101,9 @@ def _replaced(
     expanded: Expanded,
     quarantine: bool,
 ) -> None:
-    """An alias or role: kept as expanded, its targets queued, with the duties of RFC 3461 section 5.2.7."""
+    """Makes the deliveries of an alias or role. The recipient itself is stored as expanded, and its targets are queued,
+    as RFC 3461 section 5.2.7 demands.
+    """
     notify = recipient.notify
     if "SUCCESS" in notify and len(expanded.targets) > 1:
         result.reported.append(
@@ -160,12 +164,14 @@ def _discarded(next_id: NextId, recipient: SubmittedRecipient) -> NewDelivery:
 
 
 def wants_failure(notify: Sequence[str]) -> bool:
-    """RFC 3461 4.1: a failure is reported unless something else was asked for."""
+    """RFC 3461 4.1: a failure is reported unless NOTIFY asks for something else."""
     return not notify or "FAILURE" in notify
 
 
 def hears_of_failure(kind: Kind, notify: Sequence[str]) -> bool:
-    """Whether a failure is reported to anybody: of our own reports, which ask for none, the postmasters hear."""
+    """Whether a failure is reported to anybody. Our own reports ask for no report, and the postmasters hear of their
+    failure.
+    """
     return kind is Kind.REPORT or wants_failure(notify)
 
 
@@ -175,12 +181,14 @@ def wants_delay(notify: Sequence[str]) -> bool:
 
 
 def as_orcpt(recipient: bytes) -> bytes:
-    """RFC 3461 5.2.7.1: where an address is replaced, ORCPT keeps what the sender wrote (RFC 6533: as ASCII)."""
+    """RFC 3461 5.2.7.1: when an address is replaced, ORCPT has the address that the sender wrote (RFC 6533: in
+    ASCII).
+    """
     if b"@" not in recipient:
         return b""
     if recipient.isascii():
         orcpt = b"rfc822;" + encode_xtext(recipient)
     else:
         orcpt = b"utf-8;" + utf8_xtext(recipient.decode("utf-8", "replace")).encode("ascii")
-    # A longer one no server need take (RFC 3461 4.2), and it is none that the sender gave.
+    # No server must accept a longer ORCPT (RFC 3461 4.2), and the sender did not give this one.
     return orcpt if len(orcpt) <= MAX_ORCPT_OCTETS else b""

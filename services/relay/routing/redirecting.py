@@ -1,4 +1,4 @@
-"""What a redirect to another recipient makes of a message's deliveries. Pure."""
+"""Computes the new deliveries of a message that is redirected to another recipient. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.relay.routing.rules import resolve
 
 
 def undeliverable(configuration: Configuration, recipient: bytes) -> str:
-    """Why mail for the recipient would fail before any attempt; empty: it would not."""
+    """Returns why mail for the recipient would fail before any attempt. Empty when it would not."""
     expanded = expand_one(configuration, recipient)
     if expanded.fault is not None:
         return expanded.fault[1]
@@ -38,10 +38,10 @@ def redirected(
     *,
     held: bool,
 ) -> Addressed:
-    """The deliveries that take the place of `replaced`, and what the sender hears at once.
+    """Returns the deliveries that replace `replaced`, and the reports that the sender gets at once.
 
-    `present`: recipients that have the message, or get it anyway: none of them gets it twice (C56). Reports name the
-    recipient that the sender wrote to, the first of several, as for an alias (RFC 3461 5.2.7, F22).
+    `present` are the recipients that have the message or will get it. None of them gets it twice (C56). Reports name
+    the recipient to which the sender wrote, or the first of several, as for an alias (RFC 3461 5.2.7, F22).
     """
     first = replaced[0]
     submitted = first.submitted_recipient or first.address

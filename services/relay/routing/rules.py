@@ -1,8 +1,8 @@
 """The route of a recipient's mail by the order of rules, as a pure function of the configuration.
 
-Aliases are expanded before. The order is that of `_STEPS`, at the end of this module's rules. Sender rules and the
-single relay host stand behind the domains, so they never take mail for domains of ours. There is no falling back: mail
-meant for a relay host never goes by MX instead.
+Aliases are expanded before. The rules are applied in the order of `_STEPS`. Sender rules and the single relay host come
+after the domains, so they never take mail for our own domains. There is no fallback: mail for a relay host is never
+sent to MX hosts instead.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from services.relay.model.redirect import address_of
 from services.relay.model.states import HELD_BY_ROUTE, QUARANTINE
 from services.relay.routing.existing import base_of, has_mailbox
 
-# Never judged by existence at ingress (SETTINGS, ground rules), so they can name no account here.
+# Ingress never checks whether these addresses exist (SETTINGS, ground rules), so they cannot name an account here.
 _ROLES = (b"postmaster", b"mailer-daemon")
 _REMEMBERED_ROUTES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class RuleReport:
-    """One rule that was looked at, and why it won or lost."""
+    """One rule that was checked, and why it decided or did not."""
 
-    # alias, recipient_rule, local_domain, relay_domain, sender_rule, mode
+    # One of alias, recipient_rule, local_domain, relay_domain, sender_rule, mode.
     kind: str
     rule_id: str
     name: str
@@ -46,13 +46,13 @@ class RuleReport:
 
 @dataclass(frozen=True, slots=True)
 class _Mail:
-    """What the rules read of one recipient's mail. The empty sender is `<>`."""
+    """The facts about one recipient's mail that the rules read. The empty sender is `<>`."""
 
     configuration: Configuration
     sender: bytes
     recipient: bytes
     quarantine: bool
-    # The recipient as rules name it, its parts, and the address of which it is a tagged form.
+    # The recipient in the form that rules compare, its parts, and its untagged form.
     address: bytes
     local_part: bytes
     domain: str
@@ -61,11 +61,11 @@ class _Mail:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One rule, or the rules of one kind.
+    """One rule, or the rules of one kind, as functions.
 
-    `route`: the route that it gives, or None when it does not apply. `reports`: what Explain shows of it; its second
-    argument says why an earlier step has decided, and is empty when none has. `reason`: why later steps do not decide
-    when this one has.
+    `route` returns the route, or None when the rule does not apply. `reports` returns what Explain shows. Its second
+    argument says why an earlier step has decided, and is empty when none has. `reason` says why later steps do not
+    decide after this one.
     """
 
     route: Callable[[_Mail], Route | None]
@@ -74,10 +74,10 @@ class _Step:
 
 
 def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, quarantine: bool) -> Route:
-    """The route of one recipient. Addresses are canonical; an empty sender is `<>`.
+    """Returns the route of one recipient. Addresses are canonical, and an empty sender is `<>`.
 
-    The same question about the same configuration (at intake and again at the attempt, to the same people every day)
-    has the very same answer.
+    The result is cached in the configuration, because the same route is needed at intake, at each attempt, and for
+    later mail.
     """
     routes: dict[tuple[bytes, bytes, bool], Route] = configuration.known_routes
     question = (sender, recipient, quarantine)
@@ -93,7 +93,7 @@ def resolve(configuration: Configuration, sender: bytes, recipient: bytes, *, qu
 def resolve_redirected(
     configuration: Configuration, sender: bytes, recipient: bytes, next_hop: Mailbox | None, *, quarantine: bool
 ) -> Route:
-    """The route of a recipient, where an operator may have named the next hop; quarantined mail stays where it is."""
+    """Returns the route of a recipient. An operator may have set the next hop. Quarantined mail stays in quarantine."""
     route = resolve(configuration, sender, recipient, quarantine=quarantine)
     if next_hop is None or route.destination == QUARANTINE:
         return route
@@ -104,7 +104,7 @@ def resolve_redirected(
 def examine(
     configuration: Configuration, sender: bytes, recipient: bytes, *, quarantine: bool
 ) -> tuple[Route, tuple[RuleReport, ...]]:
-    """The route that `resolve` gives, and a report of every rule in the order in which they are asked."""
+    """Returns the route that `resolve` gives, and a report of every rule, in the order in which they are applied."""
     mail = _mail(configuration, sender, recipient, quarantine)
     decided: Route | None = None
     taken = ""
@@ -129,7 +129,7 @@ def _mail(configuration: Configuration, sender: bytes, recipient: bytes, quarant
 
 def _held_in_quarantine(mail: _Mail) -> Route | None:
     if mail.quarantine and mail.configuration.quarantine is Quarantine.HOLD:
-        return Route(RouteKind.HOLD, QUARANTINE, reason="held in quarantine, until an operator releases it")
+        return Route(RouteKind.HOLD, QUARANTINE, reason="held in quarantine until an operator releases it")
     return None
 
 
@@ -197,7 +197,7 @@ def _report_of_relay_domain(mail: _Mail, taken: str) -> Iterable[RuleReport]:
 def _own_role(mail: _Mail) -> Route | None:
     if not is_own_role(mail.configuration, mail.local_part, mail.domain):
         return None
-    # Sent on, it would come back (F20).
+    # If it were sent on, it would come back (F20).
     return _hold(f"no account, alias or external postmaster takes mail for {mail.address.decode('ascii')}")
 
 
@@ -243,7 +243,7 @@ def _nothing(_mail: _Mail, _taken: str) -> Iterable[RuleReport]:
     return ()
 
 
-# The one order of rules, by which mail is routed and which Explain shows. The last step always decides.
+# The order in which all rules are applied, for routing and for Explain. The last step always decides.
 _STEPS: tuple[_Step, ...] = (
     _Step(_held_in_quarantine, _nothing, lambda _: "it is held in quarantine"),
     _Step(_without_domain, _nothing, lambda _: "the recipient has no domain"),
@@ -269,7 +269,9 @@ def _name(rule: RelayRule | None) -> str:
 
 
 def is_own_role(configuration: Configuration, local_part: bytes, domain: str) -> bool:
-    """Whether this is a role at the gateway's own hostname, which is ours though the hostname is no domain of ours."""
+    """Whether the recipient is a role at the gateway's own hostname. This address is ours although the hostname is not
+    a local domain.
+    """
     return local_part in _ROLES and domain == configuration.hostname and domain not in configuration.relay_domains
 
 
@@ -279,7 +281,9 @@ def _split(address: bytes) -> tuple[bytes, str]:
 
 
 def relay_hosts(configuration: Configuration) -> dict[str, RelayHost]:
-    """Every relay host by its destination; of several with one destination the first, the single one before rules."""
+    """Returns every relay host by its destination. Of several hosts with the same destination the first is used, and
+    the single relay host comes before those of rules.
+    """
     hosts = [configuration.relay_host] if configuration.relay_host is not None else []
     hosts += [rule.relay_host for rule in configuration.relay_rules]
     by_destination: dict[str, RelayHost] = {}
@@ -295,7 +299,7 @@ def _by_relay_host(configuration: Configuration, host: RelayHost, rule_id: str) 
 def _destination(configuration: Configuration, host: RelayHost) -> str:
     destination = f"relay:{host.host}:{host.port}"
     if host.login and (host.host, host.port) in configuration.shared_relay_hosts:
-        # A wrong password holds the mail of its own login, not of the others at that host.
+        # A wrong password must hold only the mail for its own login, not the mail for other logins at the same host.
         destination = f"{destination}:{quote(host.login, safe='@+')}"
     return destination
 
@@ -312,8 +316,9 @@ def _into_mailbox(
     if mailbox is None:
         return _hold(f"the local domain {local.domain} has no mailbox", local.id)
     if not exists:
-        # An alias may lead here, or the account was removed since: a mailbox of nobody would take the mail (F18).
-        reason = f"nobody has the address {address.decode('utf-8', 'replace')}"
+        # An alias may lead to this address, or its account may have been removed. The mail must not go to a mailbox
+        # that belongs to nobody (F18).
+        reason = f"no account has the address {address.decode('utf-8', 'replace')}"
         return Route(RouteKind.FAIL, "fail", rule_id=local.id, code=550, enhanced_code="5.1.1", reason=reason)
     return Route(RouteKind.MAILBOX, f"mailbox:{local.domain}", domain=local.domain, mailbox=mailbox, rule_id=local.id)
 
@@ -337,9 +342,9 @@ def _rule_reports(
     domain: str,
     taken: str,
 ) -> list[RuleReport]:
-    """Every relay rule of one type. `taken` says why none of them may win; empty when one may.
+    """Reports on every relay rule of one type. `taken` says why none of them may decide, and is empty when one may.
 
-    `addresses`: the address, and the one of which it is a tagged form.
+    `addresses` has the address and its untagged form.
     """
     reports = []
     address = addresses[0]

@@ -1,1 +1,1 @@
-"""When each delivery is tried, and what becomes of it."""
+"""Decides when each delivery is tried, and what happens after the attempt."""

@@ -1,4 +1,6 @@
-"""The `delivery_attempt` line: one a recipient and attempt, the one log line of relay that every message has."""
+"""Writes the log event `delivery_attempt`: one line for each recipient of each attempt. It is the only log line of
+relay that every message has.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from services.relay.model.attempt import Outcome, Result, Route
 from services.relay.model.message import QueuedDelivery, QueuedMessage, Settled, queue_id
 from services.relay.model.states import State
 
-# The most characters of a reply's text.
+# The most characters of a reply that the line has.
 _TEXT = 300
-# The key is the number: hashing a member of an Enum is a call into Python.
+# The keys are numbers, because the hash of an Enum member costs a call into Python code.
 _STATES = tuple(
     State(number).name.lower() if number in State.__members__.values() else "" for number in range(max(State) + 1)
 )
@@ -17,7 +19,7 @@ _RESULTS = {result: result.value for result in Result}
 
 
 class AttemptLog:
-    """Make it after the log was configured. The lines stand in the order in which the outcomes became known."""
+    """Create it after the log was configured. The lines are in the order in which the outcomes became known."""
 
     def __init__(self) -> None:
         self._event = FrequentEvent("relay", "delivery_attempt")
@@ -32,7 +34,7 @@ class AttemptLog:
         outcome: Outcome,
         settled: Settled,
     ) -> None:
-        """`now`: microseconds since 1970. Addresses that are no ASCII have each odd byte escaped."""
+        """Writes the lines. `now` is in microseconds since 1970. Octets of addresses that are not ASCII are escaped."""
         result = "delivered" if outcome.result is Result.DELIVERED else _RESULTS[outcome.result]
         self._event.tell(
             now,

@@ -1,4 +1,4 @@
-"""One attempt at one job: routes, transport, outcome, and what is handed to the committer."""
+"""One attempt at one job: it finds the routes, calls the transport, and hands the outcomes to the committer."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from services.relay.scheduler.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)
 
-# Recipients whose outcomes are written down together: no more than a transaction takes.
+# The most recipients whose outcomes are recorded together. It is not more than one transaction takes.
 _AT_ONCE = 100
-# When the configuration or the content can't be had just now.
+# The wait when the configuration or the content is not available.
 _LATER = 5 * MICROSECONDS
-# What policy took as mail for a domain of ours, and relay does not know as such: relay's configuration is a moment
-# behind, or longer while config_api is away. So it is looked at again after the first time, while the message is
-# younger than the second; the latter pair is for when relay is not told of changes.
+# The pause before mail is checked again, and the longest time to wait, when policy accepted mail for one of our domains
+# that relay does not know yet. Relay's configuration may be a moment older than policy's, or much older while
+# config_api does not answer. The second pair is for the time in which relay gets no changes.
 _CATCHING_UP = MICROSECONDS // 2, 3 * MICROSECONDS
 _CUT_OFF = 5 * MICROSECONDS, 300 * MICROSECONDS
 
@@ -51,7 +51,7 @@ _DELIVERED = _COUNTERS[Result.DELIVERED]
 
 
 class Attempts:
-    """There is one in each process, for as long as the process lives."""
+    """Makes the attempts. There is one in each process, for as long as the process lives."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Attempts:
         up_to_date: Callable[[], bool],
         rng: random.Random,
     ) -> None:
-        """`up_to_date`: whether relay is told of each new configuration now."""
+        """`up_to_date` tells whether relay gets each new configuration now."""
         self._database = database
         self._clock = clock
         self._committer = committer
@@ -81,7 +81,7 @@ class Attempts:
         self._attempt_log = AttemptLog()
 
     async def attempt(self, destination: str, job: Job) -> list[tuple[str, Job]]:
-        """Tries the job, and settles it.
+        """Tries the deliveries of the job, and settles them.
 
         Returns the deliveries that have another destination now, to be tried there.
         """
@@ -106,7 +106,7 @@ class Attempts:
             elif route.kind is RouteKind.HOLD:
                 self._hold(configuration, route, message, deliveries)
             elif route.kind is RouteKind.FAIL and (pause := self._catching_up(message)):
-                # Policy took it, so a newer configuration may well know the account.
+                # Policy accepted the recipient, so a newer configuration probably has the account.
                 self.give_back(destination, Job(message, deliveries), pause)
             elif len(deliveries) <= _AT_ONCE:
                 await self._try(configuration, route, message, deliveries)
@@ -115,7 +115,7 @@ class Attempts:
         return moved
 
     async def _may_send(self, destination: str, limit: int) -> bool:
-        """Whether one message more may go there in this minute.
+        """Counts a message, and returns whether it may be sent to the destination in this minute.
 
         When the database does not answer, nothing is counted and nothing is sent.
         """
@@ -126,7 +126,9 @@ class Attempts:
             return False
 
     def _known(self, configuration: Configuration, destination: str, job: Job) -> tuple[QueuedDelivery, ...]:
-        """The deliveries of the job, without those that wait for a newer configuration, which are given back."""
+        """Returns the deliveries of the job, without those that wait for a newer configuration. The leases of these are
+        given up.
+        """
         message = job.message
         if message.may_relay or message.kind is not Kind.MAIL:
             return job.deliveries
@@ -146,13 +148,17 @@ class Attempts:
         return tuple(delivery for delivery in job.deliveries if delivery.id not in waiting)
 
     def _catching_up(self, message: QueuedMessage) -> int:
-        """How long to wait for a newer configuration before the message is looked at again; 0: it waited enough."""
+        """Returns how long the message waits for a newer configuration before it is checked again. 0 means that it
+        waited long enough.
+        """
         pause, patience = _CATCHING_UP if self._up_to_date() else _CUT_OFF
-        # (A clock that was set back must not keep it for ever.)
+        # (If the clock was set back, the message must not wait without end.)
         return pause if abs(self._clock.now() - message.stored_at) < patience else 0
 
     def give_back(self, destination: str, job: Job, delay: int = 0) -> None:
-        """Ends the lease without an attempt. Without a `delay` (microseconds) the job keeps its place in the order."""
+        """Gives up the leases without an attempt. Without a `delay` (in microseconds) the job keeps its place in the
+        order.
+        """
         later = self._clock.now() + delay if delay else 0
         settled = tuple(
             Settled(delivery.id, State.QUEUED, destination, later or delivery.due_at, delivery.attempts)
@@ -162,7 +168,9 @@ class Attempts:
         self._committer.settle(Settlement(job.message.id, owner, settled, source=source))
 
     async def isolate_damaged(self, corrupt: Sequence[tuple[int, int, str]]) -> None:
-        """Quarantines deliveries that can't be read, each with its message and the reason; the rest goes on (C140)."""
+        """Quarantines deliveries that cannot be read, each with its message and the reason, so that the others are
+        delivered (C140).
+        """
         now = self._clock.now()
         rows = [(self._identifiers.next(), delivery, message, reason) for delivery, message, reason in corrupt]
         await self._database.write(lambda connection: quarantine(connection, rows, now))
@@ -194,8 +202,8 @@ class Attempts:
         message: QueuedMessage,
         deliveries: tuple[QueuedDelivery, ...],
     ) -> None:
-        """The outcomes of each part are recorded before the next part begins, so that a crash causes no duplicates
-        (C119).
+        """Tries the deliveries in parts. The outcomes of each part are recorded before the next part begins, so that a
+        crash causes no duplicates in earlier parts (C119).
         """
         for start in range(0, len(deliveries), _AT_ONCE):
             try:
@@ -223,7 +231,7 @@ class Attempts:
                 configuration, route, message.outgoing(), [delivery.outgoing() for delivery in deliveries]
             )
         except asyncio.CancelledError:
-            # Broken off, perhaps after the final dot: nobody knows (C120).
+            # The attempt was cancelled, perhaps after the final dot, so the result is unknown (C120).
             self._record(configuration, route, message, deliveries, _broken_off(deliveries), started_at)
             if span is not None:
                 span.end(error="broken off")
@@ -241,7 +249,7 @@ class Attempts:
         deliveries: tuple[QueuedDelivery, ...],
         outcomes: Sequence[Outcome],
     ) -> Sequence[Outcome]:
-        """A login that was corrected while the old one was being refused is no reason to wait (F56)."""
+        """Does not suspend the destination if the login was corrected while the attempt was running (F56)."""
         newest = self._configuration()
         if newest is None or route in [way for way, _ in _routes(newest, message, deliveries)]:
             return outcomes
@@ -263,7 +271,7 @@ class Attempts:
             is_mailbox=route.kind is RouteKind.MAILBOX,
             started_at=started_at,
             now=now,
-            # Asked of what was deferred alone.
+            # This applies only to deferred deliveries.
             may_expire=_any_deferred(outcomes) and self._clock.settled,
             worker=self._holder.name,
             jitter=self._rng.random,
@@ -274,7 +282,7 @@ class Attempts:
             try:
                 report_messages = reports(configuration, self._identifiers.next, message, done.reported, now)
             except ExhaustedError:
-                # The report is part of the outcome: without it the attempt is as if it had not been recorded.
+                # The report is part of the outcome. If it cannot be made, the outcome is not recorded either.
                 log.error("report_impossible", queue_id=queue_id(message.id), reason="no identifiers")
                 self.give_back(route.destination, Job(message, deliveries), _LATER)
                 return
@@ -340,7 +348,7 @@ class Attempts:
     def _given_on(
         self, configuration: Configuration, message: QueuedMessage, delivery: QueuedDelivery, now: int
     ) -> bool:
-        """Gives mail for somebody who stood for nobody when it came to whom they stand for by now, if they do."""
+        """Forwards held mail for an address that now stands for other addresses. Returns whether it did so."""
         try:
             new_messages = readdressed(configuration, self._identifiers.next, message, delivery, now)
         except ExhaustedError:
@@ -360,7 +368,7 @@ class Attempts:
 def _routes(
     configuration: Configuration, message: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]
 ) -> list[tuple[Route, tuple[QueuedDelivery, ...]]]:
-    """The deliveries by their present routes (C138)."""
+    """Groups the deliveries by their present routes (C138)."""
     sender, quarantined = message.sender, message.quarantine
     if len(deliveries) == 1:
         return [(_route(configuration, sender, deliveries[0], quarantined), deliveries)]
@@ -413,7 +421,7 @@ def _span(
 
 
 def _end(span: tracing.Span, outcomes: Sequence[Outcome]) -> None:
-    """The worst outcome speaks for all; none of the next hop's text, which may hold addresses."""
+    """Ends the span with the worst outcome. It gets no text from the next hop, because that may contain addresses."""
     worst = next((outcome for outcome in outcomes if outcome.result is not Result.DELIVERED), outcomes[0])
     span.set(result=worst.result.value, host=worst.host, code=worst.code, enhanced_code=worst.enhanced_code)
     span.end("" if worst.result is Result.DELIVERED else worst.result.value)

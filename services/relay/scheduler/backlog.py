@@ -1,6 +1,7 @@
 """Deliveries in memory: a queue for each destination, and the shares that destinations and sources have.
 
-A *source* is whom a message counts against: an account, or the network of a client (model/message.py, `source_of`).
+The *source* of a message is an account or the network of a client, whose share the message uses (model/message.py,
+`source_of`).
 
 The rule of the shares, for memory and for slots, is that of model/shares.py.
 """
@@ -17,11 +18,11 @@ from services.relay.metrics import BACKLOG, BACKLOG_BYTES
 from services.relay.model.message import QueuedDelivery, QueuedMessage
 from services.relay.model.shares import OF_MEMORY, OF_SLOTS, fair_share
 
-# Pairs of destination and source of which it is remembered that older mail waits in the database.
+# The most pairs of destination and source for which it is remembered that older mail waits in the database.
 _REMEMBERED_PAIRS = 20_000
-# Memory is scarce when less than this part of it is free.
+# Memory counts as scarce when less than one part in this many is free.
 _SCARCE_PART = 4
-# Sources tried in turn before a queue is put behind others.
+# The number of sources that are tried in turn before a queue is put behind others.
 _SOURCES_TRIED = 16
 
 Pair = tuple[str, str]
@@ -30,36 +31,39 @@ Party = TypeVar("Party")
 
 @fast_value(frozen=True, slots=True)
 class Job:
-    """One message and those of its deliveries that go the same way; leased by this process."""
+    """One message and those of its deliveries that have the same destination. They are leased by this process."""
 
     message: QueuedMessage
     deliveries: tuple[QueuedDelivery, ...]
 
     @property
     def octets(self) -> int:
-        """Content in memory."""
+        """Octets of the content in memory."""
         return len(self.message.content or b"")
 
 
 @dataclass(slots=True)
 class DestinationQueue:
-    """The jobs for one destination: its sources in turn, each source's jobs first in, first out."""
+    """The jobs for one destination. Its sources are served in turn, and the jobs of each source in the order of their
+    arrival.
+    """
 
     destination: str
-    # The source whose turn it is comes first.
+    # The source that is served next comes first.
     by_source: dict[str, deque[Job]] = field(default_factory=dict)
-    # Jobs that are not started, and those that are.
+    # The number of jobs that are not started, and of those that are.
     waiting: int = 0
     running: int = 0
     waiting_for_slot: bool = False
     # Sources with more mail that is due in the database. It is claimed when their jobs in memory are done.
     more: set[str] = field(default_factory=set)
-    # True: the next claim must look at the database, because `more` is incomplete or its mail is to be claimed now.
+    # True when the next claim must read the database for this destination, because `more` is incomplete or its mail
+    # must be claimed now.
     to_be_claimed: bool = False
 
     @property
     def full(self) -> bool:
-        """Whether it has enough deliveries for now. Few large claims cost less than many small ones."""
+        """Whether the queue has enough deliveries at present. Few large claims cost less than many small ones."""
         return bool(self.more) and not self.to_be_claimed and self.waiting > self.running
 
     def add(self, job: Job) -> None:
@@ -71,11 +75,11 @@ class DestinationQueue:
         self.waiting += 1
 
     def first(self) -> Job:
-        """The job whose turn it is."""
+        """Returns the job that is served next."""
         return next(iter(self.by_source.values()))[0]
 
     def pop(self) -> Job:
-        """Takes that job, after which it is the next source's turn."""
+        """Takes the job that is served next. After it comes a job of the next source."""
         source, jobs = next(iter(self.by_source.items()))
         job = jobs.popleft()
         if not jobs:
@@ -86,12 +90,12 @@ class DestinationQueue:
         return job
 
     def rotate(self) -> None:
-        """Puts the source whose turn it is behind the others."""
+        """Puts the source that is served next behind the others."""
         source = next(iter(self.by_source))
         self.by_source[source] = self.by_source.pop(source)
 
     def pop_last(self, source: str) -> Job:
-        """Takes the job of a source that came last."""
+        """Takes the newest job of a source."""
         jobs = self.by_source[source]
         job = jobs.pop()
         if not jobs:
@@ -100,11 +104,11 @@ class DestinationQueue:
         return job
 
     def longest(self) -> str:
-        """The source that has most jobs waiting."""
+        """Returns the source with the most waiting jobs."""
         return max(self.by_source, key=lambda source: len(self.by_source[source]))
 
     def remove(self, owner: int) -> list[Job]:
-        """Takes out every job that was leased to `owner`."""
+        """Removes every job that was leased to `owner`, and returns these jobs."""
         removed: list[Job] = []
         for source, jobs in list(self.by_source.items()):
             lost = [job for job in jobs if job.deliveries[0].lease_owner == owner]
@@ -121,7 +125,7 @@ class DestinationQueue:
 
 @dataclass(slots=True)
 class Usage:
-    """Deliveries and octets of content that somebody has in memory."""
+    """The deliveries and the octets of content that one party has in memory."""
 
     deliveries: int = 0
     octets: int = 0
@@ -134,7 +138,7 @@ _NOTHING = Usage()
 
 
 class MemoryBudget:
-    """Deliveries and octets of content in memory: the limits, and who has how much of them."""
+    """The deliveries and the octets of content in memory: their limits, and how much each party has."""
 
     def __init__(self, deliveries: int, octets: int) -> None:
         self.limit = Usage(deliveries, octets)
@@ -144,20 +148,22 @@ class MemoryBudget:
         self.by_source: dict[str, Usage] = {}
         self.by_pair: dict[Pair, Usage] = {}
         # Pairs of destination and source whose older mail waits in the database, so that newer mail must wait there
-        # too; each with the number of its submissions that are on their way there.
+        # too. Each has the number of its submissions that are being stored there.
         self._overflow: dict[Pair, int] = {}
-        # True: a party without any delivery in memory was refused.
+        # True when a party without any delivery in memory got no memory.
         self.shortage = False
         BACKLOG.set_function(lambda: self.deliveries)
         BACKLOG_BYTES.set_function(lambda: self.octets)
 
     @property
     def left(self) -> int:
-        """Deliveries that may still come in."""
+        """The number of deliveries for which there is memory."""
         return self.limit.deliveries - self.deliveries if self.octets < self.limit.octets else 0
 
     def admit(self, destination: str, source: str, deliveries: int, octets: int) -> bool:
-        """Whether fresh mail may be kept in memory: its parties are within their shares, and nothing older waits."""
+        """Whether new mail may be kept in memory: its parties are within their shares, and no older mail waits in the
+        database.
+        """
         pair = destination, source
         if pair in self._overflow:
             return False
@@ -168,7 +174,9 @@ class MemoryBudget:
         return False
 
     def fits(self, destination: str, source: str, deliveries: int, octets: int) -> bool:
-        """Whether so much more is within the shares of a destination, of a source, and of this source there."""
+        """Whether this much more is within the shares of a destination, of a source, and of the source at the
+        destination.
+        """
         free, free_octets = self.limit.deliveries - self.deliveries, self.limit.octets - self.octets
         if deliveries > free or octets > free_octets:
             return False
@@ -226,7 +234,7 @@ class MemoryBudget:
             del self._overflow[next(iter(self._overflow))]
 
     def stored(self, pair: Pair) -> None:
-        """A submission that was on its way to the database is there, or was refused."""
+        """Notes that a submission that was being stored in the database is there, or was refused."""
         if self._overflow.get(pair):
             self._overflow[pair] -= 1
 
@@ -238,7 +246,7 @@ class MemoryBudget:
     def excess(self, queue: DestinationQueue) -> Iterator[str]:
         """Yields sources whose last job in a queue exceeds a fair share, until there is none.
 
-        The fair share is what each party, and one more, could have if all used as much as they may.
+        The fair share is what each party would have if there were one more party, and all used as much as they may.
         """
         limit, parties = self.limit, len(self.by_destination) + 1
         of_destination = Usage(fair_share(limit.deliveries, parties), fair_share(limit.octets, parties))
@@ -274,13 +282,15 @@ def _remove(usages: dict[Party, Usage], party: Party, deliveries: int, octets: i
 
 
 class Slots:
-    """Attempts under way: the limit, and whose they are. A mute host may hold one for minutes."""
+    """The running attempts: their limit, and the parties that they belong to. A host that does not answer may use a
+    slot for minutes.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
         self.by_source: dict[str, int] = {}
-        # Attempts whose content is read for them alone, since it is large.
+        # The number of attempts whose content is large, so that it is read only for the attempt.
         self.large = 0
 
     @property
@@ -288,7 +298,7 @@ class Slots:
         return self.limit - self.used
 
     def may_start(self, source: str, running_there: int) -> bool:
-        """Whether an attempt may begin: its source and its destination are within their shares."""
+        """Whether an attempt may begin, because its source and its destination are within their shares."""
         most = OF_SLOTS * (self.limit - self.used)
         return running_there < most and self.by_source.get(source, 0) < most
 
@@ -306,7 +316,9 @@ class Slots:
 
 
 def next_job(queue: DestinationQueue, slots: Slots, memory: MemoryBudget) -> Job | None:
-    """Takes the queue's next job that may begin now, with its slot and memory; None when none may."""
+    """Takes the next job of the queue that may begin now, and the slot and the memory that it needs. Returns None when
+    none may begin.
+    """
     if slots.used >= slots.limit:
         return None
     for _ in range(min(len(queue.by_source), _SOURCES_TRIED)):
@@ -316,7 +328,7 @@ def next_job(queue: DestinationQueue, slots: Slots, memory: MemoryBudget) -> Job
             if message.content is not None:
                 slots.take(message.source)
                 return queue.pop()
-            # Content that is larger than every share must be sent too, one message at a time.
+            # Messages whose content is larger than every share must be sent too, but only one at a time.
             if not slots.large or memory.fits(queue.destination, message.source, 0, message.size):
                 slots.take(message.source)
                 slots.large += 1
@@ -327,7 +339,7 @@ def next_job(queue: DestinationQueue, slots: Slots, memory: MemoryBudget) -> Job
 
 
 def release(queue: DestinationQueue, slots: Slots, memory: MemoryBudget, job: Job) -> None:
-    """Gives back what `next_job` took for a job."""
+    """Releases the slot and the memory that `next_job` took for a job."""
     message = job.message
     slots.release(message.source)
     if message.content is None:

@@ -1,8 +1,9 @@
-"""Delivers what is leased to this process: which job runs when, and what its outcome is turned into.
+"""Runs the deliveries that are leased to this process, and decides when each job runs.
 
-Fresh messages come from intake with their content, others are claimed from the database. Each destination has a queue;
-how many of its jobs run at once is the transport's to say. What destinations and sources may have of the memory and of
-the slots is said in backlog.py; what is over a share waits in the database, and is given back when others need room.
+New messages come from intake with their content. Others are claimed from the database. Each destination has a queue,
+and the transport says how many of its jobs may run at once. The shares of memory and slots for destinations and sources
+are in backlog.py. Mail beyond a share waits in the database. If it is already in memory, its leases are given up when
+others need the memory.
 """
 
 from __future__ import annotations
@@ -30,25 +31,27 @@ from services.relay.scheduler.suspensions import Suspensions
 log = structlog.get_logger(__name__)
 
 _CLAIMED_AT_ONCE = 400
-# Jobs claimed for a destination for each transaction that may run there.
+# The number of jobs that are claimed for each transaction that may run to a destination.
 _JOBS_PER_SLOT = 4
 _DEFAULT_SHARE = 20
-# The longest sleep between two looks: other relays, and clocks, may have changed what is due.
+# The longest time between two reads of the database, because other relays or a change of the clock may have made mail
+# due.
 _TICK_SECONDS = 1.0
 _PAUSE = 5 * MICROSECONDS
 _BROKEN_DELAY = 300 * MICROSECONDS
-# Settlements that wait for their commit, beyond which nothing new is begun: their outcome could not be recorded.
+# When more settlements than this wait for their commit, no attempt begins, because its outcome might not be recorded.
 _UNSETTLED_LIMIT = 2_000
-# The part of the memory that must be free for what waits for memory, but for the tick: few steps cost less than many.
+# A claim that waits for memory begins when one part in this many is free, or after `_TICK_SECONDS`: few large claims
+# cost less than many small ones.
 _FREE_PART = 16
-# Queues that are offered a slot when one comes free. Those that may have none go to the end.
+# The most queues that are offered a free slot. A queue that may not use it goes to the end.
 _OFFERS = 16
-# Between two times that what is over the shares is given back.
+# The time between two rounds in which mail beyond the shares is given back.
 _SHORTAGE_SECONDS = 0.1
 
 
 class Dispatcher:
-    """There is one in each process. It is the receiver of what the committer stores."""
+    """Dispatches jobs. There is one in each process. It is the receiver of the messages that the committer stores."""
 
     def __init__(
         self,
@@ -78,28 +81,29 @@ class Dispatcher:
         self._tasks: dict[asyncio.Task[None], Job] = {}
         self._woken = asyncio.Event()
         self._stopping = False
-        # When something is due in the database; None: nothing that we know of.
+        # The first time at which mail in the database is known to be due. None when no such mail is known.
         self._wake_at: int | None = None
-        # The part of it that was heard while a claim was under way.
+        # The first such time that was reported since the last claim began.
         self._heard_at: int | None = None
-        # The database knows more than we do; and by our steady clock, when we asked it.
+        # True when the database must be asked for the first due time; and the time of the last such question, by the
+        # steady clock.
         self._ask = True
         self._asked_at = 0.0
-        # A claim was not made for want of memory.
+        # True when no claim was made because memory was lacking.
         self._postponed = False
-        # Destinations where jobs ended during the claim that is under way, so that they may have more than its limits
-        # say. None: no claim is under way.
+        # Destinations where jobs ended during the running claim, so that they may have more than its limits say. None
+        # when no claim is running.
         self._ended_meanwhile: set[str] | None = None
-        # Pairs whose mail was stored without a lease since the last claim began. On PostgreSQL another connection
-        # stores it, so the claim may not have seen it.
+        # Pairs of destination and source whose mail was stored without a lease since the last claim began. On
+        # PostgreSQL another connection stores it, so the claim may not have seen it.
         self._stored_meanwhile: set[Pair] = set()
         # Sources that were over their share at a claim: their mail waits in the database until they are not.
         self._barred_sources: set[str] = set()
         self._excess_given_back_at = 0.0
-        # Pairs of which deliveries were given back, with the number of the settlement that records it. Until that is
-        # committed, later mail of the pair must not be claimed, since it would overtake.
+        # Pairs whose deliveries were given back, each with the number of the settlement that records this. Until that
+        # is committed, later mail of the pair must not be claimed, since it would overtake.
         self._returning: dict[Pair, int] = {}
-        # Owner and deliveries of a claim that may have been committed, and is not taken in.
+        # The owner and the deliveries of a claim that may have been committed although it reported a failure.
         self._uncertain_claim: tuple[int, list[int]] | None = None
         committer.receivers.append(self)
         holder.on_lost.append(self._drop)
@@ -108,21 +112,21 @@ class Dispatcher:
 
     @property
     def running(self) -> int:
-        """Jobs that are being tried."""
+        """The number of jobs that are being tried."""
         return self._slots.used
 
     def wake(self) -> None:
-        """Something may have become due, and only the database knows what."""
+        """Notes that mail may have become due, which only a read of the database can tell."""
         self._ask = True
         self._woken.set()
 
     def due(self, woken: Mapping[Pair, int]) -> None:
-        """Something waits in the database for these destinations and sources, and is due at these times."""
+        """Notes that mail waits in the database for these destinations and sources, each from the given time on."""
         for (destination, source), at in woken.items():
             queue = self._queues.get(destination)
             if queue is not None and queue.more:
                 if source in queue.more:
-                    # More of it is claimed when the deliveries in memory are done.
+                    # More mail of this source is claimed when its deliveries in memory are done.
                     continue
                 queue.to_be_claimed = True
             if (self._heard_at is None or at < self._heard_at) and destination not in self._suspensions:
@@ -133,7 +137,9 @@ class Dispatcher:
         self._schedule_wake()
 
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
-        """Messages that were just stored: what is leased is delivered, the rest is claimed when there is room."""
+        """Takes messages that were just stored. Their leased deliveries are tried, and the rest is claimed when there
+        is memory.
+        """
         for message in messages:
             waiting = message.waiting
             if message.unleased:
@@ -157,12 +163,12 @@ class Dispatcher:
         self, message: NewMessage, destination: str, whole: QueuedMessage, deliveries: tuple[QueuedDelivery, ...]
     ) -> None:
         if message.submission_id is None:
-            # Intake counted the others when they came in.
+            # Intake has already counted the memory of submitted messages.
             self._memory.add(destination, whole.source, len(deliveries), whole.size)
         self._enqueue(destination, Job(whole, deliveries))
 
     async def run(self) -> None:
-        """Claims what is due, for ever."""
+        """Claims due mail, without end."""
         while True:
             self._woken.clear()
             claimed = 0
@@ -181,7 +187,7 @@ class Dispatcher:
                 await finished_within(self._pause(), self._woken.wait())
 
     def _drop(self, owner: int) -> None:
-        """The leases of `owner` are lost: nothing of them is begun any more, and what runs is broken off."""
+        """Removes the jobs of `owner`, whose leases are lost, and cancels those that are running."""
         for queue in self._queues.values():
             for job in queue.remove(owner):
                 self._memory.remove(queue.destination, job.message.source, len(job.deliveries), job.octets)
@@ -190,7 +196,9 @@ class Dispatcher:
                 task.cancel()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Begins nothing more, gives leases back, lets transactions end within the time, breaks the others off."""
+        """Begins no more jobs and gives up leases. Running transactions may end within the given time, and the others
+        are cancelled.
+        """
         self._stopping = True
         for queue in self._queues.values():
             self._give_all_back(queue)
@@ -209,20 +217,20 @@ class Dispatcher:
         )
 
     def _pause(self) -> float:
-        """Seconds until something becomes due, or the database is asked again."""
+        """Returns the seconds until mail becomes due, or until the database must be asked again."""
         ahead = 0.0 if self._wake_at is None else (self._wake_at - self._clock.now()) / MICROSECONDS
         # Mail that is due and was not claimed is locked by another relay, or there is no memory for it.
         return min(ahead, _TICK_SECONDS) if ahead > 0 else _TICK_SECONDS
 
     def _schedule_wake(self) -> None:
-        """Wakes the claiming for what was heard, if it is the first thing that is due."""
+        """Wakes the claiming task when the reported mail is due before all other mail."""
         heard = self._heard_at
         if heard is not None and (self._wake_at is None or heard < self._wake_at):
             self._wake_at = heard
             self._woken.set()
 
     async def _claim(self) -> int:
-        """Claims what is due; how many deliveries."""
+        """Claims due mail. Returns the number of deliveries."""
         await self._release_uncertain_claim()
         await self._look()
         now = self._clock.now()
@@ -236,8 +244,8 @@ class Dispatcher:
         except QueueError as error:
             if not error.corrupt:
                 raise
-            # One unreadable content must not stop all others: each is read by itself, and only the damaged ones are
-            # isolated.
+            # One damaged content must not stop all other mail. So each content is read separately, and only the damaged
+            # ones are isolated.
             log.error("queue_corrupt", reason=str(error))
             new_claim = await self._take_leases(now, limits, inline=False)
         if new_claim.corrupt:
@@ -251,12 +259,12 @@ class Dispatcher:
         return new_claim.count + len(new_claim.corrupt)
 
     async def _look(self) -> None:
-        """Asks the database when something is due, where it knows more than we do."""
+        """Asks the database for the first due time, if this may have changed."""
         steady = self._clock.steady()
         if not self._ask and steady - self._asked_at < _TICK_SECONDS:
             return
         self._ask, self._asked_at, self._heard_at = False, steady, None
-        # Whoever changed the database may have stored mail of sources that we have not heard of.
+        # Another process may have stored mail of sources that this process does not know.
         for queue in self._queues.values():
             queue.to_be_claimed = True
         skipped = self._skipped()
@@ -264,7 +272,7 @@ class Dispatcher:
         self._schedule_wake()
 
     def _skipped(self) -> list[str]:
-        """Destinations that have enough in memory, or may have no more."""
+        """Returns the destinations that have enough mail in memory, or may have no more."""
         memory = self._memory
         return [
             name
@@ -273,7 +281,7 @@ class Dispatcher:
         ]
 
     def _limits(self) -> ClaimLimits:
-        """What the next claim may take, given what is in memory."""
+        """Returns the limits of the next claim, which depend on the mail in memory."""
         configuration = self._configuration()
         assert configuration is not None  # noqa: S101
         memory, skipped = self._memory, self._skipped()
@@ -286,14 +294,15 @@ class Dispatcher:
             for source, jobs in queue.by_source.items():
                 wanted_of_source[name, source] = more = max(0, -(-most // sources) - len(jobs))
                 if not more:
-                    # Should something of it be due, it is claimed when this comes to an end, be it during the claim.
+                    # If more of its mail is due, it is claimed when a job of this queue ends, even during the claim.
                     queue.more.add(source)
                     queue.to_be_claimed = False
         left_of_source = {source: memory.left_of_source(source) for source in memory.by_source}
         refilled = {source for source in self._barred_sources if self._may_be_refilled(source)}
         self._barred_sources -= refilled
         barred = [source for source, left in left_of_source.items() if not left]
-        # Their share is filled at one destination, so nothing is claimed for others: some must be given back.
+        # These sources have used their share, perhaps at one destination, so that nothing is claimed for their other
+        # mail. Some of their deliveries must be given back.
         memory.shortage |= bool(barred)
         self._barred_sources.update(barred)
         for pair, number in list(self._returning.items()):
@@ -327,7 +336,7 @@ class Dispatcher:
         return await self._database.write(work)
 
     def _note_more(self, new_claim: Claim) -> None:
-        """Remembers what waits in the database by what a claim has found."""
+        """Remembers the mail that waits in the database, as the claim has found it."""
         memory = self._memory
         for destination, source in new_claim.drained:
             if (destination, source) in self._stored_meanwhile:
@@ -345,7 +354,7 @@ class Dispatcher:
         memory.shortage |= new_claim.cut_short and memory.left <= 0
 
     def _claimed(self, new_claim: Claim, now: int) -> None:
-        """Sets when something is due next, by the claim and by what was reported meanwhile."""
+        """Sets the next due time from the claim, and from the reports that arrived during it."""
         self._wake_at = new_claim.next_wake
         self._schedule_wake()
         ended, self._ended_meanwhile = self._ended_meanwhile or set(), None
@@ -357,7 +366,9 @@ class Dispatcher:
                     self._woken.set()
 
     async def _release_uncertain_claim(self) -> None:
-        """Releases what a claim took that failed at its very end: leased or not, nobody here would ever try it."""
+        """Releases the deliveries of a claim that failed in its commit. If they were leased, no process would try
+        them.
+        """
         if self._uncertain_claim is None:
             return
         (owner, deliveries), now = self._uncertain_claim, self._clock.now()
@@ -375,7 +386,7 @@ class Dispatcher:
         self._start_jobs(queue)
 
     def _start_jobs(self, queue: DestinationQueue) -> None:
-        """Begins as many of the queue's jobs as may run now."""
+        """Begins as many jobs of the queue as may run now."""
         configuration = self._configuration()
         if not queue.waiting:
             if not queue.running and configuration and self._capacity(queue.destination, configuration):
@@ -385,7 +396,7 @@ class Dispatcher:
             return
         capacity = self._capacity(queue.destination, configuration)
         if (capacity == 0 and not queue.running) or queue.destination in self._suspensions:
-            # In memory it would only take the place of other mail.
+            # In memory this mail would only use space that other mail needs.
             self._give_all_back(queue)
             return
         while queue.waiting and queue.running < capacity:
@@ -396,7 +407,9 @@ class Dispatcher:
             self._begin(queue, job)
 
     def _capacity(self, destination: str, configuration: Configuration) -> int:
-        """Transactions that may run to the destination at once; 0 while nothing may go there."""
+        """Returns the number of transactions that may run to the destination at once. It is 0 while nothing may be sent
+        there.
+        """
         if self._attempts.rates.is_exhausted(destination):
             return 0
         return self._transport.capacity(destination, configuration)
@@ -421,13 +434,13 @@ class Dispatcher:
         task.add_done_callback(self._ended)
 
     async def _work(self, queue: DestinationQueue, job: Job) -> None:
-        """Does one job of a queue after the other, until there is none, or others wait for the slot."""
+        """Runs one job of a queue after the other, until none is left or other queues wait for the slot."""
         try:
             while True:
                 try:
                     moved = await self._attempts.attempt(queue.destination, job)
                 except Exception:
-                    # A fault of ours: the message stays, and is tried again when others had their turn.
+                    # This is a fault of our code. The message stays in the queue, and is tried again after others.
                     log.exception("attempt_failed_internally", queue_id=queue_id(job.message.id))
                     self._attempts.give_back(queue.destination, job, _BROKEN_DELAY)
                     moved = []
@@ -448,12 +461,12 @@ class Dispatcher:
                 self._tasks[current] = job
         finally:
             queue.running -= 1
-            # This destination gave its slot to others, and waits for the next one behind them.
+            # This destination has given its slot to other queues, and waits behind them for the next one.
             self._wait_for_slot(queue)
             self._offer_slots()
 
     def _refill(self, queue: DestinationQueue, source: str) -> None:
-        """Has more claimed where what is here comes to an end and more waits in the database."""
+        """Requests a claim when the jobs in memory are nearly done and more mail waits in the database."""
         if queue.more and not queue.to_be_claimed:
             if queue.full and not (source in queue.more and source not in queue.by_source):
                 return
@@ -467,7 +480,7 @@ class Dispatcher:
         configuration = self._configuration()
         if not queue.waiting or configuration is None or self._stopping or queue.destination in self._suspensions:
             return False
-        # The slot that this one has just left is the only one, and others wait.
+        # The slot of this job is the only free one, and other queues wait for it.
         if self._waiting_for_slot and self._slots.free <= 1:
             return False
         if self._committer.waiting >= _UNSETTLED_LIMIT:
@@ -482,7 +495,7 @@ class Dispatcher:
             self._woken.set()
 
     def _give_back_excess(self) -> None:
-        """Ends leases of what is over the fair shares, the last first, so that newcomers have room."""
+        """Gives up the leases of mail beyond the fair shares, the newest first, so that other parties get memory."""
         steady = self._clock.steady()
         if steady - self._excess_given_back_at < _SHORTAGE_SECONDS:
             return

@@ -1,4 +1,5 @@
-"""Work that only time makes due: notices of delay, expiry of deferred and held mail, and removal of the history.
+"""Does the work that only time makes due: notices of delay, expiry of deferred and held mail, and removal of the
+history.
 
 It does not depend on attempts (C135), and nothing is done by a clock that has just jumped.
 """
@@ -26,7 +27,7 @@ from services.relay.queue.identifiers import Identifiers
 from services.relay.queue.quarantine import quarantine_message
 from services.relay.queue.retention import forget_destinations, remove_old, shrink
 from services.relay.queue.settling import Event, record_events
-from services.relay.queue.statistics import Happening, Statistics, remove_before
+from services.relay.queue.statistics import CountedEvent, Statistics, remove_before
 from services.relay.queue.storing import store
 from services.relay.reports.reporting import reports, waiting_copy
 from services.relay.routing.recipients import hears_of_failure, wants_delay
@@ -36,19 +37,19 @@ log = structlog.get_logger(__name__)
 
 _SWEEP_SECONDS = 15.0
 _RETENTION_SECONDS = 60.0
-# Rounds of retention between two looks for mail of older releases.
+# The number of rounds of retention between two searches for mail of older releases.
 _FORGOTTEN_ROUNDS = 10
-# Between two small steps of a long job, so that mail comes first.
+# The pause between two small steps of a long job, so that deliveries come first.
 _PAUSE_SECONDS = 0.05
 _BATCH = 50
 _REMOVED_AT_ONCE = 500
-# A message whose deliveries are being tried just now is looked at again after this.
+# A message whose deliveries are being tried is checked again after this time.
 _AGAIN = 600 * MICROSECONDS
-# Just after a start nothing expires.
+# Nothing expires in this time after the start.
 _UNTIL_EXPIRY_IS_ALLOWED = 10 * MICROSECONDS
-# The longest that a delivery is put off without an attempt that counts.
+# The longest time by which a delivery is deferred without an attempt that counts.
 _UNTRIED_SECONDS = 300.0
-# After the start what is due is tried before what is old is given up.
+# After the start, due mail is tried before old mail expires.
 _START_SECONDS = 120.0
 
 
@@ -78,16 +79,17 @@ class Sweeper:
         self._configuration = configuration
         self._wake = wake
         self._may_expire_at = clock.steady() + _START_SECONDS
-        # The wall clock may have been set back since the due times were written, be it while nobody ran.
+        # True because the wall clock may have been set back since the due times were written, even while relay was not
+        # running.
         self._pull_back = True
-        # The clock was set back while this process ran.
+        # True when the clock was set back while this process ran.
         self._set_back = False
-        # The settings that the times in the queue follow from.
+        # The settings from which the times in the queue were computed.
         self._settings: QueueSettings | None = None
         clock.on_jump = self._jumped
 
     async def run(self) -> None:
-        """Sweeps, for ever."""
+        """Sweeps, without end."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             try:
@@ -99,7 +101,7 @@ class Sweeper:
                 log.warning("sweep_failed", reason=str(error))
 
     async def run_retention(self) -> None:
-        """Removes what has been finished for long enough, a little at a time, for ever."""
+        """Removes messages that were finished long enough ago, a few at a time, without end."""
         rounds = 0
         while True:
             await asyncio.sleep(_RETENTION_SECONDS)
@@ -113,7 +115,7 @@ class Sweeper:
                 log.warning("retention_failed", reason=str(error))
 
     async def find_forgotten(self) -> None:
-        """Has mail looked for that an older release has stored beside this one. Raises QueueError."""
+        """Searches for mail that a relay of an older release has stored. Raises QueueError."""
         if await self._database.write(wake_forgotten):
             self._wake()
 
@@ -139,13 +141,13 @@ class Sweeper:
             if isinstance(error, QueueError) and not error.corrupt:
                 raise
             swept = await self._sweep_one_by_one(work)
-        self._statistics.count(Happening.BOUNCED, swept.expired)
+        self._statistics.count(CountedEvent.BOUNCED, swept.expired)
         if swept.messages:
             self._wake()
         return swept.messages == _BATCH
 
     async def _apply_settings(self, settings: QueueSettings) -> None:
-        """Settings hold for what is queued already too, held mail included. Raises QueueError."""
+        """Applies changed settings to the mail that is already queued, including held mail. Raises QueueError."""
         fresh = sweep(settings, 0, null_sender=False, delay_noticed=False)
         noticed = sweep(settings, 0, null_sender=False, delay_noticed=True)
         null_sender = sweep(settings, 0, null_sender=True, delay_noticed=False)
@@ -159,7 +161,9 @@ class Sweeper:
         self._pull_back = True
 
     async def _sweep_one_by_one(self, work: Callable[[Connection, int], _Swept]) -> _Swept:
-        """A message that cannot be read must not keep all others waiting: it is put aside (C140)."""
+        """Sweeps each message separately. A message that cannot be read is set aside, so that it does not delay the
+        others (C140).
+        """
         due = self._clock.now()
         message_ids = await self._database.read(lambda connection: ending.ids_due_for_sweep(connection, due, _BATCH))
         expired = 0
@@ -187,7 +191,8 @@ class Sweeper:
         settings = configuration.queue if configuration is not None else QueueSettings()
         delays = [settings.max_retry]
         if self._set_back:
-            # Each to where its own retry would be: a look at every delivery, which a start is no reason for.
+            # Each delivery gets the time of its own retry. This reads every delivery, so it is done only when the clock
+            # was set back, and not at every start.
             delays = longest_delays(settings)
             delays.insert(0, max(delays[0], _UNTRIED_SECONDS))
         now = self._clock.now()

@@ -1,4 +1,6 @@
-"""Mail that was held since its address stood for nobody, once a configuration says for whom it stands. Pure."""
+"""Forwards mail that was held because its address stood for no other address, when a new configuration names addresses
+for it. Pure.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ from services.relay.routing.recipients import NextId, SubmittedRecipient, addres
 def readdressed(
     configuration: Configuration, next_id: NextId, message: QueuedMessage, held: QueuedDelivery, now: int
 ) -> tuple[NewMessage, ...]:
-    """The message anew, for those whom the held recipient stands for by now, and reports that this calls for.
+    """Makes a new message for the addresses that the held recipient stands for now, and the reports that this needs.
 
-    A message of its own, since its deliveries are other ones, and its time begins now. Empty when the recipient stands
-    for nobody yet, or for somebody whose mail would be held again. The content must be here.
+    It is a new message because it has other deliveries, and because its time to expiry begins now. Returns nothing when
+    the recipient still stands for no address, or when the new mail would be held again. The content of the message must
+    have been read.
     """
     recipient = SubmittedRecipient(
         held.recipient, held.notify, held.orcpt, submitted_recipient=held.submitted_recipient

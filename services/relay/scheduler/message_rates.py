@@ -10,18 +10,23 @@ _MINUTE = 60 * MICROSECONDS
 
 
 class MessageRates:
-    """One for the process. The counts are in memory when no other process uses the database."""
+    """Counts messages. There is one in each process. The counts are in memory when no other process uses the
+    database.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        # The minute that is counted, the messages of each destination in it, and destinations at their limit.
+        # The present minute, the number of its messages for each destination, and the destinations that have reached
+        # their limit.
         self._minute = 0
         self._counts: dict[str, int] = {}
         self._exhausted: set[str] = set()
 
     async def take(self, destination: str, limit: int) -> bool:
-        """Counts one message more; false when the destination has had so many in this minute. Raises QueueError."""
+        """Counts one more message. Returns False when the destination has reached its limit in this minute. Raises
+        QueueError.
+        """
         minute = self._turn()
         if destination in self._exhausted:
             return False
@@ -38,15 +43,15 @@ class MessageRates:
         return count <= limit
 
     def is_exhausted(self, destination: str) -> bool:
-        """Whether nothing goes there before the next minute."""
+        """Whether the destination gets no more messages in this minute."""
         return bool(self._exhausted) and self._turn() > 0 and destination in self._exhausted
 
     def until_next(self) -> int:
-        """Microseconds until the next minute begins."""
+        """Returns the microseconds until the next minute begins."""
         return _MINUTE - self._clock.now() % _MINUTE
 
     def _turn(self) -> int:
-        """Begins anew with each minute; its number since 1970."""
+        """Clears the counts when a new minute has begun. Returns the number of the minute since 1970."""
         minute = self._clock.now() // _MINUTE
         if minute != self._minute:
             self._minute = minute

@@ -1,4 +1,6 @@
-"""From the outcomes of an attempt to what is stored: states, due times, records, and reports to the sender. Pure."""
+"""Computes what is stored after an attempt from its outcomes: states, due times, records, and reports to the sender.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,15 @@ _ABOUT_THE_RECIPIENT = ("5.1.", "5.2.")
 
 @fast_value(frozen=True, slots=True)
 class AttemptFacts:
-    """What is known of one attempt besides its outcomes. Times in microseconds since 1970."""
+    """The facts about one attempt besides its outcomes. Times in microseconds since 1970."""
 
     settings: QueueSettings
     destination: str
-    # Mailboxes are the end of the way, other hosts are not (RFC 3464 2.3.3).
+    # Whether the next hop is the mailbox itself, so that a report says delivered and not relayed (RFC 3464 2.3.3).
     is_mailbox: bool
     started_at: int
     now: int
-    # False while the wall clock is not to be trusted.
+    # False while the wall clock cannot be trusted.
     may_expire: bool
     worker: str
     # Gives a random number in [0, 1).
@@ -41,13 +43,13 @@ class AttemptFacts:
 
 @dataclass(slots=True)
 class Settlements:
-    """What becomes of one attempt's recipients."""
+    """The new states of the recipients of one attempt."""
 
     settled: list[Settled] = field(default_factory=list)
     reported: list[ReportedRecipient] = field(default_factory=list)
-    # The last error of the destination; empty: none.
+    # The last error of the destination. Empty means none.
     error: str = ""
-    # Destinations that are not to be tried until somebody looks after them.
+    # Destinations that must not be tried until an operator acts.
     suspend: set[str] = field(default_factory=set)
     # Recipients that a server refuses for good, because of the address or its mailbox.
     refused_recipients: list[bytes] = field(default_factory=list)
@@ -82,7 +84,7 @@ def _delivered(
 ) -> None:
     result.settled.append(_finished(attempt_facts, delivery, outcome, State.DELIVERED))
     if message.sender and "SUCCESS" in delivery.notify and not outcome.dsn_passed_on:
-        # RFC 3461 5.2.2: a host that knows no DSN ends the tracking.
+        # RFC 3461 5.2.2: if the next host does not support DSN, the sender gets a report that the message was relayed.
         action = Action.DELIVERED if attempt_facts.is_mailbox else Action.RELAYED
         result.reported.append(_reported(attempt_facts, delivery, outcome, action, outcome.enhanced_code or "2.0.0"))
 
@@ -122,7 +124,7 @@ def _deferred(
         attempts, due_at = delivery.attempts, now
     else:
         uncounted, attempts = 0, delivery.attempts + 1
-        # Past the expiry, while the clock is in doubt, the schedule goes on.
+        # While the clock cannot be trusted, the message does not expire, and the retries continue by the schedule.
         limit = expires_at if now < expires_at else now + int(settings.max_retry * 1_000_000)
         due_at = next_attempt(settings, attempts, now, limit, attempt_facts.jitter())
     result.settled.append(
@@ -175,7 +177,9 @@ def _line(outcome: Outcome) -> str:
 
 
 def record(attempt_facts: AttemptFacts, outcome: Outcome, uncounted: int) -> str:
-    """An attempt as it is kept: JSON, without what is empty. Put together by hand, at a third of json.dumps' price."""
+    """Returns an attempt in the form in which it is stored: JSON without empty fields. The text is assembled by hand,
+    which takes a third of the time of json.dumps.
+    """
     fields = (
         f'{{"started_at": {attempt_facts.started_at}, "ended_at": {attempt_facts.now}, '
         f'"result": {_RESULTS[outcome.result]}, "code": {outcome.code}, '
@@ -208,7 +212,9 @@ class LastAttempt:
 
     @classmethod
     def parse(cls, kept: str | None) -> LastAttempt:
-        """An empty one where none was made, or none can be read."""
+        """Reads the last attempt from its JSON. The result is empty when no attempt was made, or when it cannot be
+        read.
+        """
         try:
             fields = json.loads(kept or "{}")
             return cls(

@@ -1,4 +1,4 @@
-"""Suspended destinations as this process knows them, and those that it suspends itself."""
+"""The suspended destinations as this process knows them, and the suspensions that it makes itself."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from services.relay.routing.rules import relay_hosts, resolve_redirected
 
 log = structlog.get_logger(__name__)
 
-# Whose suspensions a new configuration ends.
+# The name of the author of relay's own suspensions. A new configuration ends these.
 BY_OURSELVES = "relay"
-# A refused login is tried again after this, should nobody have changed the configuration (C131).
+# After this time a refused login is tried again, even if the configuration has not changed (C131).
 _LOGIN_SECONDS = 1800
-# Other relays suspend too.
+# The time between two reads of the database, because other relays suspend destinations too.
 _LOOK_SECONDS = 5.0
-# A change that could not be written down.
+# The pause before a change that could not be stored is tried again.
 _RETRY_SECONDS = 1.0
 _BATCH = 500
 
@@ -34,17 +34,17 @@ class Suspensions:
     """There is one in each process, for as long as the process lives."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        # Called when mail has become due by a change.
+        # These functions are called when a change has made mail due.
         self.on_change: list[Callable[[], None]] = []
         self._database = database
         self._clock = clock
         self._known: dict[str, Suspension] = {}
-        # The suspensions among them that the database does not know yet.
+        # Those of the known suspensions that are not stored in the database yet.
         self._unwritten: dict[str, Suspension] = {}
         self._changes: asyncio.Queue[Suspension | Configuration] = asyncio.Queue()
-        # The database did not answer the last time.
+        # True when the database did not answer the last time.
         self._unknown = False
-        # The key is the destination, as the configuration before had them. None: there was none before.
+        # The relay hosts of the previous configuration, by destination. None when there was no previous configuration.
         self._relay_hosts: dict[str, RelayHost] | None = None
 
     def __contains__(self, destination: str) -> bool:
@@ -57,7 +57,9 @@ class Suspensions:
         return self._known.get(destination)
 
     def suspend_by_outcome(self, destination: str, reason: str) -> None:
-        """An attempt found that nothing can get through there until somebody looks after it."""
+        """Suspends a destination after an attempt that shows that no mail can be delivered there until an operator
+        acts.
+        """
         if destination in self:
             return
         until = self._clock.now() + _LOGIN_SECONDS * MICROSECONDS
@@ -67,7 +69,9 @@ class Suspensions:
         self._changes.put_nowait(suspension)
 
     def configuration_changed(self, configuration: Configuration) -> None:
-        """Mail that no route took, and destinations that we suspended ourselves, get another chance."""
+        """Makes sure that mail without a route, and mail for destinations that relay has suspended itself, is tried
+        again.
+        """
         self._changes.put_nowait(configuration)
 
     async def suspend(self, suspension: Suspension) -> None:
@@ -77,20 +81,20 @@ class Suspensions:
         self._unwritten.pop(suspension.name, None)
 
     async def resume(self, name: str) -> bool:
-        """Whether the destination was suspended. Raises QueueError."""
+        """Ends a suspension. Returns whether the destination was suspended. Raises QueueError."""
         now, was_known = self._clock.now(), name in self
         resumed = await self._database.write(lambda connection: resume(connection, name, now))
         self._known.pop(name, None)
         return resumed or was_known
 
     async def look(self) -> None:
-        """Learns what other relays did. Raises QueueError."""
+        """Reads the suspensions that other relays made. Raises QueueError."""
         now = self._clock.now()
         known_suspensions = await self._database.read(lambda connection: suspensions(connection, now))
         self._known = known_suspensions | self._unwritten
 
     async def run(self) -> None:
-        """Writes changes down and looks for those of others, for ever."""
+        """Stores changes, and reads those of other relays, without end."""
         while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
@@ -116,7 +120,7 @@ class Suspensions:
             log.info("suspensions_read", reason="the database answers again")
 
     def _fails(self, error: QueueError) -> None:
-        """Told when it begins, not each time that it goes on."""
+        """Logs the failure when it begins, and not each time that it continues."""
         if not self._unknown:
             self._unknown = True
             log.warning("suspensions_unknown", reason=str(error))
@@ -129,7 +133,7 @@ class Suspensions:
         )
         if woken:
             log.info("held_mail_due", deliveries=woken, reason="the configuration has changed")
-        # Suspensions that are not written down yet were made under the new configuration, so they stay.
+        # Suspensions that are not stored yet were made under the new configuration, so they stay.
         old = [
             name
             for name, suspension in self._known.items()
@@ -143,10 +147,11 @@ class Suspensions:
             tell()
 
     async def _try_at_once(self, configuration: Configuration, suspended: Sequence[str]) -> None:
-        """Mail that waits for a relay host whose settings were corrected goes at once, without its schedule (F56).
+        """Makes the mail for a relay host due at once when the settings of the host were changed (F56).
 
-        Their last attempt may have failed because of a password or a certificate that has changed. The first
-        configuration after a start may be the corrected one: then the suspension alone tells that something was wrong.
+        Its last attempt may have failed because of a password or a certificate that has been corrected. The first
+        configuration after a start may already have the correction. Then only the suspension shows that there was a
+        fault.
         """
         before, self._relay_hosts = self._relay_hosts, relay_hosts(configuration)
         for name, host in self._relay_hosts.items():
@@ -165,14 +170,16 @@ class Suspensions:
                 log.info("mail_due_at_once", destination=name, deliveries=count, revision=configuration.revision)
 
     async def _reroute(self, configuration: Configuration) -> None:
-        """Mail for a suspended or dead destination is not tried, so it would never notice its new route."""
+        """Moves waiting mail to its new destinations. Mail for a suspended or dead destination is not tried, so nothing
+        else would move it.
+        """
 
         def destination(sender: bytes, recipient: bytes, quarantine: bool, next_hop: str | None) -> str:
             try:
                 hop = next_hop_of(next_hop)
                 return resolve_redirected(configuration, sender, recipient, hop, quarantine=quarantine).destination
             except (ValueError, TypeError, AttributeError):
-                # A row that makes no sense stays where it is, for the claim to put it aside (C140).
+                # A damaged row keeps its destination. The claim will set it aside (C140).
                 return name
 
         for name in await self._database.read(rerouting.names):

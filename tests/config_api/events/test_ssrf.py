@@ -102,12 +102,12 @@ async def test_other_notations_are_neither_stored_nor_sent_to(url: str, on_sqlit
 @pytest.mark.parametrize("address", PRIVATE)
 async def test_a_name_that_leads_to_a_private_address_is_refused(address: str) -> None:
     outcome = await sent(sender([address]), "https://hooks.example.com/")
-    assert outcome.error == "the host has an address where webhooks must not lead"
+    assert outcome.error == "the host has an address to which webhooks must not be sent"
 
 
 async def test_one_private_address_among_public_ones_is_enough() -> None:
     outcome = await sent(sender(["93.184.216.34", "127.0.0.1"]), "https://hooks.example.com/")
-    assert outcome.error == "the host has an address where webhooks must not lead"
+    assert outcome.error == "the host has an address to which webhooks must not be sent"
 
 
 async def test_a_name_that_changes_between_look_ups_is_looked_up_once(authority: trustme.CA) -> None:
@@ -133,7 +133,7 @@ async def test_the_certificate_must_be_the_names(authority: trustme.CA) -> None:
         web.answer("/x")
         outcome = await sent(sender(["127.0.0.1"], LOOPBACK, authority), f"https://hooks.example.com:{web.port}/x")
         assert web.requests == []
-    assert outcome.error == "TLS failed, or the certificate is not the name's"
+    assert outcome.error == "TLS failed, or the certificate is not valid for the name"
 
 
 async def test_redirects_are_not_followed() -> None:

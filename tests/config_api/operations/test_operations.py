@@ -236,7 +236,7 @@ async def test_a_redirect_that_can_go_nowhere_is_refused(operated: Operated) -> 
     nothing = await service.api.post("/v1/queue/messages/q1:redirect", json={"recipient": "a@d.example"})
     assert (nothing.status_code, nothing.json()["detail"]) == (
         409,
-        "redirect is for none of the deliveries of this message: 1 deferred. Those that wait go there already.",
+        "redirect is not allowed for any delivery of this message: 1 deferred. The waiting ones already go there.",
     )
 
 
@@ -282,7 +282,7 @@ async def test_an_action_that_did_nothing_says_why(operated: Operated) -> None:
     assert answer.status_code == 409, answer.text
     problem = answer.json()
     assert problem["type"] == "urn:posthouse:problem:nothing-done"
-    assert problem["detail"] == "release is for none of the deliveries of this message: 1 deferred."
+    assert problem["detail"] == "release is not allowed for any delivery of this message: 1 deferred."
     missing = await service.api.post("/v1/queue/messages/q2:release")
     assert missing.status_code == 404
     [_, refused] = (await service.get("/v1/audit-log?action=releaseMessage"))["items"]

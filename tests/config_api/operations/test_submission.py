@@ -154,13 +154,13 @@ def test_line_ends_become_crlf_wherever_the_pieces_are_cut(size: int) -> None:
 def test_a_key_has_its_share_of_the_memory_for_json() -> None:
     shares = JsonShares()
     half = body.JSON_OCTETS_PER_KEY
-    with shares.some("one", half):
-        with pytest.raises(Problem) as refused, shares.some("one", 1):
+    with shares.reserve("one", half):
+        with pytest.raises(Problem) as refused, shares.reserve("one", 1):
             pass
         assert refused.value.status == 429
-        with shares.some("two", half), pytest.raises(Problem), shares.some("three", 1):
+        with shares.reserve("two", half), pytest.raises(Problem), shares.reserve("three", 1):
             pass
-    with shares.some("one", half):
+    with shares.reserve("one", half):
         pass
 
 

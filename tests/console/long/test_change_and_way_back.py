@@ -58,14 +58,14 @@ def test_a_setting_is_changed_and_rolled_back(suite: Suite, browser: Browser) ->
 def test_only_the_chosen_variant_is_shown(suite: Suite, browser: Browser) -> None:
     """Style sheets alone do this, without a script."""
     browser.open("/configuration/local-domains/new")
-    assert "Absolute path of the directory" not in browser.text
+    assert "The absolute path of the directory" not in browser.text
     browser.tick("/mailbox", "maildir")
-    assert "Absolute path of the directory" in browser.text
+    assert "The absolute path of the directory" in browser.text
     browser.type("/name", "chosen.test")
     browser.type("/mailbox:maildir/path", "relative")
     browser.press("Make it")
     browser.wait_for("Local domains")
-    assert "Absolute path of the directory" in browser.text
+    assert "The absolute path of the directory" in browser.text
     browser.tick("/mailbox", "lmtp")
     browser.type("/mailbox:lmtp/host", "127.0.0.1")
     browser.press("Make it")

@@ -170,7 +170,7 @@ async def test_another_variant_is_chosen_by_its_button(service: Service, reader:
     assert (stored["kind"], stored["host"], stored["port"]) == ("smtp", "other.test", 25)
     texts = (await reader.page(address)).form(made["id"]).filled(**{"/mailbox": "null"})
     page = await reader.post(address, texts)
-    assert "Without a mailbox the domain&#39;s mail is held." in page.text
+    assert "Without a mailbox, the mail of the domain is held." in page.text
     assert (await service.get(f"/v1/local-domains/{made['id']}"))["mailbox"] is None
 
 

@@ -266,7 +266,7 @@ def test_keys_that_sign_and_keys_that_seal(suite: Suite, posthouse: CommandLine)
     assert "another config_api already uses" in busy.output + busy.errors
     former = (suite.folder / "secret-key").read_text()
     suite.terminate("config_api")
-    assert "sealed under the new key" in here("rotate-secret-key")
+    assert "encrypted under the new key" in here("rotate-secret-key")
     assert (suite.folder / "secret-key").read_text() != former
     here.run("migrate")
     suite.start_service("config_api")

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from services.policy.rules.counting import Counter, Operation
 from services.policy.state.redis import RedisStore
-from services.policy.state.store import NO_WORKER, StoreAwayError
+from services.policy.state.store import NO_WORKER, StoreUnavailableError
 from tests.peers.redis import Redis
 from tests.policy.state.test_store import (
     CLIENT,
@@ -163,9 +163,9 @@ async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis
         assert REGISTRY.get_sample_value("posthouse_policy_store_up") == 0
         # The next calls fail at once, without waiting for Redis.
         assert store.apply_now([message()], frame(1), NOW) == [None]
-        with pytest.raises(StoreAwayError):
+        with pytest.raises(StoreUnavailableError):
             await store.blocked_clients(NOW, after="", limit=10)
-        with pytest.raises(StoreAwayError):
+        with pytest.raises(StoreUnavailableError):
             await store.unblock(CLIENT, NOW)
         assert await store.peek([message()], NOW) == [None]
         redis_server.start()

@@ -226,7 +226,7 @@ async def test_identifiers_are_handed_out_once(database: Database) -> None:
         ("UPDATE contents SET content = {empty} WHERE message_id = 1", "0 octets"),
         ("UPDATE deliveries SET last_attempt = '{{' WHERE id = 100", "Expecting"),
         ("UPDATE messages SET kind = 99 WHERE id = 1", "99 is not a valid Kind"),
-        ("UPDATE deliveries SET recipient = {empty} WHERE id = 100", "recipient can't be read"),
+        ("UPDATE deliveries SET recipient = {empty} WHERE id = 100", "recipient cannot be read"),
     ],
 )
 async def test_what_can_not_be_read_is_named_and_the_rest_is_claimed(

@@ -14,7 +14,7 @@ from posthouse.relay.v1 import relay_pb2_grpc
 from services.relay.api.operator import Action
 from services.relay.intake.submission import Frame
 from services.relay.queue import statistics
-from services.relay.queue.statistics import Happening
+from services.relay.queue.statistics import CountedEvent
 from services.relay.routing.recipients import SubmittedRecipient
 from tests.relay.queue.test_searching import SHADOW, refusal
 from tests.relay.scheduler.test_expiry import HOUR, act, sweep
@@ -129,8 +129,8 @@ async def test_statistics_end_with_retention(relay: WholeRelay) -> None:
 
 async def test_reasons_without_number_are_counted_as_one(relay: WholeRelay) -> None:
     for number in range(1_200):
-        relay.relay.statistics.count(Happening.REFUSED, 1, f"reason {number}")
-    relay.relay.statistics.count(Happening.REFUSED, 1, "reason 1")
+        relay.relay.statistics.count(CountedEvent.REFUSED, 1, f"reason {number}")
+    relay.relay.statistics.count(CountedEvent.REFUSED, 1, "reason 1")
     [(other,)] = [
         tuple(each.count for bucket in await ask(relay) for each in bucket.refused if each.reason_id == "other")
     ]
@@ -141,6 +141,6 @@ async def test_reasons_without_number_are_counted_as_one(relay: WholeRelay) -> N
 async def test_replicas_add_to_the_same_numbers(relay: WholeRelay) -> None:
     other = statistics.Statistics(relay.database, relay.clock)
     for replica in (relay.relay.statistics, other):
-        replica.count(Happening.ACCEPTED, 2)
+        replica.count(CountedEvent.ACCEPTED, 2)
         await replica.write()
     assert total(await ask(relay), "accepted") == 4

@@ -23,25 +23,25 @@ T = TypeVar("T", bound="AccessRule")
 
 @_attrs_define
 class AccessRule:
-    """An entry of the block or allow list. Each criterion is matched exactly; an allow rule never grants relaying.
+    """An entry of the block list or allow list. Values are compared exactly. An allow rule never permits relaying.
 
     Attributes:
         list_ (AccessList): The list that an access rule belongs to.
-        criterion (AccessCriterion): What an access rule compares.
-        value (str): An address, an IP address, a network (CIDR, or address/netmask where an IPv4 mask may be any bit
-            pattern; kept as it is written), or a domain, .example.com for all its sub-domains. Patterns are not taken.
-        canonical (str | Unset): The value as it is compared; of a network without its host bits.
-        hits (int | Unset): Sessions and messages that it matched.
-        last_hit_at (datetime.datetime | None | Unset): Its last match; null: none yet.
-        name (str | Unset): What people call it; free text. Default: ''.
-        action (None | RefusalAction | Unset): Block rules only, reject when left out: answer 554 5.7.1, or take the
-            mail and drop it.
+        criterion (AccessCriterion): The criterion of an access rule.
+        value (str): An address, an IP address, a network (CIDR, or address/netmask, where an IPv4 mask may be any bit
+            pattern), or a domain, where .example.com stands for all its subdomains. Patterns are not allowed.
+        canonical (str | Unset): The value in the form in which it is compared. A network has no host bits.
+        hits (int | Unset): The number of sessions and messages that it matched.
+        last_hit_at (datetime.datetime | None | Unset): The time of its last match. null means that there was none.
+        name (str | Unset): A description for people. Default: ''.
+        action (None | RefusalAction | Unset): For block rules only: reject (the default) answers 554 5.7.1, and discard
+            accepts the mail and drops it.
         mode (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is refused.
             enforce: it refuses.
-        expires_at (datetime.datetime | None | Unset): When the rule ends; null: never.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        expires_at (datetime.datetime | None | Unset): When the rule ends. null means never.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

@@ -14,7 +14,7 @@ T = TypeVar("T", bound="AccessRuleBatch")
 
 @_attrs_define
 class AccessRuleBatch:
-    """Many changes of access rules, in any order.
+    """Many changes of access rules, of different objects.
 
     Attributes:
         operations (list[AccessRuleOperation]): The operations, each with its object.

@@ -20,11 +20,12 @@ class AccessRuleOperation:
     """One operation of a batch: a access rule.
 
     Attributes:
-        action (BatchAction): What an operation of a batch does.
-        id (str | Unset): The object to replace or delete; create takes none.
-        if_match (str | Unset): The ETag of your last GET of it; * is whatever is there. replace and delete need it.
-        object_ (AccessRule | Unset): An entry of the block or allow list. Each criterion is matched exactly; an allow
-            rule never grants relaying.
+        action (BatchAction): The action of an operation in a batch.
+        id (str | Unset): The id of the object to replace or delete. create has no id.
+        if_match (str | Unset): The ETag of the last GET of the object. * matches any version. replace and delete need
+            it.
+        object_ (AccessRule | Unset): An entry of the block list or allow list. Values are compared exactly. An allow
+            rule never permits relaying.
     """
 
     action: BatchAction

@@ -17,19 +17,19 @@ T = TypeVar("T", bound="AccessRulePatch")
 
 @_attrs_define
 class AccessRulePatch:
-    """A merge patch (RFC 7396) of AccessRule: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of AccessRule: absent members do not change, and null sets the default.
 
     Attributes:
-        name (None | str | Unset): What people call it; free text.
+        name (None | str | Unset): A description for people.
         list_ (AccessList | Unset): The list that an access rule belongs to.
-        criterion (AccessCriterion | Unset): What an access rule compares.
-        value (str | Unset): An address, an IP address, a network (CIDR, or address/netmask where an IPv4 mask may be
-            any bit pattern; kept as it is written), or a domain, .example.com for all its sub-domains. Patterns are not
-            taken.
-        action (None | RefusalAction | Unset): Block rules only, reject when left out: answer 554 5.7.1, or take the
-            mail and drop it.
-        mode (Mode | None | Unset): off: not looked at; shadow: recorded and counted, never refused; enforce: refused.
-        expires_at (datetime.datetime | None | Unset): When the rule ends; null: never.
+        criterion (AccessCriterion | Unset): The criterion of an access rule.
+        value (str | Unset): An address, an IP address, a network (CIDR, or address/netmask, where an IPv4 mask may be
+            any bit pattern), or a domain, where .example.com stands for all its subdomains. Patterns are not allowed.
+        action (None | RefusalAction | Unset): For block rules only: reject (the default) answers 554 5.7.1, and discard
+            accepts the mail and drops it.
+        mode (Mode | None | Unset): off: the rule is not checked. shadow: a match is recorded and counted, but never
+            refused. enforce: a match is refused.
+        expires_at (datetime.datetime | None | Unset): When the rule ends. null means never.
     """
 
     name: None | str | Unset = UNSET

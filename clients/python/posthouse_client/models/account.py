@@ -19,20 +19,21 @@ T = TypeVar("T", bound="Account")
 
 @_attrs_define
 class Account:
-    """Somebody who may log in, and whose addresses get mail here.
+    """A login, with the addresses whose mail goes to its mailbox.
 
     Attributes:
-        login (str): What the client logs in with; unique without regard to case. Kept in NFC.
+        login (str): The name with which the client logs in. It is unique without regard to case, and stored in NFC.
         password_set (bool | Unset): Whether a password is set.
-        password (None | str | Unset): Write-only, without control characters, kept as argon2id. Left out of a PUT or
-            PATCH it is kept; null or never given: nobody can log in.
+        password (None | str | Unset): Write-only, without control characters, and stored as argon2id. If a PUT or PATCH
+            leaves it out, it is kept. With null, or when it was never given, nobody can log in.
         password_hash (None | str | Unset): Write-only, in place of `password`: argon2id in PHC form, or SHA512-CRYPT or
-            BLF-CRYPT as crypt(3) and Dovecot write them. These two become argon2id at the next login.
-        addresses (list[str] | Unset): Addresses whose mail is this account's; each belongs to one account or alias.
-        enabled (bool | Unset): false: as if it were not there. Default: True.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+            BLF-CRYPT in the form of crypt(3) and Dovecot. The latter two become argon2id at the next login.
+        addresses (list[str] | Unset): The addresses whose mail goes to this account. An address belongs to only one
+            account or alias.
+        enabled (bool | Unset): false means that it has no effect. Default: True.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

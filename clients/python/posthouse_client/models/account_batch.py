@@ -14,7 +14,7 @@ T = TypeVar("T", bound="AccountBatch")
 
 @_attrs_define
 class AccountBatch:
-    """Many changes of accounts, in any order.
+    """Many changes of accounts, of different objects.
 
     Attributes:
         operations (list[AccountOperation]): The operations, each with its object.

@@ -12,17 +12,18 @@ T = TypeVar("T", bound="AccountPatch")
 
 @_attrs_define
 class AccountPatch:
-    """A merge patch (RFC 7396) of Account: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Account: absent members do not change, and null sets the default.
 
     Attributes:
-        login (str | Unset): What the client logs in with; unique without regard to case. Kept in NFC.
-        password (None | str | Unset): Write-only, without control characters, kept as argon2id. Left out of a PUT or
-            PATCH it is kept; null or never given: nobody can log in.
+        login (str | Unset): The name with which the client logs in. It is unique without regard to case, and stored in
+            NFC.
+        password (None | str | Unset): Write-only, without control characters, and stored as argon2id. If a PUT or PATCH
+            leaves it out, it is kept. With null, or when it was never given, nobody can log in.
         password_hash (None | str | Unset): Write-only, in place of `password`: argon2id in PHC form, or SHA512-CRYPT or
-            BLF-CRYPT as crypt(3) and Dovecot write them. These two become argon2id at the next login.
-        addresses (list[str] | None | Unset): Addresses whose mail is this account's; each belongs to one account or
-            alias.
-        enabled (bool | None | Unset): false: as if it were not there.
+            BLF-CRYPT in the form of crypt(3) and Dovecot. The latter two become argon2id at the next login.
+        addresses (list[str] | None | Unset): The addresses whose mail goes to this account. An address belongs to only
+            one account or alias.
+        enabled (bool | None | Unset): false means that it has no effect.
     """
 
     login: str | Unset = UNSET

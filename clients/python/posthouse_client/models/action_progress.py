@@ -11,13 +11,14 @@ T = TypeVar("T", bound="ActionProgress")
 
 @_attrs_define
 class ActionProgress:
-    """What an action did, or with dry_run would do.
+    """The changes of an action. With dry_run, the changes that it would make.
 
     Attributes:
-        matched (int): Deliveries that the selection holds.
-        acted (int): Deliveries that were changed.
-        skipped (int): Deliveries being tried right now, or in a state that the action is not for.
-        done (bool): false: more progress follows.
+        matched (int): The number of deliveries that match.
+        acted (int): The number of deliveries that were changed.
+        skipped (int): The number of deliveries that are being tried now, or are in a state that does not allow the
+            action.
+        done (bool): false means that more progress follows.
     """
 
     matched: int

@@ -18,7 +18,7 @@ T = TypeVar("T", bound="AdvancedSecuritySettings")
 
 @_attrs_define
 class AdvancedSecuritySettings:
-    """Protocol discipline, HELO names, harvesting of addresses.
+    """Checks of the protocol, checks of HELO names, and protection against address harvesting.
 
     Attributes:
         reject_unauthorized_pipelining (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and
@@ -27,15 +27,17 @@ class AdvancedSecuritySettings:
             refused. enforce: it refuses.
         reject_unknown_helo (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is
             refused. enforce: it refuses.
-        max_unknown_recipients_per_day (int | Unset): Distinct nonexistent accounts that an address may name before it
-            is blocked until the next day; 0: no limit. Default: 0.
-        timezone (str | Unset): Where days end at 00:00; a name of the IANA database. Default: 'UTC'.
-        max_junk_commands (int | Unset): NOOP, VRFY, RSET and the like before mail is delivered, then 421; 0: no limit.
-            Default: 100.
-        max_refused_recipients (int | Unset): Recipients refused for good in a session, then 421 4.7.0. From the 10th
-            refused recipient on each answer waits longer, at most 5 s; 0: no limit and no wait. Default: 100.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
+        max_unknown_recipients_per_day (int | Unset): The number of distinct unknown recipients that an address may name
+            before it is blocked until the next day. 0 means no limit. Default: 0.
+        timezone (str | Unset): The time zone in which a day begins at 00:00, as a name of the IANA database. Default:
+            'UTC'.
+        max_junk_commands (int | Unset): The number of commands such as NOOP, VRFY and RSET without a delivered message,
+            after which the client gets 421. 0 means no limit. Default: 100.
+        max_refused_recipients (int | Unset): The number of recipients of a session that are permanently refused, after
+            which the client gets 421 4.7.0. From the 10th refused recipient on, each answer is delayed more, up to 5 s. 0
+            means no limit and no delay. Default: 100.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
     """
 
     reject_unauthorized_pipelining: Mode | Unset = UNSET

@@ -13,21 +13,22 @@ T = TypeVar("T", bound="AdvancedSecuritySettingsPatch")
 
 @_attrs_define
 class AdvancedSecuritySettingsPatch:
-    """A merge patch (RFC 7396) of AdvancedSecuritySettings: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of AdvancedSecuritySettings: absent members do not change, and null sets the default.
 
     Attributes:
-        reject_unauthorized_pipelining (Mode | None | Unset): Bytes sent before their turn: 554 5.5.0, and the
+        reject_unauthorized_pipelining (Mode | None | Unset): A client that sends before it may gets 554 5.5.0, and the
             connection is closed.
-        reject_non_fqdn_helo (Mode | None | Unset): A HELO name neither fully qualified nor an address literal: 504
-            5.5.2.
-        reject_unknown_helo (Mode | None | Unset): A HELO name without A, AAAA or MX is refused with 450 4.7.1.
-        max_unknown_recipients_per_day (int | None | Unset): Distinct nonexistent accounts that an address may name
-            before it is blocked until the next day; 0: no limit.
-        timezone (None | str | Unset): Where days end at 00:00; a name of the IANA database.
-        max_junk_commands (int | None | Unset): NOOP, VRFY, RSET and the like before mail is delivered, then 421; 0: no
-            limit.
-        max_refused_recipients (int | None | Unset): Recipients refused for good in a session, then 421 4.7.0. From the
-            10th refused recipient on each answer waits longer, at most 5 s; 0: no limit and no wait.
+        reject_non_fqdn_helo (Mode | None | Unset): A HELO name that is neither fully qualified nor an address literal
+            gets 504 5.5.2.
+        reject_unknown_helo (Mode | None | Unset): A HELO name without A, AAAA or MX records gets 450 4.7.1.
+        max_unknown_recipients_per_day (int | None | Unset): The number of distinct unknown recipients that an address
+            may name before it is blocked until the next day. 0 means no limit.
+        timezone (None | str | Unset): The time zone in which a day begins at 00:00, as a name of the IANA database.
+        max_junk_commands (int | None | Unset): The number of commands such as NOOP, VRFY and RSET without a delivered
+            message, after which the client gets 421. 0 means no limit.
+        max_refused_recipients (int | None | Unset): The number of recipients of a session that are permanently refused,
+            after which the client gets 421 4.7.0. From the 10th refused recipient on, each answer is delayed more, up to 5
+            s. 0 means no limit and no delay.
     """
 
     reject_unauthorized_pipelining: Mode | None | Unset = UNSET

@@ -19,14 +19,14 @@ T = TypeVar("T", bound="Alias")
 
 @_attrs_define
 class Alias:
-    """Mail for the address goes to the targets instead.
+    """Mail for this address goes to the targets instead.
 
     Attributes:
-        address (str): A full e-mail address; the domain is kept as A-labels in lower case.
-        targets (list[str]): Where its mail goes; an alias may name other aliases.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        address (str): A full e-mail address. The domain is stored as A-labels in lower case.
+        targets (list[str]): The addresses to which the mail goes. An alias may name other aliases.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

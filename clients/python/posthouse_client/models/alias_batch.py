@@ -14,7 +14,7 @@ T = TypeVar("T", bound="AliasBatch")
 
 @_attrs_define
 class AliasBatch:
-    """Many changes of aliases, in any order.
+    """Many changes of aliases, of different objects.
 
     Attributes:
         operations (list[AliasOperation]): The operations, each with its object.

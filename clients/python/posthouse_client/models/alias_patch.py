@@ -12,11 +12,11 @@ T = TypeVar("T", bound="AliasPatch")
 
 @_attrs_define
 class AliasPatch:
-    """A merge patch (RFC 7396) of Alias: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Alias: absent members do not change, and null sets the default.
 
     Attributes:
-        address (str | Unset): A full e-mail address; the domain is kept as A-labels in lower case.
-        targets (list[str] | Unset): Where its mail goes; an alias may name other aliases.
+        address (str | Unset): A full e-mail address. The domain is stored as A-labels in lower case.
+        targets (list[str] | Unset): The addresses to which the mail goes. An alias may name other aliases.
     """
 
     address: str | Unset = UNSET

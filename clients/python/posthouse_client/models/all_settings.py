@@ -26,14 +26,17 @@ class AllSettings:
 
     Attributes:
         general (GeneralSettings): SMTP AUTH, the session profile, the external postmasters.
-        delivery (DeliverySettings): Where mail goes that no rule takes.
-        queue (QueueSettings): When delivery is tried again, when it is given up, how much at once.
-        resolvers (ResolverSettings): Name servers for relay domains; the MX sets of both lists are merged.
-        sender_policy (SenderPolicySettings): What a sender's domain must be.
-        connection_policy (ConnectionPolicySettings): What a client may do, by its address. Trusted networks are exempt.
-        advanced_security (AdvancedSecuritySettings): Protocol discipline, HELO names, harvesting of addresses.
-        content_checks (ContentChecksSettings): DNSBL, SPF, DKIM, DMARC, ARC, antivirus and spam, and what quarantine
-            means.
+        delivery (DeliverySettings): The route of mail that no rule matches.
+        queue (QueueSettings): When delivery is tried again, when a message expires, and how much is sent at the same
+            time.
+        resolvers (ResolverSettings): The name servers for relay domains. The MX sets of both lists are merged.
+        sender_policy (SenderPolicySettings): The checks of a sender's domain.
+        connection_policy (ConnectionPolicySettings): Limits and checks of clients by their addresses. Trusted networks
+            are exempt.
+        advanced_security (AdvancedSecuritySettings): Checks of the protocol, checks of HELO names, and protection
+            against address harvesting.
+        content_checks (ContentChecksSettings): DNS block lists, SPF, DKIM, DMARC, ARC, antivirus and spam, and what
+            happens to quarantined mail.
     """
 
     general: GeneralSettings

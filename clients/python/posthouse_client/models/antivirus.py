@@ -16,15 +16,15 @@ T = TypeVar("T", bound="Antivirus")
 
 @_attrs_define
 class Antivirus:
-    """Scanning by clamd, whole messages.
+    """Scanning of whole messages by clamd.
 
     Attributes:
         mode (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is refused.
             enforce: it refuses.
         clamd (str | Unset): host:port, or the absolute path of a socket. Default: '127.0.0.1:3310'.
-        on_error (ScanFailureAction | Unset): What happens when the scanner gives no verdict.
+        on_error (ScanFailureAction | Unset): The action when the scanner gives no verdict.
         action (RefusalAction | Unset): reject: the mail is refused. discard: it is taken and dropped.
-        timeout_seconds (int | Unset): Longest wait for clamd, in seconds. Default: 60.
+        timeout_seconds (int | Unset): The longest wait for clamd, in seconds. Default: 60.
     """
 
     mode: Mode | Unset = UNSET

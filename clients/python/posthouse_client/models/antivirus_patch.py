@@ -15,14 +15,15 @@ T = TypeVar("T", bound="AntivirusPatch")
 
 @_attrs_define
 class AntivirusPatch:
-    """A merge patch (RFC 7396) of Antivirus: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Antivirus: absent members do not change, and null sets the default.
 
     Attributes:
-        mode (Mode | None | Unset): off: not looked at; shadow: recorded and counted, never refused; enforce: refused.
+        mode (Mode | None | Unset): off: the rule is not checked. shadow: a match is recorded and counted, but never
+            refused. enforce: a match is refused.
         clamd (None | str | Unset): host:port, or the absolute path of a socket.
-        on_error (None | ScanFailureAction | Unset): When there is no verdict: 451 4.3.0, or on without one.
-        action (None | RefusalAction | Unset): What happens to an infected message.
-        timeout_seconds (int | None | Unset): Longest wait for clamd, in seconds.
+        on_error (None | ScanFailureAction | Unset): The action without a verdict: 451 4.3.0, or accepting the message.
+        action (None | RefusalAction | Unset): The action for an infected message.
+        timeout_seconds (int | None | Unset): The longest wait for clamd, in seconds.
     """
 
     mode: Mode | None | Unset = UNSET

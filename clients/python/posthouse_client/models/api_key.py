@@ -20,23 +20,24 @@ T = TypeVar("T", bound="ApiKey")
 
 @_attrs_define
 class ApiKey:
-    """Somebody who may call this API. The key itself is shown once, in the answer to its creation.
+    """A caller of this API. The key itself is shown once, in the answer to its creation.
 
     Attributes:
-        name (str): What people call it; unique in its list without regard to case.
+        name (str): The name for people. It is unique in its list, without regard to case.
         role (ApiKeyRole): The role of an API key.
-        previous_key_ends_at (datetime.datetime | None | Unset): Until when the key of before the last rotation works
-            too; null: it does not.
-        prefix (str | Unset): The key's first characters, to recognise it by.
-        last_used_at (datetime.datetime | None | Unset): Its last use, to the minute; null: never used.
-        key (str | Unset): The key itself, in the answers of createApiKey and rotateApiKey alone. It is never shown
+        previous_key_ends_at (datetime.datetime | None | Unset): The time until which the previous key also works after
+            a rotation. null means that it does not work.
+        prefix (str | Unset): The first characters of the key, by which it can be recognised.
+        last_used_at (datetime.datetime | None | Unset): The time of its last use, to the minute. null means that it was
+            never used.
+        key (str | Unset): The key itself, only in the answers of createApiKey and rotateApiKey. It is never shown
             again.
-        account (None | str | Unset): Role sender: the login of the account that the key stands for. null with every
-            other role.
-        expires_at (datetime.datetime | None | Unset): When it ends; null: never.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        account (None | str | Unset): For the role sender: the login of the account to which the key belongs. null with
+            every other role.
+        expires_at (datetime.datetime | None | Unset): When the key expires. null means never.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

@@ -18,9 +18,9 @@ class ApiKeyPage:
     """A page of API keys.
 
     Attributes:
-        items (list[ApiKey]): In order of creation.
-        next_cursor (None | str): cursor of the next page; null: this is the last.
-        total (int | None): Objects in all pages, where with_total asks for it.
+        items (list[ApiKey]): The objects in order of creation.
+        next_cursor (None | str): The cursor of the next page. null means that this is the last page.
+        total (int | None): The number of objects in all pages. It is present when with_total asks for it.
     """
 
     items: list[ApiKey]

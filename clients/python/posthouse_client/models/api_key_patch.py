@@ -14,14 +14,14 @@ T = TypeVar("T", bound="ApiKeyPatch")
 
 @_attrs_define
 class ApiKeyPatch:
-    """A merge patch (RFC 7396) of ApiKey: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of ApiKey: absent members do not change, and null sets the default.
 
     Attributes:
-        name (str | Unset): What people call it; unique in its list without regard to case.
+        name (str | Unset): The name for people. It is unique in its list, without regard to case.
         role (ApiKeyRole | Unset): The role of an API key.
-        account (None | str | Unset): Role sender: the login of the account that the key stands for. null with every
-            other role.
-        expires_at (datetime.datetime | None | Unset): When it ends; null: never.
+        account (None | str | Unset): For the role sender: the login of the account to which the key belongs. null with
+            every other role.
+        expires_at (datetime.datetime | None | Unset): When the key expires. null means never.
     """
 
     name: str | Unset = UNSET

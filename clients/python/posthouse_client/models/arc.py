@@ -13,7 +13,7 @@ T = TypeVar("T", bound="Arc")
 
 @_attrs_define
 class Arc:
-    """RFC 8617: verified and written to Authentication-Results, never trusted.
+    """RFC 8617: the chain is verified and reported in Authentication-Results, but never trusted.
 
     Attributes:
         verify (bool | Unset): Verify ARC chains. Default: False.

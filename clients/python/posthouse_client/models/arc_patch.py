@@ -12,7 +12,7 @@ T = TypeVar("T", bound="ArcPatch")
 
 @_attrs_define
 class ArcPatch:
-    """A merge patch (RFC 7396) of Arc: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Arc: absent members do not change, and null sets the default.
 
     Attributes:
         verify (bool | None | Unset): Verify ARC chains.

@@ -12,13 +12,14 @@ T = TypeVar("T", bound="Attachment")
 
 @_attrs_define
 class Attachment:
-    """A file in a message.
+    """An attachment of a message.
 
     Attributes:
-        filename (str): As the recipient sees it; any Unicode text.
+        filename (str): The file name that the recipient sees, as any Unicode text.
         content (str): Base64.
-        content_type (str | Unset): Its media type. Default: 'application/octet-stream'.
-        content_id (None | str | Unset): Shown within `html`, which names it as cid:… ; null: it stands beside the text.
+        content_type (str | Unset): The media type of the attachment. Default: 'application/octet-stream'.
+        content_id (None | str | Unset): The id under which `html` shows the attachment, as cid:…. null means that it is
+            an ordinary attachment.
     """
 
     filename: str

@@ -12,22 +12,22 @@ T = TypeVar("T", bound="Attempt")
 
 @_attrs_define
 class Attempt:
-    """One try to deliver.
+    """One attempt to deliver.
 
     Attributes:
         started_at (datetime.datetime | None): When it began.
         ended_at (datetime.datetime | None): When it ended.
-        host (None | str): The host that was connected to; null: none was.
+        host (None | str): The host that was connected to. null when there was none.
         address (None | str): The address of the host.
         port (int | None): The TCP port.
-        tls (None | str): The version and the cipher of TLS; null: there was none.
-        tls_policy (None | str): What TLS had to be.
-        result (None | str): What became of the recipient.
-        code (int | None): The code of the reply; null: there was no reply.
+        tls (None | str): The version and the cipher of TLS. null without TLS.
+        tls_policy (None | str): The TLS that was needed.
+        result (None | str): The result for the recipient.
+        code (int | None): The code of the reply. null when there was no reply.
         enhanced_code (None | str): The code of RFC 3463.
         text (str): The text of the reply, or our reason.
-        possible_duplicate (bool): The connection was lost between the final dot and its answer.
-        worker (str): The process of relay that did it.
+        possible_duplicate (bool): Whether the connection was lost between the final dot and its answer.
+        worker (str): The process of relay that made the attempt.
     """
 
     started_at: datetime.datetime | None

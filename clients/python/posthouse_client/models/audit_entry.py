@@ -19,15 +19,15 @@ class AuditEntry:
     Attributes:
         id (str): Its id.
         occurred_at (datetime.datetime): When it happened.
-        actor (None | str): Name that the API key had; null: no valid key.
-        actor_id (None | str): Id of the API key, which stays its own; null: no valid key.
-        role (ApiKeyRole | None): Role of the API key.
-        client_address (None | str): IP address of the client; null: the service itself.
+        actor (None | str): The name of the API key at that time. null means that there was no valid key.
+        actor_id (None | str): The id of the API key, which never changes. null means that there was no valid key.
+        role (ApiKeyRole | None): The role of the API key.
+        client_address (None | str): The IP address of the client. null means that the service itself did it.
         action (str): The operationId.
-        target (None | str): What it was about; null: it had no such path.
+        target (None | str): The object of the call. null when the path names none.
         status (int): The HTTP status of the answer.
-        problem (None | str): Why it was refused; null: it was done.
-        revision (int | None): The revision that it made.
+        problem (None | str): The reason why it was refused. null means that it was not refused.
+        revision (int | None): The revision that the call made.
         request_id (None | str): X-Request-Id of the answer.
     """
 

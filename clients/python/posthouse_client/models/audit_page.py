@@ -19,7 +19,7 @@ class AuditPage:
 
     Attributes:
         items (list[AuditEntry]): Newest first.
-        next_cursor (None | str): cursor of the next page; null: this is the last.
+        next_cursor (None | str): The cursor of the next page. null means that this is the last page.
     """
 
     items: list[AuditEntry]

@@ -16,13 +16,13 @@ T = TypeVar("T", bound="BatchResult")
 
 @_attrs_define
 class BatchResult:
-    """What a batch did.
+    """The result of a batch.
 
     Attributes:
-        revision (int): The newest revision after it; all changes of a batch are one.
-        objects (list[BatchedObject]): One for each operation, in the same order.
-        warnings (list[ConfigurationWarning]): Doubts about the objects, and what still points to one that is deleted,
-            disabled or renamed. Pointers are into the request. Of many objects not all are looked at.
+        revision (int): The number of the newest revision after it. All changes of a batch are one revision.
+        objects (list[BatchedObject]): The results of the operations, in the same order.
+        warnings (list[ConfigurationWarning]): Warnings about the objects, and what still points to an object that is
+            deleted, disabled or renamed. The pointers are into the request. Of very many objects not all are checked.
     """
 
     revision: int

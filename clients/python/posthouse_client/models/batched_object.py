@@ -11,11 +11,11 @@ T = TypeVar("T", bound="BatchedObject")
 
 @_attrs_define
 class BatchedObject:
-    """What became of one object.
+    """The result for one object.
 
     Attributes:
         id (str): Its id.
-        etag (None | str): Its ETag after the batch; null: it is deleted.
+        etag (None | str): The ETag of the object after the batch. null means that it is deleted.
     """
 
     id: str

@@ -18,8 +18,8 @@ class BlockedClientPage:
     """A page of blocked clients.
 
     Attributes:
-        items (list[BlockedClient]): The page's items.
-        next_cursor (None | str): cursor of the next page; null: this is the last.
+        items (list[BlockedClient]): The items of the page.
+        next_cursor (None | str): The cursor of the next page. null means that this is the last page.
     """
 
     items: list[BlockedClient]

@@ -13,13 +13,13 @@ T = TypeVar("T", bound="Caller")
 
 @_attrs_define
 class Caller:
-    """Who calls, by the API key of this request.
+    """The caller, identified by the API key of this request.
 
     Attributes:
-        id (str): Id of the API key, as the audit log has it.
+        id (str): The id of the API key, as in the audit log.
         name (str): Its name.
         role (ApiKeyRole): The role of an API key.
-        client_address (str): Address from which the request comes.
+        client_address (str): The address from which the request comes.
     """
 
     id: str

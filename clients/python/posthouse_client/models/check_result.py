@@ -12,18 +12,18 @@ T = TypeVar("T", bound="CheckResult")
 
 @_attrs_define
 class CheckResult:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        id (str): Constant name of the check: access_rules, block_lists, certificate, clock, disk, dkim_records,
+        id (str): The constant name of the check: access_rules, block_lists, certificate, clock, disk, dkim_records,
             grpc_certificate, hostname, name_servers, open_files, relay_domains, relay_rules or reachable. Later releases
-            have more.
-        level (str): How bad a result is.
+            may have more.
+        level (str): The level of a result.
         text (str): What was found, in a sentence.
-        remedy (None | str): What to do about it; null: nothing.
+        remedy (None | str): What to do about it. null means that nothing must be done.
         service (str): A service of the suite.
         replicas (list[str]): The replicas of the service that found this, by their gRPC addresses.
-        made_at (datetime.datetime | None): When it was checked; null: the replica can't be reached.
+        made_at (datetime.datetime | None): The time of the check. null when the replica cannot be reached.
     """
 
     id: str

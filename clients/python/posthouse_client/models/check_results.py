@@ -18,7 +18,7 @@ class CheckResults:
     """The results of all checks.
 
     Attributes:
-        items (list[CheckResult]): Errors first, then warnings, then what is well.
+        items (list[CheckResult]): The results: errors first, then warnings, then the others.
     """
 
     items: list[CheckResult]

@@ -15,7 +15,7 @@ T = TypeVar("T", bound="Comparison")
 
 @_attrs_define
 class Comparison:
-    """What leads from one revision's state to another's.
+    """The differences between the states after two revisions.
 
     Attributes:
         changes (list[ObjectChange]): The objects that differ.

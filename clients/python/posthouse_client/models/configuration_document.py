@@ -32,22 +32,23 @@ T = TypeVar("T", bound="ConfigurationDocument")
 
 @_attrs_define
 class ConfigurationDocument:
-    """The whole configuration, API keys, secrets and listed recipients aside. What is not in it is removed by an import.
+    """The whole configuration, without API keys, secrets and listed recipients. An import removes objects that the
+    document does not contain.
 
-    Attributes:
-        format_ (Literal['posthouse/2']): The format of the document. An import takes posthouse/1 too, which was written
-            before the first release.
-        settings (AllSettings): Every singleton.
-        relay_rules (list[RelayRule]): Every relay rule. An id that is given is kept.
-        trusted_networks (list[TrustedNetwork]): Every trusted network. An id that is given is kept.
-        relay_domains (list[RelayDomain]): Every relay domain. An id that is given is kept.
-        local_domains (list[LocalDomain]): Every local domain. An id that is given is kept.
-        accounts (list[Account]): Every account. An id that is given is kept.
-        aliases (list[Alias]): Every alias. An id that is given is kept.
-        access_rules (list[AccessRule]): Every access rule. An id that is given is kept.
-        dkim_keys (list[DkimKey]): Every DKIM key. An id that is given is kept.
-        tls_policies (list[DomainTlsPolicy] | Unset): Every TLS policy. An id that is given is kept. A document without
-            this member has none.
+        Attributes:
+            format_ (Literal['posthouse/2']): The format of the document. An import also accepts posthouse/1, which was used
+                before the first release.
+            settings (AllSettings): Every singleton.
+            relay_rules (list[RelayRule]): Every relay rule. An id that is given is kept.
+            trusted_networks (list[TrustedNetwork]): Every trusted network. An id that is given is kept.
+            relay_domains (list[RelayDomain]): Every relay domain. An id that is given is kept.
+            local_domains (list[LocalDomain]): Every local domain. An id that is given is kept.
+            accounts (list[Account]): Every account. An id that is given is kept.
+            aliases (list[Alias]): Every alias. An id that is given is kept.
+            access_rules (list[AccessRule]): Every access rule. An id that is given is kept.
+            dkim_keys (list[DkimKey]): Every DKIM key. An id that is given is kept.
+            tls_policies (list[DomainTlsPolicy] | Unset): Every TLS policy. An id that is given is kept. A document without
+                this member has none.
     """
 
     format_: Literal["posthouse/2"]

@@ -15,7 +15,7 @@ class ConfigurationWarning:
 
     Attributes:
         pointer (str): JSON pointer of the field.
-        code (str): A constant name; docs/api-errors.md lists them.
+        code (str): The constant code of the warning, from docs/api-errors.md.
         detail (str): A sentence for people.
     """
 

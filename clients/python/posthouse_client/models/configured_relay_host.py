@@ -18,8 +18,8 @@ class ConfiguredRelayHost:
     """A relay host that is configured.
 
     Attributes:
-        kind (Literal['configured']): It is configured.
-        rule_id (str): A relay rule's id, or `delivery` for the relay host of /settings/delivery.
+        kind (Literal['configured']): The relay host is configured.
+        rule_id (str): The id of a relay rule, or `delivery` for the relay host of /settings/delivery.
     """
 
     kind: Literal["configured"]

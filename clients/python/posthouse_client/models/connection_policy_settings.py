@@ -18,16 +18,19 @@ T = TypeVar("T", bound="ConnectionPolicySettings")
 
 @_attrs_define
 class ConnectionPolicySettings:
-    """What a client may do, by its address. Trusted networks are exempt.
+    """Limits and checks of clients by their addresses. Trusted networks are exempt.
 
     Attributes:
         reject_unknown_client_hostname (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and
             nothing is refused. enforce: it refuses.
-        max_concurrent_connections (int | Unset): Connections at once of one client; 0: no limit. Default: 50.
-        max_messages_per_minute (int | Unset): MAIL commands of one client in a clock minute; 0: no limit. Default: 0.
-        max_connections_per_minute (int | Unset): Connections of one client in a clock minute; 0: no limit. Default: 0.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
+        max_concurrent_connections (int | Unset): The most connections of one client at the same time. 0 means no limit.
+            Default: 50.
+        max_messages_per_minute (int | Unset): The most MAIL commands of one client in one minute of the clock. 0 means
+            no limit. Default: 0.
+        max_connections_per_minute (int | Unset): The most connections of one client in one minute of the clock. 0 means
+            no limit. Default: 0.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
     """
 
     reject_unknown_client_hostname: Mode | Unset = UNSET

@@ -13,14 +13,17 @@ T = TypeVar("T", bound="ConnectionPolicySettingsPatch")
 
 @_attrs_define
 class ConnectionPolicySettingsPatch:
-    """A merge patch (RFC 7396) of ConnectionPolicySettings: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of ConnectionPolicySettings: absent members do not change, and null sets the default.
 
     Attributes:
-        reject_unknown_client_hostname (Mode | None | Unset): A client without a PTR name that maps back to it is
-            refused with 450 4.7.25.
-        max_concurrent_connections (int | None | Unset): Connections at once of one client; 0: no limit.
-        max_messages_per_minute (int | None | Unset): MAIL commands of one client in a clock minute; 0: no limit.
-        max_connections_per_minute (int | None | Unset): Connections of one client in a clock minute; 0: no limit.
+        reject_unknown_client_hostname (Mode | None | Unset): A client without a PTR name that resolves to its address
+            gets 450 4.7.25.
+        max_concurrent_connections (int | None | Unset): The most connections of one client at the same time. 0 means no
+            limit.
+        max_messages_per_minute (int | None | Unset): The most MAIL commands of one client in one minute of the clock. 0
+            means no limit.
+        max_connections_per_minute (int | None | Unset): The most connections of one client in one minute of the clock.
+            0 means no limit.
     """
 
     reject_unknown_client_hostname: Mode | None | Unset = UNSET

@@ -28,19 +28,20 @@ T = TypeVar("T", bound="ContentChecksSettings")
 
 @_attrs_define
 class ContentChecksSettings:
-    """DNSBL, SPF, DKIM, DMARC, ARC, antivirus and spam, and what quarantine means.
+    """DNS block lists, SPF, DKIM, DMARC, ARC, antivirus and spam, and what happens to quarantined mail.
 
     Attributes:
-        dnsbl (Dnsbl | Unset): Lists of clients in the DNS (RFC 5782).
+        dnsbl (Dnsbl | Unset): DNS block lists of clients (RFC 5782).
         spf (Spf | Unset): RFC 7208.
-        dkim (Dkim | Unset): RFC 6376: a message whose every signature fails is refused; one with none is not.
-        dmarc (Dmarc | Unset): The published policy of the From domain.
-        antivirus (Antivirus | Unset): Scanning by clamd, whole messages.
-        arc (Arc | Unset): RFC 8617: verified and written to Authentication-Results, never trusted.
-        spam (Spam | Unset): Spam, judged by rspamd.
+        dkim (Dkim | Unset): RFC 6376: a message is refused when all its signatures fail. A message without signatures
+            is not refused.
+        dmarc (Dmarc | Unset): The published policy of the domain in the From field.
+        antivirus (Antivirus | Unset): Scanning of whole messages by clamd.
+        arc (Arc | Unset): RFC 8617: the chain is verified and reported in Authentication-Results, but never trusted.
+        spam (Spam | Unset): The spam check of rspamd.
         quarantine (ContentChecksSettingsQuarantine | Unset): A value of quarantine of ContentChecksSettingsPatch.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
     """
 
     dnsbl: Dnsbl | Unset = UNSET

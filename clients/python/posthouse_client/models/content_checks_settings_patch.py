@@ -26,21 +26,21 @@ T = TypeVar("T", bound="ContentChecksSettingsPatch")
 
 @_attrs_define
 class ContentChecksSettingsPatch:
-    """A merge patch (RFC 7396) of ContentChecksSettings: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of ContentChecksSettings: absent members do not change, and null sets the default.
 
     Attributes:
-        dnsbl (DnsblPatch | None | Unset): Lists of clients in the DNS: 554 5.7.1.
+        dnsbl (DnsblPatch | None | Unset): DNS block lists of clients. A listed client gets 554 5.7.1.
         spf (None | SpfPatch | Unset): RFC 7208: 550 5.7.23.
         dkim (DkimPatch | None | Unset): RFC 6376: 550 5.7.20.
-        dmarc (DmarcPatch | None | Unset): The From domain's policy: 550 5.7.1, or marked.
-        antivirus (AntivirusPatch | None | Unset): clamd: 554 5.7.1.
-        arc (ArcPatch | None | Unset): RFC 8617, reported only.
-        spam (None | SpamPatch | Unset): rspamd. reject: 554 5.7.1; soft reject and greylist: 451 4.7.1; add header and
-            rewrite subject: X-Spam, X-Spam-Score, and quarantine.
-        quarantine (ContentChecksSettingsQuarantine | None | Unset): Mail that DMARC wants in quarantine, or that rspamd
-            adds a header to, has X-Posthouse-Quarantine. mark: it is delivered so; mailbox: into the quarantine_mailbox of
-            its local domain, where it has one; hold: it waits until an operator releases it, and expires without a report
-            to its sender.
+        dmarc (DmarcPatch | None | Unset): The policy of the From domain: 550 5.7.1, or quarantine.
+        antivirus (AntivirusPatch | None | Unset): clamd. An infected message gets 554 5.7.1.
+        arc (ArcPatch | None | Unset): RFC 8617. The result is only reported.
+        spam (None | SpamPatch | Unset): rspamd. Its action reject gives 554 5.7.1. soft reject and greylist give 451
+            4.7.1. add header and rewrite subject add X-Spam and X-Spam-Score, and mark the mail for quarantine.
+        quarantine (ContentChecksSettingsQuarantine | None | Unset): Mail that DMARC quarantines, or to which rspamd
+            adds a header, gets X-Posthouse-Quarantine. With mark it is delivered as usual. With mailbox it goes to the
+            quarantine_mailbox of its local domain, if there is one. With hold it waits until an operator releases it, and
+            it expires without a report to its sender.
     """
 
     dnsbl: DnsblPatch | None | Unset = UNSET

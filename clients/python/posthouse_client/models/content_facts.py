@@ -18,15 +18,15 @@ T = TypeVar("T", bound="ContentFacts")
 
 @_attrs_define
 class ContentFacts:
-    """What the content showed.
+    """The facts about the content.
 
     Attributes:
         size (int | Unset): Octets. Default: 1000.
         hops (int | Unset): Received fields. Default: 0.
-        from_addresses (list[str] | Unset): Mailboxes of the From field.
-        dkim (list[DkimFacts] | None | Unset): null: not verified.
-        virus (ContentFactsVirus | None | Unset): null: not scanned.
-        spam (None | SpamFacts | Unset): null: rspamd was not asked.
+        from_addresses (list[str] | Unset): The mailboxes of the From field.
+        dkim (list[DkimFacts] | None | Unset): null means that it was not verified.
+        virus (ContentFactsVirus | None | Unset): null means that it was not scanned.
+        spam (None | SpamFacts | Unset): null means that rspamd was not asked.
     """
 
     size: int | Unset = 1000

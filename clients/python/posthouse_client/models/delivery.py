@@ -20,20 +20,20 @@ class Delivery:
 
     Attributes:
         id (str): Its id.
-        recipient (str): A recipient's address.
-        original_recipient (None | str): As submitted, when an alias or a redirect replaced it.
-        state (str): The state of a delivery. unknown: a newer relay has a state that this release of config_api does
-            not know.
-        destination (str): Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.
-        next_hop (None | str): host:port of the server that it was redirected to; null: the configuration decides where
-            it goes.
+        recipient (str): The address of the recipient.
+        original_recipient (None | str): The recipient as submitted, if an alias or a redirect replaced it.
+        state (str): The state of a delivery. unknown means that a newer relay has a state that this release of
+            config_api does not know.
+        destination (str): The destination: domain:NAME, relay:HOST:PORT or mailbox:NAME.
+        next_hop (None | str): host:port of the server to which it was redirected. null means that the configuration
+            decides.
         attempts (int): Number of attempts so far.
         due_at (datetime.datetime | None): When the next attempt is due.
-        expires_at (datetime.datetime | None): When it is given up; null: it is finished.
-        finished_at (datetime.datetime | None): When it was finished; null: it is not.
-        last_attempt (Attempt | None): The newest attempt; null: none yet.
+        expires_at (datetime.datetime | None): When the delivery expires. null means that it is finished.
+        finished_at (datetime.datetime | None): When it was finished. null means that it is not finished.
+        last_attempt (Attempt | None): The newest attempt. null means that there was none.
         history (list[Attempt]): All attempts, oldest first.
-        possible_duplicate (bool): The recipient may have got it twice.
+        possible_duplicate (bool): Whether the recipient may have got the message twice.
     """
 
     id: str

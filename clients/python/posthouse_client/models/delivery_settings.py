@@ -19,13 +19,13 @@ T = TypeVar("T", bound="DeliverySettings")
 
 @_attrs_define
 class DeliverySettings:
-    """Where mail goes that no rule takes.
+    """The route of mail that no rule matches.
 
     Attributes:
-        mode (DeliveryMode | Unset): Where mail goes that no rule takes.
-        relay_host (None | RelayHost | Unset): The one relay host; needed by mode relay_host.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
+        mode (DeliveryMode | Unset): Where mail goes that no rule matches.
+        relay_host (None | RelayHost | Unset): The single relay host, which mode relay_host needs.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
     """
 
     mode: DeliveryMode | Unset = UNSET

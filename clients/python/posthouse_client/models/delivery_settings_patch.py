@@ -17,12 +17,12 @@ T = TypeVar("T", bound="DeliverySettingsPatch")
 
 @_attrs_define
 class DeliverySettingsPatch:
-    """A merge patch (RFC 7396) of DeliverySettings: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of DeliverySettings: absent members do not change, and null sets the default.
 
     Attributes:
-        mode (DeliveryMode | None | Unset): direct: to the MX of each recipient's domain; relay_host: all through
-            relay_host.
-        relay_host (None | RelayHostPatch | Unset): The one relay host; needed by mode relay_host.
+        mode (DeliveryMode | None | Unset): direct sends to the MX of each recipient's domain. relay_host sends all
+            through relay_host.
+        relay_host (None | RelayHostPatch | Unset): The single relay host, which mode relay_host needs.
     """
 
     mode: DeliveryMode | None | Unset = UNSET

@@ -12,19 +12,20 @@ T = TypeVar("T", bound="Destination")
 
 @_attrs_define
 class Destination:
-    """Where queued mail goes.
+    """A destination of queued mail.
 
     Attributes:
         name (str): Its name.
-        queued (int): Deliveries in all.
-        active (int): Deliveries due now or being tried.
-        deferred (int): Deliveries that wait for their next attempt.
-        held (int): Deliveries that are held.
+        queued (int): The number of all deliveries.
+        active (int): The number of deliveries that are due now or being tried.
+        deferred (int): The number of deliveries that wait for their next attempt.
+        held (int): The number of deliveries that are held.
         oldest_at (datetime.datetime | None): When the oldest message was received.
-        last_error (None | str): The newest failure, in a line.
-        last_error_at (datetime.datetime | None): When that was.
+        last_error (None | str): The newest failure, in one line.
+        last_error_at (datetime.datetime | None): When the newest failure happened.
         suspended (bool): Whether it is suspended.
-        suspended_until (datetime.datetime | None): When the suspension ends; null: when it is resumed.
+        suspended_until (datetime.datetime | None): When the suspension ends. null means that it ends when somebody
+            resumes the destination.
         suspended_by (None | str): Who suspended it.
         next_due_at (datetime.datetime | None): When the next attempt is due.
     """

@@ -18,8 +18,8 @@ class DestinationPage:
     """A page of destinations.
 
     Attributes:
-        items (list[Destination]): The page's items.
-        next_cursor (None | str): cursor of the next page; null: this is the last.
+        items (list[Destination]): The items of the page.
+        next_cursor (None | str): The cursor of the next page. null means that this is the last page.
     """
 
     items: list[Destination]

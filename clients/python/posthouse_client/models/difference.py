@@ -13,13 +13,13 @@ T = TypeVar("T", bound="Difference")
 
 @_attrs_define
 class Difference:
-    """One member; of a secret only that it was set, changed or removed.
+    """The change of one member. Of a secret it tells only that it was set, changed or removed.
 
     Attributes:
-        pointer (str): JSON pointer; empty: the whole object.
-        before (Any | Unset): Absent: there was none.
-        after (Any | Unset): Absent: there is none.
-        secret (None | str | Unset): For a secret, what happened to it.
+        pointer (str): The JSON pointer of the member. Empty means the whole object.
+        before (Any | Unset): The value before. Absent means that there was none.
+        after (Any | Unset): The value after. Absent means that there is none.
+        secret (None | str | Unset): What happened to a secret.
     """
 
     pointer: str

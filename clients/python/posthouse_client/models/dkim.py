@@ -14,7 +14,7 @@ T = TypeVar("T", bound="Dkim")
 
 @_attrs_define
 class Dkim:
-    """RFC 6376: a message whose every signature fails is refused; one with none is not.
+    """RFC 6376: a message is refused when all its signatures fail. A message without signatures is not refused.
 
     Attributes:
         mode (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is refused.

@@ -15,7 +15,7 @@ T = TypeVar("T", bound="DkimFacts")
 
 @_attrs_define
 class DkimFacts:
-    """A signature's verification.
+    """The verification of a signature.
 
     Attributes:
         result (AuthenticationResult): The result of an authentication method (RFC 8601 section 2.7).

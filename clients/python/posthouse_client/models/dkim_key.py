@@ -20,21 +20,22 @@ T = TypeVar("T", bound="DkimKey")
 
 @_attrs_define
 class DkimKey:
-    """Signs mail whose sender's domain is this one (RFC 6376, RFC 8463).
+    """A key that signs mail whose sender has this domain (RFC 6376, RFC 8463).
 
     Attributes:
-        domain (str): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
-        selector (str): Name of the key under _domainkey of the domain.
-        dns_name (str | Unset): Where the record goes.
+        domain (str): A mail domain in any script. It is stored and shown as A-labels in lower case, without a final
+            dot.
+        selector (str): The name of the key below _domainkey of the domain.
+        dns_name (str | Unset): The DNS name of the record.
         dns_record (str | Unset): The TXT record to publish.
         algorithm (DkimAlgorithm | Unset): A signature algorithm of DKIM.
-        private_key (None | str | Unset): Write-only, encrypted at rest: a key that exists already, as PEM (PKCS #8 or
-            PKCS #1) or, for Ed25519, the base64 of its 32 or 64 octets. Left out of a POST, a new key is made. It can't be
+        private_key (None | str | Unset): Write-only, encrypted at rest: an existing key, as PEM (PKCS #8 or PKCS #1)
+            or, for Ed25519, as base64 of its 32 or 64 octets. If a POST leaves it out, a new key is made. It cannot be
             changed.
-        enabled (bool | Unset): false: kept, but nothing is signed with it. Default: True.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        enabled (bool | Unset): false means that the key is stored, but nothing is signed with it. Default: True.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

@@ -14,7 +14,7 @@ T = TypeVar("T", bound="DkimKeyBatch")
 
 @_attrs_define
 class DkimKeyBatch:
-    """Many changes of DKIM keys, in any order.
+    """Many changes of DKIM keys, of different objects.
 
     Attributes:
         operations (list[DkimKeyOperation]): The operations, each with its object.

@@ -13,17 +13,18 @@ T = TypeVar("T", bound="DkimKeyPatch")
 
 @_attrs_define
 class DkimKeyPatch:
-    """A merge patch (RFC 7396) of DkimKey: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of DkimKey: absent members do not change, and null sets the default.
 
     Attributes:
-        domain (str | Unset): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
-        selector (str | Unset): Name of the key under _domainkey of the domain.
-        algorithm (DkimAlgorithm | None | Unset): RSA keys that are made here have 2048 bits. Left out beside
-            `private_key`, it is that key's. It can't be changed: make another key.
-        private_key (None | str | Unset): Write-only, encrypted at rest: a key that exists already, as PEM (PKCS #8 or
-            PKCS #1) or, for Ed25519, the base64 of its 32 or 64 octets. Left out of a POST, a new key is made. It can't be
+        domain (str | Unset): A mail domain in any script. It is stored and shown as A-labels in lower case, without a
+            final dot.
+        selector (str | Unset): The name of the key below _domainkey of the domain.
+        algorithm (DkimAlgorithm | None | Unset): The algorithm. RSA keys that the service makes have 2048 bits. If it
+            is left out beside `private_key`, it follows from that key. It cannot be changed: make another key.
+        private_key (None | str | Unset): Write-only, encrypted at rest: an existing key, as PEM (PKCS #8 or PKCS #1)
+            or, for Ed25519, as base64 of its 32 or 64 octets. If a POST leaves it out, a new key is made. It cannot be
             changed.
-        enabled (bool | None | Unset): false: kept, but nothing is signed with it.
+        enabled (bool | None | Unset): false means that the key is stored, but nothing is signed with it.
     """
 
     domain: str | Unset = UNSET

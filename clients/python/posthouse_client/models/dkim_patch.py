@@ -13,10 +13,11 @@ T = TypeVar("T", bound="DkimPatch")
 
 @_attrs_define
 class DkimPatch:
-    """A merge patch (RFC 7396) of Dkim: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Dkim: absent members do not change, and null sets the default.
 
     Attributes:
-        mode (Mode | None | Unset): off: not looked at; shadow: recorded and counted, never refused; enforce: refused.
+        mode (Mode | None | Unset): off: the rule is not checked. shadow: a match is recorded and counted, but never
+            refused. enforce: a match is refused.
     """
 
     mode: Mode | None | Unset = UNSET

@@ -14,7 +14,7 @@ T = TypeVar("T", bound="Dmarc")
 
 @_attrs_define
 class Dmarc:
-    """The published policy of the From domain.
+    """The published policy of the domain in the From field.
 
     Attributes:
         mode (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is refused.

@@ -18,7 +18,7 @@ T = TypeVar("T", bound="Dnsbl")
 
 @_attrs_define
 class Dnsbl:
-    """Lists of clients in the DNS (RFC 5782).
+    """DNS block lists of clients (RFC 5782).
 
     Attributes:
         mode (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is refused.

@@ -17,10 +17,11 @@ T = TypeVar("T", bound="DnsblPatch")
 
 @_attrs_define
 class DnsblPatch:
-    """A merge patch (RFC 7396) of Dnsbl: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Dnsbl: absent members do not change, and null sets the default.
 
     Attributes:
-        mode (Mode | None | Unset): off: not looked at; shadow: recorded and counted, never refused; enforce: refused.
+        mode (Mode | None | Unset): off: the rule is not checked. shadow: a match is recorded and counted, but never
+            refused. enforce: a match is refused.
         zones (list[DnsblZone] | None | Unset): The lists that are asked.
     """
 

@@ -13,11 +13,11 @@ T = TypeVar("T", bound="DnsblZone")
 
 @_attrs_define
 class DnsblZone:
-    """One list of clients in the DNS.
+    """One DNS block list of clients.
 
     Attributes:
-        zone (str): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
-        codes (list[str] | Unset): Answers that mean listed: addresses or inclusive ranges in 127.0.0.0/8.
+        zone (str): A mail domain in any script. It is stored and shown as A-labels in lower case, without a final dot.
+        codes (list[str] | Unset): The answers that mean listed: addresses or inclusive ranges in 127.0.0.0/8.
     """
 
     zone: str

@@ -20,15 +20,15 @@ T = TypeVar("T", bound="DomainTlsPolicy")
 
 @_attrs_define
 class DomainTlsPolicy:
-    """Direct mail to the domain goes over connections that are at least so well secured.
+    """The lowest security that connections for direct mail to the domain may have.
 
     Attributes:
-        domain (str): A recipient's domain; .example.com stands for its sub-domains, not for itself.
-        level (TlsLevel): How a connection has to be secured. encrypt: never plaintext. verify: with a valid certificate
-            besides.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        domain (str): The domain of a recipient. .example.com stands for its subdomains, but not for itself.
+        level (TlsLevel): The TLS that a connection needs. encrypt means that plaintext is never used. verify also
+            demands a valid certificate.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

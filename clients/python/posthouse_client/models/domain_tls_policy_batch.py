@@ -14,7 +14,7 @@ T = TypeVar("T", bound="DomainTlsPolicyBatch")
 
 @_attrs_define
 class DomainTlsPolicyBatch:
-    """Many changes of TLS policies, in any order.
+    """Many changes of TLS policies, of different objects.
 
     Attributes:
         operations (list[DomainTlsPolicyOperation]): The operations, each with its object.

@@ -20,11 +20,11 @@ class DomainTlsPolicyOperation:
     """One operation of a batch: a TLS policy.
 
     Attributes:
-        action (BatchAction): What an operation of a batch does.
-        id (str | Unset): The object to replace or delete; create takes none.
-        if_match (str | Unset): The ETag of your last GET of it; * is whatever is there. replace and delete need it.
-        object_ (DomainTlsPolicy | Unset): Direct mail to the domain goes over connections that are at least so well
-            secured.
+        action (BatchAction): The action of an operation in a batch.
+        id (str | Unset): The id of the object to replace or delete. create has no id.
+        if_match (str | Unset): The ETag of the last GET of the object. * matches any version. replace and delete need
+            it.
+        object_ (DomainTlsPolicy | Unset): The lowest security that connections for direct mail to the domain may have.
     """
 
     action: BatchAction

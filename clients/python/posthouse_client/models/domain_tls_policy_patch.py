@@ -13,12 +13,12 @@ T = TypeVar("T", bound="DomainTlsPolicyPatch")
 
 @_attrs_define
 class DomainTlsPolicyPatch:
-    """A merge patch (RFC 7396) of DomainTlsPolicy: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of DomainTlsPolicy: absent members do not change, and null sets the default.
 
     Attributes:
-        domain (str | Unset): A recipient's domain; .example.com stands for its sub-domains, not for itself.
-        level (TlsLevel | Unset): How a connection has to be secured. encrypt: never plaintext. verify: with a valid
-            certificate besides.
+        domain (str | Unset): The domain of a recipient. .example.com stands for its subdomains, but not for itself.
+        level (TlsLevel | Unset): The TLS that a connection needs. encrypt means that plaintext is never used. verify
+            also demands a valid certificate.
     """
 
     domain: str | Unset = UNSET

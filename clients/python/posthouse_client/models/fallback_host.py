@@ -14,7 +14,7 @@ class FallbackHost:
     """A server that is tried after another one.
 
     Attributes:
-        host (str): A host name or an IP address; looked up as A and AAAA, not as MX.
+        host (str): A host name or an IP address. Its A and AAAA records are used, and not its MX records.
         port (int): TCP port.
     """
 

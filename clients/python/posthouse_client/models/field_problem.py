@@ -11,13 +11,13 @@ T = TypeVar("T", bound="FieldProblem")
 
 @_attrs_define
 class FieldProblem:
-    """One field at fault.
+    """One faulty field.
 
     Attributes:
-        location (str): body, query, path or header.
+        location (str): One of body, query, path, header.
         pointer (str): JSON pointer (RFC 6901) of the field.
-        code (str): A constant name of the fault; docs/api-errors.md lists them.
-        detail (str): A sentence for people; never what was sent.
+        code (str): The constant code of the fault, from docs/api-errors.md.
+        detail (str): A sentence for people. It never contains what the client sent.
     """
 
     location: str

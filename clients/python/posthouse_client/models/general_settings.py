@@ -22,12 +22,12 @@ class GeneralSettings:
     """SMTP AUTH, the session profile, the external postmasters.
 
     Attributes:
-        profile (Profile): How the gateway presents itself, and its limits a message.
-        smtp_auth (SmtpAuth | Unset): Who must log in to send, and how.
-        external_postmasters (list[str] | Unset): Who gets mail for postmaster@ and mailer-daemon@ any local domain, and
-            double bounces.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
+        profile (Profile): The name and the banner of the gateway, and its limits for a message.
+        smtp_auth (SmtpAuth | Unset): The rules about who must log in to send.
+        external_postmasters (list[str] | Unset): The addresses that get the mail for postmaster@ and mailer-daemon@ of
+            all local domains, and double bounces.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
     """
 
     profile: Profile

@@ -17,14 +17,14 @@ T = TypeVar("T", bound="GeneralSettingsPatch")
 
 @_attrs_define
 class GeneralSettingsPatch:
-    """A merge patch (RFC 7396) of GeneralSettings: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of GeneralSettings: absent members do not change, and null sets the default.
 
     Attributes:
-        smtp_auth (None | SmtpAuthPatch | Unset): Who must log in to send, and how.
-        profile (ProfilePatch | Unset): A merge patch (RFC 7396) of Profile: what is absent stays, null returns to the
-            default.
-        external_postmasters (list[str] | None | Unset): Who gets mail for postmaster@ and mailer-daemon@ any local
-            domain, and double bounces.
+        smtp_auth (None | SmtpAuthPatch | Unset): The rules about who must log in to send.
+        profile (ProfilePatch | Unset): A merge patch (RFC 7396) of Profile: absent members do not change, and null sets
+            the default.
+        external_postmasters (list[str] | None | Unset): The addresses that get the mail for postmaster@ and mailer-
+            daemon@ of all local domains, and double bounces.
     """
 
     smtp_auth: None | SmtpAuthPatch | Unset = UNSET

@@ -25,16 +25,16 @@ T = TypeVar("T", bound="HypotheticalSession")
 
 @_attrs_define
 class HypotheticalSession:
-    """A session that is described by its facts; it need not exist.
+    """A session that is described by facts. It need not exist.
 
     Attributes:
-        kind (Literal['hypothetical']): It is described by its facts.
-        facts (SessionFacts): What is known of a session.
-        assumed (HypotheticalSessionAssumed | Unset): Look-ups whose outcome is given instead of asked for, by the name
-            that the report uses.
-        proposed_rule (None | ProposedAccessRule | Unset): An access rule that is tried as if it were there, the newest
+        kind (Literal['hypothetical']): The session is described by facts.
+        facts (SessionFacts): The facts of a session.
+        assumed (HypotheticalSessionAssumed | Unset): Look-ups whose results are given here, by the name that the report
+            uses. They are not made.
+        proposed_rule (None | ProposedAccessRule | Unset): An access rule that is tried as if it existed, as the newest
             of all. It is not stored. In the answer its id is `proposed`.
-        now (datetime.datetime | None | Unset): The time to assume, in the years 1970 to 9998; null: now.
+        now (datetime.datetime | None | Unset): The time to assume, in the years 1970 to 9998. null means now.
     """
 
     kind: Literal["hypothetical"]

@@ -11,7 +11,7 @@ T = TypeVar("T", bound="HypotheticalSessionAssumed")
 
 @_attrs_define
 class HypotheticalSessionAssumed:
-    """Look-ups whose outcome is given instead of asked for, by the name that the report uses."""
+    """Look-ups whose results are given here, by the name that the report uses. They are not made."""
 
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 

@@ -16,16 +16,16 @@ T = TypeVar("T", bound="ImportResult")
 
 @_attrs_define
 class ImportResult:
-    """What an import changed, or with dry_run would change.
+    """The changes that an import made, or would make with dry_run.
 
     Attributes:
-        revision (int): The newest revision after it.
-        made (int): Objects that were not there.
-        changed (int): Objects that were different.
-        removed (int): Objects that the document does not have.
-        changes (list[ObjectChange]): The first 1000 of them.
-        warnings (list[ConfigurationWarning]): Doubts about the objects that are made or changed; pointers are into the
-            document. They are looked for during a few seconds, and of many objects not in all.
+        revision (int): The number of the newest revision after it.
+        made (int): The number of objects that were added.
+        changed (int): The number of objects that were changed.
+        removed (int): The number of objects that were removed, because the document does not have them.
+        changes (list[ObjectChange]): The first 1000 of the changes.
+        warnings (list[ConfigurationWarning]): Warnings about the objects that are made or changed. The pointers are
+            into the document. The search takes only a few seconds, so it may not cover all of very many objects.
     """
 
     revision: int

@@ -12,11 +12,11 @@ T = TypeVar("T", bound="KeyRotation")
 
 @_attrs_define
 class KeyRotation:
-    """How a key is replaced.
+    """Options for the replacement of a key.
 
     Attributes:
-        overlap_minutes (int | Unset): So long the key of before still works, so that its users can be told; 0: not at
-            all. Default: 60.
+        overlap_minutes (int | Unset): The time for which the previous key still works, so that its users can change it.
+            0 means that it stops working at once. Default: 60.
     """
 
     overlap_minutes: int | Unset = 60

@@ -30,20 +30,22 @@ T = TypeVar("T", bound="LocalDomain")
 
 @_attrs_define
 class LocalDomain:
-    """The domain's mail is handed to that server or directory.
+    """A domain whose mail is delivered to a server or a directory.
 
     Attributes:
-        name (str): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
-        mailbox (LmtpMailbox | MaildirMailbox | None | SmtpMailbox | Unset): Where its mail goes; null: it is held.
-        quarantine_mailbox (LmtpMailbox | MaildirMailbox | None | SmtpMailbox | Unset): Where mail marked for quarantine
-            goes; null: to mailbox, marked.
+        name (str): A mail domain in any script. It is stored and shown as A-labels in lower case, without a final dot.
+        mailbox (LmtpMailbox | MaildirMailbox | None | SmtpMailbox | Unset): The mailbox of the domain. null means that
+            its mail is held.
+        quarantine_mailbox (LmtpMailbox | MaildirMailbox | None | SmtpMailbox | Unset): The mailbox for quarantined
+            mail. null means that it goes to mailbox, with a mark.
         recipients (LocalDomainRecipients | Unset): A value of recipients of LocalDomainPatch.
-        catch_all (None | str | Unset): Takes the mail for every address that does not exist; null: it is refused.
-        recipient_delimiter (LocalDomainRecipientDelimiter | None | Unset): With +, mail for user+tag@ goes to user@
-            where that exists and user+tag@ does not; the tag stays in the address. null: addresses have no tags.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        catch_all (None | str | Unset): The address that gets the mail for all addresses that do not exist. null means
+            that this mail is refused.
+        recipient_delimiter (LocalDomainRecipientDelimiter | None | Unset): With +, mail for user+tag@ goes to user@, if
+            that exists and user+tag@ does not. The tag stays in the address. null means that addresses have no tags.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

@@ -14,7 +14,7 @@ T = TypeVar("T", bound="LocalDomainBatch")
 
 @_attrs_define
 class LocalDomainBatch:
-    """Many changes of local domains, in any order.
+    """Many changes of local domains, of different objects.
 
     Attributes:
         operations (list[LocalDomainOperation]): The operations, each with its object.

@@ -24,19 +24,21 @@ T = TypeVar("T", bound="LocalDomainPatch")
 
 @_attrs_define
 class LocalDomainPatch:
-    """A merge patch (RFC 7396) of LocalDomain: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of LocalDomain: absent members do not change, and null sets the default.
 
     Attributes:
-        name (str | Unset): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
-        mailbox (MailboxPatch | None | Unset): Where its mail goes; null: it is held.
-        quarantine_mailbox (MailboxPatch | None | Unset): Where mail marked for quarantine goes; null: to mailbox,
-            marked.
+        name (str | Unset): A mail domain in any script. It is stored and shown as A-labels in lower case, without a
+            final dot.
+        mailbox (MailboxPatch | None | Unset): The mailbox of the domain. null means that its mail is held.
+        quarantine_mailbox (MailboxPatch | None | Unset): The mailbox for quarantined mail. null means that it goes to
+            mailbox, with a mark.
         recipients (LocalDomainRecipients | None | Unset): Which addresses exist. accounts: those of accounts and
-            aliases; list: also those of /v1/recipients; any: every one; verify: also those that the mailbox server takes,
-            which is asked.
-        catch_all (None | str | Unset): Takes the mail for every address that does not exist; null: it is refused.
-        recipient_delimiter (LocalDomainRecipientDelimiter | None | Unset): With +, mail for user+tag@ goes to user@
-            where that exists and user+tag@ does not; the tag stays in the address. null: addresses have no tags.
+            aliases. list: also those of /v1/recipients. any: all. verify: also those that the mailbox server accepts, which
+            is asked.
+        catch_all (None | str | Unset): The address that gets the mail for all addresses that do not exist. null means
+            that this mail is refused.
+        recipient_delimiter (LocalDomainRecipientDelimiter | None | Unset): With +, mail for user+tag@ goes to user@, if
+            that exists and user+tag@ does not. The tag stays in the address. null means that addresses have no tags.
     """
 
     name: str | Unset = UNSET

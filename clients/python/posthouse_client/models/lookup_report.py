@@ -15,8 +15,8 @@ class LookupReport:
 
     Attributes:
         name (str): Its name.
-        outcome (str): What became of it.
-        detail (None | str): What was found.
+        outcome (str): Its result.
+        detail (None | str): The records that were found.
         took_us (int): Microseconds.
     """
 

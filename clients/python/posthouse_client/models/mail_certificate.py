@@ -12,13 +12,13 @@ T = TypeVar("T", bound="MailCertificate")
 
 @_attrs_define
 class MailCertificate:
-    """A TLS certificate that clients of mail see, as ingress has loaded it.
+    """A TLS certificate that mail clients see, as ingress has loaded it.
 
     Attributes:
         file (str): The file on the machine of ingress.
-        names (list[str]): The DNS names that it is for.
-        ends_at (datetime.datetime): When it, or the first certificate of its chain that does, ends.
-        replicas (list[str]): The addresses of the replicas of ingress that show it.
+        names (list[str]): The DNS names in the certificate.
+        ends_at (datetime.datetime): When the certificate expires, or the first one of its chain.
+        replicas (list[str]): The addresses of the replicas of ingress that use it.
     """
 
     file: str

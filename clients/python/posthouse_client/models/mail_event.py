@@ -16,13 +16,13 @@ T = TypeVar("T", bound="MailEvent")
 
 @_attrs_define
 class MailEvent:
-    """Something that became of a message.
+    """An event about a message.
 
     Attributes:
-        type_ (str): delivered, deferred, bounced, expired, held, refused or client_blocked; a newer release may have
+        type_ (str): delivered, deferred, bounced, expired, held, refused or client_blocked; a later release may have
             more.
         timestamp (datetime.datetime): When it happened.
-        data (MailEventData): What an event is about.
+        data (MailEventData): The data of an event.
     """
 
     type_: str

@@ -11,17 +11,17 @@ T = TypeVar("T", bound="MailEventAttempt")
 
 @_attrs_define
 class MailEventAttempt:
-    """The attempt that brought an event about.
+    """The attempt that caused an event.
 
     Attributes:
-        host (None | str): Host connected to; null: none was.
+        host (None | str): The host that was connected to. null when there was none.
         address (None | str): Its address.
         port (int | None): TCP port.
-        tls (None | str): Version and cipher; null: no TLS.
-        code (int | None): The reply's code; null: there was no reply.
-        enhanced_code (None | str): RFC 3463 code.
-        text (None | str): The reply's text, or our reason.
-        possible_duplicate (bool): The connection was lost between the final dot and its answer.
+        tls (None | str): Version and cipher of TLS. null without TLS.
+        code (int | None): The code of the reply. null when there was no reply.
+        enhanced_code (None | str): The code of RFC 3463.
+        text (None | str): The text of the reply, or our reason.
+        possible_duplicate (bool): Whether the connection was lost between the final dot and its answer.
     """
 
     host: None | str

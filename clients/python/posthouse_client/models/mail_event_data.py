@@ -16,24 +16,24 @@ T = TypeVar("T", bound="MailEventData")
 
 @_attrs_define
 class MailEventData:
-    """What an event is about.
+    """The data of an event.
 
     Attributes:
-        event_id (str): The event's own id, the same each time it is sent.
-        queue_id (str): The message's queue id.
-        sender (str): The envelope's sender; empty: a report.
-        recipients (list[str]): The recipient; of a refusal, all that were refused.
-        envelope_id (None | str): ENVID as the sender gave it.
-        session_id (None | str): The session that the message came in by.
+        event_id (str): The id of the event. It is the same each time that the event is sent.
+        queue_id (str): The queue id of the message.
+        sender (str): The sender of the envelope. Empty for a report.
+        recipients (list[str]): The recipient. For a refusal, all recipients that were refused.
+        envelope_id (None | str): The ENVID of the sender.
+        session_id (None | str): The session from which the message came.
         client_address (None | str): Its client.
-        account_login (None | str): The login of its account.
-        attempt (MailEventAttempt | None): The attempt; null: none brought it about.
-        reply (MailEventReply | None): Refusals: what the client was answered.
-        reason_id (None | str): Refusals: the rule that refused.
-        rule_id (None | str): Refusals: the access rule's id.
-        stage (None | str): Refusals: where the session was.
-        detail (None | str): What else is known, in our words.
-        actor (None | str): Who, for what an operator did.
+        account_login (None | str): The login of the session's account.
+        attempt (MailEventAttempt | None): The attempt. null when no attempt caused the event.
+        reply (MailEventReply | None): For refusals: the reply to the client.
+        reason_id (None | str): For refusals: the rule that refused.
+        rule_id (None | str): For refusals: the id of the access rule.
+        stage (None | str): For refusals: the stage of the session.
+        detail (None | str): Further details, in our words.
+        actor (None | str): For actions of operators: the name of the API key.
     """
 
     event_id: str

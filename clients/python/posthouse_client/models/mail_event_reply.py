@@ -11,11 +11,11 @@ T = TypeVar("T", bound="MailEventReply")
 
 @_attrs_define
 class MailEventReply:
-    """What a client was answered that was refused.
+    """The reply that a refused client got.
 
     Attributes:
         code (int): SMTP code.
-        enhanced_code (None | str): RFC 3463 code.
+        enhanced_code (None | str): The code of RFC 3463.
         text (str): The text.
     """
 

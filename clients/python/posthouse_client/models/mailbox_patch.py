@@ -18,17 +18,20 @@ T = TypeVar("T", bound="MailboxPatch")
 
 @_attrs_define
 class MailboxPatch:
-    """A merge patch (RFC 7396) of Mailbox: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Mailbox: absent members do not change, and null sets the default.
 
     Attributes:
-        kind (MailboxKind | None | Unset): Handed over by SMTP. Handed over by LMTP. Written to a directory.
-        host (None | str | Unset): A host name or an IP address; looked up as A and AAAA, not as MX.
+        kind (MailboxKind | None | Unset): The mail is sent by SMTP. The mail is sent by LMTP. The mailbox is a
+            directory.
+        host (None | str | Unset): A host name or an IP address. Its A and AAAA records are used, and not its MX
+            records.
         port (int | None | Unset): TCP port.
-        tls (None | TlsLevel | Unset): none: never; may: STARTTLS when it is offered; encrypt: never plaintext; verify:
-            never plaintext, and the certificate must be valid for the host.
-        fallback_hosts (list[FallbackHost] | None | Unset): Tried in this order, in the same attempt, when no connection
-            to the host before comes about, or when it refuses the session for now. TLS and login are those of the first.
-        path (None | str | Unset): Absolute path of the directory that holds one Maildir a recipient.
+        tls (None | TlsLevel | Unset): none: TLS is never used. may: STARTTLS is used if the server offers it. encrypt:
+            plaintext is never used. verify: as encrypt, and the certificate must be valid for the host.
+        fallback_hosts (list[FallbackHost] | None | Unset): The servers are tried in this order, in the same attempt,
+            when no connection to the earlier host can be made, or when it temporarily refuses the session. TLS and login
+            are those of the first host.
+        path (None | str | Unset): The absolute path of the directory that contains one Maildir for each recipient.
     """
 
     kind: MailboxKind | None | Unset = UNSET

@@ -18,16 +18,18 @@ T = TypeVar("T", bound="MailboxServerPatch")
 
 @_attrs_define
 class MailboxServerPatch:
-    """A merge patch (RFC 7396) of MailboxServer: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of MailboxServer: absent members do not change, and null sets the default.
 
     Attributes:
-        kind (MailboxServerKind | None | Unset): Handed over by SMTP. Handed over by LMTP.
-        host (None | str | Unset): A host name or an IP address; looked up as A and AAAA, not as MX.
+        kind (MailboxServerKind | None | Unset): The mail is sent by SMTP. The mail is sent by LMTP.
+        host (None | str | Unset): A host name or an IP address. Its A and AAAA records are used, and not its MX
+            records.
         port (int | None | Unset): TCP port.
-        tls (None | TlsLevel | Unset): none: never; may: STARTTLS when it is offered; encrypt: never plaintext; verify:
-            never plaintext, and the certificate must be valid for the host.
-        fallback_hosts (list[FallbackHost] | None | Unset): Tried in this order, in the same attempt, when no connection
-            to the host before comes about, or when it refuses the session for now. TLS and login are those of the first.
+        tls (None | TlsLevel | Unset): none: TLS is never used. may: STARTTLS is used if the server offers it. encrypt:
+            plaintext is never used. verify: as encrypt, and the certificate must be valid for the host.
+        fallback_hosts (list[FallbackHost] | None | Unset): The servers are tried in this order, in the same attempt,
+            when no connection to the earlier host can be made, or when it temporarily refuses the session. TLS and login
+            are those of the first host.
     """
 
     kind: MailboxServerKind | None | Unset = UNSET

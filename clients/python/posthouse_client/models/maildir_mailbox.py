@@ -16,11 +16,11 @@ T = TypeVar("T", bound="MaildirMailbox")
 
 @_attrs_define
 class MaildirMailbox:
-    """Written to a directory of relay's machine.
+    """Mail is written to a directory of relay's machine.
 
     Attributes:
-        kind (Literal['maildir']): Written to a directory.
-        path (str): Absolute path of the directory that holds one Maildir a recipient.
+        kind (Literal['maildir']): The mailbox is a directory.
+        path (str): The absolute path of the directory that contains one Maildir for each recipient.
     """
 
     kind: Literal["maildir"]

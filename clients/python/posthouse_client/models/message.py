@@ -21,30 +21,30 @@ class Message:
     """A message, queued or finished.
 
     Attributes:
-        queue_id (str): Its id in the queue.
-        submission_id (None | str): Its id between ingress and relay.
-        sender (None | str): The envelope sender; null: the null sender.
+        queue_id (str): The id of the message in the queue.
+        submission_id (None | str): The id of the message between ingress and relay.
+        sender (None | str): The sender of the envelope. null means the null sender.
         size (int): Octets.
         received_at (datetime.datetime | None): When it was received.
-        origin (Origin): Where the message came from.
-        state (str): The state of a delivery. unknown: a newer relay has a state that this release of config_api does
-            not know.
-        deliveries (list[Delivery]): One a recipient; in lists the first few.
-        delivery_count (int): Number of deliveries in all.
-        timeline (list[TimelineEvent]): What happened to it, oldest first; with one message only.
-        header (None | str): The header, when asked for.
+        origin (Origin): The origin of the message.
+        state (str): The state of a delivery. unknown means that a newer relay has a state that this release of
+            config_api does not know.
+        deliveries (list[Delivery]): The deliveries, one for each recipient. Lists have only the first ones.
+        delivery_count (int): The number of all deliveries.
+        timeline (list[TimelineEvent]): The timeline, oldest first. Only getQueuedMessage has it.
+        header (None | str): The header, if the request asks for it.
         envelope_id (None | str): ENVID of RFC 3461.
-        message_id (None | str): Message-ID of the header without its angle brackets; null: it has none, or it was not
-            stored.
-        subject (None | str): Its subject; null: it was not stored (keep_subjects).
-        smtputf8 (bool): Whether it needs SMTPUTF8.
-        quarantine (bool): Whether it is marked for quarantine.
-        code (int | None): Of refused messages: the code of the reply.
+        message_id (None | str): The Message-ID of the header without its angle brackets. null means that it has none,
+            or that it was not stored.
+        subject (None | str): The subject. null means that it was not stored (keep_subjects).
+        smtputf8 (bool): Whether the message needs SMTPUTF8.
+        quarantine (bool): Whether the message is marked for quarantine.
+        code (int | None): For refused messages: the code of the reply.
         enhanced_code (None | str): The code of RFC 3463.
-        text (None | str): Of refused messages: the text of the reply.
-        reason_id (None | str): Of refused messages: the constant name of the rule that refused.
+        text (None | str): For refused messages: the text of the reply.
+        reason_id (None | str): For refused messages: the constant name of the rule that refused.
         rule_id (None | str): The id of the access rule that refused.
-        stage (None | str): The stage of the session that it was refused at.
+        stage (None | str): The stage of the session at which the message was refused.
     """
 
     queue_id: str

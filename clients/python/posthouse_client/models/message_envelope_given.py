@@ -14,14 +14,15 @@ T = TypeVar("T", bound="MessageEnvelopeGiven")
 
 @_attrs_define
 class MessageEnvelopeGiven:
-    """Who sends to whom in SMTP, whatever the header says.
+    """The sender and the recipients in SMTP, independent of the header.
 
     Attributes:
-        sender (None | str | Unset): MAIL FROM, empty for <>; null: the address of `from`.
-        recipients (list[str] | None | Unset): RCPT TO; null: the addresses of `to`, `cc` and `bcc`.
-        notify (list[NotifyCondition] | Unset): When a report is wanted (RFC 3461); empty: on failure.
-        return_content (None | ReturnedContent | Unset): How much of the message a report holds; null: as relay does.
-        envelope_id (None | str | Unset): ENVID: comes back in reports and events. ASCII without blank, + and =.
+        sender (None | str | Unset): MAIL FROM. Empty means <>. null means the address of `from`.
+        recipients (list[str] | None | Unset): RCPT TO. null means the addresses of `to`, `cc` and `bcc`.
+        notify (list[NotifyCondition] | Unset): When a report is wanted (RFC 3461). Empty means on failure.
+        return_content (None | ReturnedContent | Unset): How much of the message a report contains. null means the
+            default of relay.
+        envelope_id (None | str | Unset): ENVID, which reports and events repeat. It is ASCII without blank, + and =.
     """
 
     sender: None | str | Unset = UNSET

@@ -17,33 +17,34 @@ T = TypeVar("T", bound="MessageFilter")
 
 @_attrs_define
 class MessageFilter:
-    """What messages must be; each that is given must hold.
+    """The conditions for messages. A message must meet all that are given.
 
     Attributes:
         sender (None | str | Unset): Envelope sender.
         recipient (None | str | Unset): A recipient.
-        sender_domain (None | str | Unset): Domain of the sender.
-        recipient_domain (None | str | Unset): Domain of a recipient.
-        state (DeliveryStateFilter | None | Unset): State of a delivery.
-        destination (None | str | Unset): A destination's name.
+        sender_domain (None | str | Unset): The domain of the sender.
+        recipient_domain (None | str | Unset): The domain of a recipient.
+        state (DeliveryStateFilter | None | Unset): The state of a delivery.
+        destination (None | str | Unset): The name of a destination.
         received_after (datetime.datetime | None | Unset): Received at this time or later.
         received_before (datetime.datetime | None | Unset): Received before this time.
-        last_reply_contains (None | str | Unset): Text in the last reply, without regard to case; no wildcards.
-        account_login (None | str | Unset): Login that sent it.
+        last_reply_contains (None | str | Unset): Text in the last reply, without regard to case. There are no
+            wildcards.
+        account_login (None | str | Unset): The login of the account that sent it.
         client_address (None | str | Unset): The IP address of the client that sent it.
-        attempts_at_least (int | None | Unset): So many attempts or more.
-        session_id (None | str | Unset): The session that it came in.
-        message_id (None | str | Unset): Message-ID of the header, with or without its angle brackets; compared with
-            case.
-        envelope_id (None | str | Unset): ENVID of RFC 3461, as it was sent.
-        queue_id (None | str | Unset): Its id in the queue.
-        address_contains (None | str | Unset): Part of the sender's or a recipient's address, without regard to case; no
-            wildcards. Give received_after and received_before too: then only that time is searched.
-        subject_contains (None | str | Unset): Part of the subject, without regard to case; no wildcards. It finds
-            messages that came while keep_subjects of the queue settings was on.
-        rule_id (None | str | Unset): Id of an access rule or setting that decided at some stage of the session.
-        reason_id (None | str | Unset): Name of a rule that refused or discarded something in the session.
-        shadow_reason_id (None | str | Unset): Name of a rule in shadow mode that would have refused.
+        attempts_at_least (int | None | Unset): At least this number of attempts.
+        session_id (None | str | Unset): The session from which the message came.
+        message_id (None | str | Unset): The Message-ID of the header, with or without its angle brackets. Case is
+            significant.
+        envelope_id (None | str | Unset): The ENVID of RFC 3461, as it was received.
+        queue_id (None | str | Unset): The id of the message in the queue.
+        address_contains (None | str | Unset): A part of the sender's or a recipient's address, without regard to case.
+            There are no wildcards. Give received_after and received_before too, so that only this time is searched.
+        subject_contains (None | str | Unset): A part of the subject, without regard to case. There are no wildcards. It
+            finds messages that arrived while keep_subjects of the queue settings was on.
+        rule_id (None | str | Unset): The id of an access rule or setting that decided at some stage of the session.
+        reason_id (None | str | Unset): The name of a rule that refused or discarded something in the session.
+        shadow_reason_id (None | str | Unset): The name of a rule in shadow mode that would have refused.
         shadow_rule_id (None | str | Unset): Id of an access rule in shadow mode that would have refused.
     """
 

@@ -18,8 +18,8 @@ class MessagePage:
     """A page of messages.
 
     Attributes:
-        items (list[Message]): The page's items.
-        next_cursor (None | str): cursor of the next page; null: this is the last.
+        items (list[Message]): The items of the page.
+        next_cursor (None | str): The cursor of the next page. null means that this is the last page.
     """
 
     items: list[Message]

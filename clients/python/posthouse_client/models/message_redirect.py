@@ -17,14 +17,14 @@ T = TypeVar("T", bound="MessageRedirect")
 
 @_attrs_define
 class MessageRedirect:
-    """Where mail goes instead. Exactly one member must be given.
+    """The new target of mail. Exactly one member must be given.
 
     Attributes:
-        recipient (None | str | Unset): The recipient that takes the place of those that the message has.
-        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server that the mail goes to, whatever the
+        recipient (None | str | Unset): The recipient that replaces those of the message.
+        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server to which the mail is sent, whatever the
             configuration says, until another redirect. It is used without a login.
-        configured_route (bool | Unset): true: the configuration decides again, and no next hop that was given before.
-            Default: False.
+        configured_route (bool | Unset): true means that the configuration decides again, in place of an earlier next
+            hop. Default: False.
     """
 
     recipient: None | str | Unset = UNSET

@@ -17,7 +17,7 @@ class MessageSelection:
     """The messages to act on.
 
     Attributes:
-        filter_ (MessageFilter): What messages must be; each that is given must hold.
+        filter_ (MessageFilter): The conditions for messages. A message must meet all that are given.
     """
 
     filter_: MessageFilter

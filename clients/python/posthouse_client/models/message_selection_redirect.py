@@ -18,15 +18,15 @@ T = TypeVar("T", bound="MessageSelectionRedirect")
 
 @_attrs_define
 class MessageSelectionRedirect:
-    """The messages to redirect, and where they go. Exactly one member must be given besides the filter.
+    """The messages to redirect, and their new target. Exactly one member must be given besides the filter.
 
     Attributes:
-        filter_ (MessageFilter): What messages must be; each that is given must hold.
-        recipient (None | str | Unset): The recipient that takes the place of those that the message has.
-        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server that the mail goes to, whatever the
+        filter_ (MessageFilter): The conditions for messages. A message must meet all that are given.
+        recipient (None | str | Unset): The recipient that replaces those of the message.
+        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server to which the mail is sent, whatever the
             configuration says, until another redirect. It is used without a login.
-        configured_route (bool | Unset): true: the configuration decides again, and no next hop that was given before.
-            Default: False.
+        configured_route (bool | Unset): true means that the configuration decides again, in place of an earlier next
+            hop. Default: False.
     """
 
     filter_: MessageFilter

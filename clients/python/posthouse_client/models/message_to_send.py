@@ -19,22 +19,22 @@ T = TypeVar("T", bound="MessageToSend")
 
 @_attrs_define
 class MessageToSend:
-    """Either `raw`, or what a message is made of: `from`, recipients, `subject`, `text`, `html`, `attachments`.
+    """A message: either `raw`, or its parts `from`, recipients, `subject`, `text`, `html` and `attachments`.
 
     Attributes:
-        envelope (MessageEnvelopeGiven | None | Unset): Needed with `raw`; else it follows from the addresses.
-        raw (None | str | Unset): A whole message (RFC 5322) in base64. A line may end in LF alone.
+        envelope (MessageEnvelopeGiven | None | Unset): Required with `raw`. Otherwise it follows from the addresses.
+        raw (None | str | Unset): A whole message (RFC 5322) in base64. Lines may end in LF alone.
         from_ (NamedAddress | None | Unset): The author.
         to (list[NamedAddress] | Unset): Recipients.
         cc (list[NamedAddress] | Unset): Recipients of a copy.
-        bcc (list[NamedAddress] | Unset): Recipients whom the others do not see.
-        reply_to (list[NamedAddress] | Unset): Where answers go.
+        bcc (list[NamedAddress] | Unset): Recipients that the others do not see.
+        reply_to (list[NamedAddress] | Unset): The addresses for answers.
         subject (None | str | Unset): Any Unicode text.
         text (None | str | Unset): The message as plain text.
-        html (None | str | Unset): The message as HTML, beside or in place of `text`.
+        html (None | str | Unset): The message as HTML, with `text` or alone.
         attachments (list[Attachment] | Unset): Files.
-        headers (MessageToSendHeaders | Unset): Other fields of the header, such as List-Unsubscribe, In-Reply-To, Date
-            or Message-ID.
+        headers (MessageToSendHeaders | Unset): Further fields of the header, such as List-Unsubscribe, In-Reply-To,
+            Date or Message-ID.
     """
 
     envelope: MessageEnvelopeGiven | None | Unset = UNSET

@@ -11,7 +11,7 @@ T = TypeVar("T", bound="MessageToSendHeaders")
 
 @_attrs_define
 class MessageToSendHeaders:
-    """Other fields of the header, such as List-Unsubscribe, In-Reply-To, Date or Message-ID."""
+    """Further fields of the header, such as List-Unsubscribe, In-Reply-To, Date or Message-ID."""
 
     additional_properties: dict[str, str] = _attrs_field(init=False, factory=dict)
 

@@ -15,13 +15,13 @@ T = TypeVar("T", bound="ObjectChange")
 
 @_attrs_define
 class ObjectChange:
-    """One object's change.
+    """The change of one object.
 
     Attributes:
-        kind (str): Of what kind it is.
+        kind (str): The kind of the object.
         id (str): Its id.
         event (str): What happened to an object.
-        differences (list[Difference]): Member by member.
+        differences (list[Difference]): The changes of its members.
     """
 
     kind: str

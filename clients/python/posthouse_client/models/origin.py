@@ -13,14 +13,14 @@ T = TypeVar("T", bound="Origin")
 
 @_attrs_define
 class Origin:
-    """Where the message came from.
+    """The origin of the message.
 
     Attributes:
-        session_id (None | str): The id of the session; null: it is a report of ours.
+        session_id (None | str): The id of the session. null for a report of ours.
         client_address (None | str): The IP address of the client.
-        helo_name (None | str): The name given with HELO or EHLO.
-        account_login (None | str): The account that was logged in; null: none.
-        listener (Listener | None): Where the session came in.
+        helo_name (None | str): The name from HELO or EHLO.
+        account_login (None | str): The account that was logged in. null means none.
+        listener (Listener | None): The listener where the client connected.
         tls (bool): Whether TLS was on.
     """
 

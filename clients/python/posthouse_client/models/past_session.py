@@ -18,8 +18,8 @@ class PastSession:
     """A past session that policy still remembers.
 
     Attributes:
-        kind (Literal['past']): It is a past session.
-        session_id (str): Its id, as in the log and the history.
+        kind (Literal['past']): The session is a past one.
+        session_id (str): The id of the session, as in the log and the history.
     """
 
     kind: Literal["past"]

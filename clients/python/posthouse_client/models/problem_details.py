@@ -20,11 +20,11 @@ class ProblemDetails:
     """An error (RFC 9457).
 
     Attributes:
-        type_ (str): A URN that names the kind of problem.
-        title (str): A sentence that is the same for the kind.
+        type_ (str): A URN that names the type of the problem.
+        title (str): A sentence that is the same for all problems of the type.
         status (int): The HTTP status.
-        detail (None | str | Unset): More about this one.
-        errors (list[FieldProblem] | None | Unset): The fields at fault.
+        detail (None | str | Unset): Details about this problem.
+        errors (list[FieldProblem] | None | Unset): The faulty fields.
     """
 
     type_: str

@@ -17,15 +17,15 @@ T = TypeVar("T", bound="Profile")
 
 @_attrs_define
 class Profile:
-    """How the gateway presents itself, and its limits a message.
+    """The name and the banner of the gateway, and its limits for a message.
 
     Attributes:
-        hostname (str): Fully qualified name of this gateway, in banner, EHLO, Received and delivery reports.
-        banner (str | Unset): Text after `220 hostname `: printable ASCII. Default: 'ESMTP'.
-        max_recipients (int | Unset): Recipients a message. Default: 1000.
+        hostname (str): The fully qualified name of this gateway, in banner, EHLO, Received and delivery reports.
+        banner (str | Unset): The text after `220 hostname `, in printable ASCII. Default: 'ESMTP'.
+        max_recipients (int | Unset): The most recipients of a message. Default: 1000.
         recipients_over_limit (RecipientsOverLimit | Unset): What happens to recipients over the limit of a message.
-        max_hops (int | Unset): Received fields before a message is a loop. Default: 50.
-        max_message_size_mb (int | Unset): Largest message in MB of 1,048,576 octets; 0: no limit. Default: 25.
+        max_hops (int | Unset): The number of Received fields from which on a message counts as a loop. Default: 50.
+        max_message_size_mb (int | Unset): The largest message in MB of 1,048,576 octets. 0 means no limit. Default: 25.
     """
 
     hostname: str

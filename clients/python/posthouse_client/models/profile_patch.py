@@ -16,17 +16,18 @@ T = TypeVar("T", bound="ProfilePatch")
 
 @_attrs_define
 class ProfilePatch:
-    """A merge patch (RFC 7396) of Profile: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Profile: absent members do not change, and null sets the default.
 
     Attributes:
-        hostname (str | Unset): Fully qualified name of this gateway, in banner, EHLO, Received and delivery reports.
-        banner (None | str | Unset): Text after `220 hostname `: printable ASCII.
-        max_recipients (int | None | Unset): Recipients a message.
-        recipients_over_limit (None | RecipientsOverLimit | Unset): reject_message: nobody gets the message (550 5.5.3
-            to those over the limit, 554 5.5.3 to DATA); defer_excess: those over the limit get 452 4.5.3 and the rest goes
-            on.
-        max_hops (int | None | Unset): Received fields before a message is a loop.
-        max_message_size_mb (int | None | Unset): Largest message in MB of 1,048,576 octets; 0: no limit.
+        hostname (str | Unset): The fully qualified name of this gateway, in banner, EHLO, Received and delivery
+            reports.
+        banner (None | str | Unset): The text after `220 hostname `, in printable ASCII.
+        max_recipients (int | None | Unset): The most recipients of a message.
+        recipients_over_limit (None | RecipientsOverLimit | Unset): With reject_message, nobody gets the message:
+            recipients over the limit get 550 5.5.3, and DATA gets 554 5.5.3. With defer_excess, recipients over the limit
+            get 452 4.5.3, and the others get the message.
+        max_hops (int | None | Unset): The number of Received fields from which on a message counts as a loop.
+        max_message_size_mb (int | None | Unset): The largest message in MB of 1,048,576 octets. 0 means no limit.
     """
 
     hostname: str | Unset = UNSET

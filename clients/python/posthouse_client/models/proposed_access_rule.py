@@ -17,18 +17,18 @@ T = TypeVar("T", bound="ProposedAccessRule")
 
 @_attrs_define
 class ProposedAccessRule:
-    """An access rule that is not there.
+    """An access rule that does not exist.
 
     Attributes:
         list_ (AccessList): The list that an access rule belongs to.
-        criterion (AccessCriterion): What an access rule compares.
-        value (str): As in an access rule.
-        name (str | Unset): What people call it; free text. Default: ''.
-        action (None | RefusalAction | Unset): Block rules only, reject when left out: answer 554 5.7.1, or take the
-            mail and drop it.
+        criterion (AccessCriterion): The criterion of an access rule.
+        value (str): The value, as in an access rule.
+        name (str | Unset): A description for people. Default: ''.
+        action (None | RefusalAction | Unset): For block rules only: reject (the default) answers 554 5.7.1, and discard
+            accepts the mail and drops it.
         mode (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is refused.
             enforce: it refuses.
-        expires_at (datetime.datetime | None | Unset): When the rule ends; null: never.
+        expires_at (datetime.datetime | None | Unset): When the rule ends. null means never.
     """
 
     list_: AccessList

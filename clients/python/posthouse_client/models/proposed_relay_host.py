@@ -23,8 +23,8 @@ class ProposedRelayHost:
     """A relay host that is not configured yet.
 
     Attributes:
-        kind (Literal['proposed']): It is not configured yet.
-        relay_host (RelayHost): A server that takes mail for others.
+        kind (Literal['proposed']): The relay host is not configured yet.
+        relay_host (RelayHost): A server that takes mail for other domains.
     """
 
     kind: Literal["proposed"]

@@ -18,25 +18,27 @@ T = TypeVar("T", bound="QueueSettings")
 
 @_attrs_define
 class QueueSettings:
-    """When delivery is tried again, when it is given up, how much at once.
+    """When delivery is tried again, when a message expires, and how much is sent at the same time.
 
     Attributes:
-        retry_schedule (RetrySchedule | Unset): Waiting times between attempts, jitter aside.
-        expire_after_hours (float | Unset): After so many hours a message is returned; not before its first retry.
-            Default: 120.0.
-        delay_notice_after_hours (float | Unset): The sender is told of a delay, not before the first retry; 0: never.
-            Default: 4.0.
-        bounce_expire_hours (float | Unset): After so many hours a report is given up; not before its first retry.
-            Default: 24.0.
-        max_concurrency_per_destination (int | Unset): Connections at once to one destination. Default: 20.
-        max_messages_per_connection (int | Unset): Messages over one connection before it is closed. Default: 100.
-        max_messages_per_minute_per_destination (int | Unset): Messages that are sent to one destination a clock minute;
-            0: any. Default: 0.
-        retention_days (float | Unset): Finished messages stay searchable for so many days. Default: 7.0.
-        keep_subjects (bool | Unset): Store the subject of each new message, so that messages can be searched by it.
-            Everybody who may list messages can then read subjects. Default: False.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
+        retry_schedule (RetrySchedule | Unset): The times between attempts, before they are spread at random.
+        expire_after_hours (float | Unset): After this number of hours a message is returned, but not before its first
+            retry. Default: 120.0.
+        delay_notice_after_hours (float | Unset): After this number of hours the sender gets a notice of delay, but not
+            before the first retry. 0 means never. Default: 4.0.
+        bounce_expire_hours (float | Unset): After this number of hours a report expires, but not before its first
+            retry. Default: 24.0.
+        max_concurrency_per_destination (int | Unset): The most connections to one destination at the same time.
+            Default: 20.
+        max_messages_per_connection (int | Unset): The number of messages after which a connection is closed. Default:
+            100.
+        max_messages_per_minute_per_destination (int | Unset): The most messages to one destination in one minute of the
+            clock. 0 means no limit. Default: 0.
+        retention_days (float | Unset): The number of days for which finished messages can be found. Default: 7.0.
+        keep_subjects (bool | Unset): Whether the subject of each new message is stored, so that messages can be
+            searched by it. Everybody who may list messages can then read subjects. Default: False.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
     """
 
     retry_schedule: RetrySchedule | Unset = UNSET

@@ -16,23 +16,23 @@ T = TypeVar("T", bound="QueueSettingsPatch")
 
 @_attrs_define
 class QueueSettingsPatch:
-    """A merge patch (RFC 7396) of QueueSettings: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of QueueSettings: absent members do not change, and null sets the default.
 
     Attributes:
-        retry_schedule (None | RetrySchedulePatch | Unset): Waiting times between attempts.
-        expire_after_hours (float | None | Unset): After so many hours a message is returned; not before its first
-            retry.
-        delay_notice_after_hours (float | None | Unset): The sender is told of a delay, not before the first retry; 0:
-            never.
-        bounce_expire_hours (float | None | Unset): After so many hours a report is given up; not before its first
-            retry.
-        max_concurrency_per_destination (int | None | Unset): Connections at once to one destination.
-        max_messages_per_connection (int | None | Unset): Messages over one connection before it is closed.
-        max_messages_per_minute_per_destination (int | None | Unset): Messages that are sent to one destination a clock
-            minute; 0: any.
-        retention_days (float | None | Unset): Finished messages stay searchable for so many days.
-        keep_subjects (bool | None | Unset): Store the subject of each new message, so that messages can be searched by
-            it. Everybody who may list messages can then read subjects.
+        retry_schedule (None | RetrySchedulePatch | Unset): The times between attempts.
+        expire_after_hours (float | None | Unset): After this number of hours a message is returned, but not before its
+            first retry.
+        delay_notice_after_hours (float | None | Unset): After this number of hours the sender gets a notice of delay,
+            but not before the first retry. 0 means never.
+        bounce_expire_hours (float | None | Unset): After this number of hours a report expires, but not before its
+            first retry.
+        max_concurrency_per_destination (int | None | Unset): The most connections to one destination at the same time.
+        max_messages_per_connection (int | None | Unset): The number of messages after which a connection is closed.
+        max_messages_per_minute_per_destination (int | None | Unset): The most messages to one destination in one minute
+            of the clock. 0 means no limit.
+        retention_days (float | None | Unset): The number of days for which finished messages can be found.
+        keep_subjects (bool | None | Unset): Whether the subject of each new message is stored, so that messages can be
+            searched by it. Everybody who may list messages can then read subjects.
     """
 
     retry_schedule: None | RetrySchedulePatch | Unset = UNSET

@@ -22,10 +22,10 @@ class Recipient:
     """An address that exists in a domain whose recipients are listed.
 
     Attributes:
-        address (str): A full e-mail address; the domain is kept as A-labels in lower case.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        address (str): A full e-mail address. The domain is stored as A-labels in lower case.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

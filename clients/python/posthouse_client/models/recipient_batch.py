@@ -14,7 +14,7 @@ T = TypeVar("T", bound="RecipientBatch")
 
 @_attrs_define
 class RecipientBatch:
-    """Many changes of listed recipients, in any order.
+    """Many changes of listed recipients, of different objects.
 
     Attributes:
         operations (list[RecipientOperation]): The operations, each with its object.

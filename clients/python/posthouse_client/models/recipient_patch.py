@@ -12,10 +12,10 @@ T = TypeVar("T", bound="RecipientPatch")
 
 @_attrs_define
 class RecipientPatch:
-    """A merge patch (RFC 7396) of Recipient: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Recipient: absent members do not change, and null sets the default.
 
     Attributes:
-        address (str | Unset): A full e-mail address; the domain is kept as A-labels in lower case.
+        address (str | Unset): A full e-mail address. The domain is stored as A-labels in lower case.
     """
 
     address: str | Unset = UNSET

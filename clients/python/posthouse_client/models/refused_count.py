@@ -11,11 +11,11 @@ T = TypeVar("T", bound="RefusedCount")
 
 @_attrs_define
 class RefusedCount:
-    """What one rule refused.
+    """The refusals of one rule.
 
     Attributes:
-        reason_id (str): Name of the rule.
-        count (int): Sessions, messages or recipients.
+        reason_id (str): The name of the rule.
+        count (int): The number of sessions, messages or recipients.
     """
 
     reason_id: str

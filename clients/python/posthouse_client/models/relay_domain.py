@@ -25,18 +25,19 @@ T = TypeVar("T", bound="RelayDomain")
 
 @_attrs_define
 class RelayDomain:
-    """Mail for the domain is taken from anyone and passed on to the domain's own server.
+    """A domain whose mail is accepted from everybody and sent to the domain's own server.
 
     Attributes:
-        domain (str): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
-        name (str | Unset): What people call it; free text. Default: ''.
+        domain (str): A mail domain in any script. It is stored and shown as A-labels in lower case, without a final
+            dot.
+        name (str | Unset): A description for people. Default: ''.
         recipients (RelayDomainRecipients | Unset): A value of recipients of RelayDomainPatch.
-        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server that takes the domain's mail; null: the domain's
-            MX does.
-        enabled (bool | Unset): false: as if it were not there. Default: True.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server that takes the domain's mail. null means that
+            the MX of the domain takes it.
+        enabled (bool | Unset): false means that it has no effect. Default: True.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

@@ -14,7 +14,7 @@ T = TypeVar("T", bound="RelayDomainBatch")
 
 @_attrs_define
 class RelayDomainBatch:
-    """Many changes of relay domains, in any order.
+    """Many changes of relay domains, of different objects.
 
     Attributes:
         operations (list[RelayDomainOperation]): The operations, each with its object.

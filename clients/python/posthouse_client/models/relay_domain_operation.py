@@ -20,10 +20,11 @@ class RelayDomainOperation:
     """One operation of a batch: a relay domain.
 
     Attributes:
-        action (BatchAction): What an operation of a batch does.
-        id (str | Unset): The object to replace or delete; create takes none.
-        if_match (str | Unset): The ETag of your last GET of it; * is whatever is there. replace and delete need it.
-        object_ (RelayDomain | Unset): Mail for the domain is taken from anyone and passed on to the domain's own
+        action (BatchAction): The action of an operation in a batch.
+        id (str | Unset): The id of the object to replace or delete. create has no id.
+        if_match (str | Unset): The ETag of the last GET of the object. * matches any version. replace and delete need
+            it.
+        object_ (RelayDomain | Unset): A domain whose mail is accepted from everybody and sent to the domain's own
             server.
     """
 

@@ -20,16 +20,17 @@ T = TypeVar("T", bound="RelayDomainPatch")
 
 @_attrs_define
 class RelayDomainPatch:
-    """A merge patch (RFC 7396) of RelayDomain: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of RelayDomain: absent members do not change, and null sets the default.
 
     Attributes:
-        name (None | str | Unset): What people call it; free text.
-        domain (str | Unset): A mail domain in any script; kept and shown as A-labels in lower case without final dot.
-        recipients (None | RelayDomainRecipients | Unset): Which addresses exist. any: every one; list: those of
-            /v1/recipients; verify: those that the domain's server takes, which is asked.
-        next_hop (MailboxServerPatch | None | Unset): The server that takes the domain's mail; null: the domain's MX
-            does.
-        enabled (bool | None | Unset): false: as if it were not there.
+        name (None | str | Unset): A description for people.
+        domain (str | Unset): A mail domain in any script. It is stored and shown as A-labels in lower case, without a
+            final dot.
+        recipients (None | RelayDomainRecipients | Unset): Which addresses exist. any: all. list: those of
+            /v1/recipients. verify: those that the domain's server accepts, which is asked.
+        next_hop (MailboxServerPatch | None | Unset): The server that takes the domain's mail. null means that the MX of
+            the domain takes it.
+        enabled (bool | None | Unset): false means that it has no effect.
     """
 
     name: None | str | Unset = UNSET

@@ -18,19 +18,21 @@ T = TypeVar("T", bound="RelayHost")
 
 @_attrs_define
 class RelayHost:
-    """A server that takes mail for others.
+    """A server that takes mail for other domains.
 
     Attributes:
-        host (str): A host name or an IP address; looked up as A and AAAA, not as MX.
+        host (str): A host name or an IP address. Its A and AAAA records are used, and not its MX records.
         port (int | Unset): TCP port. Default: 25.
-        always_tls (bool | Unset): Never plaintext. false: STARTTLS when it is offered. Default: False.
-        implicit_tls (bool | Unset): TLS from the first octet. Until it is set it follows from the port: true on 465.
-        verify_certificate (bool | Unset): The certificate must be valid for the host. Until it is set it follows: true
-            with always_tls or implicit_tls. It can't be true with neither, since who stands between could take STARTTLS
-            away.
-        auth (None | RelayHostAuth | Unset): The login; null: none.
-        fallback_hosts (list[FallbackHost] | Unset): Tried in this order, in the same attempt, when no connection to the
-            host before comes about, or when it refuses the session for now. TLS and login are those of the first.
+        always_tls (bool | Unset): true means that plaintext is never used. false means STARTTLS if the server offers
+            it. Default: False.
+        implicit_tls (bool | Unset): TLS from the first octet. Until it is set, it follows from the port: true on 465.
+        verify_certificate (bool | Unset): The certificate must be valid for the host. Until it is set, it is true with
+            always_tls or implicit_tls. It cannot be true with neither, because an attacker on the network could remove
+            STARTTLS.
+        auth (None | RelayHostAuth | Unset): The login. null means none.
+        fallback_hosts (list[FallbackHost] | Unset): The servers are tried in this order, in the same attempt, when no
+            connection to the earlier host can be made, or when it temporarily refuses the session. TLS and login are those
+            of the first host.
     """
 
     host: str

@@ -17,10 +17,11 @@ class RelayHostAuth:
 
     Attributes:
         username (str): Login name.
-        password (None | str | Unset): Write-only, without control characters, encrypted at rest. Left out of a PUT or
-            PATCH it is kept, unless host, port, fallback_hosts or username change: then it has to be given again.
-        allow_without_tls (bool | Unset): Log in without TLS too. false: the mail is deferred (4.7.0) instead. Default:
-            False.
+        password (None | str | Unset): Write-only, without control characters, encrypted at rest. If a PUT or PATCH
+            leaves it out, it is kept, except when host, port, fallback_hosts or username change. Then it must be given
+            again.
+        allow_without_tls (bool | Unset): Log in even without TLS. false means that the mail is deferred (4.7.0)
+            instead. Default: False.
     """
 
     username: str

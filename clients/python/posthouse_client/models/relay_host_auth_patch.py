@@ -12,13 +12,15 @@ T = TypeVar("T", bound="RelayHostAuthPatch")
 
 @_attrs_define
 class RelayHostAuthPatch:
-    """A merge patch (RFC 7396) of RelayHostAuth: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of RelayHostAuth: absent members do not change, and null sets the default.
 
     Attributes:
         username (str | Unset): Login name.
-        password (None | str | Unset): Write-only, without control characters, encrypted at rest. Left out of a PUT or
-            PATCH it is kept, unless host, port, fallback_hosts or username change: then it has to be given again.
-        allow_without_tls (bool | None | Unset): Log in without TLS too. false: the mail is deferred (4.7.0) instead.
+        password (None | str | Unset): Write-only, without control characters, encrypted at rest. If a PUT or PATCH
+            leaves it out, it is kept, except when host, port, fallback_hosts or username change. Then it must be given
+            again.
+        allow_without_tls (bool | None | Unset): Log in even without TLS. false means that the mail is deferred (4.7.0)
+            instead.
     """
 
     username: str | Unset = UNSET

@@ -17,20 +17,22 @@ T = TypeVar("T", bound="RelayHostPatch")
 
 @_attrs_define
 class RelayHostPatch:
-    """A merge patch (RFC 7396) of RelayHost: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of RelayHost: absent members do not change, and null sets the default.
 
     Attributes:
-        host (str | Unset): A host name or an IP address; looked up as A and AAAA, not as MX.
+        host (str | Unset): A host name or an IP address. Its A and AAAA records are used, and not its MX records.
         port (int | None | Unset): TCP port.
-        always_tls (bool | None | Unset): Never plaintext. false: STARTTLS when it is offered.
-        implicit_tls (bool | None | Unset): TLS from the first octet. Until it is set it follows from the port: true on
+        always_tls (bool | None | Unset): true means that plaintext is never used. false means STARTTLS if the server
+            offers it.
+        implicit_tls (bool | None | Unset): TLS from the first octet. Until it is set, it follows from the port: true on
             465.
-        verify_certificate (bool | None | Unset): The certificate must be valid for the host. Until it is set it
-            follows: true with always_tls or implicit_tls. It can't be true with neither, since who stands between could
-            take STARTTLS away.
-        auth (None | RelayHostAuthPatch | Unset): The login; null: none.
-        fallback_hosts (list[FallbackHost] | None | Unset): Tried in this order, in the same attempt, when no connection
-            to the host before comes about, or when it refuses the session for now. TLS and login are those of the first.
+        verify_certificate (bool | None | Unset): The certificate must be valid for the host. Until it is set, it is
+            true with always_tls or implicit_tls. It cannot be true with neither, because an attacker on the network could
+            remove STARTTLS.
+        auth (None | RelayHostAuthPatch | Unset): The login. null means none.
+        fallback_hosts (list[FallbackHost] | None | Unset): The servers are tried in this order, in the same attempt,
+            when no connection to the earlier host can be made, or when it temporarily refuses the session. TLS and login
+            are those of the first host.
     """
 
     host: str | Unset = UNSET

@@ -15,10 +15,10 @@ T = TypeVar("T", bound="RelayHostTestResult")
 
 @_attrs_define
 class RelayHostTestResult:
-    """All steps of the test; the relay host can be used when all are ok.
+    """All steps of the test. The relay host can be used when all succeeded.
 
     Attributes:
-        ok (bool): Whether it went well.
+        ok (bool): Whether all steps succeeded.
         steps (list[RelayHostTestStep]): Every step, in order.
     """
 

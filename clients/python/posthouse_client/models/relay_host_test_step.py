@@ -15,8 +15,8 @@ class RelayHostTestStep:
 
     Attributes:
         step (str): resolve, connect, connection, greeting, ehlo, starttls, ehlo_tls, auth, mail, reset or quit.
-        ok (bool): Whether it went well.
-        detail (None | str): The reply or finding, without credentials.
+        ok (bool): Whether the step succeeded.
+        detail (None | str): The reply, or what was found. It never contains credentials.
         took_us (int): Microseconds.
     """
 

@@ -25,19 +25,21 @@ T = TypeVar("T", bound="RelayRule")
 
 @_attrs_define
 class RelayRule:
-    """Mail to (recipient) or from (sender) a target goes through this relay host.
+    """Mail to a target (recipient) or from a target (sender) goes through this relay host.
 
     Attributes:
-        name (str): What people call it; unique in its list without regard to case.
+        name (str): The name for people. It is unique in its list, without regard to case.
         type_ (RelayRuleType): The address that a relay rule looks at.
         target_type (RelayRuleTargetType): What the targets of a relay rule are.
-        targets (list[str]): Full addresses, or domains; sub-domains only where a target is written .example.com.
-        relay_host (RelayHost): A server that takes mail for others.
-        position (int | Unset): Among rules alike the lowest is tried first; then the oldest. Default: 0.
-        enabled (bool | Unset): false: as if it were not there. Default: True.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        targets (list[str]): Full addresses, or domains. A domain includes its subdomains only if it is written as
+            .example.com.
+        relay_host (RelayHost): A server that takes mail for other domains.
+        position (int | Unset): Of rules that match equally, the one with the lowest position is used, and then the
+            oldest. Default: 0.
+        enabled (bool | Unset): false means that it has no effect. Default: True.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

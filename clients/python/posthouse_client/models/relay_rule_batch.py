@@ -14,7 +14,7 @@ T = TypeVar("T", bound="RelayRuleBatch")
 
 @_attrs_define
 class RelayRuleBatch:
-    """Many changes of relay rules, in any order.
+    """Many changes of relay rules, of different objects.
 
     Attributes:
         operations (list[RelayRuleOperation]): The operations, each with its object.

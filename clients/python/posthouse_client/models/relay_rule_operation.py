@@ -20,10 +20,12 @@ class RelayRuleOperation:
     """One operation of a batch: a relay rule.
 
     Attributes:
-        action (BatchAction): What an operation of a batch does.
-        id (str | Unset): The object to replace or delete; create takes none.
-        if_match (str | Unset): The ETag of your last GET of it; * is whatever is there. replace and delete need it.
-        object_ (RelayRule | Unset): Mail to (recipient) or from (sender) a target goes through this relay host.
+        action (BatchAction): The action of an operation in a batch.
+        id (str | Unset): The id of the object to replace or delete. create has no id.
+        if_match (str | Unset): The ETag of the last GET of the object. * matches any version. replace and delete need
+            it.
+        object_ (RelayRule | Unset): Mail to a target (recipient) or from a target (sender) goes through this relay
+            host.
     """
 
     action: BatchAction

@@ -21,18 +21,19 @@ T = TypeVar("T", bound="RelayRulePatch")
 
 @_attrs_define
 class RelayRulePatch:
-    """A merge patch (RFC 7396) of RelayRule: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of RelayRule: absent members do not change, and null sets the default.
 
     Attributes:
-        name (str | Unset): What people call it; unique in its list without regard to case.
+        name (str | Unset): The name for people. It is unique in its list, without regard to case.
         type_ (RelayRuleType | Unset): The address that a relay rule looks at.
         target_type (RelayRuleTargetType | Unset): What the targets of a relay rule are.
-        targets (list[str] | Unset): Full addresses, or domains; sub-domains only where a target is written
-            .example.com.
-        relay_host (RelayHostPatch | Unset): A merge patch (RFC 7396) of RelayHost: what is absent stays, null returns
-            to the default.
-        position (int | None | Unset): Among rules alike the lowest is tried first; then the oldest.
-        enabled (bool | None | Unset): false: as if it were not there.
+        targets (list[str] | Unset): Full addresses, or domains. A domain includes its subdomains only if it is written
+            as .example.com.
+        relay_host (RelayHostPatch | Unset): A merge patch (RFC 7396) of RelayHost: absent members do not change, and
+            null sets the default.
+        position (int | None | Unset): Of rules that match equally, the one with the lowest position is used, and then
+            the oldest.
+        enabled (bool | None | Unset): false means that it has no effect.
     """
 
     name: str | Unset = UNSET

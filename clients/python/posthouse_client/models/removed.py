@@ -15,10 +15,10 @@ T = TypeVar("T", bound="Removed")
 
 @_attrs_define
 class Removed:
-    """Something was removed that other settings still point to.
+    """The answer when an object was removed to which other settings still refer.
 
     Attributes:
-        warnings (list[ConfigurationWarning]): What still points to it.
+        warnings (list[ConfigurationWarning]): The settings that still refer to the object.
     """
 
     warnings: list[ConfigurationWarning]

@@ -11,12 +11,12 @@ T = TypeVar("T", bound="Reply")
 
 @_attrs_define
 class Reply:
-    """What the client would be told.
+    """The reply that the client would get.
 
     Attributes:
         code (int): The code of the reply.
         enhanced_code (None | str): The code of RFC 3463.
-        text (str): The reply's text.
+        text (str): The text of the reply.
     """
 
     code: int

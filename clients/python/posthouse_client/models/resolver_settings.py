@@ -17,13 +17,13 @@ T = TypeVar("T", bound="ResolverSettings")
 
 @_attrs_define
 class ResolverSettings:
-    """Name servers for relay domains; the MX sets of both lists are merged.
+    """The name servers for relay domains. The MX sets of both lists are merged.
 
     Attributes:
-        preferred (list[str] | Unset): Asked first; empty: the system's.
-        alternate (list[str] | Unset): Asked too; empty: preferred alone.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
+        preferred (list[str] | Unset): The first group. Empty means the name servers of the system.
+        alternate (list[str] | Unset): The second group. Empty means that only the first group is asked.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
     """
 
     preferred: list[str] | Unset = UNSET

@@ -12,11 +12,11 @@ T = TypeVar("T", bound="ResolverSettingsPatch")
 
 @_attrs_define
 class ResolverSettingsPatch:
-    """A merge patch (RFC 7396) of ResolverSettings: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of ResolverSettings: absent members do not change, and null sets the default.
 
     Attributes:
-        preferred (list[str] | None | Unset): Asked first; empty: the system's.
-        alternate (list[str] | None | Unset): Asked too; empty: preferred alone.
+        preferred (list[str] | None | Unset): The first group. Empty means the name servers of the system.
+        alternate (list[str] | None | Unset): The second group. Empty means that only the first group is asked.
     """
 
     preferred: list[str] | None | Unset = UNSET

@@ -13,12 +13,12 @@ T = TypeVar("T", bound="RetrySchedule")
 
 @_attrs_define
 class RetrySchedule:
-    """Waiting times between attempts, jitter aside.
+    """The times between attempts, before they are spread at random.
 
     Attributes:
-        first_minutes (float | Unset): Before the second attempt, in minutes. Default: 5.0.
-        growth (float | Unset): Each wait is so many times the one before. Default: 1.5.
-        max_minutes (float | Unset): The longest wait, in minutes. Default: 120.0.
+        first_minutes (float | Unset): The time before the second attempt, in minutes. Default: 5.0.
+        growth (float | Unset): Each time between attempts is the previous one multiplied by this. Default: 1.5.
+        max_minutes (float | Unset): The longest time between attempts, in minutes. Default: 120.0.
     """
 
     first_minutes: float | Unset = 5.0

@@ -12,12 +12,12 @@ T = TypeVar("T", bound="RetrySchedulePatch")
 
 @_attrs_define
 class RetrySchedulePatch:
-    """A merge patch (RFC 7396) of RetrySchedule: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of RetrySchedule: absent members do not change, and null sets the default.
 
     Attributes:
-        first_minutes (float | None | Unset): Before the second attempt, in minutes.
-        growth (float | None | Unset): Each wait is so many times the one before.
-        max_minutes (float | None | Unset): The longest wait, in minutes.
+        first_minutes (float | None | Unset): The time before the second attempt, in minutes.
+        growth (float | None | Unset): Each time between attempts is the previous one multiplied by this.
+        max_minutes (float | None | Unset): The longest time between attempts, in minutes.
     """
 
     first_minutes: float | None | Unset = UNSET

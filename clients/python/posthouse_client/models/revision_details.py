@@ -16,15 +16,15 @@ T = TypeVar("T", bound="RevisionDetails")
 
 @_attrs_define
 class RevisionDetails:
-    """One change of the configuration, with what it changed.
+    """One change of the configuration, with all the objects that it changed.
 
     Attributes:
-        number (int): The revision's number.
+        number (int): The number of the revision.
         created_at (datetime.datetime): When it was made.
-        actor (str): Name of the API key.
-        actor_id (None | str): Id of the API key; null: the service itself.
+        actor (str): The name of the API key.
+        actor_id (None | str): The id of the API key. null means that the service itself did it.
         action (str): The operationId.
-        summary (str): In a line.
+        summary (str): A summary in one line.
         changes (list[ObjectChange]): The objects that differ.
     """
 

@@ -15,12 +15,12 @@ class RevisionSummary:
     """One change of the configuration.
 
     Attributes:
-        number (int): The revision's number.
+        number (int): The number of the revision.
         created_at (datetime.datetime): When it was made.
-        actor (str): Name of the API key.
-        actor_id (None | str): Id of the API key; null: the service itself.
+        actor (str): The name of the API key.
+        actor_id (None | str): The id of the API key. null means that the service itself did it.
         action (str): The operationId.
-        summary (str): In a line.
+        summary (str): A summary in one line.
     """
 
     number: int

@@ -15,10 +15,10 @@ T = TypeVar("T", bound="RollbackResult")
 
 @_attrs_define
 class RollbackResult:
-    """What a rollback changed, or with dry_run would change.
+    """The objects that a rollback changed, or would change with dry_run.
 
     Attributes:
-        revision (int): The newest revision after it.
+        revision (int): The number of the newest revision after it.
         changes (list[ObjectChange]): The objects that differ.
     """
 

@@ -17,21 +17,21 @@ T = TypeVar("T", bound="Route")
 
 @_attrs_define
 class Route:
-    """Where one recipient's mail goes.
+    """The route of one recipient's mail.
 
     Attributes:
-        recipient (str): A recipient's address.
-        kind (str): How the mail leaves.
-        destination (None | str): Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.
+        recipient (str): The address of a recipient.
+        kind (str): The kind of the route.
+        destination (None | str): The destination: domain:NAME, relay:HOST:PORT or mailbox:NAME.
         rules (list[RouteRule]): Every rule, in order.
-        hosts (list[RouteHost]): Hosts in the order they would be tried.
+        hosts (list[RouteHost]): The hosts in the order in which they would be tried.
         lookups (list[RouteLookup]): Every question to the DNS.
-        tls_policy (None | str): What TLS has to be.
+        tls_policy (None | str): The TLS that the connection needs.
         verify_certificate (bool): Whether the certificate must be valid.
-        auth_username (None | str): The login that is used; null: none.
-        code (int | None): The code that the recipient fails with; null: it does not.
+        auth_username (None | str): The login that is used. null means none.
+        code (int | None): The code with which the recipient fails. null means that it does not fail.
         enhanced_code (None | str): The code of RFC 3463.
-        reason (None | str): Why the route is this one.
+        reason (None | str): The reason for this route.
     """
 
     recipient: str

@@ -15,11 +15,11 @@ T = TypeVar("T", bound="RouteExplanation")
 
 @_attrs_define
 class RouteExplanation:
-    """One route for each recipient after aliases.
+    """One route for each recipient after the expansion of aliases.
 
     Attributes:
-        routes (list[Route]): One a recipient after aliases.
-        snapshot_revision (int): The configuration's revision that was used.
+        routes (list[Route]): The routes of the recipients after the expansion of aliases.
+        snapshot_revision (int): The revision of the configuration that was used.
     """
 
     routes: list[Route]

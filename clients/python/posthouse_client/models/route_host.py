@@ -11,14 +11,14 @@ T = TypeVar("T", bound="RouteHost")
 
 @_attrs_define
 class RouteHost:
-    """A host that would be tried, or why not.
+    """A host that would be tried, or the reason why not.
 
     Attributes:
         preference (int): MX preference.
         host (str): Its name.
         port (int | None): The TCP port.
         addresses (list[str]): Its addresses.
-        left_out (None | str): Why it would not be tried; null: it would.
+        left_out (None | str): Why it would not be tried. null means that it would.
     """
 
     preference: int

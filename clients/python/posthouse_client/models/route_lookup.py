@@ -15,9 +15,9 @@ class RouteLookup:
 
     Attributes:
         query (str): Name and type.
-        outcome (str): What became of it.
+        outcome (str): Its result.
         answers (list[str]): The records.
-        name_server (None | str): The name server that was asked; null: one of the system.
+        name_server (None | str): The name server that was asked. null means one of the system.
         took_us (int): Microseconds.
     """
 

@@ -16,7 +16,7 @@ class RouteQuery:
 
     Attributes:
         recipient (str): Envelope recipient.
-        sender (None | str | Unset): Envelope sender; null: the null sender.
+        sender (None | str | Unset): The sender of the envelope. null means the null sender.
     """
 
     recipient: str

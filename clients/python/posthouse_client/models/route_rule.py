@@ -11,11 +11,11 @@ T = TypeVar("T", bound="RouteRule")
 
 @_attrs_define
 class RouteRule:
-    """A rule that was looked at.
+    """A rule that was considered.
 
     Attributes:
-        kind (str): What it is.
-        rule_id (None | str): Its id; null: it has none.
+        kind (str): The kind of the rule.
+        rule_id (None | str): The id of the rule. null when it has none.
         name (None | str): Its name.
         won (bool): Whether it decides.
         reason (str): Why.

@@ -15,16 +15,16 @@ T = TypeVar("T", bound="RuleReport")
 
 @_attrs_define
 class RuleReport:
-    """One rule, and what became of it.
+    """One rule and its result.
 
     Attributes:
         stage (str): The stage of the session that the rule belongs to.
         reason_id (str): The constant name of the rule.
-        rule_id (None | str): The id of the access rule; null: it is none.
-        outcome (str): What became of it.
+        rule_id (None | str): The id of the access rule. null when it is not an access rule.
+        outcome (str): Its result.
         skipped_by (None | str): The id of the allow rule, or the name of the exemption.
-        reply (None | Reply): What the client is told; null: nothing.
-        explanation (str): In a sentence.
+        reply (None | Reply): The reply to the client. null when there is none.
+        explanation (str): The result in a sentence.
     """
 
     stage: str

@@ -12,11 +12,11 @@ T = TypeVar("T", bound="SecretRotation")
 
 @_attrs_define
 class SecretRotation:
-    """How a secret is replaced.
+    """Options for the replacement of a secret.
 
     Attributes:
-        overlap_minutes (int | Unset): So long the secret of before signs too, so that receivers can be told; 0: not at
-            all. Default: 1440.
+        overlap_minutes (int | Unset): The time for which the previous secret also signs, so that receivers can change
+            it. 0 means that it stops at once. Default: 1440.
     """
 
     overlap_minutes: int | Unset = 1440

@@ -18,15 +18,15 @@ T = TypeVar("T", bound="SenderPolicySettings")
 
 @_attrs_define
 class SenderPolicySettings:
-    """What a sender's domain must be.
+    """The checks of a sender's domain.
 
     Attributes:
         reject_non_fqdn_sender (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing
             is refused. enforce: it refuses.
         reject_unknown_sender_domain (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and
             nothing is refused. enforce: it refuses.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
     """
 
     reject_non_fqdn_sender: Mode | Unset = UNSET

@@ -13,13 +13,13 @@ T = TypeVar("T", bound="SenderPolicySettingsPatch")
 
 @_attrs_define
 class SenderPolicySettingsPatch:
-    """A merge patch (RFC 7396) of SenderPolicySettings: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of SenderPolicySettings: absent members do not change, and null sets the default.
 
     Attributes:
-        reject_non_fqdn_sender (Mode | None | Unset): A sender domain that is not fully qualified is refused with 504
-            5.5.2.
-        reject_unknown_sender_domain (Mode | None | Unset): A sender domain without MX, A or AAAA is refused with 550
-            5.1.8, unless the recipient is an account here.
+        reject_non_fqdn_sender (Mode | None | Unset): Whether a sender's domain that is not fully qualified is refused
+            with 504 5.5.2.
+        reject_unknown_sender_domain (Mode | None | Unset): Whether a sender's domain without MX, A or AAAA records is
+            refused with 550 5.1.8, unless the recipient is an account here.
     """
 
     reject_non_fqdn_sender: Mode | None | Unset = UNSET

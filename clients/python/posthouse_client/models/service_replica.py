@@ -15,12 +15,12 @@ class ServiceReplica:
 
     Attributes:
         service (str): A service of the suite.
-        address (str): Where it is called by gRPC.
-        transport (str): How config_api is joined to it.
-        state (str): What it says of itself.
-        version (None | str): Its release; null: it did not say.
-        revision (int | None): The revision of the configuration that is in force there; null: none, or it did not say.
-            ingress has no configuration.
+        address (str): The address of its gRPC.
+        transport (str): The kind of connection from config_api to it.
+        state (str): The state that it reports.
+        version (None | str): The release of the replica. null when it did not report one.
+        revision (int | None): The revision of the configuration that is in force at the replica. null when there is
+            none, or when it did not report one. ingress has no configuration.
     """
 
     service: str

@@ -17,17 +17,17 @@ T = TypeVar("T", bound="SessionExplanation")
 
 @_attrs_define
 class SessionExplanation:
-    """Every rule in order, every look-up, and the reply in the end.
+    """Every rule in order, every look-up, and the final reply.
 
     Attributes:
         rules (list[RuleReport]): Every rule, in order.
         lookups (list[LookupReport]): Every question to the DNS.
-        action (str): What happens in the end.
+        action (str): The final result.
         reply (None | Reply): null: accepted.
-        reason_id (None | str): The constant name of the rule that decided; null: none did.
+        reason_id (None | str): The constant name of the rule that decided. null when none did.
         rule_id (None | str): The id of the access rule that decided.
-        delay_seconds (float): How long the answer waits, in seconds.
-        snapshot_revision (int): The configuration's revision that was used.
+        delay_seconds (float): The delay of the answer, in seconds.
+        snapshot_revision (int): The revision of the configuration that was used.
     """
 
     rules: list[RuleReport]

@@ -18,21 +18,21 @@ T = TypeVar("T", bound="SessionFacts")
 
 @_attrs_define
 class SessionFacts:
-    """What is known of a session.
+    """The facts of a session.
 
     Attributes:
         client_address (str): The client.
         stage (SessionStage | Unset): A stage of an SMTP session.
         listener (Listener | Unset): The kind of port that a session came in on.
-        helo_name (str | Unset): The name given with HELO or EHLO. Default: 'client.example.net'.
+        helo_name (str | Unset): The name from HELO or EHLO. Default: 'client.example.net'.
         tls (bool | Unset): Whether TLS is on. Default: False.
-        account_login (str | Unset): The account it has logged in as; empty: none. Default: ''.
-        sender (None | str | Unset): Envelope sender; null: the null sender.
-        recipient (None | str | Unset): The recipient asked about.
-        recipients (list[str] | Unset): Those taken before.
-        declared_size (int | Unset): SIZE of MAIL in octets; 0: none. Default: 0.
-        junk_commands (int | Unset): Junk commands so far. Default: 0.
-        content (ContentFacts | None | Unset): For stage end_of_data.
+        account_login (str | Unset): The account that is logged in. Empty means none. Default: ''.
+        sender (None | str | Unset): The sender of the envelope. null means the null sender.
+        recipient (None | str | Unset): The recipient to decide about.
+        recipients (list[str] | Unset): The recipients that were accepted before.
+        declared_size (int | Unset): SIZE of MAIL in octets. 0 means none. Default: 0.
+        junk_commands (int | Unset): The number of commands outside the mail transaction so far. Default: 0.
+        content (ContentFacts | None | Unset): For the stage end_of_data only.
     """
 
     client_address: str

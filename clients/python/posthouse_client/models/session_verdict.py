@@ -19,12 +19,12 @@ class SessionVerdict:
 
     Attributes:
         stage (str): The stage of the session.
-        action (str): accept, reject or discard.
-        code (int | None): The reply's code; null: it was not rejected.
-        enhanced_code (None | str): RFC 3463 code; null: it was not rejected.
-        reason_id (None | str): Name of the rule that decided; null: none did.
-        rule_id (None | str): Id of the access rule or setting that decided; null: none did.
-        shadow (list[ShadowResult]): What rules in shadow mode would have refused.
+        action (str): One of accept, reject, discard.
+        code (int | None): The code of the reply. null when nothing was rejected.
+        enhanced_code (None | str): The code of RFC 3463. null when nothing was rejected.
+        reason_id (None | str): The name of the rule that decided. null when none did.
+        rule_id (None | str): The id of the access rule or setting that decided. null when none did.
+        shadow (list[ShadowResult]): Refusals that rules in shadow mode would have made.
     """
 
     stage: str

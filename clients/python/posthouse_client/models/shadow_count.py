@@ -11,12 +11,12 @@ T = TypeVar("T", bound="ShadowCount")
 
 @_attrs_define
 class ShadowCount:
-    """What one rule in shadow mode would have refused.
+    """The refusals that one rule in shadow mode would have made.
 
     Attributes:
-        reason_id (str): Name of the rule.
-        rule_id (None | str): The access rule's id; null: it is none.
-        count (int): Messages, and sessions that were refused for another reason.
+        reason_id (str): The name of the rule.
+        rule_id (None | str): The id of the access rule. null when it is not an access rule.
+        count (int): The number of messages, and of sessions that were refused for another reason.
     """
 
     reason_id: str

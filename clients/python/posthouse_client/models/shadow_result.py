@@ -11,11 +11,11 @@ T = TypeVar("T", bound="ShadowResult")
 
 @_attrs_define
 class ShadowResult:
-    """What a rule in shadow mode would have refused.
+    """A refusal that a rule in shadow mode would have made.
 
     Attributes:
-        reason_id (str): Name of the rule.
-        rule_id (None | str): The access rule's id; null: it is none.
+        reason_id (str): The name of the rule.
+        rule_id (None | str): The id of the access rule. null when it is not an access rule.
     """
 
     reason_id: str

@@ -13,19 +13,19 @@ T = TypeVar("T", bound="SmtpAuth")
 
 @_attrs_define
 class SmtpAuth:
-    """Who must log in to send, and how.
+    """The rules about who must log in to send.
 
     Attributes:
-        enabled (bool | Unset): AUTH PLAIN and LOGIN are offered. false: only trusted networks, and local ones that need
-            no login, may send to other domains. Default: True.
-        skip_for_local_networks (bool | Unset): Clients in local_networks need no login to send, on any port. Default:
-            False.
-        local_networks (list[str] | Unset): The networks that skip_for_local_networks is about.
-        sender_must_match_login (bool | Unset): MAIL FROM and the From field must be addresses of the logged-in account.
-            Default: True.
-        skip_sender_match_for_trusted_networks (bool | Unset): Trusted networks are exempt from sender_must_match_login.
+        enabled (bool | Unset): Whether AUTH PLAIN and LOGIN are offered. With false, only trusted networks, and local
+            ones that need no login, may send to other domains. Default: True.
+        skip_for_local_networks (bool | Unset): Whether clients in local_networks need no login to send, on any port.
             Default: False.
-        forbid_plaintext_auth_without_tls (bool | Unset): AUTH is neither offered nor taken before TLS. Default: True.
+        local_networks (list[str] | Unset): The networks for skip_for_local_networks.
+        sender_must_match_login (bool | Unset): Whether MAIL FROM and the From field must be addresses of the logged-in
+            account. Default: True.
+        skip_sender_match_for_trusted_networks (bool | Unset): Whether trusted networks are exempt from
+            sender_must_match_login. Default: False.
+        forbid_plaintext_auth_without_tls (bool | Unset): Whether AUTH is refused without TLS. Default: True.
     """
 
     enabled: bool | Unset = True

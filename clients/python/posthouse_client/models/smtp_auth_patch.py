@@ -12,18 +12,19 @@ T = TypeVar("T", bound="SmtpAuthPatch")
 
 @_attrs_define
 class SmtpAuthPatch:
-    """A merge patch (RFC 7396) of SmtpAuth: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of SmtpAuth: absent members do not change, and null sets the default.
 
     Attributes:
-        enabled (bool | None | Unset): AUTH PLAIN and LOGIN are offered. false: only trusted networks, and local ones
-            that need no login, may send to other domains.
-        skip_for_local_networks (bool | None | Unset): Clients in local_networks need no login to send, on any port.
-        local_networks (list[str] | None | Unset): The networks that skip_for_local_networks is about.
-        sender_must_match_login (bool | None | Unset): MAIL FROM and the From field must be addresses of the logged-in
-            account.
-        skip_sender_match_for_trusted_networks (bool | None | Unset): Trusted networks are exempt from
+        enabled (bool | None | Unset): Whether AUTH PLAIN and LOGIN are offered. With false, only trusted networks, and
+            local ones that need no login, may send to other domains.
+        skip_for_local_networks (bool | None | Unset): Whether clients in local_networks need no login to send, on any
+            port.
+        local_networks (list[str] | None | Unset): The networks for skip_for_local_networks.
+        sender_must_match_login (bool | None | Unset): Whether MAIL FROM and the From field must be addresses of the
+            logged-in account.
+        skip_sender_match_for_trusted_networks (bool | None | Unset): Whether trusted networks are exempt from
             sender_must_match_login.
-        forbid_plaintext_auth_without_tls (bool | None | Unset): AUTH is neither offered nor taken before TLS.
+        forbid_plaintext_auth_without_tls (bool | None | Unset): Whether AUTH is refused without TLS.
     """
 
     enabled: bool | None | Unset = UNSET

@@ -24,16 +24,17 @@ T = TypeVar("T", bound="SmtpMailbox")
 
 @_attrs_define
 class SmtpMailbox:
-    """Handed over by SMTP.
+    """A mailbox server that is used by SMTP.
 
     Attributes:
-        kind (Literal['smtp']): Handed over by SMTP.
-        host (str): A host name or an IP address; looked up as A and AAAA, not as MX.
+        kind (Literal['smtp']): The mail is sent by SMTP.
+        host (str): A host name or an IP address. Its A and AAAA records are used, and not its MX records.
         port (int | Unset): TCP port. Default: 25.
-        tls (TlsLevel | Unset): How a connection has to be secured. encrypt: never plaintext. verify: with a valid
-            certificate besides.
-        fallback_hosts (list[FallbackHost] | Unset): Tried in this order, in the same attempt, when no connection to the
-            host before comes about, or when it refuses the session for now. TLS and login are those of the first.
+        tls (TlsLevel | Unset): The TLS that a connection needs. encrypt means that plaintext is never used. verify also
+            demands a valid certificate.
+        fallback_hosts (list[FallbackHost] | Unset): The servers are tried in this order, in the same attempt, when no
+            connection to the earlier host can be made, or when it temporarily refuses the session. TLS and login are those
+            of the first host.
     """
 
     kind: Literal["smtp"]

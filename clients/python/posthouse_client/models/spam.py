@@ -15,18 +15,18 @@ T = TypeVar("T", bound="Spam")
 
 @_attrs_define
 class Spam:
-    """Spam, judged by rspamd.
+    """The spam check of rspamd.
 
     Attributes:
         mode (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is refused.
             enforce: it refuses.
-        rspamd (str | Unset): Where rspamd's normal worker listens: http or https, host and port. /checkv2 is added.
+        rspamd (str | Unset): The address of rspamd's normal worker: http or https, host and port. /checkv2 is added.
             Default: 'http://127.0.0.1:11333'.
-        password (None | str | Unset): Sent to rspamd where it asks for one. Write-only, encrypted at rest. Left out of
-            a PUT or PATCH it is kept, unless rspamd changes: then it has to be given again.
-        on_error (ScanFailureAction | Unset): What happens when the scanner gives no verdict.
-        timeout_s (int | Unset): Longest wait for rspamd, in seconds. Default: 10.
-        check_outgoing (bool | Unset): Mail of logged-in clients is checked too. Default: False.
+        password (None | str | Unset): The password for rspamd, if it needs one. Write-only, encrypted at rest. If a PUT
+            or PATCH leaves it out, it is kept, except when the address of rspamd changes. Then it must be given again.
+        on_error (ScanFailureAction | Unset): The action when the scanner gives no verdict.
+        timeout_s (int | Unset): The longest wait for rspamd, in seconds. Default: 10.
+        check_outgoing (bool | Unset): Whether mail of logged-in clients is checked too. Default: False.
     """
 
     mode: Mode | Unset = UNSET

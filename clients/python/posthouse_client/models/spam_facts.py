@@ -13,10 +13,10 @@ T = TypeVar("T", bound="SpamFacts")
 
 @_attrs_define
 class SpamFacts:
-    """What rspamd said.
+    """The answer of rspamd.
 
     Attributes:
-        action (SpamFactsAction): What it wants done; error: it gave no answer.
+        action (SpamFactsAction): The action that rspamd wants. error means that it gave no answer.
         score (float | Unset): Its score. Default: 0.0.
     """
 

@@ -14,17 +14,19 @@ T = TypeVar("T", bound="SpamPatch")
 
 @_attrs_define
 class SpamPatch:
-    """A merge patch (RFC 7396) of Spam: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Spam: absent members do not change, and null sets the default.
 
     Attributes:
-        mode (Mode | None | Unset): off: not looked at; shadow: recorded and counted, never refused; enforce: refused.
-        rspamd (None | str | Unset): Where rspamd's normal worker listens: http or https, host and port. /checkv2 is
+        mode (Mode | None | Unset): off: the rule is not checked. shadow: a match is recorded and counted, but never
+            refused. enforce: a match is refused.
+        rspamd (None | str | Unset): The address of rspamd's normal worker: http or https, host and port. /checkv2 is
             added.
-        password (None | str | Unset): Sent to rspamd where it asks for one. Write-only, encrypted at rest. Left out of
-            a PUT or PATCH it is kept, unless rspamd changes: then it has to be given again.
-        on_error (None | ScanFailureAction | Unset): When rspamd gives no answer: on without one, or 451 4.3.0.
-        timeout_s (int | None | Unset): Longest wait for rspamd, in seconds.
-        check_outgoing (bool | None | Unset): Mail of logged-in clients is checked too.
+        password (None | str | Unset): The password for rspamd, if it needs one. Write-only, encrypted at rest. If a PUT
+            or PATCH leaves it out, it is kept, except when the address of rspamd changes. Then it must be given again.
+        on_error (None | ScanFailureAction | Unset): The action when rspamd gives no answer: accepting the message, or
+            451 4.3.0.
+        timeout_s (int | None | Unset): The longest wait for rspamd, in seconds.
+        check_outgoing (bool | None | Unset): Whether mail of logged-in clients is checked too.
     """
 
     mode: Mode | None | Unset = UNSET

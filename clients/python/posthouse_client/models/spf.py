@@ -20,8 +20,8 @@ class Spf:
     Attributes:
         mode (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is refused.
             enforce: it refuses.
-        on_softfail (SpfSoftfailAction | Unset): What a softfail of SPF leads to.
-        reject_permerror (bool | Unset): A record that can't be used is refused too (5.7.24). Default: False.
+        on_softfail (SpfSoftfailAction | Unset): The action for a softfail of SPF.
+        reject_permerror (bool | Unset): Mail is also refused (5.7.24) when the record cannot be used. Default: False.
     """
 
     mode: Mode | Unset = UNSET

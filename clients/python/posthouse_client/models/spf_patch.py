@@ -14,12 +14,13 @@ T = TypeVar("T", bound="SpfPatch")
 
 @_attrs_define
 class SpfPatch:
-    """A merge patch (RFC 7396) of Spf: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Spf: absent members do not change, and null sets the default.
 
     Attributes:
-        mode (Mode | None | Unset): off: not looked at; shadow: recorded and counted, never refused; enforce: refused.
-        on_softfail (None | SpfSoftfailAction | Unset): What a softfail leads to.
-        reject_permerror (bool | None | Unset): A record that can't be used is refused too (5.7.24).
+        mode (Mode | None | Unset): off: the rule is not checked. shadow: a match is recorded and counted, but never
+            refused. enforce: a match is refused.
+        on_softfail (None | SpfSoftfailAction | Unset): The action for a softfail.
+        reject_permerror (bool | None | Unset): Mail is also refused (5.7.24) when the record cannot be used.
     """
 
     mode: Mode | None | Unset = UNSET

@@ -18,7 +18,7 @@ class Statistics:
     """Numbers of messages and recipients by time.
 
     Attributes:
-        buckets (list[StatisticsBucket]): In order of time. Periods in which nothing happened are left out.
+        buckets (list[StatisticsBucket]): The buckets in order of time. Buckets in which nothing happened are left out.
     """
 
     buckets: list[StatisticsBucket]

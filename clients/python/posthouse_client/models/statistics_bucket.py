@@ -17,16 +17,16 @@ T = TypeVar("T", bound="StatisticsBucket")
 
 @_attrs_define
 class StatisticsBucket:
-    """What happened in one period.
+    """The counts of one period.
 
     Attributes:
         starts_at (datetime.datetime): When the period begins.
-        accepted (int): Messages that were accepted.
-        delivered (int): Recipients to whom mail was delivered.
-        deferred (int): Attempts after which a recipient is tried again.
-        bounced (int): Recipients that failed for good, or whose time was over.
-        refused (list[RefusedCount]): What was refused, by reason.
-        shadow (list[ShadowCount]): What rules in shadow mode would have refused.
+        accepted (int): The number of messages that were accepted.
+        delivered (int): The number of recipients to whom mail was delivered.
+        deferred (int): The number of attempts after which a recipient is tried again.
+        bounced (int): The number of recipients that failed permanently or expired.
+        refused (list[RefusedCount]): The refusals, by reason.
+        shadow (list[ShadowCount]): The refusals that rules in shadow mode would have made.
     """
 
     starts_at: datetime.datetime

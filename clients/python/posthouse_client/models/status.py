@@ -17,13 +17,13 @@ T = TypeVar("T", bound="Status")
 
 @_attrs_define
 class Status:
-    """The services, their replicas, the certificates that clients see, and warnings.
+    """The services, their replicas, the certificates that mail clients see, and warnings.
 
     Attributes:
-        services (list[ServiceReplica]): Every config_api that shares the database, the one that answers first, and
-            every replica of the others that it calls.
-        certificates (list[MailCertificate]): The certificates that clients of mail see; the first to end comes first.
-        warnings (list[StatusWarning]): What is to be looked at.
+        services (list[ServiceReplica]): Every config_api that shares the database, with the one that answers first; and
+            every replica of the other services that it calls.
+        certificates (list[MailCertificate]): The certificates that mail clients see. The first to expire comes first.
+        warnings (list[StatusWarning]): The warnings.
     """
 
     services: list[ServiceReplica]

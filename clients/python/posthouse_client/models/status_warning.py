@@ -11,12 +11,12 @@ T = TypeVar("T", bound="StatusWarning")
 
 @_attrs_define
 class StatusWarning:
-    """Something that works and is probably not meant so.
+    """A setting that works but is probably a mistake.
 
     Attributes:
-        code (str): Its constant name.
+        code (str): The constant name of the warning.
         detail (str): A sentence for people.
-        paths (list[str]): The first 20 of the settings that it is about.
+        paths (list[str]): The first 20 settings that it is about.
         count (int): The number of settings that it is about.
     """
 

@@ -11,11 +11,11 @@ T = TypeVar("T", bound="SubmissionReply")
 
 @_attrs_define
 class SubmissionReply:
-    """What SMTP answers.
+    """The reply of SMTP.
 
     Attributes:
-        code (int): SMTP code; 4yz: it may go later.
-        enhanced_code (None | str): RFC 3463 code.
+        code (int): The SMTP code. With 4yz, a later try may succeed.
+        enhanced_code (None | str): The code of RFC 3463.
         text (str): The text.
     """
 

@@ -16,14 +16,14 @@ T = TypeVar("T", bound="SubmittedMessage")
 
 @_attrs_define
 class SubmittedMessage:
-    """A message that was taken.
+    """A message that was accepted.
 
     Attributes:
-        queue_id (str): Names it in the queue, in events and in logs.
-        message_id (None | str): Its Message-ID; null: it had none, and got one on its way.
-        session_id (str): The session, for GET /v1/explain and the log.
-        recipients (list[SubmittedRecipient]): In the order of the envelope.
-        reply (SubmissionReply): What SMTP answers.
+        queue_id (str): The id of the message in the queue, in events and in logs.
+        message_id (None | str): The Message-ID of the message. null means that it had none, and that ingress added one.
+        session_id (str): The id of the session, for GET /v1/explain and the log.
+        recipients (list[SubmittedRecipient]): The recipients in the order of the envelope.
+        reply (SubmissionReply): The reply of SMTP.
     """
 
     queue_id: str

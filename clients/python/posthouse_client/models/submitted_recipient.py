@@ -15,12 +15,12 @@ T = TypeVar("T", bound="SubmittedRecipient")
 
 @_attrs_define
 class SubmittedRecipient:
-    """What became of one recipient.
+    """The result for one recipient.
 
     Attributes:
-        address (str): As it was given.
-        accepted (bool): Whether the message goes to it.
-        reply (SubmissionReply): What SMTP answers.
+        address (str): The address as it was given.
+        accepted (bool): Whether the recipient was accepted.
+        reply (SubmissionReply): The reply of SMTP.
     """
 
     address: str

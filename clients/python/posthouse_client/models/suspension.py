@@ -16,7 +16,8 @@ class Suspension:
     """How long a destination is suspended.
 
     Attributes:
-        until (datetime.datetime | None | Unset): When it ends; null: when the destination is resumed.
+        until (datetime.datetime | None | Unset): When the suspension ends. null means that it ends when somebody
+            resumes the destination.
     """
 
     until: datetime.datetime | None | Unset = UNSET

@@ -17,17 +17,17 @@ T = TypeVar("T", bound="TimelineEvent")
 
 @_attrs_define
 class TimelineEvent:
-    """Something that happened to a message.
+    """An event in the timeline of a message.
 
     Attributes:
         occurred_at (datetime.datetime | None): When it happened.
-        event (str): What happened: stored, refused, expanded, discarded, delivered, deferred, bounced, expired, or what
-            an operator did.
-        recipient (None | str): The recipient that it happened to; null: all of them.
-        detail (None | str): What was found.
-        actor (None | str): The name of the API key, for what an operator did.
-        verdict (None | SessionVerdict): What policy decided; null: the event is another one.
-        attempt (Attempt | None): The attempt that led to the event; null: none did.
+        event (str): What happened: stored, refused, expanded, discarded, delivered, deferred, bounced, expired, or an
+            action of an operator.
+        recipient (None | str): The recipient of the event. null means all recipients.
+        detail (None | str): Details of the event.
+        actor (None | str): For actions of operators: the name of the API key.
+        verdict (None | SessionVerdict): The verdict of policy. null for other events.
+        attempt (Attempt | None): The attempt that caused the event. null when none did.
     """
 
     occurred_at: datetime.datetime | None

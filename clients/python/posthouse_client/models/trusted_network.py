@@ -19,15 +19,15 @@ T = TypeVar("T", bound="TrustedNetwork")
 
 @_attrs_define
 class TrustedNetwork:
-    """Clients in these networks may send anywhere with no login.
+    """Clients in these networks may send anywhere without a login.
 
     Attributes:
-        name (str): What people call it; unique in its list without regard to case.
+        name (str): The name for people. It is unique in its list, without regard to case.
         networks (list[str]): The networks.
-        enabled (bool | Unset): false: as if it were not there. Default: True.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        enabled (bool | Unset): false means that it has no effect. Default: True.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

@@ -14,7 +14,7 @@ T = TypeVar("T", bound="TrustedNetworkBatch")
 
 @_attrs_define
 class TrustedNetworkBatch:
-    """Many changes of trusted networks, in any order.
+    """Many changes of trusted networks, of different objects.
 
     Attributes:
         operations (list[TrustedNetworkOperation]): The operations, each with its object.

@@ -20,10 +20,11 @@ class TrustedNetworkOperation:
     """One operation of a batch: a trusted network.
 
     Attributes:
-        action (BatchAction): What an operation of a batch does.
-        id (str | Unset): The object to replace or delete; create takes none.
-        if_match (str | Unset): The ETag of your last GET of it; * is whatever is there. replace and delete need it.
-        object_ (TrustedNetwork | Unset): Clients in these networks may send anywhere with no login.
+        action (BatchAction): The action of an operation in a batch.
+        id (str | Unset): The id of the object to replace or delete. create has no id.
+        if_match (str | Unset): The ETag of the last GET of the object. * matches any version. replace and delete need
+            it.
+        object_ (TrustedNetwork | Unset): Clients in these networks may send anywhere without a login.
     """
 
     action: BatchAction

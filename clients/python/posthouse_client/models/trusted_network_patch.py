@@ -12,12 +12,12 @@ T = TypeVar("T", bound="TrustedNetworkPatch")
 
 @_attrs_define
 class TrustedNetworkPatch:
-    """A merge patch (RFC 7396) of TrustedNetwork: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of TrustedNetwork: absent members do not change, and null sets the default.
 
     Attributes:
-        name (str | Unset): What people call it; unique in its list without regard to case.
+        name (str | Unset): The name for people. It is unique in its list, without regard to case.
         networks (list[str] | Unset): The networks.
-        enabled (bool | None | Unset): false: as if it were not there.
+        enabled (bool | None | Unset): false means that it has no effect.
     """
 
     name: str | Unset = UNSET

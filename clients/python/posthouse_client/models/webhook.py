@@ -20,20 +20,20 @@ T = TypeVar("T", bound="Webhook")
 
 @_attrs_define
 class Webhook:
-    """Sends what becomes of messages to a URL, signed as standardwebhooks.com says.
+    """Sends events about messages to a URL, signed as standardwebhooks.com describes.
 
     Attributes:
-        url (str): Where events are sent by POST: https, at a public address.
-        events (list[EventType]): What is sent.
-        previous_secret_ends_at (datetime.datetime | None | Unset): Until when the secret of before the last rotation
-            signs too; null: it does not.
-        secret (None | str | Unset): The secret that signs: whsec_ and base64. Made where it is left out, and then shown
+        url (str): The URL that gets events by POST: https, at a public address.
+        events (list[EventType]): The types of events that are sent.
+        previous_secret_ends_at (datetime.datetime | None | Unset): The time until which the previous secret also signs
+            after a rotation. null means that it does not sign.
+        secret (None | str | Unset): The secret that signs: whsec_ and base64. If it is left out, it is made, and shown
             once.
-        enabled (bool | Unset): false: nothing is sent. What happens meanwhile is sent when it is true again, as far as
-            the history goes back. Default: True.
-        warnings (list[ConfigurationWarning] | Unset): Doubts about what was just written; not stored, and absent from
-            GET.
-        id (UUID | Unset): Made by the service; sorts by creation.
+        enabled (bool | Unset): false means that nothing is sent. Events of this time are sent when it is true again, as
+            far back as the history reaches. Default: True.
+        warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
+            stored, and GET does not show them.
+        id (UUID | Unset): Made by the service. The ids sort in the order of creation.
         created_at (datetime.datetime | Unset): When it was made.
         updated_at (datetime.datetime | Unset): When it was last written.
     """

@@ -15,15 +15,15 @@ class WebhookDelivery:
     """An event that was sent to a webhook, with its last attempt.
 
     Attributes:
-        event_id (str): The event's id, which webhook-id says too.
-        type_ (str): The event's type, or test.
-        queue_id (None | str): The message's queue id; null: a test.
-        state (str): Whether an event was taken.
-        attempts (int): Attempts so far.
-        last_attempt_at (datetime.datetime): When the last one began.
-        http_status (int | None): What it was answered; null: nothing.
-        error (None | str): Why it failed.
-        milliseconds (int): How long it took.
+        event_id (str): The id of the event, which is also in webhook-id.
+        type_ (str): The type of the event, or test.
+        queue_id (None | str): The queue id of the message. null for a test.
+        state (str): Whether an event was accepted.
+        attempts (int): The number of attempts so far.
+        last_attempt_at (datetime.datetime): When the last attempt began.
+        http_status (int | None): The status of the answer. null when there was none.
+        error (None | str): The reason of the failure.
+        milliseconds (int): The duration of the last attempt.
     """
 
     event_id: str

@@ -19,10 +19,10 @@ class WebhookDeliveryPage:
     """A page of deliveries.
 
     Attributes:
-        items (list[WebhookDelivery]): Newest attempt first; the last 200 events are kept.
-        next_cursor (None | str): cursor of the next page; null: this is the last.
-        failing_since (datetime.datetime | None): Since when the oldest event that was not taken fails; after 3 days the
-            webhook is disabled. null: all were taken.
+        items (list[WebhookDelivery]): The deliveries, newest attempt first. The last 200 events are stored.
+        next_cursor (None | str): The cursor of the next page. null means that this is the last page.
+        failing_since (datetime.datetime | None): The time since which the oldest event has failed. After 3 days the
+            webhook is disabled. null means that all events were accepted.
     """
 
     items: list[WebhookDelivery]

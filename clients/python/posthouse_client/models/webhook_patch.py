@@ -13,15 +13,15 @@ T = TypeVar("T", bound="WebhookPatch")
 
 @_attrs_define
 class WebhookPatch:
-    """A merge patch (RFC 7396) of Webhook: what is absent stays, null returns to the default.
+    """A merge patch (RFC 7396) of Webhook: absent members do not change, and null sets the default.
 
     Attributes:
-        url (str | Unset): Where events are sent by POST: https, at a public address.
-        events (list[EventType] | Unset): What is sent.
-        secret (None | str | Unset): The secret that signs: whsec_ and base64. Made where it is left out, and then shown
+        url (str | Unset): The URL that gets events by POST: https, at a public address.
+        events (list[EventType] | Unset): The types of events that are sent.
+        secret (None | str | Unset): The secret that signs: whsec_ and base64. If it is left out, it is made, and shown
             once.
-        enabled (bool | None | Unset): false: nothing is sent. What happens meanwhile is sent when it is true again, as
-            far as the history goes back.
+        enabled (bool | None | Unset): false means that nothing is sent. Events of this time are sent when it is true
+            again, as far back as the history reaches.
     """
 
     url: str | Unset = UNSET

@@ -1,4 +1,4 @@
-"""`/v1/audit-log`: who did what, and what was refused."""
+"""`/v1/audit-log`: the calls that changed something, and the calls that were refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from services.config_api.changes.editor import time_text
 from services.config_api.http import pagination
-from services.config_api.http.context import needs, parts
+from services.config_api.http.context import app_context, needs
 from services.config_api.http.pagination import FilterText, PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import Answer, Time, problem_responses
@@ -28,17 +28,25 @@ class AuditEntry(Answer):
 
     id: str = Field(description="Its id.")
     occurred_at: Time = Field(description="When it happened.")
-    actor: str | None = Field(description="Name that the API key had; null: no valid key.")
-    actor_id: str | None = Field(description="Id of the API key, which stays its own; null: no valid key.")
-    role: Literal["sender", "reader", "operator", "admin"] | None = Field(description="Role of the API key.")
-    client_address: str | None = Field(description="IP address of the client; null: the service itself.")
+    actor: str | None = Field(
+        description="The name of the API key at that time. null means that there was no valid key."
+    )
+    actor_id: str | None = Field(
+        description="The id of the API key, which never changes. null means that there was no valid key."
+    )
+    role: Literal["sender", "reader", "operator", "admin"] | None = Field(description="The role of the API key.")
+    client_address: str | None = Field(
+        description="The IP address of the client. null means that the service itself did it."
+    )
     action: str = Field(description="The operationId.", examples=["replaceGeneralSettings"])
     target: str | None = Field(
-        description="What it was about; null: it had no such path.", examples=["settings/general"]
+        description="The object of the call. null when the path names none.", examples=["settings/general"]
     )
     status: int = Field(ge=100, le=599, description="The HTTP status of the answer.")
-    problem: str | None = Field(description="Why it was refused; null: it was done.", examples=["forbidden"])
-    revision: int | None = Field(description="The revision that it made.")
+    problem: str | None = Field(
+        description="The reason why it was refused. null means that it was not refused.", examples=["forbidden"]
+    )
+    revision: int | None = Field(description="The revision that the call made.")
     request_id: str | None = Field(description="X-Request-Id of the answer.")
 
 
@@ -46,11 +54,11 @@ class AuditPage(Answer):
     """A page of the audit log."""
 
     items: list[AuditEntry] = Field(description="Newest first.")
-    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
+    next_cursor: str | None = Field(description="The cursor of the next page. null means that this is the last page.")
 
 
 class AuditQuery(PageQuery):
-    """A page of the entries that match."""
+    """Returns a page of the entries that match."""
 
     actor: FilterText | None = Field(default=None, description="Name of the API key.")
     actor_id: FilterText | None = Field(default=None, description="Id of the API key.")
@@ -59,13 +67,13 @@ class AuditQuery(PageQuery):
     target: FilterText | None = Field(default=None, description="What it was about.", examples=["accounts/0192f3c4…"])
     request_id: FilterText | None = Field(default=None, description="X-Request-Id of the answer.")
     since: Instant | None = Field(default=None, description="Only entries of this time or later.")
-    until: Instant | None = Field(default=None, description="Only entries of before this time.")
+    until: Instant | None = Field(default=None, description="Only entries from before this time.")
 
 
 @router.get(
     "/v1/audit-log",
     operation_id="listAuditEntries",
-    summary="Who did what, newest first",
+    summary="List the calls that changed something or were refused, newest first",
     responses={200: {"model": AuditPage}, **problem_responses()},
 )
 async def list_entries(
@@ -77,7 +85,7 @@ async def list_entries(
     bounds = {"since": since, "until": until}
     shown = {name: str(value) for name, value in {**filters, **bounds}.items() if value is not None}
     before = None if given.cursor is None else pagination.decode(given.cursor, "audit-log", shown)
-    rows = list(await parts(request).audit.page(filters, since, until, before, given.limit + 1))
+    rows = list(await app_context(request).audit.page(filters, since, until, before, given.limit + 1))
     more, rows = len(rows) > given.limit, rows[: given.limit]
     items = [_entry(row) for row in rows]
     cursor = pagination.encode("audit-log", shown, rows[-1].id) if more else None

@@ -1,4 +1,4 @@
-"""`/v1/revisions`: list, show, compare, go back."""
+"""`/v1/revisions`: lists, shows and compares revisions, and rolls back to one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.config_api.changes.editor import time_text
 from services.config_api.changes.entity_tags import entity_tag, require_newest
 from services.config_api.history.revisions.repository import Change, Revisions
 from services.config_api.http import pagination
-from services.config_api.http.context import DryRun, IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
@@ -25,7 +25,7 @@ from services.config_api.storage.revision import Actor
 
 Reader = Annotated[Actor, Depends(needs("reader"))]
 _LARGEST = (1 << 53) - 1
-Number = Annotated[int, Field(ge=1, le=_LARGEST), DIGITS, Path(description="A revision's number.")]
+Number = Annotated[int, Field(ge=1, le=_LARGEST), DIGITS, Path(description="The number of a revision.")]
 
 router = APIRouter(tags=["configuration"], route_class=Route)
 
@@ -33,36 +33,34 @@ router = APIRouter(tags=["configuration"], route_class=Route)
 class RevisionSummary(Answer):
     """One change of the configuration."""
 
-    number: int = Field(description="The revision's number.")
+    number: int = Field(description="The number of the revision.")
     created_at: Time = Field(description="When it was made.")
-    actor: str = Field(description="Name of the API key.")
-    actor_id: str | None = Field(description="Id of the API key; null: the service itself.")
+    actor: str = Field(description="The name of the API key.")
+    actor_id: str | None = Field(description="The id of the API key. null means that the service itself did it.")
     action: str = Field(description="The operationId.", examples=["updateGeneralSettings"])
-    summary: str = Field(description="In a line.")
+    summary: str = Field(description="A summary in one line.")
 
 
 class Difference(Answer):
-    """One member; of a secret only that it was set, changed or removed."""
+    """The change of one member. Of a secret it tells only that it was set, changed or removed."""
 
-    pointer: str = Field(description="JSON pointer; empty: the whole object.")
-    before: Any = Field(default=None, description="Absent: there was none.")
-    after: Any = Field(default=None, description="Absent: there is none.")
-    secret: Literal["set", "changed", "removed"] | None = Field(
-        default=None, description="For a secret, what happened to it."
-    )
+    pointer: str = Field(description="The JSON pointer of the member. Empty means the whole object.")
+    before: Any = Field(default=None, description="The value before. Absent means that there was none.")
+    after: Any = Field(default=None, description="The value after. Absent means that there is none.")
+    secret: Literal["set", "changed", "removed"] | None = Field(default=None, description="What happened to a secret.")
 
 
 class ObjectChange(Answer):
-    """One object's change."""
+    """The change of one object."""
 
-    kind: str = Field(description="Of what kind it is.", examples=["relay-rules"])
+    kind: str = Field(description="The kind of the object.", examples=["relay-rules"])
     id: str = Field(description="Its id.")
     event: Literal["made", "changed", "removed"] = Field(description="What happened.")
-    differences: list[Difference] = Field(description="Member by member.")
+    differences: list[Difference] = Field(description="The changes of its members.")
 
 
 class RevisionDetails(RevisionSummary):
-    """One change of the configuration, with what it changed."""
+    """One change of the configuration, with all the objects that it changed."""
 
     changes: list[ObjectChange] = Field(description="The objects that differ.")
 
@@ -71,19 +69,19 @@ class RevisionPage(Answer):
     """A page of revisions."""
 
     items: list[RevisionSummary] = Field(description="Newest first.")
-    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
+    next_cursor: str | None = Field(description="The cursor of the next page. null means that this is the last page.")
 
 
 class Comparison(Answer):
-    """What leads from one revision's state to another's."""
+    """The differences between the states after two revisions."""
 
     changes: list[ObjectChange] = Field(description="The objects that differ.")
 
 
 class RollbackResult(Answer):
-    """What a rollback changed, or with dry_run would change."""
+    """The objects that a rollback changed, or would change with dry_run."""
 
-    revision: int = Field(description="The newest revision after it.")
+    revision: int = Field(description="The number of the newest revision after it.")
     changes: list[ObjectChange] = Field(description="The objects that differ.")
 
 
@@ -92,14 +90,14 @@ class TwoRevisions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    from_revision: Decimal = Field(ge=1, le=_LARGEST, description="The number of the revision to start from.")
-    to_revision: Decimal = Field(ge=1, le=_LARGEST, description="The number of the revision to come to.")
+    from_revision: Decimal = Field(ge=1, le=_LARGEST, description="The number of the first revision.")
+    to_revision: Decimal = Field(ge=1, le=_LARGEST, description="The number of the second revision.")
 
 
 @router.get(
     "/v1/revisions",
     operation_id="listRevisions",
-    summary="Every change, newest first",
+    summary="List all changes, newest first",
     responses={200: {"model": RevisionPage}, **problem_responses()},
 )
 async def list_revisions(request: Request, _: Reader, given: Annotated[PageQuery, Query()]) -> Response:
@@ -110,7 +108,7 @@ async def list_revisions(request: Request, _: Reader, given: Annotated[PageQuery
         if not (text.isascii() and text.isdigit() and len(text) <= 16):
             raise pagination.bad_cursor()
         before = int(text)
-    rows = list(await Revisions(parts(request).store).page(before, given.limit + 1))
+    rows = list(await Revisions(app_context(request).store).page(before, given.limit + 1))
     more, rows = len(rows) > given.limit, rows[: given.limit]
     cursor = pagination.encode("revisions", {}, str(rows[-1].number)) if more else None
     return JSONResponse({"items": [_summary(row) for row in rows], "next_cursor": cursor})
@@ -119,31 +117,31 @@ async def list_revisions(request: Request, _: Reader, given: Annotated[PageQuery
 @router.get(
     "/v1/revisions:diff",
     operation_id="compareRevisions",
-    summary="What leads from one revision's state to another's",
+    summary="Compare the states after two revisions",
     responses={200: {"model": Comparison}, **problem_responses(404, noun="revision")},
 )
 async def compare(request: Request, _: Reader, given: Annotated[TwoRevisions, Query()]) -> Response:
-    """Shows what has to change to come from the first state to the second, object by object."""
-    differences = await Revisions(parts(request).store).difference(given.from_revision, given.to_revision)
+    """Shows the differences between the states after two revisions, object by object."""
+    differences = await Revisions(app_context(request).store).difference(given.from_revision, given.to_revision)
     return JSONResponse({"changes": _changes(differences)})
 
 
 @router.get(
     f"/v1/revisions/{{number:{BEFORE_COLON}}}",
     operation_id="getRevision",
-    summary="One change, with what it changed",
+    summary="Get one change, with the members that it changed",
     responses={200: {"model": RevisionDetails}, **problem_responses(404, noun="revision")},
 )
 async def get(request: Request, _: Reader, number: Number) -> Response:
-    """Shows one revision with the members that it changed; of secrets only that they changed."""
-    row, found = await Revisions(parts(request).store).get(number)
+    """Shows one revision with the members that it changed. Of secrets it shows only that they changed."""
+    row, found = await Revisions(app_context(request).store).get(number)
     return JSONResponse({**_summary(row), "changes": _changes(found)})
 
 
 @router.post(
     f"/v1/revisions/{{number:{BEFORE_COLON}}}:rollback",
     operation_id="rollBackRevision",
-    summary="Make everything as it was after that revision, API keys aside; itself a revision",
+    summary="Roll the configuration back to a revision, except API keys",
     responses={
         200: {"model": RollbackResult, "headers": ETAG_HEADER},
         **problem_responses(404, 409, 412, 415, 428, noun="revision"),
@@ -157,10 +155,10 @@ async def roll_back(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Makes the configuration as it was after that revision. This is a new revision itself."""
-    revisions = Revisions(parts(request).store)
+    """Restores the configuration as it was after that revision. The rollback is a new revision itself."""
+    revisions = Revisions(app_context(request).store)
     if dry_run:
-        newest, changes = await revisions.way_back(number)
+        newest, changes = await revisions.rollback_changes(number)
         if if_match is not None:
             require_newest(if_match, newest)
         return _rolled_back(newest, changes)

@@ -1,4 +1,4 @@
-"""The configuration's past: lists of revisions, differences between two, and the way back to one."""
+"""The history of the configuration: lists of revisions, differences between two, and the rollback to one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object on the way from one revision to another; both bodies as they are stored."""
+    """The change of one object between two revisions. Both bodies are in their stored form."""
 
     resource: Resource
     id: str
@@ -45,13 +45,13 @@ class Change:
 
 
 class Revisions:
-    """Reads revisions, and makes the one that goes back."""
+    """Reads revisions, and makes the revision of a rollback."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def page(self, before: int | None, limit: int) -> Sequence[Row[Any]]:
-        """Newest first, those before the number given."""
+        """Returns revisions before the given number, the newest first."""
         query = select(revisions).order_by(revisions.c.number.desc()).limit(limit)
         if before is not None:
             query = query.where(revisions.c.number < before)
@@ -59,7 +59,7 @@ class Revisions:
             return (await connection.execute(query)).all()
 
     async def get(self, number: int) -> tuple[Row[Any], list[Change]]:
-        """A revision's row and changes. Raises Problem 404."""
+        """Returns the row of a revision and its changes. Raises Problem 404."""
         async with self._store.database.reading() as connection:
             row = (await connection.execute(select(revisions).where(revisions.c.number == number))).one_or_none()
             if row is None:
@@ -67,7 +67,7 @@ class Revisions:
             return row, await _between(connection, number - 1, number)
 
     async def difference(self, first: int, second: int) -> list[Change]:
-        """The changes between the states after two revisions. Raises Problem 404."""
+        """Returns the changes between the states after two revisions. Raises Problem 404."""
         async with self._store.database.reading() as connection:
             for number in (first, second):
                 await _known(connection, number)
@@ -76,12 +76,12 @@ class Revisions:
             return changes_between
         return [Change(change.resource, change.id, change.after, change.before) for change in changes_between]
 
-    async def way_back(self, number: int) -> tuple[int, list[Change]]:
-        """(the newest revision, what going back would change). Raises Problem 404."""
+    async def rollback_changes(self, number: int) -> tuple[int, list[Change]]:
+        """Returns (the newest revision, the changes that a rollback would make). Raises Problem 404."""
         async with self._store.database.reading() as connection:
             await _known(connection, number)
             newest = await newest_revision(connection)
-            return newest, await _way_back(connection, number, newest)
+            return newest, await _rollback_changes(connection, number, newest)
 
     async def roll_back(
         self,
@@ -95,26 +95,29 @@ class Revisions:
         async with self._store.revision(actor, "rollBackRevision", repeat) as revision:
             await _known(revision.connection, number)
             require_newest(if_match, revision.number - 1)
-            way_back = await _way_back(revision.connection, number, revision.number)
+            rollback_changes = await _rollback_changes(revision.connection, number, revision.number)
             await revision.apply(
-                [Write(change.resource, change.id, change.before, change.after) for change in way_back]
+                [Write(change.resource, change.id, change.before, change.after) for change in rollback_changes]
             )
             revision.target = f"revisions/{number}"
             revision.summary = f"back to revision {number}"
-            revision.answer = made = answer(revision.number if way_back else revision.number - 1, way_back)
+            revision.answer = made = answer(
+                revision.number if rollback_changes else revision.number - 1, rollback_changes
+            )
         return made
 
 
 class RevisionRetention:
-    """Drops old revisions, the oldest first."""
+    """Removes old revisions, the oldest first."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def forget(self, before: int) -> int:
-        """Drops revisions of before this time in microseconds since 1970, but for the newest one; how many.
+        """Removes revisions from before this time (microseconds since 1970), except the newest one. Returns their
+        number.
 
-        A batch at a time, so that nobody waits long.
+        It works in batches, so that other callers do not wait long.
         """
         count = 0
         while True:
@@ -142,7 +145,9 @@ async def _known(connection: AsyncConnection, number: int) -> None:
 
 
 async def _between(connection: AsyncConnection, first: int, last: int) -> list[Change]:
-    """Each object that the revisions after `first`, up to `last`, changed: as before the first and after the last."""
+    """Returns each object that the revisions after `first`, up to `last`, changed: its state before the first and after
+    the last of them.
+    """
     query = (
         select(changes)
         .where(changes.c.revision > first, changes.c.revision <= last)
@@ -159,17 +164,17 @@ async def _between(connection: AsyncConnection, first: int, last: int) -> list[C
     ]
 
 
-async def _way_back(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
-    """Raises Problem 422 where going back would send a password with less protection than now (F42)."""
-    way_back = [
+async def _rollback_changes(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
+    """Raises Problem 422 when a rollback would send a password with less protection than now (F42)."""
+    rollback_changes = [
         Change(change.resource, change.id, change.after, change.before)
         for change in await _between(connection, number, newest)
-        if _goes_back(change)
+        if _is_rolled_back(change)
     ]
-    errors = [error for change in way_back for error in _weakened(change)]
+    errors = [error for change in rollback_changes for error in _weakened(change)]
     if errors:
         raise invalid(errors[:_MOST_ERRORS])
-    return way_back
+    return rollback_changes
 
 
 def _weakened(change: Change) -> Iterator[FieldError]:
@@ -189,8 +194,8 @@ def _weakened(change: Change) -> Iterator[FieldError]:
             )
 
 
-def _goes_back(change: Change) -> bool:
-    """Keys stay as they are, and settings that a later release brought with it are not taken away."""
+def _is_rolled_back(change: Change) -> bool:
+    """API keys are not changed, and settings that a later release introduced are not removed."""
     if isinstance(change.resource, Collection):
         return change.resource.portable
     return change.before is not None

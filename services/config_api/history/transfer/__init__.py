@@ -1,1 +1,1 @@
-"""The whole configuration out and in."""
+"""Export and import of the whole configuration."""

@@ -1,4 +1,4 @@
-"""The whole configuration as one document: its shape, its export, and what an import of it would write."""
+"""The whole configuration as one document: its shape, its export, and the objects that an import of it would write."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ from services.config_api.resources.tls_policies import TLS_POLICIES
 from services.config_api.storage.documents import Document
 
 FORMAT = "posthouse/2"
-# Its members have hyphens, and it holds every default of its time, set by somebody or not.
+# The format of earlier releases. Its members have hyphens, and it has all defaults of that time, even those that nobody
+# had set.
 OLDER_FORMAT = "posthouse/1"
 PORTABLE: tuple[Collection, ...] = tuple(collection for collection in COLLECTIONS if collection.portable)
-# Collections that documents of earlier releases do not have: where such a member is missing, it stands for none.
+# Collections that documents of earlier releases do not have. A missing member means that the collection is empty.
 LATER: tuple[Collection, ...] = (TLS_POLICIES,)
 _SETTINGS = "settings/"
 _MOST_ERRORS = 50
@@ -65,7 +66,7 @@ def _document_model() -> type[BaseModel]:
         "format": (
             Literal["posthouse/2"],
             Field(
-                description="The format of the document. An import takes posthouse/1 too, which was written before "
+                description="The format of the document. An import also accepts posthouse/1, which was used before "
                 "the first release."
             ),
         ),
@@ -75,14 +76,14 @@ def _document_model() -> type[BaseModel]:
     return create_model(
         "ConfigurationDocument",
         __base__=Model,
-        __doc__="The whole configuration, API keys, secrets and listed recipients aside. What is not in it is removed "
-        "by an import.",
+        __doc__="The whole configuration, without API keys, secrets and listed recipients. An import removes objects "
+        "that the document does not contain.",
         **fields,
     )
 
 
 def _listed(collection: Collection) -> Any:
-    """The field of a collection's member."""
+    """Returns the schema field for the member of a collection."""
     described = f"Every {collection.label}. An id that is given is kept."
     if collection in LATER:
         return Field(default=[], description=f"{described} A document without this member has none.")
@@ -90,7 +91,7 @@ def _listed(collection: Collection) -> Any:
 
 
 def member_name(kind: str) -> str:
-    """The member of the document that holds a resource."""
+    """Returns the name of the member for a resource in the document."""
     return kind.removeprefix(_SETTINGS).replace("-", "_")
 
 
@@ -99,18 +100,20 @@ ConfigurationDocument = _document_model()
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One object of an import, validated."""
+    """One validated object of an import."""
 
     resource: Resource
     pointer: str
-    # None: the client left it to us. A singleton's id is its kind.
+    # None means that the client gave no id. The id of a singleton is its kind.
     id: str | None
     model: BaseModel
     given: Mapping[str, Any] = field(repr=False)
 
 
 def export(documents: Mapping[str, list[Document]]) -> Body:
-    """Everything portable, in a fixed order. Members that follow from others are left out, and go on following."""
+    """Exports all portable objects in a fixed order. Members whose values follow from others are left out, so that they
+    continue to follow.
+    """
     settings = {
         member_name(singleton.kind): _exported(singleton, documents[singleton.kind][0]) for singleton in SINGLETONS
     }
@@ -129,7 +132,7 @@ def _exported(resource: Resource, document: Document) -> Body:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The part of the configuration that an import speaks for."""
+    """The part of the configuration that an import replaces."""
 
     singletons: tuple[Singleton, ...] = tuple(SINGLETONS)
     collections: tuple[Collection, ...] = PORTABLE
@@ -140,13 +143,15 @@ class Scope:
 
     @property
     def sections(self) -> set[str]:
-        """The members of a document that must be there."""
+        """The members that a document must have."""
         collections = {member_name(collection.kind) for collection in self.collections if collection not in LATER}
         return collections | {"settings"} if self.singletons else collections
 
 
 def scope_of(only: str | None) -> Scope:
-    """The scope that names of sections, separated by commas, stand for; None: everything. Raises Problem 422."""
+    """Returns the scope for names of sections that are separated by commas. None means everything. Raises Problem
+    422.
+    """
     if only is None:
         return Scope()
     names = {name.strip() for name in only.split(",")}
@@ -161,10 +166,11 @@ def scope_of(only: str | None) -> Scope:
 
 
 def read(content: Any, scope: Scope) -> list[Item]:
-    """The objects of a document. Raises Problem: 400 when it is no object, 422 with a pointer to each fault.
+    """Returns the objects of a document. Raises Problem 400 when the document is not an object, and 422 with a pointer
+    to each fault.
 
-    Every section that the import speaks for must be there, except LATER: one that is left out would be one removed.
-    Other sections are not looked at.
+    The document must have every section that the import replaces, except LATER, because a forgotten section would be
+    removed. Other sections are ignored.
     """
     if not isinstance(content, dict):
         raise malformed("The body must be an object.")
@@ -195,7 +201,7 @@ def read(content: Any, scope: Scope) -> list[Item]:
 
 
 def _with_underscores(content: dict[str, Any]) -> dict[str, Any]:
-    """A document of the older format with the names of members that this one has."""
+    """Converts a document of the older format to the names of members in the present format."""
     settings = content.get("settings")
     if isinstance(settings, dict):
         content = {**content, "settings": {str(name).replace("-", "_"): body for name, body in settings.items()}}
@@ -233,7 +239,7 @@ def _shape(content: dict[str, Any], settings: Any, scope: Scope) -> list[FieldEr
 def _members(found: dict[Any, Any], wanted: set[str], known: set[str], pointer: str) -> list[FieldError]:
     missing = [FieldError(f"{pointer}/{name}", "missing", "It is needed.") for name in sorted(wanted - found.keys())]
     if found.keys() - known:
-        missing.append(FieldError(pointer, "unknown_member", "It has members that are not known."))
+        missing.append(FieldError(pointer, "unknown_member", "There are unknown members."))
     return missing
 
 

@@ -25,7 +25,7 @@ from services.config_api.history.transfer.document import (
     scope_of,
 )
 from services.config_api.history.transfer.importing import Importer
-from services.config_api.http.context import DryRun, IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.middleware import JSON_DEPTH
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.resource_routes import IfMatch, IfNoneMatchGet
@@ -52,23 +52,25 @@ _SCHEMA = {"$ref": "#/components/schemas/ConfigurationDocument"}
 
 
 class ImportResult(Answer):
-    """What an import changed, or with dry_run would change."""
+    """The changes that an import made, or would make with dry_run."""
 
-    revision: int = Field(description="The newest revision after it.")
-    made: int = Field(description="Objects that were not there.")
-    changed: int = Field(description="Objects that were different.")
-    removed: int = Field(description="Objects that the document does not have.")
-    changes: list[ObjectChange] = Field(description="The first 1000 of them.")
+    revision: int = Field(description="The number of the newest revision after it.")
+    made: int = Field(description="The number of objects that were added.")
+    changed: int = Field(description="The number of objects that were changed.")
+    removed: int = Field(
+        description="The number of objects that were removed, because the document does not have them."
+    )
+    changes: list[ObjectChange] = Field(description="The first 1000 of the changes.")
     warnings: list[ConfigurationWarning] = Field(
-        description="Doubts about the objects that are made or changed; pointers are into the document. They are "
-        "looked for during a few seconds, and of many objects not in all."
+        description="Warnings about the objects that are made or changed. The pointers are into the document. The "
+        "search takes only a few seconds, so it may not cover all of very many objects."
     )
 
 
 @router.get(
     "/v1/config:export",
     operation_id="exportConfiguration",
-    summary="The whole configuration, API keys and secrets aside",
+    summary="Export the whole configuration, without API keys and secrets",
     responses={
         200: {"model": ConfigurationDocument, "content": {YAML: {"schema": _SCHEMA}}, "headers": ETAG_HEADER},
         304: {"description": "Not changed."},
@@ -78,13 +80,13 @@ class ImportResult(Answer):
 async def export_configuration(
     request: Request,
     _: Annotated[Actor, Depends(needs("reader"))],
-    format: Annotated[Literal["json", "yaml"], Query(description="How it is written.")] = "json",  # noqa: A002
+    format: Annotated[Literal["json", "yaml"], Query(description="The format of the text.")] = "json",  # noqa: A002
     if_none_match: IfNoneMatchGet = None,
 ) -> Response:
-    """Writes every setting and object as one document, which an import takes."""
+    """Returns every setting and object as one document, which an import accepts."""
     kinds = [resource.kind for resource in (*SINGLETONS, *PORTABLE)]
     by_kind: dict[str, list[Document]] = {kind: [] for kind in kinds}
-    async with parts(request).store.database.reading() as connection:
+    async with app_context(request).store.database.reading() as connection:
         newest = await newest_revision(connection)
         headers = {"ETag": entity_tag(newest)}
         if not_modified(if_none_match, newest):
@@ -97,7 +99,7 @@ async def export_configuration(
 @router.post(
     "/v1/config:import",
     operation_id="importConfiguration",
-    summary="Replace the whole configuration, API keys aside; secrets that are left out are kept",
+    summary="Replace the whole configuration, except API keys",
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -114,35 +116,34 @@ async def import_configuration(
         str | None,
         Query(
             max_length=1000,
-            description="The sections that the import speaks for, by commas: collections, or settings.",
+            description="The sections that the import replaces, separated by commas: collections, or settings.",
             examples=["accounts,aliases"],
         ),
     ] = None,
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Makes the configuration what the document says, as one revision. What the document lacks is removed.
-
-    With `only` the import speaks for these sections, and all others stay. If-Match is the ETag of the export or of a
-    dry run; a dry run needs none.
+    """Replaces the configuration by the document, as one revision. Objects that the document does not contain are
+    removed. Secrets that it does not contain are kept. With `only`, the import replaces these sections only. If-Match
+    must be the ETag of an export or of a dry run. A dry run needs no If-Match.
     """
     scope = scope_of(only)
     if "yaml" in request.headers.get("content-type", ""):
         items = await asyncio.to_thread(_read_yaml, await request.body(), scope)
     else:
         items = await asyncio.to_thread(read, await request.json(), scope)
-    app_parts = parts(request)
-    importer = Importer(app_parts.store, app_parts.editor.secret_fields, app_parts.check_context_for(""), scope)
+    context = app_context(request)
+    importer = Importer(context.store, context.editor.secret_fields, context.check_context_for(""), scope)
     repeat = None if dry_run else await repetition(request, caller, idempotency_key)
     return kept(await importer.run(items, if_match, caller, repeat, _imported, dry_run=dry_run))
 
 
-def _imported(revision: int, changes: Sequence[Change], doubts: Sequence[Finding]) -> StoredResponse:
+def _imported(revision: int, changes: Sequence[Change], warnings_found: Sequence[Finding]) -> StoredResponse:
     counts = {"made": 0, "changed": 0, "removed": 0}
     for change in changes:
         counts["made" if change.before is None else "removed" if change.after is None else "changed"] += 1
     shown = [change.as_json() for change in changes[:_SHOWN_CHANGES]]
-    warnings = [doubt.as_json() for doubt in doubts]
+    warnings = [warning.as_json() for warning in warnings_found]
     made = as_kept(JSONResponse({"revision": revision, **counts, "changes": shown, "warnings": warnings}))
     return replace(made, headers={"ETag": entity_tag(revision)})
 
@@ -161,5 +162,5 @@ def _read_yaml(body: bytes, scope: Scope) -> list[Item]:
     except yaml_text.YamlError as error:
         raise malformed(str(error)) from None
     except (ValueError, RecursionError):
-        raise malformed("The body can't be parsed.") from None
+        raise malformed("The body cannot be parsed.") from None
     return read(content, scope)

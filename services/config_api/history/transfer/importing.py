@@ -1,4 +1,4 @@
-"""Import: what a document asks for, compared with what is there, written as one revision."""
+"""Import: compares a document with the stored configuration, and writes the changes as one revision."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from services.config_api.storage.documents import Document, Store, every
 from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
 from services.config_api.storage.revision import Actor, Revision, Write
 
-# After so many objects the event loop gets a turn.
+# After this number of objects, the event loop may run other tasks.
 _TURN = 500
 _MOST_ERRORS = 50
-# Doubts are a help: an import does not wait for all of them.
+# The longest time for warnings. They are only help, so an import does not wait until all are found.
 _CHECK_SECONDS = 4
 _MOST_CHECKS = 500
-_MOST_DOUBTS = 100
+_MOST_WARNINGS = 100
 
 AnswerOf = Callable[[int, Sequence[Change], Sequence[Finding]], StoredResponse]
 
@@ -41,10 +41,10 @@ class _Wanted:
 
 
 class Importer:
-    """Made per import."""
+    """Makes one import. Each import has its own."""
 
     def __init__(self, store: Store, secret_fields: SecretFields, stored: StoredCheckContext, scope: Scope) -> None:
-        """`scope`: the part of the configuration that the import speaks for."""
+        """`scope` is the part of the configuration that the import replaces."""
         self._scope = scope
         self._store = store
         self._secret_fields = secret_fields
@@ -60,14 +60,15 @@ class Importer:
         *,
         dry_run: bool,
     ) -> StoredResponse:
-        """Its answer, to the newest revision after it, what it changed or would change, and doubts about that.
+        """Makes the import. Returns the answer, made from the newest revision after it, the changes, and warnings about
+        them.
 
-        A dry run is the whole import, taken back: it finds what the real one would. Raises Problem 409, 412, 422 and
-        428; a dry run needs no If-Match.
+        A dry run makes the whole import and rolls it back, so it finds the same faults and changes. Raises Problem 409,
+        412, 422 and 428; a dry run needs no If-Match.
         """
         wanted = [await self._take_in(item) for item in items]
         check_context = _document_check_context(self._stored_context, wanted, self._scope)
-        doubts = await self._doubts(wanted, check_context)
+        warnings_found = await self._find_warnings(wanted, check_context)
         changes: list[Change] = []
         try:
             async with self._store.revision(actor, "importConfiguration", repeat) as revision:
@@ -84,19 +85,21 @@ class Importer:
                 revision.target = "config:import"
                 revision.summary = f"import: {len(changes)} objects"
                 if dry_run:
-                    raise _TakenBack
+                    raise _DryRunEnded
                 number = revision.number if changes else revision.number - 1
-                revision.answer = made = answer(number, changes, doubts)
-        except _TakenBack:
-            made = answer(await self._store.newest(), changes, doubts)
+                revision.answer = made = answer(number, changes, warnings_found)
+        except _DryRunEnded:
+            made = answer(await self._store.newest(), changes, warnings_found)
         return made
 
-    async def _doubts(self, wanted: Sequence[_Wanted], check_context: DocumentCheckContext) -> list[Finding]:
-        """About objects that are not there as they are wanted; before the transaction, since the DNS may be slow."""
+    async def _find_warnings(self, wanted: Sequence[_Wanted], check_context: DocumentCheckContext) -> list[Finding]:
+        """Returns warnings about objects that will change. This is done before the transaction, because the DNS may be
+        slow.
+        """
         async with self._store.database.reading() as connection:
             present = {(found.kind, found.id): found async for found in every(connection, self._scope.kinds)}
         by_key, claimed = _natural_keys(present), _claimed(wanted)
-        doubts: list[Finding] = []
+        warnings_found: list[Finding] = []
         checked = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CHECK_SECONDS):
@@ -107,12 +110,14 @@ class Importer:
                     check_context.about = want.body
                     check_context.before = None if document is None else document.body
                     found = await want.item.resource.check(want.body, check_context)
-                    doubts += [Finding(want.item.pointer + doubt.pointer, doubt.code, doubt.detail) for doubt in found]
+                    warnings_found += [
+                        Finding(want.item.pointer + warning.pointer, warning.code, warning.detail) for warning in found
+                    ]
                     checked += 1
-                    if checked == _MOST_CHECKS or len(doubts) >= _MOST_DOUBTS:
+                    if checked == _MOST_CHECKS or len(warnings_found) >= _MOST_WARNINGS:
                         break
                     await asyncio.sleep(0)
-        return doubts
+        return warnings_found
 
     async def _take_in(self, item: Item) -> _Wanted:
         return _Wanted(item, await self._secret_fields.extract(item.resource, item.model))
@@ -120,7 +125,7 @@ class Importer:
     async def _changes(
         self, revision: Revision, wanted: Sequence[_Wanted], check_context: DocumentCheckContext
     ) -> list[tuple[Change, str]]:
-        """The changes to write, with the place of each object in the document."""
+        """Returns the changes to write, with the place of each object in the document."""
         present = {(found.kind, found.id): found async for found in every(revision.connection, self._scope.kinds)}
         by_key, claimed = _natural_keys(present), _claimed(wanted)
         changes: list[tuple[Change, str]] = []
@@ -133,7 +138,7 @@ class Importer:
             document = _match(want, present, by_key, claimed)
             document_id = document.id if document is not None else want.item.id or self._store.identifiers.new()
             if (resource.kind, document_id) in matched:
-                errors.append(FieldError(want.item.pointer, "twice", "The document has this object twice."))
+                errors.append(FieldError(want.item.pointer, "twice", "The document contains this object twice."))
                 continue
             matched.add((resource.kind, document_id))
             before = document.stored if document is not None else None
@@ -193,12 +198,12 @@ def _document_check_context(
     return DocumentCheckContext(stored, settings, collections, frozenset(taken_keys))
 
 
-class _TakenBack(Exception):  # noqa: N818 - no error, but it ends the transaction
-    """The end of a dry run."""
+class _DryRunEnded(Exception):  # noqa: N818 - no error, but it ends the transaction
+    """Ends a dry run, so that its transaction is rolled back."""
 
 
 def _natural_keys(present: Mapping[tuple[str, str], Document]) -> dict[tuple[str, str, str], Document]:
-    """Documents by what tells them apart besides the id: the first unique key of each."""
+    """Returns documents by the first unique key of each, which identifies them besides the id."""
     resources = {resource.kind: resource for resource in PORTABLE}
     documents = {}
     for (kind, _), document in present.items():
@@ -209,7 +214,7 @@ def _natural_keys(present: Mapping[tuple[str, str], Document]) -> dict[tuple[str
 
 
 def _claimed(wanted: Sequence[_Wanted]) -> frozenset[tuple[str, str]]:
-    """The (kind, id) that items give."""
+    """Returns the (kind, id) that items have."""
     return frozenset((want.item.resource.kind, want.item.id) for want in wanted if want.item.id is not None)
 
 
@@ -219,9 +224,10 @@ def _match(
     by_key: Mapping[tuple[str, str, str], Document],
     claimed: frozenset[tuple[str, str]],
 ) -> Document | None:
-    """The stored object that an item stands for: that of its id, else the one that has its name and that no id claims.
+    """Returns the stored object for an item: the one with its id, otherwise the one with its name, if no other item has
+    the id of that object.
 
-    A new object may take the name that another one, which its id tells, has in the same document given up.
+    A new object may use the name that another object, identified by its id, gives up in the same document.
     """
     resource = want.item.resource
     if want.item.id is not None and (resource.kind, want.item.id) in present:

@@ -1,4 +1,4 @@
-"""YAML as configurations are written in it: the core schema of YAML 1.2, no aliases, bounded depth."""
+"""Reads and writes YAML for configurations: the core schema of YAML 1.2, without aliases, and with bounded depth."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-# `off` and `on` are words here, times are text: the resolvers of YAML 1.1 would make booleans, dates and
-# base-60 numbers of settings.
+# Here `off` and `on` are texts, and times are texts. The rules of YAML 1.1 would read some settings as booleans, dates
+# and base-60 numbers.
 _RESOLVERS = (
     ("tag:yaml.org,2002:null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
     ("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")),
@@ -22,7 +22,7 @@ _RESOLVERS = (
 
 
 class YamlError(ValueError):
-    """Text that is no YAML, or more than is taken; the message holds nothing of it."""
+    """The text is not YAML, or exceeds a limit. The message contains nothing of the text."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -34,20 +34,24 @@ for _tag, _pattern, _first in _RESOLVERS:
 
 
 def _decimal(loader: Any, node: Any) -> int:
-    """Always base 10: PyYAML would read 010 as 8."""
+    """Reads a number in base 10. PyYAML would read 010 as 8."""
     return int(loader.construct_scalar(node))
 
 
 def _mapping(loader: Any, node: Any) -> Any:
-    """YAML does not allow a member to stand there twice (1.2, 3.2.1.3); PyYAML would take the last one."""
+    """Refuses an object in which a member occurs twice, which YAML forbids (1.2, 3.2.1.3). PyYAML would use the last
+    one.
+    """
     names = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
     if len(set(names)) != len(names):
-        raise YamlError(f"A member stands twice in the object at line {node.start_mark.line + 1}.")
+        raise YamlError(f"A member occurs twice in the object at line {node.start_mark.line + 1}.")
     yield from loader.construct_yaml_map(node)
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Quotes what either YAML would read as something else: `off` is a boolean of 1.1, `1e3` a number of 1.2."""
+    """Quotes texts that YAML 1.1 or 1.2 would read as another type: `off` is a boolean in 1.1, and `1e3` a number in
+    1.2.
+    """
 
 
 for _tag, _pattern, _first in _RESOLVERS:
@@ -66,7 +70,7 @@ def load(text: str, depth: int) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
-        raise YamlError(f"The body is no YAML{where}.") from None
+        raise YamlError(f"The body is not YAML{where}.") from None
 
 
 def dump(content: Any) -> str:
@@ -74,14 +78,14 @@ def dump(content: Any) -> str:
 
 
 def _check(text: str, limit: int) -> None:
-    """Aliases would let a small text become a huge value."""
+    """Refuses aliases, because they would let a small text become a huge value."""
     depth = 0
     for event in yaml.parse(text, _Loader):
         if isinstance(event, yaml.AliasEvent):
-            raise YamlError("Aliases are not taken.")
+            raise YamlError("Aliases are not allowed.")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > limit:
-                raise YamlError(f"It is nested deeper than {limit} levels.")
+                raise YamlError(f"The body is nested deeper than {limit} levels.")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1

@@ -1,4 +1,4 @@
-"""Stored are only the members that somebody set: defaults that changed since reach this database.
+"""Keeps only the members that somebody set, so that all other members follow the current defaults.
 
 Revision ID: 0003
 """
@@ -41,7 +41,7 @@ def upgrade() -> None:
 
 
 def _general(connection: sa.Connection) -> None:
-    """`recipients_over_limit` is an operator's from the first revision on that changed its value."""
+    """Removes `recipients_over_limit` from the revisions before the first one that changed its value."""
     query = sa.select(_CHANGES).where(_CHANGES.c.kind == "settings/general").order_by(_CHANGES.c.revision)
     is_operators = False
     for row in connection.execute(query).all():

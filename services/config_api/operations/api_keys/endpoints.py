@@ -1,4 +1,4 @@
-"""`/v1/api-keys/{id}:rotate`: a new key under the same id; and `/v1/whoami`: whose key a request has."""
+"""`/v1/api-keys/{id}:rotate` makes a new key under the same id. `/v1/whoami` shows whose key a request has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from services.config_api.changes.editor import Changed, time_text
 from services.config_api.http import responses
-from services.config_api.http.context import IdempotencyKey, needs, parts, repetition
+from services.config_api.http.context import IdempotencyKey, app_context, needs, repetition
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
 from services.config_api.http.responses import problem_responses
@@ -26,12 +26,12 @@ _MONTH_MINUTES = 30 * 24 * 60
 
 
 class Caller(responses.Answer):
-    """Who calls, by the API key of this request."""
+    """The caller, identified by the API key of this request."""
 
-    id: str = Field(description="Id of the API key, as the audit log has it.")
+    id: str = Field(description="The id of the API key, as in the audit log.")
     name: str = Field(description="Its name.")
-    role: Role = Field(description="What it may do.")
-    client_address: str = Field(description="Address from which the request comes.", examples=["192.0.2.7"])
+    role: Role = Field(description="The role of the API key.")
+    client_address: str = Field(description="The address from which the request comes.", examples=["192.0.2.7"])
 
 
 @router.get(
@@ -47,20 +47,21 @@ async def get_caller(caller: Annotated[Actor, Depends(needs("reader"))]) -> Resp
 
 
 class KeyRotation(Model):
-    """How a key is replaced."""
+    """Options for the replacement of a key."""
 
     overlap_minutes: int = Field(
         default=60,
         ge=0,
         le=_MONTH_MINUTES,
-        description="So long the key of before still works, so that its users can be told; 0: not at all.",
+        description="The time for which the previous key still works, so that its users can change it. 0 means that "
+        "it stops working at once.",
     )
 
 
 @router.post(
     f"/v1/api-keys/{{id:{BEFORE_COLON}}}:rotate",
     operation_id="rotateApiKey",
-    summary="Replace the key itself; name, role and id stay",
+    summary="Replace the key itself; name, role and id do not change",
     responses={
         200: {"model": responses.shown_model(API_KEYS.kind), "headers": responses.ETAG_HEADER},
         **problem_responses(404, 409, 415, noun=API_KEYS.label),
@@ -73,8 +74,8 @@ async def rotate(
     given: Annotated[KeyRotation | None, Body()] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Makes a new key for the same name, role and id, and shows it this once."""
-    found = parts(request)
+    """Makes a new key for the same name, role and id. Only this answer shows it."""
+    found = app_context(request)
     last_use = {**await found.store.key_uses([id]), **found.access.uses}.get(id)
 
     async def answer(result: Changed) -> StoredResponse:

@@ -1,1 +1,1 @@
-"""Clients that policy has blocked."""
+"""The clients that policy has blocked."""

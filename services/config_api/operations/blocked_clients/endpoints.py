@@ -1,4 +1,4 @@
-"""`/v1/blocked-clients`: who is blocked and why, and the lifting of a block."""
+"""`/v1/blocked-clients`: lists the blocked clients with the reasons, and lifts blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from libs.smtp.network import IPV6_CLIENT_PREFIX, parse_network
 from services.config_api.http import pagination
-from services.config_api.http.context import acted, needs, parts
+from services.config_api.http.context import app_context, needs, note_action
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
@@ -26,20 +26,20 @@ router = APIRouter(tags=["security"], route_class=Route)
 @router.get(
     "/v1/blocked-clients",
     operation_id="listBlockedClients",
-    summary="Blocked clients, with reason and end",
+    summary="List the blocked clients",
     responses={200: {"model": BlockedClientPage}, **problem_responses()},
 )
 async def list_blocked(
     request: Request, _: Annotated[Actor, Depends(needs("reader"))], given: Annotated[PageQuery, Query()]
 ) -> Response:
     """Shows a page of the clients that policy refuses for a while."""
-    page = await parts(request).policy.blocked(given.limit, pagination.page_token(_BLOCKED, given))
+    page = await app_context(request).policy.blocked(given.limit, pagination.page_token(_BLOCKED, given))
     items = [wire.blocked_client(client) for client in page.clients]
     return JSONResponse({"items": items, "next_cursor": pagination.next_cursor(_BLOCKED, given, page.next_page_token)})
 
 
 @router.delete(
-    # The key of an IPv6 client has a slash in it.
+    # The key of an IPv6 client contains a slash.
     "/v1/blocked-clients/{client:path}",
     status_code=204,
     operation_id="deleteBlockedClient",
@@ -47,15 +47,15 @@ async def list_blocked(
     responses={204: {"description": "Lifted."}, **problem_responses(404, 415, noun="blocked client")},
 )
 async def unblock(request: Request, _: Annotated[Actor, Depends(needs("operator"))], client: str) -> Response:
-    """Lifts the block of one client at once; its counters begin anew."""
+    """Lifts the block of one client at once, and resets its counters."""
     try:
         network = parse_network(client)
     except ValueError:
         raise not_found("blocked client") from None
     if network.prefixlen not in (network.max_prefixlen, *((IPV6_CLIENT_PREFIX,) if network.version == 6 else ())):
-        # Blocks are of one client each; a wider range names none of them.
+        # A block is about one client. So a wider range names no block.
         raise not_found("blocked client")
     key = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
-    acted(request, f"blocked-clients/{key}")
-    await parts(request).policy.unblock(key)
+    note_action(request, f"blocked-clients/{key}")
+    await app_context(request).policy.unblock(key)
     return Response(status_code=204)

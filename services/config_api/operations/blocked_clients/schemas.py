@@ -1,4 +1,4 @@
-"""How a blocked client is shown."""
+"""The form in which blocked clients are shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class BlockedClient(Answer):
 
     client: str = Field(description="An IPv4 address, or an IPv6 /64.", examples=["192.0.2.7", "2001:db8::/64"])
     reason: str = Field(description="Why.", examples=["unknown_recipients"])
-    count: int = Field(description="How often it did what it is blocked for.")
+    count: int = Field(description="The number of times that the client did the thing for which it is blocked.")
     blocked_at: Time | None = Field(description="When the block began.")
     ends_at: Time | None = Field(description="When the block ends by itself.")
 
@@ -20,5 +20,5 @@ class BlockedClient(Answer):
 class BlockedClientPage(Answer):
     """A page of blocked clients."""
 
-    items: list[BlockedClient] = Field(description="The page's items.")
-    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
+    items: list[BlockedClient] = Field(description="The items of the page.")
+    next_cursor: str | None = Field(description="The cursor of the next page. null means that this is the last page.")

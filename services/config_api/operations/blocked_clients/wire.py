@@ -1,4 +1,4 @@
-"""policy.v1's blocked clients as the API shows them."""
+"""Converts blocked clients of policy.v1 to the form of the API."""
 
 from __future__ import annotations
 

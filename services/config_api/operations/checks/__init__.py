@@ -1,1 +1,1 @@
-"""What each service found out about its own machine and settings."""
+"""The checks that each service makes of its own machine and settings."""

@@ -15,7 +15,7 @@ from services.config_api.storage.documents import Store
 
 Service = Literal["config_api", "policy", "relay", "ingress"]
 
-# Clocks of two machines may differ by this before replies, dates and expiries are wrong enough to matter.
+# A larger difference between the clocks of two machines makes times and expiries noticeably wrong.
 _CLOCK_SECONDS = 5.0
 _LEVELS = {
     Level.OK: schemas.CheckLevel.OK,
@@ -30,7 +30,7 @@ class _Found(NamedTuple):
 
 
 async def collect(own: Checks, neighbours: Neighbours, store: Store, *, again: bool) -> list[schemas.CheckResult]:
-    """Errors first. The same result of several replicas is one."""
+    """Collects the results. Errors come first. When several replicas have the same result, it is shown once."""
     general = await store.get("settings/general", "settings/general")
     hostname = str(general.body["profile"]["hostname"]) if general is not None else ""
     own_report, others = await asyncio.gather(
@@ -74,10 +74,12 @@ def _add(
 
 
 def _report(replica: ReplicaChecks) -> CheckReport:
-    """Adds the checks that need a comparison: whether the replica can be reached, and whether its clock differs."""
+    """Adds the checks that need a comparison: whether the replica can be reached, and whether its clock is
+    different.
+    """
     if replica.report is None:
-        text = f"{replica.service} can't be reached."
-        remedy = "Look whether it runs, and into its log. A release before this one has no checks."
+        text = f"{replica.service} cannot be reached."
+        remedy = "Check whether it runs, and read its log. Releases before this one have no checks."
         return CheckReport((CheckResult("reachable", Level.ERROR, text, remedy),), 0.0)
     return CheckReport((*replica.report.results, *_clock(replica)), replica.report.made_at)
 
@@ -86,6 +88,7 @@ def _clock(replica: ReplicaChecks) -> Iterable[CheckResult]:
     if abs(replica.clock_ahead) > _CLOCK_SECONDS:
         direction = "ahead of" if replica.clock_ahead > 0 else "behind"
         text = (
-            f"The clock of this machine is {abs(replica.clock_ahead):.0f} s {direction} that of config_api's machine."
+            f"The clock of this machine is {abs(replica.clock_ahead):.0f} s {direction} the clock of config_api's "
+            "machine."
         )
-        yield CheckResult("clock", Level.ERROR, text, "Run a time service on both machines.")
+        yield CheckResult("clock", Level.ERROR, text, "Run a time service such as NTP on both machines.")

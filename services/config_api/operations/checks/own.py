@@ -1,4 +1,4 @@
-"""config_api's own checks: its machine, the hostname in the DNS, and settings that do harm or never act."""
+"""config_api's own checks: its machine, the hostname in the DNS, and settings that do harm or have no effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from services.config_api.settings import Settings
 from services.config_api.storage.documents import Store
 
 _OPEN_FILES = 1024
-# Rules that are named in one result.
+# The most rules that one result names.
 _SHOWN = 5
 
 
@@ -41,7 +41,7 @@ def checks(settings: Settings, store: Store, check_context_for: Callable[[str], 
 
 
 class _Hostname:
-    """The gateway's name in the settings."""
+    """The name of the gateway in the settings."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -83,8 +83,8 @@ async def _relay_domains(store: Store) -> Sequence[CheckResult]:
     if not unlimited:
         return [CheckResult("relay_domains", Level.OK, "No relay domain takes mail for unknown recipients.")]
     text = (
-        f"Relay domains that take mail for any recipient: {_listed(unlimited)}. What their own server refuses is "
-        "returned to senders that may be forged."
+        f"Relay domains that take mail for any recipient: {_listed(unlimited)}. If their own server refuses mail, "
+        "it is returned to senders that may be forged."
     )
     remedy = "Set recipients to list or verify in /v1/relay-domains/{id}."
     return [CheckResult("relay_domains", Level.WARNING, text, remedy)]
@@ -101,7 +101,7 @@ async def _access_rules(store: Store) -> Sequence[CheckResult]:
     idle = access_rules_that_never_act(rules, exempt, datetime.now(UTC))
     if not idle:
         return [CheckResult("access_rules", Level.OK, "Every access rule can act.")]
-    remedy = "Delete or change them: GET /v1/access-rules/{id} shows each."
+    remedy = "Delete or change these rules: GET /v1/access-rules/{id} shows each of them."
     return [
         CheckResult("access_rules", Level.WARNING, f"{reason} {_listed(ids)}.", remedy) for reason, ids in idle.items()
     ]
@@ -116,8 +116,8 @@ async def _relay_rules(store: Store, check_context_for: Callable[[str], StoredCh
             idle.append(document.id)
     if not idle:
         return [CheckResult("relay_rules", Level.OK, "Every relay rule can act.")]
-    text = f"Relay rules that never act, since others take all of their mail before: {_listed(idle)}."
-    return [CheckResult("relay_rules", Level.WARNING, text, "Delete them, or change their position or targets.")]
+    text = f"Relay rules that never act, because other rules take all of their mail first: {_listed(idle)}."
+    return [CheckResult("relay_rules", Level.WARNING, text, "Delete these rules, or change their position or targets.")]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Finds the access rules that can never act, among many thousands. Pure.
 
-`resources/access_rules.py` says the same of one rule when it is written; there each rule is compared with all others.
+`resources/access_rules.py` makes the same check for one rule when it is written, by comparison with all other rules.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from services.config_api.resources.access_rules import canonical_value
 from services.config_api.resources.description import Body
 
 _ENDED = "Access rules that have ended:"
-_COVERED = "Block rules that never act, since an allow rule matches whatever they do:"
-_EXEMPT = "Allow rules on networks of which no client is judged anyway:"
+_COVERED = "Block rules that never act, because an allow rule matches everything that they match:"
+_EXEMPT = "Allow rules on networks whose clients are never checked:"
 _OF_CLIENTS = ("ip", "network")
 
 
 def access_rules_that_never_act(
     rules: Sequence[tuple[str, Body]], exempt: Iterable[str], now: datetime
 ) -> dict[str, list[str]]:
-    """Reason to ids. `exempt`: networks whose clients are trusted, or local without login."""
+    """Returns the ids of such rules by reason. `exempt` are networks whose clients are trusted, or local without
+    login.
+    """
     idle: defaultdict[str, list[str]] = defaultdict(list)
     acting: list[tuple[str, Body]] = []
     for rule_id, body in rules:
@@ -41,7 +43,7 @@ def access_rules_that_never_act(
 
 
 class _Networks:
-    """Address patterns, by their masks: how many there are of one mask makes no difference."""
+    """Address patterns, grouped by their masks, so that many patterns with one mask cost no more than one."""
 
     def __init__(self, patterns: Iterable[AddressPattern]) -> None:
         self._values: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
@@ -49,7 +51,7 @@ class _Networks:
             self._values[pattern.version, pattern.mask].add(pattern.value & pattern.mask)
 
     def cover(self, value: str) -> bool:
-        """Whether one of them matches every address that this pattern matches."""
+        """Whether one of the patterns matches every address that this pattern matches."""
         inner = parse_pattern(value)
         return any(
             version == inner.version and mask & inner.mask == mask and inner.value & mask in values
@@ -58,7 +60,7 @@ class _Networks:
 
 
 class _Allowed:
-    """Allow rules that act."""
+    """The allow rules that can act."""
 
     def __init__(self, bodies: Iterable[Body]) -> None:
         by_criterion: defaultdict[str, set[str]] = defaultdict(set)
@@ -68,7 +70,9 @@ class _Allowed:
         self._networks = _Networks(parse_pattern(text) for name in _OF_CLIENTS for text in by_criterion[name])
 
     def cover(self, block: Body) -> bool:
-        """Whether they match all that a block rule matches; only a client's rule lifts a client's."""
+        """Whether they match everything that a block rule matches. Only a rule about clients can lift a rule about
+        clients.
+        """
         criterion, value = block["criterion"], canonical_value(block["criterion"], block["value"])
         if criterion in _OF_CLIENTS:
             return self._networks.cover(value)
@@ -81,7 +85,7 @@ class _Allowed:
         domain = value.rpartition("@")[2]
         if domain in domains:
             return True
-        # `.example.com` stands for all names below it.
+        # `.example.com` stands for all names below example.com.
         labels = domain.lstrip(".").split(".")
         above = ("." + ".".join(labels[start:]) for start in range(1, len(labels)))
         return any(name in domains for name in above)

@@ -1,4 +1,4 @@
-"""`/v1/events`: what becomes of messages, as server-sent events."""
+"""`/v1/events`: events about messages, as server-sent events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.config_api.events.hub import EventHub
-from services.config_api.http.context import actor, leave_share, needs, parts, still_valid
+from services.config_api.http.context import actor, app_context, leave_share, needs, still_valid
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.problems import FieldError, Problem, invalid
@@ -23,35 +23,37 @@ from services.config_api.storage.revision import Actor
 router = APIRouter(tags=["events"], route_class=Route)
 
 _EVENT_ID = re.compile(r"[0-9]{1,19}-[0-9]-[0-9]{1,19}").fullmatch
-# A comment is sent so often, so that nobody on the way takes the connection for dead; and the key is looked at again.
+# A comment is sent at this interval, so that proxies do not close the connection. The key is checked at the same
+# interval.
 _PING_SECONDS = 15
-# The longest time for which a client may not read.
+# The longest time for which a client may read nothing.
 _SEND_SECONDS = 30
 _RETRY_SECONDS = 1.0
 
 
 class EventQuery(BaseModel):
-    """What is streamed."""
+    """The events to stream."""
 
     model_config = ConfigDict(extra="forbid")
 
     type: list[EventName] | None = Field(
         default=None,
         max_length=len(EVENT_NAMES),
-        description="Events of these types alone; it may stand several times.",
+        description="Only events of these types. It may be given several times.",
     )
 
 
 @router.get(
     "/v1/events",
     operation_id="streamEvents",
-    summary="What becomes of messages, as it happens",
-    description="Server-sent events: `id` is to be sent as Last-Event-ID by whoever goes on, `event` is the type, "
-    "`data` a MailEvent. Without Last-Event-ID the stream begins now. It goes back as far as the history does.",
+    summary="Stream the events about messages as they happen",
+    description="Server-sent events: `id` is sent as Last-Event-ID to continue after this event, `event` is the "
+    "type, and `data` is a MailEvent. Without Last-Event-ID the stream begins now. Events can be read as "
+    "far back as the history reaches.",
     response_class=EventSourceResponse,
     responses={
         200: {
-            "description": "A stream without an end.",
+            "description": "The stream has no end.",
             "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/MailEvent"}}},
         },
         **problem_responses(),
@@ -62,12 +64,12 @@ async def stream(
     caller: Annotated[Actor, Depends(needs("reader"))],
     given: Annotated[EventQuery, Query()],
     last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-Id", description="Id of the last event that was received.")
+        str | None, Header(alias="Last-Event-Id", description="The id of the last event that the client received.")
     ] = None,
 ) -> Response:
-    hub = parts(request).events
+    hub = app_context(request).events
     if last_event_id and not _EVENT_ID(last_event_id):
-        raise invalid([FieldError("/Last-Event-ID", "event_id", "It is the id of no event.", "header")])
+        raise invalid([FieldError("/Last-Event-ID", "event_id", "No event has this id.", "header")])
     cursor = last_event_id or await hub.feed.end()
     kinds = frozenset(given.type or EVENT_NAMES)
     hub.streams.admit(caller.key_id)
@@ -87,7 +89,7 @@ async def _events(
             except TimeoutError:
                 continue
             except Problem:
-                # relay is away; the stream waits with it.
+                # relay does not answer. The stream waits until it does.
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             for event in page.events:

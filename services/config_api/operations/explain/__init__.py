@@ -1,1 +1,1 @@
-"""Why something is decided or routed as it is: policy and relay, asked through the API."""
+"""Explains decisions and routes: asks policy and relay for the API."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.config_api.http.context import needs, parts
+from services.config_api.http.context import app_context, needs
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.explain import wire
@@ -27,22 +27,24 @@ router = APIRouter(tags=["explain"], route_class=Route)
 @router.post(
     "/v1/explain/session",
     operation_id="explainSession",
-    summary="Every rule and the reply that a session would get; changes nothing",
+    summary="Explain every rule and the reply for a session, without any change",
     responses={200: {"model": SessionExplanation}, **problem_responses(404, 409, 415, noun="session")},
 )
 async def explain_session(request: Request, _: Reader, given: SessionToExplain) -> Response:
-    """Shows every rule in order, what became of it, and the reply in the end. Nothing is counted or changed."""
-    found = await parts(request).policy.explain(wire.explain_request(given))
+    """Shows every rule in order, its result, and the final reply. Nothing is counted or changed."""
+    found = await app_context(request).policy.explain(wire.explain_request(given))
     return JSONResponse(wire.session_explained(found))
 
 
 @router.post(
     "/v1/explain/route",
     operation_id="explainRoute",
-    summary="The route that a message would take now",
+    summary="Explain the route that a message would take now",
     responses={200: {"model": RouteExplanation}, **problem_responses(404, 409, 415, noun="route")},
 )
 async def explain_route(request: Request, _: Reader, given: RouteQuery) -> Response:
-    """Shows the route of each recipient that the aliases lead to, with the rules and hosts that were looked at."""
-    found = await parts(request).relay.resolve_route((given.sender or "").encode(), given.recipient.encode())
+    """Shows the route of each recipient after the expansion of aliases, with the rules and hosts that were
+    considered.
+    """
+    found = await app_context(request).relay.resolve_route((given.sender or "").encode(), given.recipient.encode())
     return JSONResponse(wire.route_explained(found))

@@ -1,4 +1,6 @@
-"""Sessions and routes to explain, as policy.v1 and relay.v1 take them, and their answers as the API shows them."""
+"""Converts sessions and routes to explain into requests of policy.v1 and relay.v1, and their answers into the form of
+the API.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ def _facts(given: SessionFacts) -> policy.DecideRequest:
         esmtp=True,
         account_login=given.account_login,
         junk_commands=given.junk_commands,
-        # None of them was charged yet.
+        # None of these was counted yet.
         junk_commands_uncharged=given.junk_commands,
     )
     if given.tls:
@@ -64,7 +66,7 @@ def _facts(given: SessionFacts) -> policy.DecideRequest:
 
 
 def _taken(given: SessionFacts) -> list[bytes]:
-    """Past RCPT the recipient asked about is one of those that were taken."""
+    """After RCPT, the recipient of the question is one of the accepted ones."""
     taken = [address.encode() for address in given.recipients]
     if given.stage in ("data", "end_of_data") and given.recipient is not None:
         taken.append(given.recipient.encode())

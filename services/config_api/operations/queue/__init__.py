@@ -1,1 +1,1 @@
-"""Mail on its way, its destinations, its history: relay, seen through the API."""
+"""The queue, its destinations, and the history of messages, which relay has."""

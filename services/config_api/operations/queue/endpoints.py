@@ -1,4 +1,4 @@
-"""`/v1/queue/…` and `/v1/messages`: relay's queue and history, seen and steered."""
+"""`/v1/queue/…` and `/v1/messages`: shows and changes relay's queue, and shows its history."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.config_api.http import pagination
-from services.config_api.http.context import DryRun, IdempotencyKey, acted, needs, parts, repetition
+from services.config_api.http.context import DryRun, IdempotencyKey, app_context, needs, note_action, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
@@ -42,12 +42,12 @@ Operator = Annotated[Actor, Depends(needs("operator"))]
 Admin = Annotated[Actor, Depends(needs("admin"))]
 
 NDJSON = "application/x-ndjson"
-# The lists that cursors belong to.
+# The names of the lists in cursors.
 _QUEUED, _HISTORY, _DESTINATIONS = "queue/messages", "messages", "queue/destinations"
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DESTINATION = re.compile(r"[\x21-\x2e\x30-\x7e]{1,300}")
 
-# Progress reports of relay.
+# The progress reports of relay.
 Steps = AsyncIterator[Any]
 
 router = APIRouter(tags=["queue"], route_class=Route)
@@ -58,13 +58,13 @@ _problems_of_destination = functools.partial(problem_responses, noun="destinatio
 @router.get(
     "/v1/queue/messages",
     operation_id="listQueuedMessages",
-    summary="Mail on its way",
+    summary="List the messages in the queue",
     responses={200: {"model": MessagePage}, **problem_responses()},
 )
 async def list_messages(request: Request, _: Reader, given: Annotated[MessageQuery, Query()]) -> Response:
     """Shows a page of the messages in the queue that match every filter."""
     token = pagination.page_token(_QUEUED, given)
-    found = await parts(request).relay.messages(wire.list_request(given, token))
+    found = await app_context(request).relay.messages(wire.list_request(given, token))
     cursor = pagination.next_cursor(_QUEUED, given, found.next_page_token)
     return _page([wire.message(message) for message in found.messages], cursor)
 
@@ -72,13 +72,13 @@ async def list_messages(request: Request, _: Reader, given: Annotated[MessageQue
 @router.get(
     "/v1/messages",
     operation_id="listMessageHistory",
-    summary="All messages: queued, finished and refused, newest first",
+    summary="List all messages: queued, finished and refused, newest first",
     responses={200: {"model": MessagePage}, **problem_responses()},
 )
 async def list_history(request: Request, _: Reader, given: Annotated[MessageQuery, Query()]) -> Response:
     """Shows a page of all messages, queued, finished and refused, that match every filter, newest first."""
     token = pagination.page_token(_HISTORY, given)
-    found = await parts(request).relay.history(wire.history_request(given, token))
+    found = await app_context(request).relay.history(wire.history_request(given, token))
     cursor = pagination.next_cursor(_HISTORY, given, found.next_page_token)
     return _page([wire.message(message) for message in found.messages], cursor)
 
@@ -86,29 +86,31 @@ async def list_history(request: Request, _: Reader, given: Annotated[MessageQuer
 @router.get(
     f"/v1/queue/messages/{{queue_id:{BEFORE_COLON}}}",
     operation_id="getQueuedMessage",
-    summary="One message with its attempts and timeline",
+    summary="Get one message with its attempts and timeline",
     responses={200: {"model": Message}, **_problems(404)},
 )
 async def get_message(
     request: Request,
     _: Reader,
     queue_id: str,
-    include_header: Annotated[bool, Query(description="Show the message's header too.")] = False,
+    include_header: Annotated[bool, Query(description="Whether the answer has the header of the message.")] = False,
 ) -> Response:
-    """Shows one message with all its deliveries, their attempts, and what happened to it."""
-    found = await parts(request).relay.message(_queue_id(queue_id), include_header=include_header)
+    """Shows one message with all its deliveries, their attempts, and its timeline."""
+    found = await app_context(request).relay.message(_queue_id(queue_id), include_header=include_header)
     return JSONResponse(wire.message(found))
 
 
 @router.get(
     "/v1/messages/{queue_id}",
     operation_id="getMessage",
-    summary="One message, queued or finished",
+    summary="Get one message, queued or finished",
     responses={200: {"model": Message}, **_problems(404)},
 )
 async def get_finished(request: Request, caller: Annotated[Actor, Depends(needs("sender"))], queue_id: str) -> Response:
-    """Shows one message without its header, as long as the history keeps it; to a sender what its account has sent."""
-    found = await parts(request).relay.message(_queue_id(queue_id), include_header=False)
+    """Shows one message without its header, as long as it is in the history. A sender sees only messages of its own
+    account.
+    """
+    found = await app_context(request).relay.message(_queue_id(queue_id), include_header=False)
     if caller.account and found.origin.account_login != caller.account:
         raise not_found("message")
     return JSONResponse(wire.message(found))
@@ -117,8 +119,8 @@ async def get_finished(request: Request, caller: Annotated[Actor, Depends(needs(
 @router.get(
     "/v1/queue/messages/{queue_id}/content",
     operation_id="getQueuedMessageContent",
-    summary="The message itself, for admins only",
-    # Without it FastAPI writes that JSON may come too.
+    summary="Get the whole content of a message",
+    # Without this, FastAPI writes into the document that the answer may be JSON.
     response_class=StreamingResponse,
     responses={
         200: {
@@ -129,10 +131,10 @@ async def get_finished(request: Request, caller: Annotated[Actor, Depends(needs(
     },
 )
 async def get_content(request: Request, _: Admin, queue_id: str) -> Response:
-    """Sends the whole message as it is in the queue. The audit log records it."""
-    acted(request, f"queue/messages/{_queue_id(queue_id)}/content")
-    chunks = parts(request).relay.content(queue_id)
-    # The first one is waited for, so that a message that is not there is a 404.
+    """Returns the whole message as it is in the queue. The audit log records this."""
+    note_action(request, f"queue/messages/{_queue_id(queue_id)}/content")
+    chunks = app_context(request).relay.content(queue_id)
+    # The first chunk is awaited here, so that an unknown message gives a 404.
     first = await anext(chunks, b"")
     return StreamingResponse(_joined(first, chunks), media_type="message/rfc822")
 
@@ -140,9 +142,10 @@ async def get_content(request: Request, _: Admin, queue_id: str) -> Response:
 def _progress_responses(summary: str) -> dict[int | str, dict[str, Any]]:
     return {
         200: {
-            "description": f"{summary}: done. With Accept: application/x-ndjson a line of progress after each batch. "
-            "With an Idempotency-Key too, the work goes on when nobody reads these lines any more, and a repetition is "
-            "answered with the last line alone.",
+            "description": f"{summary}: done. With Accept: application/x-ndjson the answer has a line of progress "
+            "after each batch. "
+            "With an Idempotency-Key too, the work continues when the client closes the connection, and a repetition "
+            "gets only the last line.",
             "model": ActionProgress,
             "content": {NDJSON: {"schema": {"type": "string"}}},
         },
@@ -155,17 +158,17 @@ def _add_action_on_one(action: QueueActionName, summary: str, effect: str) -> No
         f"/v1/queue/messages/{{queue_id:{BEFORE_COLON}}}:{action}",
         operation_id=f"{action}Message",
         summary=summary,
-        description=f"{effect} Shows the message as it is then. The answer is 409 when none of its deliveries was in a "
-        "state that the action is for.",
+        description=f"{effect} Shows the message after the action. The answer is 409 when no delivery was in a state "
+        "that allows the action.",
         responses={200: {"model": Message}, **_problems(404, 409, 415, conflict=NOTHING_DONE)},
     )
     async def act_on_one(
         request: Request, caller: Operator, queue_id: str, idempotency_key: IdempotencyKey = None
     ) -> Response:
-        acted(request, f"queue/messages/{_queue_id(queue_id)}:{action}")
+        note_action(request, f"queue/messages/{_queue_id(queue_id)}:{action}")
 
         def steps() -> Steps:
-            return parts(request).relay.act(wire.act_on_one(action, queue_id, caller.name))
+            return app_context(request).relay.act(wire.act_on_one(action, queue_id, caller.name))
 
         return await _act_on_one(request, caller, action, queue_id, steps, idempotency_key)
 
@@ -186,36 +189,46 @@ def _add_action_on_many(action: QueueActionName, summary: str, effect: str) -> N
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         _refuse_empty(selection.filter)
-        acted(request, _many(action, dry_run=dry_run))
+        note_action(request, _many(action, dry_run=dry_run))
 
         def steps() -> Steps:
-            return parts(request).relay.act(wire.act_on_many(action, selection.filter, caller.name, dry_run=dry_run))
+            return app_context(request).relay.act(
+                wire.act_on_many(action, selection.filter, caller.name, dry_run=dry_run)
+            )
 
         return await _act_on_many(request, caller, steps, None if dry_run else idempotency_key)
 
 
 _add_action_on_one("retry", "Try one message now", "Makes the deferred deliveries of one message due now.")
-_add_action_on_one("hold", "Hold one message", "Keeps the deliveries of one message from being tried.")
-_add_action_on_one("release", "Release one held message", "Lets the held deliveries of one message be tried again.")
-_add_action_on_one("bounce", "Return one message", "Ends the deliveries of one message and reports to its sender.")
-_add_action_on_one("delete", "Delete one message", "Ends the deliveries of one message and reports to nobody.")
+_add_action_on_one("hold", "Hold one message", "Holds the deliveries of one message, so that they are not tried.")
+_add_action_on_one(
+    "release", "Release one held message", "Releases the held deliveries of one message, so that they are tried again."
+)
+_add_action_on_one(
+    "bounce", "Return one message", "Ends the deliveries of one message, and reports the failure to its sender."
+)
+_add_action_on_one("delete", "Delete one message", "Ends the deliveries of one message without a report.")
 _add_action_on_many("retry", "Try messages now", "Makes the deferred deliveries of all messages that match due now.")
-_add_action_on_many("hold", "Hold messages", "Keeps the deliveries of all messages that match from being tried.")
 _add_action_on_many(
-    "release", "Release held messages", "Lets the held deliveries of all messages that match be tried again."
+    "hold", "Hold messages", "Holds the deliveries of all messages that match, so that they are not tried."
 )
 _add_action_on_many(
-    "bounce", "Return messages", "Ends the deliveries of all messages that match and reports to their senders."
+    "release",
+    "Release held messages",
+    "Releases the held deliveries of all messages that match, so that they are tried again.",
 )
 _add_action_on_many(
-    "delete", "Delete messages", "Ends the deliveries of all messages that match and reports to nobody."
+    "bounce",
+    "Return messages",
+    "Ends the deliveries of all messages that match, and reports the failures to their senders.",
 )
+_add_action_on_many("delete", "Delete messages", "Ends the deliveries of all messages that match without a report.")
 
 
 @router.post(
     f"/v1/queue/messages/{{queue_id:{BEFORE_COLON}}}:redirect",
     operation_id="redirectMessage",
-    summary="Send one message elsewhere",
+    summary="Redirect one message",
     responses={200: {"model": Message}, **_problems(404, 409, 415, conflict=NOTHING_DONE)},
 )
 async def redirect_message(
@@ -227,17 +240,17 @@ async def redirect_message(
 ) -> Response:
     """Sends the deliveries of one message that are not finished to another recipient or to another next hop.
 
-    They are due now, but for those that are held. Shows the message as it is then. The answer is 409 when all of its
-    deliveries are finished, are being tried right now, or go there already. To redirect some recipients of a message
-    only, redirect messages with the filters queue_id and recipient. The audit log names old and new recipients.
+    They are due now, except those that are held. Shows the message after the redirect. The answer is 409 when all of
+    its deliveries are finished, are being tried now, or already go there. To redirect only some recipients of a
+    message, redirect messages with the filters queue_id and recipient. The audit log names old and new recipients.
     """
     place = f"queue/messages/{_queue_id(queue_id)}:redirect"
-    acted(request, wire.redirect_target(place, redirect, None))
+    note_action(request, wire.redirect_target(place, redirect, None))
     await _refuse_circle(request, redirect)
 
     def steps() -> Steps:
         relay_request = wire.redirect_one(queue_id, redirect, caller.name)
-        return _redirecting(request, place, redirect, parts(request).relay.act(relay_request))
+        return _redirecting(request, place, redirect, app_context(request).relay.act(relay_request))
 
     return await _act_on_one(request, caller, "redirect", queue_id, steps, idempotency_key)
 
@@ -257,17 +270,17 @@ async def redirect_messages(
 ) -> Response:
     """Sends the deliveries of all messages that match to another recipient or to another next hop.
 
-    They are due now, but for those that are held. Deliveries that are being tried right now, or go there already, are
-    skipped and counted. Of one message nobody gets two copies. The audit log names the new recipient and old ones.
+    They are due now, except those that are held. Deliveries that are being tried now, or already go there, are skipped
+    and counted. Nobody gets two copies of one message. The audit log names the new recipient and old ones.
     """
     _refuse_empty(selection.filter)
     place = _many("redirect", dry_run=dry_run)
-    acted(request, wire.redirect_target(place, selection, None))
+    note_action(request, wire.redirect_target(place, selection, None))
     await _refuse_circle(request, selection)
 
     def steps() -> Steps:
         relay_request = wire.redirect_many(selection, selection.filter, caller.name, dry_run=dry_run)
-        return _redirecting(request, place, selection, parts(request).relay.act(relay_request))
+        return _redirecting(request, place, selection, app_context(request).relay.act(relay_request))
 
     return await _act_on_many(request, caller, steps, None if dry_run else idempotency_key)
 
@@ -275,13 +288,13 @@ async def redirect_messages(
 @router.get(
     "/v1/queue/destinations",
     operation_id="listDestinations",
-    summary="Where queued mail goes, and what holds it up",
+    summary="List the destinations of queued mail, with their errors",
     responses={200: {"model": DestinationPage}, **problem_responses()},
 )
 async def list_destinations(request: Request, _: Reader, given: Annotated[PageQuery, Query()]) -> Response:
-    """Shows a page of the destinations that mail is queued for, or that are suspended."""
+    """Shows a page of the destinations that have queued mail or are suspended."""
     token = pagination.page_token(_DESTINATIONS, given)
-    found = await parts(request).relay.destinations(given.limit, token)
+    found = await app_context(request).relay.destinations(given.limit, token)
     cursor = pagination.next_cursor(_DESTINATIONS, given, found.next_page_token)
     return _page([wire.destination(destination) for destination in found.destinations], cursor)
 
@@ -295,11 +308,15 @@ async def list_destinations(request: Request, _: Reader, given: Annotated[PageQu
 async def suspend(
     request: Request, caller: Operator, name: str, suspension: Suspension, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Tries nothing for the destination until then. It has a warning where no mail is queued for that name."""
-    acted(request, f"queue/destinations/{_destination(name)}:suspend")
+    """Tries nothing for the destination until the given time. The answer has a warning when no mail is queued for this
+    destination.
+    """
+    note_action(request, f"queue/destinations/{_destination(name)}:suspend")
 
     async def act() -> JSONResponse:
-        destination = await parts(request).relay.suspend(wire.suspend_request(name, suspension.until, caller.name))
+        destination = await app_context(request).relay.suspend(
+            wire.suspend_request(name, suspension.until, caller.name)
+        )
         return JSONResponse({**wire.destination(destination), "warnings": wire.warnings_of_suspension(destination)})
 
     return await _once(request, caller, idempotency_key, act)
@@ -313,11 +330,11 @@ async def suspend(
 )
 async def resume(request: Request, caller: Operator, name: str, idempotency_key: IdempotencyKey = None) -> Response:
     """Ends a suspension. The answer is 409 when the destination is not suspended."""
-    acted(request, f"queue/destinations/{_destination(name)}:resume")
+    note_action(request, f"queue/destinations/{_destination(name)}:resume")
 
     async def act() -> JSONResponse:
         try:
-            destination = await parts(request).relay.resume(wire.resume_request(name, caller.name))
+            destination = await app_context(request).relay.resume(wire.resume_request(name, caller.name))
         except Problem as problem:
             if problem.status == 409:
                 raise nothing_done("The destination is not suspended.") from None
@@ -332,7 +349,7 @@ async def _act_on_one(
 ) -> Response:
     async def act() -> JSONResponse:
         result = await _last(steps())
-        message = await parts(request).relay.message(queue_id, include_header=False)
+        message = await app_context(request).relay.message(queue_id, include_header=False)
         if not result["acted"]:
             raise nothing_done(wire.why_nothing_was_done(action, message))
         return JSONResponse(wire.message(message))
@@ -344,7 +361,7 @@ async def _act_on_many(request: Request, caller: Actor, steps: Callable[[], Step
     if NDJSON in request.headers.get("accept", ""):
         repeat = await repetition(request, caller, key)
         shown = progress.shown(steps()) if repeat is None else progress.shown_once(repeat, steps())
-        # The first one is waited for, so that a refusal has its status.
+        # The first step is awaited here, so that a refusal gets its own status.
         first = await anext(shown, progress.NOTHING)
         return StreamingResponse(_lines(first, shown), media_type=NDJSON)
 
@@ -355,27 +372,29 @@ async def _act_on_many(request: Request, caller: Actor, steps: Callable[[], Step
 
 
 async def _redirecting(request: Request, place: str, redirect: MessageRedirect, steps: Steps) -> Steps:
-    """The progress of a redirect. The audit log's entry names the recipients that it has come to so far."""
+    """Yields the progress of a redirect. The entry of the audit log names the recipients that were redirected so
+    far.
+    """
     try:
         async for step in steps:
-            acted(request, wire.redirect_target(place, redirect, step))
+            note_action(request, wire.redirect_target(place, redirect, step))
             yield step
     except Problem as problem:
         if problem.status != 409:
             raise
-        detail = "Mail for it would fail at once: nobody has this address, or its alias leads back to itself."
+        detail = "Mail would fail at once: nobody has this address, or its alias leads back to itself."
         raise invalid_field("/recipient", "undeliverable", detail) from None
 
 
 async def _refuse_circle(request: Request, redirect: MessageRedirect) -> None:
     """Raises Problem 422 when the next hop is a listener of this gateway."""
     if redirect.next_hop is not None:
-        check_context = parts(request).editor.check_context()
+        check_context = app_context(request).editor.check_context()
         await refuse_this_gateway(redirect.next_hop.model_dump(), "/next_hop", check_context)
 
 
 def _refuse_empty(chosen: MessageFilter) -> None:
-    """Raises Problem 422 for a filter that all messages match."""
+    """Raises Problem 422 for an empty filter, which all messages would match."""
     if not chosen.model_dump(exclude_none=True):
         raise invalid_field("/filter", "empty_filter", "At least one member must be given.")
 
@@ -387,7 +406,7 @@ def _many(action: str, *, dry_run: bool) -> str:
 async def _once(
     request: Request, caller: Actor, key: str | None, act: Callable[[], Awaitable[JSONResponse]]
 ) -> Response:
-    """With an Idempotency-Key the work is done once; relay's own answer is kept."""
+    """Acts. With an Idempotency-Key the work is done once, and relay's answer is stored."""
     repeat = await repetition(request, caller, key)
     if repeat is None:
         return await act()

@@ -1,4 +1,4 @@
-"""Progress of an action on many messages, for who reads it line by line."""
+"""The progress of an action on many messages, for a client that reads it line by line."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from services.config_api.http.responses import as_kept
 from services.config_api.operations.queue import wire
 from services.config_api.storage.idempotency import IdempotentRequest
 
-# Before the first step.
+# The progress before the first step.
 NOTHING: dict[str, Any] = {"matched": 0, "acted": 0, "skipped": 0, "done": True}
-# The event loop refers to its tasks weakly: these would be forgotten when their reader goes away.
+# The event loop refers to its tasks weakly, so a task would be lost when the client closes the connection.
 _at_work: set[asyncio.Task[None]] = set()
 
 
 async def shown(steps: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
-    """Relay's steps as the API shows them. The work ends with its reader."""
+    """Yields relay's steps in the form of the API. The work ends when the client closes the connection."""
     async for step in steps:
         yield wire.progress(step)
 
 
 async def shown_once(repeat: IdempotentRequest, steps: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
-    """Likewise, for a request with an Idempotency-Key: the work goes on without a reader, and its end is kept.
+    """Does the same for a request with an Idempotency-Key. The work continues when the client closes the connection,
+    and its last step is stored.
 
     Raises as `IdempotentRequest.claimed` does, before the first step.
     """

@@ -1,4 +1,4 @@
-"""How queued and finished mail is shown, filtered and acted on."""
+"""The schemas of queued and finished mail, of its filters, and of its actions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.config_api.http.responses import Answer, ConfigurationWarning, Tim
 from services.config_api.resources.fields import DIGITS, AnyAddress, Decimal, Domain, Instant, Model, fault, ip_address
 from services.config_api.resources.mailbox_servers import AnyMailboxServer
 
-# What a delivery may be in.
+# The states of a delivery.
 KnownState = Literal[
     "active",
     "deferred",
@@ -25,7 +25,7 @@ KnownState = Literal[
     "quarantined",
     "redirected",
 ]
-# As it is shown: of a newer relay, one that this release does not know.
+# The states in answers. `unknown` is a state of a newer relay that this release does not know.
 State = Literal[KnownState, "unknown"]
 QueueActionName = Literal["retry", "hold", "release", "bounce", "delete"]
 OptionalTime = Time | None
@@ -37,138 +37,151 @@ Stage = Literal["connect", "auth", "helo", "mail", "rcpt", "data", "end_of_data"
 
 
 class Attempt(Answer):
-    """One try to deliver."""
+    """One attempt to deliver."""
 
     started_at: OptionalTime = Field(description="When it began.")
     ended_at: OptionalTime = Field(description="When it ended.")
-    host: str | None = Field(description="The host that was connected to; null: none was.")
+    host: str | None = Field(description="The host that was connected to. null when there was none.")
     address: str | None = Field(description="The address of the host.")
     port: int | None = Field(ge=0, le=65535, description="The TCP port.")
-    tls: str | None = Field(description="The version and the cipher of TLS; null: there was none.")
-    tls_policy: TlsPolicy | None = Field(description="What TLS had to be.")
-    result: AttemptResult | None = Field(description="What became of the recipient.")
-    code: ReplyCode = Field(description="The code of the reply; null: there was no reply.")
+    tls: str | None = Field(description="The version and the cipher of TLS. null without TLS.")
+    tls_policy: TlsPolicy | None = Field(description="The TLS that was needed.")
+    result: AttemptResult | None = Field(description="The result for the recipient.")
+    code: ReplyCode = Field(description="The code of the reply. null when there was no reply.")
     enhanced_code: EnhancedCode
     text: str = Field(description="The text of the reply, or our reason.")
-    possible_duplicate: bool = Field(description="The connection was lost between the final dot and its answer.")
-    worker: str = Field(description="The process of relay that did it.")
+    possible_duplicate: bool = Field(
+        description="Whether the connection was lost between the final dot and its answer."
+    )
+    worker: str = Field(description="The process of relay that made the attempt.")
 
 
 class Delivery(Answer):
     """One recipient of a message."""
 
     id: str = Field(description="Its id.")
-    recipient: str = Field(description="A recipient's address.")
-    original_recipient: str | None = Field(description="As submitted, when an alias or a redirect replaced it.")
-    state: State = Field(description="Where its delivery stands.")
-    destination: str = Field(description="Where it goes: domain:NAME, relay:HOST:PORT or mailbox:NAME.")
+    recipient: str = Field(description="The address of the recipient.")
+    original_recipient: str | None = Field(
+        description="The recipient as submitted, if an alias or a redirect replaced it."
+    )
+    state: State = Field(description="The state of its delivery.")
+    destination: str = Field(description="The destination: domain:NAME, relay:HOST:PORT or mailbox:NAME.")
     next_hop: str | None = Field(
-        description="host:port of the server that it was redirected to; null: the configuration decides where it goes."
+        description="host:port of the server to which it was redirected. null means that the configuration decides."
     )
     attempts: int = Field(ge=0, le=1_000_000, description="Number of attempts so far.")
     due_at: OptionalTime = Field(description="When the next attempt is due.")
-    expires_at: OptionalTime = Field(description="When it is given up; null: it is finished.")
-    finished_at: OptionalTime = Field(description="When it was finished; null: it is not.")
-    last_attempt: Attempt | None = Field(description="The newest attempt; null: none yet.")
+    expires_at: OptionalTime = Field(description="When the delivery expires. null means that it is finished.")
+    finished_at: OptionalTime = Field(description="When it was finished. null means that it is not finished.")
+    last_attempt: Attempt | None = Field(description="The newest attempt. null means that there was none.")
     history: list[Attempt] = Field(description="All attempts, oldest first.")
-    possible_duplicate: bool = Field(description="The recipient may have got it twice.")
+    possible_duplicate: bool = Field(description="Whether the recipient may have got the message twice.")
 
 
 class ShadowResult(Answer):
-    """What a rule in shadow mode would have refused."""
+    """A refusal that a rule in shadow mode would have made."""
 
-    reason_id: str = Field(description="Name of the rule.", examples=["dnsbl_listed"])
-    rule_id: str | None = Field(description="The access rule's id; null: it is none.")
+    reason_id: str = Field(description="The name of the rule.", examples=["dnsbl_listed"])
+    rule_id: str | None = Field(description="The id of the access rule. null when it is not an access rule.")
 
 
 class SessionVerdict(Answer):
     """A verdict in the session of a message. Verdicts to which no rule contributed are not recorded."""
 
     stage: str = Field(description="The stage of the session.", examples=["rcpt"])
-    action: str = Field(description="accept, reject or discard.", examples=["reject"])
-    code: int | None = Field(description="The reply's code; null: it was not rejected.", examples=[554])
-    enhanced_code: str | None = Field(description="RFC 3463 code; null: it was not rejected.", examples=["5.7.1"])
-    reason_id: str | None = Field(description="Name of the rule that decided; null: none did.")
-    rule_id: str | None = Field(description="Id of the access rule or setting that decided; null: none did.")
-    shadow: list[ShadowResult] = Field(description="What rules in shadow mode would have refused.")
+    action: str = Field(description="One of accept, reject, discard.", examples=["reject"])
+    code: int | None = Field(description="The code of the reply. null when nothing was rejected.", examples=[554])
+    enhanced_code: str | None = Field(
+        description="The code of RFC 3463. null when nothing was rejected.", examples=["5.7.1"]
+    )
+    reason_id: str | None = Field(description="The name of the rule that decided. null when none did.")
+    rule_id: str | None = Field(description="The id of the access rule or setting that decided. null when none did.")
+    shadow: list[ShadowResult] = Field(description="Refusals that rules in shadow mode would have made.")
 
 
 class TimelineEvent(Answer):
-    """Something that happened to a message."""
+    """An event in the timeline of a message."""
 
     occurred_at: OptionalTime = Field(description="When it happened.")
     event: str = Field(
         description="What happened: stored, refused, expanded, discarded, delivered, deferred, bounced, expired, or "
-        "what an operator did.",
+        "an action of an operator.",
         examples=["stored"],
     )
-    recipient: str | None = Field(description="The recipient that it happened to; null: all of them.")
-    detail: str | None = Field(description="What was found.")
-    actor: str | None = Field(description="The name of the API key, for what an operator did.")
-    verdict: SessionVerdict | None = Field(description="What policy decided; null: the event is another one.")
-    attempt: Attempt | None = Field(description="The attempt that led to the event; null: none did.")
+    recipient: str | None = Field(description="The recipient of the event. null means all recipients.")
+    detail: str | None = Field(description="Details of the event.")
+    actor: str | None = Field(description="For actions of operators: the name of the API key.")
+    verdict: SessionVerdict | None = Field(description="The verdict of policy. null for other events.")
+    attempt: Attempt | None = Field(description="The attempt that caused the event. null when none did.")
 
 
 class Origin(Answer):
-    """Where the message came from."""
+    """The origin of the message."""
 
-    session_id: str | None = Field(description="The id of the session; null: it is a report of ours.")
+    session_id: str | None = Field(description="The id of the session. null for a report of ours.")
     client_address: str | None = Field(description="The IP address of the client.")
-    helo_name: str | None = Field(description="The name given with HELO or EHLO.")
-    account_login: str | None = Field(description="The account that was logged in; null: none.")
-    listener: Literal["smtp", "submission", "submissions"] | None = Field(description="Where the session came in.")
+    helo_name: str | None = Field(description="The name from HELO or EHLO.")
+    account_login: str | None = Field(description="The account that was logged in. null means none.")
+    listener: Literal["smtp", "submission", "submissions"] | None = Field(
+        description="The listener where the client connected."
+    )
     tls: bool = Field(description="Whether TLS was on.")
 
 
 class Message(Answer):
     """A message, queued or finished."""
 
-    queue_id: str = Field(description="Its id in the queue.")
-    submission_id: str | None = Field(description="Its id between ingress and relay.")
-    sender: str | None = Field(description="The envelope sender; null: the null sender.")
+    queue_id: str = Field(description="The id of the message in the queue.")
+    submission_id: str | None = Field(description="The id of the message between ingress and relay.")
+    sender: str | None = Field(description="The sender of the envelope. null means the null sender.")
     size: int = Field(description="Octets.")
     received_at: OptionalTime = Field(description="When it was received.")
     origin: Origin
     state: State = Field(description="The least finished state of its deliveries.")
-    deliveries: list[Delivery] = Field(description="One a recipient; in lists the first few.")
-    delivery_count: int = Field(ge=0, le=1_000_000, description="Number of deliveries in all.")
-    timeline: list[TimelineEvent] = Field(description="What happened to it, oldest first; with one message only.")
-    header: str | None = Field(description="The header, when asked for.")
+    deliveries: list[Delivery] = Field(
+        description="The deliveries, one for each recipient. Lists have only the first ones."
+    )
+    delivery_count: int = Field(ge=0, le=1_000_000, description="The number of all deliveries.")
+    timeline: list[TimelineEvent] = Field(description="The timeline, oldest first. Only getQueuedMessage has it.")
+    header: str | None = Field(description="The header, if the request asks for it.")
     envelope_id: str | None = Field(description="ENVID of RFC 3461.")
     message_id: str | None = Field(
-        description="Message-ID of the header without its angle brackets; null: it has none, or it was not stored."
+        description="The Message-ID of the header without its angle brackets. null means that it has none, or that "
+        "it was not stored."
     )
-    subject: str | None = Field(description="Its subject; null: it was not stored (keep_subjects).")
-    smtputf8: bool = Field(description="Whether it needs SMTPUTF8.")
-    quarantine: bool = Field(description="Whether it is marked for quarantine.")
-    code: ReplyCode = Field(description="Of refused messages: the code of the reply.")
+    subject: str | None = Field(description="The subject. null means that it was not stored (keep_subjects).")
+    smtputf8: bool = Field(description="Whether the message needs SMTPUTF8.")
+    quarantine: bool = Field(description="Whether the message is marked for quarantine.")
+    code: ReplyCode = Field(description="For refused messages: the code of the reply.")
     enhanced_code: EnhancedCode
-    text: str | None = Field(description="Of refused messages: the text of the reply.")
-    reason_id: str | None = Field(description="Of refused messages: the constant name of the rule that refused.")
+    text: str | None = Field(description="For refused messages: the text of the reply.")
+    reason_id: str | None = Field(description="For refused messages: the constant name of the rule that refused.")
     rule_id: str | None = Field(description="The id of the access rule that refused.")
-    stage: Stage | None = Field(description="The stage of the session that it was refused at.")
+    stage: Stage | None = Field(description="The stage of the session at which the message was refused.")
 
 
 class MessagePage(Answer):
     """A page of messages."""
 
-    items: list[Message] = Field(description="The page's items.")
-    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
+    items: list[Message] = Field(description="The items of the page.")
+    next_cursor: str | None = Field(description="The cursor of the next page. null means that this is the last page.")
 
 
 class Destination(Answer):
-    """Where queued mail goes."""
+    """A destination of queued mail."""
 
     name: str = Field(description="Its name.", examples=["domain:example.com"])
-    queued: int = Field(description="Deliveries in all.")
-    active: int = Field(description="Deliveries due now or being tried.")
-    deferred: int = Field(description="Deliveries that wait for their next attempt.")
-    held: int = Field(description="Deliveries that are held.")
+    queued: int = Field(description="The number of all deliveries.")
+    active: int = Field(description="The number of deliveries that are due now or being tried.")
+    deferred: int = Field(description="The number of deliveries that wait for their next attempt.")
+    held: int = Field(description="The number of deliveries that are held.")
     oldest_at: OptionalTime = Field(description="When the oldest message was received.")
-    last_error: str | None = Field(description="The newest failure, in a line.")
-    last_error_at: OptionalTime = Field(description="When that was.")
+    last_error: str | None = Field(description="The newest failure, in one line.")
+    last_error_at: OptionalTime = Field(description="When the newest failure happened.")
     suspended: bool = Field(description="Whether it is suspended.")
-    suspended_until: OptionalTime = Field(description="When the suspension ends; null: when it is resumed.")
+    suspended_until: OptionalTime = Field(
+        description="When the suspension ends. null means that it ends when somebody resumes the destination."
+    )
     suspended_by: str | None = Field(description="Who suspended it.")
     next_due_at: OptionalTime = Field(description="When the next attempt is due.")
 
@@ -176,27 +189,32 @@ class Destination(Answer):
 class SuspendedDestination(Destination):
     """A destination that was just suspended."""
 
-    warnings: list[ConfigurationWarning] = Field(description="Doubts about the name of the destination.")
+    warnings: list[ConfigurationWarning] = Field(description="Warnings about the name of the destination.")
 
 
 class DestinationPage(Answer):
     """A page of destinations."""
 
-    items: list[Destination] = Field(description="The page's items.")
-    next_cursor: str | None = Field(description="cursor of the next page; null: this is the last.")
+    items: list[Destination] = Field(description="The items of the page.")
+    next_cursor: str | None = Field(description="The cursor of the next page. null means that this is the last page.")
 
 
 class ActionProgress(Answer):
-    """What an action did, or with dry_run would do."""
+    """The changes of an action. With dry_run, the changes that it would make."""
 
-    matched: int = Field(description="Deliveries that the selection holds.")
-    acted: int = Field(description="Deliveries that were changed.")
-    skipped: int = Field(description="Deliveries being tried right now, or in a state that the action is not for.")
-    done: bool = Field(description="false: more progress follows.")
+    matched: int = Field(description="The number of deliveries that match.")
+    acted: int = Field(description="The number of deliveries that were changed.")
+    skipped: int = Field(
+        description="The number of deliveries that are being tried now, or are in a state that does "
+        "not allow the action."
+    )
+    done: bool = Field(description="false means that more progress follows.")
 
 
 def _client(text: str) -> str:
-    """As it is stored, where it is an address: an IPv4-mapped one is IPv4."""
+    """Returns an address in the form in which it is stored: an IPv4 address that is mapped to IPv6 becomes IPv4. Other
+    text does not change.
+    """
     try:
         return ip_address(text)
     except ValueError:
@@ -208,50 +226,53 @@ FilteredAddress = Annotated[FilterText, AfterValidator(_client)]
 
 
 class MessageFilter(BaseModel):
-    """What messages must be; each that is given must hold."""
+    """The conditions for messages. A message must meet all that are given."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     sender: AnyAddress | None = Field(default=None, description="Envelope sender.")
     recipient: AnyAddress | None = Field(default=None, description="A recipient.")
-    sender_domain: Domain | None = Field(default=None, description="Domain of the sender.")
-    recipient_domain: Domain | None = Field(default=None, description="Domain of a recipient.")
-    state: KnownState | None = Field(default=None, description="State of a delivery.")
-    destination: FilterText | None = Field(default=None, description="A destination's name.")
+    sender_domain: Domain | None = Field(default=None, description="The domain of the sender.")
+    recipient_domain: Domain | None = Field(default=None, description="The domain of a recipient.")
+    state: KnownState | None = Field(default=None, description="The state of a delivery.")
+    destination: FilterText | None = Field(default=None, description="The name of a destination.")
     received_after: Instant | None = Field(default=None, description="Received at this time or later.")
     received_before: Instant | None = Field(default=None, description="Received before this time.")
     last_reply_contains: FilterText | None = Field(
-        default=None, description="Text in the last reply, without regard to case; no wildcards."
+        default=None, description="Text in the last reply, without regard to case. There are no wildcards."
     )
-    account_login: FilterText | None = Field(default=None, description="Login that sent it.")
+    account_login: FilterText | None = Field(default=None, description="The login of the account that sent it.")
     client_address: FilteredAddress | None = Field(
         default=None, description="The IP address of the client that sent it."
     )
-    attempts_at_least: int | None = Field(default=None, ge=1, le=1_000_000, description="So many attempts or more.")
-    session_id: FilterText | None = Field(default=None, description="The session that it came in.")
-    message_id: MessageId | None = Field(
-        default=None, description="Message-ID of the header, with or without its angle brackets; compared with case."
+    attempts_at_least: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="At least this number of attempts."
     )
-    envelope_id: FilterText | None = Field(default=None, description="ENVID of RFC 3461, as it was sent.")
-    queue_id: FilterText | None = Field(default=None, description="Its id in the queue.")
+    session_id: FilterText | None = Field(default=None, description="The session from which the message came.")
+    message_id: MessageId | None = Field(
+        default=None,
+        description="The Message-ID of the header, with or without its angle brackets. Case is significant.",
+    )
+    envelope_id: FilterText | None = Field(default=None, description="The ENVID of RFC 3461, as it was received.")
+    queue_id: FilterText | None = Field(default=None, description="The id of the message in the queue.")
     address_contains: FilterText | None = Field(
         default=None,
-        description="Part of the sender's or a recipient's address, without regard to case; no wildcards. Give "
-        "received_after and received_before too: then only that time is searched.",
+        description="A part of the sender's or a recipient's address, without regard to case. There are no "
+        "wildcards. Give received_after and received_before too, so that only this time is searched.",
     )
     subject_contains: FilterText | None = Field(
         default=None,
-        description="Part of the subject, without regard to case; no wildcards. It finds messages that came while "
-        "keep_subjects of the queue settings was on.",
+        description="A part of the subject, without regard to case. There are no wildcards. It finds messages that "
+        "arrived while keep_subjects of the queue settings was on.",
     )
     rule_id: FilterText | None = Field(
-        default=None, description="Id of an access rule or setting that decided at some stage of the session."
+        default=None, description="The id of an access rule or setting that decided at some stage of the session."
     )
     reason_id: FilterText | None = Field(
-        default=None, description="Name of a rule that refused or discarded something in the session."
+        default=None, description="The name of a rule that refused or discarded something in the session."
     )
     shadow_reason_id: FilterText | None = Field(
-        default=None, description="Name of a rule in shadow mode that would have refused."
+        default=None, description="The name of a rule in shadow mode that would have refused."
     )
     shadow_rule_id: FilterText | None = Field(
         default=None, description="Id of an access rule in shadow mode that would have refused."
@@ -261,14 +282,14 @@ class MessageFilter(BaseModel):
 class MessageQuery(MessageFilter):
     """A page of the messages that match."""
 
-    # In a query everything is text.
+    # The values of query parameters are text.
     model_config = ConfigDict(strict=False)
 
     attempts_at_least: Annotated[int, Field(ge=1, le=1_000_000), DIGITS] | None = Field(
-        default=None, description="So many attempts or more."
+        default=None, description="At least this number of attempts."
     )
-    limit: Decimal = Field(default=100, ge=1, le=1000, description="Messages in the page, at most.")
-    cursor: str | None = Field(default=None, max_length=4096, description="next_cursor of the page before.")
+    limit: Decimal = Field(default=100, ge=1, le=1000, description="The most messages of a page.")
+    cursor: str | None = Field(default=None, max_length=4096, description="The next_cursor of the previous page.")
 
 
 class MessageSelection(Model):
@@ -278,18 +299,16 @@ class MessageSelection(Model):
 
 
 class MessageRedirect(Model):
-    """Where mail goes instead. Exactly one member must be given."""
+    """The new target of mail. Exactly one member must be given."""
 
-    recipient: AnyAddress | None = Field(
-        default=None, description="The recipient that takes the place of those that the message has."
-    )
+    recipient: AnyAddress | None = Field(default=None, description="The recipient that replaces those of the message.")
     next_hop: AnyMailboxServer | None = Field(
         default=None,
-        description="The server that the mail goes to, whatever the configuration says, until another redirect. It is "
-        "used without a login.",
+        description="The server to which the mail is sent, whatever the configuration says, until another redirect. "
+        "It is used without a login.",
     )
     configured_route: bool = Field(
-        default=False, description="true: the configuration decides again, and no next hop that was given before."
+        default=False, description="true means that the configuration decides again, in place of an earlier next hop."
     )
 
     @model_validator(mode="after")
@@ -300,7 +319,7 @@ class MessageRedirect(Model):
 
     @property
     def text(self) -> str:
-        """The redirect as the audit log tells it."""
+        """Describes the redirect in the audit log."""
         if self.recipient is not None:
             return f"to {self.recipient}"
         if self.next_hop is not None:
@@ -309,7 +328,7 @@ class MessageRedirect(Model):
 
 
 class MessageSelectionRedirect(MessageRedirect):
-    """The messages to redirect, and where they go. Exactly one member must be given besides the filter."""
+    """The messages to redirect, and their new target. Exactly one member must be given besides the filter."""
 
     filter: MessageFilter = Field(description="At least one member must be given.")
 
@@ -317,4 +336,7 @@ class MessageSelectionRedirect(MessageRedirect):
 class Suspension(Model):
     """How long a destination is suspended."""
 
-    until: Instant | None = Field(default=None, description="When it ends; null: when the destination is resumed.")
+    until: Instant | None = Field(
+        default=None,
+        description="When the suspension ends. null means that it ends when somebody resumes the destination.",
+    )

@@ -1,4 +1,4 @@
-"""relay.v1's messages as the API shows them, and the API's filters as relay.v1 takes them."""
+"""Converts messages of relay.v1 to the form of the API, and filters of the API to relay.v1."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _redirect(given: MessageRedirect) -> pb.Redirect:
 
 
 def redirect_target(place: str, redirect: MessageRedirect, progress: pb.ActOnMessagesProgress | None) -> str:
-    """What was redirected, from whom and to where, for the audit log."""
+    """Describes for the audit log which recipients were redirected, and to where."""
     what = f"{place} {redirect.text}"
     if progress is None or not progress.redirected_recipients:
         return what
@@ -114,22 +114,22 @@ def progress(found: pb.ActOnMessagesProgress) -> dict[str, Any]:
 
 
 def why_nothing_was_done(action: str, found: pb.Message) -> str:
-    """The states of the deliveries that the action was not for."""
+    """Explains that no delivery was in a state that allows the action."""
     states = Counter(name(pb.DeliveryState, delivery.state, _STATE) for delivery in found.deliveries)
     shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     if "active" in states:
-        shown += ". Active ones are being tried right now"
+        shown += ". The active ones are being tried now"
     elif action == "redirect" and not states.keys().isdisjoint(("deferred", "held")):
-        shown += ". Those that wait go there already"
-    return f"{action} is for none of the deliveries of this message: {shown or 'there are none'}."
+        shown += ". The waiting ones already go there"
+    return f"{action} is not allowed for any delivery of this message: {shown or 'there are none'}."
 
 
 def warnings_of_suspension(found: pb.Destination) -> list[dict[str, str]]:
-    """A name that no mail is queued for may be mistyped."""
+    """If no mail is queued for a destination, its name may be mistyped."""
     if found.queued:
         return []
     return [
-        {"pointer": "/name", "code": "no_mail_queued", "detail": "No mail is queued for a destination of this name."}
+        {"pointer": "/name", "code": "no_mail_queued", "detail": "No mail is queued for a destination with this name."}
     ]
 
 

@@ -1,1 +1,1 @@
-"""Trying a relay host out."""
+"""The test of a relay host."""

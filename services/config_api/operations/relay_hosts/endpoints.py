@@ -1,4 +1,4 @@
-"""`/v1/relay-hosts:test`: the real send path, step by step; no mail is sent."""
+"""`/v1/relay-hosts:test`: tests a relay host with the code of real deliveries, step by step, without sending mail."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.config_api.http.context import acted, needs, parts
+from services.config_api.http.context import app_context, needs, note_action
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.relay_hosts import wire
@@ -18,7 +18,7 @@ router = APIRouter(tags=["delivery"], route_class=Route)
 
 
 def _target(given: RelayHostToTest) -> str:
-    """What was tried, for the audit log: the rule, or host, port and login (never the password)."""
+    """Describes for the audit log what was tested: the rule, or host, port and login, but never the password."""
     if isinstance(given, ConfiguredRelayHost):
         return f"relay-hosts:test {given.rule_id}"
     host = given.relay_host
@@ -29,11 +29,11 @@ def _target(given: RelayHostToTest) -> str:
 @router.post(
     "/v1/relay-hosts:test",
     operation_id="testRelayHost",
-    summary="Try a relay host out, step by step",
+    summary="Test a relay host, step by step",
     responses={200: {"model": RelayHostTestResult}, **problem_responses(404, 415, noun="relay rule")},
 )
 async def test(request: Request, _: Annotated[Actor, Depends(needs("operator"))], given: RelayHostToTest) -> Response:
     """Connects, starts TLS and logs in as for a delivery, and shows each step. It sends no mail."""
-    acted(request, _target(given))
-    steps = [wire.step(step) async for step in parts(request).relay.test_relay_host(wire.request(given))]
+    note_action(request, _target(given))
+    steps = [wire.step(step) async for step in app_context(request).relay.test_relay_host(wire.request(given))]
     return JSONResponse({"ok": bool(steps) and all(step["ok"] for step in steps), "steps": steps})

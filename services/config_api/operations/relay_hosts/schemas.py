@@ -1,4 +1,4 @@
-"""What a relay host's trial takes and shows."""
+"""The request to test a relay host, and its answer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from services.config_api.resources.fields import Model, fault
 class ConfiguredRelayHost(Model):
     """A relay host that is configured."""
 
-    kind: Literal["configured"] = Field(description="It is configured.")
+    kind: Literal["configured"] = Field(description="The relay host is configured.")
     rule_id: str = Field(
         min_length=1,
         max_length=64,
         pattern=r"^[0-9a-z-]+$",
-        description="A relay rule's id, or `delivery` for the relay host of /settings/delivery.",
+        description="The id of a relay rule, or `delivery` for the relay host of /settings/delivery.",
         examples=["delivery"],
     )
 
@@ -27,12 +27,12 @@ class ConfiguredRelayHost(Model):
 class ProposedRelayHost(Model):
     """A relay host that is not configured yet."""
 
-    kind: Literal["proposed"] = Field(description="It is not configured yet.")
-    relay_host: RelayHost = Field(description="A relay host, its password with it.")
+    kind: Literal["proposed"] = Field(description="The relay host is not configured yet.")
+    relay_host: RelayHost = Field(description="The relay host, with its password.")
 
     @model_validator(mode="after")
     def _with_password(self) -> Self:
-        """Nothing is kept that a password left out could stand for."""
+        """There is no stored password that could be used, so a login needs one."""
         if self.relay_host.auth is not None and self.relay_host.auth.password is None:
             raise fault("secret_needed", "is needed", "relay_host", "auth", "password")
         return self
@@ -48,13 +48,13 @@ class RelayHostTestStep(Answer):
         description="resolve, connect, connection, greeting, ehlo, starttls, ehlo_tls, auth, mail, reset or quit.",
         examples=["starttls"],
     )
-    ok: bool = Field(description="Whether it went well.")
-    detail: str | None = Field(description="The reply or finding, without credentials.")
+    ok: bool = Field(description="Whether the step succeeded.")
+    detail: str | None = Field(description="The reply, or what was found. It never contains credentials.")
     took_us: int = Field(description="Microseconds.")
 
 
 class RelayHostTestResult(Answer):
-    """All steps of the test; the relay host can be used when all are ok."""
+    """All steps of the test. The relay host can be used when all succeeded."""
 
-    ok: bool = Field(description="Whether it went well.")
+    ok: bool = Field(description="Whether all steps succeeded.")
     steps: list[RelayHostTestStep] = Field(description="Every step, in order.")

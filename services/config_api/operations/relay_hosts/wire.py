@@ -1,4 +1,4 @@
-"""The test of a relay host as a request of relay.v1, and its steps as models of the API."""
+"""Converts the test of a relay host to a request of relay.v1, and its steps to models of the API."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How much mail was accepted, refused, delivered, deferred and bounced."""
+"""Statistics: how much mail was accepted, refused, delivered, deferred and bounced."""

@@ -1,4 +1,4 @@
-"""`/v1/statistics`: numbers of messages and recipients by time and reason, as relay counts them."""
+"""`/v1/statistics`: the numbers of messages and recipients by time and reason, which relay counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from services.config_api.http.context import needs, parts
+from services.config_api.http.context import app_context, needs
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.statistics import wire
@@ -26,7 +26,7 @@ _SECONDS = {BucketWidth.FIVE_MINUTES: 300, BucketWidth.HOUR: 3600, BucketWidth.D
 @router.get(
     "/v1/statistics",
     operation_id="getStatistics",
-    summary="Numbers of messages and recipients by time",
+    summary="Count messages and recipients by time",
     description="Counts messages that were accepted and refused, and recipients that were delivered, deferred and "
     "bounced, for as long as finished messages stay searchable (`retention_days`). Role: reader.",
     responses={200: {"model": Statistics}, **problem_responses()},
@@ -38,9 +38,9 @@ async def get_statistics(
     after = given.after or before - _DAY
     seconds = _SECONDS[given.bucket]
     if after >= before:
-        raise invalid([FieldError("/after", "order", "It must be earlier than `before`.", "query")])
+        raise invalid([FieldError("/after", "order", "This time must be earlier than `before`.", "query")])
     if (before - after).total_seconds() // seconds >= _MOST_BUCKETS:
-        text = f"At most {_MOST_BUCKETS} buckets are shown at once: choose longer ones."
+        text = f"At most {_MOST_BUCKETS} buckets are shown at once. Choose a longer width."
         raise invalid([FieldError("/bucket", "too_many_buckets", text, "query")])
-    counts = await parts(request).relay.statistics(wire.request(after, before, seconds))
+    counts = await app_context(request).relay.statistics(wire.request(after, before, seconds))
     return JSONResponse(wire.statistics(counts))

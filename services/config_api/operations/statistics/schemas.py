@@ -1,4 +1,4 @@
-"""How statistics are asked for and shown."""
+"""The request for statistics, and its answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Number = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 
 
 class BucketWidth(StrEnum):
-    """How long each bucket is."""
+    """The length of each bucket."""
 
     FIVE_MINUTES = "five_minutes"
     HOUR = "hour"
@@ -22,47 +22,49 @@ class BucketWidth(StrEnum):
 
 
 class StatisticsQuery(BaseModel):
-    """Which time, in which steps."""
+    """The time range, and the length of its buckets."""
 
     model_config = ConfigDict(extra="forbid")
 
     after: Instant | None = Field(
-        default=None, description="The bucket that holds this time is the first; null: 24 hours before `before`."
+        default=None, description="The first bucket contains this time. null means 24 hours before `before`."
     )
-    before: Instant | None = Field(default=None, description="Buckets begin before this time; null: now.")
-    bucket: BucketWidth = Field(default=BucketWidth.HOUR, description="How long each bucket is; days are those of UTC.")
+    before: Instant | None = Field(default=None, description="All buckets begin before this time. null means now.")
+    bucket: BucketWidth = Field(default=BucketWidth.HOUR, description="The length of each bucket. Days are in UTC.")
 
 
 class RefusedCount(Answer):
-    """What one rule refused."""
+    """The refusals of one rule."""
 
-    reason_id: str = Field(description="Name of the rule.", examples=["relay_denied"])
-    count: Number = Field(description="Sessions, messages or recipients.", examples=[12])
+    reason_id: str = Field(description="The name of the rule.", examples=["relay_denied"])
+    count: Number = Field(description="The number of sessions, messages or recipients.", examples=[12])
 
 
 class ShadowCount(Answer):
-    """What one rule in shadow mode would have refused."""
+    """The refusals that one rule in shadow mode would have made."""
 
-    reason_id: str = Field(description="Name of the rule.", examples=["dnsbl_listed"])
-    rule_id: str | None = Field(description="The access rule's id; null: it is none.")
-    count: Number = Field(description="Messages, and sessions that were refused for another reason.", examples=[3])
+    reason_id: str = Field(description="The name of the rule.", examples=["dnsbl_listed"])
+    rule_id: str | None = Field(description="The id of the access rule. null when it is not an access rule.")
+    count: Number = Field(
+        description="The number of messages, and of sessions that were refused for another reason.", examples=[3]
+    )
 
 
 class StatisticsBucket(Answer):
-    """What happened in one period."""
+    """The counts of one period."""
 
     starts_at: Time = Field(description="When the period begins.")
-    accepted: Number = Field(description="Messages that were accepted.")
-    delivered: Number = Field(description="Recipients to whom mail was delivered.")
-    deferred: Number = Field(description="Attempts after which a recipient is tried again.")
-    bounced: Number = Field(description="Recipients that failed for good, or whose time was over.")
-    refused: list[RefusedCount] = Field(description="What was refused, by reason.")
-    shadow: list[ShadowCount] = Field(description="What rules in shadow mode would have refused.")
+    accepted: Number = Field(description="The number of messages that were accepted.")
+    delivered: Number = Field(description="The number of recipients to whom mail was delivered.")
+    deferred: Number = Field(description="The number of attempts after which a recipient is tried again.")
+    bounced: Number = Field(description="The number of recipients that failed permanently or expired.")
+    refused: list[RefusedCount] = Field(description="The refusals, by reason.")
+    shadow: list[ShadowCount] = Field(description="The refusals that rules in shadow mode would have made.")
 
 
 class Statistics(Answer):
     """Numbers of messages and recipients by time."""
 
     buckets: list[StatisticsBucket] = Field(
-        description="In order of time. Periods in which nothing happened are left out."
+        description="The buckets in order of time. Buckets in which nothing happened are left out."
     )

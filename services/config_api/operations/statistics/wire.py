@@ -1,4 +1,4 @@
-"""relay.v1's statistics as the API shows them."""
+"""Converts statistics of relay.v1 to the form of the API."""
 
 from __future__ import annotations
 

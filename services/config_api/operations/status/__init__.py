@@ -1,1 +1,1 @@
-"""What runs, how it is joined, and what is to be looked at."""
+"""The state of the services, and warnings."""

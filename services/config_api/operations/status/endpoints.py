@@ -1,4 +1,4 @@
-"""`/v1/status`: which services run, how they are joined, and what is to be looked at."""
+"""`/v1/status`: the running services, their connections, and warnings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from services.config_api.changes.editor import time_text
 from services.config_api.clients import Neighbour
-from services.config_api.http.context import needs, parts
+from services.config_api.http.context import app_context, needs
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
 from services.config_api.operations.status.schemas import MailCertificate, ServiceReplica, Status, StatusWarning
@@ -27,12 +27,12 @@ _PATHS = 20
 @router.get(
     "/v1/status",
     operation_id="getStatus",
-    summary="Services, replicas, versions, and warnings",
+    summary="Get services, replicas, versions, and warnings",
     responses={200: {"model": Status}, **problem_responses()},
 )
 async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader"))]) -> Response:
-    """Asks every replica that config_api knows for its state, and looks for settings that are probably a mistake."""
-    found = parts(request)
+    """Asks every replica that config_api knows for its state, and searches for settings that are probably a mistake."""
+    found = app_context(request)
     services = [
         ServiceReplica(
             service=replica.service,
@@ -52,7 +52,7 @@ async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader
     if any(replica.transport == "plain_tcp" for replica in services):
         warnings.append(_warning("insecure_grpc", "gRPC is open to every user of this machine."))
     if os.geteuid() == 0:
-        warnings.append(_warning("running_as_root", "config_api runs as root, which nothing in it needs."))
+        warnings.append(_warning("running_as_root", "config_api runs as root, although nothing in it needs this."))
     certificates = [
         MailCertificate(
             file=certificate.file,
@@ -68,7 +68,7 @@ async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader
 
 
 def _sibling(row: ReplicaRow) -> Neighbour:
-    """Another config_api, which has renewed its row in the database within the last seconds."""
+    """Another config_api that has renewed its row in the database recently."""
     transport: Any = row.transport
     return Neighbour("config_api", row.address, transport, "ready", row.version, row.revision)
 
@@ -83,18 +83,20 @@ async def _of_settings(store: Store) -> list[StatusWarning]:
     unverified = ["/v1/settings/delivery"] if delivery is not None and _is_unverified(delivery) else []
     unverified += [f"/v1/relay-rules/{rule.id}" for rule in await store.all("relay-rules") if _is_unverified(rule)]
     if unverified:
-        text = "The certificate of these relay hosts is not verified: who stands between can read mail and passwords."
+        text = (
+            "The certificate of these relay hosts is not verified: an attacker on the way can read mail and passwords."
+        )
         warnings.append(_warning("unverified_certificate", text, unverified))
     domains = await store.all("relay-domains")
     unlimited = [f"/v1/relay-domains/{each.id}" for each in domains if _is_unlimited(each)]
     if unlimited:
-        text = "These relay domains take mail for any recipient, and return what their own server refuses."
+        text = "These relay domains take mail for any recipient, and return the mail that their own server refuses."
         warnings.append(_warning("unlimited_relay_domain", text, unlimited))
     return warnings
 
 
 def _is_unverified(document: Document) -> bool:
-    """Whether somebody chose that; a default that follows from other members is not stored."""
+    """Whether an operator has set this. A default that follows from other members is not stored."""
     relay_host = document.stored.get("relay_host") or {}
     return relay_host.get("verify_certificate") is False
 

@@ -1,1 +1,1 @@
-"""Mail handed in over HTTP."""
+"""The submission of mail over HTTP."""

@@ -1,4 +1,6 @@
-"""The body of a request with mail in it: put into a file as it comes, so that long mail takes no memory."""
+"""The body of a request that contains mail. It is written into a file while it arrives, so that long mail uses no
+memory.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,13 @@ MEGABYTE = 1_048_576
 # The largest body that stays in memory.
 _MEMORY_OCTETS = 256 * 1024
 _PIECE_OCTETS = 64 * 1024
-# JSON is parsed in memory: so much of it at once, and of one key.
+# JSON is parsed in memory. These are the most octets at the same time: of all keys, and of one key.
 MOST_JSON_OCTETS = 256 * MEGABYTE
 JSON_OCTETS_PER_KEY = 128 * MEGABYTE
 
 
 class Spool:
-    """Octets in memory, and in an unnamed file where there are many. Close it."""
+    """Octets in memory, or in an unnamed file when there are many. It must be closed."""
 
     def __init__(self) -> None:
         self.file: BinaryIO = tempfile.SpooledTemporaryFile(_MEMORY_OCTETS)  # type: ignore[assignment]  # noqa: SIM115
@@ -36,7 +38,7 @@ class Spool:
         return self.file.write(piece)
 
     def digest(self) -> bytes:
-        """SHA-256 of what was written."""
+        """The SHA-256 of the octets."""
         return self._digest.digest()
 
     def content(self) -> bytes:
@@ -53,7 +55,7 @@ class Spool:
 
 
 async def read(request: Request, spool: Spool, limit: int) -> None:
-    """Puts the whole body there. Raises Problem 413 above `limit` octets."""
+    """Writes the whole body into the spool. Raises Problem 413 above `limit` octets."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise too_large(limit)
@@ -71,7 +73,7 @@ def too_large(limit: int) -> Problem:
 
 
 class LineEnds:
-    """Turns LF alone into CRLF, piece by piece, as clients of SMTP do before they send (RFC 5321 2.3.8)."""
+    """Turns LF alone into CRLF, piece by piece, as SMTP clients do before they send (RFC 5321 2.3.8)."""
 
     def __init__(self) -> None:
         self._ends_in_cr = False
@@ -93,27 +95,27 @@ def _converted(piece: bytes) -> bytes:
 
 
 async def crlf(spool: Spool) -> AsyncIterator[bytes]:
-    """The content as SMTP carries it."""
+    """Yields the content in the form of SMTP."""
     ends = LineEnds()
     for piece in spool.pieces():
         yield ends.convert(piece)
 
 
 class JsonShares:
-    """Each key's share of the memory for JSON bodies; a key without any takes no memory."""
+    """Limits the memory for JSON bodies for each key. A key without bodies uses no memory."""
 
     def __init__(self) -> None:
         self._octets: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def some(self, key_id: str, octets: int) -> Iterator[None]:
-        """While so many octets are worked on. Raises Problem 429."""
+    def reserve(self, key_id: str, octets: int) -> Iterator[None]:
+        """Counts octets while they are processed. Raises Problem 429."""
         if self._octets[key_id] + octets > JSON_OCTETS_PER_KEY or self._octets.total() + octets > MOST_JSON_OCTETS:
             raise Problem(
                 429,
                 "too-many-octets",
                 "Too much mail is being read already.",
-                "Send long messages as message/rfc822, which take no memory, or one after the other.",
+                "Send long messages as message/rfc822, which uses no memory, or send them one after the other.",
                 headers={"Retry-After": "2"},
             )
         self._octets[key_id] += octets

@@ -1,4 +1,6 @@
-"""Makes a message (RFC 5322, RFC 2045 to 2047) of the members of a request. Pure but for the file that it writes to."""
+"""Makes a message (RFC 5322, RFC 2045 to 2047) from the members of a request. Pure, except that it writes to the given
+file.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from libs.smtp.address import parse_address
 from services.config_api.operations.submission.schemas import Attachment, MessageToSend, NamedAddress
 from services.config_api.problems import invalid_field
 
-# Every next hop takes a message without 8-bit content.
+# With only 7-bit content, every next hop accepts the message.
 _ASCII = SMTP.clone(cte_type="7bit")
 _UNICODE = SMTPUTF8.clone(cte_type="7bit")
 _CRLF = "\r\n"
@@ -24,20 +26,20 @@ _LINE = 76
 
 
 def needs_smtputf8(given: MessageToSend) -> bool:
-    """Whether an address in the header can't be written in ASCII (RFC 6531)."""
+    """Whether an address in the header cannot be written in ASCII (RFC 6531)."""
     shown = [*([given.from_] if given.from_ else []), *given.to, *given.cc, *given.reply_to]
     return any(parse_address(mailbox.address).needs_smtputf8 for mailbox in shown)
 
 
 def compose(given: MessageToSend, file: BinaryIO) -> None:
-    """Writes the message, with CRLF lines. Raises Problem 422 for what can't be written."""
+    """Writes the message with CRLF lines. Raises Problem 422 for values that cannot be written."""
     message = EmailMessage(_UNICODE if needs_smtputf8(given) else _ASCII)
     assert given.from_ is not None  # noqa: S101 - the schema demands it
     for name, text in given.headers.items():
         try:
             message[name] = text
         except (ValueError, MessageError):
-            raise invalid_field("/headers", "header", "A field can't be written as it is given.") from None
+            raise invalid_field("/headers", "header", "A field cannot be written with this value.") from None
     _add_body(message, given)
     for number, attachment in enumerate(given.attachments):
         if attachment.content_id is None:
@@ -46,19 +48,19 @@ def compose(given: MessageToSend, file: BinaryIO) -> None:
     try:
         BytesGenerator(file, mangle_from_=False, policy=message.policy).flatten(message)
     except (ValueError, MessageError, UnicodeError):
-        raise invalid_field("", "message", "The message can't be written as it is given.") from None
+        raise invalid_field("", "message", "The message cannot be written with these values.") from None
 
 
 def decoded(text: str, pointer: str) -> bytes:
-    """The octets of base64. Raises Problem 422."""
+    """Decodes base64. Raises Problem 422."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise invalid_field(pointer, "encoding", "It is no base64.") from None
+        raise invalid_field(pointer, "encoding", "This is not base64.") from None
 
 
 def _fields(given: MessageToSend, author: NamedAddress) -> bytes:
-    """The fields with text of people. EmailMessage loses blanks where it folds a long name."""
+    """Writes the fields with text of people. EmailMessage loses blanks when it folds a long name."""
     lines = []
     for name, mailboxes in (("From", [author]), ("To", given.to), ("Cc", given.cc), ("Reply-To", given.reply_to)):
         if mailboxes:
@@ -70,7 +72,9 @@ def _fields(given: MessageToSend, author: NamedAddress) -> bytes:
 
 
 def _addresses(name: str, mailboxes: Sequence[NamedAddress]) -> str:
-    """RFC 5322 3.4, folded. Addresses beyond ASCII stand as they are (RFC 6532)."""
+    """Returns the list of addresses, folded (RFC 5322 3.4). Addresses with other characters than ASCII are not encoded
+    (RFC 6532).
+    """
     header = Header(maxlinelen=_LINE, header_name=name)
     raw = []
     for number, mailbox in enumerate(mailboxes):
@@ -90,15 +94,14 @@ def _addresses(name: str, mailboxes: Sequence[NamedAddress]) -> str:
 
 
 def _charset(text: str) -> str:
-    """The charset in which a text must be encoded.
-
-    Text that looks like an encoded word is encoded too, since readers would take it for one.
+    """Returns the charset in which a text must be encoded. A text that looks like an encoded word is encoded too,
+    because mail programs would decode it.
     """
     return "us-ascii" if text.isascii() and "=?" not in text else "utf-8"
 
 
 def _add_body(message: EmailMessage, given: MessageToSend) -> None:
-    """Text, HTML, or both as alternatives; what HTML shows is related to it."""
+    """Adds text, HTML, or both as alternatives. Parts that the HTML shows are related to it."""
     if given.text is not None or given.html is None:
         message.set_content(given.text or "", charset="utf-8")
     if given.html is None:

@@ -1,4 +1,4 @@
-"""`POST /v1/messages`: mail by HTTP, taken by ingress in a submission session of the key's account."""
+"""`POST /v1/messages`: mail over HTTP, which ingress accepts in a submission session of the account of the key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from libs.smtp import header
-from services.config_api.http.context import IdempotencyKey, acted, needs, parts, repetition_of
+from services.config_api.http.context import IdempotencyKey, app_context, needs, note_action, repetition_of
 from services.config_api.http.middleware import parse_json
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.responses import problem_responses
@@ -36,12 +36,12 @@ router = APIRouter(tags=["events"], route_class=Route)
 
 _RFC822 = "message/rfc822"
 _JSON = "application/json"
-# The limit where none is set, and the limit of JSON, which is read in memory.
+# The limit of a message when none is set, and the limit of JSON, which is read in memory.
 _MOST_OCTETS = 1024 * MEGABYTE
 _MOST_JSON = 128 * MEGABYTE
-# The part of the message in which its Message-ID is looked for.
+# The first octets of the message, in which its Message-ID is searched.
 _HEAD_OCTETS = 256 * 1024
-# JSON that is longer is parsed in a thread: so much would hold up everything else.
+# Longer JSON is parsed in a thread, because it would block the event loop for too long.
 _LONG_JSON = 64 * 1024
 _RETRY_SECONDS = 30
 
@@ -54,10 +54,12 @@ class SubmissionQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     sender: Annotated[str, Field(max_length=512), AfterValidator(sender_address)] | None = Field(
-        default=None, description="message/rfc822: MAIL FROM; empty for <>."
+        default=None, description="For message/rfc822: MAIL FROM. Empty means <>."
     )
     recipient: list[AnyAddress] | None = Field(
-        default=None, max_length=MOST_RECIPIENTS, description="message/rfc822: RCPT TO; it may stand several times."
+        default=None,
+        max_length=MOST_RECIPIENTS,
+        description="For message/rfc822: RCPT TO. It may be given several times.",
     )
 
 
@@ -76,9 +78,10 @@ class _Mail:
     "/v1/messages",
     status_code=202,
     operation_id="submitMessage",
-    summary="Hand in a message",
-    description="It goes through a submission session of the key's account, from the address of the HTTP client: every "
-    "rule, limit and check is that of SMTP. As message/rfc822 the envelope stands in the query.",
+    summary="Submit a message",
+    description="The message goes through a submission session of the key's account, from the address of the HTTP "
+    "client. All rules, limits and checks are those of SMTP. For message/rfc822 the envelope is in the "
+    "query.",
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -96,10 +99,10 @@ async def submit(
     query: Annotated[SubmissionQuery, Query()],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Hands a message to ingress, in a submission session of the account of the key."""
+    """Submits a message through ingress, in a submission session of the account of the key."""
     if not caller.account:
-        raise Problem(403, "forbidden", "This key may not do that.", "It takes a key with the role sender.")
-    acted(request, "messages")
+        raise Problem(403, "forbidden", "This key may not do that.", "This needs a key with the role sender.")
+    note_action(request, "messages")
     with contextlib.closing(Spool()) as received:
         media_type = _media_type(request)
         limit = await _limit(request)
@@ -109,8 +112,8 @@ async def submit(
                 answer = await _hand_over(request, caller, _raw(query, received))
             else:
                 if query.sender is not None or query.recipient is not None:
-                    raise malformed("With JSON the envelope stands in the body.")
-                with _JSON_SHARES.some(caller.key_id, received.size), contextlib.closing(Spool()) as spool:
+                    raise malformed("With JSON the envelope must be in the body.")
+                with _JSON_SHARES.reserve(caller.key_id, received.size), contextlib.closing(Spool()) as spool:
                     mail = await _in_turn(received.size, lambda: _mail(received, spool, limit))
                     answer = await _hand_over(request, caller, mail)
             answers.append(StoredResponse(answer.status_code, bytes(answer.body).decode()))
@@ -121,7 +124,7 @@ async def submit(
 async def _repeatable(
     request: Request, caller: Actor, key: str | None, digest: bytes
 ) -> AsyncIterator[list[StoredResponse]]:
-    """With an Idempotency-Key the message is handed in once; its answer is kept."""
+    """Submits a message. With an Idempotency-Key it is submitted once, and its answer is stored."""
     repeat = repetition_of(request, caller, key, digest)
     if repeat is None:
         yield []
@@ -131,7 +134,7 @@ async def _repeatable(
 
 
 def _media_type(request: Request) -> str:
-    """Raises Problem 415."""
+    """Returns the media type of the request. Raises Problem 415."""
     fields = request.headers.getlist("content-type")
     media_type = fields[0].partition(";")[0].strip().lower() if len(set(fields)) == 1 else ""
     coded = any(coding.strip().lower() != "identity" for coding in request.headers.getlist("content-encoding"))
@@ -146,14 +149,14 @@ def _media_type(request: Request) -> str:
 
 
 async def _limit(request: Request) -> int:
-    """Octets that a message may have."""
-    document = await parts(request).store.get("settings/general", "settings/general")
+    """Returns the most octets that a message may have."""
+    document = await app_context(request).store.get("settings/general", "settings/general")
     megabytes = 0 if document is None else document.body["profile"]["max_message_size_mb"]
     return int(megabytes * MEGABYTE) or _MOST_OCTETS
 
 
 def _json_limit(limit: int) -> int:
-    """Base64 takes four octets for three."""
+    """Base64 needs four octets for three."""
     return min(limit * 4 // 3 + MEGABYTE, _MOST_JSON)
 
 
@@ -163,12 +166,12 @@ async def _in_turn(size: int, work: Callable[[], _Mail]) -> _Mail:
 
 def _raw(query: SubmissionQuery, spool: Spool) -> _Mail:
     if query.sender is None or not query.recipient:
-        raise malformed("With message/rfc822 the query names sender and recipient.")
+        raise malformed("With message/rfc822 the query must name sender and recipient.")
     return _Mail(query.sender, query.recipient, None, spool)
 
 
 def _mail(received: Spool, spool: Spool, limit: int) -> _Mail:
-    """The message that JSON makes, put into `spool`. Raises Problem."""
+    """Writes the message from JSON into `spool`. Raises Problem."""
     content = parse_json(received.content())
     try:
         given = MessageToSend.model_validate(content)
@@ -193,7 +196,7 @@ def _mail(received: Spool, spool: Spool, limit: int) -> _Mail:
 
 
 async def _hand_over(request: Request, caller: Actor, mail: _Mail) -> JSONResponse:
-    """Raises Problem where the message is not taken."""
+    """Returns the answer. Raises Problem when the message was not accepted."""
     is_8bit = any(not piece.isascii() for piece in mail.spool.pieces())
     envelope = wire.envelope(
         caller,
@@ -204,7 +207,7 @@ async def _hand_over(request: Request, caller: Actor, mail: _Mail) -> JSONRespon
         body_8bitmime=is_8bit,
         smtputf8=mail.smtputf8,
     )
-    found = await parts(request).ingress.submit(envelope, lambda: body.crlf(mail.spool))
+    found = await app_context(request).ingress.submit(envelope, lambda: body.crlf(mail.spool))
     outcome = wire.outcome(found)
     if not found.queue_id:
         raise _refused(outcome)
@@ -212,28 +215,30 @@ async def _hand_over(request: Request, caller: Actor, mail: _Mail) -> JSONRespon
 
 
 def _refused(outcome: dict[str, Any]) -> Problem:
-    """422 where no recipient is taken, or the content is refused for good; 503 where it may go later."""
+    """The status is 422 when no recipient is accepted, or when the content is refused permanently. It is 503 when a
+    later try may succeed.
+    """
     replies = [recipient["reply"] for recipient in outcome["recipients"]]
     no_recipient = bool(replies) and all(reply["code"] // 100 != 2 for reply in replies)
     if no_recipient or outcome["reply"]["code"] // 100 == 5:
         return Problem(
             422,
             "message-refused",
-            "The message was not taken.",
-            "No recipient was accepted; each has its reply." if no_recipient else "",
+            "The message was not accepted.",
+            "No recipient was accepted. Each one has its reply." if no_recipient else "",
             more=outcome,
         )
     return Problem(
         503,
         "message-deferred",
-        "The message can't be taken now.",
+        "The message cannot be accepted now.",
         headers={"Retry-After": str(_RETRY_SECONDS)},
         more=outcome,
     )
 
 
 def _message_id(spool: Spool) -> str | None:
-    """The Message-ID of the header; None where it has none."""
+    """Returns the Message-ID of the header. None when it has none."""
     spool.file.seek(0)
     head = spool.file.read(_HEAD_OCTETS).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     top, _ = header.split(head)

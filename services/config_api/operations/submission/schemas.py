@@ -1,4 +1,4 @@
-"""A message as a client hands it in, and what became of it."""
+"""A message that a client submits, and the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_ATTACHMENTS = 100
 _MOST_HEADERS = 50
 Notify = Literal["never", "success", "failure", "delay"]
 
-# What the other members make, what ingress adds, and what carries the envelope or the content's form.
+# These fields are made from other members, added by ingress, or describe the envelope or the form of the content.
 _OWN_FIELDS = frozenset(
     (
         *("from", "to", "cc", "bcc", "reply-to", "subject", "mime-version", "received", "return-path"),
@@ -32,7 +32,7 @@ def _header_names(headers: dict[str, str]) -> dict[str, str]:
     for name in headers:
         lower = name.lower()
         if _FIELD_NAME(name) is None or lower in _OWN_FIELDS or lower.startswith("content-"):
-            raise fault("header", "names a field that can't be given here")
+            raise fault("header", "names a field that cannot be given here")
     if len({name.lower() for name in headers}) < len(headers):
         raise fault("header", "names a field twice")
     return headers
@@ -40,7 +40,7 @@ def _header_names(headers: dict[str, str]) -> dict[str, str]:
 
 def _media_type(text: str) -> str:
     lower = text.lower()
-    # Of these the email package makes its own form of the content.
+    # For these types the email package changes the form of the content.
     if _MEDIA_TYPE(lower) is None or lower.startswith(("multipart/", "message/")):
         raise fault("media_type", "must be a type and subtype, and neither multipart nor message")
     return lower
@@ -53,7 +53,7 @@ def _content_id(text: str) -> str:
 
 
 def sender_address(text: str) -> str:
-    """Empty, or an address in its canonical form. Raises the field's error."""
+    """Returns the address in canonical form, or the empty text unchanged. Raises the error of the field."""
     return checked("address", lambda address: str(parse_address(address)))(text) if text else text
 
 
@@ -65,59 +65,62 @@ class NamedAddress(Model):
 
 
 class Attachment(Model):
-    """A file in a message."""
+    """An attachment of a message."""
 
     filename: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\u0000-\u001f\u007f/\\]+$")] = Field(
-        description="As the recipient sees it; any Unicode text.", examples=["Übersicht.pdf"]
+        description="The file name that the recipient sees, as any Unicode text.", examples=["Übersicht.pdf"]
     )
     content_type: Annotated[str, AfterValidator(_media_type)] = Field(
-        default="application/octet-stream", description="Its media type.", examples=["application/pdf"]
+        default="application/octet-stream",
+        description="The media type of the attachment.",
+        examples=["application/pdf"],
     )
     content: str = Field(description="Base64.", json_schema_extra={"format": "byte"}, examples=["SGVsbG8="])
     content_id: Annotated[str, AfterValidator(_content_id)] | None = Field(
         default=None,
-        description="Shown within `html`, which names it as cid:… ; null: it stands beside the text.",
+        description="The id under which `html` shows the attachment, as cid:…. null means that it is an ordinary "
+        "attachment.",
         examples=["logo@example.com"],
     )
 
 
 class MessageEnvelopeGiven(Model):
-    """Who sends to whom in SMTP, whatever the header says."""
+    """The sender and the recipients in SMTP, independent of the header."""
 
     sender: Annotated[str, Field(max_length=512), AfterValidator(sender_address)] | None = Field(
-        default=None, description="MAIL FROM, empty for <>; null: the address of `from`."
+        default=None, description="MAIL FROM. Empty means <>. null means the address of `from`."
     )
     recipients: Annotated[list[AnyAddress], Field(min_length=1, max_length=MOST_RECIPIENTS)] | None = Field(
-        default=None, description="RCPT TO; null: the addresses of `to`, `cc` and `bcc`."
+        default=None, description="RCPT TO. null means the addresses of `to`, `cc` and `bcc`."
     )
     notify: Annotated[list[Notify], Field(max_length=3)] = Field(
-        default=[], description="When a report is wanted (RFC 3461); empty: on failure."
+        default=[], description="When a report is wanted (RFC 3461). Empty means on failure."
     )
     return_content: Literal["full", "headers"] | None = Field(
-        default=None, description="How much of the message a report holds; null: as relay does."
+        default=None, description="How much of the message a report contains. null means the default of relay."
     )
     envelope_id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[!-*,-<>-~]+$")] | None = Field(
-        default=None, description="ENVID: comes back in reports and events. ASCII without blank, + and =."
+        default=None, description="ENVID, which reports and events repeat. It is ASCII without blank, + and =."
     )
 
     @model_validator(mode="after")
     def _never_is_alone(self) -> Self:
         if "never" in self.notify and len(self.notify) > 1:
-            raise fault("notify", "never stands alone", "notify")
+            raise fault("notify", "must not be given alone", "notify")
         return self
 
 
 class MessageToSend(Model):
-    """Either `raw`, or what a message is made of: `from`, recipients, `subject`, `text`, `html`, `attachments`."""
+    """A message: either `raw`, or its parts `from`, recipients, `subject`, `text`, `html` and `attachments`."""
 
     model_config = ConfigDict(populate_by_name=False)
 
     envelope: MessageEnvelopeGiven | None = Field(
-        default=None, description="Needed with `raw`; else it follows from the addresses."
+        default=None, description="Required with `raw`. Otherwise it follows from the addresses."
     )
     raw: str | None = Field(
         default=None,
-        description="A whole message (RFC 5322) in base64. A line may end in LF alone.",
+        description="A whole message (RFC 5322) in base64. Lines may end in LF alone.",
         json_schema_extra={"format": "byte"},
     )
     from_: NamedAddress | None = Field(default=None, alias="from", description="The author.")
@@ -126,14 +129,16 @@ class MessageToSend(Model):
         default=[], description="Recipients of a copy."
     )
     bcc: Annotated[list[NamedAddress], Field(max_length=MOST_RECIPIENTS)] = Field(
-        default=[], description="Recipients whom the others do not see."
+        default=[], description="Recipients that the others do not see."
     )
-    reply_to: Annotated[list[NamedAddress], Field(max_length=20)] = Field(default=[], description="Where answers go.")
+    reply_to: Annotated[list[NamedAddress], Field(max_length=20)] = Field(
+        default=[], description="The addresses for answers."
+    )
     subject: Annotated[str, Field(max_length=2000, pattern=r"^[^\u0000-\u001f\u007f]*$")] | None = Field(
         default=None, description="Any Unicode text.", examples=["Schöne Grüße"]
     )
     text: str | None = Field(default=None, description="The message as plain text.", examples=["Hello"])
-    html: str | None = Field(default=None, description="The message as HTML, beside or in place of `text`.")
+    html: str | None = Field(default=None, description="The message as HTML, with `text` or alone.")
     attachments: Annotated[list[Attachment], Field(max_length=_MOST_ATTACHMENTS)] = Field(
         default=[], description="Files."
     )
@@ -143,7 +148,7 @@ class MessageToSend(Model):
         AfterValidator(_header_names),
     ] = Field(
         default={},
-        description="Other fields of the header, such as List-Unsubscribe, In-Reply-To, Date or Message-ID.",
+        description="Further fields of the header, such as List-Unsubscribe, In-Reply-To, Date or Message-ID.",
         examples=[{"In-Reply-To": "<1@example.com>"}],
     )
 
@@ -152,7 +157,7 @@ class MessageToSend(Model):
         composed = self.model_fields_set - {"raw", "envelope"}
         if self.raw is not None:
             if composed:
-                raise fault("two_forms", "is given beside raw", min(composed))
+                raise fault("two_forms", "must not be given beside raw", min(composed))
             if self.envelope is None or self.envelope.sender is None or self.envelope.recipients is None:
                 raise fault("missing", "raw needs an envelope with sender and recipients", "envelope")
             return self
@@ -164,26 +169,28 @@ class MessageToSend(Model):
 
 
 class SubmissionReply(Answer):
-    """What SMTP answers."""
+    """The reply of SMTP."""
 
-    code: int = Field(description="SMTP code; 4yz: it may go later.", examples=[250])
-    enhanced_code: str | None = Field(description="RFC 3463 code.", examples=["2.1.5"])
+    code: int = Field(description="The SMTP code. With 4yz, a later try may succeed.", examples=[250])
+    enhanced_code: str | None = Field(description="The code of RFC 3463.", examples=["2.1.5"])
     text: str = Field(description="The text.", examples=["Recipient ok"])
 
 
 class SubmittedRecipient(Answer):
-    """What became of one recipient."""
+    """The result for one recipient."""
 
-    address: str = Field(description="As it was given.")
-    accepted: bool = Field(description="Whether the message goes to it.")
+    address: str = Field(description="The address as it was given.")
+    accepted: bool = Field(description="Whether the recipient was accepted.")
     reply: SubmissionReply = Field(description="The reply to RCPT.")
 
 
 class SubmittedMessage(Answer):
-    """A message that was taken."""
+    """A message that was accepted."""
 
-    queue_id: str = Field(description="Names it in the queue, in events and in logs.")
-    message_id: str | None = Field(description="Its Message-ID; null: it had none, and got one on its way.")
-    session_id: str = Field(description="The session, for GET /v1/explain and the log.")
-    recipients: list[SubmittedRecipient] = Field(description="In the order of the envelope.")
+    queue_id: str = Field(description="The id of the message in the queue, in events and in logs.")
+    message_id: str | None = Field(
+        description="The Message-ID of the message. null means that it had none, and that ingress added one."
+    )
+    session_id: str = Field(description="The id of the session, for GET /v1/explain and the log.")
+    recipients: list[SubmittedRecipient] = Field(description="The recipients in the order of the envelope.")
     reply: SubmissionReply = Field(description="The reply to the content.")

@@ -1,4 +1,4 @@
-"""Envelopes and outcomes of ingress.v1."""
+"""Converts envelopes and results of ingress.v1."""
 
 from __future__ import annotations
 

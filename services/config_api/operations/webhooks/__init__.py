@@ -1,1 +1,1 @@
-"""What webhooks were sent, and sending once more."""
+"""The deliveries of webhooks: their list, and another delivery on demand."""

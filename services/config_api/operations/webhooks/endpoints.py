@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from services.config_api.changes.editor import Changed, time_text
 from services.config_api.events.dispatcher import test_event
 from services.config_api.http import pagination, responses
-from services.config_api.http.context import IdempotencyKey, acted, needs, parts, repetition
+from services.config_api.http.context import IdempotencyKey, app_context, needs, note_action, repetition
 from services.config_api.http.pagination import PageQuery
 from services.config_api.http.parsed_body import Route
 from services.config_api.http.paths import BEFORE_COLON
@@ -31,7 +31,7 @@ Operator = Annotated[Actor, Depends(needs("operator"))]
 @router.get(
     "/v1/webhooks/{id}/deliveries",
     operation_id="listWebhookDeliveries",
-    summary="Events that were sent to a webhook, with the last attempt of each",
+    summary="List the events that were sent to a webhook, with the last attempt of each",
     responses={200: {"model": WebhookDeliveryPage}, **problem_responses(404, noun=WEBHOOKS.label)},
 )
 async def list_deliveries(
@@ -42,7 +42,7 @@ async def list_deliveries(
 ) -> Response:
     """Shows the events that were sent to a webhook, each with its last attempt, newest first."""
     await _webhook(request, id)
-    states = parts(request).events.dispatcher.states
+    states = app_context(request).events.dispatcher.states
     kind = f"webhooks/{id}/deliveries"
     before = None
     if given.cursor is not None:
@@ -68,14 +68,14 @@ async def list_deliveries(
 @router.post(
     f"/v1/webhooks/{{id}}/deliveries/{{event_id:{BEFORE_COLON}}}:resend",
     operation_id="resendWebhookDelivery",
-    summary="Send an event to a webhook once more, now",
+    summary="Send an event to a webhook once more",
     responses={200: {"model": WebhookDelivery}, **problem_responses(404, 415, noun=WEBHOOKS.label)},
 )
 async def resend(request: Request, _: Operator, id: str, event_id: str) -> Response:  # noqa: A002
-    """Sends an event of the history to a webhook once more, and shows what came of it."""
+    """Sends an event of the history to a webhook once more, and shows the result."""
     body = await _webhook(request, id)
-    acted(request, f"webhooks/{id}/deliveries/{event_id}:resend")
-    hub = parts(request).events
+    note_action(request, f"webhooks/{id}/deliveries/{event_id}:resend")
+    hub = app_context(request).events
     event = None if event_id.startswith("test-") else await hub.one(event_id)
     if event is None:
         raise not_found("event in the history")
@@ -85,20 +85,20 @@ async def resend(request: Request, _: Operator, id: str, event_id: str) -> Respo
 @router.post(
     f"/v1/webhooks/{{id:{BEFORE_COLON}}}:test",
     operation_id="testWebhook",
-    summary="Send a test event to a webhook, now",
+    summary="Send a test event to a webhook",
     responses={200: {"model": WebhookDelivery}, **problem_responses(404, 415, noun=WEBHOOKS.label)},
 )
 async def test(request: Request, _: Operator, id: str) -> Response:  # noqa: A002
-    """Sends a test event to a webhook, and shows what came of it."""
+    """Sends a test event to a webhook, and shows the result."""
     body = await _webhook(request, id)
-    acted(request, f"webhooks/{id}:test")
-    return JSONResponse(_record(await parts(request).events.dispatcher.send_once(id, body, test_event(id))))
+    note_action(request, f"webhooks/{id}:test")
+    return JSONResponse(_record(await app_context(request).events.dispatcher.send_once(id, body, test_event(id))))
 
 
 @router.post(
     f"/v1/webhooks/{{id:{BEFORE_COLON}}}:rotate-secret",
     operation_id="rotateWebhookSecret",
-    summary="Replace the secret that signs",
+    summary="Replace the secret of a webhook",
     responses={
         200: {"model": responses.shown_model(WEBHOOKS.kind), "headers": responses.ETAG_HEADER},
         **problem_responses(404, 409, 415, noun=WEBHOOKS.label),
@@ -111,7 +111,7 @@ async def rotate_secret(
     given: Annotated[SecretRotation | None, Body()] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Makes a new secret, and shows it this once. The one of before signs too for a while."""
+    """Makes a new secret. Only this answer shows it. The previous secret also signs for a while."""
 
     async def answer(result: Changed) -> StoredResponse:
         made = responses.changed(WEBHOOKS, result, {})
@@ -119,11 +119,11 @@ async def rotate_secret(
 
     repeat = await repetition(request, caller, idempotency_key)
     overlap = (given or SecretRotation()).overlap_minutes
-    return responses.kept(await parts(request).editor.rotate_webhook_secret(id, overlap, caller, repeat, answer))
+    return responses.kept(await app_context(request).editor.rotate_webhook_secret(id, overlap, caller, repeat, answer))
 
 
 async def _webhook(request: Request, webhook_id: str) -> StoredBody:
-    document = await parts(request).store.get(WEBHOOKS.kind, webhook_id)
+    document = await app_context(request).store.get(WEBHOOKS.kind, webhook_id)
     if document is None:
         raise not_found(WEBHOOKS.label)
     return document.body

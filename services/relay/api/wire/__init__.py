@@ -1,1 +1,1 @@
-"""relay.v1's messages as values, and back."""
+"""Converts the messages of relay.v1 to values and back."""

@@ -1,4 +1,4 @@
-"""Events of messages as relay.v1 has them."""
+"""Converts events about messages to their form in relay.v1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters and actions as values."""
+"""Converts filters and actions to values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ _ACTIONS: dict[int, Action] = {
 
 
 def message_filter(of: pb.MessageFilter) -> MessageFilter:
-    """Empty fields stand for any. A state that is none is one that nothing is in, and not any."""
+    """Reads a filter. An empty field matches everything. A state that is unknown matches no delivery, rather than
+    all.
+    """
     return MessageFilter(
         sender=of.sender or None,
         recipient=of.recipient or None,
@@ -56,12 +58,12 @@ def _number(queue_id: str) -> int:
 
 
 def action(of: int) -> Action | None:
-    """None for an action that is not known."""
+    """Returns None for an unknown action."""
     return _ACTIONS.get(of)
 
 
 def redirect(of: pb.Redirect) -> Redirect:
-    """Raises ValueError for one without a target, or with one that can be none."""
+    """Reads a redirect. Raises ValueError when it has no target, or one that is not valid."""
     target = of.WhichOneof("target")
     if target == "recipient" and of.recipient:
         return Redirect(recipient=of.recipient)

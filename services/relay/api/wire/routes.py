@@ -1,4 +1,4 @@
-"""Explanations of routes, and tests of relay hosts, as relay.v1's messages."""
+"""Converts explanations of routes, and tests of relay hosts, to messages of relay.v1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.relay.routing.aliases import Expanded
 
 
 def resolved(of: RouteExplanation, expanded: Expanded) -> pb.ResolvedRoute:
-    """The route of one recipient. The alias that led to it is the first of the rules."""
+    """Returns the route of one recipient. The alias that led to the recipient is the first of the rules."""
     rules = [_alias(expanded)]
     rules += [
         pb.RouteRuleReport(kind=rule.kind, rule_id=rule.rule_id, name=rule.name, won=rule.won, reason=rule.reason)
@@ -54,7 +54,7 @@ def resolved(of: RouteExplanation, expanded: Expanded) -> pb.ResolvedRoute:
 
 
 def unroutable(expanded: Expanded) -> pb.ResolvedRoute:
-    """An alias that stands for nothing."""
+    """Returns the explanation for an alias that stands for no address."""
     enhanced_code, text = expanded.fault or ("5.4.6", "")
     return pb.ResolvedRoute(
         recipient=expanded.submitted,
@@ -72,7 +72,7 @@ def response(routes: Iterable[pb.ResolvedRoute], revision: int) -> pb.ResolveRou
 
 
 def relay_host(of: pb.RelayHostToTest) -> RelayHost:
-    """The relay host that a test request spells out."""
+    """Returns the relay host with the values that a test request gives."""
     auth = None
     if of.auth_username:
         auth = RelayHostAuth(of.auth_username, of.auth_password, of.auth_allow_without_tls)
@@ -87,8 +87,8 @@ def step(of: Step) -> pb.TestRelayHostStep:
 
 def _alias(of: Expanded) -> pb.RouteRuleReport:
     if not of.replaced:
-        return pb.RouteRuleReport(kind="alias", reason="it is no alias")
+        return pb.RouteRuleReport(kind="alias", reason="the recipient is no alias")
     shown = ", ".join(target.decode("utf-8", "replace") for target in of.targets[:20])
     return pb.RouteRuleReport(
-        kind="alias", rule_id=of.by, won=True, reason=f"stands for {shown}" if shown else "stands for nothing"
+        kind="alias", rule_id=of.by, won=True, reason=f"stands for {shown}" if shown else "stands for no address"
     )

@@ -1,4 +1,4 @@
-"""Frames of the submission stream as values, and acknowledgements back."""
+"""Reads the frames of the submission stream, and writes acknowledgements."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RESULTS = {
     Result.INVALID: pb.SubmitAck.RESULT_INVALID,
 }
 _ADDRESS_LIMIT = 64
-# Longest id of a reason or of a rule.
+# The most characters of the id of a reason or a rule.
 _ID_LIMIT = 64
 _MOST_VERDICTS = 100
 _CHECK_RESULTS = 10
@@ -32,7 +32,7 @@ _CHECK_RESULTS = 10
 def frame(of: pb.SubmitFrame) -> Frame:
     """Reads a frame of submissions."""
     return Frame(
-        # Slices and lists: the repeated fields of protobuf are slow to iterate over, and so are generators.
+        # This uses slices and lists because iteration over repeated fields of protobuf, and over generators, is slow.
         tuple([_incoming(one) for one in of.submissions[:]]),
         tuple([Chunk(one.submission_id, one.data, one.last) for one in of.chunks[:]]) if of.chunks else (),
         tuple(of.abandoned_submission_ids),
@@ -41,7 +41,7 @@ def frame(of: pb.SubmitFrame) -> Frame:
 
 
 def acks(of: Iterable[Ack]) -> pb.SubmitAckFrame:
-    """Acknowledgements in one frame."""
+    """Puts acknowledgements into one frame."""
     return pb.SubmitAckFrame(
         acks=[
             pb.SubmitAck(
@@ -56,7 +56,7 @@ def acks(of: Iterable[Ack]) -> pb.SubmitAckFrame:
 
 
 def storage(of: StorageState) -> pb.SubmitAckFrame:
-    """The state of the storage in a frame of its own."""
+    """Puts the state of the storage into a frame of its own."""
     return pb.SubmitAckFrame(storage=pb.StorageState(accepting=of.accepting, available=of.available))
 
 

@@ -1,4 +1,4 @@
-"""Rows of the queue as messages of relay.v1, for operators."""
+"""Converts rows of the queue to messages of relay.v1, for operators."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from services.relay.queue import verdicts
 from services.relay.queue.destinations import DestinationView
 from services.relay.queue.filters import state_of
 from services.relay.queue.reading import StoredMessage
-from services.relay.queue.statistics import Count, Happening
+from services.relay.queue.statistics import Count, CountedEvent
 
-# Results of records that are stored as attempts, although nothing was tried.
+# The results of records that are stored as attempts although nothing was sent.
 _NO_ATTEMPT = ("held", "discarded")
-# Members of a bucket of statistics.
+# The fields of a bucket of statistics in the contract.
 _TOTALS = ("accepted", "delivered", "deferred", "bounced")
 
 
 def message(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Message:
-    """A message with the deliveries that were read. A row that cannot be understood is shown as such (C140).
+    """A message with the deliveries that were read. A row that cannot be read is shown with that remark (C140).
 
-    `settings` None: it is not known yet when deliveries expire.
+    `settings` is None while relay has no configuration: then it is not known when deliveries expire.
     """
     try:
         return _message(of, settings, now)
@@ -99,7 +99,7 @@ def whole(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Mes
 
 
 def statistics(of: Sequence[Count]) -> pb.GetStatisticsResponse:
-    """Counts in order of time, a bucket for each period."""
+    """Returns the counts in order of time, with one bucket for each period."""
     response = pb.GetStatisticsResponse()
     bucket: pb.StatisticsBucket | None = None
     starts_at = -1
@@ -107,11 +107,11 @@ def statistics(of: Sequence[Count]) -> pb.GetStatisticsResponse:
         if bucket is None or count.starts_at != starts_at:
             starts_at = count.starts_at
             bucket = response.buckets.add(starts_at=timestamp(starts_at))
-        if count.happening in (Happening.REFUSED.value, Happening.SHADOW.value):
-            reasons = bucket.refused if count.happening == Happening.REFUSED.value else bucket.shadow
+        if count.event in (CountedEvent.REFUSED.value, CountedEvent.SHADOW.value):
+            reasons = bucket.refused if count.event == CountedEvent.REFUSED.value else bucket.shadow
             reasons.add(reason_id=count.reason_id, rule_id=count.rule_id, count=count.count)
-        elif count.happening in _TOTALS:
-            setattr(bucket, count.happening, count.count)
+        elif count.event in _TOTALS:
+            setattr(bucket, count.event, count.count)
     return response
 
 
@@ -161,7 +161,9 @@ def _next_hop(stored: str | None) -> str:
 
 
 def _attempts(of: StoredMessage, row: Any) -> list[str]:
-    """The attempts that have rows, and the last one of a finished delivery, which is in the delivery's row."""
+    """Returns the attempts that have rows of their own, and the last attempt of a finished delivery, which is in the
+    row of the delivery.
+    """
     kept = list(of.attempts.get(row.id, []))
     if row.last_attempt and not State(row.state).open and row.last_attempt not in kept:
         kept.append(row.last_attempt)
@@ -169,7 +171,7 @@ def _attempts(of: StoredMessage, row: Any) -> list[str]:
 
 
 def attempt(kept: str) -> pb.Attempt:
-    """An attempt from its JSON."""
+    """Reads an attempt from its JSON."""
     fields = json.loads(kept)
     return pb.Attempt(
         started_at=_moment(fields.get("started_at")),

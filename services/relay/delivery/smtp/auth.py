@@ -1,4 +1,4 @@
-"""Logging in at a relay host: RFC 4954 with PLAIN, LOGIN or CRAM-MD5."""
+"""Logs in at a relay host: RFC 4954 with PLAIN, LOGIN or CRAM-MD5."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from services.relay.configuration.model import RelayHostAuth
 from services.relay.delivery.smtp.protocol import DeliveryProtocol
 from services.relay.model.outcome import Reply
 
-# Over TLS the simplest comes first; without it the one that doesn't show the password.
+# Over TLS the simplest mechanism comes first; without TLS, the mechanism that does not show the password.
 _OVER_TLS = ("plain", "login", "cram-md5")
 _IN_CLEAR = ("cram-md5", "plain", "login")
 
 
 def mechanism(offered: tuple[str, ...], *, tls: bool) -> str:
-    """The mechanism to use of those offered; empty when none of ours is."""
+    """Returns the mechanism to use, out of those that the server offers. Empty when relay supports none of them."""
     return next((name for name in (_OVER_TLS if tls else _IN_CLEAR) if name in offered), "")
 
 
 async def log_in(protocol: DeliveryProtocol, name: str, auth: RelayHostAuth, seconds: float) -> Reply:
-    """Runs one mechanism and returns the last reply: 235 when logged in. Raises ConnectionFailedError.
+    """Runs one mechanism and returns the last reply, which is 235 after a successful login. Raises
+    ConnectionFailedError.
 
-    No reply's text is repeated to anyone before it is sanitised, and no line that we send is ever shown.
+    The text of a reply is sanitised before anybody sees it, and no line that relay sends is ever shown.
     """
 
     async def exchange(line: bytes) -> Reply:
@@ -33,7 +34,7 @@ async def log_in(protocol: DeliveryProtocol, name: str, auth: RelayHostAuth, sec
 
     if name == "plain":
         reply = await exchange(b"AUTH PLAIN " + auth_plain_encode(auth.username, auth.password))
-        # A server that ignores the initial response asks for it.
+        # A server that ignores the initial response asks for it again.
         return await exchange(auth_plain_encode(auth.username, auth.password)) if reply.code == 334 else reply
     if name == "login":
         username, password = auth_login_encode(auth.username, auth.password)

@@ -1,4 +1,4 @@
-"""What a server offers in its answer to EHLO or LHLO (RFC 5321 4.1.1.1). Pure."""
+"""The extensions that a server offers in its answer to EHLO or LHLO (RFC 5321 4.1.1.1). Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.relay.model.outcome import Reply
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     pipelining: bool = False
-    # Octets; 0: no limit known (RFC 1870 4).
+    # In octets. 0 means that no limit is known (RFC 1870 4).
     size: int = 0
     size_offered: bool = False
     eight_bit: bool = False
@@ -20,7 +20,7 @@ class Capabilities:
     dsn: bool = False
     chunking: bool = False
     starttls: bool = False
-    # Lower case.
+    # In lower case.
     auth: tuple[str, ...] = ()
 
     @classmethod

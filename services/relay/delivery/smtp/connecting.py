@@ -1,4 +1,4 @@
-"""Connecting: one address after the other, the next one soon when the first keeps silent."""
+"""Connects to one of several addresses. When one is silent for a moment, the next is tried at the same time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from services.relay.delivery.smtp.protocol import DeliveryProtocol
 from services.relay.delivery.targets.endpoint import Endpoint, HostFailedError
 from services.relay.model.outcome import Stage, lost
 
-# An address that hasn't answered in this time gets company from the next; the first to connect is used, so that a
-# broken address family (RFC 8305) or a dead host costs a moment and not the whole time-out. Another host is less
-# wanted than another address of the same one, and gets its chance later.
+# When an address has not answered in this time, the next one is tried at the same time, and the first connection is
+# used. So a broken address family (RFC 8305) or a dead host costs a moment and not the whole time-out. Another host is
+# less preferred than another address of the same host, so it is tried later.
 _NEXT_ADDRESS_SECONDS = 0.3
 _NEXT_HOST_SECONDS = 1.0
 
@@ -23,10 +23,11 @@ Observer = Callable[[Endpoint, bool], None]
 async def connect_first(
     endpoints: deque[Endpoint], seconds: float, observe: Observer, failures: list[HostFailedError]
 ) -> tuple[Endpoint, DeliveryProtocol] | None:
-    """The first connection that comes about, and where it leads; None when none did.
+    """Returns the first connection that succeeds and its endpoint, or None when no connection succeeds.
 
-    Endpoints that were tried are taken from the left of `endpoints`, and why each failed is added to `failures`.
-    `observe` hears of every address whether it answered; one that lost the race for being slow did not.
+    Endpoints that were tried are removed from the left of `endpoints`, and the reason of each failure is added to
+    `failures`. `observe` is called with each address and whether it answered. An address that was slower than the first
+    connection did not answer.
     """
     running: dict[asyncio.Task[DeliveryProtocol], Endpoint] = {}
     try:
@@ -56,14 +57,14 @@ async def connect_first(
 
 
 def _patience(endpoint: Endpoint, others: deque[Endpoint]) -> float | None:
-    """Seconds until the next one is tried beside it; None when there is none."""
+    """Returns the seconds until the next endpoint is tried at the same time. None when no endpoint is left."""
     if not others:
         return None
     return _NEXT_ADDRESS_SECONDS if others[0].host == endpoint.host else _NEXT_HOST_SECONDS
 
 
 def _close_late(task: asyncio.Task[DeliveryProtocol]) -> None:
-    """A connection that came about in the moment it was given up."""
+    """Closes a connection that succeeded at the moment when it was given up."""
     if not task.cancelled() and task.exception() is None:
         task.result().abort()
 

@@ -1,4 +1,4 @@
-"""A message and its recipients in the form in which they go over the wire. Pure."""
+"""A message and its recipients in the form in which they are sent. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from services.relay.delivery.smtp.capabilities import Capabilities
 from services.relay.model.attempt import OutgoingMessage, OutgoingRecipient
 from services.relay.model.outcome import ReplyMeaning, failed
 
-# No canonical address has such a character. The check makes sure that none gets into a command, whatever goes wrong.
+# No canonical address has such a character. This check makes sure that none gets into a command, even after a fault
+# elsewhere.
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-# Found, or not, in half the time that bytes.replace takes to find nothing.
+# This search takes half the time that bytes.replace takes when there is no match.
 _DOT_LINE = re.compile(rb"\n\.")
-# So much is searched with the pattern; behind it, where an attachment has no dot at all, one look at each of the next
-# dots is six times as fast as a look at every line.
+# This much of the content is searched with the pattern. Attachments often have no dot at all, so in the rest it is six
+# times as fast to look at each dot as to look at every line.
 _HEAD = 8192
 _DOTS_TRIED = 8
 
@@ -37,9 +38,10 @@ class PreparedMessage:
         self.sender = message.sender
         self.ret = message.ret
         self.envelope_id = message.envelope_id
-        # BODY=8BITMIME says what is, not what the client declared (C63).
+        # BODY=8BITMIME is sent when the content has 8-bit octets, whatever the client declared (C63).
         self.eight_bit = not content.isascii()
-        # SMTPUTF8 was perhaps only offered to us: what counts is whether envelope or header need it (C59).
+        # The client may have requested SMTPUTF8 although nothing needs it. It is sent only when the envelope or the
+        # header needs it (C59).
         self.needs_smtputf8 = not message.sender.isascii() or (
             message.smtputf8 and self.eight_bit and not content[: content.find(b"\r\n\r\n") + 1].isascii()
         )
@@ -47,7 +49,7 @@ class PreparedMessage:
         self._stuffed: bytes | None = None
 
     def stuffed(self) -> bytes:
-        """The content for DATA, up to the line of the final dot."""
+        """Returns the content for DATA, with the line of the final dot."""
         if self._stuffed is None:
             stuffed = self.content
             if _has_dot_line(stuffed):
@@ -58,7 +60,9 @@ class PreparedMessage:
         return self._stuffed
 
     def mail(self, recipients: Sequence[OutgoingRecipient], offered: Capabilities) -> bytes:
-        """The MAIL command, with those parameters that the server offers and message or recipients need."""
+        """Returns the MAIL command, with those parameters that the server offers and that the message or its recipients
+        need.
+        """
         line = b"MAIL FROM:<%b>" % self.sender
         if offered.size_offered:
             line += b" SIZE=%d" % len(self.content)
@@ -76,13 +80,15 @@ class PreparedMessage:
         return line + b"\r\n"
 
     def came_through(self, hostname: str) -> bool:
-        """Whether the message has been at this gateway before it came this time: two Received fields say so."""
+        """Whether the message passed through this gateway earlier: then two of its Received fields name it."""
         head, _ = header.split(self.content)
         by_us = re.compile(rb"[ \t]by %b[ \t]" % re.escape(hostname.encode("ascii", "replace")), re.IGNORECASE)
         return sum(by_us.search(field) is not None for field in header.values(head, b"received")) > 1
 
     def refusal(self, offered: Capabilities) -> ReplyMeaning | None:
-        """Why this server can't have it; known before a command is sent."""
+        """Returns why this server cannot get the message. This is known before any command is sent. Empty when it
+        can.
+        """
         if self.fault is not None:
             return self.fault
         if self.needs_smtputf8 and not offered.smtputf8:
@@ -94,7 +100,7 @@ class PreparedMessage:
 
 
 def rcpt(recipient: OutgoingRecipient, offered: Capabilities) -> bytes:
-    """The RCPT command."""
+    """Returns the RCPT command."""
     line = b"RCPT TO:<%b>" % recipient.address
     if offered.dsn and (recipient.notify or recipient.original_recipient):
         if recipient.notify:
@@ -105,7 +111,7 @@ def rcpt(recipient: OutgoingRecipient, offered: Capabilities) -> bytes:
 
 
 def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> ReplyMeaning | None:
-    """Why this recipient can't be named to this server."""
+    """Returns why this recipient cannot be sent to this server. Empty when it can."""
     address, original = recipient.address, recipient.original_recipient
     if _CONTROL.search(address) or (original and _CONTROL.search(original)):
         return failed(553, "5.1.3", "the address holds control characters")
@@ -115,14 +121,14 @@ def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> Re
 
 
 def _fault(sender: bytes, envelope_id: bytes) -> ReplyMeaning | None:
-    """What must not get into a command."""
+    """Returns why the sender must not be put into a command. Empty when it may."""
     if _CONTROL.search(sender) or (envelope_id and _CONTROL.search(envelope_id)):
         return failed(553, "5.1.7", "the sender's address holds control characters")
     return None
 
 
 def _has_dot_line(content: bytes) -> bool:
-    """Whether a line but the first begins with a dot."""
+    """Whether a line after the first begins with a dot."""
     if _DOT_LINE.search(content, 0, _HEAD + 1):
         return True
     if len(content) <= _HEAD:

@@ -18,7 +18,7 @@ from services.relay.delivery.targets.tls import BrokenTls
 
 
 class SessionConnector:
-    """There is one in each process: it remembers which addresses answer, and whose TLS is broken."""
+    """Opens sessions. There is one in each process. It remembers which addresses answer, and which have broken TLS."""
 
     def __init__(
         self, opener: SessionOpener, families: AddressFamilyCache, clock: Callable[[], float], connect_seconds: float
@@ -31,7 +31,7 @@ class SessionConnector:
         self._broken_tls = BrokenTls(clock)
 
     def in_order(self, endpoints: tuple[Endpoint, ...]) -> list[Endpoint]:
-        """The same addresses, those that are known to be dead after all others."""
+        """Returns the same addresses, with those that are known to be dead at the end."""
         now = self._clock()
         lively: list[Endpoint] = []
         dead: list[Endpoint] = []
@@ -47,10 +47,11 @@ class SessionConnector:
         failures: list[HostFailedError],
         watcher: Watcher | None = None,
     ) -> Session | None:
-        """A session with the first that answers; None when that one gives none, or none answers.
+        """Returns a session with the first endpoint that answers. None when no endpoint answers, or when the first that
+        answers opens no session.
 
         Each endpoint that was tried is removed from `endpoints`, and the reason of its failure is added to `failures`.
-        With a `watcher` nothing that was learnt before is used.
+        With a `watcher`, what earlier sessions taught about the addresses is not used.
         """
         connected = await self._connect(endpoints, failures, watcher)
         if connected is None:
@@ -62,11 +63,12 @@ class SessionConnector:
         except HostFailedError as error:
             failures.append(error)
             if error.silent and watcher is None:
-                # Worse than one that refuses connections: not every message is to wait for it.
+                # This host is worse than one that refuses connections, because each message would wait for its
+                # time-out.
                 self._dead.failed(endpoint.address, endpoint.port, self._clock(), silent=True)
             if not error.tls_broken:
                 return None
-        # Once more, in plaintext, on a new connection; and so at once for the next hour (C127).
+        # Connects again without TLS. For the next hour this host is contacted without TLS at once (C127).
         self._broken_tls.remember(endpoint.address, endpoint.port)
         connected = await self._connect(deque([endpoint]), failures, watcher)
         if connected is None:

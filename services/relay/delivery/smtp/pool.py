@@ -1,4 +1,4 @@
-"""Open sessions that wait for the next message to the same destination."""
+"""Idle sessions that wait for the next message to the same destination."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from collections.abc import Callable
 
 from services.relay.delivery.smtp.session import Session
 
-# All that a session must match, the destination's name first: TLS, login, our name. Compared, never hashed: most of it
-# is the very same object from one message to the next, while hashing goes through every field.
+# All values that a session must match, first the name of the destination, then TLS, login and our name. Keys are
+# compared and never hashed: most fields are the same object from one message to the next, while a hash reads every
+# field.
 Key = tuple[str, *tuple[object, ...]]
 
 
 class Pool:
-    """Bounded in number and time."""
+    """Keeps idle sessions. Their number, and the time that each one waits, are bounded."""
 
     def __init__(self, idle_seconds: float, limit: int, clock: Callable[[], float]) -> None:
         self._idle_seconds = idle_seconds
         self._limit = limit
         self._clock = clock
-        # Keys and sessions of each destination; the session that was used last stands at the end.
+        # The keys and sessions of each destination. The session that was used last is at the end.
         self._waiting: dict[str, list[tuple[Key, Session]]] = {}
-        # All of them, by identity, the one that has waited longest first.
+        # All sessions, by identity. The session that has waited longest is first.
         self._by_age: dict[int, tuple[Key, Session]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
     def take(self, key: Key) -> Session | None:
-        """The session that was used last, which the server is least likely to have given up."""
+        """Returns the session that was used last, because the server is least likely to have closed it."""
         waiting = self._waiting.get(key[0])
         if waiting is None:
             return None
@@ -42,7 +43,7 @@ class Pool:
         return None
 
     def give(self, key: Key, session: Session) -> None:
-        """Keeps a usable session for later; when there are too many, the one that has waited longest goes."""
+        """Stores a usable session. When there are too many, the one that has waited longest is closed."""
         if self._closed or not session.protocol.usable:
             session.protocol.quit()
             return
@@ -60,7 +61,7 @@ class Pool:
             self._sweeper = asyncio.get_running_loop().call_later(self._idle_seconds, self._sweep)
 
     def close(self) -> None:
-        """Ends all that wait, and from now on every session that is given back."""
+        """Closes all idle sessions, and from now on every session that is given back."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -69,7 +70,7 @@ class Pool:
             self._drop(entry)
 
     def _sweep(self) -> None:
-        """Closes what has waited long enough; comes back when the next one has."""
+        """Closes sessions that have waited for their time. Returns when the next one is due."""
         self._sweeper = None
         now = self._clock()
         for entry in list(self._by_age.values()):

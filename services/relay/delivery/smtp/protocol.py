@@ -1,4 +1,6 @@
-"""The connection to a server: commands out, replies in, several in flight; on top of aiosmtplib's protocol."""
+"""The connection to a server: it sends commands and reads replies, with several commands in flight. It extends the
+protocol of aiosmtplib.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,16 @@ from services.relay.delivery.smtp.replies import MalformedReplyError, ReplyReade
 from services.relay.delivery.targets.tls import TlsPlan
 from services.relay.model.outcome import Reply
 
-# Content is handed over in pieces of this many octets, so that "no progress" is seen as such (C49).
+# The content is written in pieces of this many octets, so that relay notices when the peer takes none for too long
+# (C49).
 _BLOCK = 65_536
 _QUIT_SECONDS = 5.0
 
 
 class ConnectionFailedError(Exception):
-    """The connection is of no use any more: closed by the peer, silent too long, or talking nonsense (C121)."""
+    """The connection cannot be used any more: the peer closed it, was silent too long, or sent something that is no
+    SMTP (C121).
+    """
 
     def __init__(self, what: str, error: str) -> None:
         super().__init__(f"{what}: {error}")
@@ -28,46 +33,47 @@ class ConnectionFailedError(Exception):
 
 
 class DeliveryProtocol(SMTPProtocol):
-    """aiosmtplib's protocol with many replies outstanding instead of one, for PIPELINING and LMTP.
+    """The protocol of aiosmtplib, extended so that many replies may be outstanding, for PIPELINING and LMTP.
 
-    After the first failure every read fails: a reply that comes late can never be taken for the answer to a later
-    command (C121). What comes while no reply is due is dropped and ends the connection; after STARTTLS's answer it is
-    dropped only, as it was sent before the handshake (C125).
+    After the first failure every read fails, so that a late reply is never taken for the answer to a later command
+    (C121). Data that arrives while no reply is due is dropped, and the connection is ended. Data after the answer to
+    STARTTLS is only dropped, because it was sent before the handshake (C125).
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._reader = ReplyReader()
         self._replies: deque[Reply] = deque()
-        # Replies that are owed to us; the greeting is the first.
+        # The number of replies that the server still has to send. The greeting is the first.
         self._due = 1
         self._waiter: asyncio.Future[None] | None = None
-        # When, by the loop's clock, the answer that is waited for is too late; 0: none is waited for.
+        # The time of the loop's clock at which the awaited answer is too late. 0 means that no answer is awaited.
         self._deadline = 0.0
-        # One timer a connection: it rings at the deadline or before, and then sets itself anew (see `_alarm`).
+        # Each connection has one timer. It fires at the deadline or earlier, and is then set again (see `_alarm`).
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._failure: ConnectionFailedError | None = None
         # True from STARTTLS to the end of the handshake.
         self._upgrading = False
-        # The server sent more than it was asked for. The answers so far count, and the connection is not used again.
+        # True when the server sent more than it was asked for. The replies so far are valid, but the connection is not
+        # used again.
         self._tainted = False
 
     @property
     def usable(self) -> bool:
-        """Open, with nothing outstanding and nothing odd heard."""
+        """Whether the connection is open, has no outstanding reply, and received nothing unexpected."""
         if self._due or self._replies or self._tainted or self._failure is not None:
             return False
         return self.transport is not None and not self.transport.is_closing()
 
     @property
     def local_address(self) -> str:
-        """The address from which the connection was made; empty when it has none or is closed."""
+        """Returns our address of the connection; empty when it has none or is closed."""
         name = self.transport.get_extra_info("sockname") if self.transport is not None else None
         return str(name[0]) if isinstance(name, tuple) else ""
 
     def send(self, commands: bytes, replies: int) -> None:
-        """Writes one or more whole command lines that will be answered by so many replies.
+        """Writes one or more whole command lines, for which the server will send `replies` replies.
 
         Raises ConnectionFailedError.
         """
@@ -76,7 +82,8 @@ class DeliveryProtocol(SMTPProtocol):
         transport.write(commands)
 
     def send_short(self, start: bytes, content: bytes, end: bytes, replies: int) -> bool:
-        """Writes it all at once, without a copy and without a wait; False when it is too long for that.
+        """Writes the data at once, without a copy and without waiting. Returns False when the data is too long for
+        that.
 
         Raises ConnectionFailedError.
         """
@@ -88,10 +95,11 @@ class DeliveryProtocol(SMTPProtocol):
         return True
 
     async def send_content(self, start: bytes, content: bytes, end: bytes, seconds: float, replies: int) -> bool:
-        """Writes `start`, content and `end`; `seconds` is how long the peer may take nothing at all.
+        """Writes `start`, the content and `end`. `seconds` is the longest time for which the peer may take no data.
 
-        False when a reply came before the end (a server that refuses half-way): the rest is not sent then, and the
-        connection is of no further use. Raises ConnectionFailedError when the peer can't have had all of it.
+        Returns False when a reply came before the end, because the server refused the content early. Then the rest is
+        not sent, and the connection cannot be used again. Raises ConnectionFailedError when the peer cannot have
+        received the whole content.
         """
         transport = self._open()
         self._due += replies
@@ -110,12 +118,12 @@ class DeliveryProtocol(SMTPProtocol):
                 self._tainted = True
                 return False
             transport = self._open()
-        # With the last octet the answer may come at any time, and is one to the whole.
+        # Once the last octet is written, an answer may come at any time, and it is the answer to the whole content.
         transport.writelines((view[len(range(0, last, _BLOCK)) * _BLOCK :], end))
         return True
 
     async def reply(self, seconds: float) -> Reply:
-        """The next reply that is due. Raises ConnectionFailedError."""
+        """Returns the next reply that is due. Raises ConnectionFailedError."""
         if not self._replies:
             if self._failure is not None:
                 raise self._failure
@@ -134,17 +142,19 @@ class DeliveryProtocol(SMTPProtocol):
         return self._replies.popleft()
 
     def ready(self) -> Reply | None:
-        """The next reply if it has come: those to one flight mostly come together, and need no waiting each."""
+        """Returns the next reply if it has arrived. The replies to commands that were sent together mostly arrive
+        together, so most need no wait.
+        """
         return self._replies.popleft() if self._replies else None
 
     def abort(self, what: str = "connection closed", error: str = "given up") -> None:
-        """Closes without a word."""
+        """Closes the connection without QUIT."""
         self._fail(ConnectionFailedError(what, error))
         if self.transport is not None:
             cast("asyncio.Transport", self.transport).abort()
 
     def quit(self) -> None:
-        """Says QUIT and closes, without waiting for more than the answer."""
+        """Sends QUIT, waits for its answer only, and closes."""
         if not self.usable:
             self.abort()
             return
@@ -154,7 +164,8 @@ class DeliveryProtocol(SMTPProtocol):
         self._loop.call_later(_QUIT_SECONDS, transport.abort)
 
     async def upgrade(self, context: ssl.SSLContext, server_name: str | None, seconds: float) -> Reply:
-        """STARTTLS and, on 220, the handshake. Any other reply is returned, and the connection stays in plaintext.
+        """Sends STARTTLS and, after the reply 220, makes the handshake. After any other reply the connection stays in
+        plaintext. Returns the reply.
 
         Raises ConnectionFailedError, and ssl.SSLError or OSError when the handshake fails.
         """
@@ -169,7 +180,7 @@ class DeliveryProtocol(SMTPProtocol):
             self._upgrading = False
 
     async def handshake(self, context: ssl.SSLContext, server_name: str | None, seconds: float) -> None:
-        """TLS from here on. Whatever was received before is forgotten (C125)."""
+        """Begins TLS. Everything that was received before is dropped (C125)."""
         transport = self._open()
         self._reader.clear()
         self._replies.clear()
@@ -182,13 +193,13 @@ class DeliveryProtocol(SMTPProtocol):
         self._over_ssl = True
 
     def refusal(self, plan: TlsPlan) -> str:
-        """Why the plan does not allow the server's certificate; empty: it does."""
+        """Returns why the TLS plan does not allow the certificate of the server. Empty when it does."""
         session = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
-        return plan.refusal(session) if session is not None else "there is none"
+        return plan.refusal(session) if session is not None else "the server sent no certificate"
 
     @property
     def tls(self) -> str:
-        """Version and cipher, or empty."""
+        """Returns version and cipher of TLS, or the empty text without TLS."""
         session = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
         cipher = session.cipher() if session is not None else None
         return f"{session.version()} {cipher[0]}" if session is not None and cipher else ""
@@ -243,7 +254,9 @@ class DeliveryProtocol(SMTPProtocol):
         self._timer, self._timer_at = self._loop.call_at(at, self._alarm), at
 
     def _alarm(self) -> None:
-        """The deadline, or that of an answer that has come long ago: most waits need no timer of their own."""
+        """The timer fires at the deadline, or at the deadline of an answer that has arrived meanwhile. So most waits
+        need no timer of their own.
+        """
         self._timer = None
         if self._deadline > self._timer_at:
             self._set_timer(self._deadline)
@@ -266,8 +279,8 @@ class DeliveryProtocol(SMTPProtocol):
         self.abort("time-out", "no answer in time")
 
     def _unexpected(self) -> None:
-        # A server that is about to close an idle connection says 421 first (C122).
-        self.abort("connection closed", "the server spoke unasked")
+        # A server that is about to close an idle connection sends 421 first (C122).
+        self.abort("connection closed", "the server sent a reply that nothing had asked for")
 
     def _fail(self, failure: ConnectionFailedError) -> None:
         if self._failure is None:

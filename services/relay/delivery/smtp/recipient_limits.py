@@ -14,7 +14,7 @@ _SERVER_LIMIT = 10_000
 class RecipientLimits:
     """The limits of all servers, bounded in number and time. There is one in each process.
 
-    Without it each transaction would offer all recipients to the server again.
+    They spare each transaction from offering more recipients than the server takes.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -27,7 +27,7 @@ class RecipientLimits:
         self._limits[endpoint.address, endpoint.port] = limit, self._clock() + _LIFETIME_SECONDS
 
     def of(self, endpoint: Endpoint) -> int:
-        """0 when no limit is known."""
+        """Returns 0 when no limit is known."""
         if not self._limits:
             return 0
         limit, until = self._limits.get((endpoint.address, endpoint.port), (0, 0.0))

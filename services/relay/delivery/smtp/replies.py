@@ -1,21 +1,22 @@
-"""SMTP replies out of a stream of octets, bounded whatever the peer sends. Pure."""
+"""Reads SMTP replies from a stream of octets. Its memory is bounded, whatever the peer sends. Pure."""
 
 from __future__ import annotations
 
 from services.relay.model.outcome import Reply
 
-# RFC 5321 4.5.3.1.5 allows 512 octets a line; real servers pass that.
+# RFC 5321 4.5.3.1.5 allows 512 octets in a line, and real servers send longer lines.
 _LINE_LIMIT = 8192
-# Text that is kept of one reply, and all that is read of it before the peer is given up (endless multi-line replies).
+# The octets that are stored of one reply, and the octets of one reply after which the connection is given up: a server
+# may send a multi-line reply without an end.
 _KEPT = 16_384
 _REPLY_LIMIT = 131_072
-# Most replies say the same words again and again ("250 2.1.5 Ok"): so many lines of at most so many octets are kept.
+# Most replies have the same text ("250 2.1.5 Ok"). So a bounded number of short lines is cached.
 _KNOWN_LINES = 500
 _KNOWN_OCTETS = 80
 
 
 class MalformedReplyError(Exception):
-    """The server sent something that is no SMTP reply, or a reply without an end."""
+    """The server sent something that is not an SMTP reply, or a reply without an end."""
 
 
 class ReplyReader:
@@ -34,13 +35,13 @@ class ReplyReader:
         return not self._partial and not self._lines
 
     def clear(self) -> None:
-        """Forgets what has come of a reply."""
+        """Forgets the part of a reply that has arrived."""
         self._partial = b""
         self._lines = []
         self._size = 0
 
     def feed(self, data: bytes) -> list[Reply]:
-        """The replies that `data` completes, in order. Raises MalformedReplyError."""
+        """Returns the replies that `data` completes, in order. Raises MalformedReplyError."""
         if self._partial:
             data = self._partial + data
         replies: list[Reply] = []
@@ -71,13 +72,13 @@ class ReplyReader:
             raise MalformedReplyError("a reply without an end")
         if mark == b"-":
             return None
-        # The last line's code counts when they differ, as in every client.
+        # When the lines have different codes, the last one is used, as all SMTP clients do.
         reply = Reply(int(code), b"\n".join(self._lines))
         self._lines, self._size = [], 0
         return reply
 
 
-# Single-line replies by their whole line without LF; for all connections.
+# Single-line replies, by their whole line without LF. All connections share this cache.
 _known: dict[bytes, Reply] = {}
 
 

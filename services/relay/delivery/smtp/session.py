@@ -1,4 +1,4 @@
-"""A session with a server: from the greeting to where MAIL may be said."""
+"""A session with a server, and the steps from the greeting to the point where MAIL may be sent."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from services.relay.model.outcome import Peer, Reply, ReplyMeaning, Stage, defer
 
 
 class Watcher(Protocol):
-    """Sees the steps of a session as they are made; a test of a relay host shows them."""
+    """Is called with each step of a session when it is made. The test of a relay host shows these steps."""
 
     def step(self, name: str, ok: bool, detail: str, seconds: float) -> None: ...
 
 
 @dataclass(slots=True)
 class Session:
-    """An open session, between transactions or in one."""
+    """An open session, between two transactions or in one."""
 
     endpoint: Endpoint
     protocol: DeliveryProtocol
     capabilities: Capabilities
     peer: Peer
-    # Messages for which a transaction was begun.
+    # The number of messages for which a transaction was begun.
     messages: int = 0
-    # The clock when it was last given back to the pool.
+    # The time at which the session was last given back to the pool.
     idle_since: float = field(default=0.0)
-    # The server greeted with this gateway's own name, and the message is to say whether that is a loop.
+    # The server greeted with the name of this gateway. Each message must be checked for a loop.
     has_our_name: bool = False
 
     @property
@@ -43,10 +43,10 @@ class Session:
 
 
 class SessionOpener:
-    """Makes sessions out of fresh connections. The same steps for deliveries and for the test of a relay host."""
+    """Opens sessions on new connections. Deliveries and the test of a relay host make the same steps."""
 
     def __init__(self, contexts: Contexts, timeouts: Timeouts, *, chunking: bool) -> None:
-        """`chunking`: BDAT may be used where it is offered."""
+        """`chunking` allows BDAT, where the server offers it."""
         self._contexts = contexts
         self._timeouts = timeouts
         self._chunking = chunking
@@ -60,11 +60,12 @@ class SessionOpener:
         without_tls: bool = False,
         watcher: Watcher | None = None,
     ) -> Session:
-        """Greeting, EHLO, STARTTLS, EHLO, AUTH, as the endpoint wants. `without_tls`: its TLS is known to be broken.
+        """Reads the greeting and sends EHLO, STARTTLS, EHLO and AUTH, as far as the endpoint needs them. `without_tls`
+        means that the TLS of the server is known to be broken.
 
-        A protocol that this gets is closed by nobody else when it fails.
+        When the steps fail, this method closes `protocol`; the caller does not need to.
 
-        Raises HostFailedError; the connection is closed then.
+        Raises HostFailedError, after the connection was closed.
         """
         opening = _Opening(self._contexts, self._timeouts, protocol, endpoint, hostname, without_tls, watcher)
         try:
@@ -131,7 +132,7 @@ class _Opening:
         verb = "LHLO" if self._endpoint.lmtp else "EHLO"
         reply = await self._command(f"{verb} {self._hostname}", Stage.EHLO, self._timeouts.ehlo)
         if not reply.positive and reply.code // 100 == 5 and not self._needs_extensions():
-            # RFC 5321 3.2: a server without extensions.
+            # RFC 5321 3.2: this is a server without extensions.
             reply = await self._command(f"HELO {self._hostname}", Stage.EHLO, self._timeouts.ehlo)
             self._show(step, reply.positive, _shown(reply))
             if reply.positive:
@@ -147,7 +148,9 @@ class _Opening:
         return endpoint.lmtp or endpoint.auth is not None or (endpoint.tls.required and not endpoint.tls.implicit)
 
     async def _secure(self, offered: Capabilities) -> Capabilities:
-        """STARTTLS where it is offered and wanted, and the second EHLO; what was said before TLS is forgotten."""
+        """Makes STARTTLS where it is offered and wanted, and sends EHLO again. What the server said before TLS is
+        forgotten.
+        """
         plan = self._endpoint.tls
         if plan.policy == "none" or (self._without_tls and not plan.required):
             return offered
@@ -168,17 +171,17 @@ class _Opening:
         except HostFailedError as error:
             if error.meaning.code or error.silent:
                 raise
-            # TLS 1.3 is done for a client before the server has looked at what it sent last: whatever the server has
-            # against it, a certificate that it asked for say, ends the connection only now.
+            # In TLS 1.3 the handshake ends for the client before the server has read the client's last messages. If the
+            # server rejects these, for example because it wants a client certificate, the connection ends only now.
             raise HostFailedError(error.meaning, error.peer, tls_broken=self._may_do_without_tls) from error
 
     @property
     def _may_do_without_tls(self) -> bool:
-        """Where a valid certificate is required, plaintext is no substitute."""
+        """Whether plaintext is forbidden, because the plan requires a valid certificate."""
         return not self._endpoint.tls.required and not self._endpoint.tls.verify
 
     async def _handshake(self, step: str) -> Reply | None:
-        """TLS on this connection. Returns the reply to STARTTLS; for implicit TLS, None."""
+        """Starts TLS on this connection. Returns the reply to STARTTLS, or None for implicit TLS."""
         plan, seconds = self._endpoint.tls, self._timeouts.tls
         context, name = self._contexts.of(plan), server_name(plan.server_name or self._endpoint.host)
         reply: Reply | None = None
@@ -208,8 +211,8 @@ class _Opening:
             return
         secured = bool(self._protocol.tls)
         if not secured and not auth.allow_without_tls:
-            self._show("auth", False, "login withheld: the connection has no TLS")
-            raise self._failed(deferred(451, "4.7.0", "login withheld: the server offers no TLS"))
+            self._show("auth", False, "login withheld, because the connection has no TLS")
+            raise self._failed(deferred(451, "4.7.0", "login withheld, because the server offers no TLS"))
         name = mechanism(offered.auth, tls=secured)
         if not name:
             offer = " ".join(offered.auth) or "none"
@@ -219,7 +222,8 @@ class _Opening:
             reply = await log_in(self._protocol, name, auth, self._timeouts.auth)
         except ConnectionFailedError as error:
             raise self._lost(Stage.AUTH, "auth", error) from error
-        # 235, or by its first digit whatever a server says instead (RFC 5321 4.2.1); MAIL shows whether it meant it.
+        # 235 means success. Other replies are judged by their first digit (RFC 5321 4.2.1), and the reply to MAIL shows
+        # whether the login succeeded.
         self._show("auth", reply.positive, f"{name.upper()}: {_shown(reply)}")
         if not reply.positive:
             raise self._failed(meaning_of(Stage.AUTH, reply))
@@ -255,7 +259,7 @@ class _Opening:
 
 
 def looped(endpoint: Endpoint) -> ReplyMeaning:
-    """The meaning for a message when the server at this endpoint is this gateway itself."""
+    """Returns the result for a message when the server at this endpoint is this gateway itself."""
     loop = f"{endpoint.host} greets with this gateway's own name: mail would loop"
     return failed(550, "5.4.6", loop) if endpoint.loop is Loop.BOUNCE else deferred(451, "4.4.6", loop)
 
@@ -266,7 +270,7 @@ def _shown(reply: Reply) -> str:
 
 def _tls_reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        # `verify_message` is there when ssl itself refused.
+        # The error has `verify_message` when ssl itself refused the certificate.
         return f"certificate refused: {getattr(error, 'verify_message', error)}"
     if isinstance(error, ssl.SSLError):
         return error.reason or "handshake failed"

@@ -1,4 +1,4 @@
-"""One mail transaction in an open session: MAIL, RCPTs, DATA in as few round trips as the server allows."""
+"""One mail transaction in an open session. It sends MAIL, RCPT and DATA in as few round trips as the server allows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SERVICE_CLOSES = 421
 
 
 class Transaction:
-    """Runs once; its public attributes say what it came to."""
+    """Runs once. Afterwards its public attributes hold the results."""
 
     __slots__ = (
         "_accepted",
@@ -50,25 +50,25 @@ class Transaction:
         self._recipients = recipients
         self._timeouts = timeouts
         self._reused = session.messages > 0
-        # Indexes of recipients that are named to the server; of those, the ones it took.
+        # The indexes of recipients that are sent to the server, and the indexes of those that it accepted.
         self._named: list[int] = []
         self._accepted: list[int] = []
         self._stage = Stage.RESET if self._reused else Stage.MAIL
-        # What was decided for each recipient, in their order. None: nothing was decided, and `failure` says why.
+        # The result for each recipient, in their order. None means that there is no result, and `failure` says why.
         self.meanings: list[ReplyMeaning | None] = [None] * len(recipients)
         self.failure: ReplyMeaning | None = None
-        # A reused session turned out to be at its end before the server took anything: not a try at all (C122). It is
-        # not to be used again.
+        # The server had ended a reused session before it accepted anything. This does not count as a try (C122), and
+        # the session must not be used again.
         self.stale = False
-        # The server was willing to judge the message.
+        # True when the server was ready to handle the message.
         self.alive = False
-        # Positions of recipients that were refused because of the address from which this client came.
+        # The positions of recipients that were refused because of the address of this client.
         self.address_refused: list[int] = []
-        # The number of recipients after which the server took no more; 0 when it showed no limit.
+        # The number of recipients after which the server accepted no more. 0 means that it showed no limit.
         self.recipient_limit = 0
 
     async def run(self) -> None:
-        """Never raises but for cancellation. The session is closed when it can't be used again."""
+        """Raises only CancelledError. The session is closed when it cannot be used again."""
         refusal = self._message.refusal(self._offered)
         for index, recipient in enumerate(self._recipients):
             meaning = self.meanings[index] = refusal or recipient_refusal(recipient, self._offered)
@@ -92,14 +92,15 @@ class Transaction:
 
     def _lost(self, meaning: ReplyMeaning) -> None:
         if self._stage is Stage.END_OF_DATA:
-            # Decided, for this attempt: no other host gets what this one may have (C120).
+            # The result is final for this attempt: no other host may get a message that this host may have taken
+            # (C120).
             self._decide([one for one in self._accepted if self.meanings[one] is None], meaning)
         if self.failure is None:
             self.failure = meaning
             self.stale = self._reused and self._stage in (Stage.RESET, Stage.MAIL)
 
     async def _pipelined(self) -> None:
-        """Everything up to DATA in one flight (RFC 2920 3.1); answers that came together are taken without a wait."""
+        """Sends everything up to DATA at once (RFC 2920 3.1). Answers that arrive together are read without a wait."""
         offered, protocol, timeouts, named = self._offered, self._protocol, self._timeouts, self._named
         protocol.send(*self._flight())
         if self._reused and not self._fresh(protocol.ready() or await protocol.reply(timeouts.reset)):
@@ -126,7 +127,7 @@ class Transaction:
             await self._send(b"", self._message.stuffed(), b".\r\n")
 
     def _flight(self) -> tuple[bytes, int]:
-        """RSET where it is due, MAIL, RCPTs and DATA; and how many commands these are."""
+        """Returns the commands RSET (where it is needed), MAIL, RCPT and DATA, and their number."""
         offered = self._offered
         recipients = [self._recipients[index] for index in self._named]
         commands = [b"RSET\r\n"] if self._reused else []
@@ -163,7 +164,7 @@ class Transaction:
             await self._send(b"", self._message.stuffed(), b".\r\n")
 
     def _fresh(self, reply: Reply) -> bool:
-        """After RSET on a session used before; whatever isn't 2yz means that it is over."""
+        """Reads the reply to RSET on a reused session. Any reply other than 2yz means that the session has ended."""
         if reply.positive:
             return True
         self.stale = True
@@ -183,13 +184,15 @@ class Transaction:
         if meaning.result is Result.FAILED:
             self._decide(self._named, meaning)
         else:
-            # On a session used before it may be about that session only: enough messages, or time, for one (C25).
+            # On a reused session, this reply may mean only that the session has had enough messages or time (C25).
             self.stale = self._reused
             self.failure = meaning
         return False
 
     def _recipient_judged(self, index: int, reply: Reply) -> bool:
-        """False when the server says that it closes: temporary for this one and for all that are not refused yet."""
+        """Returns False when the server says that it closes the session. That is temporary for this recipient and for
+        all that are not refused yet.
+        """
         if reply.positive:
             self._accepted.append(index)
             return True
@@ -207,13 +210,13 @@ class Transaction:
         return True
 
     def _content_wanted(self, data: Reply) -> bool:
-        """Whether DATA was answered with 354; else what it was answered with is for the recipients that were taken."""
+        """Whether the reply to DATA was 354. Any other reply is the result for the recipients that were accepted."""
         if data.code == 354:
             return True
         if data.code // 100 in (4, 5):
             self._judge_content(self._accepted, Stage.DATA, data)
         else:
-            # Nobody knows what the server waits for now.
+            # After this reply it is unknown what the server waits for.
             self._decide(self._accepted, deferred(data.code, "4.5.0", "unexpected reply to DATA"))
             self._protocol.abort()
         if data.code == _SERVICE_CLOSES:
@@ -221,13 +224,13 @@ class Transaction:
         return False
 
     async def _chunk(self) -> None:
-        """The content in one piece and as it is (RFC 3030), if anybody gets it."""
+        """Sends the content unchanged and in one piece (RFC 3030), if any recipient was accepted."""
         if self._accepted:
             content = self._message.content
             await self._send(b"BDAT %d LAST\r\n" % len(content), content, b"")
 
     async def _send(self, start: bytes, content: bytes, end: bytes) -> None:
-        """The content and its answers: one for all; in LMTP one for each recipient (RFC 2033 4.2)."""
+        """Sends the content and reads the answers: one for all recipients, or in LMTP one for each (RFC 2033 4.2)."""
         self._stage = Stage.DATA
         protocol, accepted = self._protocol, self._accepted
         replies = len(accepted) if self._session.endpoint.lmtp else 1
@@ -243,13 +246,16 @@ class Transaction:
             reply = protocol.ready() or await protocol.reply(self._timeouts.end_of_data)
             concerned = accepted if replies == 1 else [accepted[number]]
             self._judge_content(concerned, Stage.END_OF_DATA, reply)
-            # In LMTP it speaks for one recipient; the others may have theirs still, or be lost with the connection.
+            # In LMTP this failure is about one recipient. The others may still get their answers, or lose them with the
+            # connection.
             closes = closes or reply.code == _SERVICE_CLOSES
         if closes:
             protocol.abort()
 
     async def _cut_short(self) -> None:
-        """The answer came before the end. A refusal is one; what takes half a message is not."""
+        """Handles an answer that came before the end of the content. A refusal is valid, but an acceptance of half a
+        message is not.
+        """
         reply = await self._protocol.reply(self._timeouts.block)
         taken = reply.code // 100 not in (4, 5)
         meaning = deferred(reply.code, "4.5.0", "answered before the end of the message")
@@ -259,13 +265,15 @@ class Transaction:
             self._judge_content(self._accepted, Stage.DATA, reply)
 
     async def _lone_dot(self) -> None:
-        """The server waits for content though nobody gets it: an empty one ends the wait (RFC 2920 3.1; C118)."""
+        """Ends a DATA for which no recipient was accepted: the server waits for content, so an empty one is sent (RFC
+        2920 3.1; C118).
+        """
         self._stage = Stage.DATA
         self._protocol.send(b".\r\n", 1)
         await self._protocol.reply(self._timeouts.end_of_data)
 
     async def _wind_up(self, recipients: int) -> None:
-        """Reads the answers to the rest of a flight whose MAIL was refused."""
+        """Reads the answers to the commands that were sent together with a MAIL that was refused."""
         for _ in range(recipients):
             if (await self._protocol.reply(self._timeouts.rcpt)).code == _SERVICE_CLOSES:
                 self._protocol.abort()

@@ -1,1 +1,1 @@
-"""Where a message goes: DNS, MX hosts, their TLS policies, and the end points to connect to."""
+"""Finds where a message goes: DNS, MX hosts, their TLS policies, and the addresses to connect to."""

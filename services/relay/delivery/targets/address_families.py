@@ -11,7 +11,7 @@ from services.relay.delivery.targets.own_addresses import Address
 class AddressFamilyCache:
     """Remembers which address family worked last for each host; bounded.
 
-    A family that does not work costs a time-out each time.
+    Each try of a family that does not work costs a time-out.
     """
 
     _LIMIT = 10_000
@@ -25,7 +25,9 @@ class AddressFamilyCache:
         self._good[host] = 6 if ":" in address else 4
 
     def ordered(self, host: str, addresses: Sequence[Address], rng: random.Random) -> list[Address]:
-        """The two families in turn, beginning with the good one, so that a few tries reach both."""
+        """Takes the addresses of the two families in turn, beginning with the family that worked, so that few tries
+        reach both.
+        """
         shuffled = list(addresses)
         rng.shuffle(shuffled)
         first = self._good.get(host, 6)

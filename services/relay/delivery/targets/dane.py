@@ -1,4 +1,6 @@
-"""DANE for SMTP: TLSA records that may be used, and whether a server's certificate matches one (RFC 7672)."""
+"""DANE for SMTP (RFC 7672): finds the usable TLSA records of a host, and checks whether a server's certificate matches
+one.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,11 @@ _DIGESTS = {1: "sha256", 2: "sha512"}
 
 @dataclass(frozen=True, slots=True)
 class TlsaRecord:
-    # 2 DANE-TA, 3 DANE-EE
+    # The usages: 2 is DANE-TA, 3 is DANE-EE.
     usage: int
-    # 0 the whole certificate, 1 its public key
+    # The selectors: 0 is the whole certificate, 1 is its public key.
     selector: int
-    # 0 the data itself, 1 SHA-256, 2 SHA-512
+    # The matching types: 0 is the data itself, 1 is SHA-256, 2 is SHA-512.
     matching: int
     data: bytes
 
@@ -43,15 +45,16 @@ class TlsaRecord:
 
 @dataclass(frozen=True, slots=True)
 class Dane:
-    """The TLSA records of a host, and what they demand."""
+    """The TLSA records of a host, and what they require."""
 
     lookups: tuple[Lookup, ...] = ()
-    # Usable records; empty with `present`: TLS is a must, but its certificate can't be checked (RFC 7672 2.2).
+    # The usable records. With `present` and without records, TLS is required, but the certificate cannot be checked
+    # (RFC 7672 2.2).
     records: tuple[TlsaRecord, ...] = ()
     present: bool = False
-    # The name at which the records stand: the one to ask the server for, and to look for in its certificate.
+    # The name that has the records. It is sent to the server as SNI, and DANE-TA looks for it in the certificate.
     base_domain: str = ""
-    # A look-up in a signed zone got no answer, so the host must not be used (RFC 7672 2.1.2).
+    # A look-up in a signed zone that got no answer. Then the host must not be used (RFC 7672 2.1.2).
     unanswered: Lookup | None = None
 
 
@@ -59,7 +62,9 @@ NO_DANE = Dane()
 
 
 async def of_host(resolver: Resolver, host: Host) -> Dane:
-    """The TLSA records that bind a host: those of the name its aliases end at, else its own (RFC 7672 2.2.2; F02)."""
+    """Returns the TLSA records that apply to a host: those at the end of its aliases, otherwise its own (RFC 7672
+    2.2.2; F02).
+    """
     if not host.authenticated:
         return NO_DANE
     lookups: list[Lookup] = []
@@ -67,7 +72,8 @@ async def of_host(resolver: Resolver, host: Host) -> Dane:
     if not host.secure_addresses:
         if not host.alias_target:
             return NO_DANE
-        # The zone at the end of the aliases is not signed; that of the alias itself may be, and then its records count.
+        # The zone at the end of the aliases is not signed. The zone of the alias itself may be signed, and then its
+        # records apply.
         alias = await resolver.lookup(host.name, "CNAME")
         lookups.append(alias)
         if alias.outcome is Outcome.NO_ANSWER:
@@ -95,10 +101,10 @@ def _usable(lookup: Lookup) -> tuple[TlsaRecord, ...]:
 
 
 def verify(records: Iterable[TlsaRecord], chain: Sequence[bytes], names: Sequence[str], now: datetime.datetime) -> bool:
-    """Whether the chain that a server showed (DER, its own certificate first) satisfies one of the records.
+    """Whether the certificate chain of a server (DER, its own certificate first) matches one of the records.
 
-    DANE-EE looks at the key alone: neither name nor date count (RFC 7672 3.1.1). DANE-TA wants a chain to the anchor,
-    valid now, and one of `names` in the certificate (3.1.2, 3.2.2).
+    DANE-EE compares only the certificate or its key, and ignores names and dates (RFC 7672 3.1.1). DANE-TA needs a
+    chain to the anchor that is valid now, and one of `names` in the certificate (3.1.2, 3.2.2).
     """
     try:
         certificates = [x509.load_der_x509_certificate(der) for der in chain]
@@ -158,7 +164,9 @@ def _names(certificate: x509.Certificate, wanted: Sequence[str]) -> bool:
 
 
 def _is_usable(record: TlsaRecord) -> bool:
-    """PKIX usages mean nothing between MTAs (RFC 7672 3.1.3); nor do records that can't be understood."""
+    """Whether the record may be used. Usages of PKIX have no meaning between MTAs (RFC 7672 3.1.3), and unknown values
+    are not usable either.
+    """
     if record.usage not in (_TRUST_ANCHOR, _END_ENTITY) or record.selector not in (0, 1):
         return False
     lengths = {1: 32, 2: 64}

@@ -1,4 +1,6 @@
-"""DNS as relay asks it: equal questions are asked once, and answers are kept for their lifetime in a bounded cache."""
+"""The DNS look-ups of relay. The same question is asked only once at a time, and answers are cached for their lifetime
+in a bounded cache.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from services.relay.metrics import LOOKUPS
 _CACHE_ENTRIES = 20_000
 _LONGEST_SECONDS = 3600.0
 _LONGEST_NEGATIVE_SECONDS = 300.0
-# Within one message of many deliveries even a record with TTL 0 is asked once.
+# Within this time even a record with TTL 0 is asked for once only, for a message with many deliveries.
 _SHORTEST_SECONDS = 1.0
 _LOOKUP_SECONDS = 12.0
 
@@ -28,27 +30,29 @@ _LOOKUP_SECONDS = 12.0
 class Lookup:
     """One question and its result."""
 
-    # A-labels, lower case, no trailing dot.
+    # The name in A-labels and lower case, without a trailing dot.
     name: str
     kind: str
     outcome: Outcome
     records: tuple[dns.rdata.Rdata, ...] = ()
-    # The whole name does not exist.
+    # NXDOMAIN: the whole name does not exist.
     nonexistent: bool = False
-    # The name the records belong to, at the end of the aliases.
+    # The name that the records belong to, at the end of the aliases.
     canonical: str = ""
-    # A validating name server vouches for it (AD).
+    # True when a validating name server authenticated the answer (the AD bit).
     authenticated: bool = False
-    # Asked of these, not of the process' own.
+    # The name servers that were asked. Empty means those of this process.
     asked_of: tuple[str, ...] = ()
-    # The name servers in words, for reports; empty: the system's.
+    # The name servers as text, for reports. Empty means those of the system.
     servers: tuple[str, ...] = ()
     error: str = ""
     took_seconds: float = 0.0
 
     @property
     def texts(self) -> Sequence[str] | None:
-        """TXT records, each put together; empty when there are none, None when there was no answer."""
+        """Returns the TXT records, each with its strings joined. Empty when there are none, None when there was no
+        answer.
+        """
         if self.outcome is Outcome.NO_ANSWER:
             return None
         return [
@@ -57,12 +61,12 @@ class Lookup:
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """The records in presentation form."""
+        """Returns the records in presentation format."""
         return tuple(record.to_text() for record in self.records)
 
 
 class Resolver:
-    """Asks name servers, one query at a time for each question however many wait for it."""
+    """Asks name servers. Each question is asked only once at a time, however many callers wait for its answer."""
 
     def __init__(
         self,
@@ -70,7 +74,7 @@ class Resolver:
         clock: Callable[[], float] = time.monotonic,
         seconds: float = _LOOKUP_SECONDS,
     ) -> None:
-        """`nameservers` (host[:port]) stand for the system's; `seconds` bound a look-up.
+        """`nameservers` (host[:port]) replace those of the system. `seconds` is the longest time of a look-up.
 
         Raises ValueError when a name server is not an address.
         """
@@ -81,7 +85,9 @@ class Resolver:
         self._running: dict[tuple[tuple[str, ...], str, str], asyncio.Task[Lookup]] = {}
 
     async def lookup(self, name: str, kind: str, servers: tuple[str, ...] = ()) -> Lookup:
-        """`kind` is MX, A, AAAA, CNAME, TXT or TLSA. `servers` other than the process' own. Raises nothing."""
+        """Looks up records. `kind` is MX, A, AAAA, CNAME, TXT or TLSA. `servers` replace the name servers of the
+        process. Raises nothing.
+        """
         key = (servers, name, kind)
         kept = self._cache.get(key, self._clock())
         if kept is not None:
@@ -91,7 +97,7 @@ class Resolver:
             running = asyncio.create_task(self._ask(name, kind, servers), name=f"dns {name} {kind}")
             self._running[key] = running
             running.add_done_callback(lambda _: self._running.pop(key, None))
-        # The cancellation of one waiter must not cancel the question, for which others wait too.
+        # When one caller is cancelled, the question must go on, because others may wait for its answer.
         return await asyncio.shield(running)
 
     async def close(self) -> None:
@@ -132,7 +138,9 @@ def _lifetime(answer: Answer) -> float:
 
 
 class HostsFile:
-    """The system's table of hosts, read again when it changes (a container's is written at its start)."""
+    """The hosts file of the system. It is read again when it changes, since a container gets its file when it
+    starts.
+    """
 
     def __init__(self, path: Path = Path("/etc/hosts")) -> None:
         self._path = path
@@ -140,7 +148,7 @@ class HostsFile:
         self._addresses: dict[str, tuple[str, ...]] = {}
 
     def addresses(self, name: str) -> tuple[str, ...]:
-        """The addresses of a name (lower case) in the order of the file; none when there is no such file."""
+        """Returns the addresses of a name (lower case) in the order of the file. None exist when there is no file."""
         try:
             changed_at = self._path.stat().st_mtime_ns
             if changed_at != self._read_at:

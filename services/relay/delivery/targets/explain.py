@@ -1,4 +1,4 @@
-"""Why mail would go where: each rule with its reason, the hosts in order, what each look-up said."""
+"""Explains the route of mail: each rule with its reason, the hosts in their order, and the result of each look-up."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _KINDS = {RouteKind.HOLD: "held", RouteKind.FAIL: "failed"}
 
 @dataclass(frozen=True, slots=True)
 class RouteExplanation:
-    """The route of one recipient, made by the code that delivers."""
+    """The route of one recipient, computed by the code that delivers."""
 
     recipient: bytes
-    # direct, relay_domain, relay_host, mailbox, held, failed
+    # One of direct, relay_domain, relay_host, mailbox, held, failed.
     kind: str
     destination: str
     rules: tuple[RuleReport, ...]
-    # The hosts that are tried, in order, and then the hosts that are not, each with the reason.
+    # First the hosts that are tried, in their order, and then the other hosts with the reason for each.
     hosts: tuple[Host, ...] = ()
     lookups: tuple[Lookup, ...] = ()
-    # none, opportunistic, required, implicit, mta-sts, dane
+    # One of none, opportunistic, required, implicit, mta-sts, dane.
     tls_policy: str = "none"
     verify_certificate: bool = False
     auth_username: str = ""
-    # Set when nothing would be tried.
+    # The reason why no host would be tried. Empty otherwise.
     code: int = 0
     enhanced_code: str = ""
     reason: str = ""
@@ -45,7 +45,7 @@ class RouteExplainer:
         self._finder = finder
 
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation:
-        """`recipient` is what alias expansion left of it."""
+        """Explains the route for `recipient`, which is an address after the expansion of aliases."""
         route, rules = examine(configuration, sender, recipient, quarantine=False)
         target_endpoints = TargetEndpoints()
         if route.kind not in (RouteKind.HOLD, RouteKind.FAIL) and not _is_directory(route):

@@ -16,7 +16,7 @@ from services.relay.delivery.targets.tls import OPPORTUNISTIC, TlsPlan
 from services.relay.model.attempt import Route, RouteKind
 
 _SMTP_PORT = 25
-# RFC 2033 leaves the port open, and forbids 25.
+# RFC 2033 assigns no port to LMTP, and forbids port 25.
 _LMTP_PORT = 24
 
 
@@ -33,7 +33,9 @@ class TargetFinder:
         return self._mx_resolver.families
 
     async def find(self, configuration: Configuration, route: Route) -> TargetEndpoints:
-        """The endpoints of a DIRECT, RELAY_DOMAIN, RELAY_HOST or (smtp, lmtp) MAILBOX route."""
+        """Returns the endpoints for a DIRECT or RELAY_DOMAIN route, a RELAY_HOST route, or a MAILBOX route with SMTP or
+        LMTP.
+        """
         if route.relay_host is not None:
             return await self.of_relay_host(route.relay_host)
         if route.mailbox is not None:
@@ -59,7 +61,7 @@ class TargetFinder:
         return TargetEndpoints(endpoints, targets.failure, targets.hosts, targets.lookups, all_wanted=True)
 
     async def _named(self, host: str, port: int, fallback_hosts: Sequence[FallbackHost]) -> Targets:
-        """The hosts of a list that have an address; a failure where none has."""
+        """Returns endpoints for those hosts of a list that have an address, or a failure when none has."""
         if not fallback_hosts:
             return await self._mx_resolver.of_named_host(host, port)
         resolved = await asyncio.gather(
@@ -92,7 +94,9 @@ class TargetFinder:
 
 
 def relay_host_plan(relay_host: RelayHost) -> TlsPlan:
-    """Without `always_tls`, TLS is used when the server offers it. The port for implicit TLS has no plaintext."""
+    """Returns the TLS plan. Without `always_tls`, TLS is used when the server offers it. The port for implicit TLS
+    never uses plaintext.
+    """
     required = relay_host.always_tls or relay_host.implicit_tls
     return TlsPlan(
         "required" if required else "opportunistic",

@@ -1,7 +1,8 @@
-"""A bounded cache that names asked for once can't empty: a segmented LRU.
+"""A bounded cache that cannot be emptied by names that are asked for once: a segmented LRU cache.
 
-What is new is on probation; what is asked for again is kept apart, and only others that are asked for again push it
-out. So mail to random names of a zone costs the hosts that mail goes to every day nothing.
+A new entry is on probation. An entry that is asked for again moves to a protected segment, where only other such
+entries can displace it. So mail to random names of a zone does not displace the entries of hosts that get mail every
+day.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-# The share of the entries that are on probation.
+# One entry in this many is on probation.
 _PROBATION_PART = 4
 
 
@@ -27,7 +28,7 @@ class SegmentedCache(Generic[Key, Value]):
         return len(self._probation) + len(self._proven)
 
     def get(self, key: Key, now: float) -> Value | None:
-        """The value of a key that has not expired."""
+        """Returns the value of a key, unless it has expired."""
         entry = self._proven.get(key)
         if entry is not None:
             if entry[0] > now:
@@ -44,7 +45,7 @@ class SegmentedCache(Generic[Key, Value]):
         return entry[1]
 
     def put(self, key: Key, until: float, kept: Value) -> None:
-        """Keeps something until a time."""
+        """Stores a value until a time."""
         if key in self._proven:
             self._proven[key] = until, kept
             self._proven.move_to_end(key)

@@ -1,4 +1,6 @@
-"""MTA-STS policies of domains: found by DNS, fetched by HTTPS, kept for as long as they say (RFC 8461)."""
+"""The MTA-STS policies of domains: found by DNS, fetched by HTTPS, and cached for as long as each policy says (RFC
+8461).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from services.relay.delivery.targets.tls import Contexts
 log = structlog.get_logger(__name__)
 
 _BODY_LIMIT = 65_536
-# After a failed fetch none is made for this time (RFC 8461 3.3).
+# After a failed fetch, the policy is not fetched again for this time (RFC 8461 3.3).
 _AGAIN_SECONDS = 300.0
 _LIMIT = 10_000
 _ADDRESSES_TRIED = 3
@@ -36,18 +38,20 @@ class _StoredPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyLookup:
-    """The result of a search: the policy in force, if there is one, and the look-up with which the search began."""
+    """The result of a search: the policy in force, if there is one, and the DNS look-up with which the search began."""
 
     policy: Policy | None
     lookup: Lookup
 
 
 class PolicyFetchError(Exception):
-    """The policy could not be fetched. The message says why, in our words."""
+    """The policy could not be fetched. The message gives the reason in our own words."""
 
 
 class MtaStsPolicies:
-    """A stored policy holds while DNS or the web server fail, so that nobody can switch it off."""
+    """Finds policies. A cached policy stays in force while DNS or the web server fails, so that an attacker cannot
+    switch it off.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,7 @@ class MtaStsPolicies:
         self._running: dict[str, asyncio.Task[PolicyLookup]] = {}
 
     async def of(self, domain: str) -> PolicyLookup:
-        """The policy in force for mail to the domain as the recipient's address names it (C113). Raises nothing."""
+        """Returns the policy in force for mail to the domain in the recipient's address (C113). Raises nothing."""
         running = self._running.get(domain)
         if running is None:
             running = asyncio.create_task(self._find(domain), name=f"mta-sts {domain}")
@@ -134,7 +138,9 @@ class MtaStsPolicies:
             raise PolicyFetchError(f"policy of {domain}: {error}") from error
 
     async def _get(self, host: str) -> bytes:
-        """The policy file: 200 and nothing else, no redirect (RFC 8461 3.3), a bounded body."""
+        """Fetches the policy file. It accepts the status 200 only, no redirect (RFC 8461 3.3), and a body of bounded
+        size.
+        """
         error: Exception | None = None
         for address in await self._addresses(host):
             url = httpx.URL(scheme="https", host=address, port=self._port, path="/.well-known/mta-sts.txt")
@@ -157,10 +163,10 @@ class MtaStsPolicies:
                 raise PolicyFetchError(f"{host} answers {response.status_code}")
             media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if media_type != "text/plain":
-                raise PolicyFetchError(f"{host} sends no text/plain")
+                raise PolicyFetchError(f"{host} does not send text/plain")
             if response.headers.get("content-encoding", "identity") != "identity":
-                # The size of the unpacked text is not known.
-                raise PolicyFetchError(f"{host} packs what was to come as it is")
+                # The size of the text after decompression would not be bounded.
+                raise PolicyFetchError(f"{host} sends a compressed policy, although none was asked for")
             body = b""
             async for part in response.aiter_raw():
                 body += part

@@ -1,4 +1,4 @@
-"""MTA-STS policies as values: RFC 8461 3.1 and 3.2, and which MX hosts one allows (4.1). Pure."""
+"""MTA-STS policies as values (RFC 8461 3.1, 3.2), and the MX hosts that a policy allows (4.1). Pure."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _PATTERN = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    # enforce, testing, none
+    # One of enforce, testing, none.
     mode: str
-    # Seconds.
+    # In seconds.
     max_age: int
-    # Host names, or `*.` and a name: lower case, no trailing dot.
+    # Host names, or `*.` with a name, in lower case and without a trailing dot.
     hosts: tuple[str, ...] = ()
 
     def allows(self, host: str) -> bool:
-        """Whether the MX host (A-labels, no trailing dot) is one of the policy's; `*` is exactly one label."""
+        """Whether the policy allows the MX host (A-labels, no trailing dot). `*` stands for exactly one label."""
         name = host.lower().rstrip(".")
         parent = name.partition(".")[2]
         return any(pattern == name or (bool(parent) and pattern == f"*.{parent}") for pattern in self.hosts)
 
 
 def record_id(texts: Sequence[bytes]) -> str:
-    """The id of the domain's one policy record; empty when there is none, or more than one (RFC 8461 3.1)."""
+    """Returns the id of the domain's policy record. Empty when there is none, or more than one (RFC 8461 3.1)."""
     records = [text for text in texts if re.match(rb"v=STSv1[ \t]*(;|\Z)", text)]
     if len(records) != 1:
         return ""
@@ -41,9 +41,9 @@ def record_id(texts: Sequence[bytes]) -> str:
 
 
 def parse(body: bytes) -> Policy:
-    """A policy file. Raises ValueError with the reason.
+    """Reads a policy file. Raises ValueError with the reason.
 
-    Of repeated fields the first counts, but for `mx`; fields that are not known are passed over (RFC 8461 3.2).
+    When a field other than `mx` is repeated, the first one is used. Unknown fields are ignored (RFC 8461 3.2).
     """
     try:
         text = body.decode("utf-8")

@@ -1,4 +1,6 @@
-"""Finds the servers of a destination by MX and address look-ups, and decides which may be tried, in which order."""
+"""Finds the servers of a destination by look-ups of MX records and addresses, and decides which ones may be tried in
+which order.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from services.relay.delivery.targets.dns import HostsFile, Lookup, Resolver
 from services.relay.delivery.targets.own_addresses import Address, Network, OwnAddresses, canonical
 from services.relay.model.outcome import ReplyMeaning, deferred, failed
 
-# Hosts of one MX set whose addresses are asked for, best first.
+# The most hosts of one MX set whose addresses are looked up, best preference first.
 _HOST_LIMIT = 16
 _ADDRESSES_A_HOST = 4
 
@@ -29,23 +31,23 @@ class Host:
     preference: int
     name: str
     port: int
-    # The hosts in the order in which they are tried.
+    # The addresses in the order in which they are tried.
     addresses: tuple[str, ...] = ()
-    # Why it isn't tried; empty when it is.
+    # The reason why the host is not tried. Empty when it is tried.
     left_out: str = ""
-    # DNSSEC vouches for the way from the domain to this name.
+    # True when DNSSEC authenticates the MX record that leads from the domain to this name.
     authenticated: bool = False
     # The addresses that DNSSEC authenticates, together with the aliases that lead to them.
     secure_addresses: frozenset[str] = frozenset()
-    # The name at the end of the host's aliases; empty when the host is no alias, or when that is not known.
+    # The name at the end of the host's aliases. Empty when the host is no alias, or when this is unknown.
     alias_target: str = ""
-    # The look-up without which it is not known whether the host has an address that may be tried.
+    # The look-up that got no answer, when it is therefore unknown whether the host has an address that may be tried.
     unanswered: Lookup | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Every host of a destination, those that are tried first and in order; or why there is none."""
+    """All hosts of a destination, first those that are tried, in their order; or the reason why there is none."""
 
     hosts: tuple[Host, ...] = ()
     failure: ReplyMeaning | None = None
@@ -59,7 +61,7 @@ class OwnIdentity:
     names: frozenset[str]
     addresses: OwnAddresses
     prohibited: tuple[Network, ...]
-    # Networks to which, in addition, no address literal may lead.
+    # Networks to which address literals must not lead, in addition to the prohibited networks.
     prohibited_literals: tuple[Network, ...] = ()
 
     def owns(self, address: Address, port: int) -> bool:
@@ -78,20 +80,20 @@ def _in(address: Address, networks: Iterable[Network]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A host that name servers gave, before its addresses are known."""
+    """A host from the name servers, before its addresses are known."""
 
     preference: int
     name: str
-    # The name servers that are asked for its addresses; empty: the process' own.
+    # The name servers that are asked for its addresses. Empty means those of the process.
     servers: tuple[str, ...] = ()
     authenticated: bool = False
 
 
 class MxResolver:
-    """Finds servers. There is one in each process. `rng` shuffles hosts of one preference."""
+    """Finds servers. There is one in each process. `rng` shuffles hosts of the same preference."""
 
     def __init__(self, resolver: Resolver, rng: random.Random, port: int, hosts_file: HostsFile | None = None) -> None:
-        """`port` is the MX hosts'; `hosts_file` is asked first for hosts that the operator names."""
+        """`port` is the port of MX hosts. `hosts_file` is asked first for hosts that the operator names."""
         self._resolver = resolver
         self._hosts_file = hosts_file or HostsFile()
         self._rng = rng
@@ -103,12 +105,14 @@ class MxResolver:
         return self._families
 
     async def of_domain(self, domain: str, ourselves: OwnIdentity) -> Targets:
-        """The servers of somebody's domain, or of an address literal, asked of the process' name servers."""
+        """Returns the servers of a domain of others, or of an address literal. It asks the name servers of the
+        process.
+        """
         literal = parse_literal(domain)
         if literal is not None:
             return _settled([_literal_host(literal, self._port, ourselves)], (), looped=_LOOP)
         if domain.startswith("["):
-            return Targets(failure=failed(550, "5.1.2", f"{domain} is no address literal"))
+            return Targets(failure=failed(550, "5.1.2", f"{domain} is not an address literal"))
         lookup = await self._resolver.lookup(domain, "MX")
         lookups = [lookup]
         if lookup.outcome is Outcome.NO_ANSWER:
@@ -130,14 +134,15 @@ class MxResolver:
     async def of_relay_domain(
         self, domain: str, ourselves: OwnIdentity, preferred: Sequence[str], alternate: Sequence[str]
     ) -> Targets:
-        """A relay domain's own servers: the MX sets of two groups of name servers merged, ourselves left out.
+        """Returns the servers of a relay domain: the MX sets of two groups of name servers, merged and without this
+        gateway.
 
-        The groups may have different views of the domain. So a name that both give is two candidates, each with the
-        preference and the addresses that its own group gives, and with an address known the address alone says whether
-        a candidate is this gateway: its public name may well be the inner server's (F51).
+        The groups may have different views of the domain. So a name from both groups gives two candidates, each with
+        the preference and the addresses from its own group. When the address of a candidate is known, only the address
+        tells whether it is this gateway, because the inner server may have the public name of this gateway (F51).
 
-        Unlike in `of_domain` nothing here bounces for want of a server: the operator named the domain, so what is
-        wrong is set right and the mail goes on.
+        Unlike `of_domain`, this method never bounces mail when it finds no server. The operator configured the domain
+        and can correct the mistake, and then the mail is delivered.
         """
         groups = [tuple(preferred), tuple(alternate)] if alternate else [tuple(preferred)]
         lookups = list(await asyncio.gather(*(self._resolver.lookup(domain, "MX", group) for group in groups)))
@@ -165,7 +170,9 @@ class MxResolver:
         return targets
 
     async def of_named_host(self, name: str, port: int) -> Targets:
-        """A server that the operator named: an address or a name, never looked up as MX, and anywhere at all."""
+        """Returns a server that the operator named: an address, or a name for which no MX record is looked up. It may
+        be in any network.
+        """
         bare = name.strip("[]")
         literal = _parse_address(bare.removeprefix("IPv6:"))
         if literal is not None:
@@ -174,9 +181,9 @@ class MxResolver:
             try:
                 bare = canonical_domain(bare)
             except ValueError:
-                return Targets(failure=deferred(451, "4.4.4", "the host's name is no domain name"))
+                return Targets(failure=deferred(451, "4.4.4", "the host's name is not a domain name"))
         if bare == "localhost" or bare.endswith(".localhost"):
-            # RFC 6761 6.3: never asked of a name server.
+            # RFC 6761 6.3: name servers are never asked for this name.
             return Targets((Host(0, bare, port, ("127.0.0.1", "::1")),))
         listed = self._hosts_file.addresses(bare.lower().rstrip("."))
         if listed:
@@ -200,9 +207,9 @@ class MxResolver:
         port: int = 0,
         by_name: bool = False,
     ) -> list[Host]:
-        """The hosts with their addresses; what was asked is added to `lookups`.
+        """Returns the hosts with their addresses, and adds the look-ups to `lookups`.
 
-        `by_name`: a host that has this gateway's name is this gateway, whatever its address.
+        With `by_name`, a host that has the name of this gateway is this gateway, whatever its address.
         """
         best = self._best(candidates, ourselves)
         questions = [
@@ -220,9 +227,9 @@ class MxResolver:
         return hosts
 
     def _best(self, candidates: Sequence[_Candidate], ourselves: OwnIdentity | None) -> list[_Candidate]:
-        """The candidates of best preference, and this gateway in any case.
+        """Returns a bounded number of candidates of the best preference, and this gateway in any case.
 
-        Where too many have one preference, some are drawn at random (F07).
+        When too many have the same preference, some are chosen at random (F07).
         """
         shuffled = self._rng.sample(candidates, len(candidates))
         best = sorted(shuffled, key=lambda candidate: candidate.preference)
@@ -232,7 +239,9 @@ class MxResolver:
         return best[:_HOST_LIMIT] + [candidate for candidate in best[_HOST_LIMIT:] if candidate.name in own_names]
 
     def _judged(self, host: Host, lookups: Sequence[Lookup], ourselves: OwnIdentity | None, *, by_name: bool) -> Host:
-        """The host with its addresses in order, and with what speaks against it."""
+        """Returns the host with its addresses in order, and with the reason why it must not be used, if there is
+        one.
+        """
         silent = _first_silent(lookups)
         has_our_name = ourselves is not None and not ourselves.names.isdisjoint((host.name, host.alias_target))
         if has_our_name and (by_name or not host.addresses):
@@ -251,13 +260,14 @@ class MxResolver:
         if not allowed:
             reason = "its addresses are in a prohibited network"
             return replace(host, addresses=ordered, left_out=reason, unanswered=silent)
-        # Under DANE addresses that DNSSEC vouches for are wanted, so these come first where only some are.
+        # With DANE, addresses that DNSSEC authenticates are preferred, so these come first when only some are
+        # authenticated.
         allowed.sort(key=lambda text: text not in host.secure_addresses)
         chosen = tuple(allowed[:_ADDRESSES_A_HOST])
         return replace(host, addresses=chosen, secure_addresses=host.secure_addresses.intersection(chosen))
 
     def _ordered(self, hosts: Iterable[Host]) -> list[Host]:
-        """Best preference first; equals in random order (RFC 5321 5.1)."""
+        """Sorts by preference, and hosts of the same preference at random (RFC 5321 5.1)."""
         return sorted(hosts, key=lambda host: (host.preference, self._rng.random()))
 
 
@@ -267,7 +277,9 @@ _LOOP = failed(550, "5.4.6", "mail for this domain leads back to this gateway or
 
 
 def parse_literal(domain: str) -> Address | None:
-    """The address of `[192.0.2.1]` or `[IPv6:…]` (RFC 5321 4.1.3); None for a domain, and for other literals."""
+    """Returns the address of `[192.0.2.1]` or `[IPv6:…]` (RFC 5321 4.1.3). None for a domain, and for other
+    literals.
+    """
     if not (domain.startswith("[") and domain.endswith("]")):
         return None
     inner = domain[1:-1]
@@ -291,7 +303,7 @@ def _literal_host(address: Address, port: int, ourselves: OwnIdentity) -> Host:
 
 
 def _is_null_mx(lookup: Lookup) -> bool:
-    """RFC 7505 3: a single record that names the root."""
+    """RFC 7505 3: a null MX is a single record that names the root."""
     return len(lookup.records) == 1 and lookup.answers[0].split()[-1] == "."
 
 
@@ -300,7 +312,9 @@ def _first_silent(lookups: Iterable[Lookup]) -> Lookup | None:
 
 
 def _candidates(lookup: Lookup) -> list[_Candidate]:
-    """The hosts of one MX set, each once with its best preference; entries that name the root are left out (C108)."""
+    """Returns the hosts of one MX set, each once with its best preference. Records that name the root are left out
+    (C108).
+    """
     candidates: dict[str, _Candidate] = {}
     for record in lookup.records:
         assert isinstance(record, MX)  # noqa: S101 - the query's type
@@ -314,7 +328,7 @@ def _candidates(lookup: Lookup) -> list[_Candidate]:
 
 
 def _host(candidate: _Candidate, port: int, lookups: Sequence[Lookup]) -> Host:
-    """The candidate with all addresses that its look-ups found, and what DNSSEC vouches for."""
+    """Returns the candidate with all addresses that its look-ups found, and with those that DNSSEC authenticates."""
     addresses: dict[str, None] = {}
     secure: set[str] = set()
     for lookup in lookups:
@@ -335,7 +349,9 @@ def _host(candidate: _Candidate, port: int, lookups: Sequence[Lookup]) -> Host:
 
 
 def _without_repeats(hosts: Sequence[Host]) -> list[Host]:
-    """Each host once, with its best preference, where both groups of name servers give it the same addresses."""
+    """Returns each host once, with its best preference, where both groups of name servers give it the same
+    addresses.
+    """
     distinct: dict[tuple[str, frozenset[str], str], Host] = {}
     for host in hosts:
         key = (host.name, frozenset(host.addresses), host.left_out)
@@ -346,7 +362,9 @@ def _without_repeats(hosts: Sequence[Host]) -> list[Host]:
 
 
 def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: ReplyMeaning) -> Targets:
-    """OwnIdentity and those of no better preference left out; those that remain come first."""
+    """Leaves out this gateway, and hosts of the same or a worse preference than it has. Hosts that remain come
+    first.
+    """
     limit = min((host.preference for host in ordered if host.left_out == IS_OURSELVES), default=None)
     if limit is not None:
         ordered = [
@@ -363,7 +381,7 @@ def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: ReplyMe
 
 
 def no_answer(lookup: Lookup) -> ReplyMeaning:
-    """The outcome for mail that depends on a look-up without an answer."""
+    """The outcome for mail that depends on a look-up that got no answer."""
     return deferred(451, "4.4.3", f"no answer from the name servers for {lookup.name} {lookup.kind}: {lookup.error}")
 
 

@@ -1,4 +1,4 @@
-"""The TLS that each MX host of a domain needs: by DANE, else by MTA-STS, else what the host offers."""
+"""The TLS that each MX host of a domain needs: by DANE, otherwise by MTA-STS, otherwise what the host offers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ _NOT_IN_POLICY = "is not named by the MTA-STS policy"
 
 @dataclass(frozen=True, slots=True)
 class TargetEndpoints:
-    """Endpoints in the order in which they are tried; `failure` when there is none. The rest is for reports."""
+    """Endpoints in the order in which they are tried, or `failure` when there is none. The other fields are for
+    reports.
+    """
 
     endpoints: tuple[Endpoint, ...] = ()
     failure: ReplyMeaning | None = None
     hosts: tuple[Host, ...] = ()
     lookups: tuple[Lookup, ...] = ()
-    # The operator named every host: none is left out for being one of many.
+    # True when the operator named the hosts: then none is left out because there are too many.
     all_wanted: bool = False
 
 
@@ -44,7 +46,11 @@ def with_one_plan(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = F
 
 
 class MxSecurity:
-    """There is one in each process. `policies` None: no MTA-STS. `dane`: the name servers validate, and are trusted."""
+    """Finds secure targets. There is one in each process.
+
+    `policies` is None when MTA-STS is off. `dane` means that the name servers validate, and that their answers are
+    trusted.
+    """
 
     def __init__(self, resolver: Resolver, policies: MtaStsPolicies | None, *, dane: bool) -> None:
         self._resolver = resolver
@@ -52,9 +58,9 @@ class MxSecurity:
         self._dane = dane
 
     async def applied(self, domain: str, targets: Targets, level: TlsLevel = TlsLevel.MAY) -> TargetEndpoints:
-        """The domain's hosts with what each must have; those left out that may not be used.
+        """Returns the hosts of the domain, each with the TLS that it needs. Hosts that must not be used are left out.
 
-        `level`: what the operator demands besides DANE and MTA-STS; NONE turns both off.
+        `level` is the level that the operator demands in addition to DANE and MTA-STS. NONE turns both off.
         """
         least = plan_of(level)
         if targets.failure is not None or parse_literal(domain) is not None or level is TlsLevel.NONE:
@@ -91,9 +97,11 @@ class MxSecurity:
 
 
 def _addresses(host: Host, dane: Dane) -> tuple[str, ...]:
-    """Where TLSA records bind the host, only addresses that DNSSEC vouches for count: never a forged one (F01).
+    """Returns the addresses that may be used. When the host has TLSA records, only addresses that DNSSEC authenticates
+    are used, and never a forged one (F01).
 
-    An alias into an unsigned zone has none; there the records at the alias bind every address (RFC 7672 2.1.3).
+    An alias that leads into an unsigned zone has no such addresses. Then the records of the alias apply to all its
+    addresses (RFC 7672 2.1.3).
     """
     if not dane.present or not host.secure_addresses:
         return host.addresses
@@ -110,17 +118,19 @@ def plan_of(level: TlsLevel) -> TlsPlan:
 
 
 def _plan(host: Host, domain: str, dane: Dane, policy_lookup: PolicyLookup | None, least: TlsPlan) -> TlsPlan | None:
-    """None: the host must not be used. DANE comes first (RFC 8461 2). `least`: where neither demands anything."""
+    """Returns the plan, or None when the host must not be used. DANE comes before MTA-STS (RFC 8461 2). `least` is the
+    plan when neither of the two demands anything.
+    """
     if dane.unanswered is not None:
         return None
     if dane.present:
         if least.verify and not dane.records:
-            # Records that can't be used demand TLS alone, which is less than the operator does.
+            # Records that cannot be used demand TLS only, and the operator demands a valid certificate.
             return least
         return TlsPlan("dane", tlsa=dane.records, tlsa_names=(dane.base_domain, domain), server_name=dane.base_domain)
     policy = policy_lookup.policy if policy_lookup is not None else None
     if policy is None or policy.mode != "enforce":
-        # A policy in testing blocks nothing (C129).
+        # A policy in the mode testing blocks no mail (C129).
         return least
     return _MTA_STS if policy.allows(host.name) else None
 

@@ -1,4 +1,4 @@
-"""The addresses at which this gateway takes mail, the wildcard address resolved to those of the machine."""
+"""The addresses at which this gateway takes mail. A wildcard address stands for all addresses of the machine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import psutil
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# Interfaces come and go while the process runs.
+# Network interfaces may change while the process runs.
 _INTERFACES_SECONDS = 10.0
 
 
 class OwnAddresses:
     """Pairs of address and port; port 0 stands for every port.
 
-    A listener at 0.0.0.0 or :: is reached at every address of the machine, and those change: they are read again when
-    what is known is older than ten seconds.
+    A listener at 0.0.0.0 or :: is reached at every address of the machine. Since these may change, they are read again
+    after ten seconds.
     """
 
     def __init__(
@@ -68,6 +68,6 @@ def interface_addresses() -> frozenset[Address]:
 
 
 def canonical(text: str) -> Address:
-    """The address; a mapped IPv4 address as IPv4. Raises ValueError."""
+    """Reads an address. An IPv4 address that is mapped to IPv6 becomes IPv4. Raises ValueError."""
     address = ip_address(text)
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

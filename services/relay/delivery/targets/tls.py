@@ -1,4 +1,4 @@
-"""How a connection is secured: the contexts, what is asked of a certificate, and hosts whose TLS is broken."""
+"""How a connection is secured: the TLS contexts, the checks of a certificate, and the hosts whose TLS is broken."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 _BROKEN_SECONDS = 3600.0
 _BROKEN_LIMIT = 10_000
-# How often the files of certificate authorities are looked at.
+# The time between two checks whether the files of certificate authorities have changed.
 _LOOK_SECONDS = 10.0
 
 
@@ -27,26 +27,28 @@ _LOOK_SECONDS = 10.0
 class TlsPlan:
     """The TLS that a connection needs."""
 
-    # none, opportunistic, required, mta-sts, dane: as recorded with the attempt.
+    # One of none, opportunistic, required, mta-sts, dane: the value that is recorded with the attempt.
     policy: str
-    # TLS before the greeting.
+    # TLS begins before the greeting (implicit TLS).
     implicit: bool = False
-    # Against the certificate authorities and the name.
+    # The certificate is checked against the certificate authorities and the name of the host.
     verify: bool = False
-    # DANE: one of these must match.
+    # The TLSA records for DANE, of which one must match.
     tlsa: tuple[TlsaRecord, ...] = ()
-    # Names that the certificate may carry under DANE-TA (RFC 7672 3.2.2).
+    # The names that the certificate may have with DANE-TA (RFC 7672 3.2.2).
     tlsa_names: tuple[str, ...] = ()
-    # The name to ask the server for; empty: that of the host. DANE asks for the name of its records (RFC 7672 8.1).
+    # The name for SNI. Empty means the name of the host. DANE uses the name of its records (RFC 7672 8.1).
     server_name: str = ""
 
     @property
     def required(self) -> bool:
-        """Never in plaintext."""
+        """Whether plaintext is forbidden."""
         return self.implicit or self.policy not in ("none", "opportunistic")
 
     def refusal(self, session: ssl.SSLObject) -> str:
-        """Why the server's certificate is not good enough, where ssl itself doesn't judge; empty when it is."""
+        """Returns why the certificate of the server is not accepted, for the checks that ssl itself does not make.
+        Empty when it is.
+        """
         if not self.tlsa:
             return ""
         now = datetime.datetime.now(datetime.UTC)
@@ -54,12 +56,12 @@ class TlsPlan:
 
 
 def shown_chain(session: ssl.SSLObject) -> list[bytes]:
-    """The certificates that the server showed (DER), its own first, verified or not."""
+    """Returns the certificates that the server sent (DER), its own first, whether they were verified or not."""
     public = getattr(session, "get_unverified_chain", None)
     if public is not None:
-        # Python 3.13
+        # The method of Python 3.13.
         return list(public())
-    # ssl keeps them behind this until then; 2 is its name for DER.
+    # Before Python 3.13 the method is on this private object. 2 is its constant for DER.
     return [certificate.public_bytes(2) for certificate in session._sslobj.get_unverified_chain()]  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -75,9 +77,9 @@ def _changed_at(path: Path) -> int:
 
 
 class Contexts:
-    """The process' TLS contexts, made on first use.
+    """The TLS contexts of the process, which are made when they are first used.
 
-    Authorities are replaced while the process runs, by an update of the system or by the operator. So the verifying
+    An update of the system, or the operator, may replace the authorities while the process runs. So the verifying
     context is made anew when one of its files has changed.
     """
 
@@ -88,13 +90,13 @@ class Contexts:
         self._trusting: ssl.SSLContext | None = None
         files = (ssl.get_default_verify_paths().cafile, ca_file)
         self._files = tuple(Path(file) for file in files if file is not None)
-        # When the files were changed, as the verifying context has them, and when that was looked at.
+        # The times at which the files had changed when the verifying context was made, and the time of the last check.
         self._changed_at: tuple[int, ...] = ()
         self._looked_at = 0.0
 
     @property
     def verifying(self) -> ssl.SSLContext:
-        """Against the system's authorities, and those of the file."""
+        """Returns the context that checks certificates against the authorities of the system, and those of the file."""
         now = self._clock()
         if self._verifying is not None and now - self._looked_at < _LOOK_SECONDS:
             return self._verifying
@@ -106,7 +108,7 @@ class Contexts:
             try:
                 self._verifying = self._made()
             except OSError as error:
-                # A file on its way, or a mistake: the authorities of before go on.
+                # The file is being written, or has a fault. The authorities that were read before stay in use.
                 log.error("ca_certificates_not_read", reason=str(error))
         self._changed_at = changed_at
         return self._verifying
@@ -122,8 +124,8 @@ class Contexts:
         if plan.verify:
             return self.verifying
         if self._trusting is None:
-            # Opportunistic TLS hides mail from those who only listen; it asks no certificate for anything, and takes
-            # any cipher rather than plaintext (RFC 7435 3).
+            # Opportunistic TLS protects mail only from passive listeners. It checks no certificate, and uses any cipher
+            # rather than plaintext (RFC 7435 3).
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -132,9 +134,9 @@ class Contexts:
 
 
 def server_name(host: str) -> str | None:
-    """The name for SNI and for the certificate: an A-label with no trailing dot (C128).
+    """Returns the name for SNI and for the check of the certificate, in A-labels and without a trailing dot (C128).
 
-    For an address the certificate is checked against it and no SNI is sent (RFC 6066 3): ssl does both by itself.
+    For an IP address, ssl checks the certificate against the address, and sends no SNI (RFC 6066 3).
     """
     bare = host.strip("[]").rstrip(".")
     bare = bare[5:] if bare.lower().startswith("ipv6:") else bare
@@ -145,7 +147,9 @@ def server_name(host: str) -> str | None:
 
 
 class BrokenTls:
-    """Hosts whose handshake failed: spoken to in plaintext for an hour where that is allowed (C127)."""
+    """The hosts whose TLS handshake failed. For an hour, relay connects to them in plaintext, where that is allowed
+    (C127).
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -77,8 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (ApiKey): Somebody who may call this API. The key itself is shown once, in the answer to its
-            creation.
+        body (ApiKey): A caller of this API. The key itself is shown once, in the answer to its creation.
 
     Raises:
         ProblemError: the API refused it.

@@ -84,8 +84,8 @@ def sync(
 ) -> ApiKey:
     """Replace one API key
 
-    Replaces one API key. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces one API key. Members that are left out get their defaults. Secrets that are left out are kept. Read-
+    only members are ignored.
 
     Role: admin.
 
@@ -93,8 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (ApiKey): Somebody who may call this API. The key itself is shown once, in the answer to its
-            creation.
+        body (ApiKey): A caller of this API. The key itself is shown once, in the answer to its creation.
 
     Raises:
         ProblemError: the API refused it.

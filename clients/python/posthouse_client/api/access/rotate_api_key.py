@@ -80,9 +80,9 @@ def sync(
     body: KeyRotation | None | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> ApiKey:
-    """Replace the key itself; name, role and id stay
+    """Replace the key itself; name, role and id do not change
 
-    Makes a new key for the same name, role and id, and shows it this once.
+    Makes a new key for the same name, role and id. Only this answer shows it.
 
     Role: admin.
 

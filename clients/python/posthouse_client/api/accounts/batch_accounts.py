@@ -72,13 +72,13 @@ def sync(
 ) -> BatchResult:
     """Make, replace and delete many accounts at once
 
-    Makes all changes as one revision: all are done, or none. Errors point to the operation.
+    Makes all changes as one revision. Either all are made, or none. Errors point to the operation.
 
     Role: admin.
 
     Args:
         idempotency_key (str | Unset):
-        body (AccountBatch): Many changes of accounts, in any order.
+        body (AccountBatch): Many changes of accounts, of different objects.
 
     Raises:
         ProblemError: the API refused it.

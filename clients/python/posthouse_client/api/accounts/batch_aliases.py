@@ -72,13 +72,13 @@ def sync(
 ) -> BatchResult:
     """Make, replace and delete many aliases at once
 
-    Makes all changes as one revision: all are done, or none. Errors point to the operation.
+    Makes all changes as one revision. Either all are made, or none. Errors point to the operation.
 
     Role: admin.
 
     Args:
         idempotency_key (str | Unset):
-        body (AliasBatch): Many changes of aliases, in any order.
+        body (AliasBatch): Many changes of aliases, of different objects.
 
     Raises:
         ProblemError: the API refused it.

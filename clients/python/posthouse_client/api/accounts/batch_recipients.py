@@ -72,13 +72,13 @@ def sync(
 ) -> BatchResult:
     """Make, replace and delete many listed recipients at once
 
-    Makes all changes as one revision: all are done, or none. Errors point to the operation.
+    Makes all changes as one revision. Either all are made, or none. Errors point to the operation.
 
     Role: admin.
 
     Args:
         idempotency_key (str | Unset):
-        body (RecipientBatch): Many changes of listed recipients, in any order.
+        body (RecipientBatch): Many changes of listed recipients, of different objects.
 
     Raises:
         ProblemError: the API refused it.

@@ -77,7 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (Account): Somebody who may log in, and whose addresses get mail here.
+        body (Account): A login, with the addresses whose mail goes to its mailbox.
 
     Raises:
         ProblemError: the API refused it.

@@ -77,7 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (Alias): Mail for the address goes to the targets instead.
+        body (Alias): Mail for this address goes to the targets instead.
 
     Raises:
         ProblemError: the API refused it.

@@ -84,8 +84,8 @@ def sync(
 ) -> Account:
     """Replace one account
 
-    Replaces one account. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces one account. Members that are left out get their defaults. Secrets that are left out are kept. Read-
+    only members are ignored.
 
     Role: admin.
 
@@ -93,7 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (Account): Somebody who may log in, and whose addresses get mail here.
+        body (Account): A login, with the addresses whose mail goes to its mailbox.
 
     Raises:
         ProblemError: the API refused it.

@@ -84,7 +84,7 @@ def sync(
 ) -> Alias:
     """Replace one alias
 
-    Replaces one alias. Members that are left out return to their defaults, secrets that are left out stay, read-
+    Replaces one alias. Members that are left out get their defaults. Secrets that are left out are kept. Read-
     only members are ignored.
 
     Role: admin.
@@ -93,7 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (Alias): Mail for the address goes to the targets instead.
+        body (Alias): Mail for this address goes to the targets instead.
 
     Raises:
         ProblemError: the API refused it.

@@ -84,8 +84,8 @@ def sync(
 ) -> Recipient:
     """Replace one listed recipient
 
-    Replaces one listed recipient. Members that are left out return to their defaults, secrets that are left out
-    stay, read-only members are ignored.
+    Replaces one listed recipient. Members that are left out get their defaults. Secrets that are left out are
+    kept. Read-only members are ignored.
 
     Role: admin.
 

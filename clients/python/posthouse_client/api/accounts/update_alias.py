@@ -85,7 +85,7 @@ def sync(
 ) -> Alias:
     """Change one alias
 
-    Changes one alias. Members that the merge patch (RFC 7396) leaves out stay; null returns a member to its
+    Changes one alias. Members that the merge patch (RFC 7396) does not contain are kept. null gives a member its
     default.
 
     Role: admin.
@@ -94,8 +94,8 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (AliasPatch): A merge patch (RFC 7396) of Alias: what is absent stays, null returns to the
-            default.
+        body (AliasPatch): A merge patch (RFC 7396) of Alias: absent members do not change, and null sets
+            the default.
 
     Raises:
         ProblemError: the API refused it.

@@ -85,8 +85,8 @@ def sync(
 ) -> Recipient:
     """Change one listed recipient
 
-    Changes one listed recipient. Members that the merge patch (RFC 7396) leaves out stay; null returns a member
-    to its default.
+    Changes one listed recipient. Members that the merge patch (RFC 7396) does not contain are kept. null gives a
+    member its default.
 
     Role: admin.
 
@@ -94,8 +94,8 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (RecipientPatch): A merge patch (RFC 7396) of Recipient: what is absent stays, null returns to
-            the default.
+        body (RecipientPatch): A merge patch (RFC 7396) of Recipient: absent members do not change, and null
+            sets the default.
 
     Raises:
         ProblemError: the API refused it.

@@ -70,9 +70,9 @@ def sync(
     from_revision: int,
     to_revision: int,
 ) -> Comparison:
-    """What leads from one revision's state to another's
+    """Compare the states after two revisions
 
-    Shows what has to change to come from the first state to the second, object by object.
+    Shows the differences between the states after two revisions, object by object.
 
     Role: reader.
 

@@ -79,14 +79,14 @@ def sync(
     format_: ExportConfigurationFormat | Unset = UNSET,
     if_none_match: str | Unset = UNSET,
 ) -> ConfigurationDocument:
-    """The whole configuration, API keys and secrets aside
+    """Export the whole configuration, without API keys and secrets
 
-    Writes every setting and object as one document, which an import takes.
+    Returns every setting and object as one document, which an import accepts.
 
     Role: reader.
 
     Args:
-        format_ (ExportConfigurationFormat | Unset): How it is written.
+        format_ (ExportConfigurationFormat | Unset): The format of the text.
         if_none_match (str | Unset):
 
     Raises:

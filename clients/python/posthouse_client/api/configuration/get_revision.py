@@ -59,9 +59,9 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> RevisionDetails:
-    """One change, with what it changed
+    """Get one change, with the members that it changed
 
-    Shows one revision with the members that it changed; of secrets only that they changed.
+    Shows one revision with the members that it changed. Of secrets it shows only that they changed.
 
     Role: reader.
 

@@ -98,13 +98,12 @@ def sync(
     if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> ImportResult:
-    """Replace the whole configuration, API keys aside; secrets that are left out are kept
+    """Replace the whole configuration, except API keys
 
-    Makes the configuration what the document says, as one revision. What the document lacks is removed.
-
-    With `only` the import speaks for these sections, and all others stay. If-Match is the ETag of the export or
-    of a
-    dry run; a dry run needs none.
+    Replaces the configuration by the document, as one revision. Objects that the document does not contain are
+    removed. Secrets that it does not contain are kept. With `only`, the import replaces these sections only. If-
+    Match
+    must be the ETag of an export or of a dry run. A dry run needs no If-Match.
 
     Role: admin.
 
@@ -113,10 +112,10 @@ def sync(
         only (str | Unset):
         if_match (str):
         idempotency_key (str | Unset):
-        body (ConfigurationDocument): The whole configuration, API keys, secrets and listed recipients
-            aside. What is not in it is removed by an import.
-        body (ConfigurationDocument): The whole configuration, API keys, secrets and listed recipients
-            aside. What is not in it is removed by an import.
+        body (ConfigurationDocument): The whole configuration, without API keys, secrets and listed
+            recipients. An import removes objects that the document does not contain.
+        body (ConfigurationDocument): The whole configuration, without API keys, secrets and listed
+            recipients. An import removes objects that the document does not contain.
 
     Raises:
         ProblemError: the API refused it.

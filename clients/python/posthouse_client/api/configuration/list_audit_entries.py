@@ -125,7 +125,7 @@ def sync(
     since: datetime.datetime | Unset = UNSET,
     until: datetime.datetime | Unset = UNSET,
 ) -> AuditPage:
-    """Who did what, newest first
+    """List the calls that changed something or were refused, newest first
 
     Shows a page of the calls that changed something or were refused, newest first.
 

@@ -70,7 +70,7 @@ def sync(
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> RevisionPage:
-    """Every change, newest first
+    """List all changes, newest first
 
     Shows a page of the revisions of the configuration, newest first.
 

@@ -85,9 +85,9 @@ def sync(
     if_match: str,
     idempotency_key: str | Unset = UNSET,
 ) -> RollbackResult:
-    """Make everything as it was after that revision, API keys aside; itself a revision
+    """Roll the configuration back to a revision, except API keys
 
-    Makes the configuration as it was after that revision. This is a new revision itself.
+    Restores the configuration as it was after that revision. The rollback is a new revision itself.
 
     Role: admin.
 

@@ -72,13 +72,13 @@ def sync(
 ) -> BatchResult:
     """Make, replace and delete many DKIM keys at once
 
-    Makes all changes as one revision: all are done, or none. Errors point to the operation.
+    Makes all changes as one revision. Either all are made, or none. Errors point to the operation.
 
     Role: admin.
 
     Args:
         idempotency_key (str | Unset):
-        body (DkimKeyBatch): Many changes of DKIM keys, in any order.
+        body (DkimKeyBatch): Many changes of DKIM keys, of different objects.
 
     Raises:
         ProblemError: the API refused it.

@@ -72,13 +72,13 @@ def sync(
 ) -> BatchResult:
     """Make, replace and delete many TLS policies at once
 
-    Makes all changes as one revision: all are done, or none. Errors point to the operation.
+    Makes all changes as one revision. Either all are made, or none. Errors point to the operation.
 
     Role: admin.
 
     Args:
         idempotency_key (str | Unset):
-        body (DomainTlsPolicyBatch): Many changes of TLS policies, in any order.
+        body (DomainTlsPolicyBatch): Many changes of TLS policies, of different objects.
 
     Raises:
         ProblemError: the API refused it.

@@ -77,7 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (DkimKey): Signs mail whose sender's domain is this one (RFC 6376, RFC 8463).
+        body (DkimKey): A key that signs mail whose sender has this domain (RFC 6376, RFC 8463).
 
     Raises:
         ProblemError: the API refused it.

@@ -77,8 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (DomainTlsPolicy): Direct mail to the domain goes over connections that are at least so well
-            secured.
+        body (DomainTlsPolicy): The lowest security that connections for direct mail to the domain may have.
 
     Raises:
         ProblemError: the API refused it.

@@ -77,7 +77,8 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (RelayRule): Mail to (recipient) or from (sender) a target goes through this relay host.
+        body (RelayRule): Mail to a target (recipient) or from a target (sender) goes through this relay
+            host.
 
     Raises:
         ProblemError: the API refused it.

@@ -78,7 +78,7 @@ def sync(
 ) -> Removed | None:
     """Remove one DKIM key
 
-    Removes one DKIM key. Where other settings still point to it, the answer is 200 and names them.
+    Removes one DKIM key. If other settings still refer to it, the answer is 200 and names them.
 
     Role: admin.
 

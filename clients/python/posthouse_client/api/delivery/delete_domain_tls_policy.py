@@ -78,7 +78,7 @@ def sync(
 ) -> Removed | None:
     """Remove one TLS policy
 
-    Removes one TLS policy. Where other settings still point to it, the answer is 200 and names them.
+    Removes one TLS policy. If other settings still refer to it, the answer is 200 and names them.
 
     Role: admin.
 

@@ -77,15 +77,15 @@ def sync(
 ) -> DeliverySettings:
     """Replace the delivery settings
 
-    Replaces the delivery settings. Members that are left out return to their defaults, secrets that are left out
-    stay, read-only members are ignored.
+    Replaces the delivery settings. Members that are left out get their defaults. Secrets that are left out are
+    kept. Read-only members are ignored.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (DeliverySettings): Where mail goes that no rule takes.
+        body (DeliverySettings): The route of mail that no rule matches.
 
     Raises:
         ProblemError: the API refused it.

@@ -84,8 +84,8 @@ def sync(
 ) -> DkimKey:
     """Replace one DKIM key
 
-    Replaces one DKIM key. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces one DKIM key. Members that are left out get their defaults. Secrets that are left out are kept. Read-
+    only members are ignored.
 
     Role: admin.
 
@@ -93,7 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (DkimKey): Signs mail whose sender's domain is this one (RFC 6376, RFC 8463).
+        body (DkimKey): A key that signs mail whose sender has this domain (RFC 6376, RFC 8463).
 
     Raises:
         ProblemError: the API refused it.

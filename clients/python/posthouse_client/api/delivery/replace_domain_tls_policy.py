@@ -84,8 +84,8 @@ def sync(
 ) -> DomainTlsPolicy:
     """Replace one TLS policy
 
-    Replaces one TLS policy. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces one TLS policy. Members that are left out get their defaults. Secrets that are left out are kept.
+    Read-only members are ignored.
 
     Role: admin.
 
@@ -93,8 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (DomainTlsPolicy): Direct mail to the domain goes over connections that are at least so well
-            secured.
+        body (DomainTlsPolicy): The lowest security that connections for direct mail to the domain may have.
 
     Raises:
         ProblemError: the API refused it.

@@ -84,8 +84,8 @@ def sync(
 ) -> RelayRule:
     """Replace one relay rule
 
-    Replaces one relay rule. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces one relay rule. Members that are left out get their defaults. Secrets that are left out are kept.
+    Read-only members are ignored.
 
     Role: admin.
 
@@ -93,7 +93,8 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (RelayRule): Mail to (recipient) or from (sender) a target goes through this relay host.
+        body (RelayRule): Mail to a target (recipient) or from a target (sender) goes through this relay
+            host.
 
     Raises:
         ProblemError: the API refused it.

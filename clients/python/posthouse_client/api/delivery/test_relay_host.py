@@ -68,7 +68,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: ConfiguredRelayHost | ProposedRelayHost,
 ) -> RelayHostTestResult:
-    """Try a relay host out, step by step
+    """Test a relay host, step by step
 
     Connects, starts TLS and logs in as for a delivery, and shows each step. It sends no mail.
 

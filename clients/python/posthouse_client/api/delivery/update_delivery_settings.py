@@ -78,16 +78,16 @@ def sync(
 ) -> DeliverySettings:
     """Change the delivery settings
 
-    Changes the delivery settings. Members that the merge patch (RFC 7396) leaves out stay; null returns a member
-    to its default.
+    Changes the delivery settings. Members that the merge patch (RFC 7396) does not contain are kept. null gives a
+    member its default.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (DeliverySettingsPatch): A merge patch (RFC 7396) of DeliverySettings: what is absent stays,
-            null returns to the default.
+        body (DeliverySettingsPatch): A merge patch (RFC 7396) of DeliverySettings: absent members do not
+            change, and null sets the default.
 
     Raises:
         ProblemError: the API refused it.

@@ -85,8 +85,8 @@ def sync(
 ) -> DkimKey:
     """Change one DKIM key
 
-    Changes one DKIM key. Members that the merge patch (RFC 7396) leaves out stay; null returns a member to its
-    default.
+    Changes one DKIM key. Members that the merge patch (RFC 7396) does not contain are kept. null gives a member
+    its default.
 
     Role: admin.
 
@@ -94,8 +94,8 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (DkimKeyPatch): A merge patch (RFC 7396) of DkimKey: what is absent stays, null returns to the
-            default.
+        body (DkimKeyPatch): A merge patch (RFC 7396) of DkimKey: absent members do not change, and null
+            sets the default.
 
     Raises:
         ProblemError: the API refused it.

@@ -85,8 +85,8 @@ def sync(
 ) -> DomainTlsPolicy:
     """Change one TLS policy
 
-    Changes one TLS policy. Members that the merge patch (RFC 7396) leaves out stay; null returns a member to its
-    default.
+    Changes one TLS policy. Members that the merge patch (RFC 7396) does not contain are kept. null gives a member
+    its default.
 
     Role: admin.
 
@@ -94,8 +94,8 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (DomainTlsPolicyPatch): A merge patch (RFC 7396) of DomainTlsPolicy: what is absent stays, null
-            returns to the default.
+        body (DomainTlsPolicyPatch): A merge patch (RFC 7396) of DomainTlsPolicy: absent members do not
+            change, and null sets the default.
 
     Raises:
         ProblemError: the API refused it.

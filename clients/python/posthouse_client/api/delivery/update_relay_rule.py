@@ -85,8 +85,8 @@ def sync(
 ) -> RelayRule:
     """Change one relay rule
 
-    Changes one relay rule. Members that the merge patch (RFC 7396) leaves out stay; null returns a member to its
-    default.
+    Changes one relay rule. Members that the merge patch (RFC 7396) does not contain are kept. null gives a member
+    its default.
 
     Role: admin.
 
@@ -94,8 +94,8 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (RelayRulePatch): A merge patch (RFC 7396) of RelayRule: what is absent stays, null returns to
-            the default.
+        body (RelayRulePatch): A merge patch (RFC 7396) of RelayRule: absent members do not change, and null
+            sets the default.
 
     Raises:
         ProblemError: the API refused it.

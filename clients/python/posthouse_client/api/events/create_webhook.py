@@ -77,7 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (Webhook): Sends what becomes of messages to a URL, signed as standardwebhooks.com says.
+        body (Webhook): Sends events about messages to a URL, signed as standardwebhooks.com describes.
 
     Raises:
         ProblemError: the API refused it.

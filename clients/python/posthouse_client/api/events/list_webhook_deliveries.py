@@ -77,7 +77,7 @@ def sync(
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> WebhookDeliveryPage:
-    """Events that were sent to a webhook, with the last attempt of each
+    """List the events that were sent to a webhook, with the last attempt of each
 
     Shows the events that were sent to a webhook, each with its last attempt, newest first.
 

@@ -84,8 +84,8 @@ def sync(
 ) -> Webhook:
     """Replace one webhook
 
-    Replaces one webhook. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces one webhook. Members that are left out get their defaults. Secrets that are left out are kept. Read-
+    only members are ignored.
 
     Role: admin.
 
@@ -93,7 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (Webhook): Sends what becomes of messages to a URL, signed as standardwebhooks.com says.
+        body (Webhook): Sends events about messages to a URL, signed as standardwebhooks.com describes.
 
     Raises:
         ProblemError: the API refused it.

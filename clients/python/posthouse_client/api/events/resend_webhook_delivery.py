@@ -64,9 +64,9 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> WebhookDelivery:
-    """Send an event to a webhook once more, now
+    """Send an event to a webhook once more
 
-    Sends an event of the history to a webhook once more, and shows what came of it.
+    Sends an event of the history to a webhook once more, and shows the result.
 
     Role: operator.
 

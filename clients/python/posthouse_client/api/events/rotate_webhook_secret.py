@@ -80,9 +80,9 @@ def sync(
     body: None | SecretRotation | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> Webhook:
-    """Replace the secret that signs
+    """Replace the secret of a webhook
 
-    Makes a new secret, and shows it this once. The one of before signs too for a while.
+    Makes a new secret. Only this answer shows it. The previous secret also signs for a while.
 
     Role: admin.
 

@@ -80,10 +80,11 @@ def sync(
     type_: list[EventType] | Unset = UNSET,
     last_event_id: str | Unset = UNSET,
 ) -> MailEvent:
-    """What becomes of messages, as it happens
+    """Stream the events about messages as they happen
 
-    Server-sent events: `id` is to be sent as Last-Event-ID by whoever goes on, `event` is the type, `data` a
-    MailEvent. Without Last-Event-ID the stream begins now. It goes back as far as the history does.
+    Server-sent events: `id` is sent as Last-Event-ID to continue after this event, `event` is the type, and
+    `data` is a MailEvent. Without Last-Event-ID the stream begins now. Events can be read as far back as the
+    history reaches.
 
     Role: reader.
 

@@ -96,10 +96,10 @@ def sync(
     recipient: list[str] | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
 ) -> SubmittedMessage:
-    """Hand in a message
+    """Submit a message
 
-    It goes through a submission session of the key's account, from the address of the HTTP client: every rule,
-    limit and check is that of SMTP. As message/rfc822 the envelope stands in the query.
+    The message goes through a submission session of the key's account, from the address of the HTTP client. All
+    rules, limits and checks are those of SMTP. For message/rfc822 the envelope is in the query.
 
     Role: sender.
 
@@ -107,8 +107,8 @@ def sync(
         sender (str | Unset):
         recipient (list[str] | Unset):
         idempotency_key (str | Unset):
-        body (MessageToSend): Either `raw`, or what a message is made of: `from`, recipients, `subject`,
-            `text`, `html`, `attachments`.
+        body (MessageToSend): A message: either `raw`, or its parts `from`, recipients, `subject`, `text`,
+            `html` and `attachments`.
         body (File):
 
     Raises:

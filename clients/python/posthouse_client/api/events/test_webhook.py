@@ -59,9 +59,9 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> WebhookDelivery:
-    """Send a test event to a webhook, now
+    """Send a test event to a webhook
 
-    Sends a test event to a webhook, and shows what came of it.
+    Sends a test event to a webhook, and shows the result.
 
     Role: operator.
 

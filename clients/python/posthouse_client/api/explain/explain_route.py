@@ -64,9 +64,10 @@ def sync(
     client: AuthenticatedClient | Client,
     body: RouteQuery,
 ) -> RouteExplanation:
-    """The route that a message would take now
+    """Explain the route that a message would take now
 
-    Shows the route of each recipient that the aliases lead to, with the rules and hosts that were looked at.
+    Shows the route of each recipient after the expansion of aliases, with the rules and hosts that were
+    considered.
 
     Role: reader.
 

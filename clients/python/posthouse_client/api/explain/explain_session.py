@@ -68,9 +68,9 @@ def sync(
     client: AuthenticatedClient | Client,
     body: HypotheticalSession | PastSession,
 ) -> SessionExplanation:
-    """Every rule and the reply that a session would get; changes nothing
+    """Explain every rule and the reply for a session, without any change
 
-    Shows every rule in order, what became of it, and the reply in the end. Nothing is counted or changed.
+    Shows every rule in order, its result, and the final reply. Nothing is counted or changed.
 
     Role: reader.
 

@@ -77,8 +77,8 @@ def sync(
 ) -> GeneralSettings:
     """Replace the general settings
 
-    Replaces the general settings. Members that are left out return to their defaults, secrets that are left out
-    stay, read-only members are ignored.
+    Replaces the general settings. Members that are left out get their defaults. Secrets that are left out are
+    kept. Read-only members are ignored.
 
     Role: admin.
 

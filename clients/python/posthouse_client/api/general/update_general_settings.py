@@ -78,16 +78,16 @@ def sync(
 ) -> GeneralSettings:
     """Change the general settings
 
-    Changes the general settings. Members that the merge patch (RFC 7396) leaves out stay; null returns a member
-    to its default.
+    Changes the general settings. Members that the merge patch (RFC 7396) does not contain are kept. null gives a
+    member its default.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (GeneralSettingsPatch): A merge patch (RFC 7396) of GeneralSettings: what is absent stays, null
-            returns to the default.
+        body (GeneralSettingsPatch): A merge patch (RFC 7396) of GeneralSettings: absent members do not
+            change, and null sets the default.
 
     Raises:
         ProblemError: the API refused it.

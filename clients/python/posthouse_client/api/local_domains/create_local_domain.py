@@ -77,7 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (LocalDomain): The domain's mail is handed to that server or directory.
+        body (LocalDomain): A domain whose mail is delivered to a server or a directory.
 
     Raises:
         ProblemError: the API refused it.

@@ -78,7 +78,7 @@ def sync(
 ) -> Removed | None:
     """Remove one local domain
 
-    Removes one local domain. Where other settings still point to it, the answer is 200 and names them.
+    Removes one local domain. If other settings still refer to it, the answer is 200 and names them.
 
     Role: admin.
 

@@ -84,8 +84,8 @@ def sync(
 ) -> LocalDomain:
     """Replace one local domain
 
-    Replaces one local domain. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces one local domain. Members that are left out get their defaults. Secrets that are left out are kept.
+    Read-only members are ignored.
 
     Role: admin.
 
@@ -93,7 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (LocalDomain): The domain's mail is handed to that server or directory.
+        body (LocalDomain): A domain whose mail is delivered to a server or a directory.
 
     Raises:
         ProblemError: the API refused it.

@@ -70,8 +70,8 @@ def sync(
 ) -> Message:
     """Return one message
 
-    Ends the deliveries of one message and reports to its sender. Shows the message as it is then. The answer is
-    409 when none of its deliveries was in a state that the action is for.
+    Ends the deliveries of one message, and reports the failure to its sender. Shows the message after the action.
+    The answer is 409 when no delivery was in a state that allows the action.
 
     Role: operator.
 

@@ -83,8 +83,8 @@ def sync(
 ) -> ActionProgress:
     """Return messages
 
-    Ends the deliveries of all messages that match and reports to their senders. Messages in other states are
-    skipped and counted.
+    Ends the deliveries of all messages that match, and reports the failures to their senders. Messages in other
+    states are skipped and counted.
 
     Role: operator.
 

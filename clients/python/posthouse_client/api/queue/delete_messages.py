@@ -83,7 +83,7 @@ def sync(
 ) -> ActionProgress:
     """Delete messages
 
-    Ends the deliveries of all messages that match and reports to nobody. Messages in other states are skipped and
+    Ends the deliveries of all messages that match without a report. Messages in other states are skipped and
     counted.
 
     Role: operator.

@@ -59,9 +59,10 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Message:
-    """One message, queued or finished
+    """Get one message, queued or finished
 
-    Shows one message without its header, as long as the history keeps it; to a sender what its account has sent.
+    Shows one message without its header, as long as it is in the history. A sender sees only messages of its own
+    account.
 
     Role: sender.
 

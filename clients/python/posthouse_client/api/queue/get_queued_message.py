@@ -71,9 +71,9 @@ def sync(
     client: AuthenticatedClient | Client,
     include_header: bool | Unset = False,
 ) -> Message:
-    """One message with its attempts and timeline
+    """Get one message with its attempts and timeline
 
-    Shows one message with all its deliveries, their attempts, and what happened to it.
+    Shows one message with all its deliveries, their attempts, and its timeline.
 
     Role: reader.
 

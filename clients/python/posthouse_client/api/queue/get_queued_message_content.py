@@ -59,9 +59,9 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> File:
-    """The message itself, for admins only
+    """Get the whole content of a message
 
-    Sends the whole message as it is in the queue. The audit log records it.
+    Returns the whole message as it is in the queue. The audit log records this.
 
     Role: admin.
 

@@ -88,7 +88,7 @@ def sync(
     before: datetime.datetime | Unset = UNSET,
     bucket: BucketWidth | Unset = UNSET,
 ) -> Statistics:
-    """Numbers of messages and recipients by time
+    """Count messages and recipients by time
 
     Counts messages that were accepted and refused, and recipients that were delivered, deferred and bounced, for
     as long as finished messages stay searchable (`retention_days`).
@@ -98,7 +98,7 @@ def sync(
     Args:
         after (datetime.datetime | Unset):
         before (datetime.datetime | Unset):
-        bucket (BucketWidth | Unset): How long each bucket is.
+        bucket (BucketWidth | Unset): The length of each bucket.
 
     Raises:
         ProblemError: the API refused it.

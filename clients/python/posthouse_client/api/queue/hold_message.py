@@ -70,8 +70,8 @@ def sync(
 ) -> Message:
     """Hold one message
 
-    Keeps the deliveries of one message from being tried. Shows the message as it is then. The answer is 409 when
-    none of its deliveries was in a state that the action is for.
+    Holds the deliveries of one message, so that they are not tried. Shows the message after the action. The
+    answer is 409 when no delivery was in a state that allows the action.
 
     Role: operator.
 

@@ -83,8 +83,8 @@ def sync(
 ) -> ActionProgress:
     """Hold messages
 
-    Keeps the deliveries of all messages that match from being tried. Messages in other states are skipped and
-    counted.
+    Holds the deliveries of all messages that match, so that they are not tried. Messages in other states are
+    skipped and counted.
 
     Role: operator.
 

@@ -70,9 +70,9 @@ def sync(
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> DestinationPage:
-    """Where queued mail goes, and what holds it up
+    """List the destinations of queued mail, with their errors
 
-    Shows a page of the destinations that mail is queued for, or that are suspended.
+    Shows a page of the destinations that have queued mail or are suspended.
 
     Role: reader.
 

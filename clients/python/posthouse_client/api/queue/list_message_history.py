@@ -216,7 +216,7 @@ def sync(
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> MessagePage:
-    """All messages: queued, finished and refused, newest first
+    """List all messages: queued, finished and refused, newest first
 
     Shows a page of all messages, queued, finished and refused, that match every filter, newest first.
 

@@ -216,7 +216,7 @@ def sync(
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> MessagePage:
-    """Mail on its way
+    """List the messages in the queue
 
     Shows a page of the messages in the queue that match every filter.
 

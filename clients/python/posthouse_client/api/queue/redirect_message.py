@@ -77,22 +77,22 @@ def sync(
     body: MessageRedirect,
     idempotency_key: str | Unset = UNSET,
 ) -> Message:
-    """Send one message elsewhere
+    """Redirect one message
 
     Sends the deliveries of one message that are not finished to another recipient or to another next hop.
 
-    They are due now, but for those that are held. Shows the message as it is then. The answer is 409 when all of
-    its
-    deliveries are finished, are being tried right now, or go there already. To redirect some recipients of a
-    message
-    only, redirect messages with the filters queue_id and recipient. The audit log names old and new recipients.
+    They are due now, except those that are held. Shows the message after the redirect. The answer is 409 when all
+    of
+    its deliveries are finished, are being tried now, or already go there. To redirect only some recipients of a
+    message, redirect messages with the filters queue_id and recipient. The audit log names old and new
+    recipients.
 
     Role: admin.
 
     Args:
         queue_id (str):
         idempotency_key (str | Unset):
-        body (MessageRedirect): Where mail goes instead. Exactly one member must be given.
+        body (MessageRedirect): The new target of mail. Exactly one member must be given.
 
     Raises:
         ProblemError: the API refused it.

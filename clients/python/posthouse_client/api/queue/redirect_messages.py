@@ -85,17 +85,16 @@ def sync(
 
     Sends the deliveries of all messages that match to another recipient or to another next hop.
 
-    They are due now, but for those that are held. Deliveries that are being tried right now, or go there already,
-    are
-    skipped and counted. Of one message nobody gets two copies. The audit log names the new recipient and old
-    ones.
+    They are due now, except those that are held. Deliveries that are being tried now, or already go there, are
+    skipped
+    and counted. Nobody gets two copies of one message. The audit log names the new recipient and old ones.
 
     Role: admin.
 
     Args:
         dry_run (bool | Unset):  Default: False.
         idempotency_key (str | Unset):
-        body (MessageSelectionRedirect): The messages to redirect, and where they go. Exactly one member
+        body (MessageSelectionRedirect): The messages to redirect, and their new target. Exactly one member
             must be given besides the filter.
 
     Raises:

@@ -70,8 +70,8 @@ def sync(
 ) -> Message:
     """Release one held message
 
-    Lets the held deliveries of one message be tried again. Shows the message as it is then. The answer is 409
-    when none of its deliveries was in a state that the action is for.
+    Releases the held deliveries of one message, so that they are tried again. Shows the message after the action.
+    The answer is 409 when no delivery was in a state that allows the action.
 
     Role: operator.
 

@@ -83,8 +83,8 @@ def sync(
 ) -> ActionProgress:
     """Release held messages
 
-    Lets the held deliveries of all messages that match be tried again. Messages in other states are skipped and
-    counted.
+    Releases the held deliveries of all messages that match, so that they are tried again. Messages in other
+    states are skipped and counted.
 
     Role: operator.
 

@@ -77,15 +77,16 @@ def sync(
 ) -> QueueSettings:
     """Replace the queue settings
 
-    Replaces the queue settings. Members that are left out return to their defaults, secrets that are left out
-    stay, read-only members are ignored.
+    Replaces the queue settings. Members that are left out get their defaults. Secrets that are left out are kept.
+    Read-only members are ignored.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (QueueSettings): When delivery is tried again, when it is given up, how much at once.
+        body (QueueSettings): When delivery is tried again, when a message expires, and how much is sent at
+            the same time.
 
     Raises:
         ProblemError: the API refused it.

@@ -70,8 +70,8 @@ def sync(
 ) -> Message:
     """Try one message now
 
-    Makes the deferred deliveries of one message due now. Shows the message as it is then. The answer is 409 when
-    none of its deliveries was in a state that the action is for.
+    Makes the deferred deliveries of one message due now. Shows the message after the action. The answer is 409
+    when no delivery was in a state that allows the action.
 
     Role: operator.
 

@@ -79,7 +79,9 @@ def sync(
 ) -> SuspendedDestination:
     """Suspend a destination
 
-    Tries nothing for the destination until then. It has a warning where no mail is queued for that name.
+    Tries nothing for the destination until the given time. The answer has a warning when no mail is queued for
+    this
+    destination.
 
     Role: operator.
 

@@ -78,16 +78,16 @@ def sync(
 ) -> QueueSettings:
     """Change the queue settings
 
-    Changes the queue settings. Members that the merge patch (RFC 7396) leaves out stay; null returns a member to
-    its default.
+    Changes the queue settings. Members that the merge patch (RFC 7396) does not contain are kept. null gives a
+    member its default.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (QueueSettingsPatch): A merge patch (RFC 7396) of QueueSettings: what is absent stays, null
-            returns to the default.
+        body (QueueSettingsPatch): A merge patch (RFC 7396) of QueueSettings: absent members do not change,
+            and null sets the default.
 
     Raises:
         ProblemError: the API refused it.

@@ -72,13 +72,13 @@ def sync(
 ) -> BatchResult:
     """Make, replace and delete many relay domains at once
 
-    Makes all changes as one revision: all are done, or none. Errors point to the operation.
+    Makes all changes as one revision. Either all are made, or none. Errors point to the operation.
 
     Role: admin.
 
     Args:
         idempotency_key (str | Unset):
-        body (RelayDomainBatch): Many changes of relay domains, in any order.
+        body (RelayDomainBatch): Many changes of relay domains, of different objects.
 
     Raises:
         ProblemError: the API refused it.

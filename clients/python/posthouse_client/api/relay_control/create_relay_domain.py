@@ -77,7 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own
+        body (RelayDomain): A domain whose mail is accepted from everybody and sent to the domain's own
             server.
 
     Raises:

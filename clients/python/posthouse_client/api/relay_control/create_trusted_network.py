@@ -77,7 +77,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (TrustedNetwork): Clients in these networks may send anywhere with no login.
+        body (TrustedNetwork): Clients in these networks may send anywhere without a login.
 
     Raises:
         ProblemError: the API refused it.

@@ -78,7 +78,7 @@ def sync(
 ) -> Removed | None:
     """Remove one trusted network
 
-    Removes one trusted network. Where other settings still point to it, the answer is 200 and names them.
+    Removes one trusted network. If other settings still refer to it, the answer is 200 and names them.
 
     Role: admin.
 

@@ -84,8 +84,8 @@ def sync(
 ) -> RelayDomain:
     """Replace one relay domain
 
-    Replaces one relay domain. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces one relay domain. Members that are left out get their defaults. Secrets that are left out are kept.
+    Read-only members are ignored.
 
     Role: admin.
 
@@ -93,7 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (RelayDomain): Mail for the domain is taken from anyone and passed on to the domain's own
+        body (RelayDomain): A domain whose mail is accepted from everybody and sent to the domain's own
             server.
 
     Raises:

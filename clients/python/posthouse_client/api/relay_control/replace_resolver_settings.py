@@ -77,15 +77,15 @@ def sync(
 ) -> ResolverSettings:
     """Replace the resolvers
 
-    Replaces the resolvers. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces the resolvers. Members that are left out get their defaults. Secrets that are left out are kept.
+    Read-only members are ignored.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (ResolverSettings): Name servers for relay domains; the MX sets of both lists are merged.
+        body (ResolverSettings): The name servers for relay domains. The MX sets of both lists are merged.
 
     Raises:
         ProblemError: the API refused it.

@@ -84,8 +84,8 @@ def sync(
 ) -> TrustedNetwork:
     """Replace one trusted network
 
-    Replaces one trusted network. Members that are left out return to their defaults, secrets that are left out
-    stay, read-only members are ignored.
+    Replaces one trusted network. Members that are left out get their defaults. Secrets that are left out are
+    kept. Read-only members are ignored.
 
     Role: admin.
 
@@ -93,7 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (TrustedNetwork): Clients in these networks may send anywhere with no login.
+        body (TrustedNetwork): Clients in these networks may send anywhere without a login.
 
     Raises:
         ProblemError: the API refused it.

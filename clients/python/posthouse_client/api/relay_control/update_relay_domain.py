@@ -85,8 +85,8 @@ def sync(
 ) -> RelayDomain:
     """Change one relay domain
 
-    Changes one relay domain. Members that the merge patch (RFC 7396) leaves out stay; null returns a member to
-    its default.
+    Changes one relay domain. Members that the merge patch (RFC 7396) does not contain are kept. null gives a
+    member its default.
 
     Role: admin.
 
@@ -94,8 +94,8 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (RelayDomainPatch): A merge patch (RFC 7396) of RelayDomain: what is absent stays, null returns
-            to the default.
+        body (RelayDomainPatch): A merge patch (RFC 7396) of RelayDomain: absent members do not change, and
+            null sets the default.
 
     Raises:
         ProblemError: the API refused it.

@@ -77,8 +77,8 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
-        body (AccessRule): An entry of the block or allow list. Each criterion is matched exactly; an allow
-            rule never grants relaying.
+        body (AccessRule): An entry of the block list or allow list. Values are compared exactly. An allow
+            rule never permits relaying.
 
     Raises:
         ProblemError: the API refused it.

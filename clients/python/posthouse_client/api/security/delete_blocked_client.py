@@ -57,7 +57,7 @@ def sync(
 ) -> None:
     """Lift a block
 
-    Lifts the block of one client at once; its counters begin anew.
+    Lifts the block of one client at once, and resets its counters.
 
     Role: operator.
 

@@ -144,7 +144,7 @@ def sync(
         with_total (bool | Unset):  Default: False.
         name (str | Unset):
         list_ (AccessList | Unset): The list that an access rule belongs to.
-        criterion (AccessCriterion | Unset): What an access rule compares.
+        criterion (AccessCriterion | Unset): The criterion of an access rule.
         value (str | Unset):
         mode (Mode | Unset): off: the check is not made. shadow: its outcome is recorded, and nothing is
             refused. enforce: it refuses.

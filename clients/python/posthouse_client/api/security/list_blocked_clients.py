@@ -70,7 +70,7 @@ def sync(
     limit: int | Unset = 100,
     cursor: str | Unset = UNSET,
 ) -> BlockedClientPage:
-    """Blocked clients, with reason and end
+    """List the blocked clients
 
     Shows a page of the clients that policy refuses for a while.
 

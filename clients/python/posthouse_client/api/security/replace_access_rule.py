@@ -84,8 +84,8 @@ def sync(
 ) -> AccessRule:
     """Replace one access rule
 
-    Replaces one access rule. Members that are left out return to their defaults, secrets that are left out stay,
-    read-only members are ignored.
+    Replaces one access rule. Members that are left out get their defaults. Secrets that are left out are kept.
+    Read-only members are ignored.
 
     Role: admin.
 
@@ -93,8 +93,8 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
-        body (AccessRule): An entry of the block or allow list. Each criterion is matched exactly; an allow
-            rule never grants relaying.
+        body (AccessRule): An entry of the block list or allow list. Values are compared exactly. An allow
+            rule never permits relaying.
 
     Raises:
         ProblemError: the API refused it.

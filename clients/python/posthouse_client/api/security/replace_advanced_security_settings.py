@@ -77,15 +77,16 @@ def sync(
 ) -> AdvancedSecuritySettings:
     """Replace the advanced security
 
-    Replaces the advanced security. Members that are left out return to their defaults, secrets that are left out
-    stay, read-only members are ignored.
+    Replaces the advanced security. Members that are left out get their defaults. Secrets that are left out are
+    kept. Read-only members are ignored.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (AdvancedSecuritySettings): Protocol discipline, HELO names, harvesting of addresses.
+        body (AdvancedSecuritySettings): Checks of the protocol, checks of HELO names, and protection
+            against address harvesting.
 
     Raises:
         ProblemError: the API refused it.

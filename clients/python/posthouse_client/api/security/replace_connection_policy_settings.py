@@ -77,15 +77,16 @@ def sync(
 ) -> ConnectionPolicySettings:
     """Replace the connection policy
 
-    Replaces the connection policy. Members that are left out return to their defaults, secrets that are left out
-    stay, read-only members are ignored.
+    Replaces the connection policy. Members that are left out get their defaults. Secrets that are left out are
+    kept. Read-only members are ignored.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (ConnectionPolicySettings): What a client may do, by its address. Trusted networks are exempt.
+        body (ConnectionPolicySettings): Limits and checks of clients by their addresses. Trusted networks
+            are exempt.
 
     Raises:
         ProblemError: the API refused it.

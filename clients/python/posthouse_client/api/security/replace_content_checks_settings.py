@@ -77,16 +77,16 @@ def sync(
 ) -> ContentChecksSettings:
     """Replace the content checks
 
-    Replaces the content checks. Members that are left out return to their defaults, secrets that are left out
-    stay, read-only members are ignored.
+    Replaces the content checks. Members that are left out get their defaults. Secrets that are left out are kept.
+    Read-only members are ignored.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (ContentChecksSettings): DNSBL, SPF, DKIM, DMARC, ARC, antivirus and spam, and what quarantine
-            means.
+        body (ContentChecksSettings): DNS block lists, SPF, DKIM, DMARC, ARC, antivirus and spam, and what
+            happens to quarantined mail.
 
     Raises:
         ProblemError: the API refused it.

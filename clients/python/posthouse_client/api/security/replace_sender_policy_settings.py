@@ -77,15 +77,15 @@ def sync(
 ) -> SenderPolicySettings:
     """Replace the sender policy
 
-    Replaces the sender policy. Members that are left out return to their defaults, secrets that are left out
-    stay, read-only members are ignored.
+    Replaces the sender policy. Members that are left out get their defaults. Secrets that are left out are kept.
+    Read-only members are ignored.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (SenderPolicySettings): What a sender's domain must be.
+        body (SenderPolicySettings): The checks of a sender's domain.
 
     Raises:
         ProblemError: the API refused it.

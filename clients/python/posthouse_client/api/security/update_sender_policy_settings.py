@@ -78,16 +78,16 @@ def sync(
 ) -> SenderPolicySettings:
     """Change the sender policy
 
-    Changes the sender policy. Members that the merge patch (RFC 7396) leaves out stay; null returns a member to
-    its default.
+    Changes the sender policy. Members that the merge patch (RFC 7396) does not contain are kept. null gives a
+    member its default.
 
     Role: admin.
 
     Args:
         if_match (str):
         if_none_match (str | Unset):
-        body (SenderPolicySettingsPatch): A merge patch (RFC 7396) of SenderPolicySettings: what is absent
-            stays, null returns to the default.
+        body (SenderPolicySettingsPatch): A merge patch (RFC 7396) of SenderPolicySettings: absent members
+            do not change, and null sets the default.
 
     Raises:
         ProblemError: the API refused it.

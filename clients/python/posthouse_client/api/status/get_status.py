@@ -50,9 +50,9 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Status:
-    """Services, replicas, versions, and warnings
+    """Get services, replicas, versions, and warnings
 
-    Asks every replica that config_api knows for its state, and looks for settings that are probably a mistake.
+    Asks every replica that config_api knows for its state, and searches for settings that are probably a mistake.
 
     Role: reader.
 

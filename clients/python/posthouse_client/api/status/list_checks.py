@@ -50,7 +50,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> CheckResults:
-    """What is wrong with machines and settings, and what to do about it
+    """List faults of machines and settings, with their remedies
 
     Each service checks its own machine every hour, and this shows the last results.
 

@@ -52,7 +52,7 @@ def sync(
 ) -> CheckResults:
     """Check machines and settings now
 
-    Each service makes its checks now; they take up to 20 seconds.
+    Each service makes its checks now. They take up to 20 seconds.
 
     Role: operator.
 
