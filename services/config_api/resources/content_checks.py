@@ -212,9 +212,8 @@ class ContentChecksSettings(Model):
     quarantine: Literal["mark", "mailbox", "hold"] = Field(
         default="mark",
         description="Mail that DMARC quarantines, or to which rspamd adds a header, gets X-Posthouse-Quarantine. "
-        "With mark it is delivered as usual. With mailbox it goes to the quarantine_mailbox of its local "
-        "domain, if there is one. With hold it waits until an operator releases it, and it expires "
-        "without a report to its sender.",
+        "mark: it is delivered as usual. mailbox: it goes to the quarantine_mailbox of its local domain, if there "
+        "is one. hold: it waits until an operator releases it, and expires without a report.",
     )
 
 

@@ -161,5 +161,5 @@ async def test_a_handshake_that_never_comes_ends(
 
 @pytest.mark.parametrize("alone", ["tls_cert", "tls_key"])
 def test_half_a_pair_is_refused(alone: str, tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="set together or not at all"):
+    with pytest.raises(ValidationError, match="must both be set, or neither"):
         settings(url_of_sqlite(tmp_path), tmp_path, **{alone: tmp_path / "file"})

@@ -38,9 +38,9 @@ class ContentChecksSettingsPatch:
         spam (None | SpamPatch | Unset): rspamd. Its action reject gives 554 5.7.1. soft reject and greylist give 451
             4.7.1. add header and rewrite subject add X-Spam and X-Spam-Score, and mark the mail for quarantine.
         quarantine (ContentChecksSettingsQuarantine | None | Unset): Mail that DMARC quarantines, or to which rspamd
-            adds a header, gets X-Posthouse-Quarantine. With mark it is delivered as usual. With mailbox it goes to the
-            quarantine_mailbox of its local domain, if there is one. With hold it waits until an operator releases it, and
-            it expires without a report to its sender.
+            adds a header, gets X-Posthouse-Quarantine. mark: it is delivered as usual. mailbox: it goes to the
+            quarantine_mailbox of its local domain, if there is one. hold: it waits until an operator releases it, and
+            expires without a report.
     """
 
     dnsbl: DnsblPatch | None | Unset = UNSET

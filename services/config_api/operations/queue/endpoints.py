@@ -142,10 +142,8 @@ async def get_content(request: Request, _: Admin, queue_id: str) -> Response:
 def _progress_responses(summary: str) -> dict[int | str, dict[str, Any]]:
     return {
         200: {
-            "description": f"{summary}: done. With Accept: application/x-ndjson the answer has a line of progress "
-            "after each batch. "
-            "With an Idempotency-Key too, the work continues when the client closes the connection, and a repetition "
-            "gets only the last line.",
+            "description": f"{summary}: done. With Accept: application/x-ndjson there is a line of progress after each "
+            "batch. With an Idempotency-Key, closing the connection does not end the work.",
             "model": ActionProgress,
             "content": {NDJSON: {"schema": {"type": "string"}}},
         },
