@@ -113,13 +113,15 @@ class TlsLevels:
         if tls.is_strict:
             plan.unsupported(
                 tls.parameter,
-                f"{tls.word} for all direct mail: here STARTTLS is used when it is offered, and DANE and MTA-STS are "
-                "followed; name the domains that must have TLS with `posthouse tls add`",
+                f"{tls.word} for all direct mail: here STARTTLS is used when it is offered, MTA-STS is followed, and "
+                "so is DANE if it is enabled. Name the domains that must have TLS with `posthouse tls add`",
             )
         elif tls.level == "none":
             plan.partly(tls.parameter, "none for all direct mail: here STARTTLS is used when it is offered")
         elif tls.level is not None:
-            plan.converted(tls.parameter, f"{tls.word} for direct mail: STARTTLS when it is offered, and always DANE")
+            plan.converted(
+                tls.parameter, f"{tls.word} for direct mail: STARTTLS when it is offered, DANE if it is enabled"
+            )
         elif tls.word:
             plan.unsupported(tls.parameter, f"{tls.word!r} is no level")
 
