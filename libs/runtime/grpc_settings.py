@@ -59,7 +59,9 @@ class GrpcSettings(DataFolder):
     def _joined_as_allowed(self) -> Self:
         prefix = self.model_config["env_prefix"]
         if len({self.grpc_cert is None, self.grpc_key is None, self.grpc_ca is None}) != 1:
-            raise ValueError(f"{prefix}GRPC_CERT, {prefix}GRPC_KEY and {prefix}GRPC_CA are set together or not at all")
+            raise ValueError(
+                f"{prefix}GRPC_CERT, {prefix}GRPC_KEY and {prefix}GRPC_CA must all be set, or none of them"
+            )
         self.security.require([str(self.grpc_address), *self.grpc_targets])
         return self
 

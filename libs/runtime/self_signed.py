@@ -1,4 +1,4 @@
-"""Self-signed certificates, which encrypt and prove nothing, for services that nobody has given a certificate yet."""
+"""Makes self-signed certificates for services without a certificate. They encrypt, and they prove no identity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RENEW_BEFORE_DAYS = 30
 
 
 def make(host_name: str, now: datetime.datetime, days: int = _DAYS) -> tuple[bytes, bytes]:
-    """A certificate for the name and for loopback, and its key, both as PEM."""
+    """Returns a certificate for the name and for loopback, and its key, both as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host_name[:64])])
     names: list[x509.GeneralName] = [x509.DNSName(host_name), x509.DNSName("localhost")]
@@ -67,7 +67,7 @@ def kept_pair(certificate: Path, key: Path, host_name: str, now: datetime.dateti
 
 
 def was_made_here(certificate: Path, host_name: str) -> bool:
-    """Whether it is a certificate as `make` makes them; one that can't be read is somebody else's."""
+    """Whether `make` made the certificate. One that cannot be read counts as somebody else's."""
     try:
         loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError):

@@ -82,7 +82,7 @@ class Settings(ProcessSettings):
     @model_validator(mode="after")
     def _certificate_whole(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("CONSOLE_TLS_CERT and CONSOLE_TLS_KEY are set together or not at all")
+            raise ValueError("CONSOLE_TLS_CERT and CONSOLE_TLS_KEY must both be set, or neither")
         return self
 
     @model_validator(mode="after")

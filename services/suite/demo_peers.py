@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import ipaddress
 import logging
 import ssl
 from collections import deque
@@ -18,20 +17,19 @@ import dns.message
 import dns.rcode
 import dns.rrset
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from libs.runtime import self_signed as self_signed_certificate
+from libs.runtime.lifecycle import write_private
 
 # (name, type) to the record texts
 Zone = Mapping[tuple[str, str], tuple[str, ...]]
-# A mail server keeps so many messages, the newest ones.
+# The number of messages that a mail server keeps, the newest ones.
 _MOST_KEPT = 100
 _TAKEN = "250 2.1.5 Taken"
 
 
 class Nameserver(asyncio.DatagramProtocol):
-    """Answers from one zone over UDP; what the zone has not is NXDOMAIN, or empty where the name has other types."""
+    """Answers from one zone over UDP. A name outside of it is NXDOMAIN. A name without the type gets no records."""
 
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
@@ -147,30 +145,10 @@ class MailServer:
 
 
 def self_signed(folder: Path, name: str) -> ssl.SSLContext:
-    """A server context with a certificate for `name` that is good for a day."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
+    """Returns a server context with a certificate for `name` that is valid for one day."""
+    certificate, key = self_signed_certificate.make(name, datetime.datetime.now(datetime.UTC), days=1)
     pem = folder / f"{name}.pem"
-    pem.touch(mode=0o600)
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
+    write_private(pem, key + certificate)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pem)
     return context

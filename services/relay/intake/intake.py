@@ -300,7 +300,10 @@ class Intake:
         return ""
 
     def look_up(self, submission_id: str, tell: Callable[[int | None], None]) -> None:
-        """Tells as which message a submission was stored before; None when it was not, or nobody knows."""
+        """Calls `tell` with the number of the message as which a submission was stored before.
+
+        It is None if the submission was not stored, or if the database does not answer.
+        """
         task = asyncio.create_task(self._look_up(submission_id, tell))
         self._look_ups.add(task)
         task.add_done_callback(self._look_ups.discard)

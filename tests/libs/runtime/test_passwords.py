@@ -68,7 +68,7 @@ def test_the_scheme_of_dovecot_is_dropped() -> None:
         BCRYPT.replace("$05$", "$03$"),
         BCRYPT + "\n",
         "$argon2i$v=19$m=19456,t=2,p=1$LaHH7/pTt+weEekoerUZOg$Lf1F7EQj6E8Ei1kB7j4/W32Dsq7Bm7aW7uLesneQBew",
-        # These need more than the allowed memory, passes and lanes.
+        # These hashes need more memory, more passes or more parallelism than is allowed.
         "$argon2id$v=19$m=1048576,t=2,p=1$LaHH7/pTt+weEekoerUZOg$Lf1F7EQj6E8Ei1kB7j4/W32Dsq7Bm7aW7uLesneQBew",
         "$argon2id$v=19$m=19456,t=17,p=1$LaHH7/pTt+weEekoerUZOg$Lf1F7EQj6E8Ei1kB7j4/W32Dsq7Bm7aW7uLesneQBew",
         "$argon2id$v=19$m=19456,t=2,p=17$LaHH7/pTt+weEekoerUZOg$Lf1F7EQj6E8Ei1kB7j4/W32Dsq7Bm7aW7uLesneQBew",
