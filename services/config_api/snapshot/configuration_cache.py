@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.metrics import fingerprint
@@ -21,9 +21,14 @@ from services.config_api.secrets.sealing import Sealer
 from services.config_api.snapshot import encoding
 from services.config_api.storage import recipients
 from services.config_api.storage.diff import load
-from services.config_api.storage.documents import Store, every
-from services.config_api.storage.tables import changes, head
+from services.config_api.storage.documents import Store, every, newest_revision
+from services.config_api.storage.tables import changes
 
+_CHANGES = (
+    select(changes.c.kind, changes.c.document_id, changes.c.after)
+    .where(changes.c.revision > bindparam("b_after"), changes.c.revision <= bindparam("b_newest"))
+    .order_by(changes.c.revision)
+)
 # After this number of changed objects, the event loop may run other tasks.
 _TURN = 500
 # The most octets of changes that are remembered for policy, and for relay. A consumer with an older snapshot gets the
@@ -143,7 +148,7 @@ class ConfigurationCache:
     async def load(self) -> None:
         """Reads everything. Raises SealError when secrets are encrypted under another key."""
         async with self._store.database.reading() as connection:
-            revision = int((await connection.execute(select(head.c.revision))).scalar_one())
+            revision = await newest_revision(connection)
             number = 0
             async for document in every(connection, list(RESOURCES)):
                 self._take(document.kind, document.id, document.body)
@@ -153,32 +158,29 @@ class ConfigurationCache:
             await self._take_buckets(connection, None)
         self.revision = revision
 
-    async def behind(self) -> bool:
-        """Whether the database has a newer revision."""
-        return await self._store.newest() != self.revision
-
-    async def catch_up(self) -> bool:
-        """Reads the changes since the last call. Returns False when there were none."""
+    async def catch_up(self, on_answer: Callable[[], None] = lambda: None) -> bool:
+        """Reads the changes since the last call. Returns False when there were none. `on_answer` is called as soon as
+        the database has answered at all, because many changes take a while.
+        """
         async with self._store.database.reading() as connection:
-            newest = int((await connection.execute(select(head.c.revision))).scalar_one())
+            newest = await newest_revision(connection)
+            on_answer()
             if newest == self.revision:
                 return False
-            query = (
-                select(changes.c.kind, changes.c.document_id, changes.c.after)
-                .where(changes.c.revision > self.revision, changes.c.revision <= newest)
-                .order_by(changes.c.revision)
-            )
-            async with connection.stream(query, execution_options={"yield_per": _TURN}) as rows:
+            listed = False
+            asked = {"b_after": self.revision, "b_newest": newest}
+            async with connection.stream(_CHANGES, asked, execution_options={"yield_per": _TURN}) as rows:
                 async for batch in rows.partitions(_TURN):
                     for kind, document_id, after in batch:
-                        if kind not in RESOURCES or kind == recipients.KIND:
-                            continue
-                        stored = load(after)
-                        body = None if stored is None else complete(RESOURCES[kind], stored)
-                        self._take(kind, document_id, body)
+                        if kind == recipients.KIND:
+                            listed = True
+                        elif kind in RESOURCES:
+                            stored = load(after)
+                            body = None if stored is None else complete(RESOURCES[kind], stored)
+                            self._take(kind, document_id, body)
                     await asyncio.sleep(0)
-            numbers = await recipients.changed_buckets(connection, self.revision, newest)
-            if numbers:
+            if listed:
+                numbers = await recipients.changed_buckets(connection, self.revision, newest)
                 await self._take_buckets(connection, numbers)
         self.revision = newest
         return True

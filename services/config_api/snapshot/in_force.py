@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # When a watch is lost, its replica may continue to decide by its snapshot. So it counts for the longest time that the
 # replica needs to connect again.
@@ -21,6 +22,19 @@ class Watcher:
     revision: int = 0
     # True when the replica reported that it stops.
     has_left: bool = False
+    _advanced: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def advance(self, revision: int) -> None:
+        self.revision = revision
+        self._advanced.set()
+
+    async def reached(self, revision: int, seconds: float) -> None:
+        """Waits until the replica has put this revision in force, at most for `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.revision < revision:
+                    self._advanced.clear()
+                    await self._advanced.wait()
 
 
 class Watchers:
@@ -52,7 +66,7 @@ class Watchers:
 
     def advance(self, watcher: Watcher, revision: int) -> None:
         """Notes that the replica has put this revision in force."""
-        watcher.revision = revision
+        watcher.advance(revision)
         self._wake()
         self._changed_event.set()
 

@@ -36,6 +36,9 @@ CALLERS = {
 # it on, so the reads would be needed anyway. A read needs one row by its key, and it also finds an outage of the
 # database.
 POLL_SECONDS = 0.25
+# The next revision is sent when the consumer has put the last one in force, or after this time, because a consumer may
+# refuse a revision.
+_TAKING_SECONDS = 0.2
 # If the database does not answer for this time, its loss is reported.
 _ANSWER_SECONDS = 2.0
 _LONGEST_REPORT_ID = 128
@@ -131,6 +134,9 @@ class Publisher:
             for part in parts:
                 await context.write(part)
             log.info("revision_sent", process=watcher.name, revision=revision, parts=len(parts))
+            # While the consumer takes this revision, others may come. They are then sent as one change, which costs
+            # the consumer little more than a single one.
+            await watcher.reached(revision, _TAKING_SECONDS)
             await self._snapshots.newer(consumer_snapshot, digest, revision)
 
     async def _report_rule_hits(
@@ -190,7 +196,7 @@ async def follow(snapshots: CurrentSnapshots, wake: asyncio.Event, on_database: 
     while True:
         wake.clear()
         try:
-            if await _behind(snapshots.cache, on_database) and await snapshots.cache.catch_up():
+            if await _catch_up(snapshots.cache, on_database):
                 snapshots.refresh()
             if ailing:
                 log.info("database_available")
@@ -208,14 +214,19 @@ async def follow(snapshots: CurrentSnapshots, wake: asyncio.Event, on_database: 
             pass
 
 
-async def _behind(cache: ConfigurationCache, on_database: Callable[[str], None]) -> bool:
-    looking = asyncio.ensure_future(cache.behind())
+async def _catch_up(cache: ConfigurationCache, on_database: Callable[[str], None]) -> bool:
+    """Returns whether there was a newer revision, and reports a database that does not answer in time."""
+    answered = asyncio.Event()
+    reading = asyncio.ensure_future(cache.catch_up(answered.set))
+    first_answer = asyncio.ensure_future(answered.wait())
     try:
-        if not (await asyncio.wait({looking}, timeout=_ANSWER_SECONDS))[0]:
+        waited_for = {reading, first_answer}
+        if not (await asyncio.wait(waited_for, timeout=_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
             # The query is not cancelled, because the cancellation would also wait for the server that does not answer.
             on_database("the database does not answer in time")
-        return await looking
+        return await reading
     finally:
         # The caller may be cancelled while the query runs. The query must end before the database is closed.
-        looking.cancel()
-        await asyncio.wait({looking}, timeout=_ANSWER_SECONDS)
+        first_answer.cancel()
+        reading.cancel()
+        await asyncio.wait({reading}, timeout=_ANSWER_SECONDS)

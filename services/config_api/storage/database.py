@@ -7,10 +7,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiosqlite
 from sqlalchemy import Connection, event
@@ -34,6 +34,8 @@ _CONNECTIONS = 20
 _BUSY_SECONDS = 15
 _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 5.0
+# The rows that a statement on SQLite reads at once.
+_FIRST_ROWS = 64
 # After this time a server that does not answer is given up. The longest statement is that of an import with 100,000
 # rows.
 _STATEMENT_SECONDS = 120
@@ -157,10 +159,76 @@ def outage(error: BaseException) -> Problem | None:
     )
 
 
-class SqliteConnection(aiosqlite.Connection):
-    """A connection that ends its thread only once. SQLAlchemy calls both `stop` and `close` when the task that used the
-    connection was cancelled. After `stop`, the `close` of aiosqlite would wait without end (F54).
+class SqliteCursor(aiosqlite.Cursor):
+    """A cursor that opens, executes, reads the first rows and closes in one call of the connection's thread.
+
+    Each such call costs about as much as the whole of a short statement, and the cursor of aiosqlite makes four.
     """
+
+    def __init__(self, connection: SqliteConnection) -> None:
+        # The cursor itself is made by the connection's thread, when it executes.
+        super().__init__(connection, None)  # type: ignore[arg-type]
+        self._rows: list[Any] = []
+        self._is_exhausted = True
+
+    async def execute(self, sql: str, parameters: Any = None) -> Self:
+        await self._in_thread(self._run, sql, () if parameters is None else parameters)
+        return self
+
+    async def executemany(self, sql: str, parameters: Any) -> Self:
+        await self._in_thread(self._run_many, sql, parameters)
+        return self
+
+    async def fetchone(self) -> Any:
+        return next(iter(await self.fetchmany(1)), None)
+
+    async def fetchmany(self, size: int | None = None) -> list[Any]:
+        size = 1 if size is None else size
+        if len(self._rows) < size and not self._is_exhausted:
+            self._rows += await self._in_thread(self._cursor.fetchmany, size - len(self._rows))
+        rows, self._rows = self._rows[:size], self._rows[size:]
+        return rows
+
+    async def fetchall(self) -> list[Any]:
+        rows, self._rows = self._rows, []
+        if not self._is_exhausted:
+            rows += await self._in_thread(self._cursor.fetchall)
+            self._is_exhausted = True
+        return rows
+
+    async def close(self) -> None:
+        self._rows = []
+        if not self._is_exhausted:
+            self._is_exhausted = True
+            await self._in_thread(self._cursor.close)
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await self._execute(function, *arguments)  # type: ignore[no-untyped-call]
+
+    def _run(self, sql: str, parameters: Any) -> None:
+        self._cursor = self._conn._conn.cursor()  # noqa: SLF001 - so does every method of aiosqlite's Cursor
+        self._cursor.execute(sql, parameters)
+        if self._cursor.description is not None:
+            self._rows = self._cursor.fetchmany(_FIRST_ROWS)
+        self._is_exhausted = len(self._rows) < _FIRST_ROWS
+        if self._is_exhausted:
+            self._cursor.close()
+
+    def _run_many(self, sql: str, parameters: Any) -> None:
+        self._cursor = self._conn._conn.cursor()  # noqa: SLF001 - as above
+        self._cursor.executemany(sql, parameters)
+        self._cursor.close()
+
+
+class SqliteConnection(aiosqlite.Connection):
+    """A connection with cursors of its own, which ends its thread only once.
+
+    SQLAlchemy calls both `stop` and `close` when the task that used the connection was cancelled. After `stop`, the
+    `close` of aiosqlite would wait without end (F54).
+    """
+
+    def cursor(self) -> SqliteCursor:  # type: ignore[override]
+        return SqliteCursor(self)
 
     def stop(self) -> asyncio.Future[Any] | None:
         return super().stop() if self._running else None
@@ -198,6 +266,8 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
         # There is only one writing connection, because a second one would only wait for the lock of the file.
         pool_size=1 if writer else 4,
         max_overflow=0,
+        # Every transaction here is committed or rolled back before its connection returns to the pool.
+        pool_reset_on_return=None,
         hide_parameters=True,
         pool_timeout=60,
     )

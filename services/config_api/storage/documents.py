@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config_api.resources.catalogue import RESOURCES
@@ -22,6 +22,12 @@ from services.config_api.storage.identifiers import Identifiers
 from services.config_api.storage.revision import Actor, Revision
 from services.config_api.storage.tables import documents, head, key_uses, rule_hits, terms, unique_keys
 
+# Frequent statements are made once, because making one costs about as much as its execution.
+_NEWEST = select(head.c.revision)
+_FIND = select(documents).where(documents.c.kind == bindparam("b_kind"), documents.c.id == bindparam("b_id"))
+_TAKEN = select(unique_keys.c.value).where(
+    unique_keys.c.scope == bindparam("b_scope"), unique_keys.c.value.in_(bindparam("b_values", expanding=True))
+)
 _STREAM_ROWS = 1000
 _IN_LIMIT = 500
 
@@ -70,21 +76,20 @@ class Store:
             async with self.database.reading() as connection:
                 found = await recipients.page(connection, filters, after, limit, updated_after)
                 return list(map(_recipient, found))
-        query, by = _matching(select(documents), kind, filters, updated_after)
-        if after is not None:
-            query = query.where(by > after)
-        query = query.order_by(by).limit(limit)
+        query = _statement(tuple(filters), is_after=after is not None, is_updated=updated_after is not None)
+        values = _values(kind, filters, after=after, updated=updated_after, limit=limit)
         async with self.database.reading() as connection:
-            return [document(row) for row in await connection.execute(query)]
+            return [document(row) for row in await connection.execute(query, values)]
 
     async def count(self, kind: str, filters: Mapping[str, str], updated_after: int | None = None) -> int:
         """Returns the number of documents that match the filters."""
         if kind == recipients.KIND:
             async with self.database.reading() as connection:
                 return await recipients.count(connection, filters, updated_after)
-        query, _ = _matching(select(func.count()).select_from(documents), kind, filters, updated_after)
+        query = _statement(tuple(filters), counts=True, is_updated=updated_after is not None)
+        values = _values(kind, filters, updated=updated_after)
         async with self.database.reading() as connection:
-            return int((await connection.execute(query)).scalar_one())
+            return int((await connection.execute(query, values)).scalar_one())
 
     async def all(self, kind: str) -> Sequence[Document]:
         async with self.database.reading() as connection:
@@ -97,12 +102,11 @@ class Store:
         found: set[str] = set()
         async with self.database.reading() as connection:
             for start in range(0, len(values), _IN_LIMIT):
-                query = select(unique_keys.c.value).where(
-                    unique_keys.c.scope == scope, unique_keys.c.value.in_(values[start : start + _IN_LIMIT])
-                )
+                query = _TAKEN
                 if other_than:
                     query = query.where(unique_keys.c.kind.not_in(sorted(other_than)))
-                found.update((await connection.execute(query)).scalars())
+                asked = {"b_scope": scope, "b_values": values[start : start + _IN_LIMIT]}
+                found.update((await connection.execute(query, asked)).scalars())
         return frozenset(found)
 
     async def hits(self, rule_ids: Sequence[str]) -> dict[str, tuple[int, int | None]]:
@@ -149,18 +153,23 @@ class Store:
         self._on_change()
 
 
-def _matching(
-    query: Select[Any], kind: str, filters: Mapping[str, str], updated_after: int | None
-) -> tuple[Select[Any], ColumnElement[str]]:
-    """Returns the query for the documents that match the filters, and the column with their ids in order."""
-    query = query.where(documents.c.kind == kind)
+@functools.cache
+def _statement(
+    fields: tuple[str, ...], *, counts: bool = False, is_after: bool = False, is_updated: bool = False
+) -> Select[Any]:
+    """Makes the statement for the documents of the kind b_kind that match the filters on `fields`: their number, or a
+    page of up to b_limit in the order of their ids, after the id b_after, updated after b_updated. b_0, b_1 ... are
+    the values of the fields.
+    """
+    query: Select[Any] = select(func.count()).select_from(documents) if counts else select(documents)
+    query = query.where(documents.c.kind == bindparam("b_kind"))
     by: ColumnElement[str] = documents.c.id
-    for number, (field, value) in enumerate(filters.items()):
+    for number, field in enumerate(fields):
         term = terms.alias()
         found = (
-            term.c.kind == kind,
+            term.c.kind == bindparam("b_kind"),
             term.c.field == field,
-            term.c.value == value,
+            term.c.value == bindparam(f"b_{number}"),
             term.c.document_id == documents.c.id,
         )
         if number == 0:
@@ -169,22 +178,29 @@ def _matching(
             by = term.c.document_id
         else:
             query = query.where(exists().where(*found))
-    if updated_after is not None:
-        query = query.where(documents.c.updated_at > updated_after)
-    return query, by
+    if is_updated:
+        query = query.where(documents.c.updated_at > bindparam("b_updated"))
+    if is_after:
+        query = query.where(by > bindparam("b_after"))
+    return query if counts else query.order_by(by).limit(bindparam("b_limit"))
+
+
+def _values(kind: str, filters: Mapping[str, str], **more: str | int | None) -> dict[str, str | int]:
+    """Returns the parameters of a statement."""
+    values = {f"b_{number}": value for number, value in enumerate(filters.values())}
+    return {"b_kind": kind, **values, **{f"b_{name}": value for name, value in more.items() if value is not None}}
 
 
 async def newest_revision(connection: AsyncConnection) -> int:
     """Returns the number of the newest revision."""
-    return int((await connection.execute(select(head.c.revision))).scalar_one())
+    return int((await connection.execute(_NEWEST)).scalar_one())
 
 
 async def find(connection: AsyncConnection, kind: str, document_id: str) -> Document | None:
     if kind == recipients.KIND:
         recipient = await recipients.find(connection, document_id)
         return None if recipient is None else _recipient(recipient)
-    query = select(documents).where(documents.c.kind == kind, documents.c.id == document_id)
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_FIND, {"b_kind": kind, "b_id": document_id})).one_or_none()
     return None if row is None else document(row)
 
 

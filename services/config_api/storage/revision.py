@@ -4,7 +4,7 @@ one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -28,6 +28,31 @@ from services.config_api.storage.tables import (
     terms,
     unique_keys,
 )
+
+# Statements are made once, because making one costs about as much as its execution.
+_NEXT_NUMBER = update(head).values(revision=head.c.revision + 1).returning(head.c.revision)
+_NUMBER_UNUSED = update(head).values(revision=head.c.revision - 1)
+_OBJECT = (documents.c.kind == bindparam("b_kind"), documents.c.id == bindparam("b_id"))
+_OBJECT_AS_EXPECTED = (*_OBJECT, documents.c.version.in_(bindparam("b_expected", expanding=True)))
+_NEW_BODY: dict[str, Any] = {
+    "body": bindparam("b_body"),
+    "version": bindparam("b_version"),
+    "updated_at": bindparam("b_updated"),
+}
+_MAKE = insert(documents)
+_REPLACE = update(documents).where(*_OBJECT).values(_NEW_BODY)
+_REPLACE_AS_EXPECTED = update(documents).where(*_OBJECT_AS_EXPECTED).values(_NEW_BODY)
+_REMOVE = delete(documents).where(*_OBJECT)
+_REMOVE_AS_EXPECTED = delete(documents).where(*_OBJECT_AS_EXPECTED)
+_REMOVE_KEYS, _REMOVE_TERMS = (
+    delete(table).where(table.c.kind == bindparam("b_kind"), table.c.document_id == bindparam("b_id"))
+    for table in (unique_keys, terms)
+)
+_ADD_KEYS, _ADD_TERMS = insert(unique_keys), insert(terms)
+_TAKEN = select(unique_keys.c.value).where(
+    unique_keys.c.scope == bindparam("b_scope"), unique_keys.c.value.in_(bindparam("b_values", expanding=True))
+)
+_ADD_CHANGES, _ADD_REVISION, _ADD_AUDIT_ENTRY = insert(changes), insert(revisions), insert(audit_log)
 
 _IN_LIMIT = 500
 _SUMMARY_LIMIT = 500
@@ -67,6 +92,29 @@ class Write:
     place: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _IndexEntries:
+    """The values by which an object is found, or by which it excludes others."""
+
+    # The JSON pointer of each unique key, by (scope, value).
+    keys: Mapping[tuple[str, str], str]
+    # Pairs of the name of a filter and a value.
+    terms: frozenset[tuple[str, str]]
+
+
+_NO_ENTRIES = _IndexEntries({}, frozenset())
+
+
+def _index_entries(resource: Collection, stored: Body | None) -> _IndexEntries:
+    if stored is None:
+        return _NO_ENTRIES
+    body = complete(resource, stored)
+    return _IndexEntries(
+        {(key.scope, key.value): key.pointer for key in resource.unique(body)},
+        frozenset((name, value) for name, of_field in resource.filters.items() for value in of_field.terms(body)),
+    )
+
+
 class Revision:
     """The open transaction of one change. Store.revision makes it."""
 
@@ -92,7 +140,7 @@ class Revision:
     @classmethod
     async def begin(cls, connection: AsyncConnection, actor: Actor, action: str, ids: Identifiers) -> Revision:
         """Takes the next number, and the lock that all writers share."""
-        taken = await connection.execute(update(head).values(revision=head.c.revision + 1).returning(head.c.revision))
+        taken = await connection.execute(_NEXT_NUMBER)
         return cls(connection, int(taken.scalar_one()), actor, action, ids)
 
     async def apply(self, writes: Sequence[Write]) -> None:
@@ -116,7 +164,7 @@ class Revision:
         await self._in_bulk([write for write in writes if write.expected is None])
         await self._index(writes)
         await self.connection.execute(
-            insert(changes),
+            _ADD_CHANGES,
             [
                 {
                     "revision": self.number,
@@ -134,71 +182,44 @@ class Revision:
         number is used.
         """
         if self._changed:
-            await self.connection.execute(
-                insert(revisions).values(
-                    number=self.number,
-                    created_at=self.at,
-                    actor=self.actor.name,
-                    actor_id=self.actor.key_id or None,
-                    action=self.action,
-                    summary=self.summary[:_SUMMARY_LIMIT],
-                )
-            )
+            of_revision = {
+                "number": self.number,
+                "created_at": self.at,
+                "actor": self.actor.name,
+                "actor_id": self.actor.key_id or None,
+                "action": self.action,
+                "summary": self.summary[:_SUMMARY_LIMIT],
+            }
+            await self.connection.execute(_ADD_REVISION, of_revision)
         else:
-            await self.connection.execute(update(head).values(revision=head.c.revision - 1))
+            await self.connection.execute(_NUMBER_UNUSED)
         if not self._changed and not self.actor.request_id:
             # The service's own start, which changed nothing, needs no audit entry.
             return
-        await self.connection.execute(
-            insert(audit_log).values(
-                audit_row(
-                    self._ids.new(),
-                    self.actor,
-                    self.action,
-                    self.target,
-                    self.status,
-                    "",
-                    self.number if self._changed else None,
-                )
-            )
-        )
+        number = self.number if self._changed else None
+        entry = audit_row(self._ids.new(), self.actor, self.action, self.target, self.status, "", number)
+        await self.connection.execute(_ADD_AUDIT_ENTRY, entry)
 
     async def _conditionally(self, write: Write) -> None:
         """Checks and writes in one statement. So of several writers with the same version, only one succeeds (C150)."""
-        expected = write.expected or frozenset()
-        found = (
-            documents.c.kind == write.resource.kind,
-            documents.c.id == write.id,
-            documents.c.version.in_(sorted(expected)),
-        )
+        expected = {"b_expected": sorted(write.expected or ())}
         if write.after is None:
-            result = await self.connection.execute(delete(documents).where(*found))
+            result = await self.connection.execute(_REMOVE_AS_EXPECTED, {**_key(write), **expected})
         else:
-            values = {"body": dump(write.after), "version": self.number, "updated_at": self.at}
-            result = await self.connection.execute(update(documents).where(*found).values(values))
+            result = await self.connection.execute(_REPLACE_AS_EXPECTED, {**self._replaced(write), **expected})
         if result.rowcount != 1:
             raise stale()
 
     async def _in_bulk(self, writes: Sequence[Write]) -> None:
         removed = [_key(write) for write in writes if write.after is None]
         made = [self._row(write) for write in writes if write.before is None and write.after is not None]
-        replaced = [
-            {**_key(write), "b_body": dump(write.after), "b_version": self.number, "b_updated": self.at}
-            for write in writes
-            if write.before is not None and write.after is not None
-        ]
-        found = (documents.c.kind == bindparam("b_kind"), documents.c.id == bindparam("b_id"))
-        if removed:
-            await self.connection.execute(delete(documents).where(*found), removed)
-        if replaced:
-            statement = (
-                update(documents)
-                .where(*found)
-                .values(body=bindparam("b_body"), version=bindparam("b_version"), updated_at=bindparam("b_updated"))
-            )
-            await self.connection.execute(statement, replaced)
-        if made:
-            await self.connection.execute(insert(documents), made)
+        replaced = [self._replaced(write) for write in writes if write.before is not None and write.after is not None]
+        for statement, rows in ((_REMOVE, removed), (_REPLACE, replaced), (_MAKE, made)):
+            if rows:
+                await self.connection.execute(statement, rows)
+
+    def _replaced(self, write: Write) -> dict[str, Any]:
+        return {**_key(write), "b_body": dump(write.after or {}), "b_version": self.number, "b_updated": self.at}
 
     def _row(self, write: Write) -> dict[str, Any]:
         return {
@@ -211,52 +232,54 @@ class Revision:
         }
 
     async def _index(self, writes: Sequence[Write]) -> None:
-        """Replaces unique keys and filter terms by those of the new bodies."""
-        old = [_key(write) for write in writes if write.before is not None and isinstance(write.resource, Collection)]
-        if old:
-            for table in (unique_keys, terms):
-                where = (table.c.kind == bindparam("b_kind"), table.c.document_id == bindparam("b_id"))
-                await self.connection.execute(delete(table).where(*where), old)
+        """Replaces the unique keys and the filter terms of those objects where they differ from the former ones."""
         keys: dict[tuple[str, str], tuple[Write, str]] = {}
-        term_rows: dict[tuple[str, str, str, str], None] = {}
+        new_keys: dict[tuple[str, str], tuple[Write, str]] = {}
+        new_terms: list[dict[str, str]] = []
+        with_old_keys: list[dict[str, str]] = []
+        with_old_terms: list[dict[str, str]] = []
         errors: list[FieldError] = []
         for write in writes:
-            if write.after is None or not isinstance(write.resource, Collection):
+            if not isinstance(write.resource, Collection):
                 continue
-            body = complete(write.resource, write.after)
-            for key in write.resource.unique(body):
-                holder = keys.setdefault((key.scope, key.value), (write, key.pointer))
+            before, after = _index_entries(write.resource, write.before), _index_entries(write.resource, write.after)
+            for place, pointer in after.keys.items():
+                holder = keys.setdefault(place, (write, pointer))
                 if holder[0] is not write:
-                    errors.append(_taken(write, key.pointer))
-            for name, of_field in write.resource.filters.items():
-                for value in of_field.terms(body):
-                    term_rows[(write.resource.kind, name, value, write.id)] = None
-        errors += await self._conflicts(keys)
+                    errors.append(_taken(write, pointer))
+            if before.keys.keys() != after.keys.keys():
+                with_old_keys += [_key(write)] if before.keys else []
+                new_keys.update((place, (write, pointer)) for place, pointer in after.keys.items())
+            if before.terms != after.terms:
+                with_old_terms += [_key(write)] if before.terms else []
+                new_terms += [
+                    {"kind": write.resource.kind, "field": name, "value": value, "document_id": write.id}
+                    for name, value in sorted(after.terms)
+                ]
+        for statement, with_old in ((_REMOVE_KEYS, with_old_keys), (_REMOVE_TERMS, with_old_terms)):
+            if with_old:
+                await self.connection.execute(statement, with_old)
+        errors += await self._conflicts(new_keys)
         if errors:
             raise conflict(errors[:_MANY_ERRORS])
-        if keys:
+        if new_keys:
             await self.connection.execute(
-                insert(unique_keys),
+                _ADD_KEYS,
                 [
                     {"scope": scope, "value": value, "kind": write.resource.kind, "document_id": write.id}
-                    for (scope, value), (write, _) in keys.items()
+                    for (scope, value), (write, _) in new_keys.items()
                 ],
             )
-        if term_rows:
-            await self.connection.execute(
-                insert(terms),
-                [dict(zip(("kind", "field", "value", "document_id"), row, strict=True)) for row in term_rows],
-            )
+        if new_terms:
+            await self.connection.execute(_ADD_TERMS, new_terms)
 
     async def _conflicts(self, keys: dict[tuple[str, str], tuple[Write, str]]) -> list[FieldError]:
         errors: list[FieldError] = []
         for scope, of_scope in groupby(sorted(keys), key=lambda key: key[0]):
             values = [value for _, value in of_scope]
             for start in range(0, len(values), _IN_LIMIT):
-                query = select(unique_keys.c.value).where(
-                    unique_keys.c.scope == scope, unique_keys.c.value.in_(values[start : start + _IN_LIMIT])
-                )
-                taken = (await self.connection.execute(query)).scalars()
+                asked = {"b_scope": scope, "b_values": values[start : start + _IN_LIMIT]}
+                taken = (await self.connection.execute(_TAKEN, asked)).scalars()
                 errors.extend(_taken(*keys[(scope, value)]) for value in taken)
         return errors
 
