@@ -141,7 +141,7 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     if body["mode"] == "off" or findings:
         return findings
     if body["list"] == "block":
-        wider = [rule for rule in await _rules_on("allow", body, check_context) if _acts(rule, now)]
+        wider = [rule for rule in await _rules_on("allow", body, check_context, _wider(body)) if _acts(rule, now)]
         findings += named(
             "covered",
             "This rule never acts, because the allow rule on {} matches everything that it matches, and wins.",
@@ -149,7 +149,7 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
             "/value",
         )
     elif body["mode"] == "enforce":
-        narrower = [rule for rule in await _rules_on("block", body, check_context) if _acts(rule, now)]
+        narrower = [rule for rule in await _rules_on("block", body, check_context, _narrower(body)) if _acts(rule, now)]
         findings += named(
             "covers",
             "The block rule on {} never acts, because this rule matches everything that it matches, and wins.",
@@ -173,9 +173,11 @@ def _acts(rule: Body, now: datetime) -> bool:
 _OF_CLIENTS = ("ip", "network")
 
 
-async def _rules_on(list_name: str, body: Body, check_context: CheckContext) -> Sequence[Body]:
+async def _rules_on(
+    list_name: str, body: Body, check_context: CheckContext, values: Sequence[str] | None
+) -> Sequence[Body]:
     """Returns rules of the other list that may match the same mail. A rule about clients is compared only with other
-    rules about clients.
+    rules about clients. `values` are the values that these rules may have; None means any.
     """
     if body["criterion"] in _OF_CLIENTS:
         criteria: tuple[str, ...] = _OF_CLIENTS
@@ -183,12 +185,32 @@ async def _rules_on(list_name: str, body: Body, check_context: CheckContext) -> 
         criteria = ("recipient",)
     else:
         criteria = ("sender", "domain")
+    places = [("criterion", each) for each in criteria] if values is None else [("value", each) for each in values]
     return [
         rule
-        for criterion in criteria
-        for rule in await check_context.matching("access-rules", "criterion", criterion)
-        if rule["list"] == list_name
+        for member, value in places
+        for rule in await check_context.matching("access-rules", member, value)
+        if rule["list"] == list_name and rule["criterion"] in criteria
     ]
+
+
+def _wider(body: Body) -> Sequence[str] | None:
+    """Returns the values of all rules that match everything that this rule matches. None when there are too many."""
+    value = canonical_value(body["criterion"], body["value"])
+    if body["criterion"] in _OF_CLIENTS:
+        return None
+    if body["criterion"] == "recipient":
+        return [value]
+    domain = value.rpartition("@")[2]
+    labels = domain.removeprefix(".").split(".")
+    return list(dict.fromkeys([value, domain, *("." + ".".join(labels[at:]) for at in range(1, len(labels)))]))
+
+
+def _narrower(body: Body) -> Sequence[str] | None:
+    """Returns the values of all rules that match only what this rule matches. None when there are too many."""
+    if body["criterion"] in ("sender", "recipient"):
+        return [canonical_value(body["criterion"], body["value"])]
+    return None
 
 
 def _covers(wide: Body, narrow: Body) -> bool:

@@ -91,7 +91,7 @@ class ConsumerSnapshot:
         for change in reversed(self._changes):
             way.append(change.parts)
             if change.base == digest:
-                return [*(part for parts in reversed(way) for part in parts), ending]
+                return list(_joined([*(part for parts in reversed(way) for part in parts), ending]))
         return [encoding.WHOLE, *self._whole, ending]
 
     def _remember(self, change: Change) -> None:

@@ -168,6 +168,7 @@ class SqliteCursor(aiosqlite.Cursor):
     def __init__(self, connection: SqliteConnection) -> None:
         # The cursor itself is made by the connection's thread, when it executes.
         super().__init__(connection, None)  # type: ignore[arg-type]
+        self._connection = connection
         self._rows: list[Any] = []
         self._is_exhausted = True
 
@@ -206,7 +207,7 @@ class SqliteCursor(aiosqlite.Cursor):
         return await self._execute(function, *arguments)  # type: ignore[no-untyped-call]
 
     def _run(self, sql: str, parameters: Any) -> None:
-        self._cursor = self._conn._conn.cursor()  # noqa: SLF001 - so does every method of aiosqlite's Cursor
+        self._open()
         self._cursor.execute(sql, parameters)
         if self._cursor.description is not None:
             self._rows = self._cursor.fetchmany(_FIRST_ROWS)
@@ -215,17 +216,55 @@ class SqliteCursor(aiosqlite.Cursor):
             self._cursor.close()
 
     def _run_many(self, sql: str, parameters: Any) -> None:
-        self._cursor = self._conn._conn.cursor()  # noqa: SLF001 - as above
+        self._open()
         self._cursor.executemany(sql, parameters)
         self._cursor.close()
 
+    def _open(self) -> None:
+        self._cursor = self._connection.begun().cursor()
+
 
 class SqliteConnection(aiosqlite.Connection):
-    """A connection with cursors of its own, which ends its thread only once.
+    """A connection with cursors of its own, which begins a transaction together with the first statement in it, and
+    which ends its thread only once.
 
     SQLAlchemy calls both `stop` and `close` when the task that used the connection was cancelled. After `stop`, the
     `close` of aiosqlite would wait without end (F54).
     """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], *, writer: bool) -> None:
+        super().__init__(connect, iter_chunk_size=_FIRST_ROWS)
+        self._is_writer = writer
+        # The statement that begins the transaction, until it is executed.
+        self._beginning = ""
+
+    def begin(self) -> None:
+        self._beginning = "BEGIN IMMEDIATE" if self._is_writer else "BEGIN"
+
+    def begun(self) -> sqlite3.Connection:
+        """Returns the connection of the driver, in the transaction. The connection's thread calls this."""
+        if self._beginning:
+            # No transaction should be open here. If one were, its changes must not be committed with those of this one.
+            if self._conn.in_transaction:
+                self._conn.rollback()
+            self._conn.execute(self._beginning)
+            self._beginning = ""
+        return self._conn
+
+    async def commit(self) -> None:
+        if self._beginning:
+            self._beginning = ""
+        elif self._is_writer:
+            await super().commit()
+        else:
+            # The end of a transaction that has only read does nothing for which the event loop would have to wait.
+            self._conn.commit()
+
+    async def rollback(self) -> None:
+        if self._beginning:
+            self._beginning = ""
+        else:
+            await super().rollback()
 
     def cursor(self) -> SqliteCursor:  # type: ignore[override]
         return SqliteCursor(self)
@@ -250,9 +289,8 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
     (path,), options = SQLiteDialect_aiosqlite().create_connect_args(url)
 
     def connect() -> SqliteConnection:
-        connection = SqliteConnection(
-            lambda: sqlite3.connect(path, **{**options, "timeout": _BUSY_SECONDS}), iter_chunk_size=64
-        )
+        given = {**options, "timeout": _BUSY_SECONDS, "check_same_thread": False}
+        connection = SqliteConnection(lambda: sqlite3.connect(path, **given), writer=writer)
         thread = connection._thread  # noqa: SLF001 - SQLAlchemy does the same with the connections that it makes
         # A lost connection must not prevent the process from ending.
         thread.daemon = True
@@ -284,7 +322,8 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+        driver_connection: Any = connection.connection.driver_connection
+        driver_connection.begin()
 
     return engine
 

@@ -18,7 +18,7 @@ from libs.runtime.snapshot_pages import SnapshotPages, serialised
 from services.config_api.http import middleware
 from services.config_api.resources.catalogue import RESOURCES
 from services.config_api.secrets.sealing import Sealer
-from services.config_api.snapshot import configuration_cache
+from services.config_api.snapshot import configuration_cache, publisher
 from services.config_api.snapshot.configuration_cache import ConfigurationCache
 from services.config_api.storage.database import Database
 from services.config_api.storage.documents import Store
@@ -64,6 +64,30 @@ async def test_what_is_removed_or_disabled_is_taken_away(service: Service) -> No
         await watch.next()
         assert key not in dict(watch.pages.pieces())
         assert not watch.is_whole
+
+
+async def test_revisions_that_come_while_a_consumer_takes_one_are_sent_as_one_change(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "_TAKING_SECONDS", 60.0)
+    async with service.watch_policy() as watch:
+        await watch.next()
+        for number in range(3):
+            await service.make("trusted-networks", {"name": f"office {number}", "networks": [f"192.0.2.{number}"]})
+        await watch.put_in_force()
+        await watch.next()
+        assert len([piece for part in watch.parts for piece in part.pieces]) == 3
+        assert not watch.is_whole
+
+
+async def test_a_consumer_that_refuses_a_revision_gets_the_next_one(service: Service) -> None:
+    """A consumer does not report a revision that it refuses."""
+    async with service.watch_policy() as watch:
+        await watch.next()
+        for number in range(2):
+            network = await service.make("trusted-networks", {"name": f"{number}", "networks": [f"192.0.2.{number}"]})
+            await watch.next()
+            assert [piece.key for part in watch.parts for piece in part.pieces] == [f"trusted-networks/{network['id']}"]
 
 
 async def test_a_revision_that_does_not_concern_a_service_comes_without_pieces(service: Service) -> None:

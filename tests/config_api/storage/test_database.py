@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,14 +19,16 @@ PATIENCE_SECONDS = 60
 STARTS = 200
 
 
-class _Behind:
-    """A stand-in for the object that `follow` asks whether it is behind. It only queries the database."""
+class _Cache:
+    """A stand-in for the cache that `follow` brings up to date. It only queries the database."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def behind(self) -> bool:
-        return await self._store.newest() < 0
+    async def catch_up(self, on_answer: Callable[[], None]) -> bool:
+        is_newer = await self._store.newest() < 0
+        on_answer()
+        return is_newer
 
 
 def test_f54_200_starts_and_stops_with_cancelled_look_ups_end_by_themselves(
@@ -38,7 +42,7 @@ def test_f54_200_starts_and_stops_with_cancelled_look_ups_end_by_themselves(
         store = Store(database)
         if number % 3 == 0:
             await store.newest()
-        look = store.newest() if number % 2 else publisher._behind(_Behind(store), lambda _: None)  # type: ignore[arg-type]
+        look = store.newest() if number % 2 else publisher._catch_up(_Cache(store), lambda _: None)  # type: ignore[arg-type]
         looking = asyncio.ensure_future(look)
         # With different numbers of turns of the loop, the cancellation comes while the connection is opened, begun,
         # read or closed.
@@ -87,12 +91,87 @@ async def test_f54_closing_waits_for_who_is_at_work(begun: Path, monkeypatch: py
 
 async def test_f54_a_connection_is_told_to_end_once(tmp_path: Path) -> None:
     """aiosqlite would wait for ever for a second answer from a thread that has ended."""
-    import sqlite3
-
-    connection = await SqliteConnection(lambda: sqlite3.connect(tmp_path / "x.sqlite3"), iter_chunk_size=64)
+    connection = await SqliteConnection(lambda: sqlite3.connect(tmp_path / "x.sqlite3"), writer=True)
     stopped = connection.stop()
     assert stopped is not None
     async with asyncio.timeout(PATIENCE_SECONDS):
         await connection.close()
         await stopped
         await connection.close()
+
+
+async def _connection(path: Path, *, writer: bool) -> SqliteConnection:
+    """Opens a connection as the engine does: with explicit transactions, and for use by two threads."""
+    given = {"isolation_level": None, "check_same_thread": False}
+    connection = SqliteConnection(lambda: sqlite3.connect(path, **given), writer=writer)  # type: ignore[arg-type]
+    await connection
+    return connection
+
+
+async def test_a_cursor_returns_all_rows_whether_they_are_read_at_once_or_in_parts(tmp_path: Path) -> None:
+    connection = await _connection(tmp_path / "x.sqlite3", writer=True)
+    cursor = connection.cursor()
+    await cursor.execute("CREATE TABLE numbers (number INTEGER)")
+    await cursor.executemany("INSERT INTO numbers VALUES (?)", [(number,) for number in range(200)])
+    for count in (0, 1, 63, 64, 65, 200):
+        expected = [(number,) for number in range(count)]
+        query = "SELECT number FROM numbers WHERE number < ? ORDER BY number"
+        assert await (await connection.cursor().execute(query, (count,))).fetchall() == expected
+        cursor = await connection.cursor().execute(query, (count,))
+        found = []
+        while rows := await cursor.fetchmany(50):
+            found += rows
+        assert found == expected
+        assert await cursor.fetchone() is None
+        cursor = await connection.cursor().execute(query, (count,))
+        assert await cursor.fetchone() == (expected[0] if expected else None)
+        assert await cursor.fetchall() == expected[1:]
+        await cursor.close()
+        assert await cursor.fetchall() == []
+    await connection.close()
+
+
+async def test_a_transaction_begins_with_its_first_statement(tmp_path: Path) -> None:
+    writer = await _connection(tmp_path / "x.sqlite3", writer=True)
+    reader = await _connection(tmp_path / "x.sqlite3", writer=False)
+    await writer.cursor().execute("PRAGMA journal_mode=WAL")
+    await writer.cursor().execute("CREATE TABLE numbers (number INTEGER)")
+    count = "SELECT count(*) FROM numbers"
+
+    async def counted(connection: SqliteConnection) -> int:
+        row: tuple[int] = await (await connection.cursor().execute(count)).fetchone()
+        return row[0]
+
+    writer.begin()
+    await writer.commit()
+    writer.begin()
+    await writer.rollback()
+    assert not writer.in_transaction
+    reader.begin()
+    assert await counted(reader) == 0
+    writer.begin()
+    await writer.cursor().execute("INSERT INTO numbers VALUES (1)")
+    await writer.commit()
+    # A transaction that reads sees one state until its end.
+    assert await counted(reader) == 0
+    await reader.commit()
+    assert not reader.in_transaction
+    reader.begin()
+    assert await counted(reader) == 1
+    await reader.rollback()
+    writer.begin()
+    await writer.cursor().execute("INSERT INTO numbers VALUES (2)")
+    await writer.rollback()
+    assert await counted(reader) == 1
+    # What an earlier transaction left is not committed with the next one.
+    writer.begin()
+    await writer.cursor().execute("INSERT INTO numbers VALUES (3)")
+    writer.begin()
+    await writer.cursor().execute("INSERT INTO numbers VALUES (4)")
+    await writer.commit()
+    assert await (await reader.cursor().execute("SELECT number FROM numbers ORDER BY number")).fetchall() == [
+        (1,),
+        (4,),
+    ]
+    await reader.close()
+    await writer.close()
