@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, timedelta, tzinfo
 from ipaddress import IPv4Address
-from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from immutables import Map
 from posthouse.config.v1 import config_pb2
 
 from libs.runtime.configuration_watch import PieceChange
 from libs.smtp.address import parse_address
 from libs.smtp.address_set import AddressSet
 from libs.smtp.network import AddressPattern, parse_pattern
-from services.policy.rules.access_tables import AccessTables
+from services.policy.rules.access_tables import AccessTables, PlacedRule
 from services.policy.rules.address_facts import DISABLED, AddressFacts
 from services.policy.rules.addresses import bare_facts
 from services.policy.rules.authentication import login_key
-from services.policy.rules.clients import ClientTable
+from services.policy.rules.clients import ClientRules, ClientTable
 from services.policy.rules.configuration import (
     AccessRule,
     Account,
@@ -56,7 +55,7 @@ _OFTEN_CHANGED = ("accounts/", "aliases/", "access-rules/", "recipients/")
 class PolicySnapshotReader:
     """Makes snapshots from pieces. A change of one object costs little even when there are many of its kind.
 
-    Tables are never changed once they are in a snapshot: a change makes copies of those that it touches.
+    Tables are never changed once they are in a snapshot: a change makes new ones, which share most of the content.
     """
 
     def __init__(self) -> None:
@@ -65,8 +64,8 @@ class PolicySnapshotReader:
         self._others: dict[str, bytes] = {}
         self._others_message = config_pb2.PolicySnapshot()
         self._accounts = _Accounts()
-        self._aliases: Mapping[str, tuple[AddressFacts, ...]] = {}
-        self._rules: Mapping[str, _PlacedRule] = {}
+        self._aliases: Map[str, tuple[AddressFacts, ...]] = Map()
+        self._rules = _AccessRules()
         # The buckets of listed recipients, by number.
         self._buckets: Mapping[int, bytes] = {}
 
@@ -76,7 +75,7 @@ class PolicySnapshotReader:
         others = {change.key: change.after for change in changes if not change.key.startswith(_OFTEN_CHANGED)}
         self._accounts = self._accounts.changed(removed, added)
         self._aliases = _changed_aliases(self._aliases, removed, added)
-        self._rules = _changed_rules(self._rules, removed, added)
+        rules_before, self._rules = self._rules, self._rules.changed(removed, added)
         self._buckets = _changed_buckets(self._buckets, removed, added)
         if others or self._snapshot is None:
             self._others.update(others)
@@ -92,13 +91,14 @@ class PolicySnapshotReader:
                 addressees=self._accounts.by_address,
                 owners=self._accounts.owners,
                 aliases=self._aliases,
+                access=self._rules.tables,
                 listed_recipients=_listed_recipients(self._others_message, self._buckets),
                 known_addresses={},
             )
-            if removed.access_rules or added.access_rules:
-                access, on_addresses = _access(self._rules)
-                clients = _clients(self._others_message, on_addresses)
-                self._snapshot = replace(self._snapshot, access=access, clients=clients)
+            if self._rules.of_clients is not rules_before.of_clients:
+                self._snapshot = replace(
+                    self._snapshot, clients=self._snapshot.clients.with_rules(self._rules.of_clients)
+                )
         else:
             self._snapshot = replace(self._snapshot, revision=revision)
         return self._snapshot
@@ -117,35 +117,32 @@ def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
     return _compiled(
         message,
         _Accounts().changed(nothing, message),
-        _changed_aliases({}, nothing, message),
-        _changed_rules({}, nothing, message),
+        _changed_aliases(Map(), nothing, message),
+        _AccessRules().changed(nothing, message),
         _changed_buckets({}, nothing, message),
     )
 
 
 def with_access_rule(snapshot: Snapshot, message: config_pb2.AccessRule) -> Snapshot:
-    """Returns the snapshot with one more access rule, the newest. Raises ValueError for an invalid rule."""
-    rule = _access_rule(message)
-    if rule.mode is Mode.OFF:
-        return snapshot
-    key = _rule_key(rule.criterion, message.value)
+    """Returns the snapshot with one more access rule. Raises ValueError for an invalid rule."""
+    placed, of_clients = _placed([message])
+    access = snapshot.access.changed(added=placed, added_of_clients=[rule for _, rule in of_clients])
+    clients = snapshot.clients
+    if of_clients:
+        clients = clients.with_rules(clients.rules.changed(added=of_clients))
     # The cached facts about addresses contain the rules that match them, so the caches start empty.
-    if isinstance(key, AddressPattern):
-        clients = snapshot.clients.with_rule(key, rule)
-        return replace(snapshot, clients=clients, access=snapshot.access.with_rule(rule, ""), known_addresses={})
-    return replace(snapshot, access=snapshot.access.with_rule(rule, key), known_addresses={})
+    return replace(snapshot, access=access, clients=clients, known_addresses={})
 
 
 def _compiled(
     message: config_pb2.PolicySnapshot,
     accounts: _Accounts,
-    aliases: Mapping[str, tuple[AddressFacts, ...]],
-    rules: Mapping[str, _PlacedRule],
+    aliases: Map[str, tuple[AddressFacts, ...]],
+    rules: _AccessRules,
     buckets: Mapping[int, bytes],
 ) -> Snapshot:
     """`message` is read for all kinds except accounts, aliases, access rules and buckets of listed recipients."""
     auth, profile = message.general.smtp_auth, message.general.profile
-    access, on_addresses = _access(rules)
     connection, advanced = message.connection_policy, message.advanced_security
     return Snapshot(
         revision=message.revision,
@@ -184,8 +181,8 @@ def _compiled(
         ),
         content_checks=_content_checks(message.content_checks),
         timezone=_timezone(advanced.timezone),
-        clients=_clients(message, on_addresses),
-        access=access,
+        clients=_clients(message, rules.of_clients),
+        access=rules.tables,
         relay_domains={domain.domain: _of_relay_domain(domain) for domain in message.relay_domains},
         local_domains={domain.domain: _local_domain(domain) for domain in message.local_domains},
         listed_recipients=_listed_recipients(message, buckets),
@@ -197,7 +194,7 @@ def _compiled(
     )
 
 
-def _clients(message: config_pb2.PolicySnapshot, rules: Mapping[AddressPattern, tuple[AccessRule, ...]]) -> ClientTable:
+def _clients(message: config_pb2.PolicySnapshot, rules: ClientRules) -> ClientTable:
     return ClientTable(
         trusted=_patterns(text for networks in message.trusted_networks for text in networks.networks),
         local=_patterns(message.general.smtp_auth.local_networks),
@@ -265,127 +262,96 @@ def _changed_buckets(
 class _Accounts:
     """The tables of accounts. `Snapshot` describes their keys."""
 
-    by_login: dict[str, Account] = field(default_factory=dict)
-    by_login_key: dict[str, Account] = field(default_factory=dict)
-    by_address: dict[str, Account] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
+    by_login: Map[str, Account] = field(default_factory=Map)
+    by_login_key: Map[str, Account] = field(default_factory=Map)
+    by_address: Map[str, Account] = field(default_factory=Map)
+    owners: Map[str, str] = field(default_factory=Map)
 
     def changed(self, removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot) -> _Accounts:
-        """Returns copies of the tables without the accounts of one message and with those of the other."""
+        """Returns the tables without the accounts of one message and with those of the other."""
         if not any(each.accounts or each.disabled_account_addresses for each in (removed, added)):
             return self
-        copy = _Accounts(self.by_login.copy(), self.by_login_key.copy(), self.by_address.copy(), self.owners.copy())
-        copy._remove(removed)
-        copy._add(added)
-        return copy
+        by_login, by_login_key = self.by_login.mutate(), self.by_login_key.mutate()
+        by_address, owners = self.by_address.mutate(), self.owners.mutate()
+        for account in removed.accounts:
+            by_login.pop(account.login, None)
+            by_login_key.pop(login_key(account.login), None)
+            for key in _keys(account.addresses):
+                by_address.pop(key, None)
+                owners.pop(key, None)
+        for key in _keys(removed.disabled_account_addresses):
+            owners.pop(key, None)
+        for key in _keys(added.disabled_account_addresses):
+            owners[key] = DISABLED
+        for each in added.accounts:
+            made = Account(each.id, each.login, each.password_hash, each.proof)
+            by_login[made.login] = by_login_key[login_key(made.login)] = made
+            for key in _keys(each.addresses):
+                by_address[key] = made
+                owners[key] = made.id
+        return _Accounts(by_login.finish(), by_login_key.finish(), by_address.finish(), owners.finish())
 
-    def _remove(self, message: config_pb2.PolicySnapshot) -> None:
-        for account in message.accounts:
-            self.by_login.pop(account.login, None)
-            self.by_login_key.pop(login_key(account.login), None)
-            for text in account.addresses:
-                key = _party(text).key
-                self.by_address.pop(key, None)
-                self.owners.pop(key, None)
-        for text in message.disabled_account_addresses:
-            self.owners.pop(_party(text).key, None)
 
-    def _add(self, message: config_pb2.PolicySnapshot) -> None:
-        for text in message.disabled_account_addresses:
-            self.owners[_party(text).key] = DISABLED
-        for each in message.accounts:
-            account = Account(each.id, each.login, each.password_hash, each.proof)
-            self.by_login[account.login] = self.by_login_key[login_key(account.login)] = account
-            for text in each.addresses:
-                key = _party(text).key
-                self.by_address[key] = account
-                self.owners[key] = account.id
+def _keys(addresses: Iterable[str]) -> Iterator[str]:
+    for text in addresses:
+        yield _party(text).key
 
 
 def _changed_aliases(
-    aliases: Mapping[str, tuple[AddressFacts, ...]],
+    aliases: Map[str, tuple[AddressFacts, ...]],
     removed: config_pb2.PolicySnapshot,
     added: config_pb2.PolicySnapshot,
-) -> Mapping[str, tuple[AddressFacts, ...]]:
+) -> Map[str, tuple[AddressFacts, ...]]:
     if not removed.aliases and not added.aliases:
         return aliases
-    changed = dict(aliases)
+    changed = aliases.mutate()
     for alias in removed.aliases:
         changed.pop(_party(alias.address).key, None)
     for alias in added.aliases:
         changed[_party(alias.address).key] = tuple(_party(text) for text in alias.targets)
-    return changed
+    return changed.finish()
 
 
-class _PlacedRule(NamedTuple):
-    """Returns an access rule and the key of its table: a pattern of client addresses, or the key of an address or
-    domain.
-    """
+@dataclass(frozen=True, slots=True)
+class _AccessRules:
+    """The tables of access rules: those on addresses of clients, and all others."""
 
-    rule: AccessRule
-    # For a rule on subdomains: the domain with a dot before it.
-    key: AddressPattern | str
+    tables: AccessTables = field(default_factory=AccessTables)
+    of_clients: ClientRules = field(default_factory=ClientRules)
+
+    def changed(self, removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot) -> _AccessRules:
+        """Returns the tables without the rules of one message and with those of the other."""
+        if not removed.access_rules and not added.access_rules:
+            return self
+        removed_rules, removed_of_clients = _placed(removed.access_rules)
+        added_rules, added_of_clients = _placed(added.access_rules)
+        tables = self.tables.changed(
+            removed_rules,
+            added_rules,
+            [rule for _, rule in removed_of_clients],
+            [rule for _, rule in added_of_clients],
+        )
+        if not removed_of_clients and not added_of_clients:
+            return _AccessRules(tables, self.of_clients)
+        return _AccessRules(tables, self.of_clients.changed(removed_of_clients, added_of_clients))
 
 
-def _changed_rules(
-    rules: Mapping[str, _PlacedRule], removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot
-) -> Mapping[str, _PlacedRule]:
-    """Returns rules by id."""
-    if not removed.access_rules and not added.access_rules:
-        return rules
-    changed = dict(rules)
-    for message in removed.access_rules:
-        changed.pop(message.id, None)
-    for message in added.access_rules:
+def _placed(
+    messages: Iterable[config_pb2.AccessRule],
+) -> tuple[list[PlacedRule], list[tuple[AddressPattern, AccessRule]]]:
+    """Returns the rules that are not off, each with its key, and those on addresses of clients with their pattern."""
+    placed: list[PlacedRule] = []
+    of_clients: list[tuple[AddressPattern, AccessRule]] = []
+    for message in messages:
         rule = _access_rule(message)
-        if rule.mode is not Mode.OFF:
-            changed[message.id] = _PlacedRule(rule, _rule_key(rule.criterion, message.value))
-    # The ids are sorted, and so in the order of creation.
-    return dict(sorted(changed.items()))
-
-
-def _rule_key(criterion: Criterion, value: str) -> AddressPattern | str:
-    if criterion in (Criterion.IP, Criterion.NETWORK):
-        return parse_pattern(value)
-    return value if criterion is Criterion.DOMAIN else _party(value).key
-
-
-def _access(
-    placed_rules: Mapping[str, _PlacedRule],
-) -> tuple[AccessTables, dict[AddressPattern, tuple[AccessRule, ...]]]:
-    """Returns the tables, and the rules on addresses by pattern."""
-    senders: defaultdict[str, list[AccessRule]] = defaultdict(list)
-    recipients: defaultdict[str, list[AccessRule]] = defaultdict(list)
-    domains: defaultdict[str, list[AccessRule]] = defaultdict(list)
-    subdomains: defaultdict[str, list[AccessRule]] = defaultdict(list)
-    by_address: defaultdict[AddressPattern, list[AccessRule]] = defaultdict(list)
-    for rule, key in placed_rules.values():
-        if isinstance(key, AddressPattern):
-            by_address[key].append(rule)
-        elif rule.criterion is Criterion.SENDER:
-            senders[key].append(rule)
-        elif rule.criterion is Criterion.RECIPIENT:
-            recipients[key].append(rule)
-        elif key.startswith("."):
-            subdomains[key[1:]].append(rule)
+        if rule.mode is Mode.OFF:
+            continue
+        if rule.criterion in (Criterion.IP, Criterion.NETWORK):
+            of_clients.append((parse_pattern(message.value), rule))
         else:
-            domains[key].append(rule)
-    rules = [placed.rule for placed in placed_rules.values()]
-    blocks = frozenset((rule.criterion, rule.discard, rule.mode) for rule in rules if not rule.allow)
-    tables = AccessTables(
-        senders=_frozen(senders),
-        recipients=_frozen(recipients),
-        domains=_frozen(domains),
-        subdomains=_frozen(subdomains),
-        blocks=blocks,
-        has_allow=any(rule.allow for rule in rules),
-        has_discard=any(discard and mode is Mode.ENFORCE for _, discard, mode in blocks),
-    )
-    return tables, {pattern: tuple(of_pattern) for pattern, of_pattern in by_address.items()}
-
-
-def _frozen(table: dict[str, list[AccessRule]]) -> dict[str, tuple[AccessRule, ...]]:
-    return {key: tuple(rules) for key, rules in table.items()}
+            key = message.value if rule.criterion is Criterion.DOMAIN else _party(message.value).key
+            placed.append(PlacedRule(rule, key))
+    return placed, of_clients
 
 
 def _access_rule(message: config_pb2.AccessRule) -> AccessRule:

@@ -8,19 +8,23 @@ and never facts that a session has proved (C69).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from copy import copy
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+
+from immutables import Map, MapMutation
 
 from libs.smtp.network import AddressPattern, canonical_ip, counter_key, parse_pattern, sharing_network
 from libs.smtp.value import fast_value
+from services.policy.rules.access_tables import Rules, add_rule, remove_rule
 from services.policy.rules.configuration import AccessRule
 from services.policy.rules.lookup import Lookup, Question
 
 _REMEMBERED = 20_000
 
 # For each (version, mask), the rules by value.
-_Group = tuple[int, int, dict[int, tuple[AccessRule, ...]]]
+_Group = tuple[int, int, Map[int, Rules]]
 
 
 @fast_value(frozen=True, slots=True)
@@ -70,32 +74,67 @@ _NOT_PUBLIC = Networks(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ClientRules:
+    """The access rules on addresses of clients. Rules with the same pattern are in the order of their ids."""
+
+    by_mask: Map[tuple[int, int], Map[int, Rules]] = field(default_factory=Map)
+
+    def changed(
+        self,
+        removed: Iterable[tuple[AddressPattern, AccessRule]] = (),
+        added: Iterable[tuple[AddressPattern, AccessRule]] = (),
+    ) -> ClientRules:
+        """Returns these rules without some and with others."""
+        tables: dict[tuple[int, int], MapMutation[int, Rules]] = {}
+
+        def table(pattern: AddressPattern) -> MapMutation[int, Rules]:
+            place = pattern.version, pattern.mask
+            if place not in tables:
+                tables[place] = self.by_mask.get(place, Map[int, Rules]()).mutate()
+            return tables[place]
+
+        for pattern, rule in removed:
+            remove_rule(table(pattern), pattern.value, rule)
+        for pattern, rule in added:
+            add_rule(table(pattern), pattern.value, rule)
+        by_mask = self.by_mask.mutate()
+        for place, values in tables.items():
+            if values:
+                by_mask[place] = values.finish()
+            else:
+                by_mask.pop(place, None)
+        return ClientRules(by_mask.finish())
+
+    def closest_first(self) -> tuple[_Group, ...]:
+        """Returns (version, mask, rules by value). The mask with the most bits is the closest match."""
+        ordered = sorted(self.by_mask.items(), key=lambda group: -group[0][1].bit_count())
+        return tuple((version, mask, values) for (version, mask), values in ordered)
+
+
 class ClientTable:
     """Clients by address."""
 
-    __slots__ = ("_known", "_local", "_rules", "_trusted", "_zones")
+    __slots__ = ("_groups", "_known", "_local", "_trusted", "_zones", "rules")
 
     def __init__(
         self,
         trusted: Iterable[AddressPattern],
         local: Iterable[AddressPattern],
-        rules: Mapping[AddressPattern, tuple[AccessRule, ...]],
+        rules: ClientRules,
         zones: Iterable[str],
     ) -> None:
         self._trusted = Networks(trusted)
         self._local = Networks(local)
-        self._rules = _grouped(rules)
+        self.rules = rules
+        self._groups = rules.closest_first()
         self._zones = tuple(zones)
         self._known: dict[str, Client] = {}
 
-    def with_rule(self, pattern: AddressPattern, rule: AccessRule) -> ClientTable:
-        """Returns this table with one more rule on addresses, the newest."""
-        groups = {(version, mask): values for version, mask, values in self._rules}
-        place = pattern.version, pattern.mask
-        values = groups.get(place, {})
-        groups[place] = {**values, pattern.value: (*values.get(pattern.value, ()), rule)}
+    def with_rules(self, rules: ClientRules) -> ClientTable:
+        """Returns this table with other rules."""
         table = copy(self)
-        table._rules = _closest_first(groups)  # noqa: SLF001 - of the same class
+        table.rules, table._groups = rules, rules.closest_first()  # noqa: SLF001 - of the same class
         table._known = {}  # noqa: SLF001 - of the same class
         return table
 
@@ -113,7 +152,7 @@ class ClientTable:
         address = canonical_ip(text)
         number, version = int(address), address.version
         matching: list[AccessRule] = []
-        for of, mask, values in self._rules:
+        for of, mask, values in self._groups:
             if of == version:
                 matching += values.get(number & mask, ())
         canonical = str(address)
@@ -129,16 +168,3 @@ class ClientTable:
             name_questions=(Question(Lookup.CLIENT_NAME, canonical),),
             dnsbl_questions=tuple(Question(Lookup.DNSBL, canonical, zone) for zone in self._zones) if public else (),
         )
-
-
-def _grouped(rules: Mapping[AddressPattern, tuple[AccessRule, ...]]) -> tuple[_Group, ...]:
-    groups: dict[tuple[int, int], dict[int, tuple[AccessRule, ...]]] = {}
-    for pattern, of_pattern in rules.items():
-        groups.setdefault((pattern.version, pattern.mask), {})[pattern.value] = of_pattern
-    return _closest_first(groups)
-
-
-def _closest_first(groups: Mapping[tuple[int, int], dict[int, tuple[AccessRule, ...]]]) -> tuple[_Group, ...]:
-    # The mask with the most bits is the closest match.
-    ordered = sorted(groups.items(), key=lambda group: -group[0][1].bit_count())
-    return tuple((version, mask, values) for (version, mask), values in ordered)

@@ -8,8 +8,7 @@ are compared without case, so their keys here are those of `key_of`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -261,7 +260,8 @@ class Configuration:
     local_domains: Mapping[str, LocalDomain] = field(default_factory=dict)
     # The key is `key_of` of the address.
     aliases: Mapping[bytes, Alias] = field(default_factory=dict)
-    account_addresses: AbstractSet[bytes] = frozenset()
+    # The addresses are as `key_of` returns them.
+    account_addresses: Container[bytes] = frozenset()
     # The recipients of those domains that list their recipients.
     listed_recipients: AddressSet = field(default_factory=lambda: AddressSet({}))
     resolvers: Resolvers = Resolvers()

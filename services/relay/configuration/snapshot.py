@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from google.protobuf.duration_pb2 import Duration
+from immutables import Map
 from posthouse.config.v1 import config_pb2
 
 from libs.runtime.configuration_watch import PieceChange
@@ -64,13 +64,16 @@ _OFTEN_CHANGED = ("accounts/", "aliases/", "recipients/")
 class RelaySnapshotReader:
     """Makes configurations from pieces. A change of one object costs little even when there are many of its kind.
 
-    Tables are never changed once they are in a configuration: a change makes copies of those that it touches.
+    Tables are never changed once they are in a configuration: a change makes new ones, which share most of the content.
     """
 
     def __init__(self) -> None:
         self._configuration: Configuration | None = None
         # The pieces of all other kinds, by key. There are few of these.
         self._others: dict[str, bytes] = {}
+        self._aliases: Map[bytes, Alias] = Map()
+        # The keys are the addresses of accounts. The values mean nothing.
+        self._account_addresses: Map[bytes, None] = Map()
 
     def read(self, changes: Sequence[PieceChange], revision: int) -> Configuration:
         """Returns the configuration after these changes. Raises ValueError when the configuration contradicts
@@ -88,12 +91,12 @@ class RelaySnapshotReader:
         often_changed = [change for change in changes if change.key.startswith(_OFTEN_CHANGED)]
         removed = _merged(change.before for change in often_changed)
         added = _merged(change.after for change in often_changed)
+        self._aliases = _changed_aliases(self._aliases, removed, added)
+        self._account_addresses = _changed_addresses(self._account_addresses, removed, added)
         self._configuration = replace(
             made,
-            aliases=_changed_aliases(before.aliases if before is not None else {}, removed, added),
-            account_addresses=_changed_addresses(
-                before.account_addresses if before is not None else frozenset(), removed, added
-            ),
+            aliases=self._aliases,
+            account_addresses=self._account_addresses,
             listed_recipients=_changed_recipients(
                 before.listed_recipients if before is not None else AddressSet({}), removed, added
             ),
@@ -107,28 +110,30 @@ def _merged(pieces: Iterable[bytes]) -> config_pb2.RelaySnapshot:
 
 
 def _changed_aliases(
-    aliases: Mapping[bytes, Alias], removed: config_pb2.RelaySnapshot, added: config_pb2.RelaySnapshot
-) -> Mapping[bytes, Alias]:
+    aliases: Map[bytes, Alias], removed: config_pb2.RelaySnapshot, added: config_pb2.RelaySnapshot
+) -> Map[bytes, Alias]:
     if not removed.aliases and not added.aliases:
         return aliases
-    changed = dict(aliases)
+    changed = aliases.mutate()
     for alias in removed.aliases:
         changed.pop(key_of(alias.address.encode()), None)
     for alias in added.aliases:
         targets = tuple(target.encode() for target in alias.targets)
         changed[key_of(alias.address.encode())] = Alias(alias.id, alias.address.encode(), targets)
-    return changed
+    return changed.finish()
 
 
 def _changed_addresses(
-    addresses: AbstractSet[bytes], removed: config_pb2.RelaySnapshot, added: config_pb2.RelaySnapshot
-) -> AbstractSet[bytes]:
+    addresses: Map[bytes, None], removed: config_pb2.RelaySnapshot, added: config_pb2.RelaySnapshot
+) -> Map[bytes, None]:
     if not removed.account_addresses and not added.account_addresses:
         return addresses
-    changed = set(addresses)
-    changed.difference_update(key_of(address.encode()) for address in removed.account_addresses)
-    changed.update(key_of(address.encode()) for address in added.account_addresses)
-    return changed
+    changed = addresses.mutate()
+    for address in removed.account_addresses:
+        changed.pop(key_of(address.encode()), None)
+    for address in added.account_addresses:
+        changed[key_of(address.encode())] = None
+    return changed.finish()
 
 
 def _changed_recipients(
@@ -162,8 +167,8 @@ def configuration(snapshot: config_pb2.RelaySnapshot) -> Configuration:
         relay_rules=tuple(sorted(map(_relay_rule, snapshot.relay_rules), key=lambda rule: rule.position)),
         relay_domains={domain.domain: _relay_domain(domain) for domain in snapshot.relay_domains},
         local_domains={domain.domain: _local_domain(domain) for domain in snapshot.local_domains},
-        aliases=_changed_aliases({}, nothing, snapshot),
-        account_addresses=_changed_addresses(frozenset(), nothing, snapshot),
+        aliases=_changed_aliases(Map(), nothing, snapshot),
+        account_addresses=_changed_addresses(Map(), nothing, snapshot),
         listed_recipients=_changed_recipients(AddressSet({}), nothing, snapshot),
         resolvers=Resolvers(tuple(snapshot.resolvers.preferred), tuple(snapshot.resolvers.alternate)),
         queue=_queue(snapshot.queue),

@@ -131,7 +131,7 @@ def test_a_look_up_does_not_grow_with_the_rules() -> None:
             mode=config_pb2.MODE_ENFORCE,
         )
     compiled = compile_snapshot(message)
-    assert len(compiled.clients._rules) == 2
+    assert len(compiled.clients._groups) == 2
     assert [rule.id for rule in compiled.clients.find("11.200.7.9").access] == [f"r{200 * 256 + 7}"]
     assert compiled.clients.find("13.1.1.1").access == ()
 
