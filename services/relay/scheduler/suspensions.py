@@ -41,7 +41,10 @@ class Suspensions:
         self._known: dict[str, Suspension] = {}
         # Those of the known suspensions that are not stored in the database yet.
         self._unwritten: dict[str, Suspension] = {}
-        self._changes: asyncio.Queue[Suspension | Configuration] = asyncio.Queue()
+        # None stands for the configuration in `_new_configuration`.
+        self._changes: asyncio.Queue[Suspension | None] = asyncio.Queue()
+        # The newest configuration, until mail was made due under it.
+        self._new_configuration: Configuration | None = None
         # True when the database did not answer the last time.
         self._unknown = False
         # The relay hosts of the previous configuration, by destination. None when there was no previous configuration.
@@ -71,8 +74,12 @@ class Suspensions:
     def configuration_changed(self, configuration: Configuration) -> None:
         """Makes sure that mail without a route, and mail for destinations that relay has suspended itself, is tried
         again.
+
+        When several configurations come quickly, this is done only once, under the last of them.
         """
-        self._changes.put_nowait(configuration)
+        if self._new_configuration is None:
+            self._changes.put_nowait(None)
+        self._new_configuration = configuration
 
     async def suspend(self, suspension: Suspension) -> None:
         """Raises QueueError."""
@@ -96,23 +103,30 @@ class Suspensions:
     async def run(self) -> None:
         """Stores changes, and reads those of other relays, without end."""
         while True:
+            suspension: Suspension | None = None
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
-                    change = await self._changes.get()
+                    suspension = await self._changes.get()
             except TimeoutError:
-                change = None
+                pass
+            configuration = self._new_configuration if suspension is None else None
+            if configuration is not None:
+                self._new_configuration = None
             try:
-                if isinstance(change, Suspension):
-                    await self.suspend(change)
-                elif change is not None:
-                    await self._after_change(change)
+                if suspension is not None:
+                    await self.suspend(suspension)
+                elif configuration is not None:
+                    await self._after_change(configuration)
                 await self.look()
                 self._answers()
             except QueueError as error:
                 self._fails(error)
-                if change is not None:
+                if suspension is not None or configuration is not None:
                     await asyncio.sleep(_RETRY_SECONDS)
-                    self._changes.put_nowait(change)
+                if suspension is not None:
+                    self._changes.put_nowait(suspension)
+                elif configuration is not None and self._new_configuration is None:
+                    self.configuration_changed(configuration)
 
     def _answers(self) -> None:
         if self._unknown:
