@@ -277,7 +277,8 @@ def without_read_only(resource: Resource, given: Any) -> Any:
     """Returns the body of a client without read-only members, which may come from an earlier answer."""
     if not isinstance(given, dict):
         return given
-    return {name: value for name, value in given.items() if name not in resource.read_only}
+    read_only = resource.read_only
+    return {name: value for name, value in given.items() if name not in read_only}
 
 
 def shown_body(resource: Resource, body: Body) -> Body:

@@ -16,6 +16,7 @@ from services.config_api.problems import FieldError, conflict, stale
 from services.config_api.resources.defaults import complete
 from services.config_api.resources.description import Body, Collection, Resource
 from services.config_api.storage import recipients
+from services.config_api.storage.database import insert_rows
 from services.config_api.storage.diff import dump
 from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.identifiers import Identifiers, now_us
@@ -39,7 +40,6 @@ _NEW_BODY: dict[str, Any] = {
     "version": bindparam("b_version"),
     "updated_at": bindparam("b_updated"),
 }
-_MAKE = insert(documents)
 _REPLACE = update(documents).where(*_OBJECT).values(_NEW_BODY)
 _REPLACE_AS_EXPECTED = update(documents).where(*_OBJECT_AS_EXPECTED).values(_NEW_BODY)
 _REMOVE = delete(documents).where(*_OBJECT)
@@ -48,11 +48,10 @@ _REMOVE_KEYS, _REMOVE_TERMS = (
     delete(table).where(table.c.kind == bindparam("b_kind"), table.c.document_id == bindparam("b_id"))
     for table in (unique_keys, terms)
 )
-_ADD_KEYS, _ADD_TERMS = insert(unique_keys), insert(terms)
 _TAKEN = select(unique_keys.c.value).where(
     unique_keys.c.scope == bindparam("b_scope"), unique_keys.c.value.in_(bindparam("b_values", expanding=True))
 )
-_ADD_CHANGES, _ADD_REVISION, _ADD_AUDIT_ENTRY = insert(changes), insert(revisions), insert(audit_log)
+_ADD_REVISION, _ADD_AUDIT_ENTRY = insert(revisions), insert(audit_log)
 
 _IN_LIMIT = 500
 _SUMMARY_LIMIT = 500
@@ -163,16 +162,17 @@ class Revision:
                 await self._conditionally(write)
         await self._in_bulk([write for write in writes if write.expected is None])
         await self._index(writes)
-        await self.connection.execute(
-            _ADD_CHANGES,
+        await insert_rows(
+            self.connection,
+            changes,
             [
-                {
-                    "revision": self.number,
-                    "kind": write.resource.kind,
-                    "document_id": write.id,
-                    "before": None if write.before is None else dump(write.before),
-                    "after": None if write.after is None else dump(write.after),
-                }
+                (
+                    self.number,
+                    write.resource.kind,
+                    write.id,
+                    None if write.before is None else dump(write.before),
+                    None if write.after is None else dump(write.after),
+                )
                 for write in writes
             ],
         )
@@ -212,30 +212,25 @@ class Revision:
 
     async def _in_bulk(self, writes: Sequence[Write]) -> None:
         removed = [_key(write) for write in writes if write.after is None]
-        made = [self._row(write) for write in writes if write.before is None and write.after is not None]
+        made = [
+            (write.resource.kind, write.id, dump(write.after), self.number, self.at, self.at)
+            for write in writes
+            if write.before is None and write.after is not None
+        ]
         replaced = [self._replaced(write) for write in writes if write.before is not None and write.after is not None]
-        for statement, rows in ((_REMOVE, removed), (_REPLACE, replaced), (_MAKE, made)):
+        for statement, rows in ((_REMOVE, removed), (_REPLACE, replaced)):
             if rows:
                 await self.connection.execute(statement, rows)
+        await insert_rows(self.connection, documents, made)
 
     def _replaced(self, write: Write) -> dict[str, Any]:
         return {**_key(write), "b_body": dump(write.after or {}), "b_version": self.number, "b_updated": self.at}
-
-    def _row(self, write: Write) -> dict[str, Any]:
-        return {
-            "kind": write.resource.kind,
-            "id": write.id,
-            "body": dump(write.after or {}),
-            "version": self.number,
-            "created_at": self.at,
-            "updated_at": self.at,
-        }
 
     async def _index(self, writes: Sequence[Write]) -> None:
         """Replaces the unique keys and the filter terms of those objects where they differ from the former ones."""
         keys: dict[tuple[str, str], tuple[Write, str]] = {}
         new_keys: dict[tuple[str, str], tuple[Write, str]] = {}
-        new_terms: list[dict[str, str]] = []
+        new_terms: list[tuple[str, str, str, str]] = []
         with_old_keys: list[dict[str, str]] = []
         with_old_terms: list[dict[str, str]] = []
         errors: list[FieldError] = []
@@ -252,26 +247,16 @@ class Revision:
                 new_keys.update((place, (write, pointer)) for place, pointer in after.keys.items())
             if before.terms != after.terms:
                 with_old_terms += [_key(write)] if before.terms else []
-                new_terms += [
-                    {"kind": write.resource.kind, "field": name, "value": value, "document_id": write.id}
-                    for name, value in sorted(after.terms)
-                ]
+                new_terms += [(write.resource.kind, name, value, write.id) for name, value in sorted(after.terms)]
         for statement, with_old in ((_REMOVE_KEYS, with_old_keys), (_REMOVE_TERMS, with_old_terms)):
             if with_old:
                 await self.connection.execute(statement, with_old)
         errors += await self._conflicts(new_keys)
         if errors:
             raise conflict(errors[:_MANY_ERRORS])
-        if new_keys:
-            await self.connection.execute(
-                _ADD_KEYS,
-                [
-                    {"scope": scope, "value": value, "kind": write.resource.kind, "document_id": write.id}
-                    for (scope, value), (write, _) in new_keys.items()
-                ],
-            )
-        if new_terms:
-            await self.connection.execute(_ADD_TERMS, new_terms)
+        keys_with_holders = [(*place, write.resource.kind, write.id) for place, (write, _) in new_keys.items()]
+        await insert_rows(self.connection, unique_keys, keys_with_holders)
+        await insert_rows(self.connection, terms, new_terms)
 
     async def _conflicts(self, keys: dict[tuple[str, str], tuple[Write, str]]) -> list[FieldError]:
         errors: list[FieldError] = []
