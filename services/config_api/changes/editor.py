@@ -94,7 +94,7 @@ class Editor:
         check_context = self._check_context_for(document_id)
         await resource.refuse(body, check_context)
         findings = await self._findings(resource, body, check_context)
-        async with self.store.revision(actor, f"create{resource.noun}", repeat) as revision:
+        async with self.store.revision(actor, f"create{resource.noun}", repeat, short=True) as revision:
             made_members = self.secret_fields.seal_hidden(resource, created.hidden)
             made_secrets = {
                 secret: made_members.pop(secret.path[0])
@@ -153,7 +153,7 @@ class Editor:
         answer: Callable[[Changed], Awaitable[StoredResponse]],
     ) -> StoredResponse:
         """Makes a new key under the id of an API key."""
-        async with self.store.revision(actor, "rotateApiKey", repeat) as revision:
+        async with self.store.revision(actor, "rotateApiKey", repeat, short=True) as revision:
             before = await self._present(revision, API_KEYS, document_id)
             hidden, key = rotated(before.stored, overlap_minutes)
             kept = {name: value for name, value in before.stored.items() if name not in API_KEYS.hidden}
@@ -174,7 +174,7 @@ class Editor:
     ) -> StoredResponse:
         """Makes a new secret of a webhook. The previous secret stays valid for a while."""
         secret = webhooks.make_secret()
-        async with self.store.revision(actor, "rotateWebhookSecret", repeat) as revision:
+        async with self.store.revision(actor, "rotateWebhookSecret", repeat, short=True) as revision:
             before = await self._present(revision, webhooks.WEBHOOKS, document_id)
             stored = webhooks.rotated(before.stored, self.secret_fields.sealer.seal(secret), overlap_minutes)
             await revision.apply([Write(webhooks.WEBHOOKS, document_id, before.stored, stored)])
@@ -195,7 +195,7 @@ class Editor:
             findings = await self._found_in_time(
                 resource.references, stored_document.body, self._check_context_for(document_id)
             )
-        async with self.store.revision(actor, f"delete{resource.noun}") as revision:
+        async with self.store.revision(actor, f"delete{resource.noun}", short=True) as revision:
             before = await self._present(revision, resource, document_id)
             expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
             await revision.apply([Write(resource, document_id, before.stored, None, expected)])
@@ -245,7 +245,7 @@ class Editor:
         check_context = self._check_context_for(document_id)
         await resource.refuse(body, check_context)
         findings = await self._findings(resource, body, check_context, stored_document.body)
-        async with self.store.revision(actor, action) as revision:
+        async with self.store.revision(actor, action, short=True) as revision:
             before = await self._present(revision, resource, document_id)
             # The change was validated against the stored document. If that has changed since, `expected` raises an
             # error here.

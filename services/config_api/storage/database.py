@@ -35,6 +35,9 @@ _CONNECTIONS = 20
 _BUSY_SECONDS = 15
 _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 5.0
+# The execution option of transactions with short statements, and the most rows that one of these writes.
+_SHORT = "short_statements"
+_SHORT_ROWS = 100
 # The rows that a statement on SQLite reads at once.
 _FIRST_ROWS = 64
 # After this time a server that does not answer is given up. The longest statement is that of an import with 100,000
@@ -76,8 +79,9 @@ class Database:
         if self.is_sqlite:
             self._reader = _sqlite_engine(self._url, self._threads, writer=False)
             self._writer = _sqlite_engine(self._url, self._threads, writer=True)
+            self._short_writer = self._writer.execution_options(**{_SHORT: True})
         else:
-            self._reader = self._writer = postgresql_engine(
+            self._reader = self._writer = self._short_writer = postgresql_engine(
                 self._url,
                 SCHEMA.service,
                 pool_size=_CONNECTIONS // 2,
@@ -127,10 +131,14 @@ class Database:
                     yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is committed at the end, or rolled back by an exception."""
+    async def writing(self, *, short: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at the end, or rolled back by an exception.
+
+        `short`: its statements read and write a few rows by their keys. On SQLite, the event loop executes them itself
+        once the transaction has begun, because that takes less time than to hand them to another thread.
+        """
         with self._counted():
-            async with self._writer.begin() as connection:
+            async with (self._short_writer if short else self._writer).begin() as connection:
                 yield connection
 
     @contextmanager
@@ -189,11 +197,18 @@ class SqliteCursor(aiosqlite.Cursor):
         self._is_exhausted = True
 
     async def execute(self, sql: str, parameters: Any = None) -> Self:
-        await self._in_thread(self._run, sql, () if parameters is None else parameters)
+        parameters = () if parameters is None else parameters
+        if self._connection.is_short:
+            self._run(sql, parameters)
+        else:
+            await self._in_thread(self._run, sql, parameters)
         return self
 
     async def executemany(self, sql: str, parameters: Any) -> Self:
-        await self._in_thread(self._run_many, sql, parameters)
+        if self._connection.is_short and len(parameters) <= _SHORT_ROWS:
+            self._run_many(sql, parameters)
+        else:
+            await self._in_thread(self._run_many, sql, parameters)
         return self
 
     async def fetchone(self) -> Any:
@@ -253,9 +268,19 @@ class SqliteConnection(aiosqlite.Connection):
         self._is_writer = writer
         # The statement that begins the transaction, until it is executed.
         self._beginning = ""
+        self._has_short_statements = False
 
-    def begin(self) -> None:
+    def begin(self, *, short: bool = False) -> None:
+        """Begins a transaction with the next statement. `short` is as for `Database.writing`."""
         self._beginning = "BEGIN IMMEDIATE" if self._is_writer else "BEGIN"
+        self._has_short_statements = short
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the event loop may execute the next statement itself. The first one of a transaction may have to wait
+        for the lock of the file.
+        """
+        return self._has_short_statements and not self._beginning
 
     def begun(self) -> sqlite3.Connection:
         """Returns the connection of the driver, in the transaction. The connection's thread calls this."""
@@ -339,7 +364,7 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         driver_connection: Any = connection.connection.driver_connection
-        driver_connection.begin()
+        driver_connection.begin(short=connection.get_execution_options().get(_SHORT, False))
 
     return engine
 

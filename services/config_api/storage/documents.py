@@ -132,17 +132,18 @@ class Store:
 
     @asynccontextmanager
     async def revision(
-        self, actor: Actor, action: str, repeat: IdempotentRequest | None = None
+        self, actor: Actor, action: str, repeat: IdempotentRequest | None = None, *, short: bool = False
     ) -> AsyncIterator[Revision]:
         """Begins a new revision. It is committed with its audit entry at the end, and an exception rolls all of it
         back.
 
-        With `repeat`, its answer is stored with it. Then this raises the errors of `IdempotentRequest.recall`.
+        `short` is as for `Database.writing`. With `repeat`, its answer is stored with it. Then this raises the errors
+        of `IdempotentRequest.recall`.
 
         Only one writer is active at a time, so everything that is read through the revision stays valid until the
         commit.
         """
-        async with self.database.writing() as connection:
+        async with self.database.writing(short=short) as connection:
             revision = await Revision.begin(connection, actor, action, self.identifiers)
             if repeat is not None:
                 await repeat.recall(connection)

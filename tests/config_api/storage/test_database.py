@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -175,3 +177,44 @@ async def test_a_transaction_begins_with_its_first_statement(tmp_path: Path) -> 
     ]
     await reader.close()
     await writer.close()
+
+
+@pytest.mark.parametrize(("short", "expected"), [(True, 2), (False, 4)])
+async def test_the_thread_is_asked_only_where_it_may_have_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool, expected: int
+) -> None:
+    """In a short transaction these are the first statement, which may wait for the lock, and the commit."""
+    database = Database(f"sqlite:///{tmp_path / 'config.sqlite3'}")
+    await database.open()
+    calls = 0
+    in_thread = SqliteConnection._execute
+
+    async def counted(connection: SqliteConnection, *arguments: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return await in_thread(connection, *arguments, **more)  # type: ignore[no-untyped-call]
+
+    async with database.writing() as connection:
+        await connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
+    count = text("SELECT count(*) FROM numbers")
+    async with database.reading() as connection:
+        assert (await connection.execute(count)).scalar_one() == 0
+    monkeypatch.setattr(SqliteConnection, "_execute", counted)
+    async with database.writing(short=short) as connection:
+        for number in range(3):
+            await connection.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
+    assert calls == expected
+    calls = 0
+    async with database.reading() as connection:
+        assert (await connection.execute(count)).scalar_one() == 3
+    assert calls == 1
+    with contextlib.suppress(ZeroDivisionError):
+        async with database.writing(short=short) as connection:
+            await connection.execute(text("DELETE FROM numbers"))
+            raise ZeroDivisionError
+    async with database.writing(short=short) as connection:
+        many = [{"number": number} for number in range(200)]
+        await connection.execute(text("INSERT INTO numbers VALUES (:number)"), many)
+    async with database.reading() as connection:
+        assert (await connection.execute(count)).scalar_one() == 203
+    await database.close()
