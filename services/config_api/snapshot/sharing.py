@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +21,8 @@ _RENEW_SECONDS = 3.0
 # in the database, and the comment at POLL_SECONDS in publisher.py says why it is read. While no answer waits, this
 # interval is not used.
 _LOOK_SECONDS = 0.03
+# While no other config_api is known, the revisions in force are reported at most this often.
+_ALONE_SECONDS = 0.25
 
 
 class Sharing:
@@ -43,10 +45,15 @@ class Sharing:
             rows = self._rows()
             # An outage of the database is ignored here, because the publisher reports it.
             with contextlib.suppress(SQLAlchemyError, OSError):
-                if rows != written or loop.time() >= renew_at:
+                if loop.time() >= renew_at or _names(rows) != _names(written):
                     await self._table.renew(rows)
                     written, renew_at = rows, loop.time() + _RENEW_SECONDS
+                elif changed := [row for row in rows if row not in written]:
+                    await self._table.write(changed)
+                    written = rows
                 await self.look()
+            if not self.siblings:
+                await asyncio.sleep(_ALONE_SECONDS)
             await self._watchers.wait_for_change(_LOOK_SECONDS if self._watchers.waits_elsewhere else _RENEW_SECONDS)
 
     async def look(self) -> None:
@@ -71,3 +78,7 @@ class Sharing:
             watchers[key] = min(watcher.revision, watchers.get(key, watcher.revision))
         holder = self._table.holder
         return [self._own(), *(ReplicaRow(*key, holder, revision) for key, revision in sorted(watchers.items()))]
+
+
+def _names(rows: Sequence[ReplicaRow]) -> list[tuple[str, str]]:
+    return [(row.service, row.name) for row in rows]
