@@ -2,8 +2,8 @@
 
 Measures, on SQLite and on PostgreSQL with fsync: the memory of the three processes, the time from a request to the
 answer that its change is in force at policy and relay, objects a second in a batch, and the time of PATCH with 20
-clients at once. CPU time is what the three processes need for it together, which another load on the machine does not
-change.
+clients at once. The CPU time is that of all three processes for one change. Another load on the machine does not change
+this figure.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ANY_VERSION = {"If-Match": "*"}
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Seconds, and octets of memory by service."""
+    """The results for one database. Times are in seconds, and `memory` has octets by service."""
 
     database: str
     account_changes: Sequence[float]
@@ -53,7 +53,7 @@ class Figures:
     batch_rates: Sequence[float]
     patches: Sequence[float]
     memory: dict[str, int]
-    # Answers that said "false".
+    # Number of answers that said that the change was not in force yet.
     not_in_force: int
 
     def row(self) -> str:
@@ -110,7 +110,9 @@ def _rule(number: int) -> dict[str, Any]:
 
 @asynccontextmanager
 async def gateway(url: str, folder: Path) -> AsyncIterator[tuple[dict[str, int], httpx.AsyncClient]]:
-    """The three services as processes; their process ids, and a client of the API, once all have a configuration."""
+    """Runs the three services as processes. Yields their process ids, and a client of the API, once all have a
+    configuration.
+    """
     ports = {name: free_port() for name in SERVICES}
     environment = {
         **os.environ,
@@ -195,7 +197,9 @@ async def _patch(api: httpx.AsyncClient, account: str, patch: dict[str, Any]) ->
 
 
 async def _patch_at_once(api: httpx.AsyncClient, clock: Clock, changes: int) -> list[float]:
-    """CLIENTS clients, each with an account of its own, one request after the other."""
+    """Returns the times of PATCH requests of CLIENTS clients. Each client changes its own account, one request after
+    the other.
+    """
     page = (await api.get("/v1/accounts", params={"limit": CLIENTS})).json()["items"]
 
     async def client(account: str) -> list[float]:
@@ -222,8 +226,9 @@ async def main() -> None:
     given = parser.parse_args()
     print(f"{given.accounts:,} accounts, {given.rules:,} access rules, {given.changes} changes of each kind.\n")
     print(
-        "| database | account changed to in force | rule made to in force | CPU time of a change | batch of accounts "
-        f"| PATCH with {CLIENTS} clients | memory of config_api, policy, relay | answers that said false |"
+        "| database | time until a changed account is in force | until a new rule is | CPU time of a change | "
+        f"accounts in a batch  | PATCH with {CLIENTS} clients | memory of config_api, policy, relay | changes not in "
+        "force |"
     )
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

@@ -142,8 +142,8 @@ def throughput_table(results: Mapping[str, Sequence[Series]]) -> str:
 
 
 def _ratio(ours: Series, all_series: Sequence[Series]) -> str:
-    """Returns our rate divided by that of the best peer, and its range over the single runs. Empty for a peer's
-    series.
+    """Returns our rate divided by that of the best peer, and its range over the single runs. The result is empty for a
+    peer's series.
     """
     peers = [series for series in all_series if series.gateway != OURS]
     if ours.gateway != OURS or not peers:

@@ -2,7 +2,7 @@
 
 `python collect_licences.py FOLDER` makes FOLDER/THIRD-PARTY.txt, with a line for each distribution (name, version,
 licence), and FOLDER/NAME/ with the licence files that the distribution ships. It fails for a distribution that names no
-licence and ships no licence file: somebody must look at such a one before it is given to others.
+licence and ships no licence file: somebody must check its licence before it is given to others.
 """
 
 from __future__ import annotations

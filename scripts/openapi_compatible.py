@@ -26,7 +26,7 @@ Node = dict[str, Any]
 
 
 def newest_release() -> str | None:
-    """Returns the tag of the newest release in the history of this commit. None before the first one."""
+    """Returns the tag of the newest release in the history of this commit, or None before the first one."""
     listed = subprocess.run(
         ["git", "tag", "--list", "--merged", "HEAD"],
         cwd=ROOT,

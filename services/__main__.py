@@ -46,7 +46,10 @@ def posthouse(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     profile: Annotated[
-        str, typer.Option(help="The saved address and key to use; see `posthouse profile`.", show_default=False)
+        str,
+        typer.Option(
+            help="Name of the profile whose address and key are used; see `posthouse profile`.", show_default=False
+        ),
     ] = "",
 ) -> None:
     """A mail delivery gateway: run it, and operate it.
@@ -59,7 +62,11 @@ def posthouse(
 @app.command()
 def up(
     replicas: Annotated[
-        str, typer.Option(help="How many of each service, as ingress=2,policy=2,relay=3; 1 of each by default.")
+        str,
+        typer.Option(
+            help="Number of processes of each service, for example ingress=2,policy=2,relay=3. The default is 1 of "
+            "each."
+        ),
     ] = "",
     postgres: Annotated[
         str, typer.Option(help="URL of the PostgreSQL that config_api and relay share instead of SQLite files.")
@@ -100,18 +107,18 @@ def up(
 def _refuse_password(option: str, url: str, variables: str) -> None:
     """Refuses a URL with a password, because every user who lists the machine's processes sees their arguments."""
     if urlsplit(url).password is not None:
-        typer.echo(f"posthouse: {option}: a password must not stand in an argument; set {variables} instead", err=True)
+        typer.echo(f"posthouse: {option}: a password must not be in an argument; set {variables} instead", err=True)
         raise SystemExit(2)
 
 
 @app.command()
 def demo(
     keep: Annotated[
-        bool, typer.Option("--keep", help="Go on sending mail of many fates until Ctrl-C, for a look at the console.")
+        bool, typer.Option("--keep", help="Go on sending mail with various results until Ctrl-C, to try the console.")
     ] = False,
-    minutes: Annotated[float, typer.Option(min=0, max=24 * 60, help="With --keep: how long at most.")] = 60,
+    minutes: Annotated[float, typer.Option(min=0, max=24 * 60, help="Longest time for --keep.")] = 60,
 ) -> None:
-    """Send mail through a throw-away suite on loopback and show each message's fate."""
+    """Send mail through a temporary suite on loopback, and show what becomes of each message."""
     import asyncio
 
     from services.suite import demo as demonstration
@@ -125,7 +132,8 @@ def ready(
     urls: Annotated[
         list[str] | None,
         typer.Argument(
-            help="The /readyz of a service, or smtp://HOST:PORT. Without any: config_api and ingress of this machine.",
+            help="The /readyz of a service, or smtp://HOST:PORT. The default is config_api and ingress of this "
+            "machine.",
             show_default=False,
         ),
     ] = None,
@@ -155,7 +163,7 @@ PassphraseFile = Annotated[
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="Where to write; a file that is there is replaced.")],
+    file: Annotated[Path, typer.Argument(help="File to write. An existing file is replaced.")],
     passphrase_file: PassphraseFile = None,
     postgres: Postgres = "",
     as_json: AsJson = False,
@@ -180,7 +188,7 @@ def restore(
     postgres: Postgres = "",
     as_json: AsJson = False,
 ) -> None:
-    """Fill an empty machine from a backup, before the services are started there."""
+    """Restore a backup on an empty machine, before the services are started there."""
     from services.suite import backup as backups
 
     databases, folder = _databases(postgres)
@@ -269,7 +277,7 @@ def _show_backup(
 
 @app.command()
 def migrate(postgres: Postgres = "") -> None:
-    """Bring the databases of config_api and relay up to date, and end. The services do the same when they start."""
+    """Bring the databases of config_api and relay up to date, and exit. The services do the same when they start."""
     _find_databases(postgres)
     for service in ("config_api", "relay"):
         _run_service(service, "migrate")
@@ -278,7 +286,7 @@ def migrate(postgres: Postgres = "") -> None:
 
 @app.command("rotate-secret-key")
 def rotate_secret_key(postgres: Postgres = "") -> None:
-    """Seal all stored secrets under a new key. On SQLite config_api must not run meanwhile."""
+    """Encrypt all stored secrets under a new key. On SQLite config_api must not run meanwhile."""
     _find_databases(postgres)
     _run_service("config_api", "rotate-secret-key")
 
@@ -301,7 +309,9 @@ app.add_typer(install_app, name="install")
 
 @install_app.command("systemd")
 def install_systemd(
-    user: Annotated[str, typer.Option(help="The user who runs the services; made when there is none.")] = "posthouse",
+    user: Annotated[
+        str, typer.Option(help="The user who runs the services. The user is created when it does not exist.")
+    ] = "posthouse",
 ) -> None:
     """Write units for systemd: one for the whole suite, and a template for each service."""
     from libs.runtime.lifecycle import StartupError
@@ -343,8 +353,10 @@ def _check_environment() -> None:
 @app.command()
 def certificates(
     authority: Annotated[Path, typer.Argument(help="Folder of the authority and its key, which no service may read.")],
-    folder: Annotated[Path, typer.Argument(help="Folder with a folder for each service: its chain, key, authority.")],
-    days: Annotated[int, typer.Option(min=1, max=3650, help="Life of a service's certificate.")] = 365,
+    folder: Annotated[
+        Path, typer.Argument(help="Folder that gets a folder for each service, with its chain, key and authority.")
+    ],
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Validity of a service's certificate.")] = 365,
     owner: Annotated[str, typer.Option(help="User who runs the services; needs root.")] = "",
 ) -> None:
     """Make or renew the certificates by which the services know each other over TCP. Run it again every week."""
@@ -357,7 +369,7 @@ def certificates(
         done = renew(authority, folder, datetime.datetime.now(datetime.UTC), days=days, owner=owner)
     except (StartupError, LookupError) as error:
         raise SystemExit(f"posthouse: {error}") from error
-    for line in done or ["every certificate is good for a while yet"]:
+    for line in done or ["every certificate is valid for long enough"]:
         typer.echo(line)
     if not owner:
         typer.echo(
@@ -381,7 +393,7 @@ def make_secrets(
         files_made = make_missing(folder, datetime.datetime.now(datetime.UTC), hostname)
     except StartupError as error:
         raise SystemExit(f"posthouse: {error}") from error
-    typer.echo(f"made {', '.join(files_made)}" if files_made else "every secret is there")
+    typer.echo(f"made {', '.join(files_made)}" if files_made else "every secret exists")
 
 
 def _service_command(service: str, summary: str) -> None:

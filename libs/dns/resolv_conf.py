@@ -26,7 +26,9 @@ class ResolvConf:
         self._addresses: tuple[str, ...] | None = None
 
     def addresses(self) -> tuple[str, ...]:
-        """Returns the same object while the file does not change. Empty while the file names no server."""
+        """Returns the same object while the file does not change. The result is empty while the file names no
+        server.
+        """
         state = self._look()
         if self._addresses is None or state != self._state:
             self._state, self._addresses = state, self._read()

@@ -17,7 +17,7 @@ def addressed(text: str) -> str:
 
 
 def server_list(text: str) -> tuple[str, ...]:
-    """Like `addressed`, with one text for each server. Raises ValueError."""
+    """Returns the same as `addressed`, as one text for each server. Raises ValueError."""
     return tuple(filter(None, addressed(text).split(",")))
 
 
@@ -52,4 +52,4 @@ def _look_up(host: str) -> str:
     try:
         return str(socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)[0][4][0])
     except (OSError, UnicodeError):
-        raise ValueError(f"name server {host!r} is no address and can't be looked up") from None
+        raise ValueError(f"name server {host!r}  is not an address, and can't be looked up") from None

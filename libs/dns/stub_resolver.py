@@ -25,12 +25,12 @@ import dns.resolver
 from libs.dns.resolv_conf import RESOLV_CONF, ResolvConf
 from libs.dns.servers import parse_server
 
-# The most CNAMEs that are followed when the server has not followed them itself (C113).
+# The largest number of CNAMEs that are followed when the server has not followed them itself (C113).
 _ALIAS_LIMIT = 8
 _EDNS_PAYLOAD = 1232
 # A server may be upgraded, so EDNS, which DNSSEC needs, is tried again after this time.
 _WITHOUT_EDNS_SECONDS = 3600.0
-# The most lists of name servers whose resolvers are stored.
+# The largest number of lists of name servers whose resolvers are stored.
 _LISTS = 100
 _EDNS_ERRORS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
@@ -56,9 +56,9 @@ class Answer:
     is_nonexistent: bool = False
     # The name that the records belong to, at the end of the aliases.
     canonical: str = ""
-    # True when a validating name server authenticated the answer (the AD bit).
+    # Whether a validating name server authenticated the answer (the AD bit).
     is_authenticated: bool = False
-    # The reason when there is no answer, and whether all servers were silent.
+    # The reason why there is no answer, and whether all servers were silent.
     error: str = ""
     is_timeout: bool = False
 
@@ -86,14 +86,14 @@ class StubResolver:
         self._clock = clock
         self._system = ResolvConf(resolv_conf)
         self._stubs: dict[tuple[tuple[str, ...], bool], dns.asyncresolver.Resolver] = {}
-        # Lists of name servers that answered with an error because of EDNS, with the time until which they are asked
-        # without it.
+        # The lists of name servers that answered with an error because of EDNS, and for each the time until which it is
+        # asked without EDNS.
         self._without_edns: dict[tuple[str, ...], float] = {}
         self._backend = dns.asyncbackend.get_backend("asyncio")
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """Returns the name servers that are asked. Empty while the system names none."""
+        """Returns the name servers that are asked. The result is empty while the system names none."""
         return self._servers or self._system.addresses()
 
     async def ask(
@@ -190,7 +190,7 @@ class StubResolver:
 
 
 def absolute(name: str) -> dns.name.Name | None:
-    """Returns the absolute name, so that no search list applies (C111). None when it is not a valid name."""
+    """Returns the absolute name, so that no search list applies (C111), or None when it is not a valid name."""
     try:
         labels = name.removesuffix(".").split(".")
         return dns.name.Name([*(label.encode("ascii") for label in labels), b""])
@@ -203,7 +203,7 @@ def _is_authenticated(response: dns.message.Message) -> bool:
 
 
 def negative_lifetime(response: dns.message.Message, of_aliases: float) -> float | None:
-    """Returns the seconds for which a negative answer is valid, by its SOA record. None without one (RFC 2308 5)."""
+    """Returns the seconds for which a negative answer is valid, by its SOA record, or None without one (RFC 2308 5)."""
     for rrset in response.authority:
         if rrset.rdtype == dns.rdatatype.SOA:
             return float(min(rrset.ttl, rrset[0].minimum, of_aliases))

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 class Authorisation(grpc.aio.ServerInterceptor):
-    """Refuses calls that the table of callers does not allow, with PERMISSION_DENIED, a line in the log, and a
-    count.
+    """Refuses calls that the table of callers does not allow: it answers PERMISSION_DENIED, logs a line, and counts the
+    call.
     """
 
     def __init__(self, callers: Callers, on_refused: Callable[[], None]) -> None:
@@ -79,7 +79,7 @@ class Authorisation(grpc.aio.ServerInterceptor):
 
 
 def calling_service(auth_context: Mapping[str, Iterable[bytes]]) -> str | None:
-    """Returns the service in the verified certificate of the caller. None when the certificate names none or
+    """Returns the service in the verified certificate of the caller, or None when the certificate names none or
     several.
     """
     prefix = f"{URI_SCHEME}://".encode()

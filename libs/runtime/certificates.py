@@ -1,4 +1,4 @@
-"""Certificates and keys in files: loads a pair without a prompt, and tells when certificates expire."""
+"""Certificates and keys in files: loads a pair without a prompt, and reads when certificates expire."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _refuse_passphrase() -> NoReturn:
 
 
 def expiry(chain: bytes) -> float:
-    """The earliest expiry among the certificates of a PEM chain, in seconds since 1970. Raises ValueError."""
+    """Returns the earliest expiry among the certificates of a PEM chain, in seconds since 1970. Raises ValueError."""
     return min(certificate.not_valid_after_utc.timestamp() for certificate in x509.load_pem_x509_certificates(chain))
 
 
@@ -74,7 +74,7 @@ class CertificateFacts:
 
 
 def facts(file: Path) -> CertificateFacts:
-    """Raises OSError or ValueError."""
+    """Reads the facts of the certificate in a file. Raises OSError or ValueError."""
     chain = file.read_bytes()
     return CertificateFacts(file, names(chain), expiry(chain))
 
@@ -97,7 +97,7 @@ class CertificateFile:
                 self._expiry = expiry(self.path.read_bytes())
                 self._changed_at = changed_at
         except (OSError, ValueError):
-            pass  # the service that uses the certificate logs what is wrong with it
+            pass  # The service that uses the certificate logs what is wrong with it.
         return self._expiry
 
 

@@ -28,14 +28,14 @@ class Level(enum.IntEnum):
     OK = 1
     # The service works, but some mail may be refused, late or unprotected.
     WARNING = 2
-    # Mail is refused, or will soon stop to flow.
+    # Mail is not accepted or not delivered, or soon will not be.
     ERROR = 3
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """`id` is the constant name of the check, `text` the finding, and `remedy` the action to take. `remedy` is empty
-    when all is well.
+    """The result of a check. `id` is the constant name of the check, `text` the finding, and `remedy` the action to
+    take. `remedy` is empty when all is well.
     """
 
     id: str
@@ -50,7 +50,7 @@ Check = Callable[[], Awaitable[Sequence[CheckResult]]]
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """`made_at` is in seconds since 1970."""
+    """The results of all checks. `made_at` is in seconds since 1970."""
 
     results: tuple[CheckResult, ...]
     made_at: float
@@ -81,7 +81,9 @@ class Checks:
         return self._report or await self.make()
 
     async def make(self) -> CheckReport:
-        """Makes the checks and returns a new report. A caller that asks during checks gets their results."""
+        """Makes the checks and returns a new report. A caller that asks while checks are running gets the results of
+        these.
+        """
         if self._running is None:
             self._running = asyncio.create_task(self._make())
             self._running.add_done_callback(self._made)

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 3.0
 _CONNECT_SECONDS = 5.0
-# When a watch was open for longer than this, the next pause is the first one again.
+# When a watch was open for longer than this time, the next pause is as short as the first one.
 _STABLE_SECONDS = 30.0
 # The longest time in which a stopping replica tries to tell config_api that it leaves.
 _LEAVE_SECONDS = 1.0
@@ -42,7 +42,7 @@ class DigestDiffersError(Exception):
 
 
 class PieceChange(NamedTuple):
-    """A piece of the snapshot, before and after a change. Empty where it did not exist or does not exist."""
+    """A piece of the snapshot, before and after a change. It is empty where it did not exist or does not exist."""
 
     key: str
     before: bytes
@@ -57,9 +57,10 @@ class SnapshotReader(Protocol[Made_co]):
     """Makes configurations from pieces, and stores the data for the next change."""
 
     def read(self, changes: Sequence[PieceChange], revision: int) -> Made_co:
-        """The configuration after these changes. The first call gets all pieces as changes. Runs in a worker thread.
+        """Returns the configuration after these changes. The first call gets all pieces as changes. It is called in a
+        worker thread.
 
-        Raises ValueError when the configuration contradicts itself. The reader is not used any more after that.
+        Raises ValueError when the configuration contradicts itself. After an error the reader is not used any more.
         """
 
 
@@ -68,14 +69,17 @@ class SnapshotMetrics:
 
     def __init__(self, service: str) -> None:
         prefix = f"posthouse_{service}"
-        self.up = Gauge(f"{prefix}_configuration_up", "1: config_api's watch is open.")
+        self.up = Gauge(f"{prefix}_configuration_up", "1 while the watch at config_api is open.")
         self.revision = Gauge(f"{prefix}_snapshot_revision", "Revision of the configuration in force.")
         self.digest = Gauge(
-            f"{prefix}_snapshot_digest", "Which snapshot is in force: 48 bits of its digest, as config_api tells it."
+            f"{prefix}_snapshot_digest",
+            "48 bits of the digest of the snapshot in force. They show which snapshot it is.",
         )
-        self.created = Gauge(f"{prefix}_snapshot_created_timestamp_seconds", "When that revision was made.")
+        self.created = Gauge(
+            f"{prefix}_snapshot_created_timestamp_seconds", "Time when the revision in force was made."
+        )
         self.errors = Counter(
-            f"{prefix}_snapshot_errors", "Snapshots that were refused; the one before stays in force."
+            f"{prefix}_snapshot_errors", "Snapshots that were refused, so that the previous one stayed in force."
         )
 
 
@@ -120,7 +124,7 @@ class ConfigurationWatch(Generic[Configuration]):
         self._name = name or source.service
         self._pages = SnapshotPages()
         self._digest = b""
-        # None while the pages are empty, or have a configuration that was refused.
+        # It is None while the pages are empty, or have a configuration that was refused.
         self._reader: SnapshotReader[Configuration] | None = None
         self._configured = asyncio.Event()
         # The configuration of the file and its revision. It is put in force when config_api does not send one in time.
@@ -130,9 +134,9 @@ class ConfigurationWatch(Generic[Configuration]):
         self._good: Sequence[bytes] = ()
         self._unkept = asyncio.Event()
         self._writing: tuple[asyncio.Future[None], ...] = ()
-        # None until the first configuration.
+        # It is None until the first configuration.
         self.current: Configuration | None = None
-        # The revision in force. 0 until the first configuration.
+        # The revision in force. It is 0 until the first configuration.
         self.revision = 0
         self.connected = False
         # These are called on the event loop with each configuration that differs from the previous one.
@@ -330,7 +334,9 @@ class ConfigurationWatch(Generic[Configuration]):
         return self._source.part.FromString(self._file.read())
 
     async def _keep(self) -> None:
-        """Writes each good snapshot to the file. Pauses keep it from writing a large one at every change."""
+        """Writes each good snapshot to the file. It pauses between two writes, so that a large snapshot is not written
+        at every change.
+        """
         loop = asyncio.get_running_loop()
         while True:
             await self._unkept.wait()

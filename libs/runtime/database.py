@@ -77,13 +77,15 @@ class SqliteFile:
 def postgresql_engine(
     url: URL, service: str, *, pool_size: int, max_overflow: int, connect_seconds: float, statement_seconds: float
 ) -> AsyncEngine:
-    """On PostgreSQL all tables are in a schema with the service's name, so that two services can share one database."""
+    """Makes the engine for PostgreSQL. All tables are in a schema with the service's name, so that two services can
+    share one database.
+    """
     return create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=max_overflow,
         hide_parameters=True,
-        # A restarted server is noticed before the work begins, and not in its middle.
+        # A restart of the server is noticed before the work begins, and not in the middle of it.
         pool_pre_ping=True,
         connect_args={
             "timeout": connect_seconds,
@@ -153,5 +155,5 @@ class Schema:
 
 
 def generation(revision: str) -> str:
-    """Whether the schemas belong to one generation, so that their releases can run at the same time."""
+    """Returns the generation of a schema. The releases of one generation can run at the same time."""
     return revision[:2]

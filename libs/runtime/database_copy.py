@@ -112,7 +112,7 @@ async def copy_in(database: ServiceDatabase, schema: str, taken_at: int, records
 
 def _fill(connection: Connection, records: Iterable[Record]) -> None:
     tables = {table.name: table for table in _tables(connection)}
-    # The migrations have added rows of their own, which are in the copy too.
+    # The migrations have added rows, which are in the copy too, so they are removed first.
     for table in tables.values():
         connection.execute(delete(table))
     for table, columns, rows in _batches(tables, records):

@@ -30,7 +30,7 @@ class Dialers:
         self._service = service
         self._endpoints = Endpoints(targets)
         self._security = security
-        # In the order in which they are called.
+        # The dialers, in the order in which they are called.
         self._dialers: dict[str, Dialer] = {}
         self._looked_up_at = float("-inf")
         self._look: asyncio.Task[None] | None = None

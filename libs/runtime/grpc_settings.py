@@ -33,7 +33,9 @@ class DataFolder(BaseSettings):
     """The setting for the folder in which a process stores its files."""
 
     data_dir: Path = Field(
-        default=Path("var"), validation_alias="POSTHOUSE_DATA_DIR", description="Folder of the files that are kept."
+        default=Path("var"),
+        validation_alias="POSTHOUSE_DATA_DIR",
+        description="Folder in which the process stores its files.",
     )
 
 
@@ -41,18 +43,24 @@ class GrpcSettings(DataFolder):
     """The settings of gRPC and of the metrics of a service. A subclass sets the prefix of its variables."""
 
     metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics.")
-    metrics_port: int = Field(default=0, ge=0, le=65535, description="Port of the metrics; 0: none are served.")
-    # All three are set, or none.
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of the metrics. With 0 no metrics are served."
+    )
+    # Either all three are set, or none of them.
     grpc_cert: Path | None = Field(default=None, description="PEM chain for gRPC over mutual TLS.")
-    grpc_key: Path | None = Field(default=None, description="PEM key of that chain.")
-    grpc_ca: Path | None = Field(default=None, description="PEM authority that the other side is checked against.")
+    grpc_key: Path | None = Field(default=None, description="PEM key for gRPC over mutual TLS.")
+    grpc_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the certificate of the other side."
+    )
     insecure_grpc: bool = Field(
         default=False,
         validation_alias="POSTHOUSE_INSECURE_GRPC",
         description="Allow gRPC over plain TCP on loopback, which every user of the machine may call.",
     )
     grpc_reflection: bool = Field(
-        default=False, validation_alias="POSTHOUSE_GRPC_REFLECTION", description="Let gRPC clients ask for its methods."
+        default=False,
+        validation_alias="POSTHOUSE_GRPC_REFLECTION",
+        description="Let gRPC clients ask which methods a server has (reflection).",
     )
 
     @model_validator(mode="after")
@@ -85,7 +93,9 @@ class GrpcSettings(DataFolder):
 
     @property
     def grpc_weakness(self) -> dict[str, str]:
-        """Returns an entry for /readyz, as an optional dependency, when every user of the machine may call."""
+        """Returns an entry for /readyz, as an optional dependency, when every user of the machine may call this
+        process.
+        """
         open_to_all = any(self.security.is_open(each) for each in (str(self.grpc_address), *self.grpc_targets))
         return {"grpc": INSECURE_WARNING if open_to_all else ""}
 

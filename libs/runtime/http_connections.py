@@ -46,7 +46,7 @@ class ConnectionGuard:
         self._by_client: dict[str, set[GuardedProtocol]] = {}
 
     def protocol(self, **arguments: Any) -> GuardedProtocol:
-        """Makes a connection, which uvicorn calls."""
+        """Makes the protocol of a connection. uvicorn calls this."""
         return GuardedProtocol(self, **arguments)
 
     async def run(self) -> None:
@@ -89,7 +89,7 @@ class ConnectionGuard:
 
 
 class GuardedProtocol(H11Protocol):
-    """uvicorn's protocol, which also measures how long its client lets it wait."""
+    """The protocol of uvicorn, which here also measures how long the client makes it wait."""
 
     def __init__(self, guard: ConnectionGuard, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -130,7 +130,7 @@ class GuardedProtocol(H11Protocol):
         """Whether a whole request has arrived that is not answered yet."""
         if self._head_since is not None or self._body_since is not None:
             return False
-        # None before the first request.
+        # It is None before the first request.
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 

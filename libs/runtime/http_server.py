@@ -74,8 +74,8 @@ class HttpServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Returns uvicorn's configuration. The lifecycle handles signals. With a certificate the server uses HTTPS, and a
-    handshake has its own deadline.
+    """The server of uvicorn. It handles no signals, because the lifecycle of the process does. With a certificate the
+    server uses HTTPS, and a handshake has its own deadline.
     """
 
     def __init__(

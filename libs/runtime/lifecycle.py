@@ -31,12 +31,12 @@ _LAST_LINE_SECONDS = 1.0
 SERVER_SECONDS = 60.0
 _SERVER_PAUSE_SECONDS = 2.0
 
-# These are called at the end of the process, whatever ends it.
+# These functions are called at the end of the process, whatever ends it.
 _at_end: list[Callable[[], None]] = []
 
 
 def at_end(end: Callable[[], None]) -> None:
-    """`end` is called when `run` ends."""
+    """Registers a function that is called when `run` ends."""
     _at_end.append(end)
 
 
@@ -63,7 +63,9 @@ class EndedEarlyError(StartupError):
 
 
 class Shutdown:
-    """Set once, by SIGTERM, SIGINT or `request`. A second signal changes nothing (C137)."""
+    """The event that ends the process. It is set once, by SIGTERM, SIGINT or `request`. A second signal changes nothing
+    (C137).
+    """
 
     def __init__(self, last_seconds: float = 0) -> None:
         """The process is ended by force when it still runs `last_seconds` after the request. 0 means never."""
@@ -94,7 +96,7 @@ class Shutdown:
 
 def end_after(seconds: float) -> None:
     """Ends the process with status 1 when it still runs after the given seconds. The event loop, a thread, or Python's
-    own end may hang, so this uses none of them.
+    own end may hang, so this function uses none of them.
     """
 
     def end() -> None:
@@ -195,7 +197,7 @@ async def wait_for_server(reach: Callable[[], Awaitable[None]], shutdown: Shutdo
                 raise
             log.warning("waiting_for_server", reason=str(error), seconds_left=round(left))
         if await at_most(_SERVER_PAUSE_SECONDS, shutdown.wait()):
-            raise EndedEarlyError("told to end while a server was waited for")
+            raise EndedEarlyError("the process was told to end while it waited for a server")
 
 
 async def finished_within(seconds: float, work: Awaitable[Any]) -> bool:
@@ -210,7 +212,7 @@ async def finished_within(seconds: float, work: Awaitable[Any]) -> bool:
 async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
     """Waits at most `seconds` for `work`, then cancels it. Returns whether it finished. Raises the errors of `work`.
     Unlike `finished_within`, it does not wait for the end of the cancelled work, because database drivers may catch a
-    cancellation and continue (F54). It makes a task.
+    cancellation and continue (F54). It runs `work` in a new task.
     """
     task = asyncio.ensure_future(work)
     # The exception is fetched, so that asyncio does not report it when nobody waits for the task any more.
@@ -231,8 +233,8 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def write_private_once(path: Path, content: bytes) -> None:
-    """Like `write_private`, but never replaces a file. If several processes call it, the content of the first one
-    stays.
+    """Writes a file as `write_private` does, but never replaces one. If several processes call it, the content of the
+    first one stays.
     """
     with _private_file(path, content) as fresh, contextlib.suppress(FileExistsError):
         path.hardlink_to(fresh)

@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 
-# The most octets that wait for a slow reader. Further lines are dropped and counted.
+# The largest number of octets that wait for a slow reader. Further lines are dropped and counted.
 _MAX_WAITING_OCTETS = 8 * 1024 * 1024
-# The most octets of one system call, which is the size of a pipe on Linux.
+# The largest number of octets of one system call, which is the size of a pipe on Linux.
 _BLOCK_OCTETS = 65_536
 
 
@@ -31,7 +31,7 @@ class LineWriter:
         self._describe_loss = describe_loss
         self._file_descriptor = file_descriptor
         self._max_waiting_octets = max_waiting_octets
-        # Protects all attributes below, and wakes the thread and its waiting callers.
+        # This condition protects all attributes below, and wakes the thread and the callers that wait for it.
         self._changed = threading.Condition()
         self._waiting: list[bytes] = []
         self._waiting_octets = 0
@@ -39,11 +39,11 @@ class LineWriter:
         self._untold_loss = 0
         self._inside_a_line = False
         self._thread: threading.Thread | None = None
-        # These are called with the number of lost lines, in any thread.
+        # This function is called with the number of lost lines, in any thread.
         self.on_loss: Callable[[int], None] = lambda _: None
 
     def write(self, text: str) -> None:
-        """Takes whole lines, in any thread."""
+        """Takes whole lines. It may be called in any thread."""
         octets = text.encode("utf-8", "backslashreplace")
         with self._changed:
             if self._waiting_octets + len(octets) > self._max_waiting_octets:

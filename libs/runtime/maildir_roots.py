@@ -14,8 +14,8 @@ _OWN_NAMES = ("admin-key", "config", "ingress", "log", "policy", "relay", "run",
 
 @dataclass(frozen=True, slots=True)
 class MaildirRoots:
-    """`roots` are absolute paths. Without any, every folder is allowed except those of the system and of the
-    services.
+    """The allowed folders. `roots` are absolute paths. Without any root, every folder is allowed except those of the
+    system and of the services.
     """
 
     roots: tuple[PurePosixPath, ...]

@@ -28,7 +28,7 @@ _REQUEST_LIMIT = 8192
 _REQUEST_SECONDS = 10
 
 
-BUILD_INFO_HELP = "Always 1; the labels say which release runs, and on which Python."
+BUILD_INFO_HELP = "Always 1. The labels say which release runs, and on which version of Python."
 
 
 def build_labels() -> dict[str, str]:
@@ -43,7 +43,7 @@ def show_build(service: str) -> None:
 
 
 def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, dict[str, Any]]:
-    """The HTTP status of /readyz and its body: `status` is ready, degraded or unready; `missing` says why.
+    """Returns the HTTP status of /readyz and its body: `status` is ready, degraded or unready; `missing` says why.
 
     Without an `optional` dependency the process goes on working (degraded, 200), so that a load balancer does not turn
     away from it.

@@ -27,12 +27,12 @@ _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./0-9A-Za-z]{53}")
 _MOST_ARGON2ID = (262_144, 16, 16)
 _MOST_SHA512_ROUNDS = 1_000_000
 _MOST_BCRYPT_COST = 14
-# bcrypt uses no more octets of a password.
+# bcrypt ignores the octets of a password after these.
 _BCRYPT_OCTETS = 72
 
 
 def hash_password(password: str | bytes) -> str:
-    """The argon2id hash in PHC form. Takes some 25 ms."""
+    """Returns the argon2id hash in PHC form. This takes some 25 ms."""
     return _HASHER.hash(password)
 
 
@@ -52,7 +52,7 @@ def canonical_hash(text: str) -> str:
             return text
     elif (parts := _BCRYPT.fullmatch(text)) and 4 <= int(parts[1]) <= _MOST_BCRYPT_COST:
         return text
-    raise ValueError("no hash that is taken")
+    raise ValueError("not a hash of an accepted kind")
 
 
 def is_outdated(password_hash: str) -> bool:
@@ -61,7 +61,7 @@ def is_outdated(password_hash: str) -> bool:
 
 
 def matches(password_hash: str, password: bytes) -> bool:
-    """Whether it is the password's hash.
+    """Whether the hash belongs to the password.
 
     Raises argon2's InvalidHashError and VerificationError, and ValueError, for a hash that cannot be read.
     """
@@ -76,7 +76,7 @@ def matches(password_hash: str, password: bytes) -> bool:
 
 
 def decoy_of(password_hash: str) -> str | None:
-    """Returns a hash of the same cost that no password has. None for argon2id, for which the caller makes such
+    """Returns a hash of the same cost that no password has, or None for argon2id, for which the caller makes such
     hashes.
     """
     if password_hash.startswith("$6$"):

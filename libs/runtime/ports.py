@@ -6,15 +6,15 @@ import socket
 
 
 def unavailable_reason(host: str, port: int) -> str:
-    """Returns why no process can listen there now. Empty when one can, or when `host` is a name, which only a look-up
-    could tell.
+    """Returns why no process can listen there now. The result is empty when one can, or when `host` is a name, which
+    only a look-up could tell.
 
-    The port is bound alone, so that one that others would share counts as taken.
+    The check does not share the port (SO_REUSEPORT), so a port that another process shares counts as taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # The option is set as in servers, so that closed connections do not make the port unusable.
+            # The option is set as servers set it, so that closed connections do not make the port unusable.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -16,7 +16,7 @@ def _range(part: str) -> range:
     first, dash, last = part.partition("-")
     ends = [first, last] if dash else [first]
     if not all(end.isascii() and end.isdigit() and len(end) <= 5 for end in ends):
-        raise ValueError(f"processors are numbers as 0,2-4, not {part!r}")
+        raise ValueError(f"processors are numbers such as 0,2-4, not {part!r}")
     numbers = range(int(ends[0]), int(ends[-1]) + 1)
     if not numbers:
         raise ValueError(f"{part!r} ends before it begins")
@@ -24,7 +24,7 @@ def _range(part: str) -> range:
 
 
 def usable() -> tuple[int, ...]:
-    """Returns the processors on which this thread may run. Empty where the system does not tell."""
+    """Returns the processors on which this thread may run. The result is empty where the system does not tell."""
     try:
         return tuple(sorted(os.sched_getaffinity(0)))
     except (AttributeError, OSError):

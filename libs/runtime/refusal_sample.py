@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# The most lines in a minute for one client's network, and for all together: at most some 300 MB in a day.
+# The largest numbers of lines in a minute for the network of one client, and for all clients together. They make at
+# most some 300 MB in a day.
 LINES_OF_CLIENT = 60
 LINES_IN_ALL = 600
-# The most networks that are distinguished in a minute. Further ones share what is left for all.
+# The largest number of networks that are counted separately in a minute. Further networks share the lines that are left
+# for all clients.
 _MOST_CLIENTS = 10_000
 
 

@@ -23,8 +23,8 @@ from libs.runtime.socket_folder import SocketLock
 
 log = structlog.get_logger(__name__)
 
-# The most octets of a message. Mail and snapshots of any size are sent in chunks. Frames with many requests are closed
-# at a much smaller size.
+# The largest number of octets of a message. Mail and snapshots of any size are sent in chunks. Frames with many
+# requests are closed at a much smaller size.
 MAX_MESSAGE_OCTETS = 64 * 1024 * 1024
 
 _OPTIONS: list[tuple[str, int | str]] = [
@@ -40,7 +40,7 @@ _OPTIONS: list[tuple[str, int | str]] = [
 ]
 _SERVER_OPTIONS: list[tuple[str, int | str]] = [
     *_OPTIONS,
-    # Otherwise a second process on the same port would get half of the calls, without any notice.
+    # If the port were shared, a second process on it would get half of the calls without notice.
     ("grpc.so_reuseport", 0),
 ]
 _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
@@ -52,7 +52,7 @@ _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
 ]
 # The longest time of a call that is running when its channel is closed.
 LONGEST_CALL_SECONDS = 120.0
-# The metadata of health's answer with the running release.
+# The metadata with the running release in answers of the health service.
 VERSION_METADATA = "posthouse-version"
 # The metadata with the revision of the configuration in force, if the service has a configuration.
 REVISION_METADATA = "posthouse-revision"
@@ -102,7 +102,7 @@ class Server:
     async def start(self, listen: str, security: Security) -> str:
         """Listens on `unix:PATH` or `host:port`. Returns this address, with the real port if it was 0.
 
-        Raises StartupError when the address is taken or must not be served as `security` has it.
+        Raises StartupError when the address is taken or must not be served as `security` says.
         """
         try:
             security.require([listen])
@@ -122,7 +122,7 @@ class Server:
                 port = server.add_insecure_port(str(address))
         except RuntimeError as error:
             await self.stop(0)
-            raise StartupError(f"can't listen on {address}: is something else there?") from error
+            raise StartupError(f"can't listen on {address}: another process may use this address") from error
         await self.serving(False)
         await server.start()
         return str(TcpAddress(address.host, port) if isinstance(address, TcpAddress) else address)

@@ -48,7 +48,7 @@ class SealedFile:
                 return _cipher(key).decrypt(sealed[len(_HEADER) : start], sealed[start:], _HEADER)
             except (InvalidTag, ValueError):
                 continue
-        raise UnsealError("none of the keys opens the file")
+        raise UnsealError("none of the keys can decrypt the file")
 
     def write(self, content: bytes) -> None:
         """Replaces the file in one step. Its folder and its key are made when they do not exist. Raises OSError."""
@@ -58,7 +58,9 @@ class SealedFile:
         write_private(self.path, _HEADER + nonce + _cipher(keys[0]).encrypt(nonce, content, _HEADER))
 
     def _key_of_file(self) -> tuple[str, ...]:
-        """Returns the keys in the key file. Empty when the file does not exist, or when other users can read it."""
+        """Returns the keys in the key file. The result is empty when the file does not exist, or when other users can
+        read it.
+        """
         try:
             if stat.S_IMODE(self._key_file.stat().st_mode) & 0o077:
                 return ()

@@ -71,7 +71,7 @@ def opened(file: BinaryIO, passphrase: str) -> Iterator[bytes]:
             yield cipher.decrypt(_nonce(number, _MORE if following else _LAST), frame, header)
         except InvalidTag:
             if number == 0:
-                raise SealedStreamError("the passphrase is another one, or the file was changed") from None
+                raise SealedStreamError("the passphrase is wrong, or the file was changed") from None
             raise SealedStreamError("the file was changed, or ends too early") from None
         frame, number = following, number + 1
     if number == 0:

@@ -68,7 +68,9 @@ class TlsFiles:
             raise StartupError(f"gRPC TLS: {self.authority}: {reason}") from error
 
     def state(self) -> tuple[tuple[int, int, int], ...]:
-        """Returns a value that changes whenever one of the files changes. Empty while a file does not exist."""
+        """Returns a value that changes whenever one of the files changes. The result is empty while a file does not
+        exist.
+        """
         try:
             statuses = [path.stat() for path in (self.certificate, self.key, self.authority)]
         except OSError:
@@ -136,7 +138,7 @@ class ServerCredentials:
         return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=authority)
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration:
-        """Is called at each handshake, in a thread of gRPC."""
+        """Returns the certificates for a handshake. gRPC calls this at each handshake, in one of its threads."""
         state = self._files.state()
         if state != self._state:
             try:

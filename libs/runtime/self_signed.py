@@ -1,4 +1,6 @@
-"""Makes self-signed certificates for services without a certificate. They encrypt, and they prove no identity."""
+"""Makes self-signed certificates for services without a certificate. They allow encryption, but they
+prove no identity.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,10 @@ def make(host_name: str, now: datetime.datetime, days: int = _DAYS) -> tuple[byt
 
 
 def kept_pair(certificate: Path, key: Path, host_name: str, now: datetime.datetime) -> None:
-    """Makes the pair when there is none, or when it was made here and is about to end. Raises StartupError.
+    """Makes the pair when there is none, or when Posthouse made it and it will soon expire. Raises StartupError.
 
-    Both may be the same file, which then holds both. A file that Posthouse did not make is never written (F16).
+    Both paths may name the same file, which then contains certificate and key. A file that Posthouse did not make is
+    never written (F16).
     """
     is_theirs = not was_made_here(certificate, host_name)
     if certificate.exists() and key.exists() and (is_theirs or _lasts(certificate, now)):
@@ -67,7 +70,7 @@ def kept_pair(certificate: Path, key: Path, host_name: str, now: datetime.dateti
 
 
 def was_made_here(certificate: Path, host_name: str) -> bool:
-    """Whether `make` made the certificate. One that cannot be read counts as somebody else's."""
+    """Whether `make` made the certificate. A certificate that cannot be read counts as made by somebody else."""
     try:
         loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError):

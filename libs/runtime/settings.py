@@ -66,9 +66,11 @@ class ProcessSettings(DataFolder):
     listens_on_several_hosts: ClassVar[bool] = False
 
     log_format: Literal["json", "console"] = Field(
-        default="json", validation_alias="POSTHOUSE_LOG_FORMAT", description="json for programs, console for people."
+        default="json",
+        validation_alias="POSTHOUSE_LOG_FORMAT",
+        description="Format of the log: json for programs, or console for people.",
     )
-    log_level: str = Field(default="info", description="debug, info, warning, error or critical.")
+    log_level: str = Field(default="info", description="Level of the log: debug, info, warning, error or critical.")
 
     @model_validator(mode="before")
     @classmethod

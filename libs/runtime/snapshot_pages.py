@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-# The most octets of a page, unless a single piece is larger. A change copies one page.
+# The largest number of octets of a page, unless a single piece is larger. A change copies one page.
 PAGE_OCTETS = 64 * 1024
 _DIGEST_BITS = 512
 # The tags of the length-delimited fields 1 and 2 (https://protobuf.dev/programming-guides/encoding/).

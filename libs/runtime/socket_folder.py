@@ -29,7 +29,7 @@ def check(folder: Path) -> None:
     except OSError as error:
         raise StartupError(f"the folder of Unix sockets {folder} cannot be used: {error.strerror}") from error
     if not stat.S_ISDIR(status.st_mode):
-        raise StartupError(f"{folder} must be a folder of mode 0700 for Unix sockets; it is something else")
+        raise StartupError(f"{folder} must be a folder of mode 0700 for Unix sockets, and is not a folder")
     if status.st_uid != os.geteuid():
         raise StartupError(f"the folder of Unix sockets {folder} belongs to another user")
     if stat.S_IMODE(status.st_mode) & 0o077:
@@ -37,7 +37,9 @@ def check(folder: Path) -> None:
 
 
 class SocketLock:
-    """A lock of the process that listens on a Unix socket. gRPC itself would take over a path in use without notice."""
+    """A lock of the process that listens on a Unix socket. gRPC itself would take over a path that another process
+    uses, without notice.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises StartupError when another process has the lock."""

@@ -1,7 +1,7 @@
 """Traces: spans for an OpenTelemetry collector. They are off, and cost nothing, unless the environment names one.
 
-`tracer` is None while traces are off; code that makes spans checks it first. A span says no more than the log does: it
-holds no mail content, no mail address and no credentials.
+`tracer` is None while traces are off; code that makes spans checks it first. A span contains no more than the log does:
+no mail content, no mail address and no credentials.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Tracer:
         closing.join(_FLUSH_SECONDS)
 
 
-# There is one in each process, like its metrics and its log.
+# Each process has one tracer, as it has one log.
 tracer: Tracer | None = None
 
 

@@ -16,8 +16,8 @@ import idna
 from libs.smtp.reply import BAD_RECIPIENT_SYNTAX, BAD_SENDER_SYNTAX, UTF8_NOT_ALLOWED, CommandError, Reply
 from libs.smtp.value import fast_value
 
-# The most octets without brackets and source route. RFC 5321 4.5.3.1.3 demands 256, and VERP and token addresses are
-# longer (C55).
+# The largest number of octets without brackets and source route. RFC 5321 4.5.3.1.3 demands 256, and VERP and token
+# addresses are longer (C55).
 MAX_PATH_OCTETS: Final = 512
 # RFC 1035 2.3.4: 255 octets on the wire are 253 in text without the root's dot.
 MAX_DOMAIN_OCTETS: Final = 253
@@ -53,7 +53,8 @@ _IS_DOT_STRING = re.compile(_DOT_STRING).fullmatch
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _TO_ESCAPE = re.compile(r'(["\\])')
 
-# RFC 5321 allows no underscore in a domain, but names with it exist and get mail; Postfix and Exim take them.
+# RFC 5321 allows no underscore in a domain,  but names with an underscore exist and get mail. Postfix and Exim accept
+# them.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*").fullmatch
 _HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -86,7 +87,7 @@ class Address:
 
     @property
     def literal(self) -> IPv4Address | IPv6Address | None:
-        """Returns the IP address of an address literal. None when the domain is a name."""
+        """Returns the IP address of an address literal, or None when the domain is a name."""
         if not self.domain.startswith("["):
             return None
         inside = self.domain[1:-1]
@@ -124,8 +125,8 @@ NULL_PATH: Final = Address("", "")
 
 @fast_value(frozen=True, slots=True)
 class ParsedPath:
-    """`rest` has the parameters after the path, without outer blanks. `utf8` tells whether the path has octets over
-    127.
+    """A path, and the text after it. `rest` has the parameters after the path, without outer blanks. `utf8` tells
+    whether the path has octets over 127.
     """
 
     address: Address
@@ -179,12 +180,12 @@ def parse_path(
 
 
 def parse_reverse_path(raw: bytes, *, smtputf8: bool, lenient: bool = False) -> ParsedPath:
-    """`parse_path` for MAIL."""
+    """Reads the path of MAIL with `parse_path`."""
     return parse_path(raw, smtputf8=smtputf8, null_allowed=True, postmaster_allowed=False, lenient=lenient)
 
 
 def parse_forward_path(raw: bytes, *, smtputf8: bool, lenient: bool = False) -> ParsedPath:
-    """`parse_path` for RCPT."""
+    """Reads the path of RCPT with `parse_path`."""
     return parse_path(raw, smtputf8=smtputf8, null_allowed=False, postmaster_allowed=True, lenient=lenient)
 
 
@@ -232,13 +233,13 @@ def canonical_domain(text: str) -> str:
 
 
 def canonical_domain_or_literal(text: str) -> str:
-    """Like `canonical_domain`, but also accepts `[192.0.2.1]` and `[IPv6:…]`. Raises ValueError."""
+    """Returns a domain as `canonical_domain` does, and also accepts `[192.0.2.1]` and `[IPv6:…]`. Raises ValueError."""
     return _literal(text) if text.startswith("[") else canonical_domain(text)
 
 
 def is_fqdn(domain: str) -> bool:
-    """Whether a canonical domain is fully qualified: it has at least two labels, and the last one is not a number. A
-    literal is not.
+    """Whether a canonical domain is fully qualified: it has at least two labels, and the last one is not a number. An
+    address literal is not fully qualified.
     """
     if "." not in domain or len(domain) > MAX_DOMAIN_OCTETS or _DOMAIN(domain) is None:
         return False
@@ -254,7 +255,7 @@ def is_host_name(domain: str) -> bool:
 
 class HeloKind(Enum):
     FQDN = "fqdn"
-    # One label, or an IP address without brackets. It is accepted unless a rule refuses it.
+    # The name is one label, or an IP address without brackets. It is accepted unless a rule refuses it.
     NON_FQDN = "non_fqdn"
     LITERAL = "literal"
     # The argument is not a name, and is answered with 501.
@@ -263,7 +264,9 @@ class HeloKind(Enum):
 
 @fast_value(frozen=True, slots=True)
 class HeloName:
-    """`name` is canonical like `Address.domain`, and empty when malformed."""
+    """The argument of HELO or EHLO. `name` is canonical like `Address.domain`. It is empty when the argument is
+    malformed.
+    """
 
     kind: HeloKind
     name: str
@@ -272,8 +275,8 @@ class HeloName:
 def parse_helo(raw: bytes) -> HeloName:
     """Reads the argument of HELO or EHLO (RFC 5321 4.1.1.1), without outer blanks. Never raises.
 
-    Malformed are an empty argument, two words, control characters, bytes over 127 (RFC 6531 3.7.1 wants A-labels here)
-    and a bad literal. An IPv6 literal without its tag is taken, as some clients send it.
+    An empty argument, two words, control characters, bytes over 127 (RFC 6531 3.7.1 demands A-labels) and an invalid
+    address literal are malformed. An IPv6 literal without its tag is accepted, because some clients send it.
     """
     try:
         text = raw.strip(b" \t").decode("ascii")
@@ -289,7 +292,7 @@ def parse_helo(raw: bytes) -> HeloName:
         return _MALFORMED_HELO
     name = text.lower()
     if not name.endswith(".."):
-        # One final dot stands for the root of the DNS. A text with two is not a name, and keeps them.
+        # One final dot stands for the root of the DNS. A text with two final dots is not a name, so they are kept.
         name = name.removesuffix(".")
     return HeloName(HeloKind.FQDN if is_fqdn(name) else HeloKind.NON_FQDN, name)
 
@@ -393,7 +396,7 @@ def _a_labels(name: str) -> str:
         mapped = idna.uts46_remap(name, std3_rules=False, transitional=False)
         labels = [label if label.isascii() else idna.alabel(label).decode("ascii") for label in mapped.split(".")]
     except (UnicodeError, IndexError):
-        raise ValueError("domain is no internationalised domain name") from None
+        raise ValueError("domain is not an internationalised domain name") from None
     return ".".join(labels)
 
 

@@ -31,7 +31,7 @@ class AddressSet:  # noqa: PLW1641 - sets are compared, but no keys
     __slots__ = ("_buckets",)
 
     def __init__(self, buckets: Mapping[int, bytes]) -> None:
-        """`buckets` are by number, in the form that `bucket` makes."""
+        """`buckets` has octets in the form that `bucket` makes, by the number of the bucket."""
         self._buckets = buckets
 
     @classmethod

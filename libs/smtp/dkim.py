@@ -1,6 +1,5 @@
 """The common part of DKIM signing and verification: the canonical forms (RFC 6376 3.4) and the kinds of keys. Pure.
-
-Bodies are hashed from pieces: linear in time, with one piece at a time in memory.
+Bodies are hashed piece by piece, in linear time, with only one piece in memory.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class BodyHashes:
         self._known: dict[tuple[bool, int | None], BodyHash] = {}
 
     def get(self, *, relaxed: bool, limit: int | None) -> BodyHash:
-        """`limit` is the value of `l=`. None without it."""
+        """`limit` is the value of `l=`. It is None when the signature has no `l=`."""
         key = (relaxed, limit)
         if key not in self._known:
             self._known[key] = _hash(self._body(), relaxed=relaxed, limit=limit)
@@ -78,9 +77,9 @@ def _hash(pieces: Iterable[bytes], *, relaxed: bool, limit: int | None) -> BodyH
 
 
 def _relaxed(lines: bytes) -> bytes:
-    """RFC 6376 3.4.4 a: first one space for each run of blanks, then none at the end of a line.
-
-    In this order both steps are linear, whatever the runs (a search for blanks before CRLF is not).
+    """Returns lines in the relaxed form (RFC 6376 3.4.4 a): first each run of blanks becomes one space, and then the
+    space at the end of a line is removed. In this order both steps take linear time. A search for blanks before CRLF
+    would not.
     """
     if b"\t" in lines or b"  " in lines:
         lines = _BLANKS.sub(b" ", lines)
@@ -88,7 +87,9 @@ def _relaxed(lines: bytes) -> bytes:
 
 
 class _Canonical:
-    """Hashes whole lines. Empty lines at the end are held back (RFC 6376 3.4.3, 3.4.4 b)."""
+    """Hashes whole lines. Empty lines are hashed only when another line follows them, because those at the end do not
+    count (RFC 6376 3.4.3, 3.4.4 b).
+    """
 
     def __init__(self, limit: int | None) -> None:
         self._hash = hashlib.sha256()

@@ -10,14 +10,14 @@ from libs.smtp.value import fast_value
 
 
 class Body(StrEnum):
-    """BODY of MAIL (RFC 6152)."""
+    """The value of BODY of MAIL (RFC 6152)."""
 
     SEVEN_BIT = "7BIT"
     EIGHT_BIT_MIME = "8BITMIME"
 
 
 class Ret(StrEnum):
-    """RET of MAIL (RFC 3461 4.3)."""
+    """The value of RET of MAIL (RFC 3461 4.3)."""
 
     FULL = "FULL"
     HEADERS = "HDRS"
@@ -34,8 +34,8 @@ class Notify(StrEnum):
 
 @fast_value(frozen=True, slots=True)
 class Recipient:
-    """`notify` is empty without NOTIFY. `original_recipient` is ORCPT as `addr-type;xtext` in ASCII, and empty without
-    it.
+    """A recipient, with the parameters of its RCPT. `notify` is empty without NOTIFY. `original_recipient` is ORCPT as
+    `addr-type;xtext` in ASCII, and empty without it.
     """
 
     address: Address
@@ -45,9 +45,9 @@ class Recipient:
 
 @fast_value(frozen=True, slots=True)
 class Envelope:
-    """`smtputf8` means that the client gave the keyword, even if the addresses do not need it (C59): see
-    `needs_smtputf8`. `body` and `ret` are None when the client did not give them. `envelope_id` is ENVID as sent
-    (xtext), or empty.
+    """The envelope of a message. `smtputf8` means that the client gave the keyword, even if the addresses do not need
+    it (C59). `body` and `ret` are None when the client did not give them. `envelope_id` is ENVID as sent (xtext), or
+    empty.
     """
 
     sender: Address
@@ -66,7 +66,7 @@ class Envelope:
 
 
 def distinct(recipients: Iterable[Recipient]) -> tuple[Recipient, ...]:
-    """The recipients in order, each mailbox once (C56), with the NOTIFY and ORCPT of its first RCPT."""
+    """Returns the recipients in order, each mailbox once (C56), with the NOTIFY and ORCPT of its first RCPT."""
     by_key: dict[str, Recipient] = {}
     for recipient in recipients:
         by_key.setdefault(recipient.address.matching_key(), recipient)

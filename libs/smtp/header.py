@@ -81,8 +81,8 @@ def unambiguous(header: bytes) -> bytes:
     are none.
 
     These are continuation lines that hold nothing but blanks, and blanks before the colon of a field (RFC 5322 4.2,
-    4.5). Such a reader would show the unsigned fields below them as the text of a signed message (F46). The fields'
-    values do not change, and neither do relaxed signatures.
+    4.5). Such a program would show the unsigned fields below these forms as the text of a signed message (F46). The
+    fields' values do not change, and neither do relaxed signatures.
     """
     header = _BLANK_LINE.sub(b"", header)
     if b" :" in header or b"\t:" in header:
@@ -92,8 +92,8 @@ def unambiguous(header: bytes) -> bytes:
 
 @fast_value(frozen=True, slots=True)
 class Field:
-    """`name` is in lower case. `raw` is the unchanged field with its CRLF. `value` is unfolded, without outer
-    blanks.
+    """A header field. `name` is in lower case. `raw` is the unchanged field with its CRLF. `value` is unfolded, without
+    outer blanks.
     """
 
     name: bytes
@@ -150,9 +150,9 @@ def remove_named(header: bytes, name: bytes) -> bytes:
 
 @fast_value(frozen=True, slots=True)
 class FromHeader:
-    """`addresses` has every mailbox of every From field. `unparsable` means that a field contains something else, or
-    nothing. Without a From field, `field_count` is 0 and `unparsable` is False, and no check may be skipped because of
-    this (C98).
+    """The authors of a message. `addresses` has every mailbox of every From field. `unparsable` means that a field
+    contains something else, or nothing. Without a From field, `field_count` is 0 and `unparsable` is False, and no
+    check may be skipped because of this (C98).
     """
 
     field_count: int

@@ -97,7 +97,8 @@ def parse_mailbox_list(value: bytes) -> MailboxList:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """The tokens without blanks and comments. A quote or comment that is never closed counts as one stray character.
+    """Yields the tokens without blanks and comments. A quote or comment that is never closed counts as one stray
+    character.
 
     If one quote or comment is never closed, no later one can be closed either, except by characters that the first
     would have hidden. So the search is not repeated, which keeps the time linear.
@@ -166,13 +167,13 @@ class _Reader:
         self._element.append(token)
 
     def finish(self) -> None:
-        # After an angle bracket or group that is never closed, there may still be mailboxes after its commas.
+        # If an angle bracket or a group is never closed, there may still be mailboxes after its commas.
         self.unparsable |= self._in_angle or self._in_group
         self._judge(ends_group=True)
         self.unparsable |= not self._anything
 
     def _name_group(self) -> None:
-        """The words before a colon are the name of a group. An address does not belong there."""
+        """Takes the words before a colon as the name of a group. An address among them makes the value unparsable."""
         self._anything = True
         self.unparsable |= self._in_group
         self._in_group = True

@@ -154,7 +154,7 @@ def _prefix_length(mask: int, bits: int) -> int | None:
 
 
 def _mapped_prefix(base: IPAddress, mask: int) -> int | None:
-    """Returns the IPv4 prefix length of a range inside ::ffff:0:0/96. None for every other range."""
+    """Returns the IPv4 prefix length of a range inside ::ffff:0:0/96, or None for every other range."""
     prefix = _prefix_length(mask, base.max_prefixlen)
     if base.version == 4 or prefix is None or prefix < _MAPPED.prefixlen or base not in _MAPPED:
         return None

@@ -46,9 +46,9 @@ NOTHING_OFFERED: Final = Offered()
 
 @fast_value(frozen=True, slots=True)
 class MailParameters:
-    """`size` is in octets, and 0 without SIZE (RFC 1870 gives SIZE=0 no other meaning). `envelope_id` is ENVID as sent
-    (xtext). `auth` is the decoded AUTH, empty for `<>`, and None without it. It proves nothing, because any client may
-    send it.
+    """The parameters of MAIL. `size` is in octets, and 0 without SIZE (RFC 1870 gives SIZE=0 no other meaning).
+    `envelope_id` is ENVID as sent (xtext). `auth` is the decoded AUTH, empty for `<>`, and None without it. It proves
+    nothing, because any client may send it.
     """
 
     size: int = 0
@@ -61,8 +61,8 @@ class MailParameters:
 
 @fast_value(frozen=True, slots=True)
 class RcptParameters:
-    """`notify` is in the order of the RFC, and empty without NOTIFY. `original_recipient` is ORCPT as `type;xtext` in
-    ASCII.
+    """The parameters of RCPT. `notify` is in the order of the RFC, and empty without NOTIFY. `original_recipient` is
+    ORCPT as `type;xtext` in ASCII.
     """
 
     notify: tuple[Notify, ...] = ()
@@ -156,7 +156,7 @@ def decode_xtext(encoded: bytes) -> bytes:
 
 
 def decode_original_recipient(original_recipient: bytes) -> tuple[str, str]:
-    """The address type in lower case, and the address, of an ORCPT that was accepted. Raises ValueError.
+    """Returns the address type in lower case, and the address, of an ORCPT that was accepted. Raises ValueError.
 
     In an address of the type `utf-8`, `\\x{…}` (RFC 6533) is decoded too.
     """
@@ -310,5 +310,7 @@ def _printable_xtext(value: bytes | None, name: str) -> bytes:
 
 
 def utf8_xtext(address: str) -> str:
-    """An address in ASCII, as `utf-8-addr-xtext` of RFC 6533 section 3: what is not plain becomes \\x{HEX}."""
+    """Returns an address in ASCII, as `utf-8-addr-xtext` of RFC 6533 section 3: all characters but plain ones become
+    \\x{HEX}.
+    """
     return re.sub(r"[^!-*,-<>-\[\]-~]", lambda match: f"\\x{{{ord(match[0]):X}}}", address)

@@ -9,7 +9,7 @@ from typing import Final
 
 from libs.smtp.value import fast_value
 
-# The most octets of a reply line with its code and CRLF (RFC 5321 4.5.3.1.5).
+# The largest number of octets of a reply line with its code and CRLF (RFC 5321 4.5.3.1.5).
 MAX_REPLY_LINE_OCTETS: Final = 512
 
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
@@ -52,14 +52,14 @@ class CommandError(ValueError):
 
 
 def lines(code: int, enhanced: str, texts: Iterable[str]) -> bytes:
-    """The bytes of a reply with one line for each text (`250-…`, `250 …`), each folded at 512 octets.
+    """Returns the bytes of a reply with one line for each text (`250-…`, `250 …`), each folded at 512 octets.
 
     Control characters become spaces and non-ASCII becomes `?`, so that nothing a client or a configuration supplied
     can end a line or add one (C37). An enhanced code that contradicts RFC 3463 or the code's first digit is replaced
     by the class's X.0.0. Raises ValueError when `code` is no reply code.
     """
     if not 200 <= code <= 599:
-        raise ValueError(f"{code} is no SMTP reply code")
+        raise ValueError(f"{code} is not an SMTP reply code")
     prefix = f"{_matching_enhanced(code, enhanced)} " if enhanced else ""
     room = MAX_REPLY_LINE_OCTETS - len("250 \r\n") - len(prefix)
     parts = [part for text in texts for part in _folded(printable_ascii(text), room)] or [""]
@@ -138,7 +138,7 @@ AUTH_UNAVAILABLE: Final = Reply(454, "4.7.0", "Authentication not available, try
 # Syntax and order of commands.
 COMMAND_UNRECOGNISED: Final = Reply(500, "5.5.2", "Command unrecognised")
 LINE_TOO_LONG: Final = Reply(500, "5.5.2", "Line too long")
-# RFC 4954 6.
+# RFC 4954 6 names this reply.
 AUTH_LINE_TOO_LONG: Final = Reply(500, "5.5.6", "Authentication exchange line is too long")
 BARE_LINE_END: Final = Reply(550, "5.5.2", "Lines must end in CR LF")
 BAD_COMMAND_SYNTAX: Final = Reply(501, "5.5.2", "Syntax error")
@@ -198,5 +198,5 @@ SPAM_REFUSED: Final = Reply(554, "5.7.1", "Message looks like spam")
 SPAM_DELAYED: Final = Reply(451, "4.7.1", "Message is not accepted yet, try again later")
 SPAM_CHECK_FAILED: Final = Reply(451, "4.3.0", "Message could not be checked for spam, try again later")
 
-# Outward.
+# Replies about deliveries to other hosts.
 NULL_MX: Final = Reply(556, "5.1.10", "Recipient domain takes no mail (null MX)")

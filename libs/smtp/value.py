@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 else:
 
     def fast_value(cls=None, /, *, frozen=False, unsafe_hash=False, **options):
-        """`dataclasses.dataclass`, with its arguments and its results but one: `frozen` costs nothing.
+        """Works as `dataclasses.dataclass`, with one difference: `frozen` costs nothing at run time.
 
-        A frozen class that compares by its fields is hashed by them, unless it says itself how. Assigning to a field of
-        one raises nothing at run time; so no value that came from outside may choose the name of an attribute to set.
+        A frozen class that compares by its fields is also hashed by them, unless it defines its own hash. Assigning to
+        a field of such a class raises nothing at run time. So no value that came from outside may choose the name of an
+        attribute to set.
         """
 
         def wrap(cls):

@@ -38,7 +38,7 @@ app = typer.Typer(no_args_is_help=True, help="The settings, their history, and a
 
 
 def _find_sections() -> dict[str, str]:
-    """The path of each section's operations below `posthouse_client.api`, by the name of the section."""
+    """Returns the path of each section's operations below `posthouse_client.api`, by the name of the section."""
     folder = Path(posthouse_client.__file__).parent / "api"
     paths = sorted(folder.glob("*/get_*_settings.py"))
     names = {path: path.stem.removeprefix("get_").removesuffix("_settings") for path in paths}
@@ -67,7 +67,9 @@ def _member(settings: dict[str, Any], path: list[str], name: str) -> Any:
 
 @app.command("get")
 def get(
-    name: Annotated[str, typer.Argument(metavar="[SECTION[.FIELD...]]", help="All sections when none is given.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[SECTION[.FIELD...]]", help="Section to show. The default is all sections.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show settings: all of them, a section, or one member."""
@@ -91,13 +93,13 @@ def set_(
         list[str],
         typer.Argument(
             metavar="SECTION.FIELD=VALUE...",
-            help="VALUE is JSON, or text; for a list also its values with commas between them. - reads a line of "
-            "standard input.",
+            help="VALUE is JSON or text, or for a list its values with commas between them. With - it is read from a "
+            "line of standard input.",
         ),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Change members of a section at once; returns when every service uses it."""
+    """Change members of a section in one revision. The command returns when every service uses it."""
     patch: dict[str, Any] = {}
     sections = set()
     for assignment in assignments:
@@ -179,7 +181,8 @@ def edit(section: Annotated[str, typer.Argument(help=f"One of {', '.join(_SECTIO
         except ValueError as error:
             raise CommandError(f"this is not JSON ({error}); nothing was changed", ExitStatus.USAGE) from None
         replace = operation(_operation(section, "replace"))
-        # If somebody else has changed the section since, this is a conflict, because the edited text is outdated.
+        # If somebody else has changed the section since, the API refuses this request with a conflict, because the
+        # edited text is outdated.
         written = replace(client=posthouse.client, body=Body(body), if_match=current.headers["etag"])
         posthouse.wait_until_in_force()
     _done(content(written), False, f"{section} changed")
@@ -197,7 +200,9 @@ def _edited(text: str) -> str:
 
 
 @app.command("log")
-def log(limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")] = 20, as_json: AsJson = False) -> None:
+def log(
+    limit: Annotated[int, typer.Option(min=1, help="Largest number to show.")] = 20, as_json: AsJson = False
+) -> None:
     """List revisions, newest first: who changed what, and when."""
     with connected() as posthouse:
         revisions = list(items(posthouse, "configuration.list_revisions", most=limit))
@@ -210,11 +215,13 @@ def log(limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")]
 
 @app.command()
 def diff(
-    from_: Annotated[int, typer.Argument(metavar="FROM", help="A revision's number; a negative one counts back.")] = -1,
-    to: Annotated[int, typer.Argument(help="A revision's number; 0 is the newest.")] = 0,
+    from_: Annotated[
+        int, typer.Argument(metavar="FROM", help="Number of a revision. A negative number counts back from the newest.")
+    ] = -1,
+    to: Annotated[int, typer.Argument(help="Number of a revision. 0 is the newest.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show what differs between two revisions: by default, what the newest has changed."""
+    """Show what differs between two revisions. The default is the change that made the newest revision."""
     with connected() as posthouse:
         newest = next(items(posthouse, "configuration.list_revisions", most=1))["number"]
         first, last = (number + newest if number <= 0 else number for number in (from_, to))
@@ -244,12 +251,12 @@ def _side(difference: dict[str, Any], name: str) -> str:
 
 @app.command()
 def rollback(
-    revision: Annotated[int, typer.Argument(help="The revision whose settings are wanted back.")],
+    revision: Annotated[int, typer.Argument(help="Number of the revision whose settings are restored.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the settings of a revision back, as a new revision."""
+    """Restore the settings of a revision, as a new revision."""
     with connected() as posthouse:
         planned = call(posthouse, "configuration.roll_back_revision", revision, dry_run=True, if_match="*")
         if dry_run:
@@ -260,7 +267,8 @@ def rollback(
         if not as_json:
             print_changes(planned["changes"])
         confirm(f"Change {counted(len(planned['changes']), 'object')} back to revision {revision}?", yes)
-        # If somebody else has made a change after the plan, this is a conflict, so that their change is not lost.
+        # If somebody else has made a change after the plan, the API refuses this request with a conflict, so that their
+        # change is not lost.
         planned_etag = f'"{planned["revision"]}"'
         written = posthouse.send(operation("configuration.roll_back_revision"), revision, if_match=planned_etag)
         posthouse.wait_until_in_force(written)
@@ -272,10 +280,10 @@ def rollback(
 
 @app.command("export")
 def export(
-    file: Annotated[Path | None, typer.Argument(help="Where to write; standard output when none is given.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="File to write. The default is standard output.")] = None,
     format_: Annotated[str, typer.Option("--format", help="json or yaml.")] = "json",
 ) -> None:
-    """Write all settings as one document, without secrets. `posthouse config import` takes it."""
+    """Write all settings as one document, without secrets. `posthouse config import` reads it."""
     if format_ not in ("json", "yaml"):
         raise CommandError("--format is json or yaml", ExitStatus.USAGE)
     with connected() as posthouse:
@@ -309,7 +317,8 @@ def import_(
     except OSError as error:
         raise CommandError(f"{file} can't be read: {error.strerror}", ExitStatus.USAGE) from None
     with connected() as posthouse:
-        # If somebody else makes a change from here on, the import is a conflict, so that their change is not lost.
+        # If somebody else makes a change from here on, the API refuses the import with a conflict, so that their change
+        # is not lost.
         etag = export_document(posthouse, "json").headers.get("etag", "")
         planned = import_document(posthouse, document, etag, dry_run=True)
         if dry_run:

@@ -37,7 +37,7 @@ class Access:
 
 
 def profile_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """The file with the profiles: one table for each name, with url, key and ca_file."""
+    """Returns the path of the file with the profiles. It has one table for each name, with url, key and ca_file."""
     folder = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or "~").expanduser() / ".config"
     return Path(folder) / "posthouse" / "profiles.toml"
 
@@ -68,7 +68,7 @@ def write_profiles(path: Path, profiles: Mapping[str, Access]) -> None:
     """Writes the whole file, so that only its owner can read it."""
     lines: list[str] = []
     for name, access in sorted(profiles.items()):
-        # A string of JSON is one of TOML too.
+        # A string in JSON is also a valid string in TOML.
         lines.append(f"[{json.dumps(name)}]\nurl = {json.dumps(access.url)}\nkey = {json.dumps(access.key)}")
         lines.append(f"ca_file = {json.dumps(access.ca_file)}\n" if access.ca_file else "")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def find_access(environment: Mapping[str, str] = os.environ) -> Access:
         return Access(url, key, ca_file)
     if url or key:
         missing = "POSTHOUSE_KEY" if url else "POSTHOUSE_URL"
-        raise CommandError(f"{missing} is not set: address and key are given together", ExitStatus.USAGE)
+        raise CommandError(f"{missing} is not set: set both address and key", ExitStatus.USAGE)
     name = chosen_profile.get() or environment.get("POSTHOUSE_PROFILE", "")
     path = profile_file(environment)
     profiles = read_profiles(path)
@@ -125,7 +125,7 @@ def _of_this_machine(environment: Mapping[str, str], ca_file: str) -> Access:
 
 @contextmanager
 def connected() -> Iterator[Posthouse]:
-    """Yields a client of the chosen API for the time of a command. Raises CommandError for its failures too."""
+    """Yields a client of the chosen API for the time of a command. Failures of the client also become CommandError."""
     import ssl
 
     from posthouse_client import Posthouse

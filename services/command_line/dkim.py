@@ -41,12 +41,12 @@ def import_keys(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="A key in a file, with --domain and --selector; or a KeyTable of OpenDKIM; or a folder with keys as "
+            help="File with a key, for --domain and --selector; or a KeyTable of OpenDKIM; or a folder with keys as "
             "OpenDKIM (DOMAIN/SELECTOR.private) or rspamd (DOMAIN.SELECTOR.key) keep them."
         ),
     ],
-    domain: Annotated[str, typer.Option(help="The domain that the key in the file signs for.")] = "",
-    selector: Annotated[str, typer.Option(help="Its selector: the name of its record below _domainkey.")] = "",
+    domain: Annotated[str, typer.Option(help="Domain for which the key in the file signs.")] = "",
+    selector: Annotated[str, typer.Option(help="Selector of the key: the name of its record below _domainkey.")] = "",
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -88,7 +88,7 @@ def _keys_at(path: Path, domain: str, selector: str) -> Iterator[KeyFile]:
     if domain and selector:
         yield KeyFile(domain, selector, path, text)
     elif _PEM in text:
-        raise CommandError(f"{path} is a key: say --domain and --selector", ExitStatus.USAGE)
+        raise CommandError(f"{path} is a key: give --domain and --selector", ExitStatus.USAGE)
     else:
         yield from _keys_of_table(path, text)
 
@@ -113,7 +113,7 @@ def _keys_of_table(table: Path, text: str) -> Iterator[KeyFile]:
             continue
         parts = words[-1].split(":", 2)
         if len(words) != 2 or len(parts) != 3:
-            raise CommandError(f"{table}, line {number}: it is not NAME DOMAIN:SELECTOR:PATH", ExitStatus.USAGE)
+            raise CommandError(f"{table}, line {number}: the line is not NAME DOMAIN:SELECTOR:PATH", ExitStatus.USAGE)
         domain, selector, place = parts
         if domain == "%":
             text = "% stands for the domain of each sender: import that key for each domain with --domain"
@@ -139,19 +139,27 @@ def _text(path: Path) -> str:
 
 def rotate(
     domain: str,
-    selector: Annotated[str, typer.Option(help="Of a new key; left out: the date, as p20260131.")] = "",
-    algorithm: Annotated[str, typer.Option(help="Of the key to replace, where keys of both algorithms sign.")] = "",
+    selector: Annotated[
+        str, typer.Option(help="Selector of the new key. The default is made from the date, for example p20260131.")
+    ] = "",
+    algorithm: Annotated[
+        str, typer.Option(help="Algorithm of the key to replace, when keys of both algorithms sign.")
+    ] = "",
     overlap_days: Annotated[
-        int, typer.Option(min=0, max=365, help="Days that the old record stays after its key has signed the last mail.")
+        int,
+        typer.Option(
+            min=0, max=365, help="Days for which the old record stays after its key has signed the last mail."
+        ),
     ] = _OVERLAP_DAYS,
     nameserver: Annotated[str, typer.Option(help="HOST:PORT of the name server to ask for the record.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Replace the key of a domain, one step each time: a new key is published, then used, then the old one withdrawn.
+    """Replace the key of a domain, one step at each call: a new key is published, then it signs, and then the old key
+    is withdrawn.
 
-    The first call makes a key that does not sign yet, and shows the record to publish. The next one, when the record is
-    in the DNS, lets the new key sign instead of the old one. One after the overlap removes the old key, and says which
-    record may go. Exit status 1: it is too early for the next step.
+    The first call makes a key that does not sign yet, and shows the record to publish. The next call, when the record
+    is in the DNS, lets the new key sign instead of the old one. A call after the overlap removes the old key, and says
+    which record may be removed. Exit status 1: it is too early for the next step.
     """
     with connected() as posthouse:
         keys = list(items(posthouse, "delivery.list_dkim_keys", {"domain": domain}))
@@ -178,7 +186,7 @@ def _next_step(
     if not signing:
         raise CommandError(f"no key of {domain} signs; `posthouse dkim add {domain}` makes one that does")
     if len({key["algorithm"] for key in keys}) > 1:
-        raise CommandError(f"{domain} has keys of both algorithms: say --algorithm", ExitStatus.USAGE)
+        raise CommandError(f"{domain} has keys of both algorithms: give --algorithm", ExitStatus.USAGE)
     newest = max(key["created_at"] for key in signing)
     waiting = [key for key in keys if not key["enabled"] and key["created_at"] > newest]
     retired = [key for key in keys if not key["enabled"] and key["created_at"] < newest]

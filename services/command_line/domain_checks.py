@@ -29,7 +29,9 @@ class Finding:
 
 
 def resolver_of(nameserver: str = "") -> dns.resolver.Resolver:
-    """Asks the name server HOST:PORT; if empty, the system's name servers."""
+    """Returns a resolver that asks the name server HOST:PORT, or the name servers of the system when `nameserver` is
+    empty.
+    """
     resolver = dns.resolver.Resolver(configure=not nameserver)
     if nameserver:
         host, _, port = nameserver.rpartition(":")
@@ -84,7 +86,9 @@ class DomainChecks:
                 yield self._port_25(host, address)
 
     def _reverse_name(self, address: str) -> Iterator[Finding]:
-        """Many servers refuse mail from an address whose name does not lead back to it."""
+        """Checks that the address has a name that leads back to it, because many servers refuse mail from other
+        addresses.
+        """
         names = [text.rstrip(".") for text in self._texts(str(dns.reversename.from_address(address)), "PTR")]
         confirmed = [name for name in names if address in (*self._texts(name, "A"), *self._texts(name, "AAAA"))]
         if confirmed:
@@ -102,7 +106,7 @@ class DomainChecks:
                 has_tls = client.has_extn("starttls")
         except (OSError, smtplib.SMTPException) as error:
             return Finding(
-                "port_25", "error", f"{where} takes no mail: {error}.", "Look at firewalls and the listener."
+                "port_25", "error", f"{where} takes no mail: {error}.", "Check the firewalls and the listener."
             )
         words = greeting.decode("ascii", "replace").split()
         name = words[0] if words else ""
@@ -162,11 +166,13 @@ def _tags(record: str) -> dict[str, str]:
 
 
 def findings(checks: DomainChecks, dkim_keys: Iterable[dict[str, Any]]) -> list[Finding]:
-    """All findings. When no name server answers, the last finding says so, and the remaining checks are left out."""
+    """Returns all findings. When no name server answers, the last finding says so, and the remaining checks are left
+    out.
+    """
     collected: list[Finding] = []
     try:
         for finding in checks.run(dkim_keys):
             collected.append(finding)  # noqa: PERF402 - what was found before a failure is kept
     except dns.exception.DNSException as error:
-        collected.append(Finding("dns", "error", f"No answer from the DNS: {error}", "Look at the name servers."))
+        collected.append(Finding("dns", "error", f"No answer from the DNS: {error}", "Check the name servers."))
     return collected

@@ -31,8 +31,8 @@ class Variable:
 
 
 def variables(models: Iterable[type[ProcessSettings]], environment: Mapping[str, str]) -> list[Variable]:
-    """Returns every variable that a service reads, in the order of names. Of secrets it shows only whether they are
-    set.
+    """Returns every variable that a service reads, in the order of names. For a secret it shows only
+    whether it is set.
     """
     by_name: dict[str, Variable] = {}
     for model in models:
@@ -74,11 +74,15 @@ def settings_command(models: Callable[[], Iterable[type[ProcessSettings]]]) -> C
     """`posthouse settings` for these services; their models are loaded when it runs."""
 
     def settings(
-        names: Annotated[list[str] | None, typer.Argument(help="Parts of names, as TLS or relay_.")] = None,
-        set_only: Annotated[bool, typer.Option("--set", help="Only those that are not at their default.")] = False,
+        names: Annotated[
+            list[str] | None, typer.Argument(help="Parts of the names, for example TLS or relay_.")
+        ] = None,
+        set_only: Annotated[
+            bool, typer.Option("--set", help="Show only variables that do not have their default value.")
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Show every environment variable: its default, what is in force here, and from where."""
+        """Show every environment variable: its default, its value here, and the source of this value."""
         parts = [name.upper() for name in names or ()]
         shown = [
             variable
@@ -87,7 +91,7 @@ def settings_command(models: Callable[[], Iterable[type[ProcessSettings]]]) -> C
             and (not set_only or variable.source != "default")
         ]
         if not shown:
-            raise CommandError("no variable has such a name" if parts else "every variable is at its default")
+            raise CommandError("no variable has this in its name" if parts else "every variable has its default value")
         if as_json:
             print_json({"items": [asdict(variable) for variable in shown]})
             return

@@ -40,8 +40,8 @@ _STATUSES = {
 }
 _NEXT = {
     401: "Set POSTHOUSE_KEY, or save a key that is valid with `posthouse profile save`.",
-    412: "Read it again, and repeat the change.",
-    503: "`posthouse status` says which service is away.",
+    412: "Read the object again, and repeat the change.",
+    503: "`posthouse status` says which service does not answer.",
 }
 
 

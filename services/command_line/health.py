@@ -25,15 +25,15 @@ _MOST_DESTINATIONS = 10
 
 def doctor(
     domain: Annotated[
-        str, typer.Argument(help="Look at a domain as others see it: MX, port 25, PTR, SPF, DMARC, DKIM.")
+        str, typer.Argument(help="Domain to check as others see it: MX, port 25, PTR, SPF, DMARC, DKIM.")
     ] = "",
     fresh: Annotated[bool, typer.Option("--run", help="Check now, instead of showing the last hourly checks.")] = False,
     nameserver: Annotated[str, typer.Option(help="HOST:PORT of the name server to ask about DOMAIN.")] = "",
-    port: Annotated[int, typer.Option(help="Where the MX hosts of DOMAIN are tried.")] = 25,
-    everything: Annotated[bool, typer.Option("--all", help="Show what is well too.")] = False,
+    port: Annotated[int, typer.Option(help="Port on which the MX hosts of DOMAIN are tried.")] = 25,
+    everything: Annotated[bool, typer.Option("--all", help="Also show the checks whose result is ok.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the services found about their machines and settings. Exit status 1: there is an error among it."""
+    """Show what the services found about their machines and settings. Exit status 1: a check found an error."""
     with connected() as posthouse:
         if domain:
             keys = list(items(posthouse, "delivery.list_dkim_keys", {"domain": domain}))
@@ -51,7 +51,9 @@ def doctor(
 
 
 def _distinct(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each finding once, with the names of all services that have it: those of one machine find the same about it."""
+    """Returns each finding once, with the names of all services that have it, because the services of one machine find
+    the same about it.
+    """
     services: defaultdict[tuple[Any, ...], list[str]] = defaultdict(list)
     for each in findings:
         services[each["level"], each["id"], each["text"], each["remedy"]].append(each["service"])
@@ -80,11 +82,11 @@ def _print_findings(findings: list[dict[str, Any]]) -> None:
 
 
 def top(
-    minutes: Annotated[int, typer.Option(min=5, max=1440, help="Count what happened in so many minutes.")] = 60,
-    once: Annotated[bool, typer.Option("--once", help="Show it once, and end.")] = False,
+    minutes: Annotated[int, typer.Option(min=5, max=1440, help="Number of minutes whose events are counted.")] = 60,
+    once: Annotated[bool, typer.Option("--once", help="Show the figures once, and exit.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happens: messages and refusals of the last hour, the queue, and what holds it up; live until Ctrl-C."""
+    """Show messages and refusals of the last hour, the queue, and what delays it. The figures change until Ctrl-C."""
     with connected() as posthouse:
         if as_json:
             print_json(_look(posthouse, minutes))

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show every service with its version and state, and what is to be looked at. Exit status 1: one is not ready."""
+    """Show every service with its version and state, and what needs attention. Exit status 1: a service
+    is not ready.
+    """
     with connected() as posthouse:
         suite_status = call(posthouse, "status.get_status")
     if as_json:
@@ -73,12 +75,14 @@ def list_blocked(as_json: AsJson = False) -> None:
 
 @blocked_app.command("lift")
 def lift(
-    clients: Annotated[list[str] | None, typer.Argument(help="Addresses, as the list shows them.")] = None,
+    clients: Annotated[
+        list[str] | None, typer.Argument(help="Addresses, as `posthouse blocked list` shows them.")
+    ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Lift every block.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let blocked clients in again."""
+    """Remove blocks, so that the clients may connect again."""
     if bool(clients) == everyone:
         raise CommandError("give addresses, or --all", ExitStatus.USAGE)
     with connected() as posthouse:
@@ -95,13 +99,19 @@ def lift(
         typer.echo(f"{len(clients or ())} lifted")
 
 
-Destination = Annotated[str, typer.Argument(help="As `posthouse queue destinations` shows it, or a domain.")]
+Destination = Annotated[
+    str, typer.Argument(help="Destination, as `posthouse queue destinations` shows it, or a domain.")
+]
 
 
 def suspend(
     destination: Destination,
     until: Annotated[
-        str, typer.Option(help="A time with its zone, as 2030-01-31T12:00:00Z, or as 30m, 2h or 3d.")
+        str,
+        typer.Option(
+            help="End of the suspension: a time with its zone such as 2030-01-31T12:00:00Z, or a length such as 30m, "
+            "2h or 3d."
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -116,7 +126,7 @@ def suspend(
 
 
 def resume(destination: Destination, as_json: AsJson = False) -> None:
-    """Try a destination again that was suspended."""
+    """Resume deliveries to a suspended destination."""
     with connected() as posthouse:
         shown = posthouse.send(operation("queue.resume_destination"), _destination(posthouse, destination)).content
     _print_destination(shown, as_json, "is tried again")
@@ -177,10 +187,10 @@ def try_relay_host(
 
 def rotate_key(
     name: Annotated[str, typer.Argument(help="Name or id of a key.")],
-    overlap: Annotated[int, typer.Option(min=0, help="Minutes for which the former key still works.")] = 60,
+    overlap: Annotated[int, typer.Option(min=0, help="Minutes for which the previous key remains valid.")] = 60,
     as_json: AsJson = False,
 ) -> None:
-    """Replace a key; its name and role stay. The new one is shown this once."""
+    """Replace a key, and keep its name and role. The new key is shown only now."""
     from posthouse_client.models import KeyRotation
 
     kind = next(kind for kind in KINDS if kind.command == "key")
@@ -192,6 +202,6 @@ def rotate_key(
         print_json(rotated)
     else:
         ends_at = rotated["previous_key_ends_at"]
-        former = f"the former key ends at {ends_at}" if ends_at else "the former key has ended"
+        former = f"the previous key is valid until {ends_at}" if ends_at else "the previous key is no longer valid"
         typer.echo(f"key {rotated['name']} replaced; {former}")
         typer.echo(f"key: {rotated['key']}")

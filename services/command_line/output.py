@@ -112,7 +112,7 @@ def duration(seconds: float) -> str:
 
 
 def words(name: str) -> str:
-    """A constant name of the API as words."""
+    """Returns a constant name of the API as words."""
     return name.replace("_", " ")
 
 

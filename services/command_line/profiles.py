@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Addresses and keys of the APIs tha
 
 @app.command()
 def save(
-    url: Annotated[str, typer.Argument(help="Address of the API, as https://mail.example.com:8080.")],
+    url: Annotated[str, typer.Argument(help="Address of the API, for example https://mail.example.com:8080.")],
     name: Annotated[str, typer.Option(help="Name of the profile.")] = "default",
     ca_file: Annotated[str, typer.Option(help="File of the authorities that may sign its certificate.")] = "",
 ) -> None:
@@ -42,7 +42,7 @@ def list_all(as_json: AsJson = False) -> None:
 
 @app.command()
 def remove(name: str) -> None:
-    """Forget a profile."""
+    """Remove a profile."""
     path = profile_file()
     profiles = read_profiles(path)
     if profiles.pop(name, None) is None:

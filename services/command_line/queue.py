@@ -21,26 +21,26 @@ from services.command_line.timeline import print_message, reply_line
 if TYPE_CHECKING:
     from posthouse_client import Posthouse
 
-app = typer.Typer(no_args_is_help=True, help="Look at the queue, and act on its messages.")
+app = typer.Typer(no_args_is_help=True, help="Show the queue, and act on its messages.")
 
 _BRACKETED = re.compile(r"\[([^\]]+)\](?::(.*))?")
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count what would be touched.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count the messages that would be changed.")]
 
 # The upper limits of the columns of `shape` in minutes, as in Postfix's qshape.
 _AGES = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 _ACTIONS = {
-    "retry": ("Try to deliver now, and not when the next attempt is due.", "retried"),
-    "hold": ("Keep from being delivered until released.", "held"),
-    "release": ("Deliver what was held.", "released"),
-    "bounce": ("Give up, and report to the sender.", "bounced"),
-    "delete": ("Remove, and report to nobody.", "deleted"),
+    "retry": ("Try messages now, instead of when the next attempt is due.", "retried"),
+    "hold": ("Hold messages: they are not delivered until they are released.", "held"),
+    "release": ("Release held messages, so that they are delivered.", "released"),
+    "bounce": ("Return messages to their senders with a report.", "bounced"),
+    "delete": ("Remove messages without a report.", "deleted"),
 }
 
 
 @app.command("list")
 def list_messages(
     terms: Terms = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number to show.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List messages that wait, or those that match."""
@@ -86,8 +86,8 @@ def _row(message: dict[str, Any]) -> tuple[object, ...]:
 @app.command()
 def show(
     identifier: Annotated[str, typer.Argument(metavar="ID", help="Queue id.")],
-    header: Annotated[bool, typer.Option("--header", help="Show the message's header too.")] = False,
-    content: Annotated[bool, typer.Option("--content", help="Print the message itself, and nothing else.")] = False,
+    header: Annotated[bool, typer.Option("--header", help="Show the header of the message too.")] = False,
+    content: Annotated[bool, typer.Option("--content", help="Print only the message itself.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one message: its recipients, every attempt, and what happened to it."""
@@ -104,7 +104,7 @@ def show(
 
 @app.command()
 def shape(terms: Terms = None, as_json: AsJson = False) -> None:
-    """Count recipients by domain and age in minutes: where mail is stuck, and since when."""
+    """Count recipients by domain and age in minutes, which shows where mail waits and since when."""
     selection = select(terms)
     now = datetime.datetime.now(datetime.UTC)
     counts: dict[str, Counter[str]] = {}
@@ -161,7 +161,7 @@ def _act(
     selection = select(terms)
     if not selection.ids and not selection.filters:
         raise CommandError(
-            "give queue ids, or a filter as to=example.com; `posthouse queue list` shows all", ExitStatus.USAGE
+            "give queue ids, or a filter such as to=example.com; `posthouse queue list` shows all", ExitStatus.USAGE
         )
     with connected() as posthouse:
         if selection.ids:
@@ -237,20 +237,18 @@ for _name, (_summary, _done) in _ACTIONS.items():
 def redirect(
     terms: Terms = None,
     recipient: Annotated[
-        str | None, typer.Option("--to", metavar="ADDRESS", help="Another recipient, who gets the mail instead.")
+        str | None, typer.Option("--to", metavar="ADDRESS", help="Recipient who gets the mail instead.")
     ] = None,
     next_hop: Annotated[
         str | None,
-        typer.Option(
-            metavar="HOST[:PORT]", help="Another server, which gets the mail whatever the configuration says."
-        ),
+        typer.Option(metavar="HOST[:PORT]", help="Server that gets the mail, whatever the configuration says."),
     ] = None,
-    lmtp: Annotated[bool, typer.Option("--lmtp", help="Speak LMTP with the next hop, and not SMTP.")] = False,
+    lmtp: Annotated[bool, typer.Option("--lmtp", help="Use LMTP with the next hop instead of SMTP.")] = False,
     tls: Annotated[
-        str, typer.Option(help="TLS with the next hop: none, may (when it is offered), encrypt or verify.")
+        str, typer.Option(help="Use of TLS with the next hop: none, may (when it is offered), encrypt or verify.")
     ] = "may",
     configured_route: Annotated[
-        bool, typer.Option("--configured-route", help="Take a next hop back: the configuration decides again.")
+        bool, typer.Option("--configured-route", help="Undo --next-hop, so that the configuration decides again.")
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -282,7 +280,7 @@ def _host_and_port(text: str) -> dict[str, Any]:
 
 @app.command("destinations")
 def destinations(as_json: AsJson = False) -> None:
-    """List where queued mail goes, and what holds it up."""
+    """List the destinations of queued mail, and what delays it."""
     with connected() as posthouse:
         listed = list(items(posthouse, "queue.list_destinations"))
     if as_json:

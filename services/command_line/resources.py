@@ -74,8 +74,9 @@ Fields = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FIELD=VALUE]...",
-        help="Members, as enabled=false or mailbox.kind=maildir. A list is given with commas; - reads one line of "
-        "standard input, as for a password; at a terminal it is asked for and not shown.",
+        help="Members, for example enabled=false or mailbox.kind=maildir. The values of a list have commas between "
+        "them. With - the value, such as a password, is read from a line of standard input. At a terminal it is "
+        "asked for and not shown.",
         show_default=False,
     ),
 ]
@@ -109,7 +110,7 @@ def members(kind: Kind, assignments: Sequence[str]) -> dict[str, Any]:
             text = read_secret(field)
         elif field in kind.secrets:
             raise CommandError(
-                f"{field} must not stand in an argument, where others of the machine can read it: give {field}=- "
+                f"{field} must not be in an argument, which other users of the machine can read: give {field}=- "
                 "and write it to standard input",
                 ExitStatus.USAGE,
             )
@@ -130,7 +131,9 @@ def place(kind: Kind, body: dict[str, Any], field: str, text: str) -> None:
 
 
 def _annotation(kind: Kind, field: str) -> str:
-    """Returns the type of a member in the client's model, as source text. Empty for a member of an inner object."""
+    """Returns the type of a member in the client's model, as source text. The result is empty for a member of an inner
+    object.
+    """
     import posthouse_client.models
 
     if "." in field:
@@ -180,7 +183,7 @@ def commands(kind: Kind) -> typer.Typer:
 def _list(app: typer.Typer, kind: Kind) -> None:
     @app.command("list")
     def list_all(filters: Fields = None, as_json: AsJson = False) -> None:
-        """List all, or those with the given values."""
+        """List all objects, or those with the given values."""
         wanted = members(kind, filters or [])
         with connected() as posthouse:
             found = list(items(posthouse, kind.name("list"), wanted))
@@ -193,7 +196,7 @@ def _list(app: typer.Typer, kind: Kind) -> None:
 def _show(app: typer.Typer, kind: Kind) -> None:
     @app.command("show")
     def show(name: str, as_json: AsJson = False) -> None:
-        """Show one with all its members. NAME is what the list shows first, or an id."""
+        """Show one object with all its members. NAME is the first column of the list, or an id."""
         with connected() as posthouse:
             found = find(posthouse, kind, name)
         print_json(found) if as_json else print_fields(found)
@@ -202,7 +205,7 @@ def _show(app: typer.Typer, kind: Kind) -> None:
 def _add(app: typer.Typer, kind: Kind) -> None:
     @app.command("add")
     def add(name: str, fields: Fields = None, as_json: AsJson = False) -> None:
-        """Add one; returns when every service uses it."""
+        """Add an object. The command returns when every service uses it."""
         body = {kind.key: name, **members(kind, fields or [])}
         with connected() as posthouse:
             written = posthouse.send(operation(kind.name("create")), body=Body(body))
@@ -213,7 +216,7 @@ def _add(app: typer.Typer, kind: Kind) -> None:
 def _change(app: typer.Typer, kind: Kind) -> None:
     @app.command("change")
     def change(name: str, fields: Fields, as_json: AsJson = False) -> None:
-        """Change members of one, and leave the others as they are."""
+        """Change members of an object, and leave its other members as they are."""
         patch = Body(members(kind, fields or []))
         with connected() as posthouse:
             identifier = find(posthouse, kind, name)["id"]
@@ -226,7 +229,7 @@ def _change(app: typer.Typer, kind: Kind) -> None:
 def _remove(app: typer.Typer, kind: Kind) -> None:
     @app.command("remove")
     def remove(names: list[str], yes: Yes = False, as_json: AsJson = False) -> None:
-        """Remove one or several."""
+        """Remove one or several objects."""
         with connected() as posthouse:
             found = [find(posthouse, kind, name) for name in names]
             if len(found) > 1:
@@ -263,11 +266,16 @@ class _Import:
 def _import(app: typer.Typer, kind: Kind) -> None:
     @app.command("import")
     def import_csv(
-        file: Annotated[Path, typer.Argument(help="CSV with a line of member names first; - is standard input.")],
+        file: Annotated[
+            Path,
+            typer.Argument(
+                help="CSV file whose first line has the names of the members. With - it is read from standard input."
+            ),
+        ],
         yes: Yes = False,
         as_json: AsJson = False,
     ) -> None:
-        """Add the rows of a CSV file, and change those that are there already by their name."""
+        """Add the rows of a CSV file, and change the objects that exist already with the same name."""
         from posthouse_client import ProblemError
 
         rows = _rows(kind, file)
@@ -418,7 +426,7 @@ KINDS = (
     ),
     Kind(
         "rule",
-        "Which mail goes by which relay host.",
+        "Rules that send some mail through a relay host.",
         "delivery",
         "relay_rule",
         "relay_rules",
@@ -429,7 +437,7 @@ KINDS = (
     ),
     Kind(
         "access",
-        "Who is blocked, and who is exempt from checks.",
+        "Rules that block clients and mail, or exempt them from checks.",
         "security",
         "access_rule",
         "access_rules",
@@ -462,7 +470,7 @@ KINDS = (
     ),
     Kind(
         "tls",
-        "How connections for direct mail to a domain have to be secured.",
+        "TLS that direct mail to a domain must use.",
         "delivery",
         "domain_tls_policy",
         "domain_tls_policies",
@@ -472,7 +480,7 @@ KINDS = (
     ),
     Kind(
         "webhook",
-        "Addresses that are told what becomes of mail.",
+        "URLs to which events about mail are sent.",
         "events",
         "webhook",
         "webhooks",

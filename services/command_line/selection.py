@@ -83,7 +83,7 @@ def _state(value: str) -> str:
 
 
 def parse_age(value: str) -> datetime.timedelta | None:
-    """Reads a length of time such as `30m`, `2h` or `1d 4h`. None when the text has another form."""
+    """Returns a length of time such as `30m`, `2h` or `1d 4h`, or None when the text has another form."""
     if not _AGE.fullmatch(value):
         return None
     return datetime.timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in _PART_OF_AGE.findall(value)))
@@ -96,6 +96,7 @@ def _time(name: str, value: str) -> datetime.datetime:
         time = datetime.datetime.fromisoformat(value)
     except ValueError:
         raise CommandError(
-            f"{name}={value}: it is a time as 2026-01-31T12:00:00Z, or an age as 30m, 2h or 3d", ExitStatus.USAGE
+            f"{name}={value}: it must be a time such as 2026-01-31T12:00:00Z, or an age such as 30m, 2h or 3d",
+            ExitStatus.USAGE,
         ) from None
     return time if time.tzinfo is not None else time.astimezone()

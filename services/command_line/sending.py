@@ -24,11 +24,11 @@ _UNFINISHED = ("active", "unknown")
 
 
 def send_test(
-    to: Annotated[list[str], typer.Option(help="Recipient; give the option again for each further one.")],
-    from_: Annotated[str, typer.Option("--from", help="Envelope sender; empty: the null sender.")] = "",
-    server: Annotated[str, typer.Option(help="Where the suite receives mail, as HOST:PORT.")] = "127.0.0.1:8025",
+    to: Annotated[list[str], typer.Option(help="Recipient. Repeat the option for further recipients.")],
+    from_: Annotated[str, typer.Option("--from", help="Envelope sender. An empty text is the null sender.")] = "",
+    server: Annotated[str, typer.Option(help="HOST:PORT at which the suite receives mail.")] = "127.0.0.1:8025",
     login: Annotated[
-        str, typer.Option(help="Account to log in as; its password is asked for or read from stdin.")
+        str, typer.Option(help="Account to log in with. Its password is asked for, or read from standard input.")
     ] = "",
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the first attempt.")] = 30.0,
     as_json: AsJson = False,
@@ -62,7 +62,7 @@ def send_test(
     if refused:
         raise CommandError(f"refused for {', '.join(refused)}")
     if shown["state"] == "bounced":
-        raise CommandError("it was not delivered")
+        raise CommandError("the message was not delivered")
 
 
 class _ContentRefusedError(Exception):
@@ -89,7 +89,7 @@ def _message(sender: str, recipients: list[str]) -> EmailMessage:
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain="posthouse.invalid")
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content("This message shows that mail is taken and delivered. It needs no answer.\n")
+    message.set_content("This message shows that mail is accepted and delivered. It needs no answer.\n")
     return message
 
 

@@ -28,15 +28,15 @@ _MOST = 1000
 
 def trace(
     what: Annotated[str, typer.Argument(help="Queue id, Message-ID, session id, address or domain.")],
-    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="Show so many messages at most.")] = 20,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens next, until Ctrl-C.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="Largest number of messages to show.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on to show new events until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what happened to mail: one timeline a message, oldest first."""
     with connected() as posthouse:
         messages = _messages(posthouse, what, limit)
         if not messages and not follow:
-            raise CommandError(f"no mail is known of {what!r}; what is older than queue.retention_days is forgotten")
+            raise CommandError(f"no mail is known of {what!r}; messages older than queue.retention_days are removed")
         if as_json and not follow:
             print_json({"items": messages})
             return
@@ -49,7 +49,9 @@ def trace(
 
 
 def _filters(what: str) -> list[dict[str, Any]]:
-    """Returns the filters of the lists that find it. There are several if the text may have several meanings."""
+    """Returns filters of the lists that find the messages a text stands for. There are several if the text may have
+    several meanings.
+    """
     if _SESSION_ID.fullmatch(what):
         return [{"session_id": what}]
     if what.startswith("<") or (what.count("@") == 1 and what.endswith(">")):
@@ -100,29 +102,30 @@ def _lines(message: dict[str, Any]) -> Iterator[str]:
 
 
 def why(
-    session: Annotated[str, typer.Option(help="Id of a session that was.")] = "",
+    session: Annotated[str, typer.Option(help="Id of a past session.")] = "",
     client: Annotated[str, typer.Option(help="Address of a client.")] = "",
-    sender: Annotated[str, typer.Option("--from", help="Envelope sender; empty: the null sender.")] = "",
+    sender: Annotated[str, typer.Option("--from", help="Envelope sender. An empty text is the null sender.")] = "",
     recipient: Annotated[str, typer.Option("--to", help="Recipient.")] = "",
-    helo: Annotated[str, typer.Option(help="Name given with EHLO.")] = "",
+    helo: Annotated[str, typer.Option(help="Name in EHLO.")] = "",
     login: Annotated[str, typer.Option(help="Account that is logged in.")] = "",
     listener: Annotated[str, typer.Option(help="smtp, submission or submissions.")] = "",
     proposed_rule: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FIELD=VALUE",
-            help="Try an access rule as if it were there. Once for each member, as --proposed-rule list=allow "
-            "--proposed-rule criterion=ip --proposed-rule value=192.0.2.1; `posthouse access add` takes the same ones.",
+            help="Try an access rule as if it existed. Give the option once for each member, for example "
+            "--proposed-rule list=allow --proposed-rule criterion=ip --proposed-rule value=192.0.2.1; `posthouse "
+            "access add` takes the same members.",
             show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which rule refuses or takes mail, and where it would go."""
+    """Say which rule accepts or refuses mail, and by which route the mail would go."""
     if bool(session) == bool(client):
         raise CommandError("give --session ID, or --client IP with --from and --to", ExitStatus.USAGE)
     if session and proposed_rule:
-        raise CommandError("--proposed-rule needs --client: a session that was is not decided again", ExitStatus.USAGE)
+        raise CommandError("--proposed-rule needs --client: a past session is not decided again", ExitStatus.USAGE)
     question: dict[str, Any] = {"kind": "past", "session_id": session}
     if client:
         facts = _facts(client, sender, recipient, helo, login, listener)
@@ -157,7 +160,7 @@ def _facts(client: str, sender: str, recipient: str, helo: str, login: str, list
     return {**facts, **{name: value for name, value in optional.items() if value}}
 
 
-_ENDS = {"accept": "accepted", "reject": "refused", "discard": "accepted and thrown away", "unknown": "decided"}
+_ENDS = {"accept": "accepted", "reject": "refused", "discard": "accepted and discarded", "unknown": "decided"}
 
 
 def _print_session(explanation: dict[str, Any], *, past: bool) -> None:
@@ -217,7 +220,7 @@ def _print_route(explanation: dict[str, Any]) -> None:
 
 
 def _of_route(route: dict[str, Any]) -> Iterator[str]:
-    """What is known of a route besides its destination, as the console says it."""
+    """Yields lines about a route besides its destination, in the words of the console."""
     if route["code"]:
         yield f"Fails with {route['code']} {route['enhanced_code'] or ''}".strip() + "."
     if route["reason"]:

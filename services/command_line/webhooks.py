@@ -33,7 +33,7 @@ def resend(
     event: Annotated[str, typer.Argument(help="Event id, as `posthouse webhook deliveries` shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Send an event once more, now, and show the answer."""
+    """Send an event again now, and show the answer."""
     with connected() as posthouse:
         delivery = call(posthouse, "events.resend_webhook_delivery", _identifier(posthouse, webhook), event)
     _print_delivery(delivery, as_json)
@@ -41,7 +41,7 @@ def resend(
 
 def deliveries(
     webhook: Webhook,
-    limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List the newest events that were sent, with the last attempt of each."""
@@ -72,10 +72,10 @@ def deliveries(
 
 def rotate(
     webhook: Webhook,
-    overlap: Annotated[int, typer.Option(min=0, help="Minutes for which the former secret signs too.")] = 1440,
+    overlap: Annotated[int, typer.Option(min=0, help="Minutes for which the previous secret signs too.")] = 1440,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the secret that signs. The new one is shown this once."""
+    """Replace the secret that signs. The new secret is shown only now."""
     from posthouse_client.models import SecretRotation
 
     with connected() as posthouse:
@@ -96,4 +96,4 @@ def _print_delivery(delivery: dict[str, Any], as_json: bool) -> None:
         answer = f"status {delivery['http_status']}" if delivery["http_status"] else "no answer"
         typer.echo(f"{delivery['event_id']} {delivery['state']}: {answer}, {delivery['milliseconds']} ms")
     if delivery["state"] != "delivered":
-        raise CommandError(f"the receiver did not take it: {printable(delivery['error'])}")
+        raise CommandError(f"the receiver did not accept the event: {printable(delivery['error'])}")

@@ -61,8 +61,6 @@ log = structlog.get_logger(__name__)
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _GRACE_SECONDS = 5.0
-# Three times the longest time of an orderly stop.
-_LAST_SECONDS = 60.0
 _HOUSEKEEPING_SECONDS = 10.0
 _FORGET_EVERY = 360
 _DAY_US = 24 * 3600 * 1_000_000
@@ -246,10 +244,10 @@ def _sharing(store: Store, snapshots: CurrentSnapshots, watchers: Watchers, neig
 
 
 class _Ready:
-    """The state for /readyz."""
+    """The state that /readyz reports."""
 
     def __init__(self, weakness: Mapping[str, str]) -> None:
-        """`weakness` has facts that are reported too, although the service works."""
+        """`weakness` has facts that /readyz also reports, although the service works."""
         self.serving = False
         self._database = ""
         self._weakness = weakness
@@ -347,7 +345,7 @@ def serve(context: typer.Context) -> None:
 
 @app.command()
 def migrate() -> None:
-    """Only bring the schema of the settings' database up to date."""
+    """Bring the schema of the database up to date, and exit."""
     lifecycle.run(_migrate)
 
 

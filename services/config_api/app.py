@@ -55,7 +55,7 @@ def create_app(settings: Settings, served: AppContext) -> App:
     app: App = RequestMiddleware(api, served, RoleTable(api.state.routes), settings.proxies, shares)
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
-        # CORS is outside of the middleware, so that a browser can also read the answers of the middleware.
+        # CORS handling is outside of the middleware, so that a browser can also read the answers of the middleware.
         app = CORSMiddleware(
             app,
             allow_origins=origins,
@@ -152,7 +152,7 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 async def _replay(request: Request, error: Exception) -> Response:
     assert isinstance(error, ReplayResponse)  # noqa: S101 - registered for it
-    # The first request of this key has its entry in the audit log.
+    # The first request with this idempotency key already has an entry in the audit log.
     request.scope["posthouse.acted"] = False
     return responses.kept(error.answer, again=True)
 
@@ -165,7 +165,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     if error.status_code == 404:
-        return render(request, Problem(404, "not-found", "There is no such path."))
+        return render(request, Problem(404, "not-found", "This path does not exist."))
     if error.status_code == 405:
         allowed = {"Allow": ", ".join(_methods(request))}
         return render(
@@ -190,7 +190,7 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _internal(request: Request, _: Exception) -> Response:
-    """The middleware logs this failure."""
+    """Answers a failure of this service, which the middleware logs."""
     return render(
         request, Problem(500, "internal", "The service has failed.", "The log has the reason, with the request id.")
     )

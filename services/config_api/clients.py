@@ -141,7 +141,7 @@ class PolicyClient:
         )
 
     async def explain(self, request: policy_pb2.ExplainRequest) -> policy_pb2.ExplainResponse:
-        # The replica that decided about a past session is the one that remembers it.
+        # Only the replica that decided about a past session remembers it.
         return await self._replicas.call(
             "session",
             lambda stub: stub.Explain(request, timeout=_SECONDS),
@@ -223,8 +223,8 @@ class IngressClient:
     async def submit(
         self, envelope: ingress_pb2.MessageEnvelope, content: Callable[[], AsyncIterable[bytes]]
     ) -> ingress_pb2.SubmitMessageResponse:
-        """Another replica is asked only when one could not be reached. Otherwise the message may already have been
-        accepted.
+        """Submits a message. Another replica is asked only when the first one could not be reached, because otherwise
+        the message may already have been accepted.
         """
         try:
             dialers: Sequence[Dialer] = await self._dialers.all()
@@ -311,7 +311,7 @@ class Neighbours:
         self.own_address = _of_machine(listen)
 
     def own(self, revision: int) -> Neighbour:
-        """Describes this replica. `revision` is the newest that it has."""
+        """Describes this replica. `revision` is the newest revision that it has."""
         transport = self._security.transport(self._listen)
         return Neighbour("config_api", self.own_address, transport, "ready", version("posthouse"), revision)
 
@@ -387,7 +387,7 @@ class Neighbours:
 
 
 def _check_result(message: checks_pb2.CheckResult) -> CheckResult:
-    """A level that is unknown to this release counts as an error, because it may be a severe one."""
+    """Converts a result. A level that is unknown to this release counts as an error, because it may be a severe one."""
     try:
         level = Level(message.level)
     except ValueError:

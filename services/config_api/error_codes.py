@@ -59,7 +59,7 @@ FIELD_CODES: Mapping[str, str] = {
     "event_id": "No event has this id.",
     "filter": "The filter has a value that no object can have.",
     "fixed": "It cannot be changed. Make another object instead.",
-    "format": "The format of the document is not one that is taken.",
+    "format": "An import does not accept this format of the document.",
     "header": "The field cannot be given here, or not in this form.",
     "host": "It is neither a host name nor an IP address.",
     "hostname": "It is not a fully qualified host name.",

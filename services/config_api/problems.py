@@ -15,7 +15,7 @@ _MEMBER_LIMIT = 64
 _MOST_ERRORS = 50
 # The key in the context of an error for the name of the member, when the fault is about a whole object.
 AT = "at"
-# For these codes the sentence is fixed, and not the one of pydantic.
+# For these codes our sentence replaces that of pydantic.
 SENTENCES = {
     "missing": "This member is required.",
     "taken": "Another object has this value.",
@@ -87,7 +87,7 @@ def not_found(what: str) -> Problem:
 
 
 def conflict(errors: Sequence[FieldError]) -> Problem:
-    return Problem(409, "conflict", "Something else already has this value.", errors=errors)
+    return Problem(409, "conflict", "Another object already has this value.", errors=errors)
 
 
 def nothing_done(detail: str) -> Problem:

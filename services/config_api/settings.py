@@ -70,19 +70,19 @@ class Settings(ServiceSettings):
         default=100,
         ge=1,
         le=100_000,
-        description="The most connections of one client. When there are more, those without a request are closed.",
+        description="The largest number of connections of one client. Above it, those without a request are closed.",
     )
     max_requests_per_key: int = Field(
         default=8,
         ge=1,
         le=1_000,
-        description="The most requests of one API key that are handled at the same time. Further requests wait.",
+        description="The largest number of requests of one API key that are handled at once. Further requests wait.",
     )
     failed_keys_per_minute: int = Field(
         default=30,
         ge=1,
         le=1_000_000,
-        description="The most wrong keys of one client in a minute. Further ones are answered with 429.",
+        description="The largest number of wrong keys of one client in a minute. Further wrong keys get 429.",
     )
     revision_days: int = Field(
         default=365,

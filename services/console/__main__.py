@@ -63,7 +63,8 @@ def _certificate(settings: Settings) -> Certificate | None:
     if settings.tls_cert is not None and settings.tls_key is not None:
         return Certificate(settings.tls_cert, settings.tls_key)
     if settings.tls_self_signed:
-        # Replicas share the folder. In one file, a chain never stands beside the key of another replica.
+        # Replicas share the folder. The chain and the key are in one file, so that a chain is never used with the key
+        # of another replica.
         path = settings.data_dir / _SELF_SIGNED_FILE
         self_signed.kept_pair(path, path, "localhost", datetime.now(UTC))
         return Certificate(path, path)

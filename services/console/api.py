@@ -69,7 +69,7 @@ class Api:
 
 
 def api_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
-    """The connections to the API, which all users share."""
+    """Makes the client of the API, whose connections all users share."""
     verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
     return httpx.AsyncClient(
         base_url=url,

@@ -65,7 +65,7 @@ def create_app(dependencies: Dependencies, hosts: frozenset[str]) -> ASGIApp:
 
 
 class _Static(StaticFiles):
-    """The address of a file changes with its content, so a browser may store the file."""
+    """Serves the static files. The address of a file changes with its content, so a browser may store the file."""
 
     def file_response(self, *arguments: object, **named: object) -> Response:
         answer = super().file_response(*arguments, **named)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from services.console.forms.document import ApiDocument
 
 
 class ApiDocuments:
-    """Stores the document, and asks at each use whether it is still the present one, because the API may be upgraded
+    """Stores the document, and asks the API at each use whether it has changed, because the API may be upgraded
     separately.
     """
 

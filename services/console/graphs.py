@@ -18,7 +18,7 @@ _LEAST_HEIGHT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """`label` is the time of the bar, and `value` its height."""
+    """One bar of a chart. `label` is the time of the bar, and `value` its height."""
 
     label: str
     value: int

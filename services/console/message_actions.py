@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`states` are the states of deliveries that allow the action. `effect` describes it before it is done."""
+    """One action. `states` are the states of deliveries that allow the action. `effect` describes it
+    before it is done.
+    """
 
     name: str
     title: str

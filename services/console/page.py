@@ -76,7 +76,7 @@ class Page:
         self.request = request
         self.form = form
         self.session = session
-        # The id, the name and the role of the key. Empty before sign-in.
+        # The id, the name and the role of the key. It is empty before sign-in.
         self.caller: dict[str, Any] = {}
         self._dependencies = dependencies
         self.api = Api(dependencies.client, session.key, forwarded_for(request))

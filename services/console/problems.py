@@ -101,9 +101,9 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _fault(request: Request, _: Exception) -> Response:
-    """The server logs the error."""
+    """Shows the page for a fault of the console. The server logs the error."""
     return _page(request).show(
-        "problem.html", 500, title="This page has a fault", text="The console's log has more about it."
+        "problem.html", 500, title="The console failed to make this page", text="The log of the console has the reason."
     )
 
 

@@ -21,7 +21,7 @@ _SIZES = ("octets", "KB", "MB", "GB", "TB")
 
 @functools.cache
 def environment() -> Environment:
-    """The environment of the templates. Every value is escaped, and an unknown name is an error."""
+    """Returns the environment of the templates. Every value is escaped, and an unknown name is an error."""
     made = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,

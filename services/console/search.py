@@ -55,7 +55,7 @@ class Meaning:
 
 
 def meanings(text: str) -> list[Meaning]:
-    """Returns the possible meanings of a text, the most likely first. Empty for an empty text."""
+    """Returns the possible meanings of a text, the most likely first. The result is empty for an empty text."""
     text = text.strip()
     if not text:
         return []

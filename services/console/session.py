@@ -30,7 +30,9 @@ _KEY_FILE = "console-secret-key"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`key` is the API key, and empty before sign-in. `token` must be in each form of this session."""
+    """The content of the cookie. `key` is the API key, and empty before sign-in. `token` must be in each form of this
+    session.
+    """
 
     key: str
     token: str
@@ -56,7 +58,7 @@ class Sessions:
         return self._seal(["session", session.key, session.token])
 
     def open(self, cookie: str) -> Session | None:
-        """Returns the session in a cookie. None for a cookie that is too old, or that this console did not make."""
+        """Returns the session in a cookie, or None for a cookie that is too old, or that this console did not make."""
         members = self._open(cookie, "session", LONGEST_SECONDS)
         return Session(members[0], members[1]) if len(members) == 2 else None
 
@@ -64,7 +66,7 @@ class Sessions:
         return self._seal(["notice", text])
 
     def open_notice(self, cookie: str) -> str:
-        """Returns the notice in a cookie. Empty when there is none."""
+        """Returns the notice in a cookie. The result is empty when there is none."""
         return "".join(self._open(cookie, "notice", NOTICE_SECONDS))
 
     def _seal(self, members: list[str]) -> str:
@@ -95,5 +97,5 @@ def load_sessions(environment_keys: str, data_folder: Path) -> Sessions:
     except (OSError, UnicodeError) as error:
         raise StartupError(f"{path}: the secret key can't be read: {type(error).__name__}") from None
     if not keys:
-        raise StartupError(f"{path}: holds no key")
+        raise StartupError(f"{path}: the file contains no key")
     return Sessions(keys)

@@ -24,35 +24,36 @@ class Settings(ProcessSettings):
     port: int = Field(default=8081, ge=0, le=65535, description="Port of HTTP.")
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on. An address off loopback needs CONSOLE_TLS_CERT or CONSOLE_TLS_SELF_SIGNED.",
+        description="Address to listen on. An address that is not on loopback needs CONSOLE_TLS_CERT or "
+        "CONSOLE_TLS_SELF_SIGNED.",
     )
     tls_cert: Path | None = Field(
-        default=None, description="PEM chain for HTTPS; without it the console listens on loopback alone."
+        default=None, description="PEM chain for HTTPS. Without it the console listens only on loopback."
     )
-    tls_key: Path | None = Field(default=None, description="PEM key of that chain.")
+    tls_key: Path | None = Field(default=None, description="PEM key of the chain in CONSOLE_TLS_CERT.")
     tls_self_signed: bool = Field(
         default=False,
         description=(
-            "Without CONSOLE_TLS_CERT: HTTPS with a self-signed certificate, which is made in the data folder. Browsers"
-            " warn of it."
+            "Whether HTTPS uses a self-signed certificate when CONSOLE_TLS_CERT is not set. It is made in the data"
+            " folder. Browsers warn of it."
         ),
     )
     names: str = Field(
         default="",
         description=(
-            "Host names that browsers may call the console by, by commas. Requests with another Host are refused."
+            "Host names of the console in browsers, separated by commas. Requests with another Host are refused."
             " The names of loopback and CONSOLE_HOST are always allowed."
         ),
     )
-    api_url: str = Field(default="http://127.0.0.1:8080", description="Where config_api listens.")
+    api_url: str = Field(default="http://127.0.0.1:8080", description="The URL of config_api.")
     api_ca_file: Path | None = Field(
         default=None, description="PEM file of the authorities that may sign config_api's certificate."
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
         description=(
-            "Session cookies are sealed under it; replicas share it. Several by commas: the first seals, all open."
-            " Empty: a key file in the data folder."
+            "The key that encrypts session cookies, which replicas share. Of several keys, separated by commas, the"
+            " first encrypts and all decrypt. Empty means a key file in the data folder."
         ),
     )
 
@@ -61,8 +62,8 @@ class Settings(ProcessSettings):
         ge=1,
         le=100_000,
         description=(
-            "Connections of one client; of more, those are ended that serve no request. A reverse proxy stands for"
-            " many: set it higher behind one."
+            "The largest number of connections of one client. When there are more, those without a request are"
+            " closed. A reverse proxy counts as one client, so set a higher number behind one."
         ),
     )
 

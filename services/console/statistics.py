@@ -24,7 +24,7 @@ class Period:
     label: str
 
     def starts(self, now: datetime) -> list[datetime]:
-        """Returns the begin of each bar, oldest first. The last one contains `now` (UTC)."""
+        """Returns the start of each bar, oldest first. The last one contains `now` (UTC)."""
         seconds = self.width.total_seconds()
         last = datetime.fromtimestamp(now.timestamp() // seconds * seconds, now.tzinfo)
         return [last - self.width * number for number in reversed(range(self.count))]

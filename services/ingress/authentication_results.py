@@ -34,7 +34,9 @@ def of_content_facts(
 
 
 def _dkim(signature: DkimSignature) -> AuthenticationResult:
-    """Tells which of several signatures a result is about (RFC 8601 2.7.1, RFC 6008)."""
+    """Returns the result of a signature, with properties that tell the signature from others (RFC 8601 2.7.1, RFC
+    6008).
+    """
     named = (
         ("header", "d", signature.domain),
         ("header", "s", signature.selector),
@@ -85,8 +87,8 @@ def without_forged(head: bytes, authserv_id: str) -> bytes:
 
 
 def _claimed_id(value: bytes) -> bytes:
-    """Returns the authserv-id of a field's value in lower case, without comments, blanks and version. Empty when it
-    cannot be read; then the field might claim our id.
+    """Returns the authserv-id of a field's value in lower case, without comments, blanks and version. The result is
+    empty when it cannot be read; then the field might claim our id.
     """
     position, depth = 0, 0
     while position < len(value):

@@ -72,9 +72,9 @@ class Connection(SMTP):
     _lingered = 0
     task: asyncio.Task[None] | None = None
     _work: asyncio.Task[Any] | None = None
-    # The client has closed its side, so no more data will arrive. It may still read.
+    # Whether the client has closed its side, so that no more data will arrive. The client may still read.
     ended = False
-    # The connection is lost, so nothing can be sent.
+    # Whether the connection is lost, so that nothing can be sent.
     lost = False
     # During content: the number of octets to wait for, whether the final dot ends the wait, and the octets that were
     # there when the wait began.
@@ -87,12 +87,12 @@ class Connection(SMTP):
 
     @property
     def socket_transport(self) -> asyncio.Transport | None:
-        """Returns the transport below TLS. None before there is one."""
+        """Returns the transport below TLS, or None before there is one."""
         return self._socket
 
     @property
     def tls_object(self) -> ssl.SSLObject | None:
-        """Returns the TLS layer. None before the handshake is done."""
+        """Returns the TLS layer, or None before the handshake is done."""
         return self._tls.ssl_object if self._tls is not None and not self._handshaking else None
 
     # These methods are called by the event loop.
@@ -187,8 +187,8 @@ class Connection(SMTP):
             self._resume_reading()
 
     def more(self, deadline: float) -> asyncio.Future[None]:
-        """Sends the waiting octets, and then waits for a change: more octets, the end, or a wake-up. `deadline` is by
-        the clock of the event loop. Raises GoneError when nothing more can arrive, and TimedOutError.
+        """Sends the waiting octets, and then waits for a change: more octets, the end, or a wake-up. `deadline` is a
+        time of the event loop's clock. Raises GoneError when nothing more can arrive, and TimedOutError.
         """
         if self._outbox:
             self.flush()
@@ -199,9 +199,9 @@ class Connection(SMTP):
     def more_content(
         self, deadline: float, octets: int = GATHER_OCTETS, *, until_dot: bool = False
     ) -> asyncio.Future[None]:
-        """Like `more`, but waits for several segments, because a wake-up for each segment costs more than reading it.
-        Returns when `octets` have arrived. With `until_dot` it also returns when a possible end of data has arrived. At
-        the deadline it returns if anything has arrived.
+        """Waits as `more` does, but for several segments, because a wake-up for each segment costs more than reading
+        it. Returns when `octets` have arrived. With `until_dot` it also returns when a possible end of data has
+        arrived. At the deadline it returns if anything has arrived.
         """
         self._gather, self._until_dot = min(octets, GATHER_OCTETS), until_dot
         self._seen = self.received
@@ -409,7 +409,7 @@ class Connection(SMTP):
             self._socket.resume_reading()
 
     def peer(self, canonical: Callable[[str], str]) -> Peer | None:
-        """Returns the ends of the TCP connection, with canonical addresses. None when it is already closed."""
+        """Returns the ends of the TCP connection, with canonical addresses, or None when it is already closed."""
         if self._socket is None:
             return None
         remote, local = self._socket.get_extra_info("peername"), self._socket.get_extra_info("sockname")

@@ -28,7 +28,7 @@ class Content:
         self.size = 0
 
     def add(self, octets: bytes) -> None:
-        """Raises OSError when the file system has no space."""
+        """Adds octets at the end. Raises OSError when the file system has no space."""
         self.size += len(octets)
         if self._file is not None:
             self._file.write(octets)
@@ -55,7 +55,9 @@ class Content:
     close = discard
 
     def complete(self) -> None:
-        """Call this after the last octet. It writes the rest to the file. Raises OSError like `add`."""
+        """Call this after the last octet. It writes the rest to the file. Raises OSError when the file system has no
+        space.
+        """
         if self._file is not None:
             self._file.flush()
 
@@ -113,7 +115,7 @@ class Rewritten:
 
 @dataclass(slots=True)
 class Chunks:
-    """A message that arrives by BDAT. `began` is by the clock of the event loop."""
+    """A message that arrives by BDAT. `began` is a time of the event loop's clock."""
 
     content: Content
     lines: LineReader

@@ -83,7 +83,7 @@ class SpamScan:
 
     @property
     def sentence(self) -> str:
-        """The result as a sentence for the timeline."""
+        """Returns the result as a sentence for the timeline."""
         if self.action is SpamAction.ERROR:
             return f"rspamd: no answer, {self.reason}"
         action = self.action.name.lower().replace("_", " ")
@@ -93,8 +93,8 @@ class SpamScan:
 
 @fast_value(frozen=True, slots=True)
 class ContentFacts:
-    """`size` is in octets, without our own trace fields. `dkim`, `arc`, `virus` and `spam` are None when they were not
-    asked for.
+    """The facts about one message's content. `size` is in octets, without our own trace fields. `dkim`, `arc`, `virus`
+    and `spam` are None when they were not asked for.
     """
 
     size: int

@@ -32,7 +32,7 @@ class Sink(Protocol):
     """Receives content."""
 
     def add(self, octets: bytes) -> None:
-        """Raises OSError when there is no space."""
+        """Adds octets to the content. Raises OSError when there is no space."""
 
     def discard(self) -> None:
         """Drops the content that has arrived so far."""
@@ -42,8 +42,8 @@ class LineReader:
     """Checks whole lines of content, and writes them into a sink. `max_octets` of 0 means no limit. With `normalise`, a
     bare CR or LF becomes CRLF. Otherwise it is a fault (C02). With `remove_nul`, NUL octets are removed from lines
     after their check. Otherwise they are a fault. After a fault, the content is read to its end but not stored, because
-    it is answered only once, after its end (C08, C10). The fault depends only on the content, and not on its division
-    into TCP segments.
+    the client gets only one answer, after the end of the content (C08, C10). The fault depends only on the content, and
+    not on its division into TCP segments.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class LineReader:
 
     @property
     def fault(self) -> Fault | None:
-        """The most serious fault of the content so far."""
+        """Returns the most serious fault of the content so far."""
         if self._max_octets and self.octets > self._max_octets:
             return Fault.TOO_BIG
         if self._bare_newline:
@@ -136,7 +136,9 @@ class LineReader:
 
 
 def _has_long_line(part: bytes, limit: int) -> bool:
-    """Jumps from a line end to the last line end within the limit, so that ordinary lines need almost no time."""
+    """Whether a line is longer than the limit. The search jumps from a line end to the last line end within the limit,
+    so that ordinary lines need almost no time.
+    """
     window = limit + 2
     position, end = 0, len(part)
     while end - position > window:
@@ -189,7 +191,7 @@ class DotReader:
         self._lines.lines(part)
 
     def _enter_long_line(self, buffer: bytearray, taken: int) -> tuple[int, bool]:
-        # A leading dot and a CR may be added to this.
+        # A leading dot and a CR may be added to the line.
         if len(buffer) - taken <= self._lines.wire_line + 2:
             return taken, False
         self._in_long_line = True
@@ -209,7 +211,9 @@ class DotReader:
 
 
 def _front(buffer: bytearray, octets: int) -> bytes:
-    """This copies once. A slice of a bytearray would be copied twice."""
+    """Returns the first octets of the buffer. They are copied once, while a slice of a bytearray would be
+    copied twice.
+    """
     with memoryview(buffer) as view:
         return bytes(view[:octets])
 

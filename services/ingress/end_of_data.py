@@ -121,7 +121,7 @@ async def refuse(smtp_session: SmtpSession, reply: Reply, reason_id: str, messag
 
 
 def _message_id(head: bytes) -> bytes:
-    """Returns the first fault. Empty when there is none."""
+    """Returns the first fault. The result is empty when there is none."""
     return next(iter(header.values(head, b"message-id")), b"")
 
 
@@ -267,7 +267,8 @@ def _accepted(smtp_session: SmtpSession, submission: Submission, queue_id: str) 
     smtp_session.context.mail_log.stored(submission, queue_id, answered=not connection.lost)
     reply = MESSAGE_ACCEPTED.with_text(f"Message accepted as {queue_id}")
     if queue_id.isascii() and queue_id.isalnum() and len(queue_id) <= _QUEUE_ID_OCTETS:
-        # The text is our own and is not sanitised. It is used only once, so it is not cached with the rendered replies.
+        # The text is our own, so it needs no sanitising. It is used only once, so it is not cached with the rendered
+        # replies.
         smtp_session.context.metrics.replies[reply.code] += 1
         connection.send(f"{reply.code} {reply.enhanced} {reply.text}\r\n".encode("ascii"))
     else:

@@ -15,7 +15,7 @@ from services.ingress.smtp_session import SmtpSession
 
 # The largest portion of content.
 _CHUNK_OCTETS = 64 * 1024
-# RFC 4422: the identity was proved by other means. This mechanism is offered to no client.
+# The mechanism for an identity that was proved by other means (RFC 4422). It is offered to no client.
 EXTERNAL = "EXTERNAL"
 _LOGGED_IN = 235
 
@@ -53,7 +53,9 @@ class InnerMessage:
 
 @dataclass(slots=True)
 class InnerOutcome:
-    """`reply` is the last reply of the session. `queue_id` is empty when the message was not accepted."""
+    """The result of a session. `reply` is the last reply of the session. `queue_id` is empty when the message was not
+    accepted.
+    """
 
     session_id: str = ""
     recipients: list[tuple[bytes, InnerReply]] = field(default_factory=list)
@@ -177,7 +179,7 @@ async def _begin(
 
 
 async def _recipients(transport: MemoryTransport, message: InnerMessage, outcome: InnerOutcome) -> bool:
-    """Returns whether any recipient was accepted."""
+    """Sends RCPT for each recipient. Returns whether any recipient was accepted."""
     for address, command in message.recipients:
         await _say(transport, command, outcome)
         outcome.recipients.append((address, outcome.reply))

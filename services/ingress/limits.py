@@ -8,7 +8,7 @@ from services.ingress.settings import Settings
 
 # RFC 5321 4.5.3.1.4 demands 512. The offered extensions (1870, 3461, 6531) and long paths need more.
 COMMAND_OCTETS = 2_048
-# RFC 4954 4.
+# RFC 4954 4 demands this length.
 AUTH_LINE_OCTETS = 12_288
 # From this number on, the answers to refused recipients of a session are delayed more and more.
 _FIRST_DELAYED_REFUSAL = 10

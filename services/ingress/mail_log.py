@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class MailLog:
-    """Create it after the log was configured."""
+    """Writes the two events. Create it after the log was configured."""
 
     def __init__(self) -> None:
         self._stored = FrequentEvent("ingress", "submission_stored")

@@ -23,7 +23,7 @@ _PROXY_2 = b"\r\n\r\n\x00\r\n"
 
 
 def is_other_protocol(line: bytes) -> bool:
-    """Whether `line` is of another protocol. `line` is no SMTP command, and has no CRLF."""
+    """Whether `line` belongs to another protocol. `line` is not an SMTP command, and has no CRLF."""
     return line.startswith(_TLS_RECORD) or _OTHER(line) is not None
 
 
@@ -40,7 +40,7 @@ def is_tls(received: bytes | bytearray) -> bool:
 
 
 def is_proxy_line(line: bytes) -> bool:
-    """Whether a line that is no SMTP command is a part of a PROXY header."""
+    """Whether a line that is not an SMTP command is a part of a PROXY header."""
     return line[:6].partition(b" ")[0].upper() == _PROXY_VERB or line == _PROXY_2_LINE
 
 

@@ -35,7 +35,7 @@ class ProxyHeader:
 
 
 def parse(received: bytes) -> ProxyHeader | None:
-    """Reads the header at the front of the received octets. None while it is incomplete. Raises ProxyError."""
+    """Returns the header at the front of the received octets, or None while it is incomplete. Raises ProxyError."""
     if received.startswith(_SIGNATURE[: len(received)]):
         return _version_2(received)
     if received.startswith(_V1_PREFIX[: len(received)]):

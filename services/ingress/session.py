@@ -34,7 +34,7 @@ class Listener(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """smtp, submission or submissions."""
+        """Returns the name of the kind: smtp, submission or submissions."""
         return _LABELS[self]
 
 
@@ -86,12 +86,12 @@ class PastVerdict:
     verdict: Verdict
 
 
-# The most verdicts that are recorded for a session outside its messages, and for one message.
+# The largest number of verdicts that are recorded for a session outside its messages, and for one message.
 _MOST_VERDICTS = 25
 
 
 def remember(verdicts: list[PastVerdict], past: PastVerdict) -> None:
-    """Adds a verdict for relay's history. Many recipients may get the same verdict object: it is added only once."""
+    """Adds a verdict for relay's history. Many recipients may get the same verdict object, which is added only once."""
     if len(verdicts) < _MOST_VERDICTS and all(earlier.verdict is not past.verdict for earlier in verdicts):
         verdicts.append(past)
 
@@ -139,7 +139,7 @@ class SessionFacts:
     permanently_refused_recipients: int = 0
     # The verdicts outside of mail transactions. A Transaction has its own.
     verdicts: list[PastVerdict] = field(default_factory=list)
-    # Used only by clients.wire: the facts that were last sent to policy, and the encoded request.
+    # The facts that were last sent to policy, and the encoded request. Only clients.wire uses them.
     told: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
 
     @property
@@ -188,7 +188,7 @@ class Recipient:
 class Transaction:
     """A mail transaction: it begins with an accepted MAIL, and ends with the reply after the content."""
 
-    # In the form of `Recipient.address`. Empty for the null sender.
+    # In the form of `Recipient.address`. It is empty for the null sender.
     sender: bytes
     parameters: MailParameters
     # The key is the form in which addresses are compared, so that each mailbox occurs only once (C56).
@@ -199,7 +199,7 @@ class Transaction:
     # The result of relay's verification, with which policy is asked again about a recipient. 0 means that there was
     # none.
     recipient_verification: int = 0
-    # From policy at RCPT, for rspamd: the results about the envelope, and the client's verified name.
+    # The results about the envelope, and the client's verified name. Policy sends them at RCPT, and rspamd gets them.
     envelope_results: tuple[AuthenticationResult, ...] = ()
     client_name: str = ""
     # The results of content checks as sentences, and rspamd's score.
@@ -207,7 +207,7 @@ class Transaction:
     spam_score: float = 0.0
     # aiosmtpd's Envelope for the hooks of a site's handler. It exists from the first hook on.
     envelope: Any = None
-    # The reason_id with which policy refuses the whole message. Empty while it does not.
+    # The reason_id with which policy refuses the whole message. It is empty while it does not.
     refusal_reason: str = ""
     # Whether the whole message must be dropped.
     discard: Discard | None = None

@@ -68,7 +68,7 @@ async def run(smtp_session: SmtpSession) -> None:
         await _greet(smtp_session)
         await _commands(smtp_session)
     except LineTooLongError as error:
-        # The session ends here: reading more from such a client is not useful (C09).
+        # The session ends here, because reading more from a client with such lines is not useful (C09).
         smtp_session.end("line_too_long", AUTH_LINE_TOO_LONG if error.verb == b"AUTH" else LINE_TOO_LONG)
     except GoneError:
         smtp_session.end_reason = "client_gone"
@@ -77,7 +77,7 @@ async def run(smtp_session: SmtpSession) -> None:
     except HandshakeError as error:
         smtp_session.end_reason = "handshake_failed"
         log.info("handshake_failed", session_id=smtp_session.session.id, reason=str(error))
-    except Exception:  # whatever it is, the client gets a temporary answer, never a trace (C35)
+    except Exception:  # Whatever the error is, the client gets a temporary reply, and never a traceback (C35).
         log.exception("session_failed", session_id=smtp_session.session.id)
         smtp_session.end("internal_error", TRY_AGAIN if smtp_session.session.profile else _greeting_refusal(TRY_AGAIN))
     finally:
@@ -118,7 +118,7 @@ async def _greet(smtp_session: SmtpSession) -> None:
 
 
 def _greeting_refusal(reply: Reply) -> Reply:
-    """Sends 421 or 554 instead of a greeting, and nothing else (RFC 5321 4.2.3, 4.3.2)."""
+    """Returns the reply instead of a greeting, which must be 421 or 554 (RFC 5321 4.2.3, 4.3.2)."""
     return Reply(421 if reply.is_temporary else 554, reply.enhanced, reply.text)
 
 
@@ -148,7 +148,7 @@ async def _commands(smtp_session: SmtpSession) -> None:
         deadline = 0.0
         run_on += 1
         if run_on >= _COMMANDS_PER_TURN:
-            # Thousands of commands may be in the buffer. Other sessions run in between.
+            # Thousands of commands may be in the buffer, so other sessions get their turn in between.
             run_on = 0
             await asyncio.sleep(0)
         verb, _, argument = line.partition(b" ")
@@ -163,7 +163,7 @@ async def _commands(smtp_session: SmtpSession) -> None:
 
 
 def _command(smtp_session: SmtpSession, verb: bytes, line: bytes) -> Command | None:
-    """Returns the command in the line. None when there is none, and the line was answered."""
+    """Returns the command in the line, or None when there is none, and the line was answered."""
     known = COMMANDS.get(verb)
     if known is None or protocol_detection.is_http_request(line):
         smtp_session.context.metrics.commands["unknown"] += 1
@@ -197,8 +197,8 @@ def _turned_away(smtp_session: SmtpSession) -> bool:
 
 
 def _unexpected_proxy_header(smtp_session: SmtpSession) -> None:
-    """A second header from a trusted proxy is a wrong command. A header from any other client ends the session
-    (C80).
+    """Answers a PROXY header in place of a command. From a trusted proxy it is a second header, and counts as a wrong
+    command. From any other client it ends the session (C80).
     """
     if smtp_session.proxied:
         smtp_session.error(COMMAND_UNRECOGNISED)

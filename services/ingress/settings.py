@@ -97,26 +97,26 @@ class Settings(ServiceSettings):
     )
 
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=10_000, description="The most connections of one worker at the same time."
+        default=10_000, description="The largest number of connections of one worker at the same time."
     )
     max_connections_per_client: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="The most connections of one client at the same time, in addition to policy's limit. "
+        description="The largest number of connections of one client at the same time, in addition to policy's limit. "
         "0 means no limit.",
     )
     max_errors: Annotated[int, Field(ge=1)] = Field(
-        default=20, description="The most wrong commands of one session. One more closes it."
+        default=20, description="The largest number of wrong commands of one session. One more closes it."
     )
     max_auth_failures: Annotated[int, Field(ge=1)] = Field(
-        default=5, description="The most wrong passwords of one session. One more closes it."
+        default=5, description="The largest number of wrong passwords of one session. One more closes it."
     )
     max_line_octets: Annotated[int, Field(ge=998, le=60_000)] = Field(
         default=10_000,
-        description="The most octets of a line of content without its CRLF. RFC 5321 demands 998, and many senders "
-        "exceed that.",
+        description="The largest number of octets of a line of content without its CRLF. RFC 5321 demands 998, and "
+        "many senders exceed that.",
     )
     max_header_octets: Annotated[int, Field(ge=1024, le=200_000)] = Field(
-        default=200_000, description="The most octets of the header of a message."
+        default=200_000, description="The largest number of octets of the header of a message."
     )
     bare_newlines: Literal["reject", "normalise"] = Field(
         default="reject", description="What to do with a CR or LF in content that is not a part of CRLF."
@@ -152,10 +152,10 @@ class Settings(ServiceSettings):
     )
     drain_seconds: Seconds = Field(default=30, description="The time for which sessions may continue after SIGTERM.")
     clamd_concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=10, description="The most messages that clamd scans at the same time."
+        default=10, description="The largest number of messages that clamd scans at the same time."
     )
     rspamd_concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=10, description="The most messages about which rspamd is asked at the same time."
+        default=10, description="The largest number of messages about which rspamd is asked at the same time."
     )
     crypto_threads: Annotated[int, Field(ge=1, le=256)] = Field(
         default=2, description="The number of threads that verify DKIM and ARC signatures."

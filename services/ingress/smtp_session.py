@@ -87,7 +87,7 @@ class SmtpSession:
         self.chunks: Chunks | None = None
         # Whether policy was asked about the connection, and may count it.
         self.counted = False
-        # The reason why the session ends. Empty while it continues.
+        # The reason why the session ends. It is empty while it continues.
         self.end_reason = ""
 
     @property
@@ -282,7 +282,9 @@ class SmtpSession:
         message_id: bytes = b"",
         verdict: Verdict | None = None,
     ) -> None:
-        """`sender` is given when no transaction exists. `verdict` is None when ingress itself refuses."""
+        """Records a refusal in relay's history. `sender` is given when no transaction exists. `verdict` is None when
+        ingress itself refuses.
+        """
         session, transaction, now = self.session, self.transaction, time.time_ns()
         verdicts = [past for past in session.verdicts if past.verdict is not verdict]
         if verdict is not None:

@@ -54,7 +54,7 @@ def _field_text(text: bytes) -> bytes:
 
 
 def spam_fields(score: float) -> bytes:
-    """Returns the fields for a message that rspamd considers as spam."""
+    """Returns the fields for a message that rspamd considers spam."""
     return f"X-Spam: Yes\r\nX-Spam-Score: {score:.2f}\r\n".encode("ascii")
 
 

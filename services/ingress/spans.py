@@ -57,7 +57,7 @@ class Spans:
         return span.traceparent if span is not None else ""
 
 
-# There is one in the process, like its tracer. None while tracing is off.
+# There is one in the process, like its tracer. It is None while tracing is off.
 current: Spans | None = None
 
 

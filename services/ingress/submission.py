@@ -37,7 +37,7 @@ class Submission:
     may_relay: bool = False
 
     def discard_of(self, recipient: Recipient) -> Discard | None:
-        """Returns why this recipient, or the whole message, is dropped. None when the recipient gets the message."""
+        """Returns why this recipient, or the whole message, is dropped, or None when the recipient gets the message."""
         return recipient.discard or self.transaction.discard
 
 

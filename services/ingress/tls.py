@@ -82,8 +82,8 @@ class TlsFilter:
         try:
             self._object.unwrap()
         except (ssl.SSLError, ValueError):
-            # SSLWantRead means that ours is written and that of the client is missing. After any other error, nothing
-            # can be sent.
+            # SSLWantRead means that our close_notify is written, and that of the client has not arrived. After any
+            # other error, nothing can be sent.
             return
 
     def take_out(self) -> bytes:

@@ -129,11 +129,11 @@ class Verdict:
     # For AUTH: the login, and its proof, which is sent to policy with every later request.
     account: str = ""
     account_proof: bytes = field(default=b"", repr=False)
-    # The login is no longer valid, so the session must end.
+    # Whether the login is no longer valid, so that the session must end.
     login_lapsed: bool = False
-    # For RCPT: the whole message is refused, and not only this recipient.
+    # For RCPT: whether the whole message is refused, and not only this recipient.
     refuses_message: bool = False
-    # For RCPT: relay must be asked about the recipient, and then policy again. `reply` is used when that is not
+    # For RCPT: whether relay must be asked about the recipient, and then policy again. `reply` is used when that is not
     # possible.
     verify_recipient: bool = False
     results: tuple[AuthenticationResult, ...] = ()
@@ -141,7 +141,7 @@ class Verdict:
     quarantine_reasons: tuple[str, ...] = ()
     # For END_OF_DATA: whether X-Spam is added. None means that such fields of the sender are not changed.
     spam_mark: bool | None = None
-    # For RCPT: the client's verified name, for rspamd. Empty when none is known.
+    # For RCPT: the client's verified name, for rspamd. It is empty when none is known.
     client_name: str = ""
     shadow: tuple[ShadowOutcome, ...] = ()
 

@@ -141,7 +141,7 @@ class Worker:
 
     @property
     def failure(self) -> BaseException | None:
-        """The exception that ended a background task."""
+        """Returns the exception that ended a background task."""
         return self._background.failure
 
     async def _tell_ready(self) -> None:

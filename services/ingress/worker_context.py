@@ -29,7 +29,7 @@ class ContentChecker(Protocol):
         """Runs the checks. Never raises: a failure is a result of the check."""
 
     async def ask_rspamd(self, rspamd: Rspamd, question: Question, content: Content) -> SpamScan:
-        """Likewise."""
+        """Asks rspamd about a message. Never raises: a failure is a result of the check."""
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class WorkerContext:
     spool: Path
     # None means that the site has no handler.
     hooks: Hooks | None = None
-    # Set at shutdown: connections of idle clients are closed, and no transaction begins.
+    # Whether the worker is stopping. Then connections of idle clients are closed, and no transaction begins.
     draining: bool = False
     policy_outage: Outage = field(default_factory=lambda: Outage("policy_unavailable", "policy_available"))
     relay_outage: Outage = field(default_factory=lambda: Outage("submission_not_stored", "submissions_stored"))

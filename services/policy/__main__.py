@@ -148,14 +148,14 @@ async def _serve_when_configured(server: rpc.Server, watch: Watch) -> None:
 
 
 def open_store(url: str, seconds: float = 1.0, blocks: BlockFile | None = None) -> Store:
-    """Makes the store: for memory://, with the file for blocked clients; or for redis://, with the time limit of one
+    """Makes the store for a URL: memory://, with the file for blocked clients, or redis://, with the time limit of one
     call.
     """
     return MemoryStore(blocks) if url == "memory://" else RedisStore(url, seconds=seconds)
 
 
 def private_folder(folder: Path) -> None:
-    """Only the owner may read the folder, because it contains the hashes of passwords."""
+    """Makes the folder readable for its owner only, because it contains the hashes of passwords."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)

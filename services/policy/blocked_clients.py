@@ -29,13 +29,13 @@ async def acting_blocks(engine: Engine, *, after: str, limit: int) -> list[Block
 
 
 async def keep_count(engine: Engine) -> None:
-    """Until cancelled."""
+    """Counts the blocked clients for the metric again and again, until cancelled."""
     while True:
         await count_blocked(engine)
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def count_blocked(engine: Engine) -> None:
-    """While the store does not answer, the last number stays."""
+    """Counts the blocked clients for the metric once. While the store does not answer, the last number stays."""
     with contextlib.suppress(StoreUnavailableError):
         BLOCKED_CLIENTS.set(len(await acting_blocks(engine, after="", limit=_COUNTED_TO)))

@@ -31,7 +31,7 @@ _Call: TypeAlias = grpc.aio.StreamStreamCall[config_pb2.WatchRequest, config_pb2
 
 _REPORT_SECONDS = 1.5
 _REPORT_DEADLINE = 10.0
-# The most rules in one report.
+# The largest number of rules in one report.
 _REPORT_RULES = 20_000
 
 

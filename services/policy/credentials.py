@@ -30,12 +30,12 @@ from services.policy.rules.model import Snapshot
 
 log = structlog.get_logger(__name__)
 
-# The most checks that run at the same time in each group of threads, and those of one client's network. A check takes
-# some 50 ms.
+# The largest number of checks that run at the same time in each group of threads, and how many of these may belong to
+# one client's network. A check takes some 50 ms.
 _THREADS = 2
 _SLOTS_OF_CLIENT = 2
-# The most checks that wait in each group of threads, of which one client's network may have a tenth; and the longest
-# wait.
+# The largest number of checks that wait for each group of threads, and the longest wait. One client's network may have
+# a tenth of the waiting checks.
 _MAX_WAITING = 320
 _WAITING_SECONDS = 3.0
 _REMEMBERED_SECONDS = 60.0
@@ -131,7 +131,8 @@ class CredentialChecker:
         # The failures of an account are counted together, whichever of its names the client uses.
         login = account.login if account is not None else login_key(login)
         if given.mechanism == EXTERNAL:
-            # ingress reports this fact like every other: config_api has checked the API key of the account.
+            # There is no password: config_api has checked the API key of the account, and policy believes this as it
+            # believes every other fact from ingress.
             return CredentialOutcome.REFUSED if account is None else CredentialOutcome.ACCEPTED, account
         if given.mechanism not in MECHANISMS:
             return CredentialOutcome.REFUSED, None

@@ -32,8 +32,8 @@ from services.policy.workers import Workers
 
 log = structlog.get_logger(__name__)
 
-# The most decisions that wait for a look-up, a password or a store. Further ones are answered with 451, so that the
-# queue stays short.
+# The largest number of decisions that wait for a look-up, a password or a store. Further decisions are answered with
+# 451, so that the queue stays short.
 MAX_WAITING = 10_000
 # The same limit for one client's network (/24, /64).
 MAX_WAITING_OF_CLIENT = 1_000
@@ -63,7 +63,7 @@ class LookupService(Protocol):
 
     async def find(self, questions: Sequence[Question], party: str) -> dict[Question, LookupResult]:
         """Makes the look-ups at the same time. Those that take too long have no answer. Never raises. `party` is the
-        one whose share they use.
+        party whose share of the look-ups is used.
         """
 
 
@@ -106,15 +106,16 @@ class Engine:
     def decide(
         self, request: wire.Request, answer: Answer, stamp: FrameStamp, now: float
     ) -> Coroutine[None, None, None] | None:
-        """Answers at once, or returns an awaitable that answers. Never raises. `stamp` is that of the frame: a session
-        that opens belongs to its worker. `now` is the time of `clock`, the same for all requests of a frame.
+        """Answers at once, or returns an awaitable that answers. Never raises. `stamp` is that of the frame. A session
+        that opens belongs to the worker in the stamp. `now` is the time of `clock`, the same for all requests of a
+        frame.
         """
         try:
             return self._decide(request, answer, stamp, now)
         except wire.MalformedError as error:
             log.warning("request_malformed", reason=str(error), session_id=wire.session_id(request))
             self._plain(request, answer, "request_malformed", _LATER)
-        except Exception:  # one request's trouble must not end the stream of all others
+        except Exception:  # A failure of one request must not end the stream of all others.
             log.exception("decision_failed", session_id=wire.session_id(request), stage=wire.stage_of(request))
             self._plain(request, answer, "internal_error", _LATER)
         return None
@@ -239,7 +240,7 @@ class Engine:
             self.lookups.start(questions, facts.client.network)
 
     def _end(self, decision: _Decision, verdict: Verdict) -> None:
-        """Answers the request after the wait."""
+        """Answers a request that had to wait."""
         body = self._settle(decision.facts, decision.rulebook, verdict, decision.stamp, decision.kept)
         decision.answer(wire.entry(decision.request_id, body))
 
@@ -294,7 +295,7 @@ class Engine:
         """Returns the answer to a request that could not be decided."""
         answer(wire.answer(request, wire.body(verdict_of(reason_id, rule_match), 0)))
 
-    # The sets are open sessions, as (session, client address).
+    # In the methods below, sets have open sessions as (session, client address).
 
     def close_sessions(self, closed: Iterable[tuple[str, str]], stamp: FrameStamp, *, remember: bool) -> None:
         """Removes sessions that ended. With `remember`, an older set of open sessions that arrives later must not add
@@ -314,7 +315,9 @@ class Engine:
         return self.rulebook is not None and bool(self.rulebook.snapshot.connection_policy.max_concurrent_connections)
 
     def _counted_under(self, sessions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Returns the (client, session) pairs as the store counts them. Empty when no limit is configured."""
+        """Returns the (client, session) pairs as the store counts them. The result is empty when no limit is
+        configured.
+        """
         if self.rulebook is None or not self._counts_sessions:
             return []
         find = self.rulebook.snapshot.clients.find
@@ -351,7 +354,7 @@ class _Decision:
 
 
 def _wanted(facts: Facts, rulebook: Rulebook, verdict: Verdict | NeedsLookups) -> tuple[Question, ...]:
-    """The look-ups that must be made before the answer."""
+    """Returns the look-ups that must be made before the answer."""
     questions = verdict.questions if isinstance(verdict, NeedsLookups) else ()
     if facts.stage == _END_OF_DATA:
         for question in results.questions(facts, rulebook.snapshot):

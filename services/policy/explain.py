@@ -17,7 +17,7 @@ from services.policy.rules.evaluate import NeedsLookups, Rulebook
 from services.policy.rules.lookup import DmarcRecord, Lookup, LookupResult, LookupResults, Outcome, Question
 from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict, Verification
 
-# The stages before each stage, in order.
+# The stages in order. A message passes the earlier ones before it reaches a stage.
 _PATH = (Stage.CONNECT, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
 _MAX_ROUNDS = 4
 # Operators have their own share of look-ups.
@@ -48,9 +48,9 @@ class Explainer:
         now: float | None,
         propose: Callable[[Snapshot], Snapshot] | None = None,
     ) -> tuple[PastDecision, ...]:
-        """Returns the decisions for these facts, from CONNECT to their stage or to a rejection. `assumed` has outcomes
-        of look-ups by name, which are then not made. `propose` makes the snapshot to try from the one in force, and
-        raises ValueError when it cannot. Raises MalformedError for facts that are not valid.
+        """Returns the decisions for these facts, from CONNECT to their stage or to a rejection. `assumed` has the
+        outcomes of some look-ups by name. These look-ups are not made. `propose` gets the snapshot in force and returns
+        the snapshot to try. It raises ValueError when it cannot. Raises MalformedError for facts that are not valid.
         """
         rulebook = self._engine.rulebook
         if rulebook is None:

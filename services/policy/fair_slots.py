@@ -62,7 +62,7 @@ class FairSlots:
             if not turn.done() or turn.cancelled():
                 self._forget(party, turn)
             elif isinstance(error, asyncio.CancelledError):
-                # The slot was given to this caller at the moment of the time-out.
+                # The slot was given to this caller just before the caller was cancelled.
                 self.release(party)
             else:
                 return True

@@ -1,4 +1,4 @@
-"""Decisions of recent sessions, for Explain: bounded, in memory, without credentials or content.
+"""Decisions of recent sessions, for Explain. They are in memory, bounded, and without credentials or content.
 
 The number of sessions and of octets is bounded, and a client's network has a share of both. So a client that opens many
 sessions displaces only its own earlier ones.
@@ -19,8 +19,8 @@ from services.policy.rules.model import Counts, Facts, Snapshot, Verdict
 # The number of objects that a decision uses in a session's list.
 _WIDTH = 6
 _FULL = 50 * _WIDTH
-# The most octets of requests that are stored, in total and for one session. The request at the end of data names all
-# recipients.
+# The largest number of octets of requests that are stored, in total and for one session. The request at the end of data
+# names all recipients.
 _MOST_OCTETS = 128 * 1024 * 1024
 _MOST_OCTETS_OF_SESSION = 256 * 1024
 # The share of one client's network in sessions and octets: one part in this many.
@@ -82,7 +82,7 @@ class History:
         self._snapshots: deque[Snapshot] = deque(maxlen=_SNAPSHOTS)
 
     def add(self, kept: bytes, facts: Facts, verdict: Verdict, snapshot: Snapshot) -> None:
-        """`kept` are the octets of the request."""
+        """Stores a decision. `kept` are the octets of the request."""
         session = self._kept.get(facts.session_id)
         if session is None:
             session = self._begin(facts.session_id, facts.client.network)
@@ -145,7 +145,7 @@ class History:
         self._octets -= octets
 
     def of_session(self, session_id: str) -> tuple[PastRequest, ...]:
-        """Returns the decisions of a session, oldest first. Empty when none are stored."""
+        """Returns the decisions of a session, oldest first. The result is empty when none are stored."""
         by_revision = {snapshot.revision: snapshot for snapshot in self._snapshots}
         session = self._kept.get(session_id)
         past = session.decisions if session is not None else []
@@ -159,6 +159,6 @@ class History:
         return tuple(requests)
 
     def _remember(self, snapshot: Snapshot) -> None:
-        """A decision may end under an older snapshot than the newest."""
+        """Stores a snapshot. A decision may end under an older snapshot than the newest."""
         if all(kept_snapshot is not snapshot for kept_snapshot in self._snapshots):
             self._snapshots.append(snapshot)

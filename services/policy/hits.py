@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-# The most rules with hits that wait for config_api. Further rules are not counted.
+# The largest number of rules with hits that wait for config_api. Further rules are not counted.
 MAX_RULES = 200_000
-# The most sessions whose present message is remembered. A rule may be counted twice for a message of a forgotten
-# session.
+# The largest number of sessions whose present message is remembered. A rule may be counted twice for a message of a
+# forgotten session.
 MAX_SESSIONS = 10_000
 
 

@@ -27,7 +27,7 @@ CERTIFICATE_EXPIRY = Gauge(
 )
 STORE_FAILURES = Counter(
     "posthouse_policy_store_failures_total",
-    "Counters that could not be read or changed; the rules that need them were skipped.",
+    "Counters that could not be read or changed, so that the rules that need them were skipped.",
     ["counter"],
 )
 STORE_UP = Gauge(
@@ -69,7 +69,7 @@ OVERLOADED = Counter(
 
 
 class DecisionCounts(Collector):
-    """Decisions by stage, action and reason; shadow outcomes by reason."""
+    """Counts decisions by stage, action and reason, and shadow outcomes by reason."""
 
     def __init__(self) -> None:
         self._decisions: defaultdict[tuple[int, Action, str], int] = defaultdict(int)
@@ -92,7 +92,7 @@ class DecisionCounts(Collector):
     def collect(self) -> Iterator[Metric]:
         decisions = CounterMetricFamily(
             "posthouse_policy_decisions",
-            "Decisions by the rule that made them; without a reason, no rule matched.",
+            "Decisions by the rule that made them. Without a reason, no rule matched.",
             labels=["stage", "action", "reason"],
         )
         for (stage, action, reason), count in list(self._decisions.items()):

@@ -146,7 +146,7 @@ class Stream:
         self._ready = asyncio.Event()
         self.worker = Worker(NO_WORKER.worker, self._ask_for_sessions)
         self._tasks: set[asyncio.Task[None]] = set()
-        # True when no more requests will come, and all are answered.
+        # Whether no more requests will come, and all are answered.
         self._ended = False
 
     async def run(self) -> None:

@@ -25,7 +25,9 @@ class Settings(ServiceSettings):
         default="", description="The address at which policy serves gRPC: unix:PATH or host:port."
     )
     config_target: TargetField = Field(default="", description="The gRPC addresses of config_api, separated by commas.")
-    state_url: str = Field(default="memory://", description="memory:// or redis://; replicas must share one Redis.")
+    state_url: str = Field(
+        default="memory://", description="The store of counters: memory:// or redis://. Replicas must share one Redis."
+    )
     state_seconds: float = Field(
         default=1.0, gt=0, le=60, description="The time for one call of Redis. After it, Redis counts as unavailable."
     )
@@ -67,7 +69,7 @@ class Settings(ServiceSettings):
 
     @property
     def folder(self) -> Path:
-        """The folder for the files of this process."""
+        """Returns the folder for the files of this process."""
         return self.data_dir / "policy"
 
     @property

@@ -239,7 +239,7 @@ def _local_domain(message: config_pb2.LocalDomain) -> LocalDomain:
 
 
 def _listed_recipients(message: config_pb2.PolicySnapshot, buckets: Mapping[int, bytes]) -> AddressSet:
-    """Uses the buckets without parsing, so that even a million recipients take little time."""
+    """Returns the listed recipients. The buckets are not parsed, so that even a million recipients take little time."""
     earlier = [_party(text).key.encode() for domain in message.relay_domains for text in domain.recipients]
     if earlier:
         return AddressSet.of(earlier)

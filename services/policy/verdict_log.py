@@ -19,14 +19,14 @@ log = structlog.get_logger(__name__)
 
 _REJECT = Action.REJECT
 _STAGES = ("", *(stage.name.lower() for stage in sorted(Stage)))
-# The most verdicts whose parts of the line are cached.
+# The largest number of verdicts whose parts of the line are cached.
 _REMEMBERED = 1000
 _MAIL = Stage.MAIL.value
 _ACTIONS = {action: action.name.lower() for action in Action}
 
 
 class VerdictLog:
-    """Create it after the log was configured."""
+    """Writes the event. Create it after the log was configured."""
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         """`write` gets the finished lines. The default is the log of the process."""

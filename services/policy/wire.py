@@ -116,7 +116,7 @@ def facts(given: Request, snapshot: Snapshot, now: float, lookup_results: Lookup
             if stage == _RCPT:
                 decision_facts.recipient = recipient = facts_of_address(transaction.recipient, snapshot)
                 decision_facts.for_postmaster = recipient.is_postmaster
-                # For Explain, the operator names them instead.
+                # For Explain, the operator names the recipients instead.
                 decision_facts.recipient_count = transaction.recipient_count or len(transaction.recipients)
                 decision_facts.recipients_asked = transaction.recipients_asked
                 decision_facts.verification = transaction.recipient_verification
@@ -269,7 +269,7 @@ def answer(given: Request, body: bytes) -> tuple[bytes, ...]:
 
 
 def entry(request_id: int, body: bytes) -> tuple[bytes, ...]:
-    """Like `answer`, for the request with this id."""
+    """Returns the entry of a VerdictFrame that answers the request with this id, in parts."""
     if request_id >> 14:
         first = _first_bits(request_id >> 14)
         opening = _opening(len(first) + len(body) + 3)
@@ -444,7 +444,7 @@ def assumptions(message: policy_pb2.AssumedFacts) -> tuple[dict[str, Outcome], f
 
 
 def explanation(steps: Sequence[Step], asked: policy_pb2.DecideRequest | None) -> policy_pb2.ExplainResponse:
-    """`asked` has the facts that were given. It is None for a past session."""
+    """Returns the answer to Explain. `asked` has the facts that were given. It is None for a past session."""
     response = policy_pb2.ExplainResponse()
     named: set[Question] = set()
     for step in steps:

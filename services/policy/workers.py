@@ -21,8 +21,8 @@ class Worker:
         """`ask` asks the worker for all its open sessions."""
         self.name = name
         self.ask = ask
-        # The time at which its life must be extended next, by the monotonic clock. Infinite for a worker that has not
-        # sent its name.
+        # The time at which its life must be extended next, by the monotonic clock. It is infinite for a worker that has
+        # not sent its name.
         self.refresh_at = float("inf")
 
 

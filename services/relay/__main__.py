@@ -47,8 +47,8 @@ async def main(shutdown: Shutdown) -> None:
 
 
 def _pin_to_processors(cpus: str) -> None:
-    """The queue's threads are started already, and may use other processors. The threads of gRPC are started later, and
-    stay on the processors of this thread.
+    """Limits this thread to the given processors. The queue's threads are started already, and may use other
+    processors. The threads of gRPC are started later, and stay on the processors of this thread.
     """
     try:
         if cpus:
@@ -84,7 +84,7 @@ def serve(context: typer.Context) -> None:
 
 @app.command()
 def migrate() -> None:
-    """Only bring the schema of the queue's database up to date."""
+    """Bring the schema of the queue's database up to date, and exit."""
     lifecycle.run(_migrate)
 
 

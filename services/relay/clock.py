@@ -18,9 +18,9 @@ for _direction in ("forward", "back"):
     JUMPS.labels(_direction)
 
 MICROSECONDS = 1_000_000
-# After this time the wall clock is compared with the steady clock again.
+# A change of the wall clock by at least this time is a jump.
 JUMP_SECONDS = 60.0
-# The longest time for which the time is computed from the last comparison of the two clocks.
+# The two clocks are compared again after this time.
 _COMPARED_EVERY = MICROSECONDS
 # For this time after a jump no message expires, so that whoever set the clock can correct it.
 SETTLING_SECONDS = 3600.0
@@ -39,7 +39,7 @@ class Clock:
         self._compared_at = wall()
         self._offset = self._compared_at - int(steady() * MICROSECONDS)
         self._settled_at = -1.0
-        # These functions are called with the jump in seconds.
+        # This function is called with the jump in seconds.
         self.on_jump: Callable[[float], None] | None = None
 
     def now(self) -> int:

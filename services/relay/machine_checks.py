@@ -29,14 +29,14 @@ LookUpText = Callable[[str], Awaitable[Sequence[str] | None]]
 
 # The file descriptors that relay needs in addition to those of deliveries.
 _OTHER_FILES = 500
-# The most keys that are checked.
+# The largest number of keys that are checked.
 _MOST_KEYS = 200
 
 
 def checks(
     settings: Settings, folder: Path | None, configuration: Callable[[], Configuration | None], look_up: LookUpText
 ) -> Checks:
-    """`folder` contains the queue; None when the queue is on another machine."""
+    """Makes the checks of relay. `folder` contains the queue. It is None when the queue is on another machine."""
     own = server_list(settings.nameservers)
     system = ResolvConf()
 

@@ -65,23 +65,25 @@ BACKLOG = Gauge("posthouse_relay_backlog", "Deliveries in memory: those that are
 BACKLOG_BYTES = Gauge("posthouse_relay_backlog_bytes", "Size of the content of the deliveries in memory.")
 QUEUE_DELIVERIES = Gauge(
     "posthouse_relay_queue_deliveries",
-    "Deliveries in the whole queue by state; relays with one database show the same.",
+    "Deliveries in the whole queue by state. Replicas with one database show the same.",
     ["state"],
 )
 QUEUE_DESTINATION_DELIVERIES = Gauge(
     "posthouse_relay_queue_destination_deliveries",
-    "Waiting deliveries by state, of the 20 destinations with the most; relays with one database show the same.",
+    "Waiting deliveries by state, of the 20 destinations with the most. Replicas with one database show the same.",
     ["destination", "state"],
 )
 QUEUE_OLDEST_AGE = Gauge(
-    "posthouse_relay_queue_oldest_age_seconds", "Age of the oldest message in the whole queue; 0 when it is empty."
+    "posthouse_relay_queue_oldest_age_seconds",
+    "Age of the oldest message in the whole queue, or 0 when the queue is empty.",
 )
 STORAGE_AVAILABLE = Gauge(
-    "posthouse_relay_storage_available_bytes", "Space for mail above the reserve; +Inf where it can't be measured."
+    "posthouse_relay_storage_available_bytes",
+    "Space for mail above the reserve. It is +Inf where it can't be measured.",
 )
 STORAGE_ACCEPTING = Gauge(
     "posthouse_relay_storage_accepting",
-    "1 while mail is taken; 0 while the space is below the reserve and mail is refused with 452.",
+    "1 while mail is accepted. 0 while the space is below the reserve and mail is refused with 452.",
 )
 SNAPSHOT = SnapshotMetrics("relay")
 SWEPT = Counter(
@@ -167,7 +169,9 @@ REGISTRY.register(DESTINATION_ATTEMPTS)
 
 
 def without_login(destination: str) -> str:
-    """The destination as a label of a metric: `relay:host:port:login` loses its login, all others stay as they are."""
+    """Returns the destination as a label of a metric. `relay:host:port:login` loses its login, and all other names do
+    not change.
+    """
     kind, _, place = destination.partition(":")
     if kind != "relay":
         return destination

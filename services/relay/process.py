@@ -196,8 +196,8 @@ class Relay:
             raise StartupError(f"stopped by a fault: {type(self._background.failure).__name__}")
 
     def _until_configured(self) -> None:
-        """Reports SERVING as soon as there is a configuration, because mail can be taken then; NOT_SERVING until
-        then.
+        """Reports SERVING as soon as there is a configuration, because mail can be accepted then, and NOT_SERVING
+        before.
         """
 
         async def wait() -> None:

@@ -79,7 +79,7 @@ class Settings(ServiceSettings):
     own_addresses: str = Field(
         default="",
         description=(
-            "The addresses at which this gateway takes mail. 0.0.0.0 and :: stand for every address of the machine. "
+            "The addresses at which this gateway accepts mail. 0.0.0.0 and :: stand for every address of the machine. "
             "`posthouse up` sets it."
         ),
     )
@@ -99,14 +99,14 @@ class Settings(ServiceSettings):
     mta_sts: bool = Field(default=True, description="Check next hops by MTA-STS.")
 
     concurrency: int = Field(
-        default=500, ge=1, le=10_000, description="The most deliveries that are tried at once, over all destinations."
+        default=500, ge=1, le=10_000, description="The largest number of deliveries that are tried at once."
     )
     backlog: int = Field(
         default=2_000,
         ge=1,
         le=1_000_000,
-        description="The most deliveries in memory: those that are being tried and those that are next. Others wait in "
-        "the database.",
+        description="The largest number of deliveries in memory: those that are being tried and those that are next. "
+        "Others wait in the database.",
     )
     memory_mb: int = Field(
         default=256,
@@ -153,7 +153,7 @@ class Settings(ServiceSettings):
     def _holds_the_log(cls, value: int) -> int:
         least = (SHORT_LOG_OCTETS + SPARE_OCTETS) // (1024 * 1024)
         if 0 < value < least:
-            raise ValueError(f"it must hold the database's log, {least} MB, or be 0 for no reserve")
+            raise ValueError(f"the reserve must have space for the database's log, {least} MB, or be 0 for no reserve")
         return value
 
     @field_validator("nameservers")
@@ -193,7 +193,7 @@ class Settings(ServiceSettings):
 
     @property
     def stop_seconds(self) -> float:
-        """The time for running transactions, and then for the commit of their outcomes."""
+        """Returns the time for running transactions, and then for the commit of their outcomes."""
         return self.drain_seconds + 40.0
 
     @property

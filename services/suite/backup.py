@@ -136,7 +136,7 @@ def _check(path: Path, passphrase: str, folder: Path, environment: Mapping[str, 
         if not any(_is_named(name, pattern) for pattern in _FILES):
             raise BackupError(f"{path}: it holds a file {name!r} that no backup has")
         if (folder / name).exists():
-            raise BackupError(f"{folder / name} is there already: a backup needs an empty data folder")
+            raise BackupError(f"{folder / name} exists already: a backup needs an empty data folder")
     keys = environment.get(SECRET_KEY_VARIABLE, "")
     if keys and _KEY_FILE in files:
         former = files.pop(_KEY_FILE).decode().split()
@@ -190,7 +190,7 @@ def _records(path: Path, passphrase: str) -> Iterator[Record]:
 
 
 class _Records:
-    """Records in order, with a look at the next one."""
+    """The records in order. The next record can be read before it is taken."""
 
     def __init__(self, records: Iterator[Record]) -> None:
         self._records = records

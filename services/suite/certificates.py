@@ -38,12 +38,13 @@ _KEY, _CHAIN, _AUTHORITY = "key.pem", "chain.pem", "authority.pem"
 class _Authority:
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
-    # The present authority first, and then the former ones whose certificates may still be in use.
+    # The certificates of authorities: first the present one, and then the former ones whose certificates may still be
+    # in use.
     bundle: tuple[x509.Certificate, ...]
 
 
 def files_of(folder: Path, service: str) -> TlsFiles:
-    """The files of a service that `renew` writes."""
+    """Returns the files of a service that `renew` writes."""
     own = folder / service
     return TlsFiles(certificate=own / _CHAIN, key=own / _KEY, authority=own / _AUTHORITY)
 
@@ -153,7 +154,7 @@ def _new_authority(
 
 
 def _reason_to_renew(files: TlsFiles, service: str, authority: _Authority, now: datetime.datetime) -> str:
-    """Returns why a service needs a new certificate. Empty when it needs none."""
+    """Returns why a service needs a new certificate. The result is empty when it needs none."""
     if not (files.certificate.exists() and files.key.exists()):
         return "there was none"
     try:
@@ -170,7 +171,7 @@ def _reason_to_renew(files: TlsFiles, service: str, authority: _Authority, now: 
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if end <= now:
         return "the former one had expired"
-    return "the former one ends soon" if end - now < (end - begin) / 3 else ""
+    return "the former one expires soon" if end - now < (end - begin) / 3 else ""
 
 
 def _issue(

@@ -27,7 +27,7 @@ _STOP_SECONDS = 30.0
 # The time in addition to that which a child requests, in which it ends by itself.
 _STOP_MARGIN_SECONDS = 10.0
 
-# This is loaded here, because only few calls are safe between fork and exec.
+# The library is loaded here, because only few calls are safe between fork and exec.
 _LIBC = ctypes.CDLL(None)
 
 
@@ -57,7 +57,8 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            # Its own session: Ctrl-C in a terminal reaches only the parent, which stops the children in order.
+            # Each child has its own session, so that Ctrl-C in a terminal reaches only the parent, which stops the
+            # children in order.
             start_new_session=True,
             preexec_fn=_end_with_parent,
             limit=_LINE_LIMIT,
@@ -72,7 +73,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Returns the process id of the last start. 0 before the first start."""
+        """Returns the process id of the last start. It is 0 before the first start."""
         return 0 if self._running is None else self._running.pid
 
     @property
@@ -80,7 +81,7 @@ class Child:
         return self._running is not None and self._running.returncode is None
 
     async def wait(self) -> int:
-        """Returns the exit status after it ended and its output was shown. Negative for a signal."""
+        """Returns the exit status after it ended and its output was shown. It is negative for a signal."""
         if self._running is None:
             return 0
         status = await self._running.wait()
@@ -131,7 +132,7 @@ class Child:
         while True:
             try:
                 line = await stream.readline()
-            except ValueError:  # longer than the limit: the stream has dropped it
+            except ValueError:  # The line is longer than the limit, so the stream has dropped it.
                 self._output.show(self.process.name, f"(a line of more than {_LINE_LIMIT} octets is left out)")
                 continue
             if not line:

@@ -26,8 +26,8 @@ _TOKEN_OCTETS = 24
 
 def make_missing(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:
     """Makes the missing files, and does not change the others. Returns the names of the new files. `hostname` is the
-    name in the self-signed certificates, which are used until there are real ones. As root, this gives each file to the
-    user of its container. Raises StartupError.
+    name in the self-signed certificates, which are used until there are real ones. If it runs as root, it gives each
+    file to the user of its container. Raises StartupError.
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

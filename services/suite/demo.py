@@ -129,11 +129,11 @@ async def _settled(cases: tuple[Case, ...]) -> None:
 
 
 def _report(console: Console, cases: tuple[Case, ...], replies: Mapping[str, str], refusal: str) -> bool:
-    table = Table(title="What became of each message")
+    table = Table(title="Result of each message")
     table.add_column("message")
     # Addresses are never truncated, however narrow the terminal is. The other columns wrap.
     table.add_column("recipient", no_wrap=True)
-    for column in ("answer", "what became of it", ""):
+    for column in ("answer", "result", ""):
         table.add_column(column)
     right = True
     for case in cases:

@@ -24,7 +24,8 @@ from services.suite.demo_stream import ROUND, Sending
 from services.suite.demo_world import ALICE, HOST, Api, World, free_ports, running, settle_policy
 from services.suite.up import SuiteError
 
-# The clients of the demonstration are behind a proxy at this address, so that they have addresses like on the Internet.
+# The clients of the demonstration are behind a proxy at this address, so that they can have any address of the
+# Internet.
 _PROXY = "127.0.0.77"
 _SHOWN_LINES = 60
 # This many messages are sent one after the other, so that pages are full within a minute. Then one is sent each second.
@@ -64,7 +65,9 @@ async def run(minutes: float) -> int:
 
 
 async def _until_stopped(world: World, stopped: asyncio.Event, seconds: float) -> None:
-    """Sends mail meanwhile. Raises SuiteError when a service can't be kept running, or refuses what it must not."""
+    """Sends mail until the end of the demonstration. Raises SuiteError when a service can't be kept running, or refuses
+    a message that it must accept.
+    """
     waiting = [
         asyncio.create_task(stopped.wait()),
         asyncio.create_task(asyncio.sleep(seconds)),
@@ -107,13 +110,13 @@ class _ProxiedSmtp(smtplib.SMTP):
 
 
 def _send(world: World, sending: Sending) -> None:
-    """Sends one message; a refusal is among its fates."""
+    """Sends one message, which may be refused."""
     port = world.port("INGRESS_SUBMISSION_PORT" if sending.logged_in else "INGRESS_SMTP_PORT")
     with contextlib.suppress(smtplib.SMTPException, OSError), _ProxiedSmtp(sending.client, port) as client:
         client.ehlo(sending.helo)
         if sending.logged_in:
             context = ssl.create_default_context()
-            # The suite's first certificate is its own; a real client would have it checked.
+            # The suite's first certificate is self-signed. A real client would check the certificate.
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             client.starttls(context=context)
             client.ehlo(sending.helo)
@@ -122,7 +125,7 @@ def _send(world: World, sending: Sending) -> None:
 
 
 def _mail_servers() -> Mapping[str, MailServer]:
-    """Those of others, by their address."""
+    """Returns the mail servers of other domains, by their address."""
     chance = random.Random(1)  # noqa: S311 - decides what a mail server of the demonstration answers
 
     def greylists(_: str) -> str:
@@ -135,7 +138,7 @@ def _mail_servers() -> Mapping[str, MailServer]:
 
 
 def _configure(api: Api) -> None:
-    """What the fates of the stream need."""
+    """Makes the settings that the messages of the stream need."""
     api.call(
         "POST", "/v1/accounts", {"login": "bob", "password": "not used by anybody", "addresses": [demo_stream.BOB]}
     )

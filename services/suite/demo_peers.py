@@ -21,9 +21,9 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from libs.runtime import self_signed as self_signed_certificate
 from libs.runtime.lifecycle import write_private
 
-# (name, type) to the record texts
+# For each (name, type), the texts of the records.
 Zone = Mapping[tuple[str, str], tuple[str, ...]]
-# The number of messages that a mail server keeps, the newest ones.
+# The number of newest messages that a mail server stores.
 _MOST_KEPT = 100
 _TAKEN = "250 2.1.5 Taken"
 
@@ -36,7 +36,7 @@ class Nameserver(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     async def start(self) -> str:
-        """Listens on a free loopback port; returns host:port."""
+        """Listens on a free loopback port. Returns host:port."""
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
         host, port = transport.get_extra_info("sockname")[:2]
@@ -74,13 +74,14 @@ class Received:
     login: str
 
 
-# Without slots: aiosmtpd reads every member of its handler, and in Python 3.11.2 reading `__weakref__` of a dataclass
-# that was made anew for its slots is a TypeError.
+# This class has no slots, because aiosmtpd reads every member of its handler. In Python 3.11.2 reading `__weakref__` of
+# a dataclass with slots raises TypeError.
 @dataclass
 class MailServer:
-    """A mail server that keeps what it took last; with a certificate and login it wants TLS and AUTH first.
+    """A mail server that stores the newest messages that it accepted. With a certificate and a login it demands TLS and
+    AUTH.
 
-    `reply`: what it answers to a recipient's address.
+    `reply` returns its answer to a recipient's address.
     """
 
     name: str
@@ -92,7 +93,7 @@ class MailServer:
     _server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listens; returns the port."""
+        """Listens. Returns the port."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._session, host, port)
         return int(self._server.sockets[0].getsockname()[1])

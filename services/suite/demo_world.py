@@ -1,5 +1,5 @@
-"""The environment of both demonstrations: a temporary suite, and on loopback a name server and the mail servers of
-others.
+"""The environment of `posthouse demo` and of `posthouse demo --keep`: a temporary suite, and on loopback a name server
+and the mail servers of other domains.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Api:
         self._key = key
 
     def get(self, path: str) -> Any:
-        """Returns the JSON of the answer to GET. Raises SuiteError with the problem's title when the API refuses."""
+        """Returns the JSON of the answer to GET. Raises SuiteError, with the status and the content of the answer, when
+        the API refuses.
+        """
         answer, _ = self._call("GET", path, None, {})
         return answer
 
@@ -61,12 +63,14 @@ class Api:
         self._call("PATCH", path, patch, {"If-Match": etag, "Content-Type": "application/merge-patch+json"})
 
     def settle(self, path: str, question: Mapping[str, Any]) -> None:
-        """Waits until a service answers this request by the newest revision. Raises SuiteError after FATE_SECONDS."""
+        """Sends a POST request of Explain again and again, until the answer comes from the newest revision. Raises
+        SuiteError after FATE_SECONDS.
+        """
         newest = self.get("/v1/revisions?limit=1")["items"][0]["number"]
         deadline = time.monotonic() + FATE_SECONDS
         while self.call("POST", path, question)["snapshot_revision"] < newest:
             if time.monotonic() > deadline:
-                raise SuiteError(f"{path} does not answer by revision {newest} after {FATE_SECONDS:g} s")
+                raise SuiteError(f"{path} has not used revision {newest} after {FATE_SECONDS:g} s")
             time.sleep(PAUSE_SECONDS)
 
     def _call(
@@ -87,7 +91,9 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`password` is that of alice's account. `mx` serves far.example, and `smarthost` partner.example."""
+    """The running demonstration. `password` is that of alice's account. `mx` serves far.example, and `smarthost`
+    partner.example.
+    """
 
     folder: Path
     suite: Suite
@@ -116,8 +122,9 @@ async def running(
 ) -> AsyncIterator[World]:
     """Starts everything, with ours.example as a local domain and partner.example behind a smart host.
 
-    `settings`: environment variables besides the demonstration's own. `others`: mail servers besides the two, by the
-    address that they listen on, at the same port as `mx`; `zone` has their names. Raises SuiteError.
+    `settings`: environment variables besides the demonstration's own. `others` has further mail servers, by the address
+    at which each listens. They use the same port as `mx`. `zone` has records for the name server, for example with
+    their names. Raises SuiteError.
     """
     smarthost_password = secrets.token_urlsafe(12)
     mx = MailServer("mx.far.example")
@@ -200,5 +207,7 @@ def _configure(api: Api, folder: Path, password: str, smarthost_port: int, smart
 
 
 def settle_policy(api: Api) -> None:
-    """Waits until policy decides by the newest revision, which must be one that policy gets."""
+    """Waits until policy uses the newest revision. This revision must change something for policy, which otherwise does
+    not get it.
+    """
     api.settle("/v1/explain/session", {"kind": "hypothetical", "facts": {"stage": "connect", "client_address": HOST}})

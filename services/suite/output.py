@@ -18,7 +18,7 @@ class Output(Protocol):
     """Receives all output."""
 
     def tell(self, event: str, text: str, *, level: str = "info", **fields: object) -> None:
-        """An event of the suite itself: `text` for people, `event` and `fields` for programs."""
+        """Shows an event of the suite itself: `text` for people, `event` and `fields` for programs."""
         ...
 
     def show(self, process: str, line: str) -> None:

@@ -33,7 +33,7 @@ def ask(urls: Iterable[str]) -> None:
             elif scheme == "smtp":
                 _ask_smtp(url)
             else:
-                raise NotReadyError(f"{url} is no http, https or smtp address", NOT_REACHABLE)
+                raise NotReadyError(f"{url} is not an http, https or smtp address", NOT_REACHABLE)
         except (OSError, ValueError, smtplib.SMTPServerDisconnected) as error:
             raise NotReadyError(f"{url} does not answer: {error}", NOT_REACHABLE) from error
 

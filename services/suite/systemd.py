@@ -20,8 +20,8 @@ SETTINGS_FOLDER = Path("/etc/posthouse")
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # useradd(8)
 SERVICES = ("config_api", "policy", "relay", "ingress", "console")
 
-# The restrictions of every unit. The only privilege that mail needs are ports under 1024. Calls of @privileged, @mount
-# and similar groups fail with EPERM. Choosing a processor is in @resources, which stays allowed.
+# The restrictions of every unit. The only privilege that mail needs is to listen on ports under 1024. Calls of
+# @privileged, @mount and similar groups fail with EPERM. Choosing a processor is in @resources, which stays allowed.
 _HARDENING = """\
 AmbientCapabilities={capabilities}
 CapabilityBoundingSet={capabilities}
@@ -93,10 +93,9 @@ _SETTINGS = """\
 
 
 def units(program: Path, user: str = USER) -> dict[str, str]:
-    """File name to content: one unit for the whole suite, and a template for each service that runs alone.
-
-    `program`: the `posthouse` command. An instance of a template, as posthouse-relay@1, has a state folder of its own
-    and reads a settings file of its own after the shared one.
+    """Returns the content of each file by its name: one unit for the whole suite, and a template for each service that
+    runs alone. `program` is the `posthouse` command. An instance of a template, for example posthouse-relay@1, has its
+    own state folder, and reads its own settings file after the shared one.
     """
     contents = {
         "posthouse.service": _unit(
@@ -161,7 +160,7 @@ def install(
         raise StartupError(f"call the installed command, not {program}: the units name it")
     if any(home in program.parents for home in (Path("/root"), Path("/home"))):
         raise StartupError(
-            f"{program} lies in a home folder, which the units may not read: install it in /opt, for one"
+            f"{program} is in a home folder, which the units may not read: install it for example in /opt"
         )
     try:
         yield from _make_user(user)
@@ -185,7 +184,7 @@ def install(
 
 def _make_user(user: str) -> Iterator[str]:
     if not _USER_NAME.fullmatch(user):
-        raise StartupError(f"{user!r} is no name for a user")
+        raise StartupError(f"{user!r} is not a valid name for a user")
     try:
         pwd.getpwnam(user)
     except KeyError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from libs.runtime import addresses
 from libs.runtime.addresses import TcpAddress, UnixSocket, of_worker
 
-# Replicas on one machine: the ports of each are this much higher than those of the previous one.
+# The ports of each replica on one machine are higher by this number than those of the previous replica.
 PORT_STEP = 10
 
 # The texts that the services' settings read as true.
@@ -92,12 +92,10 @@ def lay_out(
     redis_url: str = "",
     cpus: Sequence[int] = (),
 ) -> tuple[Process, ...]:
-    """The processes of the suite in the order of SERVICES, each replica with ports and a socket of its own.
-
-    `sockets`: the folder of the Unix sockets. `cpus`: the machine's processors, if the suite may choose among them.
-
-    `environment` is the user's: ports and addresses set there stay, and the targets between the services follow
-    from them unless set too. Raises TopologyError.
+    """Returns the processes of the suite in the order of SERVICES. Each replica has its own ports and socket. `sockets`
+    is the folder of the Unix sockets. `cpus` are the machine's processors, if the suite may choose among them.
+    `environment` is that of the user. Ports and addresses in it are used, and the targets between the services follow
+    from them unless they are also set. Raises TopologyError.
     """
     counts = {service: (replicas or {}).get(service, 1) for service in SERVICES}
     if environment.get("CONSOLE_PORT") == "0":
@@ -177,7 +175,7 @@ def _join_console(shared: dict[str, str], host: str, port: int, console_host: st
 
 
 def scheme_of(environment: Mapping[str, str], prefix: str) -> str:
-    """How a service speaks HTTP. `prefix`: that of its variables."""
+    """Returns http or https, as a service uses it. `prefix` is that of its variables."""
     is_self_signed = environment.get(f"{prefix}_TLS_SELF_SIGNED", "").lower() in _TRUE
     return "https" if is_self_signed or environment.get(f"{prefix}_TLS_CERT") else "http"
 
@@ -231,9 +229,9 @@ def _name(service: str, number: int) -> str:
 
 
 def _own_folder(environment: Mapping[str, str], service: str, number: int) -> dict[str, str]:
-    """Replicas keep their files (snapshots, spools, a first certificate) apart, as on machines of their own.
-
-    All replicas of config_api share one folder, and so do those of the console: the keys in it must be the same.
+    """Returns the variable with the data folder of a replica. Each replica has a separate folder for its files
+    (snapshots, spools, a first certificate), as on separate machines. All replicas of config_api share one folder, and
+    so do those of the console, because the keys in it must be the same.
     """
     if number == 0 or service in ("config_api", "console"):
         return {}
@@ -243,10 +241,10 @@ def _own_folder(environment: Mapping[str, str], service: str, number: int) -> di
 def _places(
     environment: Mapping[str, str], counts: Mapping[str, int], cpus: Sequence[int]
 ) -> dict[tuple[str, int], dict[str, str]]:
-    """Each worker of ingress keeps to a processor of its own, and each relay too, where there are that many.
-
-    Their threads wake each other all the time, which costs more over several processors, and most where both services
-    meet on one (docs/performance.md). The others go where there is room.
+    """Returns the processors of each process. Each worker of ingress, and each relay, has its own processor if there
+    are enough. The threads of one process wake each other all the time, which costs more over several processors, and
+    most when both services use the same processor (docs/performance.md). Other processes are not limited to a
+    processor.
     """
     if any(f"{service.upper()}_CPUS" in environment for service in _KEEPING):
         return {}
@@ -280,9 +278,8 @@ def _ports(environment: Mapping[str, str], service: str, count: int) -> tuple[di
 
 
 def _listeners(hosts: Sequence[str], replicas: Sequence[Mapping[str, int]]) -> list[str]:
-    """The listeners of ingress, which relay is told so that it sees a loop before it connects.
-
-    A wildcard address stays one: relay takes it for every address that the machine has at the time (F51).
+    """Returns the listeners of ingress for relay, which recognises a loop by them before it connects. A wildcard
+    address does not change. For relay it stands for every address that the machine has at the time (F51).
     """
     variables = ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT")
     return [
@@ -295,7 +292,9 @@ def _listeners(hosts: Sequence[str], replicas: Sequence[Mapping[str, int]]) -> l
 
 
 def _listen_hosts(environment: Mapping[str, str], service: str) -> tuple[str, ...]:
-    """The addresses of a service. Only ingress has several; each service checks its own."""
+    """Returns the addresses at which a service listens. Only ingress has several. Each service checks its own
+    addresses.
+    """
     text = environment.get(f"{service.upper()}_HOST", "")
     return tuple(part.strip() for part in text.split(",") if part.strip()) or ("127.0.0.1",)
 

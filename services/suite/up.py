@@ -218,7 +218,9 @@ async def up(processes: tuple[Process, ...], folder: Path, *, as_json: bool) -> 
 
 
 def _stop_on_signals(suite: Suite) -> asyncio.Event:
-    """Set by SIGTERM and by Ctrl-C. A second Ctrl-C kills what is left; a second SIGTERM changes nothing (F64)."""
+    """Returns an event that SIGTERM and Ctrl-C set. A second Ctrl-C kills the processes that are left. A second SIGTERM
+    changes nothing (F64).
+    """
     stop = asyncio.Event()
 
     def on_interrupt() -> None:

@@ -30,7 +30,7 @@ def _rule(**members: Any) -> dict[str, Any]:
 
 
 class Api:
-    """Answers the two questions of `posthouse why`, and keeps them."""
+    """Answers the two requests of `posthouse why`, and stores them in `asked`."""
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}

@@ -35,7 +35,7 @@ PIECES = (
 texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(st.characters(codec="utf-8"), max_size=8)), min_size=1).map(
     "".join
 )
-# This stream never ends, and it contains no text of its own: the script of the page shows it.
+# This stream never ends, so these tests cannot read it. The script of the page shows its events as text.
 STREAMS = {"/live/events"}
 # Variable parts of paths that accept only certain values.
 SEGMENTS = {"{action}": "hold", "{kind}": "webhooks", "{name}": "general", "{part_name}": "deliveries"}

@@ -16,8 +16,8 @@ def _leftovers_are_removed() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Adds the logs of the containers to the report of a failed test, since most failures are waits that a log
-    explains.
+    """Adds the logs of the containers to the report of a failed test, because most failures are time-outs, whose reason
+    is in a log.
     """
     report = yield
     if report.failed:

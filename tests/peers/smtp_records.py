@@ -25,7 +25,7 @@ class Tls:
 
     version: str
     cipher: str
-    # The server name that the client asked for. None when it sent no SNI.
+    # The server name that the client asked for. It is None when it sent no SNI.
     server_name: str | None
     implicit: bool
 
@@ -47,7 +47,7 @@ class Recipient:
 
     address: bytes
     parameters: tuple[bytes, ...]
-    # None when the script sent octets that are no reply.
+    # It is None when the script sent octets that are no reply.
     code: int | None
     # The code after the end of data; only LMTP has one for each recipient.
     final_code: int | None = None
@@ -76,7 +76,7 @@ class Transaction:
     chunk_sizes: list[int] = field(default_factory=list)
     # Whether all of the content has come.
     complete: bool = False
-    # The code after the end of data (with LMTP the lowest one). None when none was sent.
+    # The code after the end of data (with LMTP the lowest one). It is None when none was sent.
     code: int | None = None
 
     @property

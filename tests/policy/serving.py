@@ -110,7 +110,9 @@ def client_sessions(sessions: Sequence[tuple[str, str]]) -> list[policy_pb2.Clie
 
 
 def opened(sessions: Sequence[tuple[str, str]], settled_before: int = 0) -> policy_pb2.OpenSessions:
-    """Returns a complete set of open sessions. By default no session that is missing in it has ended."""
+    """Returns a complete set of open sessions. With the default of `settled_before`, sessions that are missing in the
+    set do not count as ended.
+    """
     return policy_pb2.OpenSessions(sessions=client_sessions(sessions), settled_before=settled_before)
 
 

@@ -395,7 +395,7 @@ async def test_a_start_without_space_and_without_a_spare_file_says_what_is_missi
 
 
 def test_a_reserve_that_the_log_does_not_fit_into_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="it must hold the database's log"):
+    with pytest.raises(ValidationError, match="the reserve must have space for the database's log"):
         Settings.model_validate({"POSTHOUSE_DATA_DIR": tmp_path, "disk_reserve_mb": 4})
 
 

@@ -86,7 +86,7 @@ def test_a_certificate_is_renewed_when_a_third_of_its_life_is_left(authority: Pa
     assert renew(authority, folder, NOW + 59 * DAY, days=90) == []
     done = renew(authority, folder, NOW + 61 * DAY, days=90)
     assert len(done) == len(SERVICES)
-    assert all("ends soon" in line and "2026-06-01" in line for line in done)
+    assert all("expires soon" in line and "2026-06-01" in line for line in done)
     after = certificate(files_of(folder, "relay"))
     assert after.serial_number != before.serial_number
     accepts(files_of(folder, "policy"), before, "relay", NOW + 61 * DAY)
@@ -156,7 +156,7 @@ def posthouse(*arguments: str | Path) -> str:
 def test_the_command_says_what_it_did(authority: Path, folder: Path) -> None:
     assert "made a certificate for ingress (there was none)" in posthouse(authority, folder)
     again = posthouse(authority, folder)
-    assert "every certificate is good for a while yet" in again
+    assert "every certificate is valid for long enough" in again
     assert "can read the authority's key" in again
 
 

@@ -25,7 +25,7 @@ def test_sockets_lie_in_the_closed_folder_of_the_pid_files(tmp_path: Path) -> No
 def test_a_folder_that_cannot_be_closed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StartupError, match="something else"), sockets_of(tmp_path, {}):
+    with pytest.raises(StartupError, match="is not a folder"), sockets_of(tmp_path, {}):
         pass
 
 

@@ -39,8 +39,10 @@ def import_() -> None:
 
 @app.command("postfix")
 def import_postfix(
-    folder: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="With main.cf and master.cf, as /etc/postfix.")],
-    report_only: Annotated[bool, typer.Option("--report", help="Only say what each parameter becomes.")] = False,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIRECTORY", help="Folder with main.cf and master.cf, for example /etc/postfix.")
+    ],
+    report_only: Annotated[bool, typer.Option("--report", help="Only report what each parameter becomes.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and show what would change.")] = False,
     nameserver: Annotated[
         str, typer.Option(help="HOST:PORT of the name server to ask for the MX of next hops without brackets.")
@@ -48,7 +50,9 @@ def import_postfix(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report what each parameter of Postfix becomes here, show the changes, ask, and make them as one revision."""
+    """Report what each parameter of Postfix becomes here, show the changes, ask for confirmation, and make all changes
+    as one revision.
+    """
     plan = _plan(folder, nameserver)
     if report_only:
         print_json(plan.as_json()) if as_json else _print_report(plan)
@@ -57,7 +61,8 @@ def import_postfix(
         _print_report(plan)
     with connected() as posthouse:
         exported = export_document(posthouse, "json")
-        # If somebody else makes a change from here on, the import is a conflict, so that their change is not lost.
+        # If somebody else makes a change from here on, the API refuses the import with a conflict, so that their change
+        # is not lost.
         etag = exported.headers.get("etag", "")
         document = json.dumps(_merged(exported.json(), plan)).encode()
         planned = import_document(posthouse, document, etag, dry_run=True)
@@ -101,7 +106,7 @@ def _print_report(plan: Plan) -> None:
     )
     missing = sum(finding.level == "not taken" for finding in plan.findings)
     if missing:
-        typer.echo(f"Of these, {missing} have no counterpart: read why before mail comes here.")
+        typer.echo(f"Of these, {missing} have no counterpart. Read the reasons before mail is sent to this gateway.")
 
 
 def _merged(document: dict[str, Any], plan: Plan) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class NextHops:
         self._plan.converted("transport_maps", f"*: all mail that nothing else takes goes through {_place(host)}")
 
     def mailbox(self, parameter: str, value: str, *, has_fallback: bool = False) -> dict[str, Any] | None:
-        """Returns the mailbox server of a transport `lmtp:inet:host:port` or `smtp:[host]:port`. None when it has
+        """Returns the mailbox server of a transport `lmtp:inet:host:port` or `smtp:[host]:port`, or None when it has
         another form.
         """
         transport, _, next_hop = value.partition(":")

@@ -82,7 +82,9 @@ class Parameters:
         return name in self.given
 
     def __getitem__(self, name: str) -> str:
-        """Returns the value with its $variables replaced. Empty for a parameter that is neither set nor known."""
+        """Returns the value with its $variables replaced. The result is empty for a parameter that is neither set nor
+        known.
+        """
         return " ".join(self._expanded(self._values.get(name, ""), _MOST_NESTED).split())
 
     def words(self, name: str) -> list[str]:
@@ -93,7 +95,7 @@ class Parameters:
         return int(value) if (value := self[name]).isdecimal() else None
 
     def seconds(self, name: str) -> int | None:
-        """Returns a time such as `30s` or `5d` in seconds. None when none is set."""
+        """Returns a time such as `30s` or `5d` in seconds, or None when none is set."""
         found = _TIME.fullmatch(self[name])
         default = {"maximal_queue_lifetime": "d", "bounce_queue_lifetime": "d", "delay_warning_time": "h"}.get(
             name, "s"

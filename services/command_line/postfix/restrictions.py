@@ -149,7 +149,7 @@ class Restrictions:
 
 
 def _criterion(subject: str, key: str) -> tuple[str, str] | None:
-    """Returns the criterion and the value of an access rule. None when the key has no counterpart."""
+    """Returns the criterion and the value of an access rule, or None when the key has no counterpart."""
     if subject == "client":
         try:
             network = ipaddress.ip_network(_whole(key))

@@ -40,7 +40,7 @@ class TlsLevel:
 
     @property
     def level(self) -> Level | None:
-        """Returns the level here. None when Postfix's configuration sets none, or an unknown one."""
+        """Returns the level here, or None when Postfix's configuration sets none, or an unknown one."""
         return _LEVELS.get(self.word)
 
     @property

@@ -34,7 +34,7 @@ Action = Literal["create", "replace", "delete"]
 # A plain password costs some 25 ms of a processor, and a hash costs nothing.
 MOST_PASSWORDS = 200
 _MOST_ERRORS = 50
-# Warnings are only help, so a batch does not wait until all are found. Most batches have few operations, so the first
+# Warnings are only a help, so a batch does not wait until all are found. Most batches have few operations, so the first
 # ones get as much time as a single write. The later ones get what the search has left of the shorter time.
 _PATIENT_OPERATIONS = 20
 _PATIENT_SECONDS = 4.0
@@ -281,7 +281,7 @@ class BatchEditor:
 
 
 def _version(write: Write, before: int, number: int) -> int | None:
-    """Returns the version of the object after the revision `number`. None for a deleted object."""
+    """Returns the version of the object after the revision `number`, or None for a deleted object."""
     if write.after is None:
         return None
     return before if write.before == write.after else number
@@ -300,7 +300,7 @@ async def _found(resource: Collection, check_context: _BatchCheckContext) -> lis
 class _BatchCheckContext(StoredCheckContext):
     """The context for the check of each object of a batch in turn, with the others as they are after the batch.
 
-    It asks the same question once for all of them.
+    Each question is asked only once for all of them.
     """
 
     def __init__(
@@ -322,12 +322,12 @@ class _BatchCheckContext(StoredCheckContext):
 
     @property
     def before(self) -> Body | None:
-        """The object that is checked, as it is stored; None for a new one."""
+        """Returns the object that is checked, as it is stored, or None for a new object."""
         return None if self.about is None else self._stored.get(self.about.id or "")
 
     @property
     def after(self) -> Body | None:
-        """The object that is checked, as the batch writes it; None where it deletes it."""
+        """Returns the object that is checked, as the batch writes it, or None when the batch deletes it."""
         return None if self.about is None else self._after.get(self.about.place)
 
     async def present(self, kind: str) -> Body | None:  # noqa: ARG002
@@ -345,7 +345,7 @@ class _BatchCheckContext(StoredCheckContext):
         return [*untouched, *(body for place, body in self._after.items() if not self._is_about(place))]
 
     async def _untouched(self) -> Sequence[Body]:
-        """The objects of the collection that the batch leaves as they are."""
+        """Returns the objects of the collection that the batch does not change."""
         return [found.body for found in await self._store.all(self._resource.kind) if found.id not in self._stored]
 
     async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
@@ -362,7 +362,7 @@ class _BatchCheckContext(StoredCheckContext):
         return [document.body for document in page if document.id not in self._stored]
 
     def _index(self, member: str) -> Mapping[str, Sequence[tuple[str, Body]]]:
-        """The objects that the batch writes, by the values that the filter finds them by."""
+        """Returns the objects that the batch writes, by the values by which the filter finds them."""
         if member not in self._indexes:
             index = self._indexes[member] = defaultdict(list)
             terms = self._resource.filters[member].terms

@@ -112,7 +112,7 @@ class StoredCheckContext:
         return self._machine.maildirs.allow(path)
 
     async def _ask(self, name: str, kind: str, servers: Sequence[str] = ()) -> list[str] | None:
-        """Returns records as text. Empty when there are none, None when there was no answer."""
+        """Returns records as text. The result is empty when there are none, and None when there was no answer."""
         answer = await _STUB_RESOLVER.ask(name, kind, servers=servers or self._nameservers)
         return None if answer.outcome is Outcome.NO_ANSWER else [record.to_text() for record in answer.records]
 
@@ -135,7 +135,7 @@ class DocumentCheckContext(StoredCheckContext):
         self._collections = collections
         self._taken = taken
         self.about: Body | None = None
-        # The object as it is stored.
+        # The object that is being checked, as it is stored.
         self.before: Body | None = None
         self._indexes: dict[tuple[str, str], dict[str, list[Body]]] = {}
 

@@ -118,7 +118,7 @@ class Editor:
     async def replace(
         self, resource: Resource, document_id: str, given: object, preconditions: Preconditions, actor: Actor
     ) -> Changed:
-        """PUT."""
+        """Replaces an object, as PUT does."""
         given = without_read_only(resource, given)
         validate(resource, given)
 
@@ -255,8 +255,8 @@ class Editor:
             )
             describe(revision, resource, document_id, 200)
             if stored == before.stored and before.version in expected:
-                # Nothing has changed, so no revision is made and the ETag stays. A secret in the request is always
-                # written.
+                # Nothing has changed, so no revision is made and the ETag stays the same. A secret in the request is
+                # always written.
                 document = before
             else:
                 await revision.apply([Write(resource, document_id, before.stored, stored, expected)])
@@ -326,9 +326,10 @@ def _refuse_fixed(resource: Resource, before: Body, body: Body) -> None:
 
 
 def taken_away(resource: Collection, before: Body, after: Body | None) -> Body | None:
-    """What a change takes from others that may point to the object, as a body for `references`; None: nothing.
+    """Returns the part that a change removes from an object, to which other objects may refer. It is a body for
+    `references`, or None when nothing is removed.
 
-    `after`: None for an object that is removed. One that is disabled is as if it were removed.
+    `after` is None for an object that is removed. An object that is disabled counts as removed.
     """
     if after is None or (before.get("enabled") is True and after["enabled"] is False):
         return before

@@ -101,7 +101,7 @@ async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -
 
 
 async def _free_name(revision: Revision) -> str:
-    """Expired keys still have their names."""
+    """Returns a name that no key has. Expired keys still have their names."""
     query = select(unique_keys.c.value).where(unique_keys.c.scope == "api-keys/name")
     taken_names = set((await revision.connection.execute(query)).scalars())
     names = itertools.chain(["admin"], (f"admin {number}" for number in itertools.count(2)))

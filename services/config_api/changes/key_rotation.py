@@ -79,7 +79,9 @@ async def _documents(connection: AsyncConnection, sealer: Sealer) -> int:
 
 
 async def _changes(connection: AsyncConnection, sealer: Sealer) -> int:
-    """Secrets of earlier revisions are encrypted again too, because a rollback brings them back."""
+    """Encrypts all secrets again, and returns their number. Secrets of earlier revisions are included, because a
+    rollback restores them.
+    """
     count = 0
     for kind, resource in RESOURCES.items():
         if not _sealed(resource):

@@ -34,5 +34,5 @@ async def require_one(connection: AsyncConnection) -> None:
             409,
             "last-admin-key",
             "This is the last key of an admin.",
-            "Make another one first, because without any admin key nobody could change the configuration.",
+            "Make another admin key first, because without one nobody could change the configuration.",
         )

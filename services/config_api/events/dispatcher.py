@@ -88,7 +88,7 @@ class Dispatcher:
 
     async def begin(self, webhook_id: str) -> None:
         """Notes that a new webhook gets all events from now on."""
-        # If relay or the database does not answer, the webhook begins when they do.
+        # If relay or the database does not answer now, the webhook gets events from the time when both answer.
         with contextlib.suppress(SQLAlchemyError, OSError, Problem):
             await self.states.begin(webhook_id, await self._feed.end())
 

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 Read = Callable[[str, int, float], Awaitable[EventPage]]
 
 PAGE = 200
-# The most new events that are stored in memory, and roughly the most octets of these.
+# The largest number of new events that are stored in memory, and roughly the largest number of their octets.
 _MOST_KEPT = 1_000
 _MOST_OCTETS = 8 * 1024 * 1024
 _WAIT_SECONDS = 20.0
@@ -39,7 +39,8 @@ class EventFeed:
         # The number of the oldest stored event, and the number of each event by its id.
         self._first = 0
         self._numbers: dict[str, int] = {}
-        # The cursor after the newest event, and the cursor before the oldest stored event. Empty while unknown.
+        # The cursor after the newest event, and the cursor before the oldest stored event. They are empty while they
+        # are not known.
         self._end = self._start = ""
         self._changed = asyncio.Event()
         self._followers = 0

@@ -49,7 +49,7 @@ class Outcome:
 
 
 class _NotSentError(Exception):
-    """The request was not sent. The text gives the reason for people."""
+    """The request was not sent, or its answer was too long. The text gives the reason in words."""
 
 
 class Sender:
@@ -97,7 +97,11 @@ class Sender:
         except (OSError, ValueError) as failure:
             error = type(failure).__name__
         if status is not None and not 200 <= status < 300:
-            error = "it redirects, which is not followed" if 300 <= status < 400 else "it did not take the event"
+            error = (
+                "the host answered with a redirect, which is not followed"
+                if 300 <= status < 400
+                else "the host did not accept the event"
+            )
         outcome = Outcome(status, error, int((time.monotonic() - began) * 1_000_000))
         WEBHOOK_ATTEMPTS.labels("delivered" if outcome.delivered else "failed").inc()
         return outcome
@@ -164,7 +168,7 @@ def _reason(failure: httpx.HTTPError) -> str:
     kinds = (
         (httpx.ConnectTimeout, "the host did not accept the connection in time"),
         (httpx.ConnectError, "the host did not accept the connection"),
-        (httpx.TimeoutException, f"no whole answer within {SECONDS:.0f} s"),
+        (httpx.TimeoutException, f"no complete answer within {SECONDS:.0f} s"),
         (httpx.RemoteProtocolError, "the answer is not HTTP"),
     )
     return next((text for kind, text in kinds if isinstance(failure, kind)), "the connection was lost")

@@ -25,7 +25,7 @@ class StreamShares:
         self._open: Counter[str] = Counter()
 
     def admit(self, key_id: str) -> None:
-        """Raises Problem 429 when the key has its most streams, or all keys together have."""
+        """Raises Problem 429 when the key, or all keys together, have the largest number of open streams."""
         if self._open[key_id] >= self._per_key or self._open.total() >= self._most:
             raise Problem(
                 429,

@@ -24,7 +24,7 @@ from services.config_api.storage.webhook_states import DeliveryRecord, Progress
 
 log = structlog.get_logger(__name__)
 
-# The most requests of one webhook at the same time, and the most events in its window.
+# The largest number of requests of one webhook at the same time, and the largest number of events in its window.
 _AT_ONCE = 8
 WINDOW = 400
 # After this number of failures in a row only the oldest event is sent, because the receiver is down.
@@ -119,7 +119,7 @@ class WebhookWorker:
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
-        """Ends when the lease is lost or the webhook is given up. To end it earlier, cancel it and then call
+        """Sends events until the lease is lost or the webhook is given up. To end it earlier, cancel it and then call
         `finish`.
         """
         reading = asyncio.create_task(self._fill())

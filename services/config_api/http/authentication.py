@@ -46,7 +46,7 @@ class FailureLimit:
 
 
 class Access:
-    """Checks keys against the configuration in memory. A key that is newer than this is looked up in the database."""
+    """Checks keys against the configuration in memory. A key that is not there yet is looked up in the database."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ def demand(actor: Actor, role: str) -> None:
 
 
 def _bearer_key(authorization: str | None) -> str | None:
-    """Returns the key from the field Authorization. None when the field has no key."""
+    """Returns the key from the field Authorization, or None when the field has no key."""
     scheme, _, key = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not key or len(key) > _LONGEST_KEY:
         return None

@@ -93,12 +93,14 @@ DryRun = Annotated[bool, Query(description="Only show what would be done. Idempo
 
 
 async def repetition(request: Request, caller: Actor, key: str | None) -> IdempotentRequest | None:
-    """Returns the request with its Idempotency-Key. None without a key."""
+    """Returns the request with its Idempotency-Key, or None without a key."""
     return None if key is None else repetition_of(request, caller, key, await request.body())
 
 
 def repetition_of(request: Request, caller: Actor, key: str | None, content: bytes) -> IdempotentRequest | None:
-    """Like `repetition`. `content` is the same for equal bodies."""
+    """Does the same as `repetition` for a body that an endpoint reads itself. `content` is the same for
+    equal bodies.
+    """
     if key is None:
         return None
     if len(set(request.headers.getlist("idempotency-key"))) > 1:
@@ -116,7 +118,7 @@ def note_action(request: Request, target: str) -> None:
 
 
 def leave_share(request: Request) -> None:
-    """Call this for an answer without an end. The request then no longer counts among the requests of its key."""
+    """Takes the request out of the count of its key. Call this for an answer that never ends."""
     leave: Callable[[], None] = request.scope["posthouse.leave_share"]
     leave()
 

@@ -50,7 +50,7 @@ JSON_DEPTH = 32
 _LONG_JSON_OCTETS = 65_536
 _IMPORT = "/v1/config:import"
 _METRICS = "/metrics"
-# Probes must never wait. (A request whose answer has no end gives up its place by itself: http/context.py.)
+# Probes must never wait. A request whose answer never ends calls `leave_share` of http/context.py itself.
 _WITHOUT_SHARE = frozenset({"/healthz", "/readyz"})
 _METRICS_ROLE = "reader"
 _WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?|/v1/[a-z-]+:batch").fullmatch
@@ -70,7 +70,7 @@ _RESPOND_ASYNC = "respond-async"
 
 
 class RequestMiddleware:
-    """Wraps `app`."""
+    """The middleware around `app`."""
 
     def __init__(
         self,
@@ -229,8 +229,8 @@ class _RequestScope:
         return [value.decode("latin-1") for field, value in self.scope["headers"] if field == field_name]
 
     def join_lists(self) -> None:
-        """A field with a list may be sent in several lines (RFC 9110 5.3). They are joined, because other code expects
-        one line.
+        """Joins the lines of fields that contain lists. Such a field may be sent in several lines (RFC 9110 5.3), and
+        other code expects one line.
         """
         for name in _LISTS:
             if len(values := self.fields(name.decode())) > 1:
@@ -272,8 +272,8 @@ class _RequestScope:
         return bool(self.fields("content-length") and self.fields("transfer-encoding"))
 
     async def answer(self, problem: Problem) -> None:
-        """Sends nothing when an answer has begun already. uvicorn then closes the connection, because the answer is
-        incomplete.
+        """Answers with a problem. It sends nothing when an answer has begun already. uvicorn then closes the
+        connection, because that answer is incomplete.
         """
         if self.status:
             return
@@ -325,7 +325,9 @@ async def _bounded(passage: _RequestScope, receive: Receive) -> Receive:
 
 
 def _media_type(passage: _RequestScope) -> str:
-    """Raises Problem 415 for a compressed body, and for a request with two media types."""
+    """Returns the media type of the body. Raises Problem 415 for a compressed body, and for a request with two media
+    types.
+    """
     if any(coding.strip().lower() != "identity" for coding in passage.fields("content-encoding")):
         raise _unsupported("The body must not be compressed.", "Leave Content-Encoding out.")
     claimed = passage.fields("content-type")
@@ -337,10 +339,9 @@ def _unsupported(title: str, detail: str) -> Problem:
 
 
 def parse_json(body: bytes) -> Any:
-    """Limits what the parser accepts: UTF-8 without NUL, and at most JSON_DEPTH levels.
-
-    Repeated members are refused, because RFC 8259 does not say which one to use. NaN and Infinity are refused, because
-    JSON does not have them. Raises Problem 400.
+    """Parses JSON. Only UTF-8 without NUL, and at most JSON_DEPTH levels, are accepted. Repeated members are refused,
+    because RFC 8259 does not say which one to use. NaN and Infinity are refused, because JSON does not have them.
+    Raises Problem 400.
     """
     if b"\0" in body:
         raise malformed("JSON text must not contain NUL.")

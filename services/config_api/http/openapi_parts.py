@@ -212,7 +212,7 @@ def _component(status: str, response: dict[str, Any], operation: Operation, sche
 
 
 def _needed_member(operation: Operation, schemas: Schemas) -> str:
-    """Returns the first required member in the body of an operation. Empty when it needs none."""
+    """Returns the first required member in the body of an operation. The result is empty when it needs none."""
     for content in operation.get("requestBody", {}).get("content", {}).values():
         names = shapes.references(content["schema"])
         schema = schemas[min(names)] if len(names) == 1 else {}

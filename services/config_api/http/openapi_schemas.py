@@ -46,7 +46,7 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "What happens to recipients over the limit of a message.",
         ("defer_excess", "reject_message"),
     ),
-    "RefusalAction": ("reject: the mail is refused. discard: it is taken and dropped.", ("reject", "discard")),
+    "RefusalAction": ("reject: the mail is refused. discard: it is accepted and dropped.", ("reject", "discard")),
     "RelayRuleType": ("The address that a relay rule looks at.", ("recipient", "sender")),
     "RelayRuleTargetType": ("What the targets of a relay rule are.", ("address", "domain")),
     "ServiceName": ("A service of the suite.", ("config_api", "policy", "relay", "ingress")),
@@ -248,7 +248,7 @@ def _join_null(schema: Schema) -> None:
 
 
 def _move_default(schema: Schema) -> None:
-    """Moves such a default into the description. From a default beside a reference, or one that is an object,
+    """Moves a default that is an object, or that is beside a reference, into the description. From such a default
     generators make code that does not compile.
     """
     default = schema.pop("default", None)
@@ -288,7 +288,9 @@ def _mark_nullable_union(schema: Schema, schemas: Schemas) -> None:
 
 
 def open_and_close(schemas: Schemas, in_requests: set[str], in_answers: set[str]) -> None:
-    """Answers may get new members and new values. A schema that is only used in requests allows no unknown members."""
+    """Allows new members and new values in schemas of answers. A schema that is only used in requests allows no unknown
+    members.
+    """
     for name in in_answers & schemas.keys():
         schema = schemas[name]
         if schema.get("additionalProperties") is False:
@@ -303,7 +305,7 @@ def open_and_close(schemas: Schemas, in_requests: set[str], in_answers: set[str]
 
 
 def mark_read_only(schema: Schema, names: Sequence[str]) -> None:
-    """Read-only members are in every answer that has the object, and are never required in a request."""
+    """Marks read-only members. They are in every answer that has the object, and are never required in a request."""
     for name in names:
         member = schema["properties"][name]
         member["readOnly"] = True

@@ -54,7 +54,7 @@ def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
 
 
 def page_token(kind: str, given: BaseModel) -> str:
-    """Returns the page token of another service from the cursor of a query. Empty for the first page.
+    """Returns the page token of another service from the cursor of a query. The result is empty for the first page.
 
     Raises Problem 422 for a cursor of another list, or of other filters.
     """
@@ -63,7 +63,7 @@ def page_token(kind: str, given: BaseModel) -> str:
 
 
 def next_cursor(kind: str, given: BaseModel, token: str) -> str | None:
-    """Makes the cursor from another service's token for the next page. None when this is the last page."""
+    """Returns a cursor with another service's token for the next page, or None when this is the last page."""
     return encode(kind, _filters(given), token) if token else None
 
 

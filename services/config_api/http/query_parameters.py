@@ -15,7 +15,7 @@ from services.config_api.problems import FieldError, invalid, pointer
 
 
 async def known_query(request: Request) -> None:
-    """A dependency of every operation. Raises Problem 422."""
+    """Refuses unknown parameters. It is a dependency of every operation. Raises Problem 422."""
     if not request.url.query:
         return
     route = request.scope["route"]

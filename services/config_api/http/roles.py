@@ -16,7 +16,7 @@ class RoleTable:
         self.roles = [(route, _role(route)) for route in routes if isinstance(route, APIRoute)]
 
     def find(self, scope: Mapping[str, Any]) -> tuple[APIRoute, str] | None:
-        """Returns the route and the role of a request. None when no route matches."""
+        """Returns the route and the role of a request, or None when no route matches."""
         for route, role in self.roles:
             if scope["method"] in (route.methods or ()) and route.path_regex.match(scope["path"]):
                 return route, role

@@ -11,7 +11,7 @@ from services.config_api.changes.editor import time_text
 
 
 def when(message: Message, field: str) -> str | None:
-    """Returns a timestamp as RFC 3339. None when it is not set."""
+    """Returns a timestamp as RFC 3339, or None when it is not set."""
     if not message.HasField(field):
         return None
     value: Timestamp = getattr(message, field)

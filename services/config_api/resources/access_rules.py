@@ -48,8 +48,8 @@ def canonical_value(criterion: str, value: str) -> str:
 
 
 def _hint(criterion: str, value: str) -> str:
-    """Returns a hint to the criterion that has the effect that a pattern was meant to have. Empty when the value is not
-    a pattern (F27).
+    """Returns a hint to the criterion that has the effect that a pattern was meant to have. The result is empty when
+    the value is not a pattern (F27).
     """
     if criterion in ("sender", "recipient"):
         domain = value.rpartition("@")[2]

@@ -283,8 +283,8 @@ async def _fault_of_zone(number: int, zone: str, check_context: CheckContext) ->
         return Finding(
             pointer,
             "zone_without_test_entry",
-            f"This zone does not list its test entry {_ALWAYS_LISTED}: perhaps it is no DNS block list, or no longer "
-            "in service.",
+            f"This zone does not list its test entry {_ALWAYS_LISTED}: perhaps it is not a DNS block list, or no "
+            "longer in use.",
         )
     return None
 

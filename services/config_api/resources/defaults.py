@@ -114,7 +114,7 @@ def _default(info: FieldInfo) -> Any:
 
 
 def _nested(annotation: Any) -> _Nested | None:
-    """Returns the function that completes a value of this type. None when there is nothing to complete."""
+    """Returns the function that completes a value of this type, or None when there is nothing to complete."""
     if get_origin(annotation) is Annotated:
         return _nested(get_args(annotation)[0])
     if get_origin(annotation) is list:

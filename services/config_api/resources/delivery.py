@@ -31,7 +31,7 @@ class RelayHostAuth(Model):
 
 
 def _without_default(schema: dict[str, Any]) -> None:
-    """The default differs from object to object, so the document has an example instead."""
+    """Replaces the default in a schema by an example, because it differs from object to object."""
     schema.pop("default", None)
     schema["examples"] = [True]
 

@@ -76,7 +76,7 @@ class MailHost:
 
 @dataclass(frozen=True, slots=True)
 class MailHosts:
-    """The MX hosts of a domain from one set of name servers (empty means the system's). None when there was no
+    """The MX hosts of a domain from one set of name servers (empty means the system's). It is None when there was no
     answer.
     """
 
@@ -99,7 +99,7 @@ class CheckContext(Protocol):
         """Returns up to 1,000 bodies of a collection that match, without the object that is being checked."""
 
     async def present(self, kind: str) -> Body | None:
-        """Returns the object that is being checked, as it is stored. None for a new one."""
+        """Returns the object that is being checked, as it is stored, or None for a new one."""
 
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
         """Returns those of the values that are unique keys of objects in the scope."""
@@ -204,11 +204,12 @@ class Collection(Resource):
     fixed: tuple[str, ...] = ()
     # Whether export, import and rollback include the collection. They do not include API keys.
     portable: bool = True
-    # The most operations in one batch.
+    # The largest number of operations in one batch.
     most_in_batch: int = 5_000
     # Returns warnings about objects that still refer to an object that is removed or disabled.
     references: Check = no_findings
-    # Returns the part that a change removes from an object, as a body for `references`. None when nothing is removed.
+    # Returns the part that a change removes from an object, as a body for `references`, or None when nothing is
+    # removed.
     lost: Callable[[Body, Body], Body | None] = lambda _before, _after: None
 
     @property
@@ -230,7 +231,7 @@ class Filter:
 
 
 def member(body: Any, path: Sequence[str]) -> Any:
-    """Returns the value at a path of member names. None when there is none."""
+    """Returns the value at a path of member names, or None when there is none."""
     for name in path:
         if not isinstance(body, dict):
             return None
@@ -257,8 +258,8 @@ def has_member(body: Any, path: Sequence[str]) -> bool:
 
 
 def with_member(body: Body, path: Sequence[str], value: Any) -> Body:
-    """Returns a copy in which the member is set, or removed when the value is None. Unchanged when its object is
-    missing.
+    """Returns a copy in which the member is set, or removed when the value is None. The copy is unchanged when the
+    object of the member is missing.
     """
     head, *rest = path
     copy = dict(body)

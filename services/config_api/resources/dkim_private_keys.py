@@ -57,7 +57,7 @@ def _from_pem(text: str) -> PrivateKey:
 
 
 def _from_base64(text: str) -> Ed25519PrivateKey:
-    """rspamd writes the seed, with or without the public key after it."""
+    """Reads a key in the form of rspamd, which writes the seed with or without the public key after it."""
     try:
         octets = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):

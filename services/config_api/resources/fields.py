@@ -98,13 +98,14 @@ Label = Annotated[
 
 
 def _decimal(value: object) -> object:
-    """A number in a path or query. It has digits only, while pydantic also accepts 1_0, +1 and 1.0."""
+    """Checks a number in a path or query. It has digits only, while pydantic also accepts 1_0, +1 and 1.0."""
     if isinstance(value, str) and not re.fullmatch(r"0|[1-9][0-9]{0,15}", value):
         raise fault("wrong_type", "must be a number in digits")
     return value
 
 
-# For a number with limits. The limits must come before this in the annotation, or they are missing in the document.
+# The annotation of a number with limits. The limits must come before this in the annotation, or they are missing in the
+# document.
 DIGITS = BeforeValidator(_decimal)
 Decimal = Annotated[int, DIGITS]
 
@@ -134,7 +135,7 @@ def domain_name(text: str) -> str:
 def domain_or_below(text: str) -> str:
     """Returns a domain, or a domain with a dot before it, which stands for all its subdomains. Raises ValueError."""
     if text.startswith("*."):
-        raise ValueError("subdomains are written with a dot before the domain, as .example.com")
+        raise ValueError("subdomains are written with a dot before the domain, for example .example.com")
     return "." + domain_name(text[1:]) if text.startswith(".") else domain_name(text)
 
 
@@ -292,7 +293,7 @@ Timezone = Annotated[
 
 
 def _instant(value: Any) -> Any:
-    """A time as RFC 3339 text with a zone. Numbers and local times are refused."""
+    """Checks that a time is RFC 3339 text with a zone. Numbers and local times are refused."""
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not re.fullmatch(
@@ -327,7 +328,7 @@ def _secret_text(secret: SecretStr) -> SecretStr:
     return secret
 
 
-# Without the characters that a login cannot have: NUL separates the parts of SASL PLAIN (RFC 4616), and a lone
+# Text without the characters that a login cannot have: NUL separates the parts of SASL PLAIN (RFC 4616), and a lone
 # surrogate is not text (C148).
 _TYPEABLE = r"[^\x00-\x1f\x7f\ud800-\udfff]*"
 Password = Annotated[

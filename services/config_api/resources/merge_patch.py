@@ -87,8 +87,8 @@ def _patched(info: FieldInfo) -> Any:
 
 
 def _nested(annotation: Any) -> Sequence[type[BaseModel]]:
-    """Returns the models in the annotation, which may be one, several kinds, or a model or null. Empty for any other
-    annotation.
+    """Returns the models in the annotation, which may be one, several kinds, or a model or null. The result is empty
+    for any other annotation.
     """
     if get_origin(annotation) is Annotated:
         return _nested(get_args(annotation)[0])

@@ -73,7 +73,7 @@ def parse_url(text: str) -> SplitResult:
 
 
 def literal_of(parts: SplitResult) -> IPAddress | None:
-    """Returns the address if the host is one. None if it is a name."""
+    """Returns the address if the host is one, or None if it is a name."""
     host = parts.hostname or ""
     if "%" in host:
         return None
@@ -84,5 +84,7 @@ def literal_of(parts: SplitResult) -> IPAddress | None:
 
 
 def _is_number(label: str) -> bool:
-    """Whether a name that ends in this label is read as an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    """Whether a name that ends in this label is read as an IPv4 address
+    (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+    """
     return label.isdigit() or label.lower().startswith("0x")

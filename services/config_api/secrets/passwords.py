@@ -10,7 +10,7 @@ from libs.runtime.passwords import hash_password
 from services.config_api.problems import Problem
 
 _THREADS = 2
-# The most callers that wait. Further callers must try again later.
+# The largest number of callers that wait. Further callers must try again later.
 _QUEUE_LIMIT = 64
 
 

@@ -31,8 +31,8 @@ _CHANGES = (
 )
 # After this number of changed objects, the event loop may run other tasks.
 _TURN = 500
-# The most octets of changes that are remembered for policy, and for relay. A consumer with an older snapshot gets the
-# whole snapshot.
+# The largest number of octets of changes that are remembered for policy, and for relay. A consumer with an older
+# snapshot gets the whole snapshot.
 _REMEMBERED_OCTETS = 8 * 1024 * 1024
 _REMEMBERED_CHANGES = 10_000
 

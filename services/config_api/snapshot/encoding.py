@@ -24,7 +24,9 @@ _MODES = {"off": pb.MODE_OFF, "shadow": pb.MODE_SHADOW, "enforce": pb.MODE_ENFOR
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """The serialised piece of one object for each consumer. Empty for a consumer that does not need the object."""
+    """The serialised piece of one object for each consumer. It is empty for a consumer that does not need
+    the object.
+    """
 
     policy: bytes = b""
     relay: bytes = b""
@@ -210,7 +212,7 @@ def _account(document_id: str, body: Body, _: Sealer) -> Pieces:
 
 
 def _disabled_account(body: Body) -> Pieces:
-    """A disabled account still owns its addresses, so that nobody else may send with them."""
+    """Returns the pieces of a disabled account. It still owns its addresses, so that nobody else may send with them."""
     return Pieces(pb.PolicySnapshot(disabled_account_addresses=body["addresses"]).SerializeToString())
 
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-# When a watch is lost, its replica may continue to decide by its snapshot. So it counts for the longest time that the
-# replica needs to connect again.
+# When a watch is lost, its replica may continue to use its snapshot. So the watch still counts for the longest time
+# that the replica needs to connect again.
 LOST_SECONDS = 10.0
 
 
@@ -20,7 +20,7 @@ class Watcher:
     name: str
     service: str
     revision: int = 0
-    # True when the replica reported that it stops.
+    # Whether the replica reported that it stops.
     has_left: bool = False
     _advanced: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -48,7 +48,7 @@ class Watchers:
         self._lost = {watcher.name: (watcher, clock()) for watcher in expected}
         self._elsewhere: list[Watcher] = []
         self._advanced = asyncio.Event()
-        # Set when there is something to report to other processes, or to ask them.
+        # This event is set when there is something to report to other processes, or to ask them.
         self._changed_event = asyncio.Event()
         self._waiting = 0
 

@@ -178,7 +178,7 @@ def _is_good(upgrade: pb.PasswordUpgrade) -> bool:
 
 
 def _upgraded(account: Document, upgrade: pb.PasswordUpgrade) -> Write | None:
-    """Returns the write of a new hash. None when the account has got another password since. The stored text is
+    """Returns the write of a new hash, or None when the account has got another password since. The stored text is
     compared for this.
     """
     if str(account.stored.get("password", "")).partition(" ")[0] != upgrade.old_hash:

@@ -122,7 +122,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that only reads, and sees one consistent state."""
+        """Opens a transaction that only reads, and sees one consistent state."""
         with self._counted():
             async with self._reader.connect() as connection:
                 if not self.is_sqlite:
@@ -132,10 +132,10 @@ class Database:
 
     @asynccontextmanager
     async def writing(self, *, short: bool = False) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is committed at the end, or rolled back by an exception.
+        """Opens a transaction that is committed at the end, or rolled back by an exception.
 
-        `short`: its statements read and write a few rows by their keys. On SQLite, the event loop executes them itself
-        once the transaction has begun, because that takes less time than to hand them to another thread.
+        `short` means that its statements read and write a few rows by their keys. On SQLite, the event loop executes
+        them itself once the transaction has begun, because that takes less time than to pass them to another thread.
         """
         with self._counted():
             async with (self._short_writer if short else self._writer).begin() as connection:
@@ -154,7 +154,7 @@ class Database:
 
 
 def outage(error: BaseException) -> Problem | None:
-    """Returns the answer for a database that cannot be reached. None for any other error, which is a fault of our
+    """Returns the answer for a database that cannot be reached, or None for any other error, which is a fault of our
     code.
     """
     if not _is_outage(error):

@@ -80,7 +80,7 @@ class IdempotentRequest:
             raise Problem(
                 409,
                 "already-made",
-                "The request was done before, and its answer held a secret, which is shown once.",
+                "The request was done before, and its answer contained a secret, which is shown only once.",
                 "If the secret was lost, rotate the key.",
                 errors=[FieldError("/Idempotency-Key", "already_made", "This key was used already.", "header")],
                 more={"id": headers[_MADE_ID]},
@@ -95,8 +95,8 @@ class IdempotentRequest:
 
     @contextlib.asynccontextmanager
     async def claimed(self) -> AsyncIterator[list[StoredResponse]]:
-        """For work outside our database. The caller adds its answer to the list. Without an answer, the Idempotency-Key
-        can be used again.
+        """Reserves the Idempotency-Key for work outside our database. The caller adds its answer to the list. Without
+        an answer, the Idempotency-Key can be used again.
 
         Raises the errors of `recall`.
         """

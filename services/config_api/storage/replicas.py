@@ -34,7 +34,7 @@ class ReplicaRow:
 
 
 class ReplicaTable:
-    """Writes the rows of one holder, and reads those of others. All times are by the clock of the database."""
+    """Writes the rows of one holder, and reads those of others. All times are those of the database's clock."""
 
     def __init__(self, database: Database, holder: str) -> None:
         self.holder = holder

@@ -126,14 +126,16 @@ class Revision:
         self.summary = ""
         self.target = ""
         self.status = 200
-        # Set if the request has an Idempotency-Key.
+        # The answer to store, if the request has an Idempotency-Key.
         self.answer: StoredResponse | None = None
         self._ids = ids
         self._changed = False
 
     @property
     def newest(self) -> int:
-        """The number of the newest revision after the commit. It is this one, unless nothing has changed."""
+        """Returns the number of the newest revision after the commit. It is the number of this revision, unless nothing
+        has changed.
+        """
         return self.number if self._changed else self.number - 1
 
     @classmethod
@@ -194,7 +196,7 @@ class Revision:
         else:
             await self.connection.execute(_NUMBER_UNUSED)
         if not self._changed and not self.actor.request_id:
-            # The service's own start, which changed nothing, needs no audit entry.
+            # A start of the service that changed nothing needs no audit entry.
             return
         number = self.number if self._changed else None
         entry = audit_row(self._ids.new(), self.actor, self.action, self.target, self.status, "", number)

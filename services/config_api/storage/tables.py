@@ -175,7 +175,7 @@ replicas = Table(
     Column("holder", String(200), primary_key=True),
     Column("service", String(32), primary_key=True),
     Column("name", String(200), primary_key=True),
-    # The gRPC address of a config_api. Empty for other services.
+    # The gRPC address of a config_api. It is empty for other services.
     Column("address", String(300), nullable=False),
     Column("transport", String(32), nullable=False),
     Column("version", String(64), nullable=False),

@@ -94,7 +94,7 @@ class ApiDocument:
         self.resources = {resource.kind: resource for resource in (*self._settings(), *self._collections())}
 
     def operation(self, operation_id: str) -> Operation | None:
-        """Returns the operation with this name. None when this release of the API does not have it."""
+        """Returns the operation with this name, or None when this release of the API does not have it."""
         return next((operation for operation in self._operations if operation.id == operation_id), None)
 
     def _find(self, method: str, path: str) -> Operation | None:

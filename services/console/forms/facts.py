@@ -9,7 +9,7 @@ from typing import Any
 
 from services.console.forms.schema import ABSENT, Kind, Member, in_words
 
-# The most entries of a list that a table shows.
+# The largest number of entries of a list that a table shows.
 _MOST_ENTRIES = 3
 
 

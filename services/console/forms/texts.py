@@ -24,7 +24,7 @@ _YES_OR_NO = {"true": True, "false": False}
 
 @dataclass(slots=True)
 class Parsed:
-    """The values of a form. `troubles` has by field name why a text is not a valid value."""
+    """The values of a form. `troubles` has, by the name of the field, the reason why a text is not a valid value."""
 
     value: Any = ABSENT
     troubles: dict[str, str] = field(default_factory=dict)
@@ -151,7 +151,7 @@ def _variant_of(member: Member, value: Any) -> Variant:
 
 
 def _plain(value: Any) -> str:
-    """Reads a scalar from its input."""
+    """Returns a scalar as the text of its input."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -206,7 +206,7 @@ def _first(texts: Texts, name: str) -> str:
 
 
 def _list_or_absent(member: Member, items: list[Any]) -> Any:
-    """A list that must not be empty is left out, if it may be left out."""
+    """Returns the list. An empty list is left out when it must not be empty and may be left out."""
     may_be_left_out = not member.required and member.default is ABSENT
     return ABSENT if not items and may_be_left_out and member.bounds.get("minItems", 0) > 0 else items
 
@@ -247,7 +247,7 @@ def _text(member: Member, text: str) -> Any:
 
 
 def _scalar(member: Member, text: str) -> Any:
-    """Raises ValueError with a sentence for the user."""
+    """Returns the value of a text. Raises ValueError with a sentence for the user."""
     match member.kind:
         case Kind.INTEGER:
             if not re.fullmatch(r"-?[0-9]{1,30}", text):

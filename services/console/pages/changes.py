@@ -25,7 +25,7 @@ ReaderPage = Annotated[Page, Depends(needs("reader"))]
 AdminPage = Annotated[Page, Depends(needs("admin"))]
 
 _ON_A_PAGE = 50
-# The most objects of one change whose differences are shown. A rollback may change all objects.
+# The largest number of objects of one change whose differences are shown. A rollback may change all objects.
 _MOST_OBJECTS = 100
 _EVENTS = {"made": "good", "removed": "bad"}
 
@@ -62,7 +62,7 @@ async def preview(page: AdminPage, number: str) -> Response:
 
 @router.post("/changes/{number}/roll-back")
 async def roll_back(page: AdminPage, number: str) -> Response:
-    """The rollback is made only from the state of the preview, because the form contains its ETag."""
+    """Makes the rollback, only from the state of the preview, because the form contains the ETag of that state."""
     wanted = _number(number)
     once = page.form.get("once")
     headers = {"If-Match": entity_tag_of(page), "Idempotency-Key": once if once.isalnum() else uuid.uuid4().hex}
@@ -73,7 +73,7 @@ async def roll_back(page: AdminPage, number: str) -> Response:
             raise
         return await _preview(page, wanted, problem)
     if not answer.json()["changes"]:
-        return page.redirect("/changes", "Nothing was changed, because the configuration is like this already.")
+        return page.redirect("/changes", "Nothing was changed, because the configuration already has these values.")
     revision = answer.json()["revision"]
     return page.redirect(
         f"/changes/{revision}", f"The configuration is what it was after revision {wanted}. {in_force(answer)}"
@@ -134,7 +134,7 @@ def _object(document: ApiDocument, change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(difference: Mapping[str, Any], side: str) -> str:
-    """Returns a value as text. Empty when this side has no value."""
+    """Returns a value as text. The result is empty when this side has no value."""
     if side not in difference:
         return ""
     return plain(difference[side])

@@ -272,5 +272,5 @@ async def _change(page: Page, resource: Resource, object_id: str) -> Response:
         )
     title = f"{title_in_full(resource, answer.json())} was saved."
     if answer.headers["etag"] == entity_tag:
-        title = "Nothing was changed, because the configuration is like this already."
+        title = "Nothing was changed, because the configuration already has these values."
     return done_page(page, resource, answer, answer.json(), title)

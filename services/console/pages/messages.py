@@ -27,7 +27,7 @@ OperatorPage = Annotated[Page, Depends(needs("operator"))]
 _ON_A_PAGE = 50
 # A search for a part of an address reads every message, so it is limited in time.
 _PART_OF_ADDRESS_DAYS = 7
-# The most recipients of a message that its page shows.
+# The largest number of recipients of a message that its page shows.
 MOST_DELIVERIES = 100
 
 
@@ -59,7 +59,7 @@ async def search(page: ReaderPage, q: str = "", cursor: str = "") -> Response:
 
 
 async def _find(page: Page, reading: Meaning, cursor: str) -> Any:
-    """Returns a page for one meaning of the search text. Empty when the API does not accept the text."""
+    """Returns a page for one meaning of the search text. The result is empty when the API does not accept the text."""
     filters: dict[str, Any] = dict(reading.filters)
     if "address_contains" in filters or "subject_contains" in filters:
         filters["received_after"] = (datetime.now(UTC) - timedelta(days=_PART_OF_ADDRESS_DAYS)).isoformat()

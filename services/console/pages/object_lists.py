@@ -24,7 +24,7 @@ _SCALARS = (Kind.TEXT, Kind.LONG_TEXT, Kind.CHOICE, Kind.INTEGER)
 async def list_page(
     page: Page, resource: Resource, operation: Operation, address: str, object_id: str = "", part: Part | None = None
 ) -> Response:
-    """A list of objects, or one that belongs to an object."""
+    """Returns the page of a list of objects, or of a list that belongs to an object."""
     found = await found_in(page, operation, address, object_id)
     body = resource.body if part is None else found["entry"]
     shown = [column for column in columns(body) if part is not None or not _is_in_title(column)]
@@ -82,7 +82,7 @@ async def found_in(page: Page, operation: Operation, address: str, object_id: st
 
 
 def facts_of_columns(shown: Sequence[Member], record: Mapping[str, Any]) -> list[Fact]:
-    """One row of a table."""
+    """Returns the values of one row of a table."""
     return [in_short(fact(column, record.get(column.name, ABSENT))) for column in shown]
 
 

@@ -24,7 +24,7 @@ ReaderPage = Annotated[Page, Depends(needs("reader"))]
 OperatorPage = Annotated[Page, Depends(needs("operator"))]
 
 _DESTINATIONS = 100
-# The most messages that the table of domains and ages counts, the oldest ones first.
+# The largest number of messages that the table of domains and ages counts, the oldest ones first.
 _COUNTED = 250
 _AGES = (("under 15 min", 15), ("under 1 h", 60), ("under 4 h", 240), ("under 1 d", 1440), ("older", None))
 _DOMAINS = 50

@@ -35,11 +35,14 @@ FILTERS: Mapping[str, str] = {
     "subject_contains": "Subject contains",
 }
 STATES = ("active", "deferred", "held", "quarantined")
-# The most steps that are shown, so that a page stays small.
+# The largest number of steps that are shown, so that a page stays small.
 _STEPS = 100
 # The place of the steps in the template. A value cannot contain this text, because values are escaped.
 _STEPS_PLACE = "<!-- steps -->"
-_LOST = "The connection to the API was lost. The work goes on there: the queue shows what is changed already."
+_LOST = (
+    "The connection to the API was lost. The action continues there. The queue shows the messages that are changed "
+    "already."
+)
 
 
 @router.post("/queue/many")
@@ -50,7 +53,7 @@ async def ask_about_many(page: Annotated[Page, Depends(needs("operator"))]) -> R
         raise HTTPException(404)
     chosen = {name: page.form.get(name) for name in FILTERS if page.form.get(name)}
     if not chosen:
-        return page.redirect("/queue#many", "Nothing was done: choose at least one thing to select messages by.")
+        return page.redirect("/queue#many", "Nothing was done: choose at least one criterion for the messages.")
     if page.form.get("sure") == "yes":
         return await _act(page, action, chosen)
     would = await page.api.post(f"/v1/queue/messages:{action.name}", {"filter": chosen}, dry_run=True)

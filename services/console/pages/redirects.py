@@ -54,7 +54,7 @@ async def redirect_one(page: AdminPage, queue_id: str) -> Response:
 async def redirect_many(page: AdminPage) -> Response:
     chosen = {name: page.form.get(name) for name in FILTERS if page.form.get(name)}
     if not chosen:
-        return page.redirect("/queue#many", "Nothing was done: choose at least one thing to select messages by.")
+        return page.redirect("/queue#many", "Nothing was done: choose at least one criterion for the messages.")
     return await _next_step(page, _Selection("/queue/redirect", "/queue#many", chosen))
 
 
@@ -70,7 +70,7 @@ async def _next_step(page: Page, subject: _Selection) -> Response:
         return _form(page, subject, ())
     target = _target(page.form)
     if target is None:
-        return _form(page, subject, ["Say where the mail goes."])
+        return _form(page, subject, ["Choose where the mail goes."])
     try:
         if page.form.get("sure") == "yes":
             return await _redirect(page, subject, target)
@@ -130,12 +130,12 @@ async def _redirect(page: Page, subject: _Selection, target: Mapping[str, Any]) 
     progress = answer.json()
     text = f"{progress['acted']} of {progress['matched']} deliveries {REDIRECT.done_to_many}"
     if progress["skipped"]:
-        text += f"; {progress['skipped']} were being tried, or went there already"
+        text += f"; {progress['skipped']} were being tried, or already go there"
     return page.redirect(subject.back, f"{text}.")
 
 
 def _target(form: Form) -> dict[str, Any] | None:
-    """Returns the target in the form of the API. None when the form names none."""
+    """Returns the target in the form of the API, or None when the form names none."""
     kind = form.get("target")
     if kind == "recipient" and form.get("new_recipient"):
         return {"recipient": form.get("new_recipient")}

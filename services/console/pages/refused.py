@@ -103,7 +103,9 @@ async def allow(page: AdminPage, queue_id: str) -> Response:
     if chosen is None:
         raise HTTPException(404)
     await page.api.post("/v1/access-rules", _allow_rule(message, chosen))
-    return page.redirect(path, f"The rule allows {chosen['criterion']} {chosen['value']}. Below is what happens now.")
+    return page.redirect(
+        path, f"The rule allows {chosen['criterion']} {chosen['value']}. The explanation below is made with it."
+    )
 
 
 @router.post("/refused/{queue_id}/take-back")
@@ -116,14 +118,14 @@ async def take_back(page: AdminPage, queue_id: str) -> Response:
 
 
 async def _explain_past(page: Page, message: Mapping[str, Any]) -> Any:
-    """Returns policy's decisions in the session, while policy still remembers it. Otherwise None."""
+    """Returns policy's decisions in the session, or None when policy does not remember the session any more."""
     session = message["origin"]["session_id"]
     return await _explained(page, {"kind": "past", "session_id": session}) if session else None
 
 
 async def _explain_now(page: Page, message: Mapping[str, Any], rule: Mapping[str, str] | None = None) -> Any:
-    """Returns the decisions for the same session now. None when too few facts are known. `rule` is an access rule that
-    is tried as if it existed.
+    """Returns the decisions for the same session now, or None when too few facts are known. `rule` is an access rule
+    that is tried as if it existed.
     """
     origin = message["origin"]
     if not origin["client_address"]:

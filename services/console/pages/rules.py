@@ -23,7 +23,7 @@ ENTRIES = (Entry("Rules", "/rules"),)
 router = APIRouter()
 
 _ACCESS_RULES = 100
-# Rules that are not in the list. Their names are looked up one by one.
+# The largest number of rules whose names are looked up one by one, because they are not in the list.
 _NAMED = 20
 
 

@@ -16,7 +16,7 @@ _PIECE_OCTETS = 64 * 1024
 _SIGNATURE_OCTETS = 255
 _FOUND = re.compile(rb"(?:stream: )?(.+) FOUND").fullmatch
 _CLEAN = b"stream: OK"
-# The most scans that run or wait, as a multiple of those that may run. Further ones fail at once.
+# The largest number of scans that run or wait, as a multiple of those that may run. Further ones fail at once.
 _UNDER_WAY_PER_PLACE = 4
 
 

@@ -19,7 +19,7 @@ from services.ingress.checks.signatures import MAX_FIELD_OCTETS, HeaderFields
 from services.ingress.content_facts import ArcChain
 from services.ingress.verdict import CheckResult
 
-# The most ARC sets (RFC 8617 4.2.1).
+# The largest number of ARC sets in a message (RFC 8617 4.2.1).
 MAX_INSTANCES = 50
 _SIGNING = (b"arc-message-signature", b"arc-seal")
 _ALL = (*_SIGNING, b"arc-authentication-results")
@@ -88,7 +88,7 @@ class _Chain(ARC):  # type: ignore[misc]
         self._bodies = bodies
         self._keys = keys
         self.headers = [(written, value) for _, written, value in fields.fields]
-        # A key could not be looked up.
+        # Whether a key could not be looked up.
         self.missing_answer = False
 
     def verify_sig(

@@ -36,11 +36,11 @@ _MESSAGE_SECONDS = 10.0
 # The share of a key's time for one try at one name server.
 _TRY_SHARE = 0.4
 _RECORD_OCTETS = 4096
-# The most look-ups at the same time, those of one client or in one zone, and those that run or wait.
+# The largest number of look-ups at the same time, those of one client or in one zone, and those that run or wait.
 _LOOKUPS_AT_ONCE = 256
 _SHARE = 16
 _MOST_UNDER_WAY = 1280
-# The most keys in memory, and those of them in one zone.
+# The largest number of keys in memory, and those of them in one zone.
 _KEPT = 10_000
 _KEPT_OF_A_ZONE = 100
 _LONGEST_KEPT_SECONDS = 3600.0
@@ -55,8 +55,8 @@ _SECOND_LEVEL_LETTERS = 3
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`hashes` is None when the record allows all. `exact_identity` means that i= must have exactly the domain d=
-    (t=s). `testing` means that its owner is testing it (t=y).
+    """A public key. `hashes` is None when the record allows all. `exact_identity` means that i= must have exactly the
+    domain d= (t=s). `testing` means that its owner is testing it (t=y).
     """
 
     public: rsa.RSAPublicKey | ed25519.Ed25519PublicKey

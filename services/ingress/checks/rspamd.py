@@ -15,7 +15,7 @@ from services.ingress.shared_slots import NoSlotError, SharedSlots
 from services.ingress.spam import Question
 from services.ingress.verdict import Rspamd
 
-# The most checks that run or wait, as a multiple of those that may run. Further ones fail at once.
+# The largest number of checks that run or wait, as a multiple of those that may run. Further ones fail at once.
 _UNDER_WAY_PER_SLOT = 4
 _ANSWER_OCTETS = 1024 * 1024
 _SYMBOLS = 10

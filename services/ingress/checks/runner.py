@@ -31,7 +31,7 @@ from services.ingress.verdict import CheckResult, Checks, Rspamd
 
 log = structlog.get_logger(__name__)
 
-# The most messages whose signatures are verified or wait, for each thread. Further ones are not verified.
+# The largest number of messages whose signatures are verified or wait, for each thread. Further ones are not verified.
 _UNDER_WAY_PER_THREAD = 50
 _HANDED_OVER_PER_THREAD = 8
 _CRYPTO_SECONDS = 60.0
@@ -134,7 +134,7 @@ class CheckRunner:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (TimeoutError, NoSlotError):
             return None
-        except Exception:  # a signature that breaks us must not break the session (C101)
+        except Exception:  # A signature that causes a fault in our code must not end the session (C101).
             log.exception("signature_check_failed_internally")
             return None
 

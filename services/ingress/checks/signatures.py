@@ -28,10 +28,10 @@ from services.ingress.verdict import CheckResult
 
 # Further signatures would cost time and prove nothing more.
 MAX_SIGNATURES = 10
-# The most octets of a signature field. Longer ones are attacks.
+# The largest number of octets of a signature field. Longer ones are attacks.
 MAX_FIELD_OCTETS = 8192
 MIN_RSA_BITS = 1024
-# The allowed difference between the clocks of two machines.
+# The largest accepted difference between the clocks of two machines.
 _LEEWAY_SECONDS = 300
 _PREFIX_OCTETS = 8
 _ALGORITHMS = frozenset(name.encode("ascii") for name in get_args(Algorithm))
@@ -144,7 +144,9 @@ def key_name(tags: Mapping[bytes, bytes]) -> str:
 
 
 def _outdated(tags: Mapping[bytes, bytes], now: int) -> tuple[CheckResult, str] | None:
-    """Whether t= and x= are valid (RFC 6376 3.5), together and alone (C96)."""
+    """Checks t= and x= (RFC 6376 3.5), each of them and both together (C96). Returns the result when one of them is not
+    valid.
+    """
     times: dict[bytes, int] = {}
     for name in (b"t", b"x"):
         if name in tags:
@@ -171,7 +173,7 @@ def verify(signature: Signature, fields: HeaderFields, bodies: BodyHashes, key: 
     else:
         result, reason = check(tags, signature.field, fields.select(signature.signed_names), bodies, key)
     if key.testing and result in (CheckResult.FAIL, CheckResult.PERMERROR):
-        # RFC 6376 3.6.1: such a signature is no worse than none.
+        # RFC 6376 3.6.1: a failed signature by a key that is being tested counts as no signature.
         return signature.finding(CheckResult.NEUTRAL, f"{reason}, by a key that is being tested")
     return signature.finding(result, reason)
 
@@ -244,7 +246,7 @@ def _verify(tags: Mapping[bytes, bytes], digest: bytes, key: Key) -> tuple[Check
 
 
 def _decoded(value: bytes) -> bytes:
-    """Decodes base64. Empty when it is not valid, and then it is no signature and no hash."""
+    """Decodes base64. The result is empty when it is not valid, and then it is no signature and no hash."""
     try:
         return base64.b64decode(value, validate=True)
     except binascii.Error:

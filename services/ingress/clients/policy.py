@@ -33,7 +33,7 @@ from services.ingress.verdict import Action, InvalidVerdictError, Verdict
 
 log = structlog.get_logger(__name__)
 
-# How long a decision waits while no replica is connected, before it fails.
+# The time after which a decision fails while no replica is connected.
 _GRACE_SECONDS = 1.0
 _SWEEP_SECONDS = 0.1
 # A replica that has sent nothing for this time after a request is probed by a health check.
@@ -44,13 +44,13 @@ _MOST_LOSSES = 3
 _SET_SECONDS = 10.0
 # The longest time for which the end of this process waits until policy knows the last ended sessions.
 _GOODBYE_SECONDS = 1.0
-# The most clients whose replica is remembered.
+# The largest number of clients whose replica is remembered.
 _REMEMBERED_CLIENTS = 10_000
 
 
 class PolicyError(Exception):
-    """policy gave no usable answer, because it was unreachable, too slow, or violated the contract. The text tells in
-    one word which.
+    """policy gave no usable answer, because it was unreachable, too slow, or violated the contract. The text is one
+    word for the reason.
     """
 
 
@@ -153,14 +153,16 @@ class PolicyClient:
             self._tell_closed(session.id, address)
 
     def _tell_closed(self, session_id: str, address: str) -> None:
-        """Without a replica nothing must be told, because the next one gets the whole set of open sessions."""
+        """Notes for a replica that a session closed. Without a replica this is not needed, because the next one gets
+        the whole set of open sessions.
+        """
         if self._usable:
-            # This is sent with the next request or at the next sweep, because a separate frame would cost too much.
+            # The end is sent with the next request or at the next sweep, because a separate frame would cost too much.
             self._replica_of(address).closed[session_id] = address
 
     def _give_up(self, decision: PendingDecision) -> None:
-        """policy may have counted the session, or will do so soon. The same replica is told of its end, so that the
-        order is right.
+        """Drops a decision that nobody waits for any more. policy may have counted the session, or will do so soon. The
+        same replica is told of the session's end, so that both reach the store in the right order.
         """
         asked, session = decision.replica, decision.request.session
         if asked is not None and asked.connected and decision.sent_at:
@@ -232,8 +234,7 @@ class PolicyClient:
                 log.warning("decisions_unanswered", count=len(unanswered), reason=reason)
             waiting += unanswered
         if went or lost is not None:
-            # The last changes that the lost replica was told may not be counted, and each replica may count in its own
-            # memory.
+            # The lost replica may not have counted the last changes, and each replica may count in its own memory.
             for each in usable:
                 each.tell_sessions()
         for each in went if lost is None or lost in went else (*went, lost):

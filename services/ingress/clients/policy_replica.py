@@ -17,8 +17,8 @@ from services.ingress.clients.replica import Replica
 
 log = structlog.get_logger(__name__)
 
-# The most requests in a frame, and the most addresses in it, of at most 320 octets each. The rest is sent in the next
-# frame.
+# The largest number of requests in a frame, and the largest number of addresses in it, of at most 320 octets each. The
+# rest is sent in the next frame.
 _FRAME_REQUESTS = 512
 _FRAME_ADDRESSES = 50_000
 # After this time without a frame, an empty one is sent, which tells that the worker is alive.
@@ -54,9 +54,9 @@ class PendingDecision:
         self.verdict = verdict
         self.asked_at = now
         self.deadline = deadline
-        # The replica to which it is sent. None while none is connected.
+        # The replica to which it is sent. It is None while none is connected.
         self.replica: PolicyReplica | None = None
-        # The time when it was sent, by the monotonic clock, and the counter of its frame. 0 before that.
+        # The time when it was sent, by the monotonic clock, and the counter of its frame. Both are 0 before that.
         self.sent_at = 0.0
         self.frame_counter = 0
         # Number of streams that broke while it was unanswered.

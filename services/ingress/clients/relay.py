@@ -53,10 +53,10 @@ class _Pending:
         self.acknowledged = acknowledged
         self.deadline = deadline
         self.pieces: Iterator[bytes] | None = None
-        # The replica to which it is sent. None while none is connected.
+        # The replica to which it is sent. It is None while none is connected.
         self.replica: RelayReplica | None = None
-        # The time when its first frame was sent, by the monotonic clock. 0 before that. It does not change when the
-        # stream breaks afterwards.
+        # The time when its first frame was sent, by the monotonic clock. It is 0 before that. It does not change when
+        # the stream breaks afterwards.
         self.sent_at = 0.0
         # Number of streams that broke while it was unacknowledged.
         self.losses = 0
@@ -102,11 +102,15 @@ class RelayClient:
             sweeper.cancel()
 
     def refusal(self, octets: int) -> HandoverError | None:
-        """Returns why a message of this number of octets (0 when unknown) cannot be accepted now. None when it can."""
+        """Returns why a message of this number of octets (0 when unknown) cannot be accepted now, or None
+        when it can.
+        """
         if not self._usable:
             down = time.monotonic() - self._down_since > _GRACE_SECONDS
             return HandoverError(TRY_AGAIN, "relay unreachable") if down else None
-        for replica in self._usable:  # asked twice of each message; a generator costs more than its answer
+        for (
+            replica
+        ) in self._usable:  # This runs twice for each message, and a generator would cost more than this loop.
             if replica.takes(octets):
                 return None
         return HandoverError(STORAGE, "relay is short of storage")
@@ -273,7 +277,7 @@ class RelayReplica(Replica):
         self._unsent: deque[_Pending] = deque()
         self._in_pieces: deque[_Pending] = deque()
         self._abandoned: list[str] = []
-        # The octets for which it has space. None until it has reported this.
+        # The octets for which it has space. It is None until it has reported this.
         self._available: int | None = None
         self._accepting = True
 

@@ -23,7 +23,7 @@ class Replica:
         self.usable = False
         # Whether the replica is connected and gets no new work, because it is stopping or is no longer a target.
         self.draining = False
-        # We have closed our side of the stream.
+        # Whether we have closed our side of the stream.
         self.ending = False
         self.heard_at = 0.0
 
@@ -75,7 +75,7 @@ def usable_replicas(replicas: Sequence[R]) -> list[R]:
 
 
 def weight(target: str, subject: bytes) -> bytes:
-    """Returns the replica for a subject by rendezvous hashing. When a replica is lost, only its subjects move to
-    others.
+    """Returns the weight of a replica for a subject (rendezvous hashing). The replica with the largest weight is used,
+    so when a replica is lost, only its subjects move to others.
     """
     return hashlib.blake2b(target.encode() + b" " + subject, digest_size=8).digest()

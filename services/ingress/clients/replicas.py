@@ -16,7 +16,7 @@ _LOOK_SECONDS = 5.0
 
 
 class Replicas:
-    """`join` makes the stream to a new replica."""
+    """The streams to all replicas. `join` makes the stream to a new replica."""
 
     def __init__(self, service: str, targets: Sequence[str], join: Callable[[str], FrameStream]) -> None:
         self._service = service

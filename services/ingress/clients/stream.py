@@ -38,16 +38,18 @@ class Peer(Protocol):
         """
 
     def opened(self) -> None:
-        """Called when a stream is open and nothing was written to it yet."""
+        """Handles a stream that is open, before anything is written to it."""
 
     def next_frame(self) -> tuple[Any, bool] | None:
-        """Returns all waiting data as one frame, and whether it needs an answer. None when there is nothing to send."""
+        """Returns all waiting data as one frame, and whether it needs an answer, or None when there is
+        nothing to send.
+        """
 
     def received(self, frame: Any) -> None:
-        """Called with each frame that arrives."""
+        """Handles a frame that arrived."""
 
     def broken(self, reason: str) -> None:
-        """Called once for each `opened`, when the stream has ended."""
+        """Handles the end of the stream. It is called once for each call of `opened`."""
 
 
 class FrameStream:
@@ -67,20 +69,20 @@ class FrameStream:
         self._method = method
         self._peer = peer
         self._wake = asyncio.Event()
-        # Set when the next frame may be sent.
+        # This event is set when the next frame may be sent.
         self._turn = asyncio.Event()
         self._gap: asyncio.TimerHandle | None = None
         self._call: Any = None
         self._channel: grpc.aio.Channel | None = None
         self._probe: asyncio.Task[None] | None = None
         self._finished = False
-        # Set when the replica is no longer a target.
+        # Whether the replica is no longer a target.
         self.retired = False
         self._was_open = False
 
     @property
     def channel(self) -> grpc.aio.Channel | None:
-        """Returns the connection to the replica. None while there is none."""
+        """Returns the connection to the replica, or None while there is none."""
         return self._channel
 
     def wake(self) -> None:
@@ -173,7 +175,8 @@ class FrameStream:
         except grpc.aio.AioRpcError as error:
             reason = rpc.caught(error)
         except asyncio.CancelledError:
-            # The cancellation by our own recycle() looks the same. Only a cancellation of this task is passed on.
+            # A cancellation of the call by recycle() raises the same error. Only a cancellation of this task is passed
+            # on.
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
             reason = "recycled"
@@ -233,7 +236,9 @@ class FrameStream:
 
 
 async def _first_status(health: Any) -> bool:
-    """A server without the health service counts as healthy. Raises AioRpcError when the replica is unreachable."""
+    """Returns whether the replica is healthy. A server without the health service counts as healthy. Raises AioRpcError
+    when the replica is unreachable.
+    """
     try:
         status = await health.read()
     except grpc.aio.AioRpcError as error:

@@ -186,10 +186,10 @@ def request(
 
 
 def verdict(message: policy_pb2.Verdict) -> Verdict:
-    """Raises InvalidVerdictError for an answer that violates the contract. `message` is changed, and must not be used
-    afterwards.
+    """Returns the verdict in a message. Raises InvalidVerdictError for an answer that violates the contract. `message`
+    is changed, and must not be used afterwards.
     """
-    # Without its id, an answer mostly equals an earlier one, whose value is used again.
+    # Without its id, an answer is often equal to an earlier one, whose verdict is used again.
     message.request_id = 0
     return _verdict(message.SerializeToString())
 

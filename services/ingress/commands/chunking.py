@@ -26,7 +26,7 @@ _LEADING_NUMBER = re.compile(rb"\+?([0-9]+)(?![0-9A-Za-z])").match
 # (C45).
 _CHUNKS_FREE = 1_000
 _CHUNK_OCTETS = 256
-# A refused chunk up to this size is read and thrown away. A larger one ends the session.
+# A refused chunk up to this size is read and dropped. A larger one ends the session.
 _REFUSED_OCTETS = 64 * 1024 * 1024
 TOO_BIG_TO_SKIP = Reply(552, "5.3.4", "Chunk is too big")
 
@@ -83,7 +83,7 @@ async def _take(smtp_session: SmtpSession, chunks: Chunks, size: int, *, last: b
 
 
 async def _refuse(smtp_session: SmtpSession, fault: Fault) -> None:
-    """RFC 3030 2: after a failed chunk, the transaction is cleared."""
+    """Refuses a chunk, and clears the transaction (RFC 3030 2)."""
     await end_of_data.refuse(smtp_session, end_of_data.FAULTS[fault], fault.value)
     smtp_session.clear_transaction()
 
@@ -104,7 +104,9 @@ async def _read(smtp_session: SmtpSession, chunks: Chunks, size: int) -> None:
 
 
 async def _skip(smtp_session: SmtpSession, size: int) -> bool:
-    """Throws the octets of a refused chunk away. Returns False when there are too many, so that the session ends."""
+    """Reads and drops the octets of a refused chunk. Returns False when there are too many, so that the
+    session ends.
+    """
     if size > _REFUSED_OCTETS:
         smtp_session.end("data_overrun", TOO_BIG_TO_SKIP)
         return False

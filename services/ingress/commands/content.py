@@ -48,7 +48,7 @@ async def data(smtp_session: SmtpSession, argument: bytes) -> None:
 
 
 async def refuse_content(smtp_session: SmtpSession) -> Reply | None:
-    """Returns the reply to DATA or the first BDAT when content is not allowed. None when it is allowed."""
+    """Returns the reply to DATA or the first BDAT when content is not allowed, or None when it is allowed."""
     transaction = smtp_session.transaction
     if transaction is None:
         return BAD_SEQUENCE.with_text("Send MAIL first")
@@ -95,7 +95,7 @@ async def _read(smtp_session: SmtpSession, lines: LineReader) -> bool:
                 break
             connection.drop(octets_read)
             if overrun and lines.octets > overrun:
-                # The answer is MESSAGE_TOO_BIG since long. Reading must end at some point (C10).
+                # The message was already over the limit long before. Reading must end at some point (C10).
                 smtp_session.record(MESSAGE_TOO_BIG, Stage.END_OF_DATA, (), "message_too_big", "")
                 smtp_session.end("data_overrun", OVERRUN)
                 return False

@@ -22,7 +22,8 @@ from services.ingress.session import Discard, Recipient, Stage, Transaction
 from services.ingress.smtp_session import SmtpSession, handler_refused
 from services.ingress.verdict import Action, Verdict
 
-# The most recipients of a discarded message that are recorded. Further ones get the same answer, and use no memory.
+# The largest number of recipients of a discarded message that are recorded. Further ones get the same answer, and use
+# no memory.
 _DISCARDED_RECORDED = 1_000
 
 # Clients mostly repeat the arguments of earlier messages, so the parsed arguments are cached.

@@ -24,7 +24,7 @@ async def ehlo(smtp_session: SmtpSession, argument: bytes) -> None:
 
 
 async def _greeted(smtp_session: SmtpSession, argument: bytes, *, extended: bool) -> None:
-    """RFC 5321 4.1.4: this also clears the transaction. Login and TLS do not change (C18)."""
+    """Handles HELO and EHLO, which also clear the transaction (RFC 5321 4.1.4). Login and TLS do not change (C18)."""
     session = smtp_session.session
     name = _name(argument)
     canonical = name.name
@@ -73,7 +73,7 @@ async def _piled_up(smtp_session: SmtpSession) -> bool:
     if not pending:
         return False
     if smtp_session.session.on_submission_port and pending == b"QUIT\r\n":
-        # A monitoring client sends this, and it does no harm.
+        # Monitoring clients do this, and it does no harm.
         return False
     await smtp_session.violation(Violation.AFTER_HELO)
     return smtp_session.ending

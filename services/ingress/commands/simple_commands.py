@@ -28,7 +28,7 @@ async def noop(smtp_session: SmtpSession, _argument: bytes) -> None:
 
 
 async def vrfy(smtp_session: SmtpSession, argument: bytes) -> None:
-    """Tells nothing about which addresses exist (RFC 5321 3.5.3; C41)."""
+    """Answers VRFY without telling which addresses exist (RFC 5321 3.5.3; C41)."""
     if not argument:
         smtp_session.error(BAD_COMMAND_SYNTAX.with_text("VRFY needs an address"))
         return

@@ -36,7 +36,8 @@ from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 log = structlog.get_logger(__name__)
 
-# The most hooks at the same time. Hooks that block run one after the other. Each may have a whole message in memory.
+# The largest number of hooks at the same time. Hooks that block run one after the other. Each may have a whole message
+# in memory.
 _SLOTS = 16
 _SHARE = 12
 _UNDER_WAY = 1_000
@@ -131,7 +132,7 @@ class Hooks:
         return hasattr(self._handler, hook)
 
     async def _answered(self, hook: str, caller: Caller, work: Coroutine[Any, Any, Reply | None]) -> Reply | None:
-        """Counts the outcome of a hook."""
+        """Returns the answer of a hook, and counts its outcome."""
         try:
             reply = await work
         except _FailedError as failure:
@@ -144,7 +145,7 @@ class Hooks:
     async def _call(
         self, hook: str, caller: Caller, transaction: Transaction, *arguments: object, content: Content | None = None
     ) -> Reply | None:
-        """Returns the reply with which the hook refuses. None when it does not. Raises _FailedError."""
+        """Returns the reply with which the hook refuses, or None when it does not. Raises _FailedError."""
         if not self._has(hook):
             return None
         server, envelope = caller.server, transaction.envelope
@@ -163,7 +164,7 @@ class Hooks:
             raise _FailedError("overloaded") from None
         except StatusError:
             raise _FailedError("answer_unusable") from None
-        except Exception as error:  # whatever a site's code may raise
+        except Exception as error:  # A site's code may raise any exception.
             if isinstance(error, TimeoutError) and deadline.expired():
                 # The hook may still run. Its changes of the envelope must not affect the rest of the message.
                 transaction.envelope = _detached(envelope)
@@ -173,7 +174,9 @@ class Hooks:
             self._metrics.handler_seconds[hook].observe(time.monotonic() - began)
 
     async def _chosen(self, caller: Caller, error: Exception) -> Reply:
-        """handle_exception may choose the reply. Whatever it answers, the message does not continue."""
+        """Returns the reply to an error of a hook, which handle_exception may choose. Whatever it answers, the message
+        does not continue.
+        """
         if not self._has("handle_exception"):
             return TRY_AGAIN
         try:
@@ -239,7 +242,9 @@ def _replace(caller: Caller, content: Content, after: object) -> None:
 
 
 def _with_crlf_at_the_end(content: bytes) -> bytes:
-    """A last line that ends in LF or CR alone already has its end, so no empty line is added."""
+    """Returns the content with CRLF at its end. A last line that ends in LF or CR alone already has its end, so no
+    empty line is added.
+    """
     if content.endswith(b"\r"):
         return content + b"\n"
     return content[:-1] + b"\r\n" if content.endswith(b"\n") and not content.endswith(b"\r\n") else content
@@ -262,7 +267,7 @@ def _text(address: bytes) -> str:
 
 
 def _sender(transaction: Transaction) -> str:
-    """aiosmtpd uses this text for the null sender."""
+    """Returns the sender as text. aiosmtpd uses `<>` for the null sender."""
     return _text(transaction.sender) or _NULL_SENDER
 
 

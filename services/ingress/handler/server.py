@@ -33,7 +33,7 @@ class StandInServer(SMTP):
     """The `server` of a message that came over HTTP: there is no connection, and no reply is sent."""
 
     def __init__(self) -> None:
-        # Like for a connection, SMTP.__init__ is not called: `present` sets the attributes that a handler may read.
+        # SMTP.__init__ is not called, as for a connection. `present` sets the attributes that a handler may read.
         self.transport = None
 
 
@@ -67,7 +67,7 @@ def present(caller: Caller, handler: object, loop: asyncio.AbstractEventLoop) ->
         tls = server.tls_object
         transport = _Transport(server.socket_transport, tls, peer)
     server.event_handler = handler
-    # Content is bytes, never text.
+    # The content is always bytes, and never text.
     server._decode_data = False  # noqa: SLF001 - handlers do read it
     server.loop = loop
     server.transport = transport  # type: ignore[assignment]

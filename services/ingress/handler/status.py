@@ -12,11 +12,11 @@ _LINE = re.compile(r"([245][0-9]{2})(?:[ -](?:([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:
 
 
 class StatusError(ValueError):
-    """The answer is no SMTP reply."""
+    """The answer is not an SMTP reply."""
 
 
 def refusal(status: object) -> Reply | None:
-    """Returns the reply with which a hook refuses. None when the message continues. Raises StatusError. Without an
+    """Returns the reply with which a hook refuses, or None when the message continues. Raises StatusError. Without an
     enhanced code from the hook, it is X.7.1, which means that a rule of the site refused (RFC 3463 3.8).
     """
     if status is MISSING:

@@ -53,7 +53,7 @@ async def ask(
 
 
 async def _matching(sending: socket.socket, question: bytes, seconds: float) -> bytes:
-    """Raises TimeoutError, and OSError when no server listens."""
+    """Returns the datagram that answers the question. Raises TimeoutError, and OSError when no server listens."""
     loop = asyncio.get_running_loop()
     matching: asyncio.Future[bytes] = loop.create_future()
     echoed_question = question[_HEADER_OCTETS:].lower()

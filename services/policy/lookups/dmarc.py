@@ -10,8 +10,8 @@ from services.policy.rules.lookup import LookupResult, Outcome
 
 
 async def record(resolver: Asker, domain: str) -> TimedResult:
-    """FOUND means that `dmarc` is the policy for the domain. NONE means that `dmarc` only tells its organizational
-    domain.
+    """Finds the record for a domain. FOUND means that `dmarc` is the policy for the domain. NONE means that `dmarc`
+    only tells its organizational domain.
     """
     found: dict[str, Published] = {}
     expires_at = float("inf")

@@ -22,7 +22,7 @@ class BlockLists:
     """Asks block lists about clients. A list that lists every address is not used, which the metrics show."""
 
     def __init__(self) -> None:
-        # The fault of each zone. Empty when it has none.
+        # The fault of each zone. It is empty when it has none.
         self._faults: dict[str, str] = {}
 
     async def listing(self, resolver: Asker, address: str, zone: str) -> TimedResult:

@@ -1,5 +1,5 @@
-"""A caching resolver. Its cache is bounded and has negative answers. Equal questions are asked once at a time, and each
-question has a time limit.
+"""A caching resolver. Its cache is bounded, and also has negative answers. While a question runs, nobody asks the same
+question again. Each question has a time limit.
 
 Each client, and each zone whose name servers do not answer, has only a share of the running questions (fair_slots.py,
 silence.py).
@@ -32,13 +32,13 @@ from services.policy.metrics import LOOKUPS_REFUSED
 from services.policy.rules.lookup import Outcome
 
 _CACHED = 50_000
-# The most questions that run at the same time; of these the most for one client (/24, /64), and the most for it while
-# its name servers do not answer; and the most questions that wait.
+# Limits of questions: how many run at the same time, how many of these may belong to one client (/24, /64), how many
+# while name servers do not answer this client's questions, and how many wait.
 _CONCURRENT = 500
 _SHARE = 50
 _SLOW_SHARE = 2
 _MOST_WAITING = 5_000
-# A question that has no answer after this time counts as silent: its name servers do not answer.
+# When a question has no answer after this time, its name servers count as silent.
 _SLOW_SECONDS = 0.5
 _LONGEST_TTL = 3600.0
 _LONGEST_NEGATIVE_TTL = 300.0
@@ -52,9 +52,9 @@ _ONE_SERVER_SECONDS = 2.0
 
 @fast_value(frozen=True, slots=True)
 class Answer:
-    """The records of one name and type. `expires_at` is by the resolver's clock. `records` depends on the type. A and
-    AAAA have addresses, PTR and CNAME have names, all as text without a final dot. MX has (preference, name), and TXT
-    has tuples of byte strings.
+    """The records of one name and type. `expires_at` is a time of the resolver's clock. `records` depends on the type.
+    A and AAAA have addresses, PTR and CNAME have names, all as text without a final dot. MX has (preference, name), and
+    TXT has tuples of byte strings.
     """
 
     outcome: Outcome
@@ -85,7 +85,8 @@ class Resolver:
         self._try_seconds = min(_ONE_SERVER_SECONDS, seconds)
         self._seconds = seconds
         self._clock = clock
-        # The family and the socket address of each server, in the order in which they are asked by UDP.
+        # The servers of the stub resolver, and the family and the socket address of each in the order in which they are
+        # asked by UDP.
         self._servers_of = self._stub.servers
         self._servers = _datagram_servers(self._servers_of)
         self._cache: TwoStageCache[tuple[str, str], Answer] = TwoStageCache(_CACHED)
@@ -126,7 +127,9 @@ class Resolver:
         return self._begin(name, record_type, party)
 
     async def _wait_and_ask(self, name: str, record_type: str, party: str) -> Answer:
-        """Another party may ask the same question in the meantime, and may get a slot earlier."""
+        """Asks after a wait for a slot. Another party may ask the same question in the meantime, and may get a slot
+        earlier.
+        """
         if not await self._slots.wait(party, self._seconds):
             return self._refused()
         known_or_pending = self.cached(name, record_type) or self._asked.get((name, record_type))
@@ -215,8 +218,8 @@ class Resolver:
         return self._no_answer()
 
     def _answer(self, message: dns.message.QueryMessage) -> Answer:
-        """Returns the shortest lifetime of the records and of the aliases that led to them. Without records, the
-        lifetime comes from the SOA.
+        """Returns the answer in a message. Its lifetime is the shortest one of the records and of the aliases that led
+        to them. Without records, the lifetime comes from the SOA.
         """
         try:
             chain = message.resolve_chaining()
@@ -241,7 +244,7 @@ class Resolver:
 
 
 class Asker(Protocol):
-    """The method of a resolver that walks through the DNS need."""
+    """The methods of a resolver that are needed to walk through the DNS."""
 
     def cached(self, name: str, record_type: str, /) -> Answer | None: ...
 
@@ -269,7 +272,9 @@ class PartyResolver:
 
 
 def _datagram_servers(servers: Iterable[str]) -> list[tuple[int, Any]]:
-    """Returns the family and the socket address of each server. Empty when one of them cannot be asked by UDP."""
+    """Returns the family and the socket address of each server. The result is empty when one of them cannot be asked by
+    UDP.
+    """
     addresses: list[tuple[int, Any]] = []
     for host, port in map(parse_server, servers):
         try:
@@ -295,5 +300,5 @@ def _record(record: Any) -> Any:
 
 
 def _name(name: dns.name.Name) -> str:
-    """Returns the name as text. Empty for the root."""
+    """Returns the name as text. The result is empty for the root."""
     return name.to_text().lower().removesuffix(".")

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED = 50_000
 _UNDER_WAY = 5_000
-# The same limit for one client's network (/24, /64).
+# The same limit, for one client's network (/24, /64).
 _UNDER_WAY_OF_PARTY = 500
 _NO_ANSWER = LookupResult(Outcome.NO_ANSWER, detail="no answer in time")
 
@@ -109,7 +109,7 @@ class Lookups:
         began = time.monotonic()
         try:
             timed_result = await self._ways[question.lookup](self._resolver.for_party(party), question)
-        except Exception:  # a look-up that fails in an unforeseen way has no answer
+        except Exception:  # A look-up that fails in an unforeseen way has no answer.
             log.exception("lookup_failed", lookup=question.name)
             return _NO_ANSWER
         took = time.monotonic() - began

@@ -24,7 +24,7 @@ class SilentZones:
         self._under_way: dict[str, int] = {}
 
     def zone_of(self, name: str) -> str:
-        """Returns the widest silent zone that contains the name. Empty when there is none."""
+        """Returns the widest silent zone that contains the name. The result is empty when there is none."""
         if self._zones:
             now = self._clock()
             for zone, _ in _zones(name):
@@ -68,9 +68,9 @@ class SilentZones:
 # The number of different names below a zone that must time out. One failing domain under a common suffix must not make
 # the whole suffix silent.
 _SILENT_NAMES = 3
-# This is enough to notice when the zone answers again.
+# The number of running questions about a silent zone. It is enough to notice when the zone answers again.
 _PLACES_OF_SILENT_ZONE = 2
-# The most domains above a name that are checked, the widest first.
+# The largest number of domains above a name that are checked, the widest first.
 _MOST_ZONES = 10
 _NONE: set[str] = set()
 

@@ -101,7 +101,9 @@ class _Evaluation(spf.query):  # type: ignore[misc]
         return str(spf_result)
 
     def get_explanation(self, _spec: object) -> None:
-        """The explanation is text of the sender's domain. It is shown to nobody, so it is not looked up."""
+        """Returns no explanation. It would be a text of the sender's domain, which nobody is shown, so it is not looked
+        up.
+        """
 
     def dns_mx(self, domainname: str) -> list[str]:
         """Returns the addresses of all exchangers of a domain. More than ten are an error (4.6.4)."""

@@ -83,7 +83,7 @@ def recipient_exempts(check: Check, recipient: AddressFacts, facts: Facts) -> st
 
 
 def discarded_by(facts: Facts, snapshot: Snapshot) -> str:
-    """Returns the id of the discard rule in force that drops this mail. Empty when there is none."""
+    """Returns the id of the discard rule in force that drops this mail. The result is empty when there is none."""
     if snapshot.access.has_discard:
         for rule in _DISCARDS_IN_FORCE:
             if rule.mode(snapshot) is Mode.ENFORCE and not rule.exempt(facts, snapshot):

@@ -21,12 +21,13 @@ class AddressFacts:
     domain: str
     # The key under which the address is compared: local parts are compared without case, whatever the domain.
     key: str
-    # Whether mail for the domain is taken from everybody.
+    # Whether mail for the domain is accepted from everybody.
     is_ours: bool = False
     is_postmaster: bool = False
     # Whether the domain is ours, and the address is neither an account's nor an alias.
     is_unknown: bool = False
-    # Whether it is an alias that leads to no address that takes mail; and whether it leads back to itself.
+    # Whether it is an alias that leads to no address that accepts mail, and whether it is an alias that leads back to
+    # itself.
     ends_nowhere: bool = False
     leads_back: bool = False
     # Whether it is an address of an account, an alias or a postmaster here.
@@ -42,7 +43,7 @@ class AddressFacts:
     # The access rules that match the address as a sender, and as a recipient, including expired ones.
     as_sender: tuple[AccessRule, ...] = ()
     as_recipient: tuple[AccessRule, ...] = ()
-    # The look-ups about the domain for mail from the address. Empty when there are none.
+    # The look-ups about the domain for mail from the address.
     domain_questions: tuple[Question, ...] = ()
     # The address as a JSON string, for logs.
     quoted: str = '""'

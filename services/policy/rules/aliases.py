@@ -13,7 +13,8 @@ from services.policy.rules.recipients import base_key, existence, has_mailbox, i
 
 # The deepest chain of aliases, as in relay.
 MAX_DEPTH = 20
-# The most aliases that are followed for one address. If there are more, the address counts as accepting mail.
+# The largest number of aliases that are followed for one address. If there are more, the address counts as accepting
+# mail.
 _MAX_ALIASES = 10_000
 
 
@@ -22,14 +23,15 @@ class AliasWalk:
     """Follows the aliases of an address, depth first."""
 
     snapshot: Snapshot
-    # Whether a target takes mail; whether an alias leads back to itself; and the ids of the accounts to which it leads.
+    # Whether a target accepts mail, whether an alias leads back to itself, and the ids of the accounts to which the
+    # alias leads.
     ends_well: bool = False
     leads_back: bool = False
     owners: set[str] = field(default_factory=set)
     _visited: set[str] = field(default_factory=set)
 
     def visit(self, address: AddressFacts, path: tuple[str, ...] = ()) -> None:
-        """`path` has the aliases on the way to `address`."""
+        """Follows an address to its end. `path` has the aliases on the way to `address`."""
         key = base_key(address, self.snapshot)
         owner = self.snapshot.owners.get(key)
         targets = self.snapshot.aliases.get(key)

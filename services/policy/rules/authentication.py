@@ -18,12 +18,12 @@ from services.policy.rules.configuration import Account
 from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage, always, when
 
 MECHANISMS = ("PLAIN", "LOGIN")
-# The account was authenticated by another service (RFC 4422 A). This mechanism is offered to no client.
+# The mechanism for an account that another service has authenticated (RFC 4422 A). It is offered to no client.
 EXTERNAL = "EXTERNAL"
 
 _NOT_OFFERED = RuleMatch(NOT_IMPLEMENTED, explanation="AUTH is off.")
 _AGAIN = RuleMatch(BAD_SEQUENCE, explanation="The session is logged in already (RFC 4954 4).")
-_NEEDS_TLS = RuleMatch(ENCRYPTION_REQUIRED_FOR_AUTH, explanation="AUTH needs TLS; the password was not looked at.")
+_NEEDS_TLS = RuleMatch(ENCRYPTION_REQUIRED_FOR_AUTH, explanation="AUTH needs TLS, so the password was not checked.")
 
 
 class CredentialOutcome(Enum):
@@ -42,7 +42,7 @@ OUTCOMES: dict[CredentialOutcome, tuple[str, RuleMatch]] = {
     ),
     CredentialOutcome.TOO_MANY_FAILURES: (
         "auth_failure_rate",
-        RuleMatch(AUTH_UNAVAILABLE, explanation="Too many failed logins; the password was not looked at."),
+        RuleMatch(AUTH_UNAVAILABLE, explanation="There were too many failed logins, so the password was not checked."),
     ),
     CredentialOutcome.UNAVAILABLE: (
         "auth_unavailable",

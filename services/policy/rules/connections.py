@@ -50,7 +50,9 @@ def block_acts(client: str, snapshot: Snapshot, now: float) -> bool:
 
 
 def _blocked(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
-    """The recipient that reaches the limit still gets its own answer. The block begins with the next recipient."""
+    """Refuses a blocked client. The recipient that reaches the limit still gets its own answer. The block begins with
+    the next recipient.
+    """
     if not facts.counts.blocked or (facts.asked_before and facts.recipient.is_unknown):
         return None
     return _BLOCKED

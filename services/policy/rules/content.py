@@ -47,7 +47,7 @@ _LISTED = RuleMatch(
 )
 _SPF_FAIL = RuleMatch(SPF_FAILED, explanation="SPF: the domain does not let this address send.")
 _SPF_TEMPERROR = RuleMatch(SPF_NO_ANSWER, explanation="SPF: the DNS gives no answer.")
-_SPF_PERMERROR = RuleMatch(SPF_PERMANENT_ERROR, explanation="SPF: the domain's record is in error.")
+_SPF_PERMERROR = RuleMatch(SPF_PERMANENT_ERROR, explanation="SPF: the domain's record has an error.")
 _VIRUS = RuleMatch(VIRUS_FOUND, explanation="The scanner found a virus.")
 _VIRUS_DISCARDED = RuleMatch(None, action=Action.DISCARD, explanation="The scanner found a virus.")
 _SCAN_ERROR = RuleMatch(SCAN_FAILED, explanation="The message could not be scanned.")
@@ -59,7 +59,7 @@ _DMARC_QUARANTINE = RuleMatch(None, quarantine=True, explanation="DMARC: the pol
 _DMARC_TEMPERROR = RuleMatch(DMARC_NO_ANSWER, explanation="DMARC: the DNS gives no answer, and no other result passes.")
 _SPAM = RuleMatch(SPAM_REFUSED, explanation="rspamd rejects the message.")
 _SPAM_LATER = RuleMatch(SPAM_DELAYED, explanation="rspamd asks that the message is sent again later.")
-_SPAM_MARKED = RuleMatch(None, quarantine=True, explanation="rspamd considers the message as spam, and lets it pass.")
+_SPAM_MARKED = RuleMatch(None, quarantine=True, explanation="rspamd considers the message spam, and lets it pass.")
 _SPAM_ERROR = RuleMatch(SPAM_CHECK_FAILED, explanation="rspamd could not be asked about the message.")
 
 
@@ -75,8 +75,8 @@ def checks_needed(facts: Facts, snapshot: Snapshot) -> Checks:
     checks = snapshot.content_checks
     if not any_check(snapshot):
         return NO_CHECKS
-    # Signatures do not decide about mail for a postmaster, but this mail may be forwarded to an external postmaster,
-    # and is scanned.
+    # Mail for a postmaster is never refused because of its signatures, so they are not checked. But it is scanned,
+    # because it may be forwarded to an external postmaster.
     stranger = not facts.for_postmaster and not exemptions.stranger_checks(facts, snapshot)
     # DMARC needs the results of DKIM too.
     dkim = stranger and (
@@ -123,7 +123,9 @@ def _dnsbl_questions(facts: Facts, _snapshot: Snapshot) -> tuple[Question, ...]:
 
 
 def is_listed(lookup_result: LookupResult, zone: DnsblZone) -> bool:
-    """Only a configured code in 127.0.0.0/8 is a listing. 127.255.255.x and all other answers are ignored (C83)."""
+    """Whether a zone lists the client. Only a configured code in 127.0.0.0/8 is a listing. 127.255.255.x and all other
+    answers are ignored (C83).
+    """
     return lookup_result.outcome is _FOUND and any(
         low <= int(IPv4Address(record)) <= high and not record.startswith("127.255.255.")
         for record in lookup_result.records
@@ -132,7 +134,7 @@ def is_listed(lookup_result: LookupResult, zone: DnsblZone) -> bool:
 
 
 def _dnsbl(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
-    # For a client about which no list is asked, there are no look-ups.
+    # For some clients no list is asked. They have no questions, and then no zone is compared.
     lookup_results = [facts.lookup_results[question] for question in facts.client.dnsbl_questions]
     for lookup_result, zone in zip(lookup_results, snapshot.content_checks.dnsbl_zones, strict=False):
         if is_listed(lookup_result, zone):
@@ -193,7 +195,7 @@ def _virus(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
         return None
     if facts.content.scan is ScanOutcome.INFECTED:
         return _VIRUS_DISCARDED if settings.discard else _VIRUS
-    # The message was not scanned, because the setting was turned on after RCPT.
+    # The scan failed, or the message was not scanned, because the setting was turned on after RCPT.
     return None if settings.accept_on_error else _SCAN_ERROR
 
 
@@ -210,12 +212,12 @@ def _spam(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
         case SpamAction.ADD_HEADER | SpamAction.REWRITE_SUBJECT:
             return _SPAM_MARKED
         case _:
-            # rspamd was not asked, because the setting was turned on after RCPT.
+            # rspamd gave no answer, or was not asked, because the setting was turned on after RCPT.
             return None if snapshot.content_checks.spam.accept_on_error else _SPAM_ERROR
 
 
 def describe_spam(facts: Facts) -> str:
-    """Describes rspamd's result in a sentence. Empty when rspamd was not asked."""
+    """Describes rspamd's result in a sentence. The result is empty when rspamd was not asked."""
     scan = facts.content.spam
     if scan is None:
         return ""
@@ -260,7 +262,7 @@ def spf_domain(facts: Facts) -> str:
 
 
 def dmarc_result(facts: Facts) -> dmarc.DmarcResult | None:
-    """Returns the DMARC result. None when there is no usable From address."""
+    """Returns the DMARC result, or None when there is no usable From address."""
     if not dmarc.author_domains(facts.content):
         return None
     return dmarc.evaluate(facts, spf_result(facts.lookup_results[spf_question(facts)]), spf_domain(facts))

@@ -14,7 +14,7 @@ from services.policy.rules.model import Counts, Facts, Snapshot, Stage, Verifica
 
 
 class Counter(StrEnum):
-    """The first four have fields in `Counts`. No rule reads the others."""
+    """The kinds of counters. The first four have fields in `Counts`. No rule reads the others."""
 
     BLOCKED = "blocked"
     CONNECTIONS = "connections"
@@ -30,7 +30,7 @@ _BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
 _CONNECTIONS_THIS_MINUTE, _MESSAGES_THIS_MINUTE = Counter.CONNECTIONS_THIS_MINUTE, Counter.MESSAGES_THIS_MINUTE
 
 
-# A value of `limit` for the counters of a minute.
+# The value of `limit` with which a counter of a minute is read and not changed.
 READ_ONLY = -1
 
 
@@ -53,7 +53,7 @@ class Operation(NamedTuple):
 
 
 def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
-    """Returns the operations for this decision. None where the rule is off or the client is exempt."""
+    """Returns the operations for this decision, or None where the rule is off or the client is exempt."""
     at_stage = _AT_STAGE.get(facts.stage)
     return at_stage(facts, snapshot) if at_stage is not None else ()
 
@@ -128,8 +128,8 @@ def _at_mail(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
 
 
 def _in_minute(counter: Counter, facts: Facts) -> Operation:
-    """A repeated question is counted once, so that the death of a replica does not bring a client nearer to its
-    limit.
+    """Returns the operation on a counter of this minute. A repeated request is counted once, so that the death of a
+    replica does not bring a client nearer to its limit.
     """
     limit = READ_ONLY if facts.asked_before else 0
     return _operation(counter, facts.client.key, minute_end(facts.now), "", limit)

@@ -15,7 +15,7 @@ _LONGEST_WALK_LABELS = 7
 _POLICIES = ("none", "quarantine", "reject")
 # The disposition while the owner tests the policy: one level weaker (RFC 9989 4.7, tag t).
 _MILDER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
-# The name of the tag has no case, and its value has (RFC 9989 4.8).
+# The case of the tag's name does not matter, and that of its value does (RFC 9989 4.8).
 _VERSION = re.compile(r"\s*[vV]\s*=\s*DMARC1\s*(?:;|$)")
 _TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*", re.DOTALL)
 _REPORT_URI = re.compile(r"\s*mailto:[^\s,!]+@[^\s,!]+(?:![0-9]+[kmgt]?)?\s*", re.IGNORECASE)
@@ -37,7 +37,9 @@ class Published:
 
 
 def parse(text: str) -> Published | None:
-    """Reads a TXT record as a DMARC record (RFC 9989 4.7, 4.8). None when it is not one, or asks for no processing."""
+    """Returns the DMARC record in a TXT record (RFC 9989 4.7, 4.8), or None when the text is not one, or asks for no
+    processing.
+    """
     if not _VERSION.match(text):
         return None
     tags: dict[str, str] = {}
@@ -121,7 +123,8 @@ def _organizational(domain: str, published: Mapping[str, Published]) -> str:
             # This domain is one label below the public suffix, on the way from `domain`.
             below = domain.removesuffix(f".{name}").rpartition(".")[2]
             return f"{below}.{name}"
-    # Otherwise it is the record with the fewest labels, the last one of the walk.
+    # Otherwise the organizational domain is the one with the fewest labels that has a record. It is the last one of the
+    # walk.
     return list(published)[-1] if published else domain
 
 
@@ -141,18 +144,18 @@ class DmarcResult:
     domain: str
     result: CheckResult
     disposition: Disposition
-    # The published policy of the domain. Empty when there is none.
+    # The published policy of the domain. It is empty when there is none.
     policy: str = ""
 
 
 def question(domain: str) -> Question:
-    """The look-up for the record of a domain, and for its organizational domain."""
+    """Returns the look-up for the record of a domain, and for its organizational domain."""
     return Question(Lookup.DMARC, domain)
 
 
 def author_domains(content: Content) -> tuple[str, ...]:
-    """Returns the domains of all From mailboxes, each once. Empty when a From field is missing or cannot be read
-    completely.
+    """Returns the domains of all From mailboxes, each once. The result is empty when a From field is missing or cannot
+    be read completely.
     """
     if content.from_unparsable:
         return ()
@@ -226,7 +229,7 @@ def _undecided(facts: Facts, record: DmarcRecord, spf: CheckResult, spf_domain: 
 
 
 def _same_organization(facts: Facts, identifier: str, record: DmarcRecord) -> bool | None:
-    """Whether an identifier is aligned. None when its own walk had no answer."""
+    """Whether an identifier is aligned. It is None when its own walk had no answer."""
     if not _within(identifier, record.organizational_domain):
         return False
     of_identifier = _record(facts, identifier)
@@ -242,7 +245,7 @@ def _passed(facts: Facts, spf: CheckResult, spf_domain: str) -> Iterable[str]:
 
 
 def _record(facts: Facts, domain: str) -> DmarcRecord | None:
-    """Returns the organizational domain. None when there was no answer."""
+    """Returns the organizational domain, or None when there was no answer."""
     lookup_result: LookupResult | None = facts.lookup_results.get(question(domain))
     return None if lookup_result is None or lookup_result.outcome is Outcome.NO_ANSWER else lookup_result.dmarc
 

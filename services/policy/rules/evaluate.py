@@ -81,7 +81,7 @@ RULES: tuple[Rule, ...] = (
     content.DKIM,
     content.DMARC,
     content.SPAM,
-    # The reply when look-ups are missing and cannot be made.
+    # JUNK_COMMAND and PIPELINING
     protocol.JUNK,
     protocol.PIPELINING,
 )
@@ -139,7 +139,7 @@ class Rulebook:
             for rule, _ in on
             if (lookups := rule.lookups if rule.begins_at_connect else rule.lookups_for_checks) is not None
         )
-        # Shared verdicts: when no rule matches, the same with content checks, and the answer of a single rule.
+        # Shared verdicts: the one when no rule matches, the same with content checks, and those of single rules.
         self.accepted = Verdict(shared=True)
         self._checked: dict[Checks, Verdict] = {}
         self._refused: dict[tuple[str, RuleMatch], Verdict] = {}
@@ -174,7 +174,7 @@ class Rulebook:
 
     def evaluate(self, facts: Facts) -> Verdict | NeedsLookups:
         """Tries the rules of the stage in order until one decides. The facts must have the counts of
-        `counting.operations`. If look-ups are missing, the result is a Missing that names all of them.
+        `counting.operations`. If look-ups are missing, the result is a NeedsLookups that has all of them.
         """
         snapshot, may_be_exempt = self.snapshot, facts.may_be_exempt
         verdict: Verdict | None = None

@@ -25,7 +25,7 @@ def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
 
 
 def logged_in(facts: Facts, snapshot: Snapshot) -> str:
-    """A login counts only while AUTH is on."""
+    """The exemption of logged-in clients. A login counts only while AUTH is on."""
     return Exemption.LOGGED_IN if facts.account is not None and snapshot.smtp_auth.enabled else ""
 
 
@@ -34,12 +34,12 @@ def trusted_network(facts: Facts, _snapshot: Snapshot) -> str:
 
 
 def local_network(facts: Facts, snapshot: Snapshot) -> str:
-    """Clients in local networks, while these need no login."""
+    """The exemption of clients in local networks, while these need no login."""
     return Exemption.LOCAL_NETWORK if facts.client.local and snapshot.smtp_auth.skip_for_local_networks else ""
 
 
 def any_local_network(facts: Facts, _snapshot: Snapshot) -> str:
-    """Clients in local networks, whether they need a login or not."""
+    """The exemption of clients in local networks, whether they need a login or not."""
     return Exemption.LOCAL_NETWORK if facts.client.local else ""
 
 
@@ -48,7 +48,7 @@ def submission(facts: Facts, _snapshot: Snapshot) -> str:
 
 
 def allowed_ip(facts: Facts, snapshot: Snapshot) -> str:
-    """An allow rule on exactly the client's address."""
+    """The exemption by an allow rule on exactly the client's address."""
     for rule in allow_rules(facts, snapshot):
         if rule.criterion is _IP:
             return rule.id

@@ -32,7 +32,7 @@ _FOUND, _NONE = Outcome.FOUND, Outcome.NONE
 class _Helo:
     """A HELO name in the form that rules use."""
 
-    # In canonical form. Empty when it is an address literal or not a name.
+    # In canonical form. It is empty when it is an address literal or not a name.
     name: str
     is_literal: bool
     is_full: bool
@@ -54,7 +54,7 @@ def _helo(raw: bytes) -> _Helo:
 
 
 def helo_domain(helo_name: bytes) -> str:
-    """Returns the canonical HELO name. Empty when it is an address literal or not a name."""
+    """Returns the canonical HELO name. The result is empty when it is an address literal or not a name."""
     return _helo(helo_name).name
 
 

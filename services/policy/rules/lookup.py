@@ -38,7 +38,7 @@ class Question(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name in reports: client_name, dnsbl/ZONE and others."""
+        """Returns the name in reports, for example client_name or dnsbl/ZONE."""
         return f"{self.lookup}/{self.zone}" if self.zone else str(self.lookup)
 
 

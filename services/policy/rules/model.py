@@ -258,8 +258,8 @@ class Facts:
     content: Content = NO_CONTENT
     counts: Counts = NO_COUNTS
     lookup_results: LookupResults = field(default_factory=LookupResults)
-    # The access rules that match, and the allow rules in force among them. access.matches and allow_rules find them
-    # once.
+    # The access rules that match, and the allow rules in force among them. access.matches and access.allow_rules set
+    # them when they are first needed.
     listed: tuple[AccessRule, ...] | None = None
     allowed_by: tuple[AccessRule, ...] | None = None
     # False means that no exemption applies (exemptions.may_hold), so none must be checked.
@@ -281,7 +281,7 @@ class RuleMatch:
     action: Action = Action.REJECT
     close: bool = False
     rule_id: str = ""
-    # Nothing is refused. The message is marked for quarantine, and the rules after this one are tried.
+    # Whether the message is marked for quarantine. Then nothing is refused, and the rules after this one are tried.
     quarantine: bool = False
     # At RCPT: the whole message is refused, and not only this recipient.
     refuses_message: bool = False
@@ -379,7 +379,8 @@ class Check(Enum):
 
 
 Match = Callable[[Facts, Snapshot], RuleMatch | None]
-# Returns the name of the exemption, or the id of the allow rule, that lets these facts pass. Empty when there is none.
+# Returns the name of the exemption, or the id of the allow rule, that lets these facts pass. The result is empty when
+# there is none.
 Exempt = Callable[[Facts, Snapshot], str]
 RuleLookups = Callable[[Facts, Snapshot], tuple[Question, ...]]
 
@@ -405,7 +406,7 @@ class Rule:
     lookups_for_checks: RuleLookups | None = None
     # Whether `match` reads a counter.
     counted: bool = False
-    # Whether the rule is tried for postmaster too.
+    # Whether the rule is also tried for mail to a postmaster.
     for_postmaster: bool = False
     # Whether `match` can match only when an access rule matches.
     by_access_rules: bool = False

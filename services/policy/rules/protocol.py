@@ -6,7 +6,7 @@ from libs.smtp.reply import MESSAGE_TOO_BIG, TOO_MANY_HOPS, TOO_MANY_JUNK_COMMAN
 from services.policy.rules.configuration import Mode
 from services.policy.rules.model import Facts, Rule, RuleMatch, Snapshot, Stage, when
 
-# For each this many junk commands, the answer to the next MAIL is delayed by one more second.
+# The number of junk commands for which the answer to the next MAIL is delayed by one more second.
 JUNK_COMMANDS_PER_DELAY = 10
 MAX_DELAY_SECONDS = 30
 

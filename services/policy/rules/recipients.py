@@ -156,7 +156,7 @@ _BY_VERIFICATION: dict[int, RuleMatch | None] = {
 
 
 def _unverified(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
-    # A number that a newer relay gives, and that is unknown here, is no answer.
+    # A number of a newer relay that is unknown here counts as no answer.
     return _BY_VERIFICATION.get(facts.verification, _NOT_VERIFIED) if facts.recipient.is_verified else None
 
 
@@ -182,7 +182,7 @@ def _excess(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
 UNKNOWN = Rule("unknown_recipient", Stage.RCPT, always, _unknown)
 ALIAS_LEADS_BACK = Rule("alias_leads_back", Stage.RCPT, _any_alias, _leads_back)
 ALIAS_ENDS_NOWHERE = Rule("alias_ends_nowhere", Stage.RCPT, _any_alias, _ends_nowhere)
-# The last rule at RCPT: a recipient that is refused anyway asks no mailbox server.
+# This is the last rule at RCPT, so that no mailbox server is asked about a recipient that is refused anyway.
 VERIFICATION = Rule("recipient_verification", Stage.RCPT, _any_verified, _unverified, exempt=_not_asked)
 EXCESS = Rule(
     "too_many_recipients",

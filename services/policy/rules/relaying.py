@@ -11,7 +11,7 @@ from services.policy.rules.model import Exemption, Facts, Listener, Rule, RuleMa
 
 _SMTP = Listener.SMTP.value
 
-_LOGIN_REQUIRED = RuleMatch(AUTH_REQUIRED, explanation="Submission ports take mail only from logged-in clients.")
+_LOGIN_REQUIRED = RuleMatch(AUTH_REQUIRED, explanation="Submission ports accept mail only from logged-in clients.")
 _RELAY_DENIED = RuleMatch(
     RELAY_DENIED, explanation="The domain is not ours, and the client is neither logged in nor trusted."
 )
@@ -32,7 +32,7 @@ _FROM_NOT_OF_LOGIN = RuleMatch(
 
 
 def permission(facts: Facts, snapshot: Snapshot) -> str:
-    """Returns the exemption by which this client may send to any domain. Empty when there is none."""
+    """Returns the exemption by which this client may send to any domain. The result is empty when there is none."""
     return (
         exemptions.logged_in(facts, snapshot)
         or exemptions.trusted_network(facts, snapshot)

@@ -17,7 +17,7 @@ _IPREV = {
     Outcome.NO_ANSWER: CheckResult.TEMPERROR,
 }
 
-# The most results of each method that are cached.
+# The largest number of results of each method that are cached.
 _SHARED = 16_384
 
 
@@ -75,7 +75,7 @@ def envelope_results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationRe
 
 
 def client_name(facts: Facts, snapshot: Snapshot) -> str:
-    """Returns the first verified name of the client. Empty when it has none, or none is known yet."""
+    """Returns the first verified name of the client. The result is empty when it has none, or none is known yet."""
     question = client_name_question(facts, snapshot)[0]
     if not facts.lookup_results.knows(question) or not facts.lookup_results[question].records:
         return ""

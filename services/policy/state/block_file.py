@@ -91,7 +91,9 @@ def _line(blocked: Blocked) -> str:
 
 
 def _apply(line: str, blocked: dict[str, Blocked]) -> None:
-    """A damaged line is ignored, for example one that was truncated when the process died."""
+    """Applies one line of the file. A damaged line is ignored, for example one that was truncated when the process
+    died.
+    """
     try:
         fields = json.loads(line)
         if "lifted" in fields:

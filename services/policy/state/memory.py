@@ -12,7 +12,7 @@ from services.policy.rules.counting import READ_ONLY, Counter, Operation
 from services.policy.state.block_file import BlockFile
 from services.policy.state.store import UNKNOWN_RECIPIENTS, WORKER_SECONDS, Blocked, FrameStamp
 
-# The most clients in one window. When a table is full, new clients are not counted.
+# The largest number of clients in one window. When a table is full, new clients are not counted.
 MAX_CLIENTS = 500_000
 # After this time, no set can arrive that still contains a closed session.
 _REMEMBER_SECONDS = 30.0

@@ -34,7 +34,7 @@ _PREFIX = "posthouse:policy:"
 _PAUSE_SECONDS = 1.0
 # The interval of checks whether Redis answers, for metrics and health.
 _PING_SECONDS = 3.0
-# The most requests in one script call, and the most sessions in one request of a whole set.
+# The largest number of requests in one script call, and the largest number of sessions in one request of a whole set.
 _LARGEST_BATCH = 500
 _LISTED_SESSIONS = 200
 # The number of arguments of one operation.
@@ -100,7 +100,7 @@ class RedisStore:
     # Operations
 
     def apply_now(self, operations: Sequence[Operation], stamp: FrameStamp, _now: float) -> list[int | None] | None:
-        """Answers at once only while Redis is known to be unavailable."""
+        """Executes nothing, and answers at once only while Redis is known to be unavailable."""
         if time.monotonic() < self._away_until:
             return self._skipped(operations, stamp.worker)
         return None
@@ -181,7 +181,7 @@ class RedisStore:
                 await self._flush()
             except (RedisError, OSError, TimeoutError) as error:
                 self._away(error)
-            except Exception as error:  # whatever it is, nobody may wait for this task for ever
+            except Exception as error:  # Whatever the error is, nobody may wait for this task without end.
                 log.exception("store_failed")
                 self._away(error)
 
@@ -211,7 +211,7 @@ class RedisStore:
         self._back()
 
     def _away(self, error: BaseException) -> None:
-        """Nobody waits for Redis for a while, and all waiting operations are answered."""
+        """Handles an outage: nobody waits for Redis for a while, and all waiting operations are answered."""
         self._away_until = time.monotonic() + _PAUSE_SECONDS
         self.unavailable_reason = f"away ({type(error).__name__})"
         STORE_UP.set(0)

@@ -36,7 +36,7 @@ class FrameStamp(NamedTuple):
     counter: int
 
 
-# For a decision that no worker asked for: its session is counted, and removed at once.
+# The stamp of a decision that no worker asked for. Its session is counted, and removed at once.
 NO_WORKER = FrameStamp("", 0)
 
 
@@ -49,16 +49,16 @@ class Store(Protocol):
         """Executes the operations in order. Returns None when this needs a wait, and then `apply` must be awaited."""
 
     async def apply(self, operations: Sequence[Operation], stamp: FrameStamp, now: float) -> list[int | None]:
-        """Like `apply_now`, with a wait. Never raises."""
+        """Executes the operations in order, and waits for their answers. Never raises."""
 
     def close_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, *, remember: bool = False) -> None:
-        """Soon stops counting (client, session). With `remember`, an older set that arrives later must not add them
-        again.
+        """Stops counting these (client, session). This may happen a moment later. With `remember`, an older set that
+        arrives later must not add them again.
         """
 
     def replace_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, settled_before: int) -> None:
-        """Soon counts exactly these (client, session) of a worker, and those that opened since the frame
-        `settled_before`. If a newer set of the worker exists, this does nothing.
+        """Counts exactly these (client, session) of a worker, and those that opened since the frame `settled_before`.
+        This may happen a moment later. If a newer set of the worker exists, this does nothing.
         """
 
     async def keep_alive(self, workers: Sequence[str]) -> Collection[str]:
@@ -79,7 +79,7 @@ class Store(Protocol):
 
     @property
     def unavailable_reason(self) -> str:
-        """Returns why nothing can be counted now, in our words. Empty when counting works."""
+        """Returns why nothing can be counted now, in our words. The result is empty when counting works."""
 
     async def start(self) -> None: ...
 

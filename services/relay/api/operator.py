@@ -55,7 +55,7 @@ _EVENTS = {
     Action.DELETE: "deleted",
     Action.REDIRECT: "redirected",
 }
-# The most redirected recipients that the progress of an action names.
+# The largest number of redirected recipients that the progress of an action names.
 _NAMED = 10
 
 
@@ -137,7 +137,9 @@ class Operator:
     async def _choose(
         self, wanted: MessageFilter, after: Position | None, until: int
     ) -> tuple[list[int], Position | None]:
-        """The read connection looks for the messages, so that other writers do not have to wait for the search."""
+        """Finds the next messages to act on. They are searched on a connection for reading, so that other writers do
+        not have to wait for the search.
+        """
         now = self._clock.now()
         return await self._database.view(lambda connection: candidates(connection, wanted, after, until, _BATCH, now))
 

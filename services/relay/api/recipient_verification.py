@@ -29,12 +29,12 @@ from services.relay.routing.rules import resolve
 
 log = structlog.get_logger(__name__)
 
-# The most new recipients of one client, in one minute of the clock, that a server is asked about.
+# The largest number of new recipients of one client, in one minute of the clock, that a server is asked about.
 _NEW_RECIPIENTS_PER_MINUTE = 100
 _QUESTIONS_PER_SERVER = 20
-# The most questions of one client at a time, so that the questions of other clients are asked too.
+# The largest number of questions of one client at a time, so that the questions of other clients are asked too.
 _QUESTIONS_PER_CLIENT = 5
-# The most recipients that wait for an answer, in all and for one client. Further recipients get no answer.
+# The largest number of recipients that wait for an answer, in all and for one client. Further recipients get no answer.
 _MOST_WAITING = 2_000
 _MOST_WAITING_OF_CLIENT = 100
 _FORGET_EVERY = 60 * MICROSECONDS

@@ -346,7 +346,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
             rules = {rule.id: rule.relay_host for rule in configuration.relay_rules}
             host = rules.get(request.rule_id)
         if host is None or not host.host:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "no such relay host")
+            await context.abort(grpc.StatusCode.NOT_FOUND, "this relay host does not exist")
         configured = not request.HasField("relay_host")
         async for step in self._explainer.test_relay_host(host, configuration.hostname, configured=configured):
             yield routes.step(step)
@@ -426,7 +426,9 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         return views.destination(self._as_tried(found, now))
 
     def _as_tried(self, view: DestinationView, now: int) -> DestinationView:
-        """Mail that is due at a dead destination waits for the next probe; the view shows that time (F65)."""
+        """Returns the view with the time of the next try. Mail that is due at a dead destination waits for the next
+        probe, so the view shows that time (F65).
+        """
         seconds = self._explainer.probe_in(view.name)
         if not seconds:
             return view

@@ -122,7 +122,7 @@ class RelayHost:
 
     @property
     def login(self) -> str:
-        """The senders whose mail the host takes. Empty means all senders."""
+        """Returns the login at the host. The result is empty without one."""
         return self.auth.username if self.auth is not None else ""
 
 

@@ -24,7 +24,7 @@ from services.relay.model.outcome import NO_PEER, Peer, ReplyMeaning, by_operato
 
 _SERVICE_CLOSES = 421
 _UNREACHED = deferred(451, "4.4.1", "no mail server could be reached")
-_TOO_MANY = replace(deferred(452, "4.5.3", "the server takes fewer recipients in one transaction"), too_many=True)
+_TOO_MANY = replace(deferred(452, "4.5.3", "the server accepts fewer recipients in one transaction"), too_many=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Attempt:
         self._passed_on: list[bool] = []
         self._failure: ReplyMeaning | None = None
         self._failed_at = NO_PEER
-        # The last host was this gateway itself.
+        # Whether the last host was this gateway itself.
         self._looped = False
         # The replies for recipients that were refused because of this client's address, and the address families that
         # were refused.
@@ -85,10 +85,10 @@ class Attempt:
             configuration.resolvers if route.kind is RouteKind.RELAY_DOMAIN else None,
             configuration.tls_level(route.domain) if route.kind is RouteKind.DIRECT else None,
         )
-        # True when a server took part in a transaction, or when it is certain that no server ever will. Then the
-        # destination may be used as before.
+        # Whether a server took part in a transaction, or no server ever will. Then the destination may be used as
+        # before.
         self.reached = False
-        # True when a server answered and refused the session; and true when no host accepted a connection.
+        # Whether a server answered and refused the session. This is also true when no host accepted a connection.
         self._refused_session = False
         self._unconnected = False
 
@@ -159,7 +159,7 @@ class Attempt:
                 return
 
     def _acceptable(self, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-        """The endpoints without those of an address family in which the server refuses this client."""
+        """Returns the endpoints without those of an address family in which the server refuses this client."""
         refused = self._refused_families
         return tuple(endpoint for endpoint in endpoints if not refused or _family(endpoint) not in refused)
 
@@ -208,7 +208,7 @@ class Attempt:
         return transaction.stale
 
     def _to_be_named(self, session: Session) -> Sequence[int]:
-        """Returns the recipients of the next transaction: no more than the server is known to take (F48)."""
+        """Returns the recipients of the next transaction, no more than the server is known to accept (F48)."""
         undecided: Sequence[int] = range(len(self._verdicts))
         if self._verdicts.count(None) < len(self._verdicts):
             undecided = [index for index in undecided if self._verdicts[index] is None]

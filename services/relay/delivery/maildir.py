@@ -29,11 +29,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def mailbox_directory(template: str, recipient: bytes) -> Path:
-    """The Maildir of a recipient.
-
-    `{domain}` and `{local_part}` in the template stand for the address; without either the template is a directory that
-    holds one Maildir for each local part. Each placeholder is replaced by a single path component that begins with
-    neither dot nor slash, whatever the address contains.
+    """Returns the Maildir of a recipient. `{domain}` and `{local_part}` in the template stand for the parts of the
+    address. A template without either is a directory with one Maildir for each local part. Each placeholder is replaced
+    by a single path component that begins with neither dot nor slash, whatever the address contains.
     """
     local_part, _, domain = recipient.rpartition(b"@")
     names = {"{domain}": _component(domain), "{local_part}": _component(local_part)}
@@ -114,13 +112,15 @@ class ForbiddenFolderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """`root` is the directory that the operator named. `allowed` judges paths in which symbolic links are resolved."""
+    """Where mail is written. `root` is the directory that the operator named. `allowed` decides about paths in which
+    symbolic links are resolved.
+    """
 
     root: Path
     allowed: MaildirRoots
 
     def real(self, directory: Path) -> Path:
-        """The path of a directory below the root, with symbolic links resolved. Raises ForbiddenFolderError."""
+        """Returns the path of a directory below the root, with symbolic links resolved. Raises ForbiddenFolderError."""
         real = os.path.realpath(self.root / directory)
         if not self.allowed.allow(real):
             raise ForbiddenFolderError

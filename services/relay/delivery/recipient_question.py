@@ -1,4 +1,4 @@
-"""Asks a mailbox server whether it takes mail for a recipient. The session goes up to RCPT, and no mail is sent."""
+"""Asks a mailbox server whether it accepts mail for a recipient. The session goes up to RCPT, and no mail is sent."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Step:
     # The server's reply, or what relay found. It never contains credentials.
     detail: str
     seconds: float
-    # True marks the last step.
+    # Whether this is the last step.
     last: bool = False
 
 

@@ -38,7 +38,7 @@ class Storage:
     """Measures the space for mail. There is one in each process, for as long as the process lives."""
 
     def __init__(self, folder: Path | None, reserve: int, steady: Callable[[], float]) -> None:
-        """`folder` contains the queue; None when the queue is on another machine. `reserve` is in octets."""
+        """`folder` contains the queue. It is None when the queue is on another machine. `reserve` is in octets."""
         self._folder = folder
         self._reserve = reserve
         self._steady = steady

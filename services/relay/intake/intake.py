@@ -168,7 +168,7 @@ class Stream:
             self._refuse(incoming, Result.TEMPORARY_FAILURE, refused)
 
     def _begin_spans(self, tracer: tracing.Tracer, incoming: IncomingSubmission) -> IncomingSubmission:
-        """The spans of later attempts are children of the span of this submission."""
+        """Begins the spans of a submission. The spans of later attempts are children of its first span."""
         whole = tracer.start(
             "relay.submit",
             incoming.traceparent,
@@ -195,7 +195,8 @@ class Stream:
 
     def _refuse(self, incoming: IncomingSubmission, result: Result, reason: str) -> None:
         if incoming.sent_before:
-            # A client that hears of a failure sends its message again, which must not be stored already.
+            # An earlier try may have stored the message. If ingress reported a failure then, the client would send it
+            # again.
             self.pending += 1
             self._intake.look_up(incoming.id, functools.partial(self._looked_up, incoming, result, reason))
         else:
@@ -435,7 +436,7 @@ def _by_destination(deliveries: Sequence[NewDelivery]) -> dict[str, int]:
 
 
 def _fault(incoming: IncomingSubmission) -> str:
-    """Returns the fault of a submission. Empty when it has none."""
+    """Returns the fault of a submission. The result is empty when it has none."""
     if not incoming.id or len(incoming.id) > _ID_LIMIT or not incoming.id.isascii() or not incoming.id.isprintable():
         return "the id of the submission is not valid"
     if not incoming.recipients:

@@ -30,7 +30,7 @@ class IncomingSubmission:
     verdicts: tuple[SessionVerdict, ...] = ()
     # The results of the content checks, as sentences.
     check_results: tuple[str, ...] = ()
-    # It was sent before on a stream that broke, so that it may be stored already.
+    # Whether the submission was sent before on a stream that broke, so that it may be stored already.
     sent_before: bool = False
 
 

@@ -41,7 +41,7 @@ class OutgoingRecipient:
     delivery_id: int
     # In canonical form.
     address: bytes
-    # NOTIFY and ORCPT of RFC 3461 as received. Empty when they were not given.
+    # NOTIFY and ORCPT of RFC 3461 as received. They are empty when the client did not give them.
     notify: tuple[str, ...] = ()
     original_recipient: bytes = b""
 
@@ -71,7 +71,7 @@ class Route:
     mailbox: Mailbox | None = None
     # For RELAY_DOMAIN: the server that takes the mail of the domain. None means its MX hosts.
     next_hop: Mailbox | None = None
-    # The id of the rule that decided: of a relay rule, local domain or relay domain. Empty when none did.
+    # The id of the rule that decided: of a relay rule, local domain or relay domain. It is empty when none did.
     rule_id: str = ""
     code: int = 0
     enhanced_code: str = ""
@@ -90,7 +90,7 @@ class Outcome:
 
     delivery_id: int
     result: Result
-    # The code of the reply. 0 when there was no reply.
+    # The code of the reply. It is 0 when there was no reply.
     code: int
     enhanced_code: str
     # The reply or our own reason: sanitised, of bounded length, on one line.
@@ -102,16 +102,16 @@ class Outcome:
     # The TLS version and cipher, or empty; and the TLS plan: none, opportunistic, required, mta-sts, dane.
     tls: str = ""
     tls_policy: str = ""
-    # The connection was lost between the final dot and its answer (C120).
+    # Whether the connection was lost between the final dot and the answer to it (C120).
     possible_duplicate: bool = False
     # False when the try decided nothing (for example 421 on a reused connection). It does not count as an attempt, and
     # the delivery is tried again now.
     counts: bool = True
-    # True when the next hop took over the duties of RFC 3461, because it offered DSN and got the parameters.
+    # Whether the next hop took over the duties of RFC 3461, because it offered DSN and got the parameters.
     dsn_passed_on: bool = False
     # A destination whose mail must be held, with an alert (for example after 535 from a relay host, C131).
     suspend_destination: str = ""
-    # True when relay found the failure itself, perhaps during the session. Then code and text are not from the host.
+    # Whether relay found the failure itself, perhaps during the session. Then code and text are not from the host.
     own: bool = False
 
 

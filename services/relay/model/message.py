@@ -1,4 +1,4 @@
-"""Messages and deliveries as values, from intake to report. Times in microseconds since 1970. Pure."""
+"""Messages and deliveries as values, from intake to report. Times are in microseconds since 1970. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Origin:
     account_login: str = ""
     listener: str = ""
     tls: bool = False
-    # The client may send to any domain, by its login or by its network.
+    # Whether the client may send to any domain, because of its login or its network.
     may_relay: bool = False
 
 
@@ -62,7 +62,7 @@ class NewDelivery:
     # NOTIFY and ORCPT of RFC 3461, as received.
     notify: tuple[str, ...] = ()
     orcpt: bytes = b""
-    # The reason why the recipient is not queued, in the JSON form of an attempt. Empty when it is queued.
+    # The reason why the recipient is not queued, in the JSON form of an attempt. It is empty when it is queued.
     record: str = ""
     reply: str = ""
 
@@ -77,7 +77,7 @@ class NewMessage:
     content: bytes
     received_at: int
     deliveries: tuple[NewDelivery, ...]
-    # None for messages that relay made itself.
+    # The id of the submission. It is None for messages that relay made itself.
     submission_id: str | None = None
     origin: Origin = OURSELVES
     ret: str = ""
@@ -94,7 +94,7 @@ class NewMessage:
     source: str = ""
     # The W3C trace context that the attempts join. Empty means none.
     traceparent: str = ""
-    # Empty when subjects are not stored.
+    # The subject. It is empty when subjects are not stored.
     subject: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
     # The results of content checks for the timeline: name and text of each event.
@@ -102,7 +102,7 @@ class NewMessage:
 
     @property
     def waiting(self) -> tuple[NewDelivery, ...]:
-        """The deliveries that are to be tried."""
+        """Returns the deliveries that must be tried."""
         for each in self.deliveries:
             if each.state is not State.QUEUED:
                 return tuple(delivery for delivery in self.deliveries if delivery.state is State.QUEUED)
@@ -141,7 +141,7 @@ class QueuedMessage:
     sender: bytes
     size: int
     stored_at: int
-    # None when the content was not read from the database.
+    # The content. It is None when it was not read from the database.
     content: bytes | None
     ret: str = ""
     envelope_id: bytes = b""
@@ -204,7 +204,9 @@ class QueuedDelivery:
 def queued(
     message: NewMessage, waiting: Sequence[NewDelivery], stored_at: int, owner: int
 ) -> tuple[QueuedMessage, tuple[QueuedDelivery, ...]]:
-    """A message that was just stored, with those of its deliveries that are leased to the process that stored it."""
+    """Returns a message that was just stored, with those of its deliveries that are leased to the process that stored
+    it.
+    """
     return (
         QueuedMessage(
             message.id,
@@ -252,7 +254,7 @@ def queue_id(message_id: int) -> str:
 
 
 def message_id(text: str) -> int | None:
-    """Returns the message id for a queue id. None when the text is not a queue id."""
+    """Returns the message id for a queue id, or None when the text is not a queue id."""
     try:
         number = int(text, 16) if 0 < len(text) <= 16 and text.isalnum() and text.isascii() else -1
     except ValueError:
@@ -261,7 +263,7 @@ def message_id(text: str) -> int | None:
 
 
 def domain_of(address: bytes) -> str:
-    """Returns the domain of a canonical address. Empty for `<>` and `postmaster`."""
+    """Returns the domain of a canonical address. The result is empty for `<>` and `postmaster`."""
     _, at, domain = address.rpartition(b"@")
     return domain.decode("ascii", "replace") if at else ""
 
@@ -288,7 +290,7 @@ class Settled:
 
 
 class Action(Enum):
-    """RFC 3464 2.3.3."""
+    """The action of a report (RFC 3464 2.3.3)."""
 
     FAILED = "failed"
     DELAYED = "delayed"
@@ -305,12 +307,12 @@ class ReportedRecipient:
     action: Action
     # The RFC 3463 code. Its class fits the action: 5 or 4 for failure (4.4.7 after expiry), 4 for delay, otherwise 2.
     status: str
-    # ORCPT as received (addr-type;xtext). Empty when it was not given.
+    # ORCPT as received (addr-type;xtext). It is empty when it was not given.
     orcpt: bytes = b""
-    # 0 when relay found the failure itself.
+    # The code of the reply. It is 0 when relay found the failure itself.
     code: int = 0
     text: str = ""
-    # The server that gave the reply. Empty when none did.
+    # The server that gave the reply. It is empty when none did.
     remote_host: str = ""
     last_attempt_at: int | None = None
     will_retry_until: int | None = None

@@ -26,7 +26,7 @@ _USUAL_VALUE = re.compile(rb": <([!-;=?-~]{1,%d})>" % _LONGEST).match
 
 
 def message_id_of(content: bytes) -> str:
-    """Returns the first Message-ID without its angle brackets. Empty when there is none.
+    """Returns the first Message-ID without its angle brackets. The result is empty when there is none.
 
     Nearly every program writes it in one form, and the search for this form costs a fifth of the time.
     """
@@ -53,7 +53,7 @@ def bare(value: bytes) -> str:
 
 
 def subject_of(content: bytes) -> str:
-    """The first Subject, its encoded words decoded (RFC 2047); empty when there is none."""
+    """Returns the first Subject with its encoded words decoded (RFC 2047). The result is empty when there is none."""
     values = header.values(_top(content), b"subject")
     if not values:
         return ""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from libs.smtp.value import fast_value
 from services.relay.model.attempt import Outcome, Result
 
-# The most characters of a reply's text that an outcome holds.
+# The largest number of characters of a reply's text that an outcome holds.
 _TEXT_LIMIT = 2000
 _LOGIN_WANTED = 530
 # RFC 7372: SPF validation failed, reverse DNS validation failed.
@@ -61,12 +61,12 @@ class ReplyMeaning:
     enhanced_code: str
     text: str
     possible_duplicate: bool = False
-    # The server takes no more recipients in this transaction. The rest may go into another one at once (RFC 5321
-    # 4.5.3.1.10).
+    # Whether the server accepts no more recipients in this transaction. The other recipients may go into another
+    # transaction at once (RFC 5321 4.5.3.1.10).
     too_many: bool = False
-    # The server says that the login is wrong, so it will take no other message either (C131).
+    # Whether the server says that the login is wrong, so that it will accept no other message either (C131).
     bad_login: bool = False
-    # Relay found the failure itself: code and text are not from a server.
+    # Whether relay found the failure itself, so that code and text are not from a server.
     own: bool = False
 
 
@@ -85,23 +85,22 @@ NO_PEER = Peer()
 
 
 def deferred(code: int, enhanced_code: str, text: str, *, possible_duplicate: bool = False) -> ReplyMeaning:
-    """A temporary failure that we find ourselves."""
+    """Returns a temporary failure that relay finds itself."""
     return ReplyMeaning(Result.DEFERRED, code, enhanced_code, sanitised(text), possible_duplicate, own=True)
 
 
 def failed(code: int, enhanced_code: str, text: str) -> ReplyMeaning:
-    """A permanent failure that we find ourselves."""
+    """Returns a permanent failure that relay finds itself."""
     return ReplyMeaning(Result.FAILED, code, enhanced_code, sanitised(text), own=True)
 
 
 def meaning_of(stage: Stage, reply: Reply) -> ReplyMeaning:
-    """The meaning of a reply for the recipients it concerns.
-
-    The first digit decides (RFC 5321 4.2.1), with these exceptions. Before MAIL, a 5yz is about the host and not about
-    the message, so another host or a later attempt may succeed (a 554 greeting, RFC 5321 3.1). 552 at RCPT means "too
-    many recipients" (RFC 5321 4.5.3.1.10), unless its enhanced code is about the mailbox, for example a full one. 535
-    is temporary, because the operators can correct the login (C131). A reply that is not 2yz, 4yz or 5yz where one of
-    these is due is a protocol error, which is temporary too.
+    """Returns the meaning of a reply for the recipients that it concerns. The first digit decides (RFC 5321 4.2.1),
+    with these exceptions. Before MAIL, a 5yz is about the host and not about the message, so another host or a later
+    attempt may succeed (a 554 greeting, RFC 5321 3.1). 552 at RCPT means "too many recipients" (RFC 5321 4.5.3.1.10),
+    unless its enhanced code is about the mailbox, for example a full one. 535 is temporary, because the operators can
+    correct the login (C131). A reply that is not 2yz, 4yz or 5yz where one of these is due is a protocol error, which
+    is temporary too.
     """
     family = reply.code // 100
     text = sanitised(reply.text)
@@ -125,9 +124,9 @@ def meaning_of(stage: Stage, reply: Reply) -> ReplyMeaning:
 def refuses_our_address(meaning: ReplyMeaning, our_address: str = "") -> bool:
     """Whether a reply refuses the address from which this client came, so that another address family may do (F03).
 
-    Its code may say so (RFC 7372 3.2: the SPF record does not list the address, or the address has no reverse name).
-    If `our_address` is given, a text that names this address counts as well, since refusals by block lists do so. Give
-    it only for replies before the content, since content filters name the client's address too.
+    The code may tell this (RFC 7372 3.2: the SPF record does not list the address, or the address has no reverse name).
+    If `our_address` is given, a text that contains this address also counts, because refusals by block lists contain
+    it. Give it only for replies before the content, since content filters name the client's address too.
     """
     if meaning.result is Result.DELIVERED:
         return False
@@ -137,7 +136,7 @@ def refuses_our_address(meaning: ReplyMeaning, our_address: str = "") -> bool:
 
 
 def by_operators_own_host(meaning: ReplyMeaning) -> ReplyMeaning:
-    """The meaning when the reply is from a relay host or mailbox server of the operators, not from any MX host.
+    """Returns the meaning of a reply from a relay host or mailbox server of the operators, and not from any MX host.
 
     530 means that the server wants a login or TLS, and got none (RFC 4954 6, RFC 3207 4). The operators can correct
     that, so the messages wait and are not bounced (C131).
@@ -148,7 +147,7 @@ def by_operators_own_host(meaning: ReplyMeaning) -> ReplyMeaning:
 
 
 def lost(stage: Stage, what: str, error: str) -> ReplyMeaning:
-    """The meaning when the connection ended, or time ran out, while a reply was due.
+    """Returns the meaning of a connection that ended, or of a time-out, while a reply was due.
 
     After the final dot nobody knows whether the message was taken (RFC 1047): it is tried again, later, and marked
     as a possible duplicate (C120).
@@ -165,7 +164,9 @@ def _is_about_mailbox(reply: Reply) -> bool:
 
 
 def enhanced_code(reply: Reply, default: str) -> str:
-    """The reply's RFC 3463 code if its class is the first digit of the reply's code, else `default`."""
+    """Returns the RFC 3463 code of the reply if its class is the first digit of the reply's code, and otherwise
+    `default`.
+    """
     match = _ENHANCED(reply.text)
     if match is None or reply.text[0] - 0x30 != reply.code // 100:
         return default
@@ -173,13 +174,13 @@ def enhanced_code(reply: Reply, default: str) -> str:
 
 
 def _as_temporary(reply: Reply, default: str) -> str:
-    """The reply's enhanced code with its class set to 4."""
+    """Returns the enhanced code of the reply with its class set to 4."""
     status = enhanced_code(reply, default)
     return f"4{status[1:]}"
 
 
 def sanitised(text: bytes | str) -> str:
-    """A peer's text as one printable line of bounded length: logs, answers and reports hold it (C37)."""
+    """Returns a text of a peer as one printable line of bounded length, for logs, answers and reports (C37)."""
     plain = text if isinstance(text, str) else text.decode("utf-8", "backslashreplace")
     if len(plain) <= _TEXT_LIMIT and plain.isprintable():
         return plain
@@ -199,7 +200,7 @@ def of_recipient(
     dsn_passed_on: bool = False,
     suspend_destination: str = "",
 ) -> Outcome:
-    """The outcome of one delivery that a reply or a failure is applied to."""
+    """Returns the outcome of one delivery to which a reply or a failure applies."""
     return Outcome(
         delivery_id,
         meaning.result,

@@ -27,7 +27,7 @@ class Redirect:
 
 
 def address_of(next_hop: Mailbox) -> str:
-    """host:port"""
+    """Returns the address as host:port"""
     return f"{next_hop.host}:{next_hop.port}"
 
 

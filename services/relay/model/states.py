@@ -42,7 +42,7 @@ class Kind(IntEnum):
     MAIL = 0
     # A delivery status notification that relay made.
     REPORT = 1
-    # Tells the postmasters of a report that could not be returned. It causes no report itself.
+    # A message that tells the postmasters of a report that could not be returned. It causes no report itself.
     DOUBLE_BOUNCE = 2
     # A message that was refused before its content arrived. It is in the history only.
     REFUSED = 3

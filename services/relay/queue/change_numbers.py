@@ -1,8 +1,8 @@
 """Numbers that put all changes of the queue into one order, which readers of events follow by a cursor.
 
 A reader must never see a number while a change with a lower number may still be committed. SQLite has one writer, so a
-counter in memory is enough; each start of relay continues in a range of its own. On PostgreSQL several relays write at
-once, so the number is that of the transaction itself, and PostgreSQL knows below which number every transaction has
+counter in memory is enough, and each start of relay uses a new range of numbers. On PostgreSQL several replicas write
+at once, so the number is that of the transaction itself, and PostgreSQL knows below which number every transaction has
 ended.
 """
 

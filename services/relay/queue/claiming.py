@@ -26,10 +26,10 @@ from services.relay.queue.tables import WAITING, contents, deliveries, destinati
 
 # Content up to this size is read with the claim.
 INLINE_OCTETS = 64 * 1024
-# The most destinations that one claim checks.
+# The largest number of destinations that one claim checks.
 _DESTINATIONS = 64
 
-# The most sources that one claim checks for one destination.
+# The largest number of sources that one claim checks for one destination.
 _SOURCES = 64
 # A time that is later than any real time. (A column of SQLite accepts every type, and text is sorted after it: C140.)
 _END: ColumnElement[int] = literal_column(str(2**62))
@@ -233,7 +233,8 @@ class ClaimLimits:
     # destination.
     memory: int = 2**31
     held: Mapping[str, int] = field(default_factory=dict)
-    # The most deliveries that a destination gets. 0 postpones the destination, so that it does not delay others.
+    # The largest number of deliveries that a destination gets. 0 postpones the destination, so that it does not delay
+    # others.
     wanted: Mapping[str, int] = field(default_factory=dict)
     # The limit for destinations that `wanted` does not contain.
     wanted_elsewhere: int = 20
@@ -259,9 +260,9 @@ class Claim:
     more: dict[str, set[str]] = field(default_factory=dict)
     # Pairs of destination and source whose due mail was taken completely.
     drained: list[tuple[str, str]] = field(default_factory=list)
-    # True when the limit `total` was reached before all destinations were checked.
+    # Whether the limit `total` was reached before all destinations were checked.
     cut_short: bool = False
-    # The first time at which another destination must be checked. None when nothing waits.
+    # The first time at which another destination must be checked. It is None when nothing waits.
     next_wake: int | None = None
 
     @property
@@ -270,7 +271,7 @@ class Claim:
 
     @property
     def deliveries(self) -> list[int]:
-        """The ids of all deliveries that the claim leased."""
+        """Returns the ids of all deliveries that the claim leased."""
         return [delivery.id for job in self.jobs for delivery in job[2]] + [entry[0] for entry in self.corrupt]
 
 
@@ -392,8 +393,8 @@ class _Claimer:
         elif due > now:
             _WAKE_SOURCE.run(connection, [(due, name, source)])
         else:
-            # Either more mail is due, and this source is served again after all others. Or another relay has locked the
-            # rows, and this source is checked again soon.
+            # If more mail is due, this source is served again after all others. Otherwise another replica has locked
+            # the rows, and this source is checked again soon.
             _WAKE_SOURCE.run(connection, [(now if len(ids) == count else now + 1_000_000, name, source)])
             return len(ids)
         self.result.drained.append((name, source))
@@ -407,7 +408,7 @@ def earliest_wake(connection: Connection, skipped: Collection[str] = ()) -> int 
 
 
 def read_content(connection: Connection, message_id: int) -> bytes | None:
-    """Returns the content of a message. None when it was removed."""
+    """Returns the content of a message, or None when it was removed."""
     content: bytes | None = _CONTENT.value(connection, message_id)
     return content
 

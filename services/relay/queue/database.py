@@ -63,7 +63,7 @@ _CONNECT_SECONDS = 10
 _CLOSE_SECONDS = 5.0
 _MIGRATION_TRIES = 20
 _LOCK_MILLISECONDS = 1000
-# deadlock_detected, lock_not_available
+# The codes of deadlock_detected and lock_not_available.
 _LOCKED = ("40P01", "55P03")
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class UnavailableError(QueueError):
 class Database(Protocol):
     """The queue's database, whichever of the two it is."""
 
-    # True when no other process can use the database.
+    # Whether no other process can use the database.
     exclusive: bool
 
     async def open(self) -> None:
@@ -116,7 +116,7 @@ class Database(Protocol):
         """Runs `work` in a transaction that sees one consistent state. Raises QueueError."""
 
     async def view(self, work: Work[T]) -> T:
-        """Like `read`, for requests of operators: such requests may take long, and must not delay deliveries."""
+        """Does the same as `read` for requests of operators. They may take long, and must not delay deliveries."""
 
     async def close(self) -> None: ...
 

@@ -19,7 +19,7 @@ class Depth:
     due: int
     deferred: int
     held: int
-    # The time at which the oldest message was stored, in microseconds since 1970. None when the queue is empty.
+    # The time at which the oldest message was stored, in microseconds since 1970. It is None when the queue is empty.
     oldest_at: int | None
 
 

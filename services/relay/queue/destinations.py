@@ -46,7 +46,7 @@ _FORGOTTEN_SOURCES = Once(
     insert(waiting_sources).from_select(
         ["destination", "source", "wake_at"],
         select(deliveries.c.destination, deliveries.c.source, func.min(deliveries.c.due_at))
-        # (A column of SQLite accepts every type, and sorts text after every number: C140.)
+        # A column of SQLite accepts every type, and sorts text after every number (C140).
         .where(WAITING, deliveries.c.destination == bindparam("destination"), deliveries.c.due_at < _END)
         .group_by(deliveries.c.destination, deliveries.c.source),
     ),
@@ -127,7 +127,7 @@ def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]])
 
 
 def next_wake(connection: Connection, name: str) -> int | None:
-    """Returns when the first waiting delivery of a destination is due. None when nothing waits."""
+    """Returns when the first waiting delivery of a destination is due, or None when nothing waits."""
     wake_at: int | None = _NEXT_WAKE.value(connection, name)
     if wake_at is None:
         _FORGOTTEN_SOURCES.run(connection, name)
@@ -189,7 +189,7 @@ class DestinationView:
     suspension: Suspension | None
 
 
-# The most names that are read for one page.
+# The largest number of names that are read for one page.
 _LOOKED_AT = 2000
 
 
@@ -222,7 +222,7 @@ def view(connection: Connection, after: str, size: int, now: int) -> tuple[list[
 
 
 def view_one(connection: Connection, name: str, now: int) -> DestinationView | None:
-    """Returns None for a destination that is unknown to relay."""
+    """Returns one destination, or None when it is unknown to relay."""
     row = connection.execute(select(destinations).where(destinations.c.name == name)).first()
     leased: int = connection.execute(
         select(func.count()).where(literal_column("lease_owner IS NOT NULL"), deliveries.c.destination == name)

@@ -48,7 +48,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Raises ValueError."""
+        """Reads a cursor from its text. Raises ValueError."""
         parts = text.split("-")
         if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
             raise ValueError("the text is not a cursor")

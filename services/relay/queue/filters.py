@@ -13,8 +13,8 @@ from services.relay.model.states import Kind, State
 from services.relay.queue.tables import deliveries, messages
 from services.relay.queue.verdicts import member
 
-# States of the contract's DeliveryState that have one state in the database, and differ only in whether the delivery is
-# due.
+# Values of the contract's DeliveryState. A delivery in the state QUEUED of the database is active, deferred or held,
+# depending on whether it is leased or due.
 ACTIVE, DEFERRED, HELD = 1, 2, 3
 
 Condition = ColumnElement[bool]
@@ -49,7 +49,7 @@ class MessageFilter:
     # A part of the sender or of a recipient, and a part of the subject.
     address_contains: str = ""
     subject_contains: str = ""
-    # This text must be in a verdict of the message.
+    # The message must have a verdict with each of these ids.
     rule_id: str = ""
     reason_id: str = ""
     shadow_reason_id: str = ""
@@ -103,8 +103,8 @@ class MessageFilter:
         return conditions
 
     def of_deliveries(self, now: int, from_it: Condition | None = None) -> list[Condition]:
-        """Returns the conditions about one delivery. `from_it` is the condition that its message has the wanted sender,
-        where the query includes the message.
+        """Returns the conditions about one delivery. `from_it` is the condition that the sender of its message contains
+        `address_contains`, if the query includes the message.
         """
         found: list[Condition] = []
         if self.recipient is not None:
@@ -127,7 +127,8 @@ class MessageFilter:
         """Returns the conditions for a query of messages."""
         found = self.of_messages()
         if self.states == (int(State.REJECTED),):
-            # A subquery finds the matching deliveries, which is faster than to check the deliveries of each message.
+            # Only refused messages have deliveries in this state. With this condition the database need not look at the
+            # deliveries of each message.
             found.append(messages.c.kind == int(Kind.REFUSED))
         about = self.of_deliveries(now, octets_contain(messages.c.sender, self.address_contains))
         if about:
@@ -142,8 +143,8 @@ class MessageFilter:
         return found
 
     def _address(self, from_it: Condition | None) -> Condition:
-        """Returns the condition that an address is the recipient of the delivery or the sender of its message. An
-        action changes only deliveries that match it.
+        """Returns the condition that the text is part of the recipient of the delivery or of the sender of its message.
+        An action changes only the deliveries for which this is true.
         """
         part = self.address_contains
         if from_it is None:

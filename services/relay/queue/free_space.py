@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 
 _MEGABYTE = 1024 * 1024
 SPARE_OCTETS = 4 * _MEGABYTE
-# The most space of the log while space is short: the pages between two checkpoints, and the largest group of outcomes.
+# The largest size of the log while space is short: the pages between two checkpoints, and the largest group of
+# outcomes.
 SHORT_LOG_OCTETS = 8 * _MEGABYTE
 # Below this, space counts as short.
 _SHORT_OCTETS = 128 * _MEGABYTE

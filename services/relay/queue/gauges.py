@@ -17,7 +17,7 @@ from services.relay.queue.depth import DestinationDepth, depth, longest
 log = structlog.get_logger(__name__)
 
 _PAUSE_SECONDS = 10.0
-# The figures take at most this share of the time, however long the queue is.
+# Reading the figures takes at most this share of the time, however long the queue is.
 _SHARE = 0.01
 _STATES = ("leased", "due", "deferred", "held")
 _DESTINATIONS = 20

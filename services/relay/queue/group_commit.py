@@ -38,11 +38,11 @@ from services.relay.queue.storing import DoubtfulSubmission, confirm, forget_ref
 
 log = structlog.get_logger(__name__)
 
-# The most submissions or settlements, and the most octets of content, in one transaction.
+# The largest number of submissions or settlements, and the largest number of octets of content, in one transaction.
 _MESSAGES = 500
 _OCTETS = 32 * 1024 * 1024
-# The time for which settlements alone wait for a submission. If the process is killed during it, the messages that they
-# report as delivered are sent again.
+# The time for which settlements alone wait for a submission. If the process is killed during this time, the messages
+# that the settlements report as delivered are sent again.
 _ALONE_SECONDS = 0.01
 # The longest wait for more submissions in a batch. It is used only when the average batch exceeds 2.5.
 _MAX_WAIT_SECONDS = 0.003
@@ -51,7 +51,7 @@ _MIN_AVERAGE_BATCH = 2.5
 _TARGET_SHARE = 0.5
 # The weight of a smaller batch in the average.
 _DECAY = 1 / 16
-# This number of settlements is committed at once.
+# When this number of settlements waits, they are committed without a further wait.
 _SETTLEMENTS_ENOUGH = 50
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
@@ -60,7 +60,7 @@ _REFUSALS_AT_ONCE = 500
 
 
 class LostIdentityError(Exception):
-    """Other relays declared this process dead."""
+    """Other replicas declared this process dead."""
 
 
 class Submitter(Protocol):
@@ -133,10 +133,10 @@ class Committer:
         self._store_seconds = store_seconds
         self._statistics = statistics
         self._stores: deque[_Store] = deque()
-        # Submissions that ever came in, and those of them that were answered.
+        # The number of all submissions so far, and the number of those that were answered.
         self._submitted = 0
         self._answered = 0
-        # Set when some were answered; then another event takes its place.
+        # This event is set when some submissions were answered. Then a new event takes its place.
         self._answers = asyncio.Event()
         self._settlements: deque[Settlement] = deque()
         # The number of all settlements that were handed over, and the number of those that are committed. They are
@@ -147,22 +147,22 @@ class Committer:
         # Refused submissions that may be in the database, because the answer to their commit was lost.
         self._doubtful: list[DoubtfulSubmission] = []
         self._wake = asyncio.Event()
-        # Set when the batch has the number of submissions that `_until` waits for.
+        # This event is set when the batch has the number of submissions that `_until` waits for.
         self._enough = asyncio.Event()
         self._awaited = 0
         # The average number of submissions in a commit, together with those that arrived during the commit.
         self._average_batch = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
-        # These are told of each commit. The dispatcher is the only one.
+        # These objects are told of each commit. The dispatcher is the only one.
         self.receivers: list[Receiver] = []
         holder.on_heartbeat.append(self._database_answers)
-        # The reason why nothing can be committed now. Empty when commits work.
+        # The reason why nothing can be committed now. It is empty when commits work.
         self.unavailable_reason = ""
 
     @property
     def waiting(self) -> int:
-        """The number of settlements that are not committed yet."""
+        """Returns the number of settlements that are not committed yet."""
         return len(self._settlements)
 
     def _database_answers(self) -> None:
@@ -180,7 +180,9 @@ class Committer:
         self._notify()
 
     async def confirm(self, submission: str) -> int | None:
-        """The message as which a submission was stored before; None when it is not. Raises QueueError."""
+        """Returns the id of the message as which a submission was stored before, or None when it was not stored. Raises
+        QueueError.
+        """
         # An earlier try may still wait for its commit.
         submitted = self._submitted
         while self._answered < submitted:
@@ -301,8 +303,8 @@ class Committer:
             if check and not leases.registered(connection, owner):
                 raise LostIdentityError
             forget_refused(connection, doubtful)
-            # Settlements come first, and refused submissions are removed before: a message that is sent again must not
-            # be taken for its refused submission.
+            # Settlements come first. Refused submissions are removed before new ones are stored, because a message that
+            # is sent again must not be taken for its refused submission.
             settling = settle(connection, batch.settlements, owner, now)
             known = store(connection, [entry.message for entry in new], owner, now) if new else {}
             followers = [

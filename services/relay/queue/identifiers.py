@@ -30,7 +30,7 @@ class Identifiers:
         self._next = 0
         self._end = 0
         self._low = asyncio.Event()
-        # Transactions take ids too, in threads of their own.
+        # Transactions also take ids, in other threads.
         self._lock = threading.Lock()
         self._loop = asyncio.get_running_loop()
 
@@ -40,7 +40,7 @@ class Identifiers:
         self._next, self._end = block.start, block.stop
 
     def next(self) -> int:
-        """Returns an id. May be called in any thread. Raises ExhaustedError."""
+        """Returns an id. This may be called in any thread. Raises ExhaustedError."""
         with self._lock:
             number = self._next
             if number == self._end:

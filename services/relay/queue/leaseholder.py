@@ -49,15 +49,15 @@ class Leaseholder:
         self._lease = int(lease_seconds * MICROSECONDS)
         self._heartbeat_seconds = lease_seconds / _MISSED_HEARTBEATS
         self._seen: dict[int, _Seen] = {}
-        # These are called with an id that has lost all its leases.
+        # These functions are called with an id that has lost all its leases.
         self.on_lost: list[Callable[[int], None]] = []
-        # These are called when the deliveries of a dead worker were freed.
+        # These functions are called when the deliveries of a dead worker were freed.
         self.on_freed: list[Callable[[], None]] = []
-        # These are called when the database has answered a heartbeat.
+        # These functions are called when the database has answered a heartbeat.
         self.on_heartbeat: list[Callable[[], None]] = []
         self.id = 0
         self.name = f"{socket.gethostname()}:{os.getpid()}"[:100]
-        # The reason why the last heartbeat failed. Empty when it succeeded.
+        # The reason why the last heartbeat failed. It is empty when it succeeded.
         self.unavailable_reason = ""
 
     async def open(self) -> None:
@@ -153,8 +153,8 @@ class Leaseholder:
                 tell()
 
     def _free_some(self, connection: Connection, owner: int) -> leases.Freed:
-        """The worker is removed in the same transaction. So it can neither settle the deliveries that it had, nor lease
-        more.
+        """Frees some leases of a dead worker. The worker is removed in the same transaction, so it can neither settle
+        the deliveries that it had, nor lease more.
         """
         now = self._clock.now()
         leases.unregister(connection, owner)

@@ -15,7 +15,7 @@ from services.relay.model.states import State
 from services.relay.queue.destinations import wake
 from services.relay.queue.tables import deliveries, identifiers, workers
 
-# The most deliveries that are freed in one transaction.
+# The largest number of deliveries that are freed in one transaction.
 _FREED_AT_ONCE = 1000
 
 
@@ -73,8 +73,8 @@ def unregister(connection: Connection, worker: int) -> None:
 
 @dataclass(slots=True)
 class Freed:
-    """Returns the deliveries that a dead worker had leased, with their messages. They may have been delivered without a
-    record (C120).
+    """The deliveries that a dead worker had leased, with their messages. They may have been delivered without a record
+    (C120).
     """
 
     deliveries: list[tuple[int, int, bytes]] = field(default_factory=list)

@@ -16,13 +16,13 @@ from services.relay.queue.filters import MessageFilter, state_of
 from services.relay.queue.statements import among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 
-# The most messages that are checked for one page. A filter that matches very few gives a short page, with a token for
-# the next one.
+# The largest number of messages that are checked for one page. A filter that matches very few gives a short page, with
+# a token for the next one.
 _WINDOW = 20_000
 _WINDOWS = 5
 # The number of messages that one batch of an action checks. The end of the batch is found by counting.
 _LOOKED_THROUGH = 2_000
-# The most deliveries of each message that a list shows.
+# The largest number of deliveries of each message that a list shows.
 _SHOWN = 50
 _HEADER_OCTETS = 256 * 1024
 _NEWEST_FIRST = (messages.c.received_at.desc(), messages.c.id.desc())
@@ -132,7 +132,7 @@ def _page_by_message_id(
     connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int
 ) -> Page:
     """Searches the index of Message-IDs, in each group of numbers that messages have."""
-    # Each end is a query of its own, because both databases then read only the ends of the index.
+    # Each end has a separate query, because both databases then read only the ends of the index.
     ends = [select(bound(messages.c.id)).scalar_subquery() for bound in (func.min, func.max)]
     lowest, highest = connection.execute(select(*ends)).one()
     if lowest is None:
@@ -163,7 +163,7 @@ def _full_page(connection: Connection, found: list[Any], size: int, now: int) ->
 
 
 def _window_edge(connection: Connection, start: list[Any]) -> Any:
-    """Returns the end of the next group of messages. None when this group has all that are left."""
+    """Returns the end of the next group of messages, or None when this group has all that are left."""
     return connection.execute(
         select(messages.c.received_at, messages.c.id).where(*start).order_by(*_NEWEST_FIRST).offset(_WINDOW).limit(1)
     ).first()
@@ -195,7 +195,7 @@ def candidates(
 
 
 def whole_message(connection: Connection, message_id: int, now: int, *, with_header: bool) -> StoredMessage | None:
-    """Returns a message with every delivery, attempt and event. None when it does not exist."""
+    """Returns a message with every delivery, attempt and event, or None when it does not exist."""
     row = connection.execute(select(messages).where(messages.c.id == message_id)).first()
     if row is None:
         return None
@@ -230,7 +230,9 @@ def whole_message(connection: Connection, message_id: int, now: int, *, with_hea
 
 
 def content_piece(connection: Connection, message_id: int, offset: int, size: int) -> bytes | None:
-    """Returns octets of a content from `offset` on; empty at its end, None when the content was removed."""
+    """Returns octets of a content from `offset` on. The result is empty at the end of the content, and None when the
+    content was removed.
+    """
     piece = connection.execute(
         select(func.substr(contents.c.content, offset + 1, size)).where(contents.c.message_id == message_id)
     ).first()

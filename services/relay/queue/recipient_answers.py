@@ -57,7 +57,7 @@ def keep_answer(connection: Connection, recipient: bytes, now: int, *, is_there:
 def remove_answers(connection: Connection, recipients: Collection[bytes]) -> None:
     """Forgets what the mailbox servers said of recipients whose mail they have refused since."""
     if recipients:
-        # In order: two relays that do this must not wait for each other.
+        # The rows are sorted, so that two replicas that do this cannot cause a deadlock.
         rows = [{"refused": recipient} for recipient in sorted(recipients)]
         connection.execute(delete(recipient_answers).where(recipient_answers.c.recipient == bindparam("refused")), rows)
 

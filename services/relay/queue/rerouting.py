@@ -27,7 +27,7 @@ _MOVE = Many(
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The result of one batch. `after` is the position where the next batch begins; None at the end."""
+    """The result of one batch. `after` is the position where the next batch begins. It is None at the end."""
 
     count: int
     after: int | None

@@ -54,7 +54,8 @@ class Settlement:
     errors: tuple[tuple[str, str], ...] = ()
     # The source that the message counts against.
     source: str = ""
-    # Recipients of ours (`key_of`) that their server refuses for good: what it said of them before no longer holds.
+    # Our recipients (`key_of`) that their server refuses permanently. Its earlier answers about them are no longer
+    # valid.
     refused: tuple[bytes, ...] = ()
 
 
@@ -258,7 +259,7 @@ def _rows_of(
 
 
 def _follow_up(connection: Connection, settlements: Sequence[Settlement], held: dict[int, int], now: int) -> None:
-    """Records the parts that most settlements do not have: events and errors."""
+    """Records events and errors, which most settlements do not have."""
     errors: dict[str, tuple[str, int]] = {}
     new_events: list[Event] = []
     refused: set[bytes] = set()

@@ -32,7 +32,7 @@ Clause = Any | Callable[[str], Any]
 
 
 class _Compiled(NamedTuple):
-    """Makes the statement for one dialect."""
+    """The statement for one dialect."""
 
     text: str
     constants: Row
@@ -51,7 +51,7 @@ def driver_of(connection: Connection) -> sqlite3.Connection | None:
 
 
 class _Text:
-    """Compiles a clause to SQL for each dialect."""
+    """A clause, compiled to SQL for each dialect."""
 
     def __init__(self, clause: Clause, names: Sequence[str]) -> None:
         self._clause = clause
@@ -124,7 +124,7 @@ class Once:
         return rows
 
     def value(self, connection: Connection, *parameters: Any) -> Any:
-        """Returns the first column of the first row. None when there is no row."""
+        """Returns the first column of the first row, or None when there is no row."""
         row = self._execute(connection, parameters).fetchone()
         return None if row is None else row[0]
 

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 PERIOD_SECONDS = 300
 _PERIOD = PERIOD_SECONDS * MICROSECONDS
 _WRITE_SECONDS = 10.0
-# The most rows of one write. Further reasons are counted together as one.
+# The largest number of rows of one write. Further reasons are counted together as one.
 _MOST_ROWS = 1_000
 _OTHER = "other"
 
@@ -80,11 +80,11 @@ class Statistics:
         self._clock = clock
         # The count for each (period, event, reason, rule).
         self._counts: Counter[tuple[int, str, str, str]] = Counter()
-        # Transactions count too, in threads of their own.
+        # Transactions also count, in other threads.
         self._lock = threading.Lock()
 
     def count(self, event: CountedEvent, number: int = 1, reason_id: str = "", rule_id: str = "") -> None:
-        """Counts something. May be called in any thread."""
+        """Counts an event. This may be called in any thread."""
         if not number:
             return
         key = (self._clock.now() // _PERIOD * _PERIOD, event.value, reason_id, rule_id)

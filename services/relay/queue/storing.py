@@ -80,7 +80,9 @@ def store_deliveries(connection: Connection, addition: NewMessage, now: int) -> 
 
 
 def confirm(connection: Connection, submission: str) -> int | None:
-    """The message as which a submission is stored already, and will stay stored; None when there is none."""
+    """Returns the id of the message as which a submission is stored already, or None when it is not stored. The message
+    stays stored.
+    """
     known = {row[0]: row[1] for row in _BY_SUBMISSION.rows(connection, listed(connection, [submission]))}
     return _confirmed(connection, (), known).get(submission)
 

@@ -32,7 +32,7 @@ messages = Table(
     "messages",
     metadata,
     Column("id", Identifier, primary_key=True, autoincrement=False),
-    # NULL for messages that relay made itself, and for refusals.
+    # The id of the submission. It is NULL for messages that relay made itself, and for refusals.
     Column("submission_id", String(64)),
     Column("kind", SmallInteger, nullable=False),
     Column("sender", LargeBinary, nullable=False),
@@ -69,7 +69,7 @@ messages = Table(
     # none, or that an older release stored the message.
     Column("message_id", Text),
     Column("message_id_key", BigInteger),
-    # NULL when the setting keep_subjects was off.
+    # The subject. It is NULL when the setting keep_subjects was off.
     Column("subject", Text),
     # The verdicts of the session in which a rule matched, as JSON (queue/verdicts.py). NULL means none.
     Column("verdicts", Text),
@@ -129,7 +129,7 @@ deliveries = Table(
     # The last attempt, as JSON. The earlier ones are in `attempts`.
     Column("last_attempt", Text),
     Column("last_reply", Text, nullable=False),
-    # The source that the message counts against (`source_of`). Empty when a release without sources stored it.
+    # The source that the message counts against (`source_of`). It is empty when a release without sources stored it.
     Column("source", Text, nullable=False, server_default=""),
     # The number of the change in which an attempt or the intake finished the delivery. NULL when another event tells of
     # its end.
@@ -172,7 +172,7 @@ events = Table(
     Column("recipient", LargeBinary, nullable=False),
     Column("detail", Text, nullable=False),
     Column("actor", Text, nullable=False),
-    # NULL for events that are shown in timelines only.
+    # The number of the change. It is NULL for events that are shown in timelines only.
     Column("change_number", BigInteger),
 )
 Index("events_message", events.c.message_id)

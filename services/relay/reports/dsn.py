@@ -18,7 +18,7 @@ from libs.smtp import header
 from libs.smtp.parameters import utf8_xtext
 from services.relay.model.message import Action, ReportedRecipient
 
-# The most octets of the original header that are returned.
+# The largest number of octets of the original header that are returned.
 _HEADER_LIMIT = 64 * 1024
 # With RET=FULL, content up to this size is returned whole, and only the header of a larger one.
 FULL_LIMIT = 5 * 1024 * 1024
@@ -27,13 +27,13 @@ _FOLD_AT = 76
 _REFERENCES_LIMIT = 900
 _PRINTABLE = re.compile(rb"[!-~]{1,255}")
 _COMMENT_MARK = re.compile(rb"[()]|\\.")
-# The most characters of a server's reply that a report repeats.
+# The largest number of characters of a server's reply that a report repeats.
 _DIAGNOSTIC_LIMIT = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One notification. Times in microseconds since 1970."""
+    """One notification. Times are in microseconds since 1970."""
 
     # The report comes from this host, with the sender mailer-daemon@ this host.
     hostname: str
@@ -51,13 +51,13 @@ class Report:
     received_from: bytes = b""
     envelope_id: bytes = b""
     ret: str = ""
-    # True when the report goes to the postmasters only, because it is about a report or other mail from <> that could
-    # not be delivered.
+    # Whether the report goes to the postmasters only, because it is about a report or other mail from <> that could not
+    # be delivered.
     double_bounce: bool = False
 
     @property
     def action(self) -> Action:
-        """The gravest action of its recipients."""
+        """Returns the gravest action of its recipients."""
         present = {recipient.action for recipient in self.recipients}
         return next(action for action in Action if action in present)
 

@@ -78,8 +78,8 @@ _EXPANDED_TEXTS = {
 def _unreturnable(
     configuration: Configuration, next_id: NextId, report: NewMessage, now: int
 ) -> tuple[NewMessage, ...]:
-    """If the sender's address leads nowhere, for example because it is an alias of itself, the delivery of the report
-    fails at once.
+    """Handles a report that cannot be delivered. If the sender's address leads nowhere, for example because it is an
+    alias of itself, the delivery of the report fails at once.
     """
     if any(delivery.state.open for delivery in report.deliveries):
         return ()

@@ -15,7 +15,7 @@ from services.relay.routing.rules import is_own_role
 ROLES = (b"postmaster", b"mailer-daemon")
 # The deepest chain of aliases.
 MAX_DEPTH = 20
-# The most addresses that the recipients of one message may stand for.
+# The largest number of addresses that the recipients of one message may stand for.
 MAX_ADDRESSES = 10_000
 # Marks the external postmasters while a recipient is expanded. No address is empty.
 _EXTERNAL = b""
@@ -29,7 +29,7 @@ class Expanded:
     submitted: bytes
     # The addresses that it stands for: only the submitted one when it is neither alias nor role.
     targets: tuple[bytes, ...] = ()
-    # external_postmasters, catch_all, or the id of the alias. Empty when the recipient stands for itself.
+    # external_postmasters, catch_all, or the id of the alias. It is empty when the recipient stands for itself.
     by: str = ""
     # Why the recipient stands for no address: enhanced code and text. Then there are no targets.
     fault: tuple[str, str] | None = None
@@ -40,7 +40,7 @@ class Expanded:
 
 
 def stands_for_itself(configuration: Configuration, recipient: bytes) -> bool:
-    """Whether the recipient certainly stands for itself: there are no aliases, there is no catch-all, and it is no
+    """Whether the recipient certainly stands for itself: there are no aliases, there is no catch-all, and it is not a
     role.
     """
     return not configuration.has_aliases and not _is_role(recipient)

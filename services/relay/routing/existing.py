@@ -13,7 +13,7 @@ _BY_NAME = (ExistingRecipients.ACCOUNTS, ExistingRecipients.LIST)
 
 
 def domain_of(key: bytes) -> str:
-    """Returns the domain of an address. Empty when it has none."""
+    """Returns the domain of an address. The result is empty when it has none."""
     _, at, domain = key.rpartition(b"@")
     return domain.decode("ascii", "backslashreplace") if at else ""
 
@@ -42,7 +42,9 @@ def has_mailbox(configuration: Configuration, local: LocalDomain, base: bytes) -
 
 
 def catch_all(configuration: Configuration, base: bytes) -> bytes:
-    """Returns the catch-all address that takes the mail of an address (`base_of`). Empty when there is none."""
+    """Returns the catch-all address that takes the mail of an address (`base_of`). The result is empty when there is
+    none.
+    """
     local = configuration.local_domains.get(domain_of(base))
     if local is None or not local.catch_all or base in configuration.aliases:
         return b""

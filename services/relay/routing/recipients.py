@@ -51,7 +51,7 @@ def address(
     quarantine: bool,
 ) -> Addressed:
     """Makes deliveries for all recipients, with each exact address once (C56)."""
-    # This is the case of most mail.
+    # Most mail has one recipient that stands for itself.
     if len(recipients) == 1 and _is_plain(configuration, recipients[0]):
         wanted = recipients[0]
         return Addressed([_delivery(configuration, next_id, sender, wanted, quarantine, wanted.submitted_recipient)])
@@ -164,7 +164,7 @@ def _discarded(next_id: NextId, recipient: SubmittedRecipient) -> NewDelivery:
 
 
 def wants_failure(notify: Sequence[str]) -> bool:
-    """RFC 3461 4.1: a failure is reported unless NOTIFY asks for something else."""
+    """Whether a failure is reported, which is so unless NOTIFY asks for something else (RFC 3461 4.1)."""
     return not notify or "FAILURE" in notify
 
 
@@ -176,13 +176,13 @@ def hears_of_failure(kind: Kind, notify: Sequence[str]) -> bool:
 
 
 def wants_delay(notify: Sequence[str]) -> bool:
-    """RFC 3461 4.1."""
+    """Whether a delay is reported (RFC 3461 4.1)."""
     return not notify or "DELAY" in notify
 
 
 def as_orcpt(recipient: bytes) -> bytes:
-    """RFC 3461 5.2.7.1: when an address is replaced, ORCPT has the address that the sender wrote (RFC 6533: in
-    ASCII).
+    """Returns the ORCPT of a replaced address: the address that the sender wrote (RFC 3461 5.2.7.1), in ASCII (RFC
+    6533).
     """
     if b"@" not in recipient:
         return b""

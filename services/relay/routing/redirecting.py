@@ -15,7 +15,7 @@ from services.relay.routing.rules import resolve
 
 
 def undeliverable(configuration: Configuration, recipient: bytes) -> str:
-    """Returns why mail for the recipient would fail before any attempt. Empty when it would not."""
+    """Returns why mail for the recipient would fail before any attempt. The result is empty when it would not."""
     expanded = expand_one(configuration, recipient)
     if expanded.fault is not None:
         return expanded.fault[1]

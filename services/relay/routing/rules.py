@@ -140,7 +140,7 @@ def _without_domain(mail: _Mail) -> Route | None:
     if mail.domain:
         return None
     recipient = mail.recipient.decode("ascii", "backslashreplace")
-    return _hold(f"{recipient} has no domain and no external postmaster is set")
+    return _hold(f"{recipient} has no domain and no external postmaster is configured")
 
 
 # Rules of recipients
@@ -236,7 +236,7 @@ def _by_mode(mail: _Mail) -> Route:
 def _report_of_mode(mail: _Mail, taken: str) -> Iterable[RuleReport]:
     is_direct = mail.configuration.relay_host is None
     text = "direct: the domain's MX hosts" if is_direct else "the single relay host"
-    yield RuleReport("mode", "", text.partition(":")[0], not taken, taken or f"no rule took it: {text}")
+    yield RuleReport("mode", "", text.partition(":")[0], not taken, taken or f"no rule decided: {text}")
 
 
 def _nothing(_mail: _Mail, _taken: str) -> Iterable[RuleReport]:

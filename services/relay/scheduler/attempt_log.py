@@ -9,7 +9,7 @@ from services.relay.model.attempt import Outcome, Result, Route
 from services.relay.model.message import QueuedDelivery, QueuedMessage, Settled, queue_id
 from services.relay.model.states import State
 
-# The most characters of a reply that the line has.
+# The largest number of characters of a reply that the line has.
 _TEXT = 300
 # The keys are numbers, because the hash of an Enum member costs a call into Python code.
 _STATES = tuple(
@@ -19,7 +19,9 @@ _RESULTS = {result: result.value for result in Result}
 
 
 class AttemptLog:
-    """Create it after the log was configured. The lines are in the order in which the outcomes became known."""
+    """Writes the event. Create it after the log was configured. The lines are in the order in which the outcomes became
+    known.
+    """
 
     def __init__(self) -> None:
         self._event = FrequentEvent("relay", "delivery_attempt")

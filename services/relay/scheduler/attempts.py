@@ -35,9 +35,9 @@ from services.relay.scheduler.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)
 
-# The most recipients whose outcomes are recorded together. It is not more than one transaction takes.
+# The largest number of recipients whose outcomes are recorded together. It is not more than one transaction takes.
 _AT_ONCE = 100
-# The wait when the configuration or the content is not available.
+# The wait before another attempt when the configuration or the content is not available.
 _LATER = 5 * MICROSECONDS
 # The pause before mail is checked again, and the longest time to wait, when policy accepted mail for one of our domains
 # that relay does not know yet. Relay's configuration may be a moment older than policy's, or much older while
@@ -152,7 +152,7 @@ class Attempts:
         waited long enough.
         """
         pause, patience = _CATCHING_UP if self._up_to_date() else _CUT_OFF
-        # (If the clock was set back, the message must not wait without end.)
+        # If the clock was set back, the message must not wait without end.
         return pause if abs(self._clock.now() - message.stored_at) < patience else 0
 
     def give_back(self, destination: str, job: Job, delay: int = 0) -> None:
@@ -249,7 +249,9 @@ class Attempts:
         deliveries: tuple[QueuedDelivery, ...],
         outcomes: Sequence[Outcome],
     ) -> Sequence[Outcome]:
-        """Does not suspend the destination if the login was corrected while the attempt was running (F56)."""
+        """Returns the outcomes, which do not suspend the destination if the login was corrected while the attempt was
+        running (F56).
+        """
         newest = self._configuration()
         if newest is None or route in [way for way, _ in _routes(newest, message, deliveries)]:
             return outcomes
@@ -386,7 +388,7 @@ def _route(configuration: Configuration, sender: bytes, delivery: QueuedDelivery
 
 
 def _refused_keys(configuration: Configuration, recipients: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The keys of those recipients that are at domains of ours."""
+    """Returns the keys of those recipients that are at our domains."""
     return tuple([key_of(recipient) for recipient in recipients if _ours(configuration, recipient)])
 
 

@@ -18,7 +18,8 @@ from services.relay.metrics import BACKLOG, BACKLOG_BYTES
 from services.relay.model.message import QueuedDelivery, QueuedMessage
 from services.relay.model.shares import OF_MEMORY, OF_SLOTS, fair_share
 
-# The most pairs of destination and source for which it is remembered that older mail waits in the database.
+# The largest number of pairs of destination and source for which it is remembered that older mail waits in the
+# database.
 _REMEMBERED_PAIRS = 20_000
 # Memory counts as scarce when less than one part in this many is free.
 _SCARCE_PART = 4
@@ -38,7 +39,7 @@ class Job:
 
     @property
     def octets(self) -> int:
-        """Octets of the content in memory."""
+        """Returns the octets of the content in memory."""
         return len(self.message.content or b"")
 
 
@@ -57,8 +58,8 @@ class DestinationQueue:
     waiting_for_slot: bool = False
     # Sources with more mail that is due in the database. It is claimed when their jobs in memory are done.
     more: set[str] = field(default_factory=set)
-    # True when the next claim must read the database for this destination, because `more` is incomplete or its mail
-    # must be claimed now.
+    # Whether the next claim must read the database for this destination, because `more` is incomplete or its mail must
+    # be claimed now.
     to_be_claimed: bool = False
 
     @property
@@ -150,14 +151,14 @@ class MemoryBudget:
         # Pairs of destination and source whose older mail waits in the database, so that newer mail must wait there
         # too. Each has the number of its submissions that are being stored there.
         self._overflow: dict[Pair, int] = {}
-        # True when a party without any delivery in memory got no memory.
+        # Whether a party without any delivery in memory got no memory.
         self.shortage = False
         BACKLOG.set_function(lambda: self.deliveries)
         BACKLOG_BYTES.set_function(lambda: self.octets)
 
     @property
     def left(self) -> int:
-        """The number of deliveries for which there is memory."""
+        """Returns the number of deliveries for which there is memory."""
         return self.limit.deliveries - self.deliveries if self.octets < self.limit.octets else 0
 
     def admit(self, destination: str, source: str, deliveries: int, octets: int) -> bool:
@@ -194,7 +195,7 @@ class MemoryBudget:
         )
 
     def left_of_destination(self, destination: str) -> int:
-        """The number of deliveries that may still be claimed for a destination."""
+        """Returns the number of deliveries that may still be claimed for a destination."""
         usage = self.by_destination.get(destination, _NOTHING)
         parties = len(self.by_destination) + 1
         if usage.octets >= fair_share(self.limit.octets, parties):
@@ -202,10 +203,9 @@ class MemoryBudget:
         return max(0, fair_share(self.limit.deliveries, parties) - usage.deliveries)
 
     def left_of_source(self, source: str) -> int:
-        """The number of deliveries that may still be claimed for a source.
-
-        It is limited only while memory is scarce and other sources have deliveries: otherwise a source whose mail to
-        one destination fills its share could not send to others.
+        """Returns the number of deliveries that may still be claimed for a source. It is limited only while memory is
+        scarce and other sources have deliveries. Otherwise a source whose mail to one destination fills its share could
+        not send to other destinations.
         """
         left, sources = self.left, len(self.by_source)
         if sources <= 1 or left * _SCARCE_PART >= self.limit.deliveries:
@@ -228,7 +228,9 @@ class MemoryBudget:
         _remove(self.by_pair, (destination, source), deliveries, octets)
 
     def overflows(self, pair: Pair, submissions: int = 0) -> None:
-        """Notes that mail of the pair waits in the database, or that so many submissions are being stored there."""
+        """Notes that mail of the pair waits in the database, or that this number of submissions is being
+        stored there.
+        """
         self._overflow[pair] = self._overflow.get(pair, 0) + submissions
         if len(self._overflow) > _REMEMBERED_PAIRS:
             del self._overflow[next(iter(self._overflow))]

@@ -44,7 +44,7 @@ _UNSETTLED_LIMIT = 2_000
 # A claim that waits for memory begins when one part in this many is free, or after `_TICK_SECONDS`: few large claims
 # cost less than many small ones.
 _FREE_PART = 16
-# The most queues that are offered a free slot. A queue that may not use it goes to the end.
+# The largest number of queues that are offered a free slot. A queue that may not use it goes to the end.
 _OFFERS = 16
 # The time between two rounds in which mail beyond the shares is given back.
 _SHORTAGE_SECONDS = 0.1
@@ -81,18 +81,18 @@ class Dispatcher:
         self._tasks: dict[asyncio.Task[None], Job] = {}
         self._woken = asyncio.Event()
         self._stopping = False
-        # The first time at which mail in the database is known to be due. None when no such mail is known.
+        # The first time at which mail in the database is known to be due. It is None when no such mail is known.
         self._wake_at: int | None = None
         # The first such time that was reported since the last claim began.
         self._heard_at: int | None = None
-        # True when the database must be asked for the first due time; and the time of the last such question, by the
-        # steady clock.
+        # Whether the database must be asked for the first due time, and the time of the last such query, by the steady
+        # clock.
         self._ask = True
         self._asked_at = 0.0
-        # True when no claim was made because memory was lacking.
+        # Whether no claim was made because memory was lacking.
         self._postponed = False
-        # Destinations where jobs ended during the running claim, so that they may have more than its limits say. None
-        # when no claim is running.
+        # Destinations where jobs ended during the running claim, so that they may have more than its limits say. It is
+        # None when no claim is running.
         self._ended_meanwhile: set[str] | None = None
         # Pairs of destination and source whose mail was stored without a lease since the last claim began. On
         # PostgreSQL another connection stores it, so the claim may not have seen it.
@@ -112,7 +112,7 @@ class Dispatcher:
 
     @property
     def running(self) -> int:
-        """The number of jobs that are being tried."""
+        """Returns the number of jobs that are being tried."""
         return self._slots.used
 
     def wake(self) -> None:

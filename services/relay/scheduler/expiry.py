@@ -45,7 +45,7 @@ _BATCH = 50
 _REMOVED_AT_ONCE = 500
 # A message whose deliveries are being tried is checked again after this time.
 _AGAIN = 600 * MICROSECONDS
-# Nothing expires in this time after the start.
+# While nothing may expire, an expired message is checked again after this time.
 _UNTIL_EXPIRY_IS_ALLOWED = 10 * MICROSECONDS
 # The longest time by which a delivery is deferred without an attempt that counts.
 _UNTRIED_SECONDS = 300.0
@@ -61,7 +61,7 @@ class _Swept(NamedTuple):
 
 
 class Sweeper:
-    """There is one in each process."""
+    """Sweeps the queue. There is one in each process."""
 
     def __init__(
         self,
@@ -79,10 +79,10 @@ class Sweeper:
         self._configuration = configuration
         self._wake = wake
         self._may_expire_at = clock.steady() + _START_SECONDS
-        # True because the wall clock may have been set back since the due times were written, even while relay was not
-        # running.
+        # It is true at first, because the wall clock may have been set back since the due times were written, even
+        # while relay was not running.
         self._pull_back = True
-        # True when the clock was set back while this process ran.
+        # Whether the clock was set back while this process ran.
         self._set_back = False
         # The settings from which the times in the queue were computed.
         self._settings: QueueSettings | None = None
@@ -249,7 +249,7 @@ class Sweeper:
     ) -> int:
         """Returns the number of deliveries that expired."""
         if not entry.waiting and not entry.others:
-            raise ValueError("the message is open and none of its deliveries is")
+            raise ValueError("the message is open, but none of its deliveries is")
         settings, message = configuration.queue, entry.message
         null_sender = not message.sender
         noticed = entry.delay_noticed
@@ -354,7 +354,7 @@ def _reported(
         status=status,
         orcpt=row.orcpt,  # type: ignore[attr-defined]
         code=last.code if last.host and not last.own else 0,
-        text=last.text or "it was held or waited all the time",
+        text=last.text or "it was held, or waited, until it expired",
         remote_host=last.host,
         last_attempt_at=last.ended_at,
         will_retry_until=until,

@@ -18,15 +18,15 @@ from services.relay.model.states import State
 from services.relay.routing.recipients import hears_of_failure
 
 _RESULTS = {result: quoted(result.value) for result in Result}
-# RFC 3463: delivery time expired.
+# The enhanced code of "delivery time expired" (RFC 3463).
 EXPIRED = "4.4.7"
-# RFC 3463: what is said of an address, or of its mailbox.
+# The enhanced codes about an address or its mailbox (RFC 3463).
 _ABOUT_THE_RECIPIENT = ("5.1.", "5.2.")
 
 
 @fast_value(frozen=True, slots=True)
 class AttemptFacts:
-    """The facts about one attempt besides its outcomes. Times in microseconds since 1970."""
+    """The facts about one attempt besides its outcomes. Times are in microseconds since 1970."""
 
     settings: QueueSettings
     destination: str
@@ -34,7 +34,7 @@ class AttemptFacts:
     is_mailbox: bool
     started_at: int
     now: int
-    # False while the wall clock cannot be trusted.
+    # Whether messages may expire. This is false while the wall clock cannot be trusted.
     may_expire: bool
     worker: str
     # Gives a random number in [0, 1).
@@ -51,7 +51,7 @@ class Settlements:
     error: str = ""
     # Destinations that must not be tried until an operator acts.
     suspend: set[str] = field(default_factory=set)
-    # Recipients that a server refuses for good, because of the address or its mailbox.
+    # Recipients that a server refuses permanently, because of the address or its mailbox.
     refused_recipients: list[bytes] = field(default_factory=list)
 
 

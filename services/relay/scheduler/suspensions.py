@@ -31,7 +31,7 @@ _BATCH = 500
 
 
 class Suspensions:
-    """There is one in each process, for as long as the process lives."""
+    """Knows and makes suspensions. There is one in each process, for as long as the process lives."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         # These functions are called when a change has made mail due.
@@ -43,11 +43,12 @@ class Suspensions:
         self._unwritten: dict[str, Suspension] = {}
         # None stands for the configuration in `_new_configuration`.
         self._changes: asyncio.Queue[Suspension | None] = asyncio.Queue()
-        # The newest configuration, until mail was made due under it.
+        # The newest configuration. It is None after mail was made due under it.
         self._new_configuration: Configuration | None = None
-        # True when the database did not answer the last time.
+        # Whether the database did not answer the last time.
         self._unknown = False
-        # The relay hosts of the previous configuration, by destination. None when there was no previous configuration.
+        # The relay hosts of the previous configuration, by destination. It is None when there was no previous
+        # configuration.
         self._relay_hosts: dict[str, RelayHost] | None = None
 
     def __contains__(self, destination: str) -> bool:
@@ -82,7 +83,7 @@ class Suspensions:
         self._new_configuration = configuration
 
     async def suspend(self, suspension: Suspension) -> None:
-        """Raises QueueError."""
+        """Suspends a destination. Raises QueueError."""
         await self._database.write(lambda connection: suspend(connection, suspension))
         self._known[suspension.name] = suspension
         self._unwritten.pop(suspension.name, None)

@@ -23,7 +23,8 @@ async def test_a_key_is_refused_as_soon_as_its_removal_is_answered(service: Serv
         key = await service.make("api-keys", {"name": f"a {number}", "role": "admin"})
         assert await _status(service, key["key"]) == 200
         path = f"/v1/api-keys/{key['id']}"
-        # The memory against which keys are checked is updated a moment later.
+        # The replica checks keys against its memory, which it updates a moment after the answer. The key must not pass
+        # until then.
         changed = await service.api.patch(path, json={"role": "reader"}, headers={"If-Match": "*"})
         assert changed.status_code == 200
         headers = {"Authorization": f"Bearer {key['key']}", "If-Match": "*"}

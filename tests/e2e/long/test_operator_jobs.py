@@ -357,7 +357,7 @@ def test_every_exit_status(suite: Suite, posthouse: CommandLine, tmp_path: Path)
     editor.write_text(f'#!/bin/sh\n{shlex.join(change)} >&2 && sed -i s/ESMTP/ESMTP_ours/ "$1"\n')
     editor.chmod(0o700)
     conflict = CommandLine(suite, VISUAL=str(editor)).run("config", "edit", "general")
-    assert (conflict.status, "Read it again" in conflict.errors) == (5, True), conflict.errors
+    assert (conflict.status, "Read the object again" in conflict.errors) == (5, True), conflict.errors
     assert all(
         posthouse.run(*arguments).errors.count("\n") == 1
         for arguments in (("account", "show", "nobody"), ("queue", "list", "state=waiting"))

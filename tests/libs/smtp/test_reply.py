@@ -154,7 +154,7 @@ def test_an_enhanced_code_that_contradicts_the_code_is_replaced(enhanced: str) -
 
 @pytest.mark.parametrize("code", [0, 99, 199, 600, 2500])
 def test_what_is_no_reply_code_is_refused(code: int) -> None:
-    with pytest.raises(ValueError, match="no SMTP reply code"):
+    with pytest.raises(ValueError, match="not an SMTP reply code"):
         lines(code, "", ["x"])
 
 

@@ -23,7 +23,7 @@ class Antivirus:
             enforce: it refuses.
         clamd (str | Unset): host:port, or the absolute path of a socket. Default: '127.0.0.1:3310'.
         on_error (ScanFailureAction | Unset): The action when the scanner gives no verdict.
-        action (RefusalAction | Unset): reject: the mail is refused. discard: it is taken and dropped.
+        action (RefusalAction | Unset): reject: the mail is refused. discard: it is accepted and dropped.
         timeout_seconds (int | Unset): The longest wait for clamd, in seconds. Default: 60.
     """
 

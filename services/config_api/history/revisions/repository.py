@@ -165,7 +165,9 @@ async def _between(connection: AsyncConnection, first: int, last: int) -> list[C
 
 
 async def _rollback_changes(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
-    """Raises Problem 422 when a rollback would send a password with less protection than now (F42)."""
+    """Returns the changes of a rollback. Raises Problem 422 when it would send a password with less protection than now
+    (F42).
+    """
     rollback_changes = [
         Change(change.resource, change.id, change.after, change.before)
         for change in await _between(connection, number, newest)
@@ -189,13 +191,15 @@ def _weakened(change: Change) -> Iterator[FieldError]:
             yield FieldError(
                 f"/{change.resource.kind}{place}{secret.pointer}",
                 "secret_needed",
-                f"TLS would protect the {secret.path[-1]} less than it does now. Write this object first, and give the "
-                f"{secret.path[-1]} again.",
+                f"TLS would protect the {secret.path[-1]} less than it does now. Change this object first, and give "
+                f"the {secret.path[-1]} again.",
             )
 
 
 def _is_rolled_back(change: Change) -> bool:
-    """API keys are not changed, and settings that a later release introduced are not removed."""
+    """Whether a rollback makes this change. It does not change API keys, and does not remove settings that a later
+    release introduced.
+    """
     if isinstance(change.resource, Collection):
         return change.resource.portable
     return change.before is not None

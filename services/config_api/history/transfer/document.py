@@ -143,7 +143,7 @@ class Scope:
 
     @property
     def sections(self) -> set[str]:
-        """The members that a document must have."""
+        """Returns the names of the members that a document must have."""
         collections = {member_name(collection.kind) for collection in self.collections if collection not in LATER}
         return collections | {"settings"} if self.singletons else collections
 

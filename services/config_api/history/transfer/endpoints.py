@@ -156,7 +156,7 @@ def _written(found: dict[str, list[Document]], format: str, headers: dict[str, s
 
 
 def _read_yaml(body: bytes, scope: Scope) -> list[Item]:
-    """Raises Problem 400 and 422."""
+    """Returns the objects of a document in YAML. Raises Problem 400 and 422."""
     try:
         content = yaml_text.load(body.decode("utf-8"), JSON_DEPTH)
     except yaml_text.YamlError as error:

@@ -1,4 +1,4 @@
-"""The first tables: documents, what must be unique in them, revisions, audit log.
+"""Makes the first tables: documents, the values that must be unique in them, revisions, and the audit log.
 
 Revision ID: 0001
 """

@@ -1,4 +1,4 @@
-"""Answers kept for repeated requests, hit counters of access rules, last use of API keys.
+"""Adds the stored answers to requests, the hit counters of access rules, and the last use of API keys.
 
 Revision ID: 0002
 """

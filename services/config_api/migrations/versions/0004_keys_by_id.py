@@ -1,4 +1,4 @@
-"""The audit log and revisions know a key by its id; answers that are kept belong to an id.
+"""The audit log and revisions refer to a key by its id, and stored answers belong to such an id.
 
 Revision ID: 0004
 """
@@ -18,5 +18,5 @@ def upgrade() -> None:
     op.add_column("audit_log", sa.Column("actor_id", sa.String(64)))
     op.create_index("audit_log_by_actor_id", "audit_log", ["actor_id", "id"])
     op.add_column("revisions", sa.Column("actor_id", sa.String(64)))
-    # Answers of the day before belong to names, which may have changed hands, and some hold a key.
+    # The stored answers belong to names of keys. Another key may have such a name now, and some answers contain a key.
     op.execute("DELETE FROM idempotency")

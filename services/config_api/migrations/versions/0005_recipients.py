@@ -1,4 +1,4 @@
-"""Listed recipients have a table of their own; those that relay domains held move there.
+"""Adds a table for listed recipients, and moves the lists of relay domains there.
 
 Revision ID: 0005
 """
@@ -56,7 +56,9 @@ def upgrade() -> None:
 
 
 def _move_lists(connection: sa.Connection, recipients: sa.Table) -> None:
-    """`recipients` of a relay domain was a list of addresses, empty for any; it says now which addresses exist."""
+    """Moves the lists of relay domains. Before, `recipients` of a relay domain was a list of addresses, and an empty
+    list stood for any address. Now it says which addresses exist.
+    """
     now = time.time_ns() // 1000
     rows: dict[str, dict[str, Any]] = {}
     for stored in connection.execute(sa.select(_DOCUMENTS).where(_DOCUMENTS.c.kind == _KIND)).all():
@@ -65,7 +67,7 @@ def _move_lists(connection: sa.Connection, recipients: sa.Table) -> None:
             rows.setdefault(
                 key,
                 {
-                    # All get the same time, so their order has no meaning.
+                    # All recipients get the same time, so their order has no meaning.
                     "id": str(uuid.uuid4()),
                     "key": key,
                     "domain": key.rpartition("@")[2],
@@ -94,7 +96,7 @@ def _move_lists(connection: sa.Connection, recipients: sa.Table) -> None:
 
 
 def _keep_summary(connection: sa.Connection, keys: dict[str, Any], now: int) -> None:
-    """Count and digest of the list, as `storage/recipients.py` keeps them."""
+    """Stores count and digest of the list, as `storage/recipients.py` does."""
     digest = sum(int.from_bytes(hashlib.sha256(key.encode()).digest(), "big") for key in keys) % (1 << 256)
     body = json.dumps({"count": len(keys), "digest": f"{digest:064x}"}, separators=(",", ":"))
     row = {"kind": "internal/recipients", "id": "recipients", "body": body, "version": 0}

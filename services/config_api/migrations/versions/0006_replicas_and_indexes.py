@@ -1,4 +1,4 @@
-"""Replicas that share the database, and indexes for new filters of the audit log and of lists.
+"""Adds the table of replicas that share the database, and indexes for new filters of the audit log and of lists.
 
 Revision ID: 0006
 """

@@ -1,4 +1,4 @@
-"""How far each webhook is, which replica serves it, and the last attempts to deliver to it.
+"""Adds tables for webhooks: the position of each one, the replica that serves it, and its last attempts.
 
 Revision ID: 0007
 """

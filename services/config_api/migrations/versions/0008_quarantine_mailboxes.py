@@ -1,4 +1,5 @@
-"""Where a local domain has a quarantine mailbox, marked mail goes on being put into it, as it was before the setting.
+"""Sets `quarantine` to mailbox if a local domain has a quarantine mailbox, because marked mail went there before this
+setting existed.
 
 Revision ID: 0008
 """

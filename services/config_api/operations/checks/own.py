@@ -18,7 +18,7 @@ from services.config_api.settings import Settings
 from services.config_api.storage.documents import Store
 
 _OPEN_FILES = 1024
-# The most rules that one result names.
+# The largest number of rules that one result names.
 _SHOWN = 5
 
 
@@ -61,7 +61,7 @@ def _certificates(settings: Settings) -> dict[str, Path]:
 async def _hostname(hostname: _Hostname, check_context: StoredCheckContext) -> Sequence[CheckResult]:
     name = await hostname.read()
     if name == FALLBACK_HOSTNAME:
-        text = f"The hostname is {name}, the default one: other servers refuse mail from it."
+        text = f"The hostname is {name}, the default hostname, from which other servers refuse mail."
         remedy = "Set profile.hostname in /v1/settings/general to the name that this gateway has in the DNS."
         return [CheckResult("hostname", Level.ERROR, text, remedy)]
     remedy = (
@@ -81,9 +81,9 @@ async def _relay_domains(store: Store) -> Sequence[CheckResult]:
         if document.body["enabled"] and document.body["recipients"] == "any"
     ]
     if not unlimited:
-        return [CheckResult("relay_domains", Level.OK, "No relay domain takes mail for unknown recipients.")]
+        return [CheckResult("relay_domains", Level.OK, "No relay domain accepts mail for unknown recipients.")]
     text = (
-        f"Relay domains that take mail for any recipient: {_listed(unlimited)}. If their own server refuses mail, "
+        f"Relay domains that accept mail for any recipient: {_listed(unlimited)}. If their own server refuses mail, "
         "it is returned to senders that may be forged."
     )
     remedy = "Set recipients to list or verify in /v1/relay-domains/{id}."

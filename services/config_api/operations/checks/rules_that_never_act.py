@@ -22,8 +22,8 @@ _OF_CLIENTS = ("ip", "network")
 def access_rules_that_never_act(
     rules: Sequence[tuple[str, Body]], exempt: Iterable[str], now: datetime
 ) -> dict[str, list[str]]:
-    """Returns the ids of such rules by reason. `exempt` are networks whose clients are trusted, or local without
-    login.
+    """Returns the ids of the rules that can never act, by reason. `exempt` are networks whose clients are trusted, or
+    local without login.
     """
     idle: defaultdict[str, list[str]] = defaultdict(list)
     acting: list[tuple[str, Body]] = []

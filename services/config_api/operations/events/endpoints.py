@@ -89,7 +89,7 @@ async def _events(
             except TimeoutError:
                 continue
             except Problem:
-                # relay does not answer. The stream waits until it does.
+                # If relay does not answer, the stream waits until it does.
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             for event in page.events:

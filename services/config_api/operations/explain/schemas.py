@@ -30,7 +30,7 @@ IpAddress = Annotated[
 
 
 def _recipient(text: str) -> str:
-    """A recipient as RCPT accepts it: `postmaster` needs no domain (RFC 5321 4.5.1)."""
+    """Returns a recipient as RCPT accepts it, where `postmaster` needs no domain (RFC 5321 4.5.1)."""
     return text if text.lower() == "postmaster" else str(parse_address(text))
 
 
@@ -132,7 +132,7 @@ class PastSession(Model):
 
 
 def _within_calendar(now: datetime) -> datetime:
-    """The years in which a time can be moved by a minute or a day, in every time zone."""
+    """Refuses times outside of the years in which a time can be moved by a minute or a day in every time zone."""
     if not _FIRST_YEAR <= now.year <= _LAST_YEAR:
         raise fault("instant", f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")
     return now

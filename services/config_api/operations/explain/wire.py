@@ -45,7 +45,7 @@ def _facts(given: SessionFacts) -> policy.DecideRequest:
         esmtp=True,
         account_login=given.account_login,
         junk_commands=given.junk_commands,
-        # None of these was counted yet.
+        # None of these commands was counted yet.
         junk_commands_uncharged=given.junk_commands,
     )
     if given.tls:
@@ -66,7 +66,7 @@ def _facts(given: SessionFacts) -> policy.DecideRequest:
 
 
 def _taken(given: SessionFacts) -> list[bytes]:
-    """After RCPT, the recipient of the question is one of the accepted ones."""
+    """Returns the accepted recipients. After RCPT, the recipient of the request is one of them."""
     taken = [address.encode() for address in given.recipients]
     if given.stage in ("data", "end_of_data") and given.recipient is not None:
         taken.append(given.recipient.encode())

@@ -125,7 +125,7 @@ def why_nothing_was_done(action: str, found: pb.Message) -> str:
 
 
 def warnings_of_suspension(found: pb.Destination) -> list[dict[str, str]]:
-    """If no mail is queued for a destination, its name may be mistyped."""
+    """Warns when no mail is queued for a destination, because its name may be mistyped."""
     if found.queued:
         return []
     return [

@@ -32,7 +32,7 @@ class ProposedRelayHost(Model):
 
     @model_validator(mode="after")
     def _with_password(self) -> Self:
-        """There is no stored password that could be used, so a login needs one."""
+        """Requires a password for a login, because no stored password could be used."""
         if self.relay_host.auth is not None and self.relay_host.auth.password is None:
             raise fault("secret_needed", "is needed", "relay_host", "auth", "password")
         return self

@@ -68,7 +68,7 @@ async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader
 
 
 def _sibling(row: ReplicaRow) -> Neighbour:
-    """Another config_api that has renewed its row in the database recently."""
+    """Describes another config_api that has renewed its row in the database recently."""
     transport: Any = row.transport
     return Neighbour("config_api", row.address, transport, "ready", row.version, row.revision)
 
@@ -96,7 +96,7 @@ async def _of_settings(store: Store) -> list[StatusWarning]:
 
 
 def _is_unverified(document: Document) -> bool:
-    """Whether an operator has set this. A default that follows from other members is not stored."""
+    """Whether an operator has turned the verification off. A default that follows from other members is not stored."""
     relay_host = document.stored.get("relay_host") or {}
     return relay_host.get("verify_certificate") is False
 

@@ -38,7 +38,7 @@ class Spool:
         return self.file.write(piece)
 
     def digest(self) -> bytes:
-        """The SHA-256 of the octets."""
+        """Returns the SHA-256 of the octets."""
         return self._digest.digest()
 
     def content(self) -> bytes:

@@ -156,7 +156,7 @@ async def _limit(request: Request) -> int:
 
 
 def _json_limit(limit: int) -> int:
-    """Base64 needs four octets for three."""
+    """Returns the limit for JSON. Base64 needs four octets for three."""
     return min(limit * 4 // 3 + MEGABYTE, _MOST_JSON)
 
 
@@ -215,8 +215,8 @@ async def _hand_over(request: Request, caller: Actor, mail: _Mail) -> JSONRespon
 
 
 def _refused(outcome: dict[str, Any]) -> Problem:
-    """The status is 422 when no recipient is accepted, or when the content is refused permanently. It is 503 when a
-    later try may succeed.
+    """Returns the problem for a message that was not accepted. The status is 422 when no recipient is accepted, or when
+    the content is refused permanently. It is 503 when a later try may succeed.
     """
     replies = [recipient["reply"] for recipient in outcome["recipients"]]
     no_recipient = bool(replies) and all(reply["code"] // 100 != 2 for reply in replies)
@@ -238,7 +238,7 @@ def _refused(outcome: dict[str, Any]) -> Problem:
 
 
 def _message_id(spool: Spool) -> str | None:
-    """Returns the Message-ID of the header. None when it has none."""
+    """Returns the Message-ID of the header, or None when it has none."""
     spool.file.seek(0)
     head = spool.file.read(_HEAD_OCTETS).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     top, _ = header.split(head)

@@ -58,7 +58,7 @@ def _number(queue_id: str) -> int:
 
 
 def action(of: int) -> Action | None:
-    """Returns None for an unknown action."""
+    """Returns the action, or None for an unknown one."""
     return _ACTIONS.get(of)
 
 
@@ -73,7 +73,7 @@ def redirect(of: pb.Redirect) -> Redirect:
             raise ValueError("a next hop needs a host and a port")
         kind, tls = MailboxKind(next_hop.kind), TlsLevel(next_hop.tls)
         if kind is MailboxKind.MAILDIR:
-            raise ValueError("a next hop takes mail by SMTP or LMTP")
+            raise ValueError("a next hop must accept mail by SMTP or LMTP")
         fallback_hosts = tuple(FallbackHost(clean(each.host), each.port) for each in next_hop.fallback_hosts)
         return Redirect(
             next_hop=Mailbox(kind, clean(next_hop.host), next_hop.port, tls=tls, fallback_hosts=fallback_hosts)

@@ -87,7 +87,7 @@ def step(of: Step) -> pb.TestRelayHostStep:
 
 def _alias(of: Expanded) -> pb.RouteRuleReport:
     if not of.replaced:
-        return pb.RouteRuleReport(kind="alias", reason="the recipient is no alias")
+        return pb.RouteRuleReport(kind="alias", reason="the recipient is not an alias")
     shown = ", ".join(target.decode("utf-8", "replace") for target in of.targets[:20])
     return pb.RouteRuleReport(
         kind="alias", rule_id=of.by, won=True, reason=f"stands for {shown}" if shown else "stands for no address"

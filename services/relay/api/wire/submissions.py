@@ -23,7 +23,7 @@ _RESULTS = {
     Result.INVALID: pb.SubmitAck.RESULT_INVALID,
 }
 _ADDRESS_LIMIT = 64
-# The most characters of the id of a reason or a rule.
+# The largest number of characters of the id of a reason or a rule.
 _ID_LIMIT = 64
 _MOST_VERDICTS = 100
 _CHECK_RESULTS = 10
@@ -56,7 +56,7 @@ def acks(of: Iterable[Ack]) -> pb.SubmitAckFrame:
 
 
 def storage(of: StorageState) -> pb.SubmitAckFrame:
-    """Puts the state of the storage into a frame of its own."""
+    """Puts the state of the storage into a separate frame."""
     return pb.SubmitAckFrame(storage=pb.StorageState(accepting=of.accepting, available=of.available))
 
 

@@ -29,9 +29,8 @@ _TOTALS = ("accepted", "delivered", "deferred", "bounced")
 
 
 def message(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Message:
-    """A message with the deliveries that were read. A row that cannot be read is shown with that remark (C140).
-
-    `settings` is None while relay has no configuration: then it is not known when deliveries expire.
+    """Returns a message with the deliveries that were read. A row that cannot be read is shown with a remark about this
+    (C140). `settings` is None while relay has no configuration. Then it is not known when deliveries expire.
     """
     try:
         return _message(of, settings, now)
@@ -78,7 +77,7 @@ def _message(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.
 
 
 def origin(row: Any) -> pb.Origin:
-    """The origin of a message: its session and client."""
+    """Returns the origin of a message: its session and client."""
     return pb.Origin(
         session_id=row.session_id,
         client_address=row.client_address,
@@ -90,7 +89,7 @@ def origin(row: Any) -> pb.Origin:
 
 
 def whole(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Message:
-    """A message with its timeline."""
+    """Returns a message with its timeline."""
     shown = message(of, settings, now)
     with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError):
         for entry in sorted(_timeline(of), key=lambda entry: (entry.at.seconds, entry.at.nanos)):
@@ -161,8 +160,8 @@ def _next_hop(stored: str | None) -> str:
 
 
 def _attempts(of: StoredMessage, row: Any) -> list[str]:
-    """Returns the attempts that have rows of their own, and the last attempt of a finished delivery, which is in the
-    row of the delivery.
+    """Returns the attempts that have separate rows, and the last attempt of a finished delivery, which is in the row of
+    the delivery.
     """
     kept = list(of.attempts.get(row.id, []))
     if row.last_attempt and not State(row.state).open and row.last_attempt not in kept:

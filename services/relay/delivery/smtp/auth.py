@@ -17,7 +17,9 @@ _IN_CLEAR = ("cram-md5", "plain", "login")
 
 
 def mechanism(offered: tuple[str, ...], *, tls: bool) -> str:
-    """Returns the mechanism to use, out of those that the server offers. Empty when relay supports none of them."""
+    """Returns the mechanism to use, out of those that the server offers. The result is empty when relay supports none
+    of them.
+    """
     return next((name for name in (_OVER_TLS if tls else _IN_CLEAR) if name in offered), "")
 
 

@@ -57,7 +57,7 @@ async def connect_first(
 
 
 def _patience(endpoint: Endpoint, others: deque[Endpoint]) -> float | None:
-    """Returns the seconds until the next endpoint is tried at the same time. None when no endpoint is left."""
+    """Returns the seconds until the next endpoint is tried at the same time, or None when no endpoint is left."""
     if not others:
         return None
     return _NEXT_ADDRESS_SECONDS if others[0].host == endpoint.host else _NEXT_HOST_SECONDS

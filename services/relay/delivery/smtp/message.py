@@ -86,7 +86,7 @@ class PreparedMessage:
         return sum(by_us.search(field) is not None for field in header.values(head, b"received")) > 1
 
     def refusal(self, offered: Capabilities) -> ReplyMeaning | None:
-        """Returns why this server cannot get the message. This is known before any command is sent. Empty when it
+        """Returns why this server cannot get the message. This is known before any command is sent. It is empty when it
         can.
         """
         if self.fault is not None:
@@ -111,7 +111,7 @@ def rcpt(recipient: OutgoingRecipient, offered: Capabilities) -> bytes:
 
 
 def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> ReplyMeaning | None:
-    """Returns why this recipient cannot be sent to this server. Empty when it can."""
+    """Returns why this recipient cannot be sent to this server. The result is empty when it can."""
     address, original = recipient.address, recipient.original_recipient
     if _CONTROL.search(address) or (original and _CONTROL.search(original)):
         return failed(553, "5.1.3", "the address holds control characters")
@@ -121,7 +121,7 @@ def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> Re
 
 
 def _fault(sender: bytes, envelope_id: bytes) -> ReplyMeaning | None:
-    """Returns why the sender must not be put into a command. Empty when it may."""
+    """Returns why the sender must not be put into a command. The result is empty when it may."""
     if _CONTROL.search(sender) or (envelope_id and _CONTROL.search(envelope_id)):
         return failed(553, "5.1.7", "the sender's address holds control characters")
     return None

@@ -47,8 +47,8 @@ class SessionConnector:
         failures: list[HostFailedError],
         watcher: Watcher | None = None,
     ) -> Session | None:
-        """Returns a session with the first endpoint that answers. None when no endpoint answers, or when the first that
-        answers opens no session.
+        """Returns a session with the first endpoint that answers, or None when no endpoint answers, or when the first
+        that answers opens no session.
 
         Each endpoint that was tried is removed from `endpoints`, and the reason of its failure is added to `failures`.
         With a `watcher`, what earlier sessions taught about the addresses is not used.

@@ -22,7 +22,7 @@ _QUIT_SECONDS = 5.0
 
 
 class ConnectionFailedError(Exception):
-    """The connection cannot be used any more: the peer closed it, was silent too long, or sent something that is no
+    """The connection cannot be used any more: the peer closed it, was silent too long, or sent something that is not
     SMTP (C121).
     """
 
@@ -53,9 +53,9 @@ class DeliveryProtocol(SMTPProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._failure: ConnectionFailedError | None = None
-        # True from STARTTLS to the end of the handshake.
+        # This is true from STARTTLS to the end of the handshake.
         self._upgrading = False
-        # True when the server sent more than it was asked for. The replies so far are valid, but the connection is not
+        # Whether the server sent more than it was asked for. The replies so far are valid, but the connection is not
         # used again.
         self._tainted = False
 
@@ -68,7 +68,7 @@ class DeliveryProtocol(SMTPProtocol):
 
     @property
     def local_address(self) -> str:
-        """Returns our address of the connection; empty when it has none or is closed."""
+        """Returns our address of the connection. The result is empty when it has none or is closed."""
         name = self.transport.get_extra_info("sockname") if self.transport is not None else None
         return str(name[0]) if isinstance(name, tuple) else ""
 
@@ -112,7 +112,7 @@ class DeliveryProtocol(SMTPProtocol):
             if self._paused:
                 await self._progress(seconds)
             else:
-                # Reads what the peer has sent, before a reset of the connection discards it.
+                # This lets the event loop read what the peer has sent, before a reset of the connection discards it.
                 await asyncio.sleep(0)
             if self._replies:
                 self._tainted = True
@@ -193,7 +193,7 @@ class DeliveryProtocol(SMTPProtocol):
         self._over_ssl = True
 
     def refusal(self, plan: TlsPlan) -> str:
-        """Returns why the TLS plan does not allow the certificate of the server. Empty when it does."""
+        """Returns why the TLS plan does not allow the certificate of the server. The result is empty when it does."""
         session = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
         return plan.refusal(session) if session is not None else "the server sent no certificate"
 
@@ -254,8 +254,8 @@ class DeliveryProtocol(SMTPProtocol):
         self._timer, self._timer_at = self._loop.call_at(at, self._alarm), at
 
     def _alarm(self) -> None:
-        """The timer fires at the deadline, or at the deadline of an answer that has arrived meanwhile. So most waits
-        need no timer of their own.
+        """Ends the connection when the deadline has passed, and otherwise sets the timer again. The timer may have been
+        set for an answer that has arrived meanwhile. So most waits need no timer.
         """
         self._timer = None
         if self._deadline > self._timer_at:

@@ -1,4 +1,6 @@
-"""The number of recipients that each server takes in one transaction, learnt from its replies (RFC 5321 4.5.3.1.10)."""
+"""The number of recipients that each server accepts in one transaction, learnt from its replies (RFC
+5321 4.5.3.1.10).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ _SERVER_LIMIT = 10_000
 class RecipientLimits:
     """The limits of all servers, bounded in number and time. There is one in each process.
 
-    They spare each transaction from offering more recipients than the server takes.
+    With them, a transaction offers no more recipients than the server accepts.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -27,7 +29,7 @@ class RecipientLimits:
         self._limits[endpoint.address, endpoint.port] = limit, self._clock() + _LIFETIME_SECONDS
 
     def of(self, endpoint: Endpoint) -> int:
-        """Returns 0 when no limit is known."""
+        """Returns the limit of a server, or 0 when no limit is known."""
         if not self._limits:
             return 0
         limit, until = self._limits.get((endpoint.address, endpoint.port), (0, 0.0))

@@ -17,7 +17,9 @@ from services.relay.model.outcome import Peer, Reply, ReplyMeaning, Stage, defer
 
 
 class Watcher(Protocol):
-    """Is called with each step of a session when it is made. The test of a relay host shows these steps."""
+    """A function that is called with each step of a session when the step is made. The test of a relay host shows these
+    steps.
+    """
 
     def step(self, name: str, ok: bool, detail: str, seconds: float) -> None: ...
 
@@ -34,7 +36,7 @@ class Session:
     messages: int = 0
     # The time at which the session was last given back to the pool.
     idle_since: float = field(default=0.0)
-    # The server greeted with the name of this gateway. Each message must be checked for a loop.
+    # Whether the server greeted with the name of this gateway. Then each message must be checked for a loop.
     has_our_name: bool = False
 
     @property
@@ -177,7 +179,7 @@ class _Opening:
 
     @property
     def _may_do_without_tls(self) -> bool:
-        """Whether plaintext is forbidden, because the plan requires a valid certificate."""
+        """Whether plaintext is allowed, because the plan requires neither TLS nor a valid certificate."""
         return not self._endpoint.tls.required and not self._endpoint.tls.verify
 
     async def _handshake(self, step: str) -> Reply | None:
@@ -211,8 +213,8 @@ class _Opening:
             return
         secured = bool(self._protocol.tls)
         if not secured and not auth.allow_without_tls:
-            self._show("auth", False, "login withheld, because the connection has no TLS")
-            raise self._failed(deferred(451, "4.7.0", "login withheld, because the server offers no TLS"))
+            self._show("auth", False, "no login was sent, because the connection has no TLS")
+            raise self._failed(deferred(451, "4.7.0", "no login was sent, because the server offers no TLS"))
         name = mechanism(offered.auth, tls=secured)
         if not name:
             offer = " ".join(offered.auth) or "none"

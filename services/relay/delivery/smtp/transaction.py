@@ -15,7 +15,7 @@ _SERVICE_CLOSES = 421
 
 
 class Transaction:
-    """Runs once. Afterwards its public attributes hold the results."""
+    """One transaction, which runs once. Afterwards the public attributes have the results."""
 
     __slots__ = (
         "_accepted",
@@ -57,10 +57,10 @@ class Transaction:
         # The result for each recipient, in their order. None means that there is no result, and `failure` says why.
         self.meanings: list[ReplyMeaning | None] = [None] * len(recipients)
         self.failure: ReplyMeaning | None = None
-        # The server had ended a reused session before it accepted anything. This does not count as a try (C122), and
-        # the session must not be used again.
+        # Whether the server had ended a reused session before it accepted anything. Then this does not count as a try
+        # (C122), and the session must not be used again.
         self.stale = False
-        # True when the server was ready to handle the message.
+        # Whether the server was ready to handle the message.
         self.alive = False
         # The positions of recipients that were refused because of the address of this client.
         self.address_refused: list[int] = []
@@ -68,7 +68,7 @@ class Transaction:
         self.recipient_limit = 0
 
     async def run(self) -> None:
-        """Raises only CancelledError. The session is closed when it cannot be used again."""
+        """Runs the transaction. Raises only CancelledError. The session is closed when it cannot be used again."""
         refusal = self._message.refusal(self._offered)
         for index, recipient in enumerate(self._recipients):
             meaning = self.meanings[index] = refusal or recipient_refusal(recipient, self._offered)
@@ -190,8 +190,8 @@ class Transaction:
         return False
 
     def _recipient_judged(self, index: int, reply: Reply) -> bool:
-        """Returns False when the server says that it closes the session. That is temporary for this recipient and for
-        all that are not refused yet.
+        """Reads the reply to one RCPT. Returns False when the server says that it closes the session. Then this
+        recipient, and all that are not refused yet, have failed temporarily.
         """
         if reply.positive:
             self._accepted.append(index)

@@ -9,9 +9,8 @@ from services.relay.delivery.targets.own_addresses import Address
 
 
 class AddressFamilyCache:
-    """Remembers which address family worked last for each host; bounded.
-
-    Each try of a family that does not work costs a time-out.
+    """Remembers which address family worked last for each host, because each try of a family that does not work costs a
+    time-out. The number of hosts is bounded.
     """
 
     _LIMIT = 10_000

@@ -21,7 +21,7 @@ from services.relay.metrics import LOOKUPS
 _CACHE_ENTRIES = 20_000
 _LONGEST_SECONDS = 3600.0
 _LONGEST_NEGATIVE_SECONDS = 300.0
-# Within this time even a record with TTL 0 is asked for once only, for a message with many deliveries.
+# Within this time even a record with TTL 0 is asked for only once, because a message may have many deliveries.
 _SHORTEST_SECONDS = 1.0
 _LOOKUP_SECONDS = 12.0
 
@@ -39,7 +39,7 @@ class Lookup:
     nonexistent: bool = False
     # The name that the records belong to, at the end of the aliases.
     canonical: str = ""
-    # True when a validating name server authenticated the answer (the AD bit).
+    # Whether a validating name server authenticated the answer (the AD bit).
     authenticated: bool = False
     # The name servers that were asked. Empty means those of this process.
     asked_of: tuple[str, ...] = ()
@@ -50,8 +50,8 @@ class Lookup:
 
     @property
     def texts(self) -> Sequence[str] | None:
-        """Returns the TXT records, each with its strings joined. Empty when there are none, None when there was no
-        answer.
+        """Returns the TXT records, each with its strings joined. The result is empty when there are none, and None when
+        there was no answer.
         """
         if self.outcome is Outcome.NO_ANSWER:
             return None

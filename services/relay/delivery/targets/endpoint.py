@@ -55,9 +55,9 @@ class HostFailedError(Exception):
         super().__init__(meaning.text)
         self.meaning = meaning
         self.peer = peer
-        # The TLS handshake failed, and plaintext is allowed: the caller may connect again without TLS.
+        # Whether the TLS handshake failed and plaintext is allowed. Then the caller may connect again without TLS.
         self.tls_broken = tls_broken
-        # The host is this gateway: the hosts after it in the list must not be tried either (RFC 5321 5.1).
+        # Whether the host is this gateway. Then the hosts after it in the list must not be tried either (RFC 5321 5.1).
         self.is_ourselves = is_ourselves
-        # The host accepted the connection, but sent no answer before the time-out.
+        # Whether the host accepted the connection, but sent no answer before the time-out.
         self.silent = silent

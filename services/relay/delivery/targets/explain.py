@@ -32,14 +32,14 @@ class RouteExplanation:
     tls_policy: str = "none"
     verify_certificate: bool = False
     auth_username: str = ""
-    # The reason why no host would be tried. Empty otherwise.
+    # The reason why no host would be tried. It is empty when hosts would be tried.
     code: int = 0
     enhanced_code: str = ""
     reason: str = ""
 
 
 class RouteExplainer:
-    """There is one in each process, for as long as the process lives."""
+    """Explains routes. There is one in each process, for as long as the process lives."""
 
     def __init__(self, finder: TargetFinder) -> None:
         self._finder = finder

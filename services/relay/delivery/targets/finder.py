@@ -21,7 +21,7 @@ _LMTP_PORT = 24
 
 
 class TargetFinder:
-    """There is one in each process, for as long as the process lives."""
+    """Finds endpoints. There is one in each process, for as long as the process lives."""
 
     def __init__(self, mx_resolver: MxResolver, security: MxSecurity, options: DeliveryOptions) -> None:
         self._mx_resolver = mx_resolver

@@ -123,7 +123,7 @@ class MtaStsPolicies:
             self._kept.popitem(last=False)
 
     async def _fetch(self, domain: str) -> Policy:
-        """Raises PolicyFetchError."""
+        """Fetches the policy of a domain. Raises PolicyFetchError."""
         host = f"mta-sts.{domain}"
         try:
             async with asyncio.timeout(self._seconds):

@@ -28,7 +28,9 @@ class Policy:
 
 
 def record_id(texts: Sequence[bytes]) -> str:
-    """Returns the id of the domain's policy record. Empty when there is none, or more than one (RFC 8461 3.1)."""
+    """Returns the id of the domain's policy record. The result is empty when there is none, or more than one (RFC 8461
+    3.1).
+    """
     records = [text for text in texts if re.match(rb"v=STSv1[ \t]*(;|\Z)", text)]
     if len(records) != 1:
         return ""
@@ -66,7 +68,7 @@ def parse(body: bytes) -> Policy:
     if mode not in ("enforce", "testing", "none"):
         raise ValueError("no such mode")
     if not (age.isascii() and age.isdigit() and len(age) <= 10):
-        raise ValueError("max_age is no number")
+        raise ValueError("max_age is not a number")
     if mode != "none" and not hosts:
         raise ValueError("no mx")
     return Policy(mode, min(int(age), _LONGEST_AGE), tuple(hosts))
@@ -75,5 +77,5 @@ def parse(body: bytes) -> Policy:
 def _host(value: str) -> str:
     name = value.lower().rstrip(".")
     if not _PATTERN.fullmatch(name):
-        raise ValueError("an mx that is no host name")
+        raise ValueError("an mx that is not a host name")
     return name

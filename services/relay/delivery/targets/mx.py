@@ -19,7 +19,7 @@ from services.relay.delivery.targets.dns import HostsFile, Lookup, Resolver
 from services.relay.delivery.targets.own_addresses import Address, Network, OwnAddresses, canonical
 from services.relay.model.outcome import ReplyMeaning, deferred, failed
 
-# The most hosts of one MX set whose addresses are looked up, best preference first.
+# The largest number of hosts of one MX set whose addresses are looked up, best preference first.
 _HOST_LIMIT = 16
 _ADDRESSES_A_HOST = 4
 
@@ -33,13 +33,13 @@ class Host:
     port: int
     # The addresses in the order in which they are tried.
     addresses: tuple[str, ...] = ()
-    # The reason why the host is not tried. Empty when it is tried.
+    # The reason why the host is not tried. It is empty when it is tried.
     left_out: str = ""
-    # True when DNSSEC authenticates the MX record that leads from the domain to this name.
+    # Whether DNSSEC authenticates the MX record that leads from the domain to this name.
     authenticated: bool = False
     # The addresses that DNSSEC authenticates, together with the aliases that lead to them.
     secure_addresses: frozenset[str] = frozenset()
-    # The name at the end of the host's aliases. Empty when the host is no alias, or when this is unknown.
+    # The name at the end of the host's aliases. It is empty when the host is no alias, or when this is unknown.
     alias_target: str = ""
     # The look-up that got no answer, when it is therefore unknown whether the host has an address that may be tried.
     unanswered: Lookup | None = None
@@ -277,7 +277,7 @@ _LOOP = failed(550, "5.4.6", "mail for this domain leads back to this gateway or
 
 
 def parse_literal(domain: str) -> Address | None:
-    """Returns the address of `[192.0.2.1]` or `[IPv6:…]` (RFC 5321 4.1.3). None for a domain, and for other
+    """Returns the address of `[192.0.2.1]` or `[IPv6:…]` (RFC 5321 4.1.3), or None for a domain, and for other
     literals.
     """
     if not (domain.startswith("[") and domain.endswith("]")):
@@ -303,7 +303,7 @@ def _literal_host(address: Address, port: int, ourselves: OwnIdentity) -> Host:
 
 
 def _is_null_mx(lookup: Lookup) -> bool:
-    """RFC 7505 3: a null MX is a single record that names the root."""
+    """Whether the result is a null MX, which is a single record that names the root (RFC 7505 3)."""
     return len(lookup.records) == 1 and lookup.answers[0].split()[-1] == "."
 
 
@@ -381,7 +381,7 @@ def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: ReplyMe
 
 
 def no_answer(lookup: Lookup) -> ReplyMeaning:
-    """The outcome for mail that depends on a look-up that got no answer."""
+    """Returns the outcome for mail that depends on a look-up that got no answer."""
     return deferred(451, "4.4.3", f"no answer from the name servers for {lookup.name} {lookup.kind}: {lookup.error}")
 
 

@@ -29,12 +29,12 @@ class TargetEndpoints:
     failure: ReplyMeaning | None = None
     hosts: tuple[Host, ...] = ()
     lookups: tuple[Lookup, ...] = ()
-    # True when the operator named the hosts: then none is left out because there are too many.
+    # Whether the operator named the hosts. Then no host is left out, however many there are.
     all_wanted: bool = False
 
 
 def with_one_plan(targets: Targets, plan: TlsPlan, loop: Loop, *, lmtp: bool = False) -> TargetEndpoints:
-    """Targets that all have the same plan; an address that several hosts have is tried once."""
+    """Returns endpoints that all have the same plan. An address that several hosts have is tried only once."""
     endpoints: dict[tuple[str, int], Endpoint] = {}
     for host in targets.hosts:
         if host.left_out:
@@ -109,7 +109,7 @@ def _addresses(host: Host, dane: Dane) -> tuple[str, ...]:
 
 
 def plan_of(level: TlsLevel) -> TlsPlan:
-    """The TLS plan for a level that an operator has set."""
+    """Returns the TLS plan for a level that an operator has set."""
     if level is TlsLevel.NONE:
         return NO_TLS
     if level is TlsLevel.MAY:

@@ -12,7 +12,8 @@ from services.relay.delivery.targets.own_addresses import Network, OwnAddresses,
 # RELAY_PROHIBITED_NETWORKS: networks to which an MX record, or an address literal of a recipient, must never lead:
 # "this" network, loopback, multicast and reserved space (C53, C111). IPv4 addresses mapped to IPv6 are judged as IPv4.
 # Private networks are not in this list, because the MX host of a relay domain may be in one. An empty value allows all
-# networks, which a set-up on loopback (tests, demo, benchmark) needs; own addresses are left out all the same.
+# networks, which a set-up on loopback (tests, demo, benchmark) needs. The gateway's own addresses are left out even
+# then.
 PROHIBITED_NETWORKS = "0.0.0.0/8,127.0.0.0/8,224.0.0.0/4,240.0.0.0/4,::/128,::1/128,ff00::/8"
 # The networks to which an address literal of a recipient must not lead either, unless the operator has set
 # RELAY_PROHIBITED_NETWORKS. Otherwise a sender could choose an internal host to connect to (C53).
@@ -84,7 +85,7 @@ class DeliveryOptions:
 
     # RELAY_NAMESERVERS: each is host[:port]. Empty means the name servers of the system.
     nameservers: tuple[str, ...] = ()
-    # RELAY_MX_PORT
+    # RELAY_MX_PORT: the port of MX hosts.
     mx_port: int = 25
     # RELAY_PROHIBITED_NETWORKS
     prohibited: tuple[Network, ...] = field(default_factory=lambda: networks(PROHIBITED_NETWORKS))
@@ -92,25 +93,26 @@ class DeliveryOptions:
     prohibited_literals: tuple[Network, ...] = field(default_factory=lambda: networks(PRIVATE_NETWORKS))
     # RELAY_OWN_ADDRESSES: the addresses of the suite's listeners. An MX record that leads to one of them is a loop.
     own_addresses: OwnAddresses = field(default_factory=OwnAddresses)
-    # POSTHOUSE_MAILDIR_ROOTS
+    # POSTHOUSE_MAILDIR_ROOTS: the folders in which Maildirs are allowed.
     maildir_roots: MaildirRoots = field(default_factory=lambda: maildir_roots("", Path("var")))
-    # RELAY_TLS_CA_FILE: authorities that are trusted in addition to those of the system. None means only those.
+    # RELAY_TLS_CA_FILE: authorities that are trusted in addition to those of the system. None means only those of the
+    # system.
     ca_file: Path | None = None
-    # RELAY_DANE: to be used only with a validating resolver that is reached over a trusted path.
+    # RELAY_DANE: whether DANE is followed. It needs a validating resolver that is reached over a trusted path.
     dane: bool = False
-    # RELAY_MTA_STS
+    # RELAY_MTA_STS: whether MTA-STS policies are followed.
     mta_sts: bool = True
     # The port of the web servers with MTA-STS policies. Tests use other ports.
     mta_sts_port: int = 443
-    # Use BDAT where CHUNKING is offered (RFC 3030). BDAT avoids faults with leading dots, but some servers have faults
-    # with BDAT.
+    # Whether BDAT is used where CHUNKING is offered (RFC 3030). BDAT avoids faults with leading dots, but some servers
+    # have faults with BDAT.
     chunking: bool = False
     timeouts: Timeouts = Timeouts()
     # The time in seconds after which an idle connection is closed.
     idle_seconds: float = 5.0
-    # The most idle connections, over all destinations.
+    # The largest number of idle connections, over all destinations.
     max_idle_connections: int = 400
-    # The most addresses that one attempt tries.
+    # The largest number of addresses that one attempt tries.
     max_hosts: int = 6
-    # The most recipients of one transaction.
+    # The largest number of recipients of one transaction.
     max_recipients: int = 100

@@ -1,4 +1,4 @@
-"""The addresses at which this gateway takes mail. A wildcard address stands for all addresses of the machine."""
+"""The addresses at which this gateway accepts mail. A wildcard address stands for all addresses of the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# Network interfaces may change while the process runs.
+# The addresses of the interfaces are read again after this time, because interfaces may change while the process runs.
 _INTERFACES_SECONDS = 10.0
 
 
@@ -58,7 +58,7 @@ class OwnAddresses:
 
 
 def interface_addresses() -> frozenset[Address]:
-    """Every address of every interface of this machine."""
+    """Returns every address of every interface of this machine."""
     return frozenset(
         canonical(entry.address.partition("%")[0])
         for entries in psutil.net_if_addrs().values()

@@ -29,9 +29,9 @@ class TlsPlan:
 
     # One of none, opportunistic, required, mta-sts, dane: the value that is recorded with the attempt.
     policy: str
-    # TLS begins before the greeting (implicit TLS).
+    # Whether TLS begins before the greeting (implicit TLS).
     implicit: bool = False
-    # The certificate is checked against the certificate authorities and the name of the host.
+    # Whether the certificate is checked against the certificate authorities and the name of the host.
     verify: bool = False
     # The TLSA records for DANE, of which one must match.
     tlsa: tuple[TlsaRecord, ...] = ()
@@ -46,8 +46,8 @@ class TlsPlan:
         return self.implicit or self.policy not in ("none", "opportunistic")
 
     def refusal(self, session: ssl.SSLObject) -> str:
-        """Returns why the certificate of the server is not accepted, for the checks that ssl itself does not make.
-        Empty when it is.
+        """Returns why the certificate of the server is not accepted, for the checks that ssl itself does not make. The
+        result is empty when it is.
         """
         if not self.tlsa:
             return ""
@@ -59,7 +59,7 @@ def shown_chain(session: ssl.SSLObject) -> list[bytes]:
     """Returns the certificates that the server sent (DER), its own first, whether they were verified or not."""
     public = getattr(session, "get_unverified_chain", None)
     if public is not None:
-        # The method of Python 3.13.
+        # Python 3.13 has this public method.
         return list(public())
     # Before Python 3.13 the method is on this private object. 2 is its constant for DER.
     return [certificate.public_bytes(2) for certificate in session._sslobj.get_unverified_chain()]  # type: ignore[attr-defined]  # noqa: SLF001
@@ -114,7 +114,7 @@ class Contexts:
         return self._verifying
 
     def _made(self) -> ssl.SSLContext:
-        """Raises OSError when the file cannot be read or holds no certificate."""
+        """Makes the verifying context. Raises OSError when the file cannot be read or contains no certificate."""
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
         if self._ca_file is not None:
             context.load_verify_locations(self._ca_file)

@@ -1,4 +1,4 @@
-"""The first tables of the queue.
+"""Makes the first tables of the queue.
 
 Revision ID: 0001
 """
@@ -62,7 +62,7 @@ def _messages() -> None:
         sa.Column("content", sa.LargeBinary, nullable=False),
     )
     if op.get_bind().dialect.name == "postgresql":
-        # Mail compresses badly for the time that it costs, and is read once.
+        # Compression would save little space for its time, and mail is read only once.
         op.execute("ALTER TABLE contents ALTER COLUMN content SET STORAGE EXTERNAL")
 
 
@@ -132,7 +132,7 @@ def _others() -> None:
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("next", sa.BigInteger, nullable=False),
     )
-    # Where to begin is taken from the clock once, so that a database made anew repeats no identifier of the old one.
+    # The first identifier is made from the clock, so that a new database repeats no identifier of a former one.
     op.bulk_insert(identifiers, [{"id": 1, "next": int(time.time()) << 20}])
 
 

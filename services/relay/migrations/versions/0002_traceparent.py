@@ -1,4 +1,4 @@
-"""The trace that a message belongs to, so that every attempt joins it. NULL: none.
+"""Adds the trace of a message, so that every attempt joins the trace. NULL means that there is none.
 
 Revision ID: 0002
 """

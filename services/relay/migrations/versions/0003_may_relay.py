@@ -1,4 +1,5 @@
-"""Whether a message's session may send to any domain: then it may be signed. NULL: not known, as no.
+"""Adds whether a message's session may send to any domain, so that the message may be signed. NULL means that this is
+not known, and counts as no.
 
 Revision ID: 0003
 """

@@ -1,7 +1,8 @@
-"""Who each waiting message counts against, so that no sender's mail keeps another's waiting for the same destination.
+"""Adds the source that each waiting message counts against, so that the mail of one sender does not delay that of
+others to the same destination.
 
-What was stored before has the empty source: it shares one. `waiting_sources` fills itself when a destination is looked
-at (queue/claiming.py), which also covers mail that an older release stores beside this one.
+Mail that was stored before has the empty source, so all of it counts as one source. `waiting_sources` fills itself when
+a destination is looked at (queue/claiming.py), which also covers mail that an older release stores beside this one.
 
 Revision ID: 0004
 """
@@ -29,7 +30,7 @@ def upgrade() -> None:
     )
     op.create_index("waiting_sources_wake", "waiting_sources", ["destination", "wake_at"])
     op.create_index("waiting_sources_source", "waiting_sources", ["source", "wake_at"])
-    # It answers everything that the index by destination and due time answered.
+    # The new index serves every query for which the index by destination and due time was made.
     op.drop_index("deliveries_waiting", "deliveries")
     op.create_index(
         "deliveries_waiting_of_source",

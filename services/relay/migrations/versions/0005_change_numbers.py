@@ -1,7 +1,6 @@
-"""The number of the change that brought each event about, so that readers can follow events in their order.
-
-What was stored before has none, and is no event for them. Row 2 of `identifiers` keeps the numbering going over
-restarts (queue/change_numbers.py).
+"""Adds to each event the number of the change that caused it, so that readers can follow events in their order. Rows
+that were stored before have no number, and are not events for readers. Row 2 of `identifiers` continues the numbering
+after a restart (queue/change_numbers.py).
 
 Revision ID: 0005
 """

@@ -1,4 +1,5 @@
-"""What mailbox servers said of recipients, and how many new ones each client has named in a minute.
+"""Adds the answers of mailbox servers about recipients, and the number of new recipients that each client has named in
+a minute.
 
 Revision ID: 0006
 """

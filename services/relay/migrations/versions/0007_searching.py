@@ -1,6 +1,6 @@
-"""Messages are found by Message-ID and by the time of their arrival, with the verdicts of their sessions; statistics.
+"""Adds columns and indexes for searches by Message-ID and by time of arrival, the verdicts of sessions, and statistics.
 
-What was stored before, or by an older release beside this one, has none of it: NULL.
+Messages that were stored before, or by an older release that runs at the same time, have NULL in these columns.
 
 Revision ID: 0007
 """

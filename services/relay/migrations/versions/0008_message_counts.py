@@ -1,4 +1,5 @@
-"""Messages that were sent to a destination in a minute, for the limit that all relays keep together.
+"""Adds the number of messages that were sent to a destination in a minute, for the limit that all replicas observe
+together.
 
 Revision ID: 0008
 """

@@ -1,4 +1,4 @@
-"""The next hop that an operator redirected a delivery to. NULL: the configuration decides.
+"""Adds the next hop to which an operator redirected a delivery. NULL means that the configuration decides.
 
 Revision ID: 0009
 """

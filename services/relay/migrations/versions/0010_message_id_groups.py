@@ -1,4 +1,5 @@
-"""Keys of Message-IDs begin with a group of messages' numbers, no more with the hour in which a message came.
+"""Changes the keys of Message-IDs. They begin with the group of the message's number, and no longer with the hour in
+which the message arrived.
 
 Revision ID: 0010
 """

@@ -1,1 +1,1 @@
-"""One module a step."""
+"""The migrations, with one module for each."""
