@@ -1,1 +1,1 @@
-"""Posthouse side by side with real peers, on loopback, alternated in one run."""
+"""Measurements of Posthouse beside real peers, on loopback. Within one run the contenders are measured in turns."""

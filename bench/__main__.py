@@ -1,6 +1,5 @@
-"""`make bench`: Posthouse and its peers do the same job in turn; prints medians and ratios, and keeps a report.
-
-About 20 minutes; `--quick` 3. The report is bench/results/throughput.md and .svg.
+"""`make bench`: Posthouse and its peers do the same job in turns. It prints medians and ratios, and writes a report. It
+takes about 20 minutes, and with `--quick` about 3. The report is bench/results/throughput.md and .svg.
 """
 
 from __future__ import annotations
@@ -28,7 +27,9 @@ _MEMORY_MESSAGES = 3000
 
 @contextlib.contextmanager
 def _started(kind: type[Gateway], workload: Workload) -> Iterator[tuple[Gateway, Sinks]]:
-    """A gateway ready for the workload, and its next hops. Afterwards each sink must have got what was sent."""
+    """Yields a gateway that is ready for the workload, and its next hops. Afterwards it checks that each sink has got
+    every message.
+    """
     with contextlib.ExitStack() as stack:
         sinks = stack.enter_context(Sinks(workload.recipient_domains))
         certificate = trustme.CA().issue_cert("gateway.bench.example") if workload.tls else None
@@ -55,7 +56,7 @@ def _started(kind: type[Gateway], workload: Workload) -> Iterator[tuple[Gateway,
 
 
 def _nameserver() -> DnsServer:
-    """SPF passes after an include, and nobody is listed."""
+    """Starts a name server for which SPF passes after an include, and no client is on a block list."""
     server = DnsServer()
     server.add(SENDER_DOMAIN, "TXT", "v=spf1 include:_spf.source.example -all")
     server.add("_spf.source.example", "TXT", "v=spf1 ip4:198.51.100.0/24 ip4:100.200.0.0/16 -all")
@@ -64,18 +65,18 @@ def _nameserver() -> DnsServer:
 
 
 def measure(kind: type[Gateway], workload: Workload) -> Measured:
-    """One run. Raises LoadError when it is not comparable."""
+    """Makes one run. Raises LoadError when it cannot be compared."""
     with _started(kind, workload) as (gateway, sinks):
         if workload.drain:
             return drain(workload, gateway, sinks)
-        # A few messages first: connections, caches and code are warm in every contender.
+        # A few messages are sent first, so that connections and caches exist in every contender.
         send(workload, _WARM_UP, gateway)
         sinks.wait_for(_WARM_UP)
         return run(workload, gateway, sinks, _WARM_UP)
 
 
 def memory(kind: type[Gateway], scale: float) -> report.Memory:
-    """50 KB messages, many a connection, while all processes are watched."""
+    """Measures the memory of all processes while messages of 50 KB are sent, many in each connection."""
     workload = Workload("memory", 50_000, _MEMORY_MESSAGES, keep_connection=True).scaled(scale)
     with _started(kind, workload) as (gateway, sinks):
         idle = total_memory(gateway.processes())
@@ -88,10 +89,13 @@ def memory(kind: type[Gateway], scale: float) -> report.Memory:
 def compare(
     workloads: Sequence[Workload], runs: int, gateways: Sequence[type[Gateway]], findings: report.Findings
 ) -> None:
-    """Alternates the gateways run by run. A workload that cannot be compared is left out and listed as such."""
+    """Makes the runs of all gateways in turns. A workload that cannot be compared is left out, and is listed as not
+    compared.
+    """
     for workload in workloads:
         measured: dict[str, list[Measured]] = {kind.name: [] for kind in gateways}
-        # A queue is drained once: it has more messages than the other workloads in all their runs together.
+        # A queue is emptied in one run, because it has more messages than the other workloads in all their runs
+        # together.
         times = 1 if workload.drain else runs
         try:
             for number in range(times):

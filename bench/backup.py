@@ -1,8 +1,8 @@
-"""A backup while mail flows: `python -m bench.backup [--rate 200] [--queued 2000] [--sqlite] [--postgresql]`.
+"""Measures a backup while mail flows: `python -m bench.backup [--rate 200] [--queued 2000] [--sqlite] [--postgresql]`.
 
-One suite takes messages of 4 KB at a steady rate. Half of them are delivered at once, and half wait, since their server
-puts them off. In the middle `posthouse backup` is called. Then the suite is stopped, the backup is restored on another
-one, and what was accepted before the backup began must have arrived at one of the two servers.
+One suite takes messages of 4 KB at a steady rate. Half of them are delivered at once, and half wait, because their
+server defers them. In the middle `posthouse backup` is called. Then the suite is stopped, the backup is restored on
+another one, and every message that was accepted before the backup began must have arrived at one of the two servers.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from tests.peers.suite import ROOT, Suite
 
 _SESSIONS = 20
 _SIZE = 4096
-# So many wait for a session at most. A gateway that is slower than the rate is not given more.
+# The largest number of messages that wait for a session. A gateway that is slower than the rate gets no more.
 _MOST_WAITING = 2_000
 _CALM_SECONDS = 20.0
 _AFTER_SECONDS = 5.0
 _LONGEST_SECONDS = 300.0
 _DELIVERED, _WAITING = "near.test", "far.test"
-# Of a base64 line and its end.
+# The octets of a base64 line with its end.
 _LINE = 78
 _LINES = base64.encodebytes(random.Random(1).randbytes(570_000)).decode().splitlines()
 _NUMBER = re.compile(rb"^number-(\d+)\.", re.MULTILINE)
@@ -50,7 +50,7 @@ _NUMBER = re.compile(rb"^number-(\d+)\.", re.MULTILINE)
 
 @dataclass(slots=True)
 class Acceptance:
-    """When each message was due, and when it was accepted (monotonic)."""
+    """The times at which each message was due and was accepted, by the monotonic clock."""
 
     due: dict[int, float] = field(default_factory=dict)
     accepted: dict[int, float] = field(default_factory=dict)
@@ -64,7 +64,9 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`rate`: accepted messages a second. Seconds: the longest without an acceptance, and how late messages were."""
+    """The figures of one period. `rate` is the number of messages that were accepted in a second. The other figures are
+    in seconds: the longest time in which no message was accepted, and the delays of messages.
+    """
 
     rate: float
     longest_pause: float
@@ -110,7 +112,7 @@ class SteadySource:
                 sent += 1
             await asyncio.sleep(0.002)
         while not waiting.empty():
-            # Not begun, and not wanted any more.
+            # These messages were not sent, and are not needed any more.
             del self._acceptance.due[waiting.get_nowait()]
             waiting.task_done()
         await waiting.join()
@@ -138,7 +140,7 @@ def _envelope(number: int) -> Iterator[tuple[bytes, bytes]]:
     yield b"MAIL FROM:<load@sender.test>\r\n", b"250"
     yield f"RCPT TO:<{recipient}>\r\n".encode(), b"250"
     yield b"DATA\r\n", b"354"
-    # Text that does not compress better than an attachment does.
+    # This text compresses no better than an attachment does.
     start = number * 41 % (len(_LINES) - _SIZE // _LINE)
     lines = _LINES[start : start + (_SIZE - len(head)) // _LINE]
     yield "\r\n".join((head, *lines, ".\r\n")).encode(), b"250"
@@ -146,7 +148,7 @@ def _envelope(number: int) -> Iterator[tuple[bytes, bytes]]:
 
 @contextmanager
 def _servers() -> Iterator[tuple[DnsServer, SmtpSink, SmtpSink]]:
-    """Both servers; that of `_WAITING` puts off all mail."""
+    """Yields the name server and both mail servers. The server of `_WAITING` defers all mail."""
     near = SmtpSink(host="127.0.0.31", keep_octets=False)
     far = SmtpSink(host="127.0.0.32", port=near.port, keep_octets=False)
     with DnsServer() as names, near, far:
@@ -158,7 +160,9 @@ def _servers() -> Iterator[tuple[DnsServer, SmtpSink, SmtpSink]]:
 
 
 def measure(name: str, databases: Sequence[Mapping[str, str]], rate: float, queued: int) -> None:
-    """Prints one row for the time before the backup, during it, and after it; and what the restored suite has."""
+    """Prints one row each for the time before, during and after the backup, and the number of messages that the
+    restored suite has.
+    """
     acceptance = Acceptance()
     with _servers() as (names, near, far), tempfile.TemporaryDirectory(prefix="posthouse-bench-") as folder:
         file, passphrase = Path(folder) / "backup", Path(folder) / "passphrase"
@@ -200,7 +204,7 @@ def measure(name: str, databases: Sequence[Mapping[str, str]], rate: float, queu
 
 
 def _fill(suite: Suite, acceptance: Acceptance, queued: int) -> None:
-    """Messages that wait before the measurement begins."""
+    """Sends messages that wait in the queue before the measurement begins."""
     with SteadySource(suite.host, suite.smtp_port, 400.0, acceptance, first=0):
         until(lambda: len(acceptance.accepted) >= 2 * queued, f"{queued} messages wait", _LONGEST_SECONDS)
 
@@ -212,7 +216,9 @@ def _run_backup(suite: Suite, arguments: Sequence[str]) -> None:
 
 
 def _restore(later: Suite, arguments: Sequence[str], far: SmtpSink) -> set[int]:
-    """The numbers that arrive when the server of the waiting mail takes it."""
+    """Restores the backup. Returns the numbers of the messages that arrive when the server of the waiting mail accepts
+    it.
+    """
     try:
         CommandLine(None, **later.environment)("restore", *arguments)
         far.clear()

@@ -1,9 +1,9 @@
-"""Pages of the console while very many messages wait: `python -m bench.console`.
+"""Measures pages of the console while very many messages wait: `python -m bench.console`.
 
-The queue is filled as relay stores messages, before the suite starts: to 20 domains, which are suspended, so that
-nothing is tried meanwhile. Then each page is asked for several times over HTTP, by one user, with nothing else to do.
-Fails when the median of a page is over `--limit` milliseconds. Two that look at every message are measured besides, and
-have no limit: a search for a text that no message has, and what an action on all of them would do.
+The queue is filled as relay stores messages, before the suite starts: for 20 domains, which are suspended, so that no
+delivery is tried. Then each page is requested several times over HTTP, by one user, without other load. The program
+fails when the median time of a page is over `--limit` milliseconds. Two requests that read every message are measured
+too, and have no limit: a search for a text that no message has, and the preview of an action on all messages.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
 _DOMAINS = 20
 _BATCH = 2_000
-# So many are stored at the same time, as those are whose submissions share a commit.
+# The number of messages that are stored at the same time, like submissions that share a commit.
 _TOGETHER = 20
-# Of so many messages one is held, and one has two recipients.
+# One message in this many is held, and one in this many has two recipients.
 _HELD, _WITH_TWO = 11, 7
 _OWNER = 7
-# A stream without an end, and a page that needs a query.
+# A stream that never ends, and a page that needs a query.
 _WITH_MORE = ("/live/events", "/changes/compare")
 
 
@@ -55,7 +55,7 @@ def main() -> None:
         asyncio.run(fill(folder / "queue.sqlite3", arguments.messages))
         _say(f"{arguments.messages} messages stored in {time.monotonic() - began:.1f} s")
         suite.start()
-        # Pages about changes need two.
+        # Pages about changes need two revisions.
         world.trust_loopback(suite)
         world.account(suite, address="alice@elsewhere.test")
         newest = world.newest_revision(suite)
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def is_fast(visitor: Visitor, path: str, times: int, limit: float) -> bool:
-    """Asks for a page, and says how long that took."""
+    """Requests a page, and prints how long this took."""
     taken = []
     octets = 0
     for _ in range(times):
@@ -93,7 +93,7 @@ def is_fast(visitor: Visitor, path: str, times: int, limit: float) -> bool:
 
 
 def paths(suite: Suite, newest: int) -> list[str]:
-    """Every page that has an address of its own, and the searches and actions that operators open most."""
+    """Returns every page that has its own path, and the searches and actions that operators use most."""
     fixed = sorted(
         route.path
         for module in PAGES
@@ -121,7 +121,7 @@ def paths(suite: Suite, newest: int) -> list[str]:
 
 
 async def fill(path: Path, messages: int) -> None:
-    """A queue of so many messages, which came in the last day, each of 2 KB."""
+    """Fills a queue with this number of messages of 2 KB, which arrived during the last day."""
     database = open_database(f"sqlite:///{path}")
     await database.open()
     try:
@@ -165,7 +165,7 @@ def _messages(connection: Connection, first: int, count: int, of: int, now: int)
             header.encode() + b"x" * 2_000 + b"\r\n",
             received_at,
             tuple(NewDelivery(next(ids), f"{user}@{domain}".encode(), state, f"domain:{domain}") for user in users),
-            # As ingress makes them: the time, then chance.
+            # The id has the form that ingress makes: the time, and then random digits.
             f"{received_at // 1000:012x}{random.getrandbits(80):020x}",
             origin,
             sweep_at=now + _DAY,

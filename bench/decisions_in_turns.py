@@ -1,4 +1,4 @@
-"""Decisions a second of two trees of Posthouse in turns, so that both meet the same machine.
+"""Measures the decisions in a second of two working trees of Posthouse in turns, so that other load affects both.
 
     python -m bench.decisions_in_turns OTHER [--rounds 5] [--seconds 3] [--bare]
 
@@ -29,7 +29,7 @@ OWN = Path(__file__).parents[1]
 _RATE = re.compile(r"\s*(?P<name>.+? in flight)\s+(?P<rate>[\d,]+) /s")
 _BARE = re.compile(r"(?P<name>content checks\s+\w+): (?P<microseconds>[\d.]+) us CPU each")
 
-# Workload to its figures: decisions a second, one of each round.
+# For each workload the decisions in a second, with one figure for each round.
 Figures = dict[str, list[float]]
 
 
@@ -61,7 +61,7 @@ def _run(tree: Path, command: Sequence[str]) -> str:
 
 
 def figures(text: str) -> Iterator[tuple[str, float]]:
-    """(workload, decisions a second) of each line of the bench that has one."""
+    """Yields (workload, decisions in a second) from each line of the benchmark that has a figure."""
     section = ""
     for line in text.splitlines():
         if rate := _RATE.match(line):
@@ -73,7 +73,7 @@ def figures(text: str) -> Iterator[tuple[str, float]]:
 
 
 def compared(own: Figures, other: Figures) -> Iterator[str]:
-    """A line for each workload that both have."""
+    """Yields a line for each workload that both trees have."""
     for name in own:
         if name in other:
             ours, theirs = statistics.median(own[name]), statistics.median(other[name])

@@ -1,4 +1,6 @@
-"""Posthouse and Postfix as contenders: each accepts on loopback, fsyncs, and relays everything to the next hops."""
+"""Posthouse and Postfix as contenders. Each accepts mail on loopback, calls fsync, and relays all mail to the next
+hops.
+"""
 
 from __future__ import annotations
 
@@ -33,24 +35,24 @@ DNSBL_ZONE = "dnsbl.bench.example"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a gateway is started for."""
+    """The job for which a gateway is started."""
 
-    # Address and port by recipient domain; one domain: everything goes there.
+    # The address and the port for each recipient domain. With only one domain, all mail goes there.
     next_hops: Mapping[str, tuple[str, int]]
-    # For STARTTLS; None: it needs none.
+    # The certificate for STARTTLS, or None when the job does not use TLS.
     certificate: trustme.LeafCert | None = None
-    # Clients must log in before they may relay.
+    # Whether clients must log in before they may relay.
     auth: bool = False
-    # Where SPF and DNSBL are asked; None: nothing is checked.
+    # The name server for SPF and DNSBL, or None when nothing is checked.
     nameserver: DnsServer | None = None
-    # Nothing is delivered before `release`.
+    # Whether nothing is delivered before `release`.
     held: bool = False
     postgresql: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def single(self) -> tuple[str, int] | None:
-        """The only next hop, if it is one."""
+        """Returns the next hop, if there is only one."""
         return next(iter(self.next_hops.values())) if len(self.next_hops) == 1 else None
 
 
@@ -58,9 +60,9 @@ class Gateway(Protocol):
     """One contender."""
 
     name: str
-    # Does SPF and DNSBL here, from addresses in PROXY headers.
+    # Whether it checks SPF and DNSBL here, for addresses in PROXY headers.
     checks: bool
-    # How clients log in; empty: it relays without.
+    # The login of clients. It is empty for a gateway that relays without a login.
     login: str
 
     @property
@@ -68,7 +70,7 @@ class Gateway(Protocol):
 
     @property
     def description(self) -> str:
-        """What ran: version and settings, for the report."""
+        """Returns version and settings of the gateway, for the report."""
         ...
 
     def start(self, task: Task) -> None: ...
@@ -78,14 +80,14 @@ class Gateway(Protocol):
         ...
 
     def processes(self) -> Mapping[str, Sequence[int]]:
-        """Process ids by the name that the report gives them."""
+        """Returns process ids by the names in the report."""
         ...
 
     def stop(self) -> None: ...
 
 
 class Posthouse:
-    """The four services with their defaults, every decision asked."""
+    """The four services with their defaults, where policy is asked for every decision."""
 
     name = "Posthouse"
     checks = True
@@ -127,7 +129,7 @@ class Posthouse:
             environment,
             nameservers="" if task.nameserver is None else task.nameserver.address,
             postgres_url=self._postgres_url,
-            # As `posthouse up` lays it out.
+            # `posthouse up` chooses the processors in the same way.
             cpus=processors.usable(),
         )
         if task.certificate is not None:
@@ -142,7 +144,7 @@ class Posthouse:
         key.touch(mode=0o600)
         key.write_bytes(certificate.private_key_pem.bytes())
         for process in suite.layout.values():
-            # Laid out already; the environment of each process is its own dictionary.
+            # The processes exist already, and the environment of each is a separate dictionary.
             assert isinstance(process.environment, dict)
             process.environment.update(INGRESS_TLS_CERT=str(chain), INGRESS_TLS_KEY=str(key))
 
@@ -198,7 +200,7 @@ class Posthouse:
         return processes
 
     def change_queue(self, statement: str) -> None:
-        """Runs a statement of SQL in the queue's database, beside relay."""
+        """Runs an SQL statement in the queue's database while relay runs."""
         if self._postgres is not None:
             self._postgres.query(f"SET search_path TO relay; {statement}", self._postgres_url.rpartition("/")[2])
             return
@@ -220,7 +222,7 @@ class Posthouse:
 
 
 def change(api: httpx.Client, path: str, patch: object) -> None:
-    """A merge patch onto the settings as they are now."""
+    """Applies a merge patch to the present settings."""
     headers = {
         "If-Match": api.get(path).raise_for_status().headers["ETag"],
         "Content-Type": "application/merge-patch+json",
@@ -229,11 +231,11 @@ def change(api: httpx.Client, path: str, patch: object) -> None:
 
 
 class Postfix:
-    """Debian's Postfix in a folder of its own, with its defaults but for the next hops, and no chroot."""
+    """Debian's Postfix in a separate folder, without chroot. Apart from the next hops it has its defaults."""
 
     name = "Postfix"
     checks = False
-    # Its SASL library keeps its passwords in one place of the whole machine, which is not ours to write to.
+    # Its SASL library stores passwords in one place for the whole machine, where a benchmark must not write.
     login = ""
 
     def __init__(self) -> None:
@@ -279,7 +281,7 @@ class Postfix:
 
 
 class _Peer(postfix.Postfix):
-    """With what a benchmark needs to know and do."""
+    """Postfix with the additions that a benchmark needs."""
 
     @property
     def pids(self) -> list[int]:
@@ -288,7 +290,7 @@ class _Peer(postfix.Postfix):
         return [self._process.pid, *descendants(self._process.pid)]
 
     def undefer(self) -> None:
-        """Lets deliveries begin: takes the setting away, has it read, flushes the queue."""
+        """Lets deliveries begin: removes the setting, reloads Postfix, and flushes the queue."""
         configuration = self._folder / "config"
         main = configuration / "main.cf"
         lines = main.read_text().splitlines(keepends=True)
@@ -299,7 +301,7 @@ class _Peer(postfix.Postfix):
 
 
 def postfix_is_here() -> bool:
-    """It can run: installed, on Linux, as root."""
+    """Whether Postfix can run: it is installed, on Linux, and this process is root."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return False
     with contextlib.suppress(PeerError):

@@ -1,7 +1,7 @@
-"""The load for what smtp-source can't send: TLS, AUTH, many domains, PROXY headers. The same for every gateway.
+"""Sends the load that smtp-source can't send: TLS, AUTH, many domains, PROXY headers. It is the same for every gateway.
 
-`python -m bench.generator JOB.json` prints a JSON object with the seconds that it took and the CPU that it used. One
-command at a time, as smtp-source does; messages differ in nothing. The first refusal ends it with status 1.
+`python -m bench.generator JOB.json` prints a JSON object with the seconds that it took and the CPU that it used. It
+sends one command at a time, like smtp-source, and all messages are equal. The first refusal ends it with status 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import cast
 
 import uvloop
 
-# Where connections with a PROXY header come from.
+# The source address of connections with a PROXY header.
 PROXY_ADDRESS = "127.0.0.2"
 
 _LINE = b"x" * 70 + b"\r\n"
@@ -26,7 +26,7 @@ _LINE = b"x" * 70 + b"\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is sent, and how."""
+    """The messages to send, and how they are sent."""
 
     host: str
     port: int
@@ -37,10 +37,11 @@ class Job:
     sender: str
     recipients: tuple[str, ...]
     tls: bool = False
-    # Empty: no AUTH.
+    # The login for AUTH. It is empty when AUTH is not used.
     login: str = ""
     password: str = ""
-    # Each connection begins with a PROXY header (version 1) that names one of these; empty: none does.
+    # Each connection begins with a PROXY header (version 1) with one of these addresses. Without addresses there are no
+    # PROXY headers.
     client_addresses: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
@@ -58,18 +59,18 @@ class Job:
         )
 
     def content(self) -> bytes:
-        """Header and body, with the final dot."""
+        """Returns header and body, with the final dot."""
         head = f"From: <{self.sender}>\r\nTo: <{self.recipients[0]}>\r\nSubject: load\r\n\r\n".encode()
         lines, rest = divmod(max(0, self.size - len(head)), len(_LINE))
         return head + _LINE * lines + b"x" * max(0, rest - 2) + b"\r\n.\r\n"
 
 
 class RefusedError(Exception):
-    """The gateway did not take a message; the text is its reply."""
+    """The gateway did not accept a message. The text is its reply."""
 
 
 class _Client(asyncio.Protocol):
-    """One connection: a command out, a reply in."""
+    """One connection, with one command and its reply at a time."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -79,7 +80,7 @@ class _Client(asyncio.Protocol):
         self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are of no class of asyncio's.
+        # The transports of uvloop have no class of asyncio.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -101,7 +102,7 @@ class _Client(asyncio.Protocol):
             self._waiter.set_exception(RefusedError("the connection was closed"))
 
     async def reply(self, wanted: bytes) -> None:
-        """The next reply. Raises RefusedError when it does not begin with `wanted`."""
+        """Returns the next reply. Raises RefusedError when it does not begin with `wanted`."""
         if self._reply:
             got, self._reply = self._reply, b""
         elif self._lost:
@@ -131,7 +132,7 @@ class _Client(asyncio.Protocol):
 
 
 async def send(job: Job) -> None:
-    """Sends it all. Raises RefusedError, OSError."""
+    """Sends all messages of the job. Raises RefusedError, OSError."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -162,7 +163,7 @@ async def send(job: Job) -> None:
 
 
 async def connected(job: Job, context: ssl.SSLContext | None, number: int) -> _Client:
-    """A connection that has greeted, is secured and logged in as the job says. Raises RefusedError, OSError."""
+    """Returns a connection after EHLO, with TLS and a login as the job says. Raises RefusedError, OSError."""
     loop = asyncio.get_running_loop()
     origin = (PROXY_ADDRESS, 0) if job.client_addresses else None
     transport, client = await loop.create_connection(_Client, job.host, job.port, local_addr=origin)

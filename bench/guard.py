@@ -1,8 +1,9 @@
-"""The regression guard: CPU time a message of each service, in units of a calibration loop's, against known figures.
+"""Guards against slower code: compares the CPU time of each service for one message with known figures, in units of a
+calibration loop.
 
-`python -m bench.guard` ends with 1 when a service uses more than `--margin` (2) times what bench/guard.json says;
-`--update` writes that file anew. CPU time, not seconds: other load on the machine changes little, and a faster or
-slower processor changes both sides of the ratio.
+`python -m bench.guard` ends with 1 when a service uses more than `--margin` (2) times the figure in bench/guard.json.
+`--update` writes new figures into that file. CPU time is compared and not seconds, because other load on the machine
+changes it little. A faster or slower processor changes both sides of the ratio.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class _Cell:
 
 
 def calibration() -> float:
-    """CPU seconds of a fixed piece of work like ours: objects, attributes, dictionaries, small octet strings."""
+    """Returns the CPU seconds of a fixed piece of work that is similar to that of the services: objects, attributes,
+    dictionaries, small octet strings.
+    """
     known: dict[bytes, _Cell] = {}
     began = time.process_time()
     for number in range(_STEPS):
@@ -47,7 +50,7 @@ def calibration() -> float:
 
 
 def measure() -> dict[str, float]:
-    """CPU time of 1,000 messages by service, as a multiple of the calibration's."""
+    """Returns the CPU time of 1,000 messages by service, as a multiple of the calibration's."""
     calibrated = [calibration() for _ in range(_ROUNDS)]
     gateway = Posthouse()
     with Sinks((RECIPIENT_DOMAIN,)) as sinks:
@@ -67,7 +70,7 @@ def measure() -> dict[str, float]:
 
 
 def judge(measured: Mapping[str, float], committed: Mapping[str, float], margin: float) -> list[str]:
-    """What is wrong, a line each; a service that was measured and has no figure is wrong too."""
+    """Returns a line for each fault. A service that was measured and has no figure is a fault too."""
     wrong = []
     for service, value in measured.items():
         figure = committed.get(service)

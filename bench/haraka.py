@@ -1,4 +1,6 @@
-"""Haraka as a contender: from npm, in a folder of its own, accepting into its queue on disk and delivering from it."""
+"""Haraka as a contender. It is installed from npm in a separate folder, accepts mail into its queue on disk, and
+delivers from there.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ from tests.peers.process import PeerError, PeerProcess, descendants, program, ru
 VERSION = "3.3.4"
 _PACKAGE = f"Haraka@{VERSION}"
 _INSTALL_SECONDS = 600.0
-# Deliveries at once in each process; its default.
+# The number of deliveries at the same time in each process, which is Haraka's default.
 _CONCURRENCY = 100
-# Hooks of its own kind: loopback may relay, nothing is looked up outside, the sinks are the next hops.
+# A plugin of Haraka with its hooks: loopback may relay, nothing is looked up outside, and the sinks are the next hops.
 _PLUGIN = """'use strict'
 const hops = %(hops)s
 exports.register = function () {
@@ -43,9 +45,8 @@ exports.hop = (next, hmail, domain) => {
 
 
 def installed() -> Path:
-    """The folder with the pinned version, in the virtual environment's cache; installed by npm when missing.
-
-    Raises PeerError when there is no node or npm, or npm fails.
+    """Returns the folder with the pinned version, in the cache of the virtual environment. npm installs it when it is
+    missing. Raises PeerError when there is no node or npm, or when npm fails.
     """
     folder = Path(sys.prefix) / "peers" / f"haraka-{VERSION}"
     package = folder / "node_modules" / "Haraka"
@@ -53,7 +54,7 @@ def installed() -> Path:
         return package
     npm = program("npm")
     print(f"installing {_PACKAGE} with npm", flush=True)
-    # Made aside and moved: what a broken install leaves is never taken for a whole one.
+    # It is installed in another folder and then moved, so that the rest of a failed installation is never used.
     fresh = Path(tempfile.mkdtemp(prefix="haraka-", dir=_made(folder.parent)))
     try:
         options = ("--no-audit", "--no-fund", "--omit=dev", "--omit=optional", "--ignore-scripts", "--loglevel=error")
@@ -67,7 +68,7 @@ def installed() -> Path:
 
 
 def is_here() -> bool:
-    """Whether it is or can be installed; says why not."""
+    """Whether Haraka is installed or can be. Otherwise this prints the reason."""
     try:
         installed()
     except (PeerError, OSError, subprocess.TimeoutExpired) as error:
@@ -77,7 +78,7 @@ def is_here() -> bool:
 
 
 class Haraka:
-    """One process a core under its cluster module; queue files are fsynced, as it always does."""
+    """Haraka with one process for each core under its cluster module. It always calls fsync for queue files."""
 
     name = "Haraka"
     checks = False
@@ -117,7 +118,8 @@ class Haraka:
             chain = b"".join(blob.bytes() for blob in task.certificate.cert_chain_pems)
             (self._folder / "config" / "tls_cert.pem").write_bytes(chain)
             (self._folder / "config" / "tls_key.pem").write_bytes(task.certificate.private_key_pem.bytes())
-            # Without the file it would make parameters of its own all through the run; RFC 7919's group costs nothing.
+            # Without this file Haraka would compute parameters during the whole run. The group of RFC 7919 costs
+            # nothing.
             group = ("genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048")
             run([program("openssl"), *group, "-out", self._folder / "config" / "dhparams.pem"])
         hops = {domain: list(hop) for domain, hop in task.next_hops.items()}
@@ -131,7 +133,7 @@ class Haraka:
         (self._folder / "config" / name).write_text(text)
 
     def release(self) -> None:
-        """It watches its configuration."""
+        """Lets deliveries begin. Haraka reads its configuration again by itself."""
         self._write("outbound.ini", _outbound(held=False))
 
     def processes(self) -> Mapping[str, Sequence[int]]:
@@ -141,7 +143,7 @@ class Haraka:
 
     def stop(self) -> None:
         if self._process is not None:
-            # Everything is delivered by now; an orderly end would wait half a minute for idle sessions.
+            # All mail is delivered by now. An orderly end would wait half a minute for idle sessions.
             family = descendants(self._process.pid)
             self._process.kill()
             send_all(family, signal.SIGKILL)

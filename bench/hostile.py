@@ -1,8 +1,8 @@
-"""What honest mail notices of attacks: `python -m bench.hostile [--only NAME,...] [--messages N] [--seconds S]`.
+"""Measures how attacks affect honest mail: `python -m bench.hostile [--only NAME,...] [--messages N] [--seconds S]`.
 
-For each attack a suite of its own runs on loopback. Honest mail is measured first alone, then beside the attack: the
-time from the dot to the reply, from the reply to the next hop, and for mail that the next hop put off once how late
-the second try comes. Everything is bounded: connections, messages and seconds, by the arguments below.
+A new suite runs on loopback for each attack. Honest mail is measured first alone, and then during the attack: the time
+from the dot to the reply, the time from the reply to the next hop, and the delay of the second try for mail that the
+next hop deferred once. Everything is bounded: connections, messages and seconds, by the arguments below.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ from tests.peers.ports import LOOPBACK
 from tests.peers.suite import Suite
 
 HONEST = "honest.example"
-# Where just the accounts' addresses exist.
+# The domain in which only the addresses of accounts exist.
 ACCOUNTS = "accounts.example"
 SENDER = "sender@source.example"
 PASSWORD = "bench-password"
-# The first retry of what the honest next hop puts off, in seconds; relay adds up to a tenth of it.
+# The seconds until the first retry of mail that the honest next hop defers. Relay adds up to a tenth of this.
 _RETRY_SECONDS = 6.0
 _JITTER = 1.1
-# One honest message in so many is put off once.
+# One honest message in this many is deferred once.
 _PUT_OFF_EVERY = 4
 _HONEST_PAUSE = 0.2
-# An attacker that is answered at once would only measure how busy the bench itself is.
+# The pause of an attacker. Without it, an attacker that gets quick answers would only show the load of the benchmark
+# itself.
 _ATTACKER_PAUSE = 1.0
 _LARGEST_WAIT = 120.0
 _BODY = b"Subject: bench\r\nFrom: <sender@source.example>\r\n\r\n" + (b"x" * 70 + b"\r\n") * 14
 
 
 class RefusedError(Exception):
-    """A reply that was not the one wanted; the text is the reply."""
+    """The server sent an unexpected reply. The text is the reply."""
 
 
 class Client:
@@ -58,7 +59,7 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        # Seconds from the last message's dot to the reply, whatever that was.
+        # The seconds from the last message's dot to the reply, whatever the reply was.
         self.after_dot = 0.0
 
     async def reply(self) -> bytes:
@@ -81,7 +82,7 @@ class Client:
         return await self.ask(b"AUTH PLAIN " + secret)
 
     async def send(self, recipient: str, content: bytes = _BODY, sender: str = SENDER) -> float:
-        """One message; the seconds from the dot to the reply. Raises RefusedError."""
+        """Sends one message. Returns the seconds from the dot to the reply. Raises RefusedError."""
         await self.expect(f"MAIL FROM:<{sender}>".encode())
         await self.expect(f"RCPT TO:<{recipient}>".encode())
         await self.expect(b"DATA", b"354")
@@ -95,7 +96,7 @@ class Client:
 
 @asynccontextmanager
 async def connected(port: int, client_address: str = "") -> AsyncIterator[Client]:
-    """A session after EHLO; `client_address` is told in a PROXY header."""
+    """Yields a session after EHLO. `client_address` is sent in a PROXY header."""
     origin = (PROXY_ADDRESS, 0) if client_address else None
     reader, writer = await asyncio.open_connection(LOOPBACK, port, local_addr=origin)
     try:
@@ -112,16 +113,20 @@ async def connected(port: int, client_address: str = "") -> AsyncIterator[Client
 
 
 class NextHop:
-    """An SMTP server of the bench: takes mail, puts recipients that begin with `later` off once, or does not answer."""
+    """An SMTP server of the benchmark. It accepts mail, and defers recipients that begin with `later` once. It may also
+    not answer.
+    """
 
     def __init__(self, *, mute: bool = False, seconds: float = 0.0) -> None:
-        """`mute`: it accepts connections and says nothing. `seconds`: what it takes for each message's last reply."""
+        """With `mute` it accepts connections and sends nothing. `seconds` is the time until the last reply for each
+        message.
+        """
         self._mute = mute
         self._seconds = seconds
         self._server: asyncio.Server | None = None
         self.port = 0
         self.connections = 0
-        # By recipient: when its message was whole, and when it was refused for now.
+        # For each recipient, the time when its message was complete, and the time when it was deferred.
         self.arrived: dict[str, float] = {}
         self.put_off: dict[str, float] = {}
         self.came_back: dict[str, float] = {}
@@ -137,7 +142,7 @@ class NextHop:
         self._server.close()
 
     async def wait_for(self, recipient: str) -> float:
-        """When a recipient's message arrived. Raises TimeoutError."""
+        """Returns the time when a recipient's message arrived. Raises TimeoutError."""
         async with asyncio.timeout(_LARGEST_WAIT), self.changed:
             await self.changed.wait_for(lambda: recipient in self.arrived)
         return self.arrived[recipient]
@@ -189,11 +194,11 @@ class NextHop:
 
 @dataclass(slots=True)
 class Honest:
-    """What honest mail met."""
+    """The results of honest mail."""
 
     accepted: list[float] = field(default_factory=list)
     passed_on: list[float] = field(default_factory=list)
-    # How long after it was due the second try of what had been put off came.
+    # The delays of second tries of deferred mail, after the time when they were due.
     late: list[float] = field(default_factory=list)
     refused: int = 0
     seconds: float = 0.0
@@ -219,7 +224,7 @@ def _figures(seconds: Sequence[float]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large an attack may become."""
+    """The limits of the size of an attack."""
 
     messages: int
     seconds: float
@@ -228,19 +233,21 @@ class Limits:
 
 @dataclass(slots=True)
 class Field:
-    """What an attack and honest mail meet on."""
+    """The suite and the servers that an attack and honest mail use."""
 
     suite: Suite
     honest: NextHop
     dns: DnsServer
     limits: Limits
-    # Where honest mail comes from in a PROXY header; empty: from a trusted network.
+    # The client address of honest mail in a PROXY header. If it is empty, honest mail comes from a trusted network.
     honest_address: str = ""
-    # What a row says beside the figures.
+    # The notes in a row beside the figures.
     notes: list[str] = field(default_factory=list)
 
     async def measure(self, seconds: float) -> Honest:
-        """Honest mail for so long, a message every fifth of a second over a connection of its own."""
+        """Sends honest mail for the given seconds, with a message every fifth of a second over a new connection.
+        Returns the results.
+        """
         honest = Honest()
         began = time.perf_counter()
         tasks: list[asyncio.Task[None]] = []
@@ -254,7 +261,7 @@ class Field:
         return honest
 
     async def _honest_message(self, honest: Honest, number: int) -> None:
-        # What is put off once makes the rest of its destination wait for nothing: it is one recipient's.
+        # A deferral is about one recipient, so the other mail to the destination does not wait because of it.
         kind = "later" if number % _PUT_OFF_EVERY == 0 else "now"
         recipient = f"{kind}{random.getrandbits(48):x}@{HONEST}"
         try:
@@ -275,14 +282,14 @@ class Field:
 
 @asynccontextmanager
 async def tasks(work: Sequence[Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
-    """Runs all of it, each piece again and again, while the block lasts. What it meets does not matter."""
+    """Runs each piece of work again and again while the block lasts. Their errors are ignored."""
 
     async def again(piece: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await piece()
             except (RefusedError, OSError, asyncio.IncompleteReadError):
-                # An attacker that is turned away comes back, but not in a busy loop.
+                # An attacker that is refused comes back, but not in a busy loop.
                 await asyncio.sleep(0.05)
 
     running = [asyncio.create_task(again(piece)) for piece in work]
@@ -295,7 +302,7 @@ async def tasks(work: Sequence[Callable[[], Awaitable[None]]]) -> AsyncIterator[
 
 
 async def fill(field_: Field, domain: str, messages: int) -> float:
-    """Puts messages for a domain into the queue; seconds."""
+    """Puts messages for a domain into the queue. Returns the seconds that this took."""
     began = time.perf_counter()
     numbers = iter(range(messages))
 
@@ -321,7 +328,7 @@ def route(api: httpx.Client, domain: str, port: int) -> None:
 
 @asynccontextmanager
 async def bad_next_hop(field_: Field, hop: NextHop, messages: int) -> AsyncIterator[None]:
-    """So many messages wait for a next hop that does not do its part."""
+    """This number of messages waits for a next hop that accepts no mail or is slow."""
     async with hop:
         await asyncio.to_thread(route, field_.suite.api, "bad.example", hop.port)
         seconds = await fill(field_, "bad.example", messages)
@@ -350,7 +357,9 @@ def addresses(count: int) -> list[str]:
 
 @asynccontextmanager
 async def spf(field_: Field) -> AsyncIterator[None]:
-    """500 connections from 100 addresses; each sender's domain is another name in a zone whose servers are silent."""
+    """500 connections come from 100 addresses. The domain of each sender is another name in a zone whose servers are
+    silent.
+    """
     field_.dns.behave("silent.example", Behaviour.SILENT)
 
     def attacker(address: str) -> Callable[[], Awaitable[None]]:
@@ -373,7 +382,7 @@ async def spf(field_: Field) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def dkim(field_: Field) -> AsyncIterator[None]:
-    """150 connections with ten signatures a message, whose keys' name servers are silent."""
+    """150 connections send messages with ten signatures each. The name servers of their keys are silent."""
     field_.dns.behave("silent.example", Behaviour.SILENT)
     took: list[float] = []
 
@@ -401,7 +410,7 @@ async def dkim(field_: Field) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def refusals(field_: Field) -> AsyncIterator[None]:
-    """Recipients that do not exist, from 1,000 addresses, 100 of them at a time."""
+    """1,000 addresses, 100 of them at a time, name recipients that do not exist."""
     before = _octets(field_.suite.folder)
     began = time.perf_counter()
     turn = itertools.cycle(addresses(1000))
@@ -427,7 +436,7 @@ async def refusals(field_: Field) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def passwords(field_: Field) -> AsyncIterator[None]:
-    """200 connections from 50 addresses that guess passwords, while an account logs in from another address."""
+    """200 connections from 50 addresses guess passwords, while an account logs in from another address."""
     logins: list[float] = []
     failed = 0
 
@@ -455,7 +464,9 @@ async def passwords(field_: Field) -> AsyncIterator[None]:
 
 
 def _octets(folder: Path) -> int:
-    """Data and logs, without the databases' write-ahead logs: these are as long after a day as after an hour."""
+    """Returns the octets of data and logs. The write-ahead logs of the databases are left out, because they do not grow
+    after the first hour.
+    """
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm"))]
     return sum(path.stat().st_size for path in files)
 
@@ -463,7 +474,8 @@ def _octets(folder: Path) -> int:
 @dataclass(frozen=True, slots=True)
 class Row:
     attack: Callable[[Field], contextlib.AbstractAsyncContextManager[None]]
-    # Everybody is a stranger with an address in a PROXY header; else everybody comes from a trusted network.
+    # Whether all clients are strangers, with addresses in PROXY headers. Otherwise all clients are in a trusted
+    # network.
     strangers: bool = True
     checks: tuple[str, ...] = ()
 
@@ -498,7 +510,7 @@ def configure(api: httpx.Client, row: Row, honest_port: int) -> None:
 
 
 async def run_row(name: str, row: Row, limits: Limits) -> list[str]:
-    """Two rows of the table: honest mail alone, and beside the attack."""
+    """Returns two rows of the table: for honest mail alone, and for honest mail during the attack."""
     environment = {f"{service}_METRICS_PORT": "0" for service in ("CONFIG_API", "POLICY", "RELAY", "INGRESS")}
     environment["INGRESS_PROXY_NETWORKS"] = f"{PROXY_ADDRESS}/32"
     with DnsServer() as server:

@@ -1,4 +1,5 @@
-"""How fast ingress accepts mail, beside stock aiosmtpd in the same run; CPU per message; memory per idle connection.
+"""Measures how fast ingress accepts mail, beside stock aiosmtpd in the same run, with the CPU time for each message and
+the memory of each idle connection.
 
 `python -m bench.ingress_accept [--messages 4000] [--sessions 20] [--rounds 3] [--idle 5000]`; needs smtp-source. policy
 and relay are replaced by the cheapest possible programs, so that the figures are those of ingress alone. Stock aiosmtpd
@@ -108,7 +109,7 @@ def targets(peers: str = "grpc", *, checkout: Path = _ROOT, **environment_too: s
 
 
 def _profiler() -> list[str]:
-    """With INGRESS_PROFILE=file, ingress runs under cProfile."""
+    """Returns the arguments that run ingress under cProfile, if INGRESS_PROFILE names a file."""
     profile = os.environ.get("INGRESS_PROFILE")
     return ["-m", "cProfile", "-o", profile] if profile else []
 

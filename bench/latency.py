@@ -29,7 +29,7 @@ class Latency:
 
 
 class _Sink(asyncio.Protocol):
-    """Takes every message, and records when."""
+    """Accepts every message, and records the time."""
 
     def __init__(self, arrived: asyncio.Queue[float]) -> None:
         self._arrived = arrived

@@ -1,11 +1,12 @@
-"""What a decision about a listed recipient costs, and what policy's memory grows by, with lists of several lengths.
+"""Measures the cost of a decision about a listed recipient, and the growth of policy's memory, with lists of several
+lengths.
 
     python -m bench.listed_recipients [--lengths 1000,1000000] [--decisions 100000]
 
-Each length runs in a process of its own, on one processor: the snapshot is compiled from the octets that config_api
-sends, then recipients are decided in this process, without gRPC, in random order; half of them are not on the list.
-Policy remembers the facts of addresses, so there are two figures: for 2,000 recipients that come again and again, and
-for recipients whose facts are not remembered. The latter need the list.
+Each length runs in a separate process on one processor. The snapshot is compiled from the octets that config_api sends.
+Then this process decides about recipients in random order, without gRPC. Half of them are not on the list. Policy
+remembers the facts of addresses, so there are two figures: for 2,000 recipients that come again and again, and for
+recipients whose facts are not remembered. The latter need the list.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from services.policy.snapshot import compile_snapshot
 _DOMAIN = "listed.example.com"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _ROUNDS = 5
-# Recipients that are decided about before any comes again. A list of 1,000 has so many with those that are not on it.
+# The number of recipients before the first one is repeated. A list of 1,000 gives this number, together with the
+# recipients that are not on it.
 _DISTINCT = 2_000
 
 
@@ -62,7 +64,7 @@ def _measure(result: Connection, length: int, decisions: int) -> None:
     compiled = time.perf_counter() - started
     gc.collect()
     grown = _resident() - before
-    # As __main__ of policy does.
+    # The thresholds are those of policy's __main__.
     gc.set_threshold(50_000, 20, 50)
     gc.freeze()
     chance = random.Random(7)
@@ -81,12 +83,12 @@ def _measure(result: Connection, length: int, decisions: int) -> None:
 
 
 def _recipients(length: int, chance: random.Random) -> list[int]:
-    """Numbers of distinct recipients in random order; about half of them are on the list."""
+    """Returns the numbers of distinct recipients in random order. About half of them are on the list."""
     return chance.sample(range(2 * length), min(_DISTINCT, 2 * length))
 
 
 def _again(rulebook: Rulebook, recipients: list[int], length: int, decisions: int, chance: random.Random) -> float:
-    """CPU microseconds of a decision about recipients whose facts are remembered."""
+    """Returns the CPU microseconds of a decision about recipients whose facts are remembered."""
     seconds = 0.0
     for _ in range(decisions // len(recipients)):
         chance.shuffle(recipients)
@@ -95,7 +97,7 @@ def _again(rulebook: Rulebook, recipients: list[int], length: int, decisions: in
 
 
 def _new(rulebook: Rulebook, length: int, decisions: int, chance: random.Random) -> float:
-    """CPU microseconds of a decision about recipients of whom nothing is remembered."""
+    """Returns the CPU microseconds of a decision about recipients whose facts are not remembered."""
     seconds, count = 0.0, 0
     while count < decisions:
         rulebook.snapshot.known_addresses.clear()
@@ -106,7 +108,7 @@ def _new(rulebook: Rulebook, length: int, decisions: int, chance: random.Random)
 
 
 def _set(rulebook: Rulebook, numbers: list[int], length: int) -> float:
-    """CPU seconds of a decision at RCPT about each recipient. Fails when one is wrong."""
+    """Returns the CPU seconds of a decision at RCPT about each recipient. Fails when a decision is wrong."""
     requests = [_request(number) for number in numbers]
     started = time.process_time()
     verdicts = [rulebook.evaluate(wire.facts(wire.Request(request), rulebook.snapshot, 1.8e9)) for request in requests]
@@ -128,7 +130,7 @@ def _request(number: int) -> policy_pb2.DecideRequest:
 
 
 def _snapshot(length: int) -> bytes:
-    """As config_api sends it."""
+    """Returns the snapshot in the form in which config_api sends it."""
     buckets: defaultdict[int, list[bytes]] = defaultdict(list)
     for number in range(length):
         key = f"some.body{number}@{_DOMAIN}".encode()
@@ -141,7 +143,7 @@ def _snapshot(length: int) -> bytes:
 
 
 def _resident() -> int:
-    """Octets of memory that this process has."""
+    """Returns the octets of memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 

@@ -1,8 +1,9 @@
-"""What the indexes of messages cost accepting mail: `python -m bench.message_index [--rounds N] [--postgresql]`.
+"""Measures what the indexes of messages cost when mail is accepted: `python -m bench.message_index [--rounds N]
+[--postgresql]`.
 
-The whole suite takes mail in and hands it on, in rounds with the indexes by Message-ID and by time, and in rounds
-without them. Compared are neighbouring rounds, so that other load on the machine meets both: the CPU time of ingress,
-policy, relay and PostgreSQL, and the time until the last message is accepted.
+The whole suite accepts and delivers mail, in rounds with the indexes by Message-ID and by time, and in rounds without
+them. Neighbouring rounds are compared, so that other load on the machine affects both. The figures are the CPU time of
+ingress, policy, relay and PostgreSQL, and the time until the last message is accepted.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _compare(gateway: Posthouse, sinks: Sinks, rounds: int) -> None:
     sent = _WARM_UP
     for number in range(rounds):
         results: dict[bool, tuple[float, float]] = {}
-        # With and without the indexes are the first in turns.
+        # The rounds with and without the indexes come first in turns.
         for has_index in (True, False) if number % 2 else (False, True):
             for statement in _CREATE if has_index else _DROP:
                 gateway.change_queue(statement)

@@ -1,11 +1,13 @@
-"""Decisions a second of one policy process: the full rule set, 100,000 access rules, counters in memory and in Redis.
+"""Measures the decisions in a second of one policy process, with all rules, 100,000 access rules, and counters in
+memory and in Redis.
 
     python -m bench.policy_decisions [--seconds 5] [--profile]
     python -m bench.policy_decisions --bare     without gRPC: frames of bytes in, frames of bytes out
 
-policy runs in a process of its own on one core, the client on the other; requests and verdicts go over loopback. The
-mix is that of mail: CONNECT, MAIL, two RCPT, END_OF_DATA, by 2,000 clients. Look-ups are answered by a DNS server on
-loopback and then known, as they are for all but the first mail of a client. The verdict log is on, into a file.
+policy runs in a separate process on one core, and the client on the other. Requests and verdicts go over loopback. The
+mix is that of mail: CONNECT, MAIL, two RCPT, END_OF_DATA, by 2,000 clients. A DNS server on loopback answers the
+look-ups. Then the answers are cached, as they are for all mail of a client but the first. The verdict log is on, into a
+file.
 """
 
 from __future__ import annotations
@@ -159,7 +161,7 @@ def requests() -> list[policy_pb2.DecideRequest]:
 
 
 def serve(ports: Connection, dns: str, state_url: str, profile: bool, kept: int) -> None:
-    """The policy process."""
+    """Runs the policy process."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     profiler = cProfile.Profile() if profile else None
     if profiler is not None:
@@ -188,7 +190,7 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
         )
         began = time.monotonic()
         engine.use(compile_snapshot(configuration()))
-        # This is the same as in __main__.
+        # The thresholds are those of policy's __main__.
         gc.set_threshold(50_000, 20, 50)
         gc.freeze()
         print(f"{ACCESS_RULES:,} access rules made and compiled in {time.monotonic() - began:.2f} s", flush=True)
@@ -302,10 +304,11 @@ class _NoContext:
 
 
 async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
-    """CPU microseconds a decision costs from a frame's bytes to the answer's, the least of `rounds`.
+    """Returns the CPU microseconds of a decision, from the octets of its frame to those of the answer: the smallest
+    figure of `rounds`.
 
-    It is the least, since other work on the machine can only make it larger. `checks`: "absent" or "off", how the
-    snapshot has the content checks.
+    The smallest figure is used, because other work on the machine can only make it larger. `checks` is "absent" or
+    "off", and tells how the snapshot has the content checks.
     """
     with DnsServer() as server, tempfile.TemporaryFile("w") as log:
         zone(server)

@@ -14,7 +14,9 @@ _SAMPLE_SECONDS = 0.5
 
 
 def cpu_seconds(pid: int) -> float:
-    """Returns the user and system time of a process and of the children that it has waited for; 0 when it has ended."""
+    """Returns the user and system time of a process and of the children that it has waited for, or 0 when
+    it has ended.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -23,8 +25,8 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_octets(pid: int) -> int:
-    """Returns the proportional set size: its own pages, and its share of pages that it shares with others; 0 when it
-    has ended.
+    """Returns the proportional set size: its own pages, and its share of pages that it shares with others. The result
+    is 0 when it has ended.
     """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()

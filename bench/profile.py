@@ -1,4 +1,4 @@
-"""Where a service's CPU time goes: `python -m bench.profile ingress|policy|relay [--workload "4 KB, many"]`.
+"""Shows what a service uses its CPU time for: `python -m bench.profile ingress|policy|relay [--workload "4 KB, many"]`.
 
 Runs the workload with the service under cProfile (`--how calls`, the default), under a sampler of its main thread
 (`--how samples`, and by stage of the work `--how stages`), or beside Linux's perf (`--how native`), which sees C
@@ -166,7 +166,9 @@ def _samples(out: Path, top: int, messages: int, seconds: float) -> str:
 
 
 def _by_stage(service: str, out: Path, messages: int, used: Mapping[str, float]) -> str:
-    """The CPU time of the main thread by stage, and the CPU time of each other thread as the kernel counts it."""
+    """Returns the CPU time of the main thread by stage, and the CPU time of each other thread as the
+    kernel counts it.
+    """
     main = sum(spent for name, spent in used.items() if name.startswith("main "))
     rows = [(stage, share * main) for stage, share in stages.shares(service, json.loads(out.read_text()), str(ROOT))]
     others: dict[str, float] = {}

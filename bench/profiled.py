@@ -31,9 +31,8 @@ class _Profiler(Protocol):
 
 
 class Calls:
-    """cProfile in every thread: exact counts of calls, and CPU time that is inflated where many small ones are made.
-
-    Time is the thread's own, so what waits (for the interpreter's lock too) costs nothing.
+    """Runs cProfile in every thread. The counts of calls are exact. The CPU time is too high where many small calls are
+    made. It is that of the thread, so waiting, also for the interpreter's lock, costs nothing.
     """
 
     def __init__(self) -> None:
@@ -88,7 +87,8 @@ def _rows(profile: cProfile.Profile) -> dict[str, Row]:
 
 
 class Samples:
-    """The main thread's stack each millisecond of the process's CPU time: true shares, no counts.
+    """Samples the main thread's stack at each millisecond of the process's CPU time. The shares are true, and there are
+    no counts.
 
     Python sees the signal between two byte codes, so the time of a C function falls on the line that called it.
     """
@@ -109,7 +109,7 @@ class Samples:
 
 
 def _named(frame: FrameType | None) -> Iterator[str]:
-    """`file:line function` from the innermost frame outwards."""
+    """Yields `file:line function`, from the innermost frame outwards."""
     while frame is not None:
         code = frame.f_code
         yield f"{code.co_filename}:{frame.f_lineno} {code.co_qualname}"

@@ -1,9 +1,10 @@
-"""`python -m bench.recipients_in_force`: a list of recipients grows to 1,000,000, and is changed, until it is in force.
+"""`python -m bench.recipients_in_force`: measures the time until changes of a list that grows to 1,000,000 recipients
+are in force.
 
-config_api, policy and relay run as processes, on SQLite and then on PostgreSQL with fsync. The list comes in batches of
-100,000, the most that one request may hold. Each batch is timed from the request until policy and relay decide by it;
-so is a single recipient, made when the list has 100,000 and when it has 1,000,000. CPU time is what the three processes
-need for it together, which another load on the machine does not change.
+config_api, policy and relay run as processes, on SQLite and then on PostgreSQL with fsync. The list is made in batches
+of 100,000, the largest number in one request. The time of each batch is measured from the request until policy and
+relay use it. The same is measured for a single recipient, when the list has 100,000 and when it has 1,000,000. The CPU
+time is that of all three processes. Another load on the machine does not change it.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ DOMAIN = "listed.example"
 # A batch may take long on a busy machine.
 _ANSWER_SECONDS = 600.0
 _PAUSE_SECONDS = 0.02
-# They tell which revision they decide by.
+# The services that report which revision they use.
 _CONSUMERS = ("policy", "relay")
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one request, in seconds: until its answer, until it was in force, and of CPU time."""
+    """The times of one request in seconds: until its answer, until it was in force, and the CPU time."""
 
     answered: float
     in_force: float
@@ -44,7 +45,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """With the list as long as it is. `memory`: octets by service."""
+    """The figures with the present length of the list. `memory` has octets by service."""
 
     listed: int
     batches: list[Cost]
@@ -78,7 +79,7 @@ class Gateway:
         self._api = api
 
     async def post(self, path: str, body: Any) -> Cost:
-        """Sends one change, and waits until policy and relay decide by it."""
+        """Sends one change, and waits until policy and relay use it."""
         cpu, began = self._cpu(), time.perf_counter()
         answer = await self._api.post(path, json=body, timeout=_ANSWER_SECONDS)
         answered = time.perf_counter() - began
@@ -109,7 +110,7 @@ def _batch(first: int) -> dict[str, Any]:
 
 
 async def measure(name: str, url: str, folder: Path, length: int, changes: int) -> None:
-    """Prints a row when the list has BATCH recipients, and one when it has all."""
+    """Prints a row when the list has BATCH recipients, and a row when it has all recipients."""
     async with gateway(url, folder) as (pids, api):
         running = Gateway(pids, api)
         await running.post("/v1/relay-domains", {"domain": DOMAIN, "recipients": "list"})
@@ -118,7 +119,7 @@ async def measure(name: str, url: str, folder: Path, length: int, changes: int) 
             batches.append(await running.post("/v1/recipients:batch", _batch(first)))
             listed = first + BATCH
             if listed in (BATCH, length):
-                # They are different ones each time.
+                # Each change makes another recipient.
                 single = [
                     await running.post("/v1/recipients", {"address": f"one{listed}.{number}@{DOMAIN}"})
                     for number in range(changes)

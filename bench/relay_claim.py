@@ -1,7 +1,8 @@
-"""What a claim costs while the queue grows: `python -m bench.relay_claim [--largest N] [--postgresql] [--sqlite]`.
+"""Measures the cost of a claim while the queue grows: `python -m bench.relay_claim [--largest N] [--postgresql]
+[--sqlite]`.
 
-Half of the queue waits for one dead destination that is suspended; of the rest a share is due. What is measured is the
-claim of 100 deliveries for other destinations, in its own transaction, with their leases given back afterwards.
+Half of the queue waits for one dead destination that is suspended. A part of the rest is due. The benchmark measures
+the claim of 100 deliveries for other destinations, in its own transaction. Their leases are given up afterwards.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""How fast relay delivers to smtp-sink: its transport alone, with a dead MX, and from a full queue beside Postfix.
+"""Measures how fast relay delivers to smtp-sink: its transport alone, with a dead MX, and from a full queue beside
+Postfix.
 
-`python -m bench.relay_delivery [--messages 6000] [--rounds 3] [--queue 3000]`; needs smtp-sink, and for the queue root
-and Postfix. For the transport no queue is involved: it and plain aiosmtplib have the messages in memory, as the
-dispatcher has those that it just received. Only ratios within one run count: of delivered/s, and on a busy machine of
-CPU time.
+`python -m bench.relay_delivery [--messages 6000] [--rounds 3] [--queue 3000]`; needs smtp-sink, and for the queue also
+Postfix and root. The transport is measured without a queue: it and plain aiosmtplib have the messages in memory, like
+the dispatcher with messages that have just arrived. Only ratios within one run are meaningful: of delivered messages in
+a second, and on a busy machine of CPU time.
 """
 
 from __future__ import annotations
@@ -138,7 +139,9 @@ async def _as_coroutine(contender: Contender, job: Job, nameserver: str, port: i
 
 
 def zone(dns: DnsServer, hole: str) -> None:
-    """one.test and many others have one live MX host; the rest have a second one that refuses or is silent."""
+    """Adds the zone. one.test and many others have one live MX host. The other domains have a second MX host that
+    refuses connections or is silent.
+    """
     dns.add("mx.test", "A", "127.0.0.1")
     dns.add("dead.test", "A", free_address())
     dns.add("hole.test", "A", hole)
@@ -186,7 +189,9 @@ def main() -> None:
 
 
 def from_full_queue(messages: int, rounds: int) -> dict[tuple[str, str], list[Figure]]:
-    """relay's and Postfix's own delivery of what they hold, in turn. Of Posthouse relay's CPU time alone counts."""
+    """Measures relay and Postfix in turns while they deliver the mail in their queues. For Posthouse only the CPU time
+    of relay is counted.
+    """
     workload = replace(DRAIN, messages=messages)
     kinds: tuple[type[Gateway], ...] = (Posthouse, Postfix) if postfix_is_here() else (Posthouse,)
     found: dict[tuple[str, str], list[Figure]] = {}
@@ -200,7 +205,9 @@ def from_full_queue(messages: int, rounds: int) -> dict[tuple[str, str], list[Fi
 
 
 def _table(found: dict[tuple[str, str], list[Figure]], baseline: dict[str, str]) -> str:
-    """`baseline`: what Posthouse is held against at each job: a contender's name, or another job's."""
+    """Prints the table. `baseline` has for each job the series with which Posthouse is compared: the name of a
+    contender, or of another job.
+    """
     rows = [
         "| job | contender | delivered/s (min to max) | CPU ms a message | delivered/s | CPU |",
         "|---|---|---|---|---|---|",
@@ -223,7 +230,9 @@ def _medians(figures: Sequence[Figure]) -> tuple[float, float]:
 
 
 def contenders(job: Job) -> dict[str, Contender]:
-    """aiosmtplib looks nothing up: where a host is dead there is nothing to compare but ourselves without it."""
+    """Returns the contenders for a job. aiosmtplib makes no look-ups, so with a dead host Posthouse is compared only
+    with itself without a dead host.
+    """
     healthy = job.domains[0] in ("one.test", "d0.test")
     return {"Posthouse": posthouse, **({"aiosmtplib": plain_aiosmtplib} if healthy else {})}
 

@@ -1,9 +1,9 @@
-"""What a message costs with 1, 2 and 3 processes of ingress and relay: `python -m bench.scaling`.
+"""Measures the cost of a message with 1, 2 and 3 processes of ingress and relay: `python -m bench.scaling`.
 
-Each row is a run of its own on one PostgreSQL (fsync on) and one Redis: 4 KB messages over kept connections, shared
-out over the ingress processes, relayed to one sink. CPU is user and system time of the processes, from /proc, of the
-messages alone; it changes little with what else the machine does, seconds do. WAL octets and syncs are
-PostgreSQL's own counts.
+Each row is a separate run on one PostgreSQL (with fsync) and one Redis. Messages of 4 KB are sent over connections that
+stay open, divided among the ingress processes, and relayed to one sink. CPU is user and system time of the processes,
+from /proc, for the messages alone. Other load on the machine changes it little, while it changes seconds. WAL octets
+and syncs are PostgreSQL's own counts.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ def has(service: str) -> bool:
 def shares(service: str, stacks: Iterable[tuple[Sequence[str], int]], root: str) -> list[tuple[str, float]]:
     """The share of each stage in the samples, the largest first.
 
-    `stacks`: the frames of a sample as `file:line function`, the innermost first, and how often it was seen.
+    `stacks` has the frames of each sample as `file:line function`, the innermost first, and how often the sample was
+    seen.
     """
     table = _STAGES[service]
     counts: Counter[str] = Counter()

@@ -1,4 +1,5 @@
-"""Messages a second by SMTP submission and by POST /v1/messages, 20 clients each, in turns through one suite.
+"""Measures the messages in a second by SMTP submission and by POST /v1/messages, with 20 clients each, in turns through
+one suite.
 
     python -m bench.submission_by_http [MESSAGES]
 

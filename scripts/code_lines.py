@@ -1,9 +1,8 @@
 """Counts lines of code: without blank lines, comments, docstrings and imports.
 
-code_lines.py [--depth N] [FOLDER ...]      counts of the folders, by default services, N levels deep
-code_lines.py --since COMMIT [FOLDER ...]   the same beside those of a commit
-code_lines.py --commits COMMIT [FOLDER ...] what each commit after this one changed
-code_lines.py --check                       fails when a service or lib has more than scripts/code_lines.json allows
+code_lines.py [--depth N] [FOLDER ...] counts of the folders, by default services, N levels deep code_lines.py --since
+COMMIT [FOLDER ...] the same beside those of a commit code_lines.py --commits COMMIT [FOLDER ...] what each commit after
+this one changed code_lines.py --check fails when a service or lib has more than scripts/code_lines.json allows
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ def changes_of_commits(since: str, folder: str) -> Iterator[tuple[int, str]]:
 
 
 def _lines_at(commit: str, path: str) -> int:
-    """Returns 0 when the commit has no such file."""
+    """Returns the number of lines of a file at a commit, or 0 when the commit does not have the file."""
     try:
         return code_lines(_git("show", f"{commit}:{path}"))
     except subprocess.CalledProcessError:
@@ -92,7 +91,7 @@ def totals(sources: Iterator[tuple[str, str]], depth: int) -> Counter[str]:
 
 def over_budget(counts: Mapping[str, int], budget: Mapping[str, int]) -> list[str]:
     """Yields the faults: a folder with more lines than its budget, a folder without a budget, and a budget without a
-    folder. A budget is not a target. It makes each growth a decision, in a commit of its own.
+    folder. A budget is not a target. It makes each growth a decision, in a separate commit.
     """
     faults = [
         f"{name} has {counts[name]:,} lines of code, and its budget is {limit:,}: remove what is not needed any more, "

@@ -41,7 +41,7 @@ def _section(heading: str, column: str, codes: Mapping[str, str]) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Writes the page."""
     PAGE.write_text(
         HEAD
         + _section("Problem types", "after `urn:posthouse:problem:`", error_codes.PROBLEM_TYPES)

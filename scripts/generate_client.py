@@ -2,7 +2,7 @@
 
     generate_client.py [--check]
 
-The files that are written by hand (`__init__`, `errors`, `posthouse`) stand in the same package and are left alone.
+The files that are written by hand (`__init__`, `errors`, `posthouse`) are in the same package and are not changed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks the migrations of each service that keeps a database: they form one line, and each has a number of its own.
+"""Checks the migrations of each service that keeps a database: they form one sequence, and each has its own number.
 
 Two branches that each add a migration merge without a conflict when their files have different names. The service then
 finds two newest migrations, or two with one number, and does not start.
@@ -24,7 +24,7 @@ SCHEMAS = (RELAY, CONFIG_API)
 
 
 def faults(schema: Schema) -> list[str]:
-    """What is wrong with the migrations of the service, one sentence each."""
+    """Returns a sentence for each fault in the migrations of the service."""
     repeated_numbers = [
         f"{schema.service}: {' and '.join(sorted(names))} have the same number"
         for _, names in sorted(_files_by_number(schema.folder / "versions").items())
@@ -60,7 +60,7 @@ def _of_history(service: str, scripts: ScriptDirectory) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print what is wrong; 1 when there is anything."""
+    """Prints the faults. Returns 1 when there are any."""
     problems = [problem for schema in SCHEMAS for problem in faults(schema)]
     for problem in problems:
         print(problem)

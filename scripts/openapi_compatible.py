@@ -51,7 +51,9 @@ def document_of(tag: str) -> Node:
 
 
 def _needs_more(old_role: str, new_role: str) -> bool:
-    """Whether a key with the old role can no longer call it. Each role in _ROLES may do what the earlier ones may."""
+    """Whether a key with the old role can no longer call the operation. Each role in _ROLES may do what the earlier
+    ones may.
+    """
     if old_role in _ROLES and new_role in _ROLES:
         return _ROLES.index(new_role) > _ROLES.index(old_role)
     return old_role != new_role

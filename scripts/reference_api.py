@@ -8,7 +8,7 @@ from scripts.reference_settings import document, resolved
 
 
 def page() -> str:
-    """The page."""
+    """Returns the page."""
     api = document()
     parts = [
         "# HTTP API\n",

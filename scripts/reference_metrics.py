@@ -40,7 +40,7 @@ class Metric:
 
 
 def metrics() -> list[Metric]:
-    """Every metric, by service and name."""
+    """Returns every metric, by service and name."""
     found = set()
     for file in sorted([*(ROOT / "services").rglob("*.py"), *(ROOT / "libs").rglob("*.py")]):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -89,7 +89,7 @@ def _labels(declared: list[ast.expr]) -> tuple[str, ...]:
 
 
 def page() -> str:
-    """The page."""
+    """Returns the page."""
     parts = [
         "# Metrics\n",
         "[Observing a gateway](../observability.md#metrics-metrics) says where they are read and what to look at",

@@ -1,4 +1,6 @@
-"""The reference page of settings: every member that operators may set, and what each rule answers by it."""
+"""The reference page of settings: every member that operators may set, and the replies of the rules
+that it turns on.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from services.policy.rules.model import RuleMatch, Stage
 
 ROOT = Path(__file__).parents[1]
 
-# The rules of policy, and the settings by which each one is on, or decides. A rule that is not named here, and a
-# setting that does not exist, fail in a test.
+# The rules of policy, each with the settings that turn it on or by which it decides. A test fails for a rule that is
+# missing here, and for a setting that does not exist.
 SETTINGS_OF_RULES: dict[str, tuple[str, ...]] = {
     "client_blocked": ("/v1/settings/advanced-security max_unknown_recipients_per_day",),
     "connection_rate": ("/v1/settings/connection-policy max_connections_per_minute",),
@@ -74,7 +76,7 @@ SETTINGS_OF_RULES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a client may be told by one rule at one stage."""
+    """The replies of one rule at one stage."""
 
     reason_id: str
     stage: str
@@ -82,12 +84,12 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The replies as a client sees them."""
+        """Returns the replies as a client gets them."""
         return ", ".join(f"`{reply.code} {reply.enhanced} {reply.text}`" for reply in self.replies)
 
 
 def answers() -> list[Answer]:
-    """Every rule of policy with its replies, in the order in which the rules are tried."""
+    """Returns every rule of policy with its replies, in the order in which the rules are tried."""
     of_rules = {
         (rule.reason_id, rule.stage): Answer(rule.reason_id, rule.stage.name, _replies(rule.match)) for rule in RULES
     }
@@ -100,7 +102,7 @@ def answers() -> list[Answer]:
 
 
 def _replies(match: Any) -> tuple[Reply, ...]:
-    """The replies that a function of a rule can give, found in the values that its code names."""
+    """Returns the replies that a function of a rule can give. They are found in the values that its code names."""
     replies: dict[Reply, None] = {}
     seen: set[CodeType] = set()
 
@@ -143,13 +145,13 @@ class Member:
 
 
 def document() -> dict[str, Any]:
-    """The API's description."""
+    """Returns the OpenAPI document."""
     described: dict[str, Any] = json.loads((ROOT / "openapi.json").read_text("utf-8"))
     return described
 
 
 def resources(api: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Path, title and schema of everything that can be set: the settings first, then the collections."""
+    """Returns path, title and schema of all settings, and then of all collections."""
     found = []
     for path, operations in api["paths"].items():
         is_settings = path.startswith("/v1/settings/")
@@ -162,7 +164,7 @@ def resources(api: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def members(schema: dict[str, Any], api: dict[str, Any], prefix: str = "") -> Iterator[Member]:
-    """The members that may be written, each followed by those inside it."""
+    """Returns the members that may be written, each followed by the members inside it."""
     for name, declared in schema.get("properties", {}).items():
         if declared.get("readOnly"):
             continue
@@ -191,7 +193,7 @@ def _within(schema: dict[str, Any], api: dict[str, Any], path: str) -> Iterator[
 
 
 def _merged(alternatives: list[Member]) -> Member:
-    """One member for those of several variants that have one path."""
+    """Returns one member for the members of several variants with the same path."""
     values, defaults, descriptions = (
         list(dict.fromkeys(getattr(alternative, column) for alternative in alternatives))
         for column in ("values", "default", "description")
@@ -200,7 +202,7 @@ def _merged(alternatives: list[Member]) -> Member:
 
 
 def _default(description: str, declared: dict[str, Any]) -> tuple[str, str]:
-    """The description without the sentence about the default, and the default."""
+    """Returns the description without the sentence about the default, and the default."""
     before, marker, after = description.partition("The default is ")
     if marker:
         value, _, rest = after.partition(".")
@@ -214,7 +216,7 @@ def _default(description: str, declared: dict[str, Any]) -> tuple[str, str]:
 
 
 def _values(schema: dict[str, Any], api: dict[str, Any]) -> str:
-    """What a member takes, in a few words."""
+    """Returns a short description of the values of a member."""
     if "enum" in schema or "x-extensible-enum" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum") or schema["x-extensible-enum"])
     if "const" in schema:
@@ -244,7 +246,7 @@ def resolved(schema: dict[str, Any], api: dict[str, Any]) -> dict[str, Any]:
 
 
 def page() -> str:
-    """The page."""
+    """Returns the page."""
     api = document()
     by_setting: dict[str, list[Answer]] = {}
     for answer in answers():
@@ -275,7 +277,7 @@ def page() -> str:
 
 
 def _told(of_setting: list[Answer]) -> str:
-    """What a setting answers, in one cell of a table: rules with the same replies stand together."""
+    """Returns the replies that depend on a setting, for one cell of a table. Rules with the same replies are joined."""
     reasons: dict[str, list[str]] = {}
     for answer in of_setting:
         reasons.setdefault(f"{answer.stage}: {answer.text}", []).append(f"`{answer.reason_id}`")

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 _WIDTH, _HEIGHT = 1440, 1000
 _COLOURS = 64
 _MOST_OCTETS = 120_000
-# So many messages make a full page.
+# This number of messages makes a full page.
 _MESSAGES = 40
 
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def pages(demonstration: Demonstration) -> Iterator[tuple[str, str]]:
-    """Pictures and their pages, once there is mail to be seen on them."""
+    """Yields the pictures with their pages, as soon as there is mail to show."""
     items = demonstration.items
     until(lambda: len(items("/v1/messages", limit=str(_MESSAGES))) == _MESSAGES, "there is mail")
     until(lambda: bool(items("/v1/queue/messages", state="held")), "a message is held")
@@ -53,7 +53,7 @@ def pages(demonstration: Demonstration) -> Iterator[tuple[str, str]]:
 
 
 def smaller(png: bytes) -> bytes:
-    """The picture with a palette of its most frequent colours."""
+    """Returns the picture with a palette of its most frequent colours."""
     with Image.open(io.BytesIO(png)) as picture:
         reduced = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
     octets = io.BytesIO()

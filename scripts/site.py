@@ -11,7 +11,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-# Document at the root to its page.
+# The page for each document at the root.
 PAGES = {
     "README.md": "index.md",
     "ARCHITECTURE.md": "inside/architecture.md",
@@ -35,7 +35,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def with_links_of_the_site(markdown: str, page: str) -> str:
-    """The page's text, with links as they are in the site. What the site does not hold is named and not linked."""
+    """Returns the text of a page with the links of the site. A file that is not in the site is named without a link."""
     source = _SOURCES.get(page, f"docs/{page}")
 
     def replaced(link: re.Match[str]) -> str:

@@ -1,6 +1,5 @@
-"""Stills of the main commands for README and docs, as SVG files: from a suite that runs here, with mail on loopback.
-
-What differs from run to run is replaced by values of the same length: times, ids and addresses.
+"""Makes stills of the main commands for README and docs, as SVG files, from a suite that runs here with mail on
+loopback. Values that differ from run to run (times, ids and addresses) are replaced by fixed ones of the same length.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from tests.peers.suite import Suite
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "stills"
 WIDTH = 124
-# Commands by the name of their still.
+# The commands, by the names of their stills.
 COMMANDS = {
     "status": "posthouse status",
     "queue-destinations": "posthouse queue destinations",
@@ -42,7 +41,7 @@ COMMANDS = {
     "top": "posthouse top --once",
     "config-diff": "posthouse config diff",
 }
-# As rich has it, without fonts from afar and without a word about what made it.
+# This is the format of rich, without fonts from other servers and without a line about the program.
 _FORMAT = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
@@ -69,20 +68,20 @@ line-height: {line_height}px;
 </g>
 </svg>
 """
-# What differs from run to run, by what stands for it.
+# Patterns of the values that differ from run to run.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 _LOOPBACK = re.compile(r"\b127\.0\.0\.(\d+)\b")
-# A warning about who makes the stills.
+# This warning depends on the user who makes the stills.
 _OF_THE_USER = "runs as root"
 _BEGINNING = datetime.datetime(2026, 1, 5, 9, 0, tzinfo=datetime.UTC)
-# Each message is made as old as this, in minutes.
+# The ages of the messages in minutes.
 _AGES = (2, 3, 7, 16, 33, 33, 70, 150, 300, 700)
 _IDENTIFIER = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
 
 
 @dataclass(slots=True)
 class World:
-    """A gateway of example.com, before the mailbox server of that domain, and three domains of others."""
+    """A gateway of example.com in front of that domain's mailbox server, and three domains of others."""
 
     suite: Suite
     names: DnsServer
@@ -117,7 +116,7 @@ def world_of_examples() -> Iterator[World]:
 
 def configure(suite: Suite, port: int) -> None:
     world.change(suite, "/v1/settings/general", {"profile": {"hostname": "mail.example.com"}})
-    # Mail that is hours old would be reported to its senders.
+    # Senders of mail that is hours old would get notices of delay.
     world.change(suite, "/v1/settings/queue", {"delay_notice_after_hours": 0})
     mailbox = {"kind": "smtp", "host": "mailbox.example.com", "port": port}
     world.create(suite, "/v1/local-domains", {"name": "example.com", "mailbox": mailbox})
@@ -133,7 +132,7 @@ def send(suite: Suite, recipient: str, sender: str = "news@example.com") -> None
 
 
 def deliver_and_wait(scene: World) -> None:
-    """One message is delivered at its second attempt; others wait for servers that do not answer, some for long."""
+    """Sends mail. One message is delivered at its second attempt. Others wait for servers that do not answer."""
     suite = scene.suite
     scene.example_org.on(Stage.RCPT, reply("451 4.7.1 Greylisted, try again in a minute"), times=1)
     send(suite, "anna@example.org")
@@ -156,7 +155,9 @@ def deliver_and_wait(scene: World) -> None:
 
 
 def grow_old(suite: Suite) -> None:
-    """Makes messages that wait as old as in a queue of a day. The database is that of the test's relay alone."""
+    """Changes the times of waiting messages, so that they are as old as in a queue of a day. Only this relay uses the
+    database.
+    """
     suite.terminate("relay")
     with sqlite3.connect(suite.folder / "relay" / "queue.sqlite3") as database:
         rows = database.execute("SELECT id FROM messages ORDER BY received_at DESC").fetchall()
@@ -170,7 +171,7 @@ def grow_old(suite: Suite) -> None:
 
 
 class Replacement:
-    """Puts values that are the same in each run into what a command has shown."""
+    """Replaces values in the output of a command by fixed ones."""
 
     def __init__(self, suite: Suite) -> None:
         self._identifiers: dict[str, str] = {}
@@ -198,7 +199,7 @@ class Replacement:
 
 
 def still(name: str, command: str, output: str) -> str:
-    """The SVG of a command with what it has shown."""
+    """Returns the SVG of a command with its output."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, legacy_windows=False)
     console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
     console.print(Text.from_ansi(output.rstrip("\n")))
@@ -214,7 +215,7 @@ def main() -> None:
         deliver_and_wait(scene)
         replaced = Replacement(scene.suite)
         posthouse = CommandLine(scene.suite, COLUMNS=str(WIDTH), FORCE_COLOR="1", TERM="xterm-256color")
-        # The Internet of the stills is on loopback: that is not for readers.
+        # The name server and the mail servers of the stills are on loopback. Their addresses are not shown to readers.
         stand_ins = ("--nameserver", scene.names.address, "--port", str(scene.suite.smtp_port))
         for name, command in COMMANDS.items():
             outcome = posthouse.run(*shlex.split(command)[1:], *(stand_ins if name == "doctor" else ()))

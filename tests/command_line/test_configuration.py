@@ -29,5 +29,7 @@ CURRENT = {
         ({"relay_host": {"host": "a,b"}, "unknown": "x"}, {"relay_host": {"host": "a,b"}, "unknown": "x"}),
     ],
 )
-def test_a_list_takes_one_value_and_several_with_commas(patch: dict[str, object], sent: dict[str, object]) -> None:
+def test_a_list_accepts_one_value_and_several_values_with_commas(
+    patch: dict[str, object], sent: dict[str, object]
+) -> None:
     assert with_parsed_lists(patch, CURRENT) == sent

@@ -18,7 +18,7 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     return {"HOME": str(folder), "POSTHOUSE_DATA_DIR": str(folder / "var"), **variables}
 
 
-def test_the_environment_is_taken_before_a_profile(tmp_path: Path) -> None:
+def test_the_environment_takes_precedence_over_a_profile(tmp_path: Path) -> None:
     variables = environment(tmp_path)
     write_profiles(profile_file(variables), {"default": Access("http://other", "other")})
     assert find_access({**variables, "POSTHOUSE_URL": URL, "POSTHOUSE_KEY": "ph_1"}) == Access(URL, "ph_1")
@@ -26,13 +26,13 @@ def test_the_environment_is_taken_before_a_profile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["POSTHOUSE_URL", "POSTHOUSE_KEY"])
-def test_address_and_key_are_given_together(tmp_path: Path, name: str) -> None:
+def test_address_and_key_must_be_given_together(tmp_path: Path, name: str) -> None:
     with pytest.raises(CommandError, match="is not set") as refused:
         find_access(environment(tmp_path, **{name: URL}))
     assert refused.value.status == 2
 
 
-def test_a_profile_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_a_profile(tmp_path: Path) -> None:
     variables = environment(tmp_path)
     path = profile_file(variables)
     profiles = {"default": Access(URL, 'ph_"quoted"'), "other": Access(URL, "ph_2", "/etc/ca.pem")}
@@ -56,7 +56,7 @@ def test_the_suite_of_this_machine_needs_neither_address_nor_key(tmp_path: Path)
     assert find_access(variables) == Access("http://127.0.0.1:9999", "ph_local")
 
 
-def test_profiles_are_saved_listed_and_removed_without_a_key_in_sight(tmp_path: Path) -> None:
+def test_profiles_are_saved_listed_and_removed_without_showing_a_key(tmp_path: Path) -> None:
     posthouse = CommandLine(HOME=str(tmp_path), XDG_CONFIG_HOME="")
     posthouse("profile", "save", URL, stdin="ph_secret\n")
     listed = posthouse("profile", "list")
@@ -66,7 +66,7 @@ def test_profiles_are_saved_listed_and_removed_without_a_key_in_sight(tmp_path: 
     assert posthouse.run("profile", "remove", "default").status == 1
 
 
-def test_an_address_where_nothing_listens_is_status_3_in_one_line() -> None:
+def test_an_address_where_nothing_listens_gives_status_3_and_one_line() -> None:
     posthouse = CommandLine(POSTHOUSE_URL="http://127.0.0.1:1", POSTHOUSE_KEY="ph_1")
     outcome = posthouse.run("status")
     assert (outcome.status, outcome.output, outcome.errors.count("\n")) == (3, "", 1)

@@ -31,7 +31,7 @@ def test_a_file_with_a_key_needs_domain_and_selector(tmp_path: Path) -> None:
         _found(path)
 
 
-def test_folders_as_opendkim_and_rspamd_keep_them(tmp_path: Path) -> None:
+def test_folders_of_opendkim_and_rspamd_are_read(tmp_path: Path) -> None:
     _write(tmp_path / "keys" / "a.test" / "mail.private")
     _write(tmp_path / "keys" / "a.test" / "mail.txt", "a record")
     _write(tmp_path / "dkim" / "b.c.test.2026.key")
@@ -50,13 +50,13 @@ def test_a_key_table_of_opendkim(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["first a.test", "first a.test:mail", "a b c:d:e", "first %:mail:/k", "first a:b:/none"]
 )
-def test_lines_that_name_no_key_are_wrong_usage(tmp_path: Path, line: str) -> None:
+def test_a_line_of_a_key_table_without_a_key_is_wrong_usage(tmp_path: Path, line: str) -> None:
     with pytest.raises(CommandError) as refused:
         _found(_write(tmp_path / "KeyTable", line))
     assert refused.value.status == 2
 
 
-def test_what_is_not_there_or_no_text_is_wrong_usage(tmp_path: Path) -> None:
+def test_a_missing_file_or_one_without_text_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="can't be read"):
         _found(tmp_path / "none")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")

@@ -9,7 +9,7 @@ from services.command_line.output import counted, duration, flattened, print_tab
 ADDRESS = "a-long-local-part-of-some-recipient@a-domain-with-a-long-name.example.com"
 
 
-def test_a_table_cuts_no_address_and_keeps_a_row_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_truncates_no_address_and_has_each_row_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("to", "count", "reply"), [(ADDRESS, 12, "451 4.3.0 " + "word " * 40)], right=("count",))
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["to", "count", "reply"]
@@ -30,7 +30,7 @@ def test_a_table_cuts_no_address_and_keeps_a_row_in_one_line(capsys: pytest.Capt
         ({"kind": "maildir"}, '{"kind": "maildir"}'),
     ],
 )
-def test_values_are_shown_in_one_harmless_line(value: object, shown: str) -> None:
+def test_values_are_printed_in_one_line_without_control_characters(value: object, shown: str) -> None:
     assert printable(value) == shown
 
 

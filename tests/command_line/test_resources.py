@@ -34,7 +34,7 @@ def test_values_get_the_types_of_the_members() -> None:
 
 
 @pytest.mark.parametrize("assignment", ["password=secret", "nothing", "=x"])
-def test_secrets_in_arguments_and_what_is_no_assignment_are_wrong_usage(assignment: str) -> None:
+def test_secrets_in_arguments_and_arguments_without_assignment_are_wrong_usage(assignment: str) -> None:
     with pytest.raises(CommandError) as refused:
         members(ACCOUNT, [assignment])
     assert refused.value.status == 2

@@ -34,7 +34,7 @@ def test_ages_are_read_as_they_are_shown(text: str, minutes: int | None) -> None
     assert parse_age(text) == (None if minutes is None else datetime.timedelta(minutes=minutes))
 
 
-def test_an_unknown_state_is_refused_with_those_that_there_are() -> None:
+def test_the_error_for_an_unknown_state_lists_the_known_ones() -> None:
     assert select(["state=held"]).filters == {"state": "held"}
     with pytest.raises(CommandError, match=r"there is no state 'waiting'; the states are active, .*held") as refused:
         select(["state=waiting"])
@@ -42,7 +42,7 @@ def test_an_unknown_state_is_refused_with_those_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("terms", [["A1", "to=x.test"], ["attempts_at_least=many"], ["received_after=soon"]])
-def test_what_makes_no_sense_is_wrong_usage(terms: list[str]) -> None:
+def test_invalid_terms_are_wrong_usage(terms: list[str]) -> None:
     with pytest.raises(CommandError) as refused:
         select(terms)
     assert refused.value.status == 2

@@ -39,7 +39,7 @@ def submit(server: Server) -> Any:
 
 
 @pytest.mark.parametrize("takes_data", [True, False])
-def test_a_refused_message_shows_what_each_recipient_was_told(takes_data: bool) -> None:
+def test_a_refused_message_shows_the_reply_to_each_recipient(takes_data: bool) -> None:
     with pytest.raises(_ContentRefusedError) as refused:
         submit(Server((554, b"5.5.1 No valid recipients"), takes_data=takes_data))
     assert str(refused.value) == (
@@ -47,7 +47,7 @@ def test_a_refused_message_shows_what_each_recipient_was_told(takes_data: bool) 
     )
 
 
-def test_a_message_that_is_taken_has_a_queue_id_and_each_reply() -> None:
+def test_an_accepted_message_has_a_queue_id_and_each_reply() -> None:
     submitted = submit(Server((250, b"2.0.0 Message accepted as 6B0D566E00001")))
     assert submitted.queue_id == "6B0D566E00001"
     assert submitted.replies["nobody@ours.test"] == "550 5.1.1 No such user here"

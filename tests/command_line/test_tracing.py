@@ -72,7 +72,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     return made
 
 
-def test_a_rule_that_is_proposed_is_part_of_the_question(api: Api) -> None:
+def test_a_proposed_rule_is_part_of_the_request(api: Api) -> None:
     tracing.why(client="192.0.2.1", proposed_rule=["list=block", "criterion=domain", "value=far.test"])
     assert api.asked["explain.explain_session"] == {
         "kind": "hypothetical",
@@ -81,18 +81,18 @@ def test_a_rule_that_is_proposed_is_part_of_the_question(api: Api) -> None:
     }
 
 
-def test_without_one_the_question_has_none(api: Api) -> None:
+def test_without_a_proposed_rule_the_request_has_none(api: Api) -> None:
     tracing.why(client="192.0.2.1")
     assert "proposed_rule" not in api.asked["explain.explain_session"]
 
 
-def test_a_session_that_was_takes_no_proposed_rule(api: Api) -> None:
+def test_a_past_session_cannot_be_explained_with_a_proposed_rule(api: Api) -> None:
     with pytest.raises(CommandError, match="--proposed-rule needs --client") as refused:
         tracing.why(session="0" * 32, proposed_rule=["list=block"])
     assert (refused.value.status, api.asked) == (ExitStatus.USAGE, {})
 
 
-def test_the_proposed_rule_is_told_from_the_others(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_proposed_rule_is_marked_among_the_others(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.session.update(action="reject", reply=REPLY, reason_id="blocked_domain", rule_id="proposed")
     api.session["rules"] = [_rule(), _rule(rule_id="proposed", outcome="decided", reply=REPLY)]
     tracing.why(client="192.0.2.1")
@@ -102,7 +102,7 @@ def test_the_proposed_rule_is_told_from_the_others(api: Api, capsys: pytest.Capt
     assert ["(proposed)" in line for line in table[1:]] == [False, True]
 
 
-def test_a_route_is_told_in_the_words_of_the_console(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_route_is_described_in_the_words_of_the_console(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     rule = {"kind": "sender_rule", "rule_id": "x", "name": "smart", "won": True, "reason": "It matches."}
     api.route.update(tls_policy="encrypt", verify_certificate=True, auth_username="gateway", rules=[rule])
     tracing.why(client="192.0.2.1", recipient="info@ours.test")
@@ -112,7 +112,7 @@ def test_a_route_is_told_in_the_words_of_the_console(api: Api, capsys: pytest.Ca
     assert "_" not in printed
 
 
-def test_a_route_that_fails_says_with_what(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_route_shows_its_codes(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.route.update(kind="failed", destination=None, code=550, enhanced_code="5.1.1", reason="There is no such user.")
     tracing.why(client="192.0.2.1", recipient="info@ours.test")
     assert "Fails with 550 5.1.1.\nThere is no such user.\n" in capsys.readouterr().out

@@ -53,14 +53,14 @@ async def explain(session_id: str, *targets: str) -> int:
         return int(answer.snapshot_revision)
 
 
-async def test_a_past_session_is_found_wherever_it_is_kept(replicas: tuple[str, str, str]) -> None:
+async def test_a_past_session_is_found_at_the_replica_that_remembers_it(replicas: tuple[str, str, str]) -> None:
     away, forgetful, remembering = replicas
     assert await explain("known", away, forgetful, remembering) == 3
     assert await explain("known", remembering, forgetful) == 3
     assert await explain("unknown", forgetful, remembering) == 404
 
 
-async def test_a_session_that_a_replica_out_of_reach_may_know_is_not_called_unknown(
+async def test_a_session_is_not_reported_as_unknown_while_a_replica_is_unreachable(
     replicas: tuple[str, str, str],
 ) -> None:
     away, forgetful, _ = replicas
@@ -83,7 +83,9 @@ async def test_a_name_of_several_addresses_is_several_replicas(monkeypatch: pyte
     assert await explain("known", f"policy:{port}") == 503
 
 
-async def test_a_name_without_an_address_is_a_service_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_without_an_address_is_reported_as_an_outage_of_its_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def addresses(_: str) -> list[str]:
         raise OSError("no such name")
 

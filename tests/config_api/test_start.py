@@ -53,7 +53,7 @@ async def test_the_first_run_needs_no_configuration(
     assert key not in shown.out + shown.err
 
 
-async def test_a_machine_without_a_qualified_name_gets_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_machine_without_a_qualified_name_gets_the_documented_hostname(monkeypatch: pytest.MonkeyPatch) -> None:
     for host, qualified, found in (
         ("box", "box", FALLBACK_HOSTNAME),
         ("box", "localhost", FALLBACK_HOSTNAME),
@@ -87,7 +87,7 @@ async def test_replicas_that_start_together_create_the_first_revision_once(
         assert len((await first.get("/v1/revisions"))["items"]) == 1
 
 
-async def test_a_database_that_went_silent_is_told(
+async def test_a_silent_database_is_reported_by_readyz(
     postgres: Postgres, postgres_url: str, tmp_path: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "_ANSWER_SECONDS", 0.3)
@@ -108,7 +108,7 @@ async def test_a_database_that_went_silent_is_told(
         await service.policy(lambda found: found.trusted_networks)
 
 
-async def test_a_database_that_is_silent_does_not_hold_up_the_end(
+async def test_closing_does_not_wait_for_a_silent_database(
     postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.config_api.storage.database._CLOSE_SECONDS", 0.2)
@@ -124,7 +124,7 @@ async def test_a_database_that_is_silent_does_not_hold_up_the_end(
         await asyncio.wait({asking})
 
 
-async def test_a_silent_database_does_not_hold_up_the_end_of_the_service(
+async def test_a_silent_database_does_not_delay_the_end_of_the_service(
     postgres: Postgres, postgres_url: str, tmp_path: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.config_api.storage.database._CLOSE_SECONDS", 0.2)
@@ -306,7 +306,7 @@ async def test_a_database_of_a_newer_release_is_refused(database_url: str, tmp_p
             pass
 
 
-async def test_one_postgresql_serves_relay_too(postgres_url: str, tmp_path: Path, resolver: str) -> None:
+async def test_config_api_and_relay_can_share_one_postgresql(postgres_url: str, tmp_path: Path, resolver: str) -> None:
     """All tables are in a schema of their own. Tables of other programs with the same names are not touched."""
     opened = Database(postgres_url)
     async with opened.writing() as connection:
@@ -346,7 +346,7 @@ async def test_databases_that_can_not_be_used(
         ("CONFIG_API_GRPC_CERT", "/x"),
     ],
 )
-def test_settings_that_make_no_sense_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_the_error_names_an_invalid_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(StartupError, match=name):
         Settings.load()
@@ -361,7 +361,7 @@ def test_an_unreadable_key_file_is_refused(tmp_path: Path) -> None:
         load_sealer("", tmp_path)
 
 
-def test_urls_of_drivers_are_taken_too(tmp_path: Path) -> None:
+def test_urls_with_a_driver_are_accepted_too(tmp_path: Path) -> None:
     found: Any = Database(f"sqlite+aiosqlite:///{tmp_path / 'x'}")
     assert found.is_sqlite
     assert make_url(settings("", tmp_path).url).database == str(tmp_path / "config.sqlite3")

@@ -190,7 +190,7 @@ async def test_recipients_of_relay_domains_move_to_their_list(database_url: str,
 
 
 @pytest.mark.parametrize("with_mailbox", [True, False])
-async def test_marked_mail_goes_on_into_the_quarantine_mailboxes_of_before(
+async def test_marked_mail_still_goes_to_existing_quarantine_mailboxes_after_the_upgrade(
     database_url: str, tmp_path: Path, resolver: str, with_mailbox: bool
 ) -> None:
     mailbox = {"kind": "lmtp", "host": "192.0.2.9", "port": 24} if with_mailbox else None

@@ -18,7 +18,7 @@ from services.console.settings import Settings
 from tests.libs.runtime.test_http_connections import connected
 
 
-async def test_half_a_head_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_with_an_incomplete_head_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_connections, "HEAD_SECONDS", 0.0)
     server = http_server(Settings(port=0), PlainTextResponse("here"))
     running = asyncio.create_task(server.run())
@@ -31,7 +31,7 @@ async def test_half_a_head_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     await running
 
 
-async def test_with_a_self_signed_certificate_it_listens_off_loopback(tmp_path: Path) -> None:
+async def test_with_a_self_signed_certificate_it_may_listen_outside_of_loopback(tmp_path: Path) -> None:
     settings = Settings(port=0, host="0.0.0.0", tls_self_signed=True, data_dir=tmp_path)
     assert settings.is_secure, "cookies are for HTTPS alone"
     file = tmp_path / "console-self-signed.pem"
@@ -46,6 +46,6 @@ async def test_with_a_self_signed_certificate_it_listens_off_loopback(tmp_path: 
     await running
 
 
-def test_off_loopback_it_needs_a_certificate() -> None:
+def test_outside_of_loopback_it_needs_a_certificate() -> None:
     with pytest.raises(ValidationError, match="set CONSOLE_TLS_CERT"):
         Settings(port=0, host="0.0.0.0")

@@ -63,7 +63,7 @@ def labels_of_the_console() -> set[str]:
     return {" ".join(text.split()).removesuffix("…").strip() for text in texts}
 
 
-def test_places_that_speak_of_the_console_are_found() -> None:
+def test_parts_of_pages_about_the_console_are_found() -> None:
     text = "| job | console |\n|---|---|\n| a | **Queue**, `/queue` |\n| b | |\n\nIn the console: `/live`,\nalways.\n"
     assert list(about_the_console(text)) == ["**Queue**, `/queue`", "In the console: `/live`, always."]
 
@@ -89,7 +89,7 @@ def test_each_page_and_label_of_the_console_that_is_named_exists(page: Path) -> 
             assert label in labels, f"**{label}** is on no page of the console: {text}"
 
 
-def test_a_page_or_label_that_is_not_there_is_noticed() -> None:
+def test_a_missing_page_or_label_is_reported() -> None:
     assert "Roll back to it" in labels_of_the_console()
     assert "Roll forward" not in labels_of_the_console()
     assert not any(route.path_regex.match("/que") for route in ROUTES)

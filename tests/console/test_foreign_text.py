@@ -147,7 +147,7 @@ async def test_foreign_text_is_text_on_the_pages_before_a_redirect(path: str, te
 
 @settings(max_examples=20, deadline=None)
 @given(text=texts)
-async def test_what_a_reader_types_is_text_too(text: str) -> None:
+async def test_typed_text_is_shown_only_as_text(text: str) -> None:
     for path in ("/messages", "/refused", "/try"):
         answer = await page_of("harmless", path, typed=text)
         assert answer.status_code < 500, answer.text

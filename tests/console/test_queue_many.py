@@ -100,7 +100,7 @@ class Acting:
         return "".join(self.parts.get_nowait() for _ in range(self.parts.qsize()))
 
 
-async def test_each_batch_is_shown_when_it_is_done_and_the_end_last() -> None:
+async def test_each_batch_is_shown_when_it_is_done_and_the_result_comes_last() -> None:
     acting = Acting()
     running = asyncio.create_task(acting.run())
     page = ""
@@ -124,7 +124,7 @@ async def test_each_batch_is_shown_when_it_is_done_and_the_end_last() -> None:
     assert json.loads(asked.content) == {"filter": {"recipient": "x@slow.test"}}
 
 
-async def test_the_page_of_a_long_work_is_small() -> None:
+async def test_the_page_of_a_long_action_stays_small() -> None:
     acting = Acting()
     for matched in range(200, 200_000, 200):
         acting.lines.told.put_nowait(line(matched, done=False))
@@ -137,7 +137,7 @@ async def test_the_page_of_a_long_work_is_small() -> None:
     assert "200,000 of 200,000 deliveries are held." in page
 
 
-async def test_a_work_that_was_done_before_shows_how_it_ended() -> None:
+async def test_the_page_of_a_repeated_action_shows_its_result() -> None:
     """When a request is repeated, the API answers with the last line only."""
     acting = Acting()
     acting.lines.told.put_nowait(line(500, done=True).rstrip())
@@ -147,7 +147,7 @@ async def test_a_work_that_was_done_before_shows_how_it_ended() -> None:
 
 
 @pytest.mark.parametrize("end", [None, httpx.ReadError("gone")], ids=["an end", "an error"])
-async def test_a_lost_connection_is_told(end: Exception | None) -> None:
+async def test_a_lost_connection_is_shown_on_the_page(end: Exception | None) -> None:
     acting = Acting()
     acting.lines.told.put_nowait(line(200, done=False))
     acting.lines.told.put_nowait(end)

@@ -32,19 +32,19 @@ async def found(q: str, next_cursor: str | None) -> ParsedPage:
             return ParsedPage((await visitor.get("/messages", params={"q": q})).text)
 
 
-async def test_a_search_that_is_not_at_its_end_can_go_on() -> None:
+async def test_an_unfinished_search_can_be_continued() -> None:
     page = await found("to:x@far.test", "further")
     assert "Nothing was found among the newest messages" in page.text
     assert "/messages?q=to%3Ax%40far.test&cursor=further" in page.links
 
 
-async def test_a_search_that_is_at_its_end_says_so() -> None:
+async def test_a_finished_search_is_shown_as_finished() -> None:
     page = await found("to:x@far.test", None)
     assert "Nothing was found." in page.text
     assert not [link for link in page.links if "cursor=" in link]
 
 
-def test_the_id_of_a_rule_finds_what_it_decided_and_what_it_would_have_refused() -> None:
+def test_the_id_of_a_rule_finds_its_decisions_and_its_refusals_in_shadow_mode() -> None:
     rule = "01900000-0000-7000-8000-000000000001"
     assert [dict(meaning.filters) for meaning in meanings(rule)][:2] == [{"rule_id": rule}, {"shadow_rule_id": rule}]
     [meaning] = meanings(f"shadow-rule:{rule}")

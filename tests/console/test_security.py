@@ -33,7 +33,7 @@ def stranger(suite: Suite) -> Iterator[Visitor]:
         yield visitor
 
 
-def test_the_cookie_is_sealed_and_kept_from_scripts_and_other_sites(suite: Suite, stranger: Visitor) -> None:
+def test_the_cookie_is_encrypted_and_hidden_from_scripts_and_other_sites(suite: Suite, stranger: Visitor) -> None:
     answer = stranger.sign_in(suite.admin_key)
     cookie = answer.headers["set-cookie"]
     for flag in ("HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={LONGEST_SECONDS}"):
@@ -54,7 +54,7 @@ def test_wrong_keys_are_refused(stranger: Visitor) -> None:
         assert "The API does not know this key." in answer.text
 
 
-def test_wrong_keys_of_one_user_lock_out_nobody_else(suite: Suite) -> None:
+def test_wrong_keys_of_one_user_do_not_lock_out_others(suite: Suite) -> None:
     """The console passes the client's address on, and the API trusts the console."""
     with Visitor(suite.console_url) as guesser, Visitor(suite.console_url) as other:
         guesser.http.headers["X-Forwarded-For"] = "192.0.2.9"
@@ -81,7 +81,7 @@ def test_signing_out_ends_the_session_of_the_browser(visitor: Visitor) -> None:
     assert visitor.http.get("/").status_code == 303
 
 
-def test_what_a_role_may_not_do_is_neither_offered_nor_done(suite: Suite) -> None:
+def test_a_role_is_neither_offered_nor_allowed_other_actions(suite: Suite) -> None:
     _, key = key_of(suite, "reader")
     with Visitor(suite.console_url, key) as reader:
         page = reader.page("/")
@@ -96,7 +96,7 @@ def test_what_a_role_may_not_do_is_neither_offered_nor_done(suite: Suite) -> Non
 
 
 @pytest.mark.parametrize("host", ["evil.test", "127.0.0.1.evil.test", "", "localhost.evil.test:8081"])
-def test_other_names_are_not_answered(visitor: Visitor, host: str) -> None:
+def test_requests_with_other_host_names_are_refused(visitor: Visitor, host: str) -> None:
     for path in ("/", "/static/console.js"):
         assert visitor.http.get(path, headers={"Host": host}).status_code == 421
 
@@ -106,7 +106,7 @@ def test_the_names_of_loopback_are_answered(suite: Suite, visitor: Visitor) -> N
         assert visitor.http.get("/sign-in", headers={"Host": host}).status_code == 200
 
 
-def test_no_page_may_be_framed_kept_or_run_foreign_script(visitor: Visitor) -> None:
+def test_no_page_may_be_framed_or_cached_or_run_foreign_scripts(visitor: Visitor) -> None:
     for path in ("/", "/sign-in", "/messages", "/none"):
         headers = visitor.http.get(path).headers
         assert headers["cache-control"] == "no-store"
@@ -131,7 +131,7 @@ def test_every_form_needs_the_token_of_its_session(suite: Suite, visitor: Visito
     assert visitor.http.get("/").status_code == 200
 
 
-def test_a_page_that_does_not_exist_and_an_api_that_is_away_have_their_pages(suite: Suite, visitor: Visitor) -> None:
+def test_a_missing_page_and_an_unreachable_api_have_their_own_error_pages(suite: Suite, visitor: Visitor) -> None:
     assert "There is no such page" in visitor.page("/none", 404).text
     assert "There is no such message" in visitor.page("/messages/NONE", 404).text
     suite.kill("config_api")
@@ -148,7 +148,7 @@ def form_paths() -> list[str]:
     return [re.sub(r"\{[^}]*\}", "x", path) for path in forms]
 
 
-def test_a_session_lives_no_longer_than_twelve_hours_and_opens_with_its_key_alone() -> None:
+def test_a_session_ends_after_twelve_hours_and_needs_its_own_key() -> None:
     sessions = Sessions(["a key of sixteen characters"])
     sealed = sessions.seal(Session("key", "token"))
     assert sessions.open(sealed) == Session("key", "token")

@@ -275,7 +275,7 @@ def test_every_service_is_healthy_and_mail_goes_in_and_out(large: Large, sink: S
         until(lambda: _ready(api) == len(REPLICAS), "config_api sees that every replica is ready", 120, 1.0)
 
 
-def test_the_console_shows_mail_to_who_signs_in(large: Large, sink: SmtpSink) -> None:
+def test_the_console_shows_mail_after_sign_in(large: Large, sink: SmtpSink) -> None:
     mail = Mail(large, "shown")
     mail.start()
     mail.stop_after(1)
@@ -295,7 +295,7 @@ def _ready(api: httpx.Client) -> int:
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name not in (*JOBS, "setup")])
-def test_secrets_are_read_by_whom_they_are_for_alone(large: Large, service: str) -> None:
+def test_only_its_service_can_read_a_secret(large: Large, service: str) -> None:
     container = large.name(service)
     declared = set(SERVICES[service].get("secrets", []))
     listed = podman("exec", "--user", "0", container, "sh", "-c", "ls /run/secrets 2>/dev/null || true").split()
@@ -310,7 +310,7 @@ def test_secrets_are_read_by_whom_they_are_for_alone(large: Large, service: str)
         assert folders.split() == [f"/etc/posthouse/certificates/{of_service}/key.pem"]
 
 
-def test_redis_keeps_what_it_holds(large: Large) -> None:
+def test_redis_keeps_its_data_after_a_restart(large: Large) -> None:
     command = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli"
     redis = large.name("redis")
     podman("exec", redis, "sh", "-c", f"{command} set kept here")

@@ -142,7 +142,7 @@ def test_mail_goes_in_and_out_and_outlives_a_restart_and_an_upgrade(single: Sing
         sink.wait_for_messages(1)
 
 
-def test_the_console_is_shown_to_this_machine_alone(single: Single, tmp_path: Path) -> None:
+def test_only_this_machine_can_reach_the_console(single: Single, tmp_path: Path) -> None:
     certificate = tmp_path / "console.pem"
     pem = podman("exec", single.container, "cat", "/var/lib/posthouse/console-self-signed.pem")
     certificate.write_text(pem[: pem.index("-----BEGIN PRIVATE KEY")])
@@ -154,7 +154,7 @@ def test_the_console_is_shown_to_this_machine_alone(single: Single, tmp_path: Pa
     assert [each["HostIp"] for each in published["8081/tcp"]] == ["127.0.0.1"]
 
 
-def test_the_container_may_do_nothing_that_mail_does_not_need(single: Single) -> None:
+def test_the_container_has_only_the_privileges_that_mail_needs(single: Single) -> None:
     status = podman("exec", single.container, "cat", "/proc/1/status")
     capabilities = {line.split()[0]: line.split()[1] for line in status.splitlines() if line.startswith("Cap")}
     assert {int(mask, 16) for mask in capabilities.values()} == {0}
@@ -166,7 +166,7 @@ def test_the_container_may_do_nothing_that_mail_does_not_need(single: Single) ->
     )
 
 
-def test_the_image_says_what_it_is_and_holds_the_licences(image: str) -> None:
+def test_the_image_has_labels_and_the_licences(image: str) -> None:
     labels = inspect(image)["Config"]["Labels"]
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert len(labels["org.opencontainers.image.revision"]) == 40
@@ -176,6 +176,6 @@ def test_the_image_says_what_it_is_and_holds_the_licences(image: str) -> None:
     assert "grpcio " in names
 
 
-def test_the_image_is_under_200_mb_over_its_base(image: str) -> None:
+def test_the_image_adds_less_than_200_mb_to_its_base(image: str) -> None:
     base = inspect("docker.io/library/python:3.11-slim-bookworm")["Size"]
     assert inspect(image)["Size"] - base < 200_000_000

@@ -36,9 +36,7 @@ def _run(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("by", ["certbot", "lego"])
-def test_a_renewed_certificate_is_in_service_without_a_restart(
-    tmp_path: Path, certificates: trustme.CA, by: str
-) -> None:
+def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path, certificates: trustme.CA, by: str) -> None:
     installed = tmp_path / "tls"
     where = {"POSTHOUSE_TLS_DIR": str(installed), "POSTHOUSE_TLS_OWNER": getpass.getuser()}
     first = _run({**where, **_renewed(tmp_path, certificates, "old.test", by)})
@@ -54,7 +52,7 @@ def test_a_renewed_certificate_is_in_service_without_a_restart(
     assert sorted(path.name for path in installed.iterdir()) == ["chain.pem", "key.pem"]
 
 
-def test_the_hook_without_variables_of_a_program_does_nothing(tmp_path: Path) -> None:
+def test_the_hook_without_variables_of_a_program_fails_and_installs_nothing(tmp_path: Path) -> None:
     done = _run({"POSTHOUSE_TLS_DIR": str(tmp_path / "tls")})
     assert (done.returncode, "RENEWED_LINEAGE" in done.stderr) == (2, True)
     assert not (tmp_path / "tls").exists()

@@ -41,14 +41,14 @@ def test_every_variable_is_one_that_the_service_reads(name: str) -> None:
     assert service.get("environment", {}).keys() <= (settings.variables() if settings else frozenset())
 
 
-def test_variables_of_the_compose_files_are_no_mistakes_of_a_service() -> None:
+def test_services_accept_the_variables_of_the_compose_files() -> None:
     files = [ROOT / "compose.yaml", *(ROOT / "deploy/compose").glob("*.yaml")]
     names = {name for file in files for name in re.findall(r"\$\{(POSTHOUSE_[A-Z_]+)", file.read_text())}
     assert len(names) > 3
     assert names <= set(SHARED_VARIABLES)
 
 
-def test_replicas_are_as_many_as_the_topology_asks() -> None:
+def test_the_number_of_replicas_is_that_of_the_topology() -> None:
     serving = [service["command"][0] for service in OURS.values() if len(service["command"]) == 1]
     assert {name: serving.count(name) for name in SETTINGS} == {
         "config_api": 2,
@@ -73,7 +73,7 @@ def test_containers_are_hardened(name: str) -> None:
         assert service["user"] == ("0:0" if name == "setup" else "10001:10001")
 
 
-def test_everything_that_serves_is_watched_and_limited() -> None:
+def test_every_container_has_a_health_check_and_limits() -> None:
     for name, service in COMPOSE["services"].items():
         assert {"cpus", "memory"} <= service["deploy"]["resources"]["limits"].keys(), name
         if name not in JOBS:
@@ -116,7 +116,7 @@ def test_targets_are_every_replica_of_a_service_by_name(name: str) -> None:
             assert set(value.split(",")) == replicas, variable
 
 
-def test_compose_says_nothing_that_the_specification_does_not_know() -> None:
+def test_the_compose_files_follow_the_specification() -> None:
     assert faults(COMPOSE, FILE, "compose.yaml") == []
 
 
@@ -146,7 +146,7 @@ def test_faults_are_found() -> None:
     ]
 
 
-def test_no_attribute_is_there_twice() -> None:
+def test_no_attribute_occurs_twice() -> None:
     """Compose refuses duplicate keys, which PyYAML accepts."""
 
     class Strict(yaml.SafeLoader):
@@ -159,7 +159,7 @@ def test_no_attribute_is_there_twice() -> None:
     assert yaml.load((ROOT / "compose.yaml").read_text(), Strict)
 
 
-def test_what_is_referred_to_is_there() -> None:
+def test_every_reference_leads_to_an_object() -> None:
     for name, service in COMPOSE["services"].items():
         assert set(service["networks"]) <= COMPOSE["networks"].keys(), name
         assert service.get("depends_on", {}).keys() <= COMPOSE["services"].keys(), name
@@ -170,7 +170,7 @@ def test_what_is_referred_to_is_there() -> None:
             assert there if source.startswith(".") else source in COMPOSE["volumes"], volume
 
 
-def test_only_our_own_variables_are_put_in_and_they_may_be_left_out() -> None:
+def test_only_our_own_variables_are_replaced_and_they_are_optional() -> None:
     """A single `$` is replaced by Compose."""
     texts = [text for text in _texts(COMPOSE["services"]) if "$" in text.replace("$$", "")]
     variables = {variable for text in texts for variable in re.findall(r"\$\{(\w+):-[^}]*\}", text)}
@@ -187,7 +187,7 @@ def test_only_our_own_variables_are_put_in_and_they_may_be_left_out() -> None:
     assert not [text for text in texts if "$" in re.sub(r"\$\{\w+:-[^}]*\}", "", text)]
 
 
-def test_the_inner_network_leaves_those_of_clouds_and_of_docker_alone() -> None:
+def test_the_inner_network_does_not_overlap_those_of_clouds_and_of_docker() -> None:
     subnet = ipaddress.ip_network(COMPOSE["networks"]["inner"]["ipam"]["config"][0]["subnet"])
     assert subnet.is_private
     # Docker uses the first two ranges for its networks. The last one is the default VPC of AWS, and lies in the first.
@@ -203,7 +203,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def test_only_mail_is_published_to_the_world() -> None:
+def test_only_mail_ports_are_published() -> None:
     published = {name: service["ports"] for name, service in COMPOSE["services"].items() if service.get("ports")}
     assert {
         name: [re.sub(r"\$\{\w+:-(\d+)\}", r"\1", port) for port in ports] for name, ports in published.items()
@@ -243,7 +243,7 @@ def test_each_service_has_its_own_certificate_and_no_other(name: str) -> None:
     assert holders == ["certificates"], "no service can read the authority's key"
 
 
-def test_secrets_are_files_and_every_one_is_declared() -> None:
+def test_secrets_are_files_and_each_is_declared() -> None:
     used = {secret for service in COMPOSE["services"].values() for secret in service.get("secrets", [])}
     assert used == set(COMPOSE["secrets"])
     assert all(set(secret) == {"file"} for secret in COMPOSE["secrets"].values())
@@ -257,7 +257,7 @@ def test_secrets_are_files_and_every_one_is_declared() -> None:
             ), variable
 
 
-def test_the_console_reaches_config_api_alone_and_is_believed() -> None:
+def test_the_console_reaches_only_config_api_which_trusts_its_addresses() -> None:
     console = COMPOSE["services"]["console"]
     assert console["environment"]["CONSOLE_API_URL"] == "http://config-api-1:8080"
     own_address = console["networks"]["inner"]["ipv4_address"]

@@ -25,11 +25,11 @@ AFTER_CERTIFICATES, AFTER_MIGRATIONS = ("ingress-1", "policy-1"), ("config-api-1
 PASSWORD = "correct horse battery"
 
 
-def test_the_balancer_takes_its_file() -> None:
+def test_the_balancer_accepts_its_file() -> None:
     run([program("haproxy"), "-c", "-f", ROOT / "deploy/haproxy/haproxy.cfg"])
 
 
-def test_the_resolver_takes_its_file() -> None:
+def test_the_resolver_accepts_its_file() -> None:
     run([program("unbound-checkconf"), ROOT / "deploy/unbound/unbound.conf"])
 
 
@@ -42,7 +42,7 @@ def containers(tmp_path: Path, postgres: Postgres) -> Iterator[Containers]:
         print(f"{path.name}:\n{path.read_text('utf-8', 'backslashreplace')[-5_000:]}")
 
 
-def test_the_services_of_compose_take_mail_as_their_files_say(containers: Containers, tmp_path: Path) -> None:
+def test_the_services_of_compose_accept_mail_with_their_files(containers: Containers, tmp_path: Path) -> None:
     containers.start_redis()
     containers.start_resolver()
     containers.start_balancer()

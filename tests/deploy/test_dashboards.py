@@ -95,7 +95,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("where", "expression"), expressions())
-def test_every_metric_and_label_asked_for_exists(where: str, expression: str) -> None:
+def test_every_metric_and_label_in_the_dashboards_exists(where: str, expression: str) -> None:
     assert faults(expression) == [], where
 
 
@@ -109,7 +109,7 @@ def test_every_metric_and_label_asked_for_exists(where: str, expression: str) ->
         ("vector(1)", "no metric at all"),
     ],
 )
-def test_what_does_not_exist_is_found(expression: str, fault: str) -> None:
+def test_a_metric_that_does_not_exist_is_found(expression: str, fault: str) -> None:
     assert faults(expression) == [fault]
 
 
@@ -139,11 +139,11 @@ def test_what_does_not_exist_is_found(expression: str, fault: str) -> None:
         "posthouse_relay_build_info",
     ],
 )
-def test_the_dashboard_shows_what_an_operator_asks_first(what: str) -> None:
+def test_the_dashboard_shows_the_main_questions_of_an_operator(what: str) -> None:
     assert any(what in names(target["expr"]) for panel in PANELS for target in panel["targets"])
 
 
-def test_panels_are_whole() -> None:
+def test_every_panel_is_complete() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     assert DASHBOARD["templating"]["list"][0]["name"] == "datasource"
     for panel in PANELS:
@@ -157,7 +157,7 @@ def test_panels_are_whole() -> None:
             assert shown <= labels(target["expr"]), panel["title"]
 
 
-def test_rules_and_scraping_are_what_prometheus_takes() -> None:
+def test_prometheus_accepts_the_rules_and_the_scrape_configuration() -> None:
     run([program("promtool"), "check", "rules", "--lint-fatal", ALERTS])
     run([program("promtool"), "check", "config", SCRAPING])
 
@@ -173,7 +173,7 @@ def test_every_expression_of_the_dashboard_is_promql(tmp_path: Path) -> None:
     assert f"{len(queries)} rules found" in run([program("promtool"), "check", "rules", file])
 
 
-def test_every_alert_says_how_grave_it_is_and_what_to_do() -> None:
+def test_every_alert_has_a_severity_and_an_instruction() -> None:
     for rule in RULES:
         assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
         assert rule["annotations"]["summary"], rule["alert"]
@@ -182,7 +182,7 @@ def test_every_alert_says_how_grave_it_is_and_what_to_do() -> None:
         assert shown <= labels(rule["expr"]), rule["alert"]
 
 
-def test_every_alert_has_a_section_that_says_what_to_do() -> None:
+def test_every_alert_has_a_section_with_instructions() -> None:
     text = (ROOT / "docs/operate/alerts.md").read_text()
     sections = re.findall(r"^### (\w+)\n\n\*(Page|Ticket)\.\* ", text, re.MULTILINE)
     severities = {alert: severity.lower() for alert, severity in sections}
@@ -363,7 +363,7 @@ def _promtool(folder: Path, cases: list[dict[str, Any]]) -> None:
     run([program("promtool"), "test", "rules", file])
 
 
-def test_each_alert_fires_alone_when_its_part_is_ill_and_none_when_all_is_well(tmp_path: Path) -> None:
+def test_each_alert_fires_alone_for_its_fault_and_none_fires_without_a_fault(tmp_path: Path) -> None:
     assert {name for name, _, _ in _ILL} == {rule["alert"] for rule in RULES}
     _promtool(tmp_path, [_case("well", {}), *(_case(name, {part: values}, [name]) for name, part, values in _ILL)])
 
@@ -373,7 +373,7 @@ def test_no_alert_fires_just_within_its_bounds(tmp_path: Path) -> None:
     _promtool(tmp_path, [_case(name, {part: values}) for name, part, values in _NEARLY])
 
 
-def test_mail_that_goes_nowhere_while_passwords_are_guessed_is_told(tmp_path: Path) -> None:
+def test_an_alert_fires_when_no_mail_arrives_while_passwords_are_guessed(tmp_path: Path) -> None:
     """For 40 minutes, most attempts are deferred, many logins are refused, and many deliveries are held or deferred."""
     changes = {
         'posthouse_relay_attempts_total{result="deferred"': "0+6x39 234+5940x40",
@@ -385,7 +385,7 @@ def test_mail_that_goes_nowhere_while_passwords_are_guessed_is_told(tmp_path: Pa
     _promtool(tmp_path, [_case("all at once", changes, alerts)])
 
 
-def test_few_attempts_that_are_deferred_are_no_alert(tmp_path: Path) -> None:
+def test_a_few_deferred_attempts_cause_no_alert(tmp_path: Path) -> None:
     changes = {
         'posthouse_relay_attempts_total{result="deferred"': "0+5x80",
         'posthouse_relay_attempts_total{result="delivered"': _STANDS_STILL,
@@ -394,5 +394,5 @@ def test_few_attempts_that_are_deferred_are_no_alert(tmp_path: Path) -> None:
     _promtool(tmp_path, [_case("few", changes)])
 
 
-def test_series_of_the_cases_are_real() -> None:
+def test_the_series_in_the_cases_exist() -> None:
     assert [series for series in _WELL if faults(series)] == []

@@ -75,6 +75,6 @@ def test_every_import_of_a_service_is_declared_for_it(extra: str) -> None:
     assert {module for module in of_service(extra) if not by_module()[module] & declared} == set()
 
 
-def test_what_all_share_is_imported_somewhere() -> None:
+def test_every_shared_dependency_is_imported_somewhere() -> None:
     modules = imported("services") | imported("libs") | imported("proto") | imported("clients/python/posthouse_client")
     assert BASE - set().union(*(by_module()[module] for module in modules)) == set()

@@ -96,7 +96,7 @@ def test_a_certificate_of_cert_manager_names_its_service() -> None:
             assert each["spec"]["dnsNames"] == [f"{service}.posthouse.internal"]
 
 
-def test_pods_are_confined_and_get_no_variables_of_other_services() -> None:
+def test_pods_are_restricted_and_get_no_variables_of_other_services() -> None:
     for name, pod in pods():
         assert pod["enableServiceLinks"] is False, name
         assert pod["automountServiceAccountToken"] is False, name
@@ -109,7 +109,7 @@ def test_pods_are_confined_and_get_no_variables_of_other_services() -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_each_service_is_spread_scaled_probed_and_guarded(service: str) -> None:
+def test_each_service_has_spreading_scaling_probes_and_a_disruption_budget(service: str) -> None:
     deployment = base("Deployment")[service]
     template = deployment["spec"]["template"]
     labels = template["metadata"]["labels"]
@@ -176,7 +176,7 @@ def callers_by_policy(service: str) -> set[str]:
     }
 
 
-def test_network_policies_let_in_who_may_call_a_method_and_nobody_else() -> None:
+def test_network_policies_allow_only_callers_of_a_method() -> None:
     may_call: dict[str, Mapping[str, Collection[str]]] = {
         "policy": POLICY_CALLERS,
         "relay": RELAY_CALLERS,

@@ -158,7 +158,7 @@ def test_a_message_is_one_trace_through_all_services_and_attempts(
     assert {span["session_id"] for span in trace if "posthouse.session_id" in span.attributes} == {root["session_id"]}
 
 
-def test_a_session_is_a_trace_of_its_own_to_which_its_messages_are_linked(
+def test_a_session_has_its_own_trace_to_which_its_messages_are_linked(
     suite: Suite, collector: Collector, far: SmtpSink
 ) -> None:
     with world.submission(suite) as client:
@@ -221,7 +221,7 @@ def test_a_report_joins_the_trace_of_the_message_that_failed(suite: Suite, colle
     )
 
 
-def test_spans_hold_no_mail_and_no_mail_address(suite: Suite, collector: Collector, far: SmtpSink) -> None:
+def test_spans_contain_no_mail_and_no_mail_address(suite: Suite, collector: Collector, far: SmtpSink) -> None:
     queue_id = send(suite, "bob@far.test")
     spans = collector.wait_for(
         lambda spans: bool(of_queue_id(spans, "relay.attempt", queue_id)), "the attempt's span has come"
@@ -373,7 +373,7 @@ def value(suite: Suite, service: str, name: str, **labels: str) -> float:
     return next(sample.value for sample in samples if sample.name == name and sample.labels == labels)
 
 
-def test_a_change_that_one_service_is_not_told_of_makes_it_no_older(suite: Suite) -> None:
+def test_a_revision_without_changes_for_a_service_does_not_make_it_outdated(suite: Suite) -> None:
     """Revision numbers would show relay as outdated for ever, because this change concerns only policy."""
 
     def newest(service: str) -> bool:
@@ -402,7 +402,7 @@ def test_a_change_that_one_service_is_not_told_of_makes_it_no_older(suite: Suite
         ("relay", {"RELAY_DISK_RESERVE_MB": "1000000000"}, {"snapshot", "disk"}),
     ],
 )
-def test_a_service_alone_says_what_it_waits_for(
+def test_a_service_without_the_others_reports_what_it_waits_for(
     tmp_path: Path, service: str, environment: dict[str, str], wanted: set[str]
 ) -> None:
     port, nowhere = free_port(), f"{LOOPBACK}:1"

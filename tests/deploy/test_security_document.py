@@ -14,12 +14,12 @@ NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)
 WITHOUT_TEST = ("It sees the mail", "It reads the mail that is sent to it", "It sees the API keys of those who use it")
 
 
-def test_tests_are_named() -> None:
+def test_the_security_document_names_tests() -> None:
     assert len(NAMED) > 30
 
 
 @pytest.mark.parametrize(("file", "name"), sorted(set(NAMED)))
-def test_a_named_test_is_there(file: str, name: str) -> None:
+def test_every_named_test_exists(file: str, name: str) -> None:
     source = (ROOT / file).read_text()
     assert re.search(rf"^(async )?def {name}\(", source, re.MULTILINE)
 

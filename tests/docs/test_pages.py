@@ -152,7 +152,7 @@ def test_commands_stand_in_blocks_that_are_run_or_marked() -> None:
     assert {page for page, lines in found.items() if lines} <= measurements, found
 
 
-def test_a_page_that_goes_on_from_another_one_names_a_page_that_begins_a_shell() -> None:
+def test_a_page_that_continues_another_one_names_a_page_that_begins_a_shell() -> None:
     assert [group for group in _GROUPS.values() if group[0] not in _GROUPS] == []
     assert {page for group in _GROUPS.values() for page in group} == set(_PAGES)
 
@@ -163,7 +163,7 @@ def test_commands_that_are_not_run_say_why() -> None:
             assert not block.not_run or len(block.not_run.split()) > 2, f"{block.page}:{block.line}"
 
 
-def test_a_comment_that_nobody_understands_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_comment_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- until: it works -->\n```sh\ntrue\n```\n")
     with pytest.raises(ValueError):

@@ -80,7 +80,7 @@ def serves(server: str, path: str) -> bool:
     return server in SERVED_BY[path.partition("/")[0]] and path not in UNSERVED
 
 
-def test_every_method_has_its_row() -> None:
+def test_every_grpc_method_has_its_row() -> None:
     assert set(described_methods()) == MAY_CALL.keys()
 
 
@@ -115,14 +115,14 @@ def channel(suite: Suite, server: str, files: TlsFiles) -> grpc.Channel:
 
 @pytest.mark.parametrize("server", SERVICES)
 @pytest.mark.parametrize("caller", SERVICES)
-def test_each_service_may_call_what_the_table_says(suite: Suite, server: str, caller: str) -> None:
+def test_each_service_may_call_only_the_methods_of_the_table(suite: Suite, server: str, caller: str) -> None:
     assert suite.certificates is not None
     with channel(suite, server, suite.certificates.files(caller)) as connected:
         assert refusals(server, call_all(connected)) == {path: expected(server, caller, path) for path in MAY_CALL}
 
 
 @pytest.mark.parametrize("server", SERVICES)
-def test_a_service_that_the_table_does_not_know_may_call_nothing(suite: Suite, server: str, tmp_path: Path) -> None:
+def test_a_service_that_is_not_in_the_table_may_call_nothing(suite: Suite, server: str, tmp_path: Path) -> None:
     """The refusals are also logged and counted."""
     renew(suite.folder / "tls" / "authority", tmp_path, datetime.datetime.now(datetime.UTC), services=["stranger"])
     metrics = f"http://{suite.host}:{suite.port(f'{server.upper()}_METRICS_PORT')}/metrics"
@@ -147,7 +147,7 @@ def test_a_service_that_the_table_does_not_know_may_call_nothing(suite: Suite, s
     assert logged == set(refused)
 
 
-def test_the_status_tells_how_the_services_are_joined(suite: Suite) -> None:
+def test_the_status_shows_the_transport_between_the_services(suite: Suite) -> None:
     services = suite.api.get("/v1/status").json()["services"]
     shown = {(each["service"], each["transport"], each["state"], each["version"]) for each in services}
     assert shown == {(service, "mutual_tls", "ready", version("posthouse")) for service in SERVICES}

@@ -23,7 +23,7 @@ def loopback(request: pytest.FixtureRequest) -> str:
     return address
 
 
-def test_each_way_in_reaches_the_next_hop_found_by_mx(suite: Suite, far: SmtpSink) -> None:
+def test_mail_from_each_listener_reaches_the_next_hop_found_by_mx(suite: Suite, far: SmtpSink) -> None:
     content = world.message(text="plain\n.dot\n..dots\n")
     with smtplib.SMTP(suite.host, suite.submission_port, timeout=60) as client:
         client.starttls(context=world.no_verify())
@@ -68,7 +68,7 @@ def test_a_stranger_cannot_relay_and_unknown_recipients_are_refused(suite: Suite
     assert far.sessions == []
 
 
-def test_submission_wants_a_login_and_the_logins_own_address(suite: Suite) -> None:
+def test_submission_demands_a_login_and_an_address_of_its_account(suite: Suite) -> None:
     with smtplib.SMTP(suite.host, suite.submission_port, timeout=60) as client:
         client.ehlo("client.test")
         assert "auth" not in client.esmtp_features, "AUTH is not offered before TLS"
@@ -124,7 +124,7 @@ def test_one_refused_recipient_never_harms_the_others(suite: Suite, far: SmtpSin
     assert last.accepted_recipients == [b"slow@far.test"]
 
 
-def test_a_relay_rule_takes_its_mail_over_tls_with_a_login(
+def test_a_relay_rule_sends_its_mail_over_tls_with_a_login(
     suite: Suite, outside: DnsServer, certificates: trustme.CA
 ) -> None:
     outside.add("smart.test", "A", "127.0.0.1")
@@ -157,7 +157,7 @@ def test_a_relay_rule_takes_its_mail_over_tls_with_a_login(
     assert "not to be seen" not in suite.logs
 
 
-def test_a_changed_setting_decides_a_running_sessions_next_command(suite: Suite, far: SmtpSink) -> None:
+def test_a_changed_setting_applies_to_the_next_command_of_a_running_session(suite: Suite, far: SmtpSink) -> None:
     with world.smtp(suite) as client:
         client.mail("someone@far.test")
         assert client.rcpt("bob@far.test")[0] == 554

@@ -36,7 +36,7 @@ def read(suite: Suite, name: str, what: str) -> str:
     return Path(f"/proc/{suite.pid(name)}/{what}").read_bytes().decode()
 
 
-def test_each_child_has_its_own_variables_alone(suite: Suite) -> None:
+def test_each_child_has_only_its_own_variables(suite: Suite) -> None:
     for name in suite.layout:
         environment = read(suite, name, "environ").split("\0")
         assert any(ADMIN_KEY in variable for variable in environment) == (name == "config_api")
@@ -55,7 +55,7 @@ def test_no_argument_of_a_process_holds_a_secret(suite: Suite) -> None:
         assert SECRET_KEY not in arguments
 
 
-def test_snapshot_files_hold_no_password_and_no_hash_in_clear(suite: Suite) -> None:
+def test_snapshot_files_contain_no_password_and_no_hash_in_plain_text(suite: Suite) -> None:
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     with httpx.Client(base_url=suite.api_url, headers=headers, timeout=60) as api:
         account = {"login": "alice", "password": PASSWORD, "addresses": ["alice@ours.test"]}

@@ -142,7 +142,7 @@ def test_for_programs_every_line_is_json_and_ingress_may_listen_on_several_addre
     assert {"suite_ready", "suite_stopping", "listening"} <= {event["event"] for event in events}
 
 
-def test_with_a_certificate_the_api_speaks_https_and_the_first_screen_says_so(
+def test_with_a_certificate_the_api_uses_https_and_the_first_screen_shows_this(
     empty_folder_suite: Suite, certificates: trustme.CA, tmp_path: Path
 ) -> None:
     suite = empty_folder_suite
@@ -177,7 +177,7 @@ def test_every_service_that_dies_is_started_again(empty_folder_suite: Suite) -> 
 
 
 @pytest.mark.parametrize("sink", ["a full disk", "a reader that stopped"])
-def test_whatever_becomes_of_the_output_mail_flows(empty_folder_suite: Suite, sink: str) -> None:
+def test_mail_flows_even_if_nobody_reads_the_output(empty_folder_suite: Suite, sink: str) -> None:
     """F14: the services write more lines than a pipe holds, and neither stop nor die."""
     suite = empty_folder_suite
     reader, output = os.pipe()
@@ -241,7 +241,7 @@ def _until_line(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(text)
 
 
-def test_relay_dies_as_the_dot_is_sent_and_the_client_gets_its_reply(empty_folder_suite: Suite) -> None:
+def test_the_client_gets_its_reply_when_relay_dies_as_the_dot_is_sent(empty_folder_suite: Suite) -> None:
     """F63: `posthouse up` waits as long as ingress waits for relay."""
     suite = empty_folder_suite
     with _up(suite, INGRESS_RELAY_SECONDS="5", INGRESS_DRAIN_SECONDS="1") as process:
@@ -274,7 +274,7 @@ def test_no_child_outlives_a_killed_parent(empty_folder_suite: Suite) -> None:
     until(lambda: not any(_runs(pid) for pid in pids), "the child processes have ended")
 
 
-def test_replicas_without_something_to_share_are_refused() -> None:
+def test_replicas_without_a_shared_database_are_refused() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "services", "up", "--replicas", "relay=2"],
         cwd=ROOT,
@@ -287,7 +287,7 @@ def test_replicas_without_something_to_share_are_refused() -> None:
     assert "PostgreSQL" in answer.stderr
 
 
-def test_the_demonstration_comes_out_right() -> None:
+def test_every_message_of_the_demonstration_has_the_expected_result() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "services", "demo"],
         cwd=ROOT,

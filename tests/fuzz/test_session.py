@@ -47,7 +47,7 @@ def test_noise_is_answered_and_never_breaks_the_session(stream: bytes) -> None:
 
 @BOUNDED
 @given(stream=streams)
-def test_nothing_stored_holds_a_bare_cr_or_lf_or_was_not_asked_for(stream: bytes) -> None:
+def test_stored_content_has_no_bare_cr_or_lf_and_was_submitted(stream: bytes) -> None:
     for sender, *recipients, content in run([stream]).stored:
         assert content.count(b"\r\n") == content.count(b"\r") == content.count(b"\n")
         assert all(recipient and not recipient.startswith(b"bad") for recipient in recipients)

@@ -23,14 +23,14 @@ async def client(ingress: Ingress) -> Client:
     return await ingress.client(Listener.SUBMISSIONS)
 
 
-async def test_plain_with_initial_response(ingress: Ingress, client: Client) -> None:
+async def test_plain_with_an_initial_response_is_accepted(ingress: Ingress, client: Client) -> None:
     reply = await client.command(f"AUTH PLAIN {b64('', 'alice', 'secret')}")
     assert (reply.code, reply.enhanced) == (235, "2.7.0")
     credentials = ingress.policy.asked(pb.STAGE_AUTH)[0].credentials
     assert (credentials.mechanism, credentials.login, credentials.password) == ("PLAIN", b"alice", b"secret")
 
 
-async def test_plain_by_challenge_with_an_identity(ingress: Ingress, client: Client) -> None:
+async def test_plain_by_challenge_with_an_identity_is_accepted(ingress: Ingress, client: Client) -> None:
     challenge = await client.command("auth plain")
     assert (challenge.code, challenge.lines) == (334, ("",))
     assert (await client.command(b64("alice", "alice", "secret"))).code == 235
@@ -38,9 +38,7 @@ async def test_plain_by_challenge_with_an_identity(ingress: Ingress, client: Cli
 
 
 @pytest.mark.parametrize("initial", [False, True])
-async def test_c67_login_asks_in_the_words_that_every_client_knows(
-    ingress: Ingress, client: Client, initial: bool
-) -> None:
+async def test_c67_login_sends_the_usual_challenges(ingress: Ingress, client: Client, initial: bool) -> None:
     """Case P8 of docs/cases.md describes this behaviour."""
     if initial:
         reply = await client.command(f"AUTH LOGIN {b64('alice')}")
@@ -85,7 +83,7 @@ async def test_an_asterisk_cancels(ingress: Ingress, client: Client) -> None:
     assert (await client.command("NOOP")).code == 250
 
 
-async def test_a_response_that_is_no_base64_ends_the_exchange(ingress: Ingress, client: Client) -> None:
+async def test_an_invalid_base64_response_ends_the_exchange(ingress: Ingress, client: Client) -> None:
     assert (await client.command("AUTH LOGIN")).code == 334
     assert (await client.command("QUIT!")).code == 501
     assert (await client.command("NOOP")).code == 250
@@ -126,7 +124,7 @@ async def test_c64_a_second_login_is_out_of_order(ingress: Ingress, client: Clie
     assert len(ingress.policy.asked(pb.STAGE_AUTH)) == 1
 
 
-async def test_c65_no_login_within_a_transaction(ingress: Ingress, client: Client) -> None:
+async def test_c65_a_login_within_a_transaction_is_refused(ingress: Ingress, client: Client) -> None:
     """Case P7 of docs/cases.md describes this behaviour."""
     assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
     assert (await client.login()).code == 503
@@ -134,7 +132,7 @@ async def test_c65_no_login_within_a_transaction(ingress: Ingress, client: Clien
     assert (await client.login()).code == 235
 
 
-async def test_c69_a_login_is_of_its_own_session_only(ingress: Ingress, client: Client) -> None:
+async def test_c69_a_login_applies_only_to_its_session(ingress: Ingress, client: Client) -> None:
     assert (await client.login()).code == 235
     other = await ingress.client(Listener.SUBMISSIONS)
     await other.envelope()
@@ -143,7 +141,7 @@ async def test_c69_a_login_is_of_its_own_session_only(ingress: Ingress, client: 
     assert sorted(logins.values()) == ["", "alice"]
 
 
-async def test_c71_no_auth_before_tls_and_the_password_is_not_looked_at(ingress: Ingress) -> None:
+async def test_c71_before_tls_auth_is_refused_without_checking_the_password(ingress: Ingress) -> None:
     client = await ingress.client()
     reply = await client.login()
     assert (reply.code, reply.enhanced) == (538, "5.7.11")
@@ -156,14 +154,14 @@ async def test_c71_no_auth_before_tls_and_the_password_is_not_looked_at(ingress:
     assert (await client.login()).code == 235
 
 
-async def test_c71_auth_is_refused_where_it_is_not_offered(ingress: Ingress) -> None:
+async def test_c71_auth_is_refused_when_it_is_not_offered(ingress: Ingress) -> None:
     del ingress.policy.profile.auth_mechanisms_tls[:]
     client = await ingress.client(Listener.SUBMISSIONS)
     assert (await client.login()).code == 502
     assert not ingress.policy.asked(pb.STAGE_AUTH)
 
 
-async def test_auth_before_tls_where_the_profile_allows_it(ingress: Ingress) -> None:
+async def test_auth_before_tls_is_accepted_if_the_profile_allows_it(ingress: Ingress) -> None:
     ingress.policy.profile.auth_mechanisms_plaintext[:] = ["PLAIN"]
     client = await ingress.client()
     assert (await client.login()).code == 235
@@ -174,9 +172,7 @@ async def test_auth_before_tls_where_the_profile_allows_it(ingress: Ingress) -> 
     [pb.Verdict(), reject(451, "4.3.0"), accept(), accept(account="")],
     ids=["nonsense", "temporary", "no account", "empty account"],
 )
-async def test_c72_a_policy_without_answer_is_454_and_no_failure_of_the_client(
-    ingress: Ingress, verdict: pb.Verdict
-) -> None:
+async def test_c72_an_unreachable_policy_gives_454_and_counts_no_failure(ingress: Ingress, verdict: pb.Verdict) -> None:
     ingress.policy.on(pb.STAGE_AUTH, verdict)
     client = await ingress.client(Listener.SUBMISSIONS)
     for _ in range(8):
@@ -193,7 +189,7 @@ async def test_too_many_failures_end_the_session(ingress: Ingress, client: Clien
     assert await client.until_closed() == b""
 
 
-async def test_the_profile_that_comes_with_the_login_counts(ingress: Ingress, client: Client) -> None:
+async def test_the_profile_from_the_login_is_used(ingress: Ingress, client: Client) -> None:
     def with_profile(request: pb.DecideRequest) -> pb.Verdict:
         verdict = accept(account="alice")
         verdict.profile.CopyFrom(ingress.policy.profile)
@@ -227,7 +223,7 @@ def _with_login(ingress: Ingress) -> None:
     ingress.policy.on(pb.STAGE_MAIL, judge)
 
 
-async def test_f61_what_a_login_gave_ends_with_starttls(ingress: Ingress) -> None:
+async def test_f61_the_rights_of_a_login_end_with_starttls(ingress: Ingress) -> None:
     _with_login(ingress)
     client = await ingress.client(Listener.SUBMISSION)
     assert (await client.login()).code == 235
@@ -245,7 +241,7 @@ async def test_f61_what_a_login_gave_ends_with_starttls(ingress: Ingress) -> Non
     assert len(ingress.relay.messages) == 2
 
 
-async def test_f61_mail_after_the_end_of_a_login_is_a_stranger_s(ingress: Ingress) -> None:
+async def test_f61_mail_after_the_end_of_a_login_counts_as_without_a_login(ingress: Ingress) -> None:
     _with_login(ingress)
     ingress.policy.on(pb.STAGE_MAIL, accept())
     client = await ingress.client()
@@ -283,7 +279,7 @@ async def test_f61_a_session_whose_account_changed_is_ended(ingress: Ingress, cl
     assert not ingress.relay.messages
 
 
-async def test_a_profile_without_a_login_is_not_taken_from_auth(ingress: Ingress) -> None:
+async def test_a_profile_without_a_login_is_not_used_after_auth(ingress: Ingress) -> None:
     """An answer to AUTH that names no account gives the session nothing, not even the profile in it."""
 
     def nobody(_request: pb.DecideRequest) -> pb.Verdict:
@@ -299,7 +295,7 @@ async def test_a_profile_without_a_login_is_not_taken_from_auth(ingress: Ingress
     assert not ingress.relay.messages[0].submission.origin.may_relay
 
 
-def test_c70_credentials_are_in_no_representation() -> None:
+def test_c70_credentials_are_not_in_the_repr_of_objects() -> None:
     credentials = Credentials("PLAIN", b"identity", b"login", b"password")
     assert repr(credentials) == "Credentials(mechanism='PLAIN')"
 

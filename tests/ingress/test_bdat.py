@@ -26,7 +26,7 @@ async def test_c44_octets_of_a_refused_chunk_are_never_commands(ingress: Ingress
     assert not ingress.policy.asked(pb.STAGE_RCPT)
 
 
-async def test_c44_pipelined_behind_a_refused_envelope(ingress: Ingress) -> None:
+async def test_c44_chunks_after_a_refused_envelope_are_consumed(ingress: Ingress) -> None:
     ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1"))
     client = await ingress.client()
     client.send(
@@ -37,13 +37,13 @@ async def test_c44_pipelined_behind_a_refused_envelope(ingress: Ingress) -> None
     assert await client.codes(4) == [250, 501, 503, 503]
 
 
-async def test_c44_octets_in_many_segments(ingress: Ingress) -> None:
+async def test_c44_octets_of_a_chunk_may_arrive_in_many_segments(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.in_segments(b"BDAT 9 LA", b"ST\r", b"\nMAI", b"L FRO", b"MNOOP\r\n")
     assert await client.codes(2) == [503, 250]
 
 
-async def test_a_message_in_chunks(ingress: Ingress) -> None:
+async def test_a_message_is_accepted_in_chunks(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     client.send(chunk(CONTENT[:5]) + chunk(CONTENT[5:13]) + chunk(CONTENT[13:], last=True))
@@ -52,7 +52,7 @@ async def test_a_message_in_chunks(ingress: Ingress) -> None:
     assert (await client.command("RCPT TO:<x@example.com>")).code == 503
 
 
-async def test_the_octets_are_counted_in_the_answer(ingress: Ingress) -> None:
+async def test_the_reply_has_the_number_of_octets(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     client.send(chunk(CONTENT))
@@ -90,7 +90,7 @@ async def test_c45_a_chunk_at_the_size_limit_is_not_kept_in_memory(ingress: Ingr
     assert ingress.relay.messages[0].content.endswith(content)
 
 
-async def test_c47_last_is_answered_by_the_decision_and_once(ingress: Ingress) -> None:
+async def test_c47_the_last_chunk_gets_one_reply_with_the_decision(ingress: Ingress) -> None:
     ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
     ingress.policy.on(pb.STAGE_END_OF_DATA, reject(554, "5.7.1"))
     client = await ingress.client()
@@ -100,7 +100,7 @@ async def test_c47_last_is_answered_by_the_decision_and_once(ingress: Ingress) -
     assert not ingress.relay.messages
 
 
-async def test_c48_bdat_0_last(ingress: Ingress) -> None:
+async def test_c48_bdat_0_last_ends_the_message(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     assert (await client.command("BDAT 0 LAST")).code == 250
@@ -133,7 +133,7 @@ async def test_c48_bdat_0_last(ingress: Ingress) -> None:
         (b"BDAT LAST 6\r\n", [501]),
     ],
 )
-async def test_c48_syntax_of_bdat(ingress: Ingress, command: bytes, codes: list[int]) -> None:
+async def test_c48_wrong_syntax_of_bdat_is_refused(ingress: Ingress, command: bytes, codes: list[int]) -> None:
     client = await ingress.client()
     await client.envelope()
     client.send(command)
@@ -153,7 +153,7 @@ async def test_f62_after_a_size_that_cannot_be_read_nothing_runs_in_the_transact
 
 
 @pytest.mark.parametrize("size", ["99999999999", "99999999999999999999"])
-async def test_c48_a_chunk_of_absurd_size_ends_the_session(ingress: Ingress, size: str) -> None:
+async def test_c48_a_chunk_of_huge_size_ends_the_session(ingress: Ingress, size: str) -> None:
     client = await ingress.client()
     await client.envelope()
     reply = await client.command(f"BDAT {size}")
@@ -161,7 +161,7 @@ async def test_c48_a_chunk_of_absurd_size_ends_the_session(ingress: Ingress, siz
     assert await client.until_closed() == b""
 
 
-async def test_c48_a_message_too_big_in_one_chunk_is_552_and_the_session_goes_on(ingress: Ingress) -> None:
+async def test_c48_a_too_big_message_in_one_chunk_gets_552_and_the_session_continues(ingress: Ingress) -> None:
     ingress.policy.profile.max_message_size = 10_000
     client = await ingress.client()
     await client.envelope()
@@ -171,7 +171,7 @@ async def test_c48_a_message_too_big_in_one_chunk_is_552_and_the_session_goes_on
     assert (await client.send_mail()).code == 250
 
 
-async def test_c48_bdat_and_data_do_not_mix(ingress: Ingress) -> None:
+async def test_c48_data_is_refused_after_bdat(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     client.send(chunk(CONTENT))

@@ -67,7 +67,7 @@ def like_chasquid(ingress: Ingress) -> Ingress:
 
 @pytest.mark.skipif(not FILES, reason="the public dialogues are not here")
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
-async def test_dialogue(like_chasquid: Ingress, path: Path) -> None:
+async def test_each_dialogue_gives_the_expected_replies(like_chasquid: Ingress, path: Path) -> None:
     client: Client | None = None
     for number, line in enumerate(lines_of(path), 1):
         words = line.strip().split(" ", 2)
@@ -108,7 +108,7 @@ async def connect(ingress: Ingress, listener: Listener) -> Client:
 
 
 @pytest.mark.skipif(not FILES, reason="the public dialogues are not here")
-def test_every_difference_is_still_in_a_dialogue() -> None:
+def test_every_listed_difference_occurs_in_a_dialogue() -> None:
     texts = {path.stem: path.read_text(encoding="utf-8") for path in FILES if path.parent.name.startswith("t-12")}
     for (stem, expected), (code, reason) in DIFFERENCES.items():
         assert f" {expected}\n" in f"{texts[stem]}\n"

@@ -60,7 +60,7 @@ SIZES = (1, 2, 3, 5, 7, 64, 1000, 100_000)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_cut_of_the_stream_makes_no_difference(size: int) -> None:
+def test_the_division_into_segments_makes_no_difference(size: int) -> None:
     stream = b"Subject: x\r\n\r\n..\r\n...\r\n.a\r\nlast\r\n.\r\nQUIT\r\n"
     assert read(stream, size)[:3] == (b"Subject: x\r\n\r\n.\r\n..\r\na\r\nlast\r\n", None, b"QUIT\r\n")
 
@@ -72,14 +72,14 @@ def test_content_may_be_empty(size: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("length", [997, 998])
-def test_c08_lines_up_to_the_limit_are_taken(size: int, length: int) -> None:
+def test_c08_lines_up_to_the_limit_are_accepted(size: int, length: int) -> None:
     line = b"x" * length + b"\r\n"
     assert read(line * 3 + b".\r\n", size)[:2] == (line * 3, None)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("length", [999, 1000, 2000, 4097])
-def test_c08_lines_over_the_limit_are_a_fault_and_the_end_is_still_found(size: int, length: int) -> None:
+def test_c08_lines_over_the_limit_are_refused_and_the_end_of_data_is_still_found(size: int, length: int) -> None:
     line = b"x" * length + b"\r\n"
     content, fault, rest, most = read(b"a\r\n" + line + b".b\r\n" + line + b".\r\nNOOP\r\n", size)
     assert (content, fault, rest) == (b"", Fault.LINE_TOO_LONG, b"NOOP\r\n")
@@ -87,7 +87,7 @@ def test_c08_lines_over_the_limit_are_a_fault_and_the_end_is_still_found(size: i
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_which_fault_is_named_does_not_depend_on_the_cut(size: int) -> None:
+def test_the_reported_fault_does_not_depend_on_the_segments(size: int) -> None:
     line = b"." + b"x" * 1500 + b"\r.\r" + b"y" * 1500 + b"\r\n"
     assert read(line + b".\r\nNOOP\r\n", size)[1:3] == (Fault.BARE_NEWLINE, b"NOOP\r\n")
     assert read(line + b".\r\nNOOP\r\n", size, max_octets=2000)[1:3] == (Fault.TOO_BIG, b"NOOP\r\n")
@@ -97,7 +97,7 @@ def test_which_fault_is_named_does_not_depend_on_the_cut(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_c12_exactly_the_limit_is_taken_and_one_octet_more_is_not(size: int) -> None:
+def test_c12_content_of_exactly_the_limit_is_accepted_and_one_octet_more_is_not(size: int) -> None:
     line = b"x" * 98 + b"\r\n"
     assert read(line * 10 + b".\r\n", size, max_octets=1000)[1] is None
     assert read(line * 9 + b"x" + line + b".\r\n", size, max_octets=1000)[:2] == (b"", Fault.TOO_BIG)
@@ -111,7 +111,7 @@ def test_c02_bare_newlines_are_a_fault(size: int, bad: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_chunks_are_put_together_whatever_their_borders(size: int) -> None:
+def test_chunks_are_joined_wherever_they_are_divided(size: int) -> None:
     sink = Memory()
     lines = LineReader(sink, max_octets=0, max_line=998, normalise=False)
     reader = ChunkReader(lines)
@@ -123,7 +123,7 @@ def test_chunks_are_put_together_whatever_their_borders(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_chunks_with_a_long_line_keep_nothing(size: int) -> None:
+def test_chunks_with_a_line_that_is_too_long_are_not_stored(size: int) -> None:
     sink = Memory()
     lines = LineReader(sink, max_octets=0, max_line=998, normalise=False)
     reader = ChunkReader(lines)
@@ -137,7 +137,7 @@ def test_chunks_with_a_long_line_keep_nothing(size: int) -> None:
 # Content in a session
 
 
-async def test_c08_one_answer_after_the_dot_and_the_session_goes_on(ingress: Ingress) -> None:
+async def test_c08_a_fault_gets_one_reply_after_the_dot_and_the_session_continues(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     reply = await client.data(b"Subject: x\r\n\r\n" + b"z" * 10_001 + b"\r\nmore\r\n" * 10)
@@ -236,7 +236,7 @@ async def test_a_message_over_the_size_limit_has_one_reason_wherever_it_is_found
     assert refused.reason_id == "message_too_big"
 
 
-async def test_c12_a_client_that_goes_in_mid_content_leaves_nothing(ingress: Ingress) -> None:
+async def test_c12_a_client_that_disconnects_within_content_leaves_nothing(ingress: Ingress) -> None:
     for go in ("close", "reset"):
         client = await ingress.client()
         await client.envelope()
@@ -261,7 +261,7 @@ async def test_c12_a_client_that_goes_in_mid_content_leaves_nothing(ingress: Ing
     ],
     ids=["continuation", "no-colon", "8bit", "no-header", "empty", "only-empty-line", "only-header"],
 )
-async def test_c13_odd_headers_have_one_meaning_for_every_later_reader(
+async def test_c13_unusual_headers_have_one_meaning_for_every_later_reader(
     ingress: Ingress, content: bytes, stored: bytes
 ) -> None:
     client = await ingress.client()
@@ -289,7 +289,7 @@ async def test_nul_octets_in_content_are_refused(ingress: Ingress, verb: str) ->
     assert len(ingress.relay.messages) == 1
 
 
-async def test_nul_octets_in_content_are_taken_out_by_setting(start: Start) -> None:
+async def test_nul_octets_in_content_are_removed_if_the_setting_says_so(start: Start) -> None:
     ingress = await start(nul_octets="remove")
     client = await ingress.client()
     assert (await client.send_mail(WITH_NUL[0])).code == 250
@@ -300,7 +300,7 @@ async def test_nul_octets_in_content_are_taken_out_by_setting(start: Start) -> N
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_nul_octet_is_a_fault_wherever_the_stream_is_cut(size: int) -> None:
+def test_a_nul_octet_is_refused_wherever_the_stream_is_divided(size: int) -> None:
     assert read(b"Subject: x\r\n\r\nsome\0text\r\n.\r\n", size)[:2] == (b"", Fault.NUL_OCTET)
     assert read(b"long\0" + b"x" * 5_000 + b"\r\n.\r\n", size)[:2] == (b"", Fault.NUL_OCTET)
     assert read(b"x" * 5_000 + b"\0\r\n.\r\n", size)[:2] == (b"", Fault.NUL_OCTET)
@@ -320,7 +320,7 @@ async def test_c13_ten_thousand_received_fields_are_too_many(ingress: Ingress) -
     assert (reply.code, reply.enhanced) == (554, "5.4.6")
 
 
-async def test_large_content_goes_by_a_file_and_in_chunks(ingress: Ingress, tmp_path: Path) -> None:
+async def test_large_content_is_stored_in_a_file_and_sent_in_pieces(ingress: Ingress, tmp_path: Path) -> None:
     body = b"".join(b"%069d\r\n" % number for number in range(60_000))
     client = await ingress.client()
     await client.envelope()
@@ -336,7 +336,7 @@ async def test_large_content_goes_by_a_file_and_in_chunks(ingress: Ingress, tmp_
 
 
 @pytest.mark.parametrize("octets", [20_000, 200_000], ids=["at the end", "on the way"])
-async def test_a_spool_that_runs_full_is_a_temporary_failure_once(
+async def test_a_spool_file_without_space_gives_one_temporary_refusal(
     ingress: Ingress, monkeypatch: pytest.MonkeyPatch, octets: int
 ) -> None:
     """Case C133 of docs/cases.md describes this behaviour."""
@@ -355,7 +355,7 @@ async def test_a_spool_that_runs_full_is_a_temporary_failure_once(
     assert len(ingress.relay.messages) == 1
 
 
-async def test_a_spool_without_room_is_a_temporary_failure(ingress: Ingress) -> None:
+async def test_a_spool_folder_without_space_gives_a_temporary_refusal(ingress: Ingress) -> None:
     ingress.worker.context.spool = Path("/proc/nowhere")
     client = await ingress.client()
     await client.envelope()

@@ -40,7 +40,7 @@ async def until_served(ingress: Ingress) -> Client:
             await asyncio.sleep(0.05)
 
 
-async def test_f55_policy_unreachable_at_connect_is_421_and_is_recovered_from(start: Start, policy: FakePolicy) -> None:
+async def test_f55_unreachable_policy_at_connect_gives_421_until_it_is_back(start: Start, policy: FakePolicy) -> None:
     await policy.stop()
     ingress = await start(connected=False)
     with capture_logs() as lines:
@@ -65,7 +65,7 @@ async def test_f55_policy_unreachable_at_connect_is_421_and_is_recovered_from(st
         (reject(554, "5.7.1"), (554, "5.7.1")),
     ],
 )
-async def test_f55_a_connection_is_refused_with_421_or_554_alone(
+async def test_f55_a_connection_is_refused_only_with_421_or_554(
     ingress: Ingress, verdict: pb.Verdict, codes: tuple[int, str]
 ) -> None:
     ingress.policy.on(pb.STAGE_CONNECT, verdict)
@@ -75,7 +75,7 @@ async def test_f55_a_connection_is_refused_with_421_or_554_alone(
     assert await client.until_closed() == b""
 
 
-async def test_f55_what_needs_no_decision_any_more_is_taken_while_policy_is_away(ingress: Ingress) -> None:
+async def test_f55_a_message_that_needs_no_further_decision_is_accepted_without_policy(ingress: Ingress) -> None:
     """A transaction whose recipients are decided needs policy no more. A new recipient needs a decision."""
     client = await ingress.client()
     await client.envelope()
@@ -86,7 +86,7 @@ async def test_f55_what_needs_no_decision_any_more_is_taken_while_policy_is_away
 
 
 @pytest.mark.parametrize("stage", [pb.STAGE_MAIL, pb.STAGE_RCPT, pb.STAGE_DATA, pb.STAGE_END_OF_DATA])
-async def test_c93_policy_dies_between_commands_and_comes_back(ingress: Ingress, stage: int) -> None:
+async def test_c93_commands_get_451_until_policy_is_back(ingress: Ingress, stage: int) -> None:
     ingress.policy.profile.ask_stages.extend([pb.STAGE_MAIL, pb.STAGE_DATA, pb.STAGE_END_OF_DATA])
     commands = {
         pb.STAGE_MAIL: "MAIL FROM:<a@example.org>",
@@ -109,7 +109,7 @@ async def test_c93_policy_dies_between_commands_and_comes_back(ingress: Ingress,
     assert (await client.send_mail()).code == 250
 
 
-async def test_open_sessions_are_told_to_a_policy_that_comes_back(ingress: Ingress) -> None:
+async def test_a_restarted_policy_gets_all_open_sessions(ingress: Ingress) -> None:
     client = await ingress.client()
     session_id = ingress.policy.requests[0].session.id
     await ingress.policy.stop()
@@ -123,7 +123,7 @@ async def test_open_sessions_are_told_to_a_policy_that_comes_back(ingress: Ingre
     await ingress.policy.until(lambda: session_id in ingress.policy.closed)
 
 
-async def test_open_sessions_are_told_to_a_policy_that_asks_for_them(ingress: Ingress) -> None:
+async def test_a_policy_that_asks_gets_all_open_sessions(ingress: Ingress) -> None:
     client = await ingress.client()
     ingress.policy.wants_sessions = True
     assert (await client.send_mail()).code == 250
@@ -135,7 +135,7 @@ async def test_open_sessions_are_told_to_a_policy_that_asks_for_them(ingress: In
     assert next(frame for frame in ingress.policy.received if frame.closed_sessions).remember_closed
 
 
-async def test_a_set_says_nothing_of_a_connection_that_waits_for_its_verdict(ingress: Ingress) -> None:
+async def test_a_set_of_open_sessions_does_not_contain_a_connection_without_a_verdict(ingress: Ingress) -> None:
     known = await ingress.client()
     ingress.policy.answering.clear()
     client = await ingress.connect()
@@ -173,7 +173,7 @@ async def test_an_idle_worker_sends_heartbeats_and_no_other_frame(
     client.close()
 
 
-async def test_a_connection_whose_verdict_came_too_late_is_given_back(start: Start) -> None:
+async def test_a_connection_whose_verdict_came_too_late_is_reported_as_closed(start: Start) -> None:
     ingress = await start(policy_seconds=0.4)
     ingress.policy.answering.clear()
     client = await ingress.connect()
@@ -187,7 +187,7 @@ async def test_a_connection_whose_verdict_came_too_late_is_given_back(start: Sta
     assert told.settled_before > asked_in
 
 
-async def test_sessions_that_end_are_given_back(ingress: Ingress) -> None:
+async def test_ended_sessions_are_reported_as_closed(ingress: Ingress) -> None:
     clients = [await ingress.client() for _ in range(3)]
     ids = [request.session.id for request in ingress.policy.asked(pb.STAGE_CONNECT)]
     await clients[0].command("QUIT")
@@ -196,7 +196,7 @@ async def test_sessions_that_end_are_given_back(ingress: Ingress) -> None:
     await ingress.policy.until(lambda: sorted(ingress.policy.closed) == sorted(ids))
 
 
-async def test_a_client_that_closes_and_comes_again_finds_its_place_free(ingress: Ingress) -> None:
+async def test_a_client_may_connect_again_at_once_after_it_closed(ingress: Ingress) -> None:
     for _ in range(5):
         client = await ingress.client()
         await client.command("QUIT")
@@ -214,7 +214,7 @@ async def test_a_client_that_closes_and_comes_again_finds_its_place_free(ingress
     assert len(connected) == 5
 
 
-async def test_c93_a_policy_that_does_not_answer_is_451_at_the_deadline(start: Start) -> None:
+async def test_c93_a_policy_that_does_not_answer_gives_451_at_the_deadline(start: Start) -> None:
     ingress = await start(policy_seconds=0.4)
     client = await ingress.client()
     assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
@@ -242,9 +242,7 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("verdict", NONSENSE, ids=range(len(NONSENSE)))
-async def test_c93_nonsense_from_policy_is_451_never_accepted_and_never_permanent(
-    ingress: Ingress, verdict: pb.Verdict
-) -> None:
+async def test_c93_an_invalid_answer_of_policy_gives_451(ingress: Ingress, verdict: pb.Verdict) -> None:
     client = await ingress.client()
     ingress.policy.on(pb.STAGE_RCPT, verdict)
     assert (await client.command("MAIL FROM:<a@example.org>")).code == 250
@@ -255,18 +253,18 @@ async def test_c93_nonsense_from_policy_is_451_never_accepted_and_never_permanen
         assert no_greeting(await (await ingress.connect()).reply())
 
 
-async def test_an_acceptance_without_a_profile_is_nonsense_at_connect(ingress: Ingress) -> None:
+async def test_an_acceptance_without_a_profile_is_invalid_at_connect(ingress: Ingress) -> None:
     ingress.policy.profile = profile(hostname="")
     assert no_greeting(await (await ingress.connect()).reply())
 
 
-async def test_a_policy_without_a_snapshot_says_421(ingress: Ingress) -> None:
+async def test_a_policy_without_a_snapshot_gives_421(ingress: Ingress) -> None:
     ingress.policy.on(pb.STAGE_CONNECT, reject(421, "4.3.2", "No configuration yet", close=True))
     reply = await (await ingress.connect()).reply()
     assert (reply.code, reply.enhanced) == (421, "4.3.2")
 
 
-async def test_relay_unreachable_is_451_and_nothing_is_kept(ingress: Ingress) -> None:
+async def test_an_unreachable_relay_gives_451_and_nothing_is_stored(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     await ingress.relay.stop()
@@ -297,7 +295,9 @@ async def test_relay_unreachable_is_451_and_nothing_is_kept(ingress: Ingress) ->
         (relay_pb2.SubmitAck.RESULT_INSUFFICIENT_STORAGE, 452, "4.3.1"),
     ],
 )
-async def test_c35_a_commit_that_failed_is_temporary(ingress: Ingress, result: int, code: int, enhanced: str) -> None:
+async def test_c35_a_failed_commit_gives_a_temporary_refusal(
+    ingress: Ingress, result: int, code: int, enhanced: str
+) -> None:
     """Case P6 of docs/cases.md describes this behaviour."""
     ingress.relay.result = result
     client = await ingress.client()
@@ -308,7 +308,7 @@ async def test_c35_a_commit_that_failed_is_temporary(ingress: Ingress, result: i
     assert (await client.send_mail()).code == 250
 
 
-async def test_c133_storage_is_said_at_mail_and_by_size(ingress: Ingress) -> None:
+async def test_c133_mail_is_refused_at_mail_when_its_size_does_not_fit(ingress: Ingress) -> None:
     client = await ingress.client()
     await ingress.relay.tell_storage(relay_pb2.StorageState(accepting=True, available=1000))
     async with asyncio.timeout(60):
@@ -328,7 +328,7 @@ async def test_c133_storage_is_said_at_mail_and_by_size(ingress: Ingress) -> Non
             await asyncio.sleep(0.01)
 
 
-async def test_c33_a_commit_slower_than_any_client_time_out_is_still_answered(start: Start) -> None:
+async def test_c33_a_very_slow_commit_is_still_answered(start: Start) -> None:
     """Case P2 of docs/cases.md describes this behaviour."""
     ingress = await start(command_seconds=0.2, data_block_seconds=0.2)
     client = await ingress.client()
@@ -344,7 +344,7 @@ async def test_c33_a_commit_slower_than_any_client_time_out_is_still_answered(st
     assert len(ingress.relay.messages) == 1
 
 
-async def test_c33_a_commit_that_never_comes_is_451_and_given_up(start: Start) -> None:
+async def test_c33_a_commit_without_an_answer_gives_451_and_is_cancelled(start: Start) -> None:
     ingress = await start(relay_seconds=0.5)
     ingress.relay.acknowledging.clear()
     client = await ingress.client()
@@ -352,7 +352,7 @@ async def test_c33_a_commit_that_never_comes_is_451_and_given_up(start: Start) -
 
 
 @pytest.mark.parametrize("go", ["close", "reset"])
-async def test_c34_a_client_that_goes_during_the_commit_does_not_stop_it(ingress: Ingress, go: str) -> None:
+async def test_c34_a_client_that_disconnects_during_the_commit_does_not_stop_it(ingress: Ingress, go: str) -> None:
     """Case P3 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     await client.envelope()
@@ -367,7 +367,7 @@ async def test_c34_a_client_that_goes_during_the_commit_does_not_stop_it(ingress
     assert ingress.metrics.messages["accepted"] == 1
 
 
-async def test_c34_a_client_that_goes_while_policy_decides_leaves_nothing(ingress: Ingress) -> None:
+async def test_c34_a_client_that_disconnects_while_policy_decides_leaves_nothing(ingress: Ingress) -> None:
     ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
     client = await ingress.client()
     await client.envelope()
@@ -400,7 +400,7 @@ async def test_c34_a_client_that_sends_everything_and_ends_its_side_is_answered(
     assert len(ingress.relay.messages) == 1
 
 
-async def test_c34_half_closed_before_the_final_dot_nothing_is_kept(ingress: Ingress) -> None:
+async def test_c34_a_half_closed_connection_before_the_final_dot_leaves_nothing(ingress: Ingress) -> None:
     client = await ingress.client()
     client.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: x\r\n\r\nbody\r\n.")
     client.writer.write_eof()
@@ -425,7 +425,7 @@ async def test_a_submission_whose_stream_broke_is_written_again_under_its_id(ing
     assert stored.submission.sent_before
 
 
-async def test_a_submission_that_is_written_once_says_so(ingress: Ingress) -> None:
+async def test_a_submission_that_is_sent_once_is_marked_so(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     assert (await client.command("DATA")).code == 354
@@ -451,12 +451,12 @@ async def test_a_large_submission_whose_stream_broke_is_written_again_under_its_
     assert stored.content.endswith(content)
 
 
-async def test_the_next_target_is_tried_when_one_does_not_answer(start: Start, policy: FakePolicy) -> None:
+async def test_another_relay_is_tried_when_one_does_not_answer(start: Start, policy: FakePolicy) -> None:
     ingress = await start(policy_target=f"127.0.0.1:{free_port()},127.0.0.1:{policy.port}", connected=False)
     assert (await (await until_served(ingress)).send_mail()).code == 250
 
 
-async def test_a_fault_of_our_own_is_temporary_and_says_nothing(
+async def test_a_fault_of_our_own_gives_a_temporary_reply_without_details(
     ingress: Ingress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cases P6 and C35 of docs/cases.md describe this behaviour."""
@@ -475,7 +475,7 @@ async def test_a_fault_of_our_own_is_temporary_and_says_nothing(
     assert len(ingress.relay.messages) == 1
 
 
-async def test_refusals_are_dropped_rather_than_piled_up(ingress: Ingress) -> None:
+async def test_too_many_waiting_refusals_are_dropped(ingress: Ingress) -> None:
     ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1"))
     client = await ingress.client()
     await client.command("MAIL FROM:<a@example.org>")

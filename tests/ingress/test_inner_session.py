@@ -76,7 +76,7 @@ def _listeners(ingress: Ingress) -> Listeners:
     return ingress.worker.listeners
 
 
-async def test_a_message_is_taken_in_a_submission_session_of_the_account(
+async def test_a_message_is_accepted_in_a_submission_session_of_the_account(
     ingress: Ingress, policy: FakePolicy, relay: FakeRelay
 ) -> None:
     response = await submit(ingress, envelope(b"bob@example.net", b"carol@example.net", envelope_id=b"e1"))
@@ -107,7 +107,7 @@ async def test_a_message_is_taken_in_a_submission_session_of_the_account(
     await policy.until(lambda: policy.closed == [response.session_id])
 
 
-async def test_a_sites_handler_sees_the_message_with_a_stand_in_for_the_server(
+async def test_a_handler_sees_the_message_with_a_substitute_for_the_server(
     start: Start, policy: FakePolicy, relay: FakeRelay
 ) -> None:
     policy.on(policy_pb2.STAGE_AUTH, _vouched)
@@ -127,7 +127,7 @@ async def test_a_sites_handler_sees_the_message_with_a_stand_in_for_the_server(
 
 
 @pytest.mark.parametrize(("hook", "recipients"), [("MAIL", []), ("RCPT", [554]), ("DATA", [250])])
-async def test_what_a_sites_handler_refuses_is_told(
+async def test_the_refusal_of_a_handler_is_in_the_answer(
     start: Start, policy: FakePolicy, relay: FakeRelay, hook: str, recipients: list[int]
 ) -> None:
     policy.on(policy_pb2.STAGE_AUTH, _vouched)
@@ -139,7 +139,7 @@ async def test_what_a_sites_handler_refuses_is_told(
     assert not relay.messages
 
 
-async def test_a_recipient_that_is_refused_does_not_keep_the_others_from_it(
+async def test_a_refused_recipient_does_not_prevent_delivery_to_the_others(
     ingress: Ingress, policy: FakePolicy, relay: FakeRelay
 ) -> None:
     def judge(request: policy_pb2.DecideRequest) -> policy_pb2.Verdict:
@@ -161,7 +161,7 @@ async def test_a_recipient_that_is_refused_does_not_keep_the_others_from_it(
         (policy_pb2.STAGE_END_OF_DATA, 554),
     ],
 )
-async def test_what_policy_refuses_at_any_stage_is_told(
+async def test_the_refusal_of_policy_at_any_stage_is_in_the_answer(
     ingress: Ingress, policy: FakePolicy, relay: FakeRelay, stage: int, code: int
 ) -> None:
     policy.profile.ask_stages.append(policy_pb2.STAGE_END_OF_DATA)
@@ -172,7 +172,7 @@ async def test_what_policy_refuses_at_any_stage_is_told(
     await ingress.until_empty()
 
 
-async def test_content_that_is_not_whole_stores_nothing(ingress: Ingress, relay: FakeRelay) -> None:
+async def test_incomplete_content_is_not_stored(ingress: Ingress, relay: FakeRelay) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
         await submit(ingress, envelope(), whole=False)
     await ingress.until_empty()
@@ -206,7 +206,7 @@ async def test_long_content_flows_with_bounded_memory(ingress: Ingress, relay: F
         {"client_address": "mx.example.com"},
     ],
 )
-async def test_a_request_that_no_smtp_command_could_say_is_invalid(
+async def test_a_request_that_smtp_cannot_express_is_invalid(
     ingress: Ingress, relay: FakeRelay, fields: dict[str, object]
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -215,12 +215,12 @@ async def test_a_request_that_no_smtp_command_could_say_is_invalid(
     assert not relay.messages
 
 
-async def test_no_client_of_smtp_is_offered_the_mechanism(ingress: Ingress) -> None:
+async def test_the_mechanism_external_is_not_offered_to_smtp_clients(ingress: Ingress) -> None:
     client = await ingress.client(Listener.SUBMISSIONS)
     assert (await client.command("AUTH EXTERNAL YWxpY2U=")).code == 504
 
 
-async def test_sessions_by_grpc_count_among_all_and_drain(ingress: Ingress, policy: FakePolicy) -> None:
+async def test_sessions_by_grpc_are_counted_and_drained_like_others(ingress: Ingress, policy: FakePolicy) -> None:
     policy.answering.clear()
     waiting = asyncio.ensure_future(submit(ingress, envelope()))
     async with asyncio.timeout(60):

@@ -27,7 +27,7 @@ def _message_refused() -> pb.Verdict:
     return verdict
 
 
-async def test_c25_recipients_over_the_limit_are_deferred_and_the_rest_goes_on(ingress: Ingress) -> None:
+async def test_c25_recipients_over_the_limit_are_deferred_and_the_others_get_the_message(ingress: Ingress) -> None:
     """Case P19 of docs/cases.md describes this behaviour."""
     ingress.policy.profile.max_refused_recipients = 5
     ingress.policy.on(pb.STAGE_RCPT, _at_most(1000, reject(452, "4.5.3", reason_id="too_many_recipients")))
@@ -65,7 +65,7 @@ async def test_f53_a_setting_refuses_the_whole_message_over_the_recipient_limit(
     assert (await client.send_mail(b"x: y\r\n\r\n", "1@example.com")).code == 250
 
 
-async def test_discarded_recipients_take_no_memory_without_bounds(ingress: Ingress) -> None:
+async def test_the_memory_of_discarded_recipients_is_bounded(ingress: Ingress) -> None:
     ingress.policy.on(pb.STAGE_RCPT, discard("access_sender", "r1"))
     client = await ingress.client()
     client.send(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<r%d@example.com>\r\n" % n for n in range(1500)))
@@ -89,7 +89,7 @@ async def test_a_session_whose_recipients_are_refused_is_closed(ingress: Ingress
     assert await client.until_closed() == b""
 
 
-async def test_recipients_refused_for_now_do_not_end_the_session(ingress: Ingress) -> None:
+async def test_temporarily_refused_recipients_do_not_end_the_session(ingress: Ingress) -> None:
     ingress.policy.profile.max_refused_recipients = 3
     ingress.policy.on(pb.STAGE_RCPT, reject(450, "4.7.1"))
     client = await ingress.client()
@@ -98,12 +98,12 @@ async def test_recipients_refused_for_now_do_not_end_the_session(ingress: Ingres
         assert (await client.command(f"RCPT TO:<r{number}@example.com>")).code == 450
 
 
-def test_refused_recipients_are_answered_later_and_later() -> None:
+def test_answers_to_refused_recipients_are_delayed_more_and_more() -> None:
     assert [round(refusal_delay(refused), 1) for refused in range(1, 14)] == [0.0] * 9 + [0.1, 0.2, 0.3, 0.4]
     assert [round(refusal_delay(refused), 1) for refused in (57, 58, 59, 60, 1000)] == [4.8, 4.9, 5.0, 5.0, 5.0]
 
 
-async def test_refused_recipients_that_wait_are_answered_in_order(ingress: Ingress) -> None:
+async def test_delayed_answers_keep_their_order(ingress: Ingress) -> None:
     ingress.policy.profile.max_refused_recipients = 11
     ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1", reason_id="unknown_recipient"))
     client = await ingress.client()
@@ -113,7 +113,7 @@ async def test_refused_recipients_that_wait_are_answered_in_order(ingress: Ingre
     assert len(ingress.policy.asked(pb.STAGE_RCPT)) == 12
 
 
-async def test_without_a_limit_refused_recipients_cost_nothing(ingress: Ingress) -> None:
+async def test_without_a_limit_refused_recipients_cause_no_delay(ingress: Ingress) -> None:
     ingress.policy.profile.max_refused_recipients = 0
     ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1", reason_id="unknown_recipient"))
     client = await ingress.client()
@@ -141,7 +141,7 @@ async def test_without_a_limit_refused_recipients_cost_nothing(ingress: Ingress)
     ids=["post", "get", "client hello", "connect", "small", "blanks", "dash", "noop", "field", "answer", "sip", "ssh"],
 )
 @pytest.mark.parametrize("early", [True, False], ids=["before the greeting", "after it"])
-async def test_c31_another_protocol_is_closed_at_once_and_nothing_is_run(
+async def test_c31_a_connection_with_another_protocol_is_closed_at_once(
     ingress: Ingress, octets: bytes, early: bool
 ) -> None:
     """Case P20 of docs/cases.md describes this behaviour."""
@@ -155,7 +155,7 @@ async def test_c31_another_protocol_is_closed_at_once_and_nothing_is_run(
     assert not ingress.policy.asked(pb.STAGE_RCPT)
 
 
-async def test_c31_http_in_the_middle_of_a_session_closes_it(ingress: Ingress) -> None:
+async def test_c31_an_http_request_within_a_session_closes_it(ingress: Ingress) -> None:
     client = await ingress.client()
     client.send(b"GET / HTTP/1.1\r\nMAIL FROM:<evil@example.net>\r\n")
     assert (await client.reply()).code == 554
@@ -165,7 +165,7 @@ async def test_c31_http_in_the_middle_of_a_session_closes_it(ingress: Ingress) -
 @pytest.mark.parametrize(
     "sent", [b"", b"EHL", b"EHLO client.example\r\n", b"EHLO client.example\r\nMAIL FROM:<a@b.cc>\r\n"]
 )
-async def test_c32_an_idle_client_is_sent_away(start: Start, sent: bytes) -> None:
+async def test_c32_an_idle_client_is_disconnected(start: Start, sent: bytes) -> None:
     ingress = await start(command_seconds=0.4)
     client = await ingress.connect()
     assert (await client.reply()).code == 220
@@ -188,7 +188,7 @@ async def test_c32_one_octet_at_a_time_does_not_extend_the_wait_for_a_command(st
     assert (await closed).startswith(b"421 4.4.2 ")
 
 
-async def test_c32_a_noop_loop_ends_with_the_session_s_time(start: Start) -> None:
+async def test_c32_a_noop_loop_ends_at_the_time_limit_of_the_session(start: Start) -> None:
     """Case P20 of docs/cases.md describes this behaviour."""
     ingress = await start(mailless_session_seconds=0.6)
     ingress.policy.profile.max_junk_commands = 0
@@ -202,7 +202,7 @@ async def test_c32_a_noop_loop_ends_with_the_session_s_time(start: Start) -> Non
     assert ingress.metrics.sessions_ended["timed_out"] == 1
 
 
-async def test_c32_content_that_drips_is_cut_off(start: Start) -> None:
+async def test_c32_content_that_arrives_too_slowly_is_ended(start: Start) -> None:
     ingress = await start(data_grace_seconds=0.4, min_data_rate=1000)
     client = await ingress.client()
     await client.envelope()
@@ -231,7 +231,7 @@ async def test_c33_slow_but_steady_content_may_take_longer_than_a_command(start:
     assert (await client.reply()).code == 250
 
 
-async def test_connections_over_the_limit_are_turned_away(start: Start) -> None:
+async def test_connections_over_the_limit_are_refused(start: Start) -> None:
     ingress = await start(max_connections=2)
     first, second = await ingress.client(), await ingress.client()
     third = await ingress.connect()
@@ -246,7 +246,7 @@ async def test_connections_over_the_limit_are_turned_away(start: Start) -> None:
     assert ingress.metrics.sessions_refused["too_many"] == 1
 
 
-async def test_connections_of_one_client_over_the_limit_are_turned_away(start: Start) -> None:
+async def test_connections_of_one_client_over_the_limit_are_refused(start: Start) -> None:
     ingress = await start(max_connections_per_client=1)
     first = await ingress.client()
     second = await ingress.connect()
@@ -258,7 +258,7 @@ async def test_connections_of_one_client_over_the_limit_are_turned_away(start: S
     assert (await (await ingress.connect()).reply()).code == 220
 
 
-async def test_a_refused_connection_gets_policy_s_words_and_is_closed(ingress: Ingress) -> None:
+async def test_a_refused_connection_gets_the_reply_of_policy_and_is_closed(ingress: Ingress) -> None:
     ingress.policy.on(pb.STAGE_CONNECT, reject(421, "4.7.0", "Too many connections", close=True))
     client = await ingress.connect()
     reply = await client.reply()
@@ -266,7 +266,7 @@ async def test_a_refused_connection_gets_policy_s_words_and_is_closed(ingress: I
     assert await client.until_closed() == b""
 
 
-async def test_junk_commands_over_the_limit_are_asked_about(ingress: Ingress) -> None:
+async def test_policy_is_asked_about_junk_commands_over_the_limit(ingress: Ingress) -> None:
     ingress.policy.profile.max_junk_commands = 5
     ingress.policy.on(pb.STAGE_JUNK_COMMAND, reject(421, "4.7.0", "Too much junk", close=True))
     client = await ingress.client()
@@ -279,7 +279,7 @@ async def test_junk_commands_over_the_limit_are_asked_about(ingress: Ingress) ->
     assert asked.session.junk_commands == 6
 
 
-async def test_junk_commands_are_charged_once_at_mail_and_forgotten_after_a_message(ingress: Ingress) -> None:
+async def test_junk_commands_are_counted_once_at_mail_and_reset_after_a_message(ingress: Ingress) -> None:
     ingress.policy.on(pb.STAGE_MAIL, delayed(0.15))
     client = await ingress.client()
     for _ in range(23):
@@ -297,7 +297,7 @@ async def test_junk_commands_are_charged_once_at_mail_and_forgotten_after_a_mess
     assert ingress.policy.asked(pb.STAGE_RCPT)[1].session.junk_commands == 0
 
 
-async def test_only_the_stages_of_the_profile_are_asked(ingress: Ingress) -> None:
+async def test_policy_is_asked_only_at_the_stages_of_the_profile(ingress: Ingress) -> None:
     client = await ingress.client()
     assert (await client.send_mail()).code == 250
     assert [request.stage for request in ingress.policy.requests] == [pb.STAGE_CONNECT, pb.STAGE_RCPT]
@@ -313,7 +313,7 @@ async def test_only_the_stages_of_the_profile_are_asked(ingress: Ingress) -> Non
 
 
 @pytest.mark.parametrize("stage", [pb.STAGE_HELO, pb.STAGE_MAIL, pb.STAGE_RCPT, pb.STAGE_DATA, pb.STAGE_END_OF_DATA])
-async def test_a_rejection_at_any_stage_is_answered_and_reported_and_the_session_goes_on(
+async def test_a_rejection_at_any_stage_is_answered_and_reported_and_the_session_continues(
     ingress: Ingress, stage: int
 ) -> None:
     ingress.policy.profile.ask_stages.extend([pb.STAGE_HELO, pb.STAGE_MAIL, pb.STAGE_DATA, pb.STAGE_END_OF_DATA])
@@ -338,7 +338,7 @@ async def test_a_rejection_at_any_stage_is_answered_and_reported_and_the_session
         assert (refused.listener, refused.tls) == ("smtp", False)
 
 
-async def test_a_verdict_that_closes_closes(ingress: Ingress) -> None:
+async def test_a_verdict_that_closes_the_session_is_followed(ingress: Ingress) -> None:
     ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.7.1", "Blocked", close=True))
     client = await ingress.client()
     client.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<c@example.com>\r\n")
@@ -359,7 +359,9 @@ async def test_a_discarded_recipient_is_recorded_and_the_others_get_the_message(
 
 
 @pytest.mark.parametrize("stage", [pb.STAGE_MAIL, pb.STAGE_RCPT, pb.STAGE_END_OF_DATA])
-async def test_a_wholly_discarded_message_is_answered_as_accepted_and_recorded(ingress: Ingress, stage: int) -> None:
+async def test_a_completely_discarded_message_is_answered_as_accepted_and_recorded(
+    ingress: Ingress, stage: int
+) -> None:
     ingress.policy.profile.ask_stages.extend([pb.STAGE_MAIL, pb.STAGE_END_OF_DATA])
     ingress.policy.on(stage, discard("block_rule", "r1"))
     client = await ingress.client()
@@ -370,7 +372,7 @@ async def test_a_wholly_discarded_message_is_answered_as_accepted_and_recorded(i
     assert bool(ingress.policy.asked(pb.STAGE_END_OF_DATA)) == (stage == pb.STAGE_END_OF_DATA)
 
 
-async def test_a_client_that_does_not_read_its_replies_is_not_fed_for_ever(start: Start) -> None:
+async def test_a_client_that_does_not_read_its_replies_is_disconnected(start: Start) -> None:
     ingress = await start(command_seconds=0.5)
     ingress.policy.profile.max_junk_commands = 0
     plain = socket.create_connection(("127.0.0.1", ingress.port()))
@@ -384,7 +386,7 @@ async def test_a_client_that_does_not_read_its_replies_is_not_fed_for_ever(start
     plain.close()
 
 
-async def test_c32_a_flood_of_commands_does_not_hold_up_the_others(ingress: Ingress) -> None:
+async def test_c32_a_flood_of_commands_does_not_delay_other_sessions(ingress: Ingress) -> None:
     ingress.policy.profile.max_junk_commands = 0
     flooding, patient = await ingress.client(), await ingress.client()
     flooding.send(b"NOOP\r\n" * 8_000)
@@ -393,7 +395,7 @@ async def test_c32_a_flood_of_commands_does_not_hold_up_the_others(ingress: Ingr
     assert await flooding.codes(8_000) == [250] * 8_000
 
 
-async def test_commands_of_all_listeners_are_told_apart(ingress: Ingress) -> None:
+async def test_policy_knows_the_listener_of_each_command(ingress: Ingress) -> None:
     for listener in Listener:
         client = await ingress.client(listener)
         await client.envelope()

@@ -72,7 +72,7 @@ def test_lines_are_json_of_the_form_of_every_other_line(capsys: pytest.CaptureFi
     }
 
 
-def test_a_flood_of_rejections_has_a_bound_and_its_number_is_told(
+def test_lines_about_rejections_are_bounded_and_their_number_is_logged(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_800_000_000
@@ -93,7 +93,7 @@ def test_a_flood_of_rejections_has_a_bound_and_its_number_is_told(
     assert told[0]["largest"] == "2001:db8::/64"
 
 
-def test_a_level_above_info_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_level_above_info_writes_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger().setLevel(logging.WARNING)
     log = MailLog()
     log.stored(_submission(b""), "Q1", answered=True)

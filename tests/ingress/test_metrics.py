@@ -57,7 +57,7 @@ async def test_a_message_is_counted_everywhere(ingress: Ingress) -> None:
     assert value(ingress, "posthouse_ingress_open_sessions", listener="smtp", state="command") == 0
 
 
-async def test_what_clients_send_makes_no_labels(ingress: Ingress) -> None:
+async def test_text_of_clients_is_not_in_labels(ingress: Ingress) -> None:
     client = await ingress.client(Listener.SUBMISSION)
     before = len(shown(ingress))
     for number in range(15):
@@ -66,7 +66,7 @@ async def test_what_clients_send_makes_no_labels(ingress: Ingress) -> None:
     assert len(shown(ingress)) - before <= 3
 
 
-async def test_the_end_of_the_certificate_in_use_is_shown(
+async def test_the_expiry_of_the_certificate_in_use_is_shown(
     start: Start, tmp_path: Path, certificates: trustme.CA
 ) -> None:
     end, later = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (2033, 2034))

@@ -15,7 +15,7 @@ class _Time:
         return self.now
 
 
-def test_an_outage_is_said_at_its_beginning_now_and_then_and_at_its_end() -> None:
+def test_an_outage_is_logged_at_its_beginning_and_end_and_at_times_between() -> None:
     clock = _Time()
     outage = Outage("no_verdict", "verdicts_again", clock)
     with capture_logs() as lines:

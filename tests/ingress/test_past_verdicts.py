@@ -55,7 +55,7 @@ async def test_a_message_has_the_verdicts_in_which_a_rule_matched(ingress: Ingre
     ]
 
 
-async def test_a_message_to_which_nothing_objected_has_none(ingress: Ingress) -> None:
+async def test_a_message_without_matches_has_no_verdicts(ingress: Ingress) -> None:
     client = await ingress.client()
     assert (await client.send_mail()).code == 250
     assert list(ingress.relay.messages[0].submission.verdicts) == []
@@ -71,7 +71,7 @@ async def test_the_number_of_verdicts_is_bounded(ingress: Ingress) -> None:
     assert len(ingress.relay.messages[0].submission.verdicts) == 25
 
 
-async def test_a_content_that_is_refused_is_told_with_its_message_id(ingress: Ingress) -> None:
+async def test_refused_content_is_recorded_with_its_message_id(ingress: Ingress) -> None:
     ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
     ingress.policy.on(pb.STAGE_END_OF_DATA, reject(550, "5.7.1", reason_id="dmarc"))
     client = await ingress.client()

@@ -24,7 +24,7 @@ def violations(ingress: Ingress) -> list[int]:
     return [request.session.pipelining_violation for request in ingress.policy.asked(pb.STAGE_PIPELINING)]
 
 
-async def test_c20_bytes_before_the_greeting(enforced: Ingress) -> None:
+async def test_c20_octets_before_the_greeting_are_violations(enforced: Ingress) -> None:
     client = await enforced.connect()
     client.send(b"EHLO client.example\r\n")
     reply = await client.reply()
@@ -34,7 +34,7 @@ async def test_c20_bytes_before_the_greeting(enforced: Ingress) -> None:
 
 
 @pytest.mark.parametrize("verb", [b"EHLO", b"HELO"])
-async def test_c20_bytes_after_the_greeting_of_the_client(enforced: Ingress, verb: bytes) -> None:
+async def test_c20_octets_before_the_answer_to_ehlo_are_violations(enforced: Ingress, verb: bytes) -> None:
     client = await enforced.connect()
     await client.reply()
     client.send(verb + b" client.example\r\nMAIL FROM:<a@example.org>\r\n")
@@ -43,7 +43,7 @@ async def test_c20_bytes_after_the_greeting_of_the_client(enforced: Ingress, ver
     assert violations(enforced) == [pb.PIPELINING_VIOLATION_AFTER_HELO]
 
 
-async def test_c20_commands_right_after_data(enforced: Ingress) -> None:
+async def test_c20_commands_right_after_data_are_violations(enforced: Ingress) -> None:
     client = await enforced.client()
     client.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" + MESSAGE)
     assert await client.codes(3) == [250, 250, 554]
@@ -52,7 +52,7 @@ async def test_c20_commands_right_after_data(enforced: Ingress) -> None:
     assert not enforced.relay.messages
 
 
-async def test_c20_commands_right_after_starttls(enforced: Ingress) -> None:
+async def test_c20_commands_right_after_starttls_are_dropped(enforced: Ingress) -> None:
     client = await enforced.client()
     client.send(b"STARTTLS\r\nEHLO client.example\r\n")
     assert (await client.reply()).code == 554
@@ -60,7 +60,7 @@ async def test_c20_commands_right_after_starttls(enforced: Ingress) -> None:
     assert violations(enforced) == [pb.PIPELINING_VIOLATION_AFTER_STARTTLS]
 
 
-async def test_c20_commands_piled_up_after_helo(enforced: Ingress) -> None:
+async def test_c20_commands_before_the_answer_to_helo_are_violations(enforced: Ingress) -> None:
     client = await enforced.connect()
     await client.reply()
     assert (await client.command("HELO client.example")).code == 250
@@ -70,7 +70,7 @@ async def test_c20_commands_piled_up_after_helo(enforced: Ingress) -> None:
 
 
 @pytest.mark.parametrize("listener", [Listener.SUBMISSION, Listener.SUBMISSIONS])
-async def test_c20_ehlo_and_quit_in_one_write_are_fine_on_submission(enforced: Ingress, listener: Listener) -> None:
+async def test_c20_ehlo_and_quit_in_one_write_are_accepted_on_submission(enforced: Ingress, listener: Listener) -> None:
     client = await enforced.connect(listener)
     if listener is Listener.SUBMISSIONS:
         await client.start_tls()
@@ -87,7 +87,7 @@ async def test_c20_ehlo_and_quit_in_one_write_are_a_violation_on_the_smtp_port(e
     assert (await client.reply()).code == 554
 
 
-async def test_what_rfc_2920_allows_is_no_violation(enforced: Ingress) -> None:
+async def test_pipelining_of_rfc_2920_is_not_a_violation(enforced: Ingress) -> None:
     client = await enforced.client()
     for _ in range(3):
         client.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<c@example.com>\r\nDATA\r\n")
@@ -99,7 +99,7 @@ async def test_what_rfc_2920_allows_is_no_violation(enforced: Ingress) -> None:
     assert violations(enforced) == []
 
 
-async def test_violations_are_facts_where_nobody_asks_to_decide_on_them(ingress: Ingress) -> None:
+async def test_violations_are_reported_as_facts_when_policy_is_not_asked(ingress: Ingress) -> None:
     client = await ingress.connect()
     client.send(b"EHLO client.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\n")
     assert await client.codes(4) == [220, 250, 250, 250]
@@ -107,7 +107,7 @@ async def test_violations_are_facts_where_nobody_asks_to_decide_on_them(ingress:
     assert request.session.pipelining_violation == pb.PIPELINING_VIOLATION_BEFORE_GREETING
 
 
-async def test_only_the_first_violation_of_a_session_is_asked_about(enforced: Ingress) -> None:
+async def test_policy_is_asked_only_about_the_first_violation_of_a_session(enforced: Ingress) -> None:
     enforced.policy.on(pb.STAGE_PIPELINING, pb.Verdict(action=pb.ACTION_ACCEPT))
     client = await enforced.connect()
     client.send(b"EHLO client.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" + MESSAGE)
@@ -115,14 +115,14 @@ async def test_only_the_first_violation_of_a_session_is_asked_about(enforced: In
     assert violations(enforced) == [pb.PIPELINING_VIOLATION_BEFORE_GREETING]
 
 
-async def test_answers_to_a_group_come_together(enforced: Ingress) -> None:
+async def test_answers_to_pipelined_commands_are_sent_together(enforced: Ingress) -> None:
     """The replies do not go into one segment each (RFC 2920 section 3.2)."""
     client = await enforced.client()
     client.send(b"NOOP\r\n" * 50 + b"MAIL FROM:<a@example.org>\r\n")
     assert await client.codes(51) == [250] * 51
 
 
-async def test_c21_every_command_of_a_refused_group_is_answered_in_order(ingress: Ingress) -> None:
+async def test_c21_pipelined_commands_after_a_refusal_are_answered_in_order(ingress: Ingress) -> None:
     ingress.policy.on(
         pb.STAGE_RCPT,
         lambda request: reject(550, "5.1.1") if request.transaction.recipient.startswith(b"bad") else accept(),

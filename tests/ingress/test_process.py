@@ -126,7 +126,7 @@ async def test_ingress_starts_on_an_empty_folder_and_ends_on_sigterm(run: Run) -
     assert await ingress.ended() == 0
 
 
-async def test_c137_idle_clients_are_sent_away_and_a_transaction_ends_well(run: Run, relay: FakeRelay) -> None:
+async def test_c137_idle_clients_are_disconnected_and_a_transaction_may_end(run: Run, relay: FakeRelay) -> None:
     ingress = run()
     idle, busy = await ingress.client(), await ingress.client()
     await busy.envelope()
@@ -147,7 +147,7 @@ async def test_c137_idle_clients_are_sent_away_and_a_transaction_ends_well(run: 
     assert await ingress.ended() == 0
 
 
-async def test_c137_a_transaction_that_takes_too_long_is_cut_with_421(run: Run, relay: FakeRelay) -> None:
+async def test_c137_a_transaction_that_takes_too_long_is_ended_with_421(run: Run, relay: FakeRelay) -> None:
     ingress = run(INGRESS_DRAIN_SECONDS="0.5")
     client = await ingress.client()
     await client.envelope()
@@ -160,7 +160,7 @@ async def test_c137_a_transaction_that_takes_too_long_is_cut_with_421(run: Run, 
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_port_that_is_taken_is_said_and_ends_the_process(run: Run, tmp_path: Path, workers: str) -> None:
+async def test_a_port_in_use_is_logged_and_ends_the_process(run: Run, tmp_path: Path, workers: str) -> None:
     """F15: workers share a port with each other, but not with those of another ingress. F16: nothing is written."""
     first = run(INGRESS_WORKERS=workers)
     await first.greeted()
@@ -171,7 +171,7 @@ async def test_a_port_that_is_taken_is_said_and_ends_the_process(run: Run, tmp_p
     assert not (folder / "tls").exists()
 
 
-async def test_a_wrong_environment_ends_the_process(run: Run) -> None:
+async def test_invalid_settings_end_the_process(run: Run) -> None:
     ingress = run(INGRESS_SMTP_PORT="70000")
     assert await ingress.ended() == 2
     assert "INGRESS_SMTP_PORT=70000: " in ingress.process.log.read_text()
@@ -187,7 +187,7 @@ async def test_a_wrong_environment_ends_the_process(run: Run) -> None:
         ("INGRESS_CPUS", "first", "INGRESS_CPUS=first: "),
     ],
 )
-def test_a_wrong_environment_is_said_in_one_line(
+def test_invalid_settings_are_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -227,7 +227,7 @@ async def test_a_worker_keeps_to_a_processor_with_all_its_threads(run: Run) -> N
     assert "INGRESS_CPUS: can't run on 99999" in missing.process.log.read_text()
 
 
-async def test_workers_end_with_their_supervisor_even_by_kill_9(run: Run) -> None:
+async def test_workers_end_when_their_supervisor_is_killed(run: Run) -> None:
     ingress = run(INGRESS_WORKERS="2")
     await ingress.greeted()
     workers = _workers(ingress)
@@ -274,7 +274,7 @@ async def test_c70_credentials_and_content_reach_no_log_at_any_level(run: Run, p
     assert all(line["service"] == "ingress" for line in ingress.log() if line["event"] == "submission_stored")
 
 
-async def test_c09_c32_c45_two_hundred_hostile_clients_cost_little(run: Run, policy: FakePolicy) -> None:
+async def test_c09_c32_c45_two_hundred_hostile_clients_use_little_memory(run: Run, policy: FakePolicy) -> None:
     """There are five kinds of hostile clients, 40 of each, all at once.
 
     The test measures how much the process grows.
@@ -316,7 +316,7 @@ async def test_c09_c32_c45_two_hundred_hostile_clients_cost_little(run: Run, pol
     assert most < 200 * 512 * 1024
 
 
-async def test_f11_a_server_name_beyond_ascii_is_an_alert_and_one_line(run: Run) -> None:
+async def test_f11_a_server_name_beyond_ascii_gives_an_alert_and_one_line(run: Run) -> None:
     process = run()
     client = await process.client()
     assert (await client.command("STARTTLS")).code == 220
@@ -349,7 +349,7 @@ def _client_hello(server_name: bytes) -> bytes:
     return b"\x16\x03\x01" + struct.pack(">H", len(handshake)) + handshake
 
 
-async def test_f12_too_few_open_files_are_said_at_the_start_and_in_readyz(run: Run) -> None:
+async def test_f12_too_few_open_files_are_reported_at_the_start_and_in_readyz(run: Run) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     process = run(prefix=["prlimit", "--nofile=256:256"])
     clients = [await process.client() for _ in range(20)]

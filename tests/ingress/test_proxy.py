@@ -42,7 +42,7 @@ V6_BODY = (
         (v2(command=0x20, family=0, body=b""), None),
     ],
 )
-def test_valid_headers(header: bytes, peer: Peer | None) -> None:
+def test_valid_proxy_headers_are_read(header: bytes, peer: Peer | None) -> None:
     found = parse(header + b"EHLO x\r\n")
     assert found is not None
     assert (found.octets, found.peer) == (len(header), peer)
@@ -73,7 +73,7 @@ def test_valid_headers(header: bytes, peer: Peer | None) -> None:
         SIGNATURE + b"\x21\x11\xff\xff",
     ],
 )
-def test_invalid_headers(header: bytes) -> None:
+def test_invalid_proxy_headers_are_refused(header: bytes) -> None:
     with pytest.raises(ProxyError):
         parse(header)
 
@@ -84,7 +84,9 @@ async def proxied(start: Start) -> Ingress:
 
 
 @pytest.mark.parametrize("header", [V1, v2()], ids=["v1", "v2"])
-async def test_c80_the_client_is_who_the_proxy_says_before_and_after_starttls(proxied: Ingress, header: bytes) -> None:
+async def test_c80_the_client_has_the_address_from_the_proxy_before_and_after_starttls(
+    proxied: Ingress, header: bytes
+) -> None:
     """Case P4 of docs/cases.md describes this behaviour."""
     client = await proxied.connect()
     client.send(header)
@@ -118,7 +120,7 @@ async def test_c80_a_header_in_pieces_is_read(proxied: Ingress) -> None:
     assert (await client.reply()).code == 220
 
 
-async def test_c80_a_second_header_is_no_command(proxied: Ingress) -> None:
+async def test_c80_a_second_proxy_header_counts_as_a_wrong_command(proxied: Ingress) -> None:
     client = await proxied.connect()
     client.send(V1)
     assert (await client.reply()).code == 220
@@ -136,7 +138,7 @@ async def test_c80_a_second_header_at_once_is_an_early_talker(proxied: Ingress) 
 
 
 @pytest.mark.parametrize("after", ["nothing", "greeting", "EHLO", "STARTTLS", "MAIL"])
-async def test_c80_from_anybody_else_it_is_refused_and_the_connection_closed(start: Start, after: str) -> None:
+async def test_c80_a_proxy_header_from_any_other_client_closes_the_connection(start: Start, after: str) -> None:
     """A peer that is no configured proxy is refused even if there are such proxies, and no later command is run."""
     ingress = await start(proxy_networks="198.51.100.0/24")
     headers = (V1, v2(), b"PROXY UNKNOWN\r\n", b"proxy TCP4 nonsense\r\n")
@@ -167,21 +169,21 @@ async def _refused_header(ingress: Ingress, header: bytes, after: str) -> None:
 
 
 @pytest.mark.parametrize("octets", [b"EHLO client.example\r\n", b"PROXY nonsense\r\n", b"\r\n\r\n\0\r\nQUIX\n"])
-async def test_c80_a_proxy_without_a_header_is_closed_without_a_word(proxied: Ingress, octets: bytes) -> None:
+async def test_c80_a_proxy_without_a_header_is_closed_without_a_reply(proxied: Ingress, octets: bytes) -> None:
     client = await proxied.connect()
     client.send(octets)
     assert await client.until_closed() == b""
     assert not proxied.policy.requests
 
 
-async def test_c32_a_proxy_that_says_nothing_is_closed_in_time(start: Start) -> None:
+async def test_c32_a_silent_proxy_is_closed_at_the_time_limit(start: Start) -> None:
     ingress = await start(proxy_networks="127.0.0.1/32", proxy_seconds=0.3)
     client = await ingress.connect()
     assert await client.until_closed() == b""
     assert not ingress.policy.requests
 
 
-async def test_the_proxys_own_connections_are_its_own(proxied: Ingress) -> None:
+async def test_a_connection_of_the_proxy_itself_has_its_address(proxied: Ingress) -> None:
     client = await proxied.connect()
     client.send(v2(command=0x20, family=0, body=b""))
     assert (await client.reply()).code == 220

@@ -51,7 +51,9 @@ LOGIN = ("--auth-user", "alice", "--auth-password", "secret")
     ],
     ids=["plain", "helo", "starttls", "pipelining", "auth plain", "auth login", "implicit tls"],
 )
-async def test_swaks(ingress: Ingress, listener: Listener, options: tuple[str, ...], keyword: bytes) -> None:
+async def test_swaks_can_send_mail(
+    ingress: Ingress, listener: Listener, options: tuple[str, ...], keyword: bytes
+) -> None:
     ingress.policy.profile.ask_stages.append(pb.STAGE_PIPELINING)
     await swaks(ingress, *options, listener=listener)
     (stored,) = ingress.relay.messages
@@ -79,7 +81,7 @@ $smtp->quit or die $smtp->message;
 
 
 @pytest.mark.skipif(shutil.which("perl") is None, reason="Perl is not installed")
-async def test_bdat_by_net_smtp(ingress: Ingress) -> None:
+async def test_net_smtp_can_send_mail_by_bdat(ingress: Ingress) -> None:
     process = await asyncio.create_subprocess_exec(
         *("perl", "-e", _BDAT_BY_PERL, str(ingress.port())), stderr=asyncio.subprocess.PIPE
     )
@@ -92,7 +94,7 @@ async def test_bdat_by_net_smtp(ingress: Ingress) -> None:
     assert len(ingress.relay.messages[1].content) > 20_000 * 72
 
 
-async def test_smtplib_with_smtputf8(ingress: Ingress) -> None:
+async def test_smtplib_can_send_mail_with_smtputf8(ingress: Ingress) -> None:
     def send() -> None:
         message = email.message.EmailMessage(policy=email.policy.SMTPUTF8)
         message["From"] = "jürgen@bücher.example"
@@ -144,7 +146,7 @@ AUTH: dict[str, str] = {
     [({}, Listener.SMTP, b"ESMTP"), (TLS, Listener.SMTP, b"ESMTPS"), (AUTH, Listener.SUBMISSION, b"ESMTPSA")],
     ids=["plain", "starttls", "auth"],
 )
-async def test_a_postfix_that_relays_through_ingress(
+async def test_postfix_can_relay_through_ingress(
     ingress: Ingress, settings: dict[str, str], listener: Listener, keyword: bytes
 ) -> None:
     """Postfix pipelines as much as it may, and passes DSN parameters on."""
@@ -159,7 +161,7 @@ async def test_a_postfix_that_relays_through_ingress(
     assert not ingress.policy.asked(pb.STAGE_PIPELINING)
 
 
-async def test_a_postfix_with_smtputf8_dsn_and_a_large_message(ingress: Ingress) -> None:
+async def test_postfix_can_use_smtputf8_dsn_and_large_messages(ingress: Ingress) -> None:
     large = CONTENT + b"".join(b"%070d\r\n" % number for number in range(30_000))
     utf8 = "From: jürgen@example.org\r\nSubject: Grüße\r\n\r\nGrüße\r\n".encode()
     messages: list[Any] = [
@@ -174,7 +176,7 @@ async def test_a_postfix_with_smtputf8_dsn_and_a_large_message(ingress: Ingress)
     assert other.content.endswith(large[-70_000:])
 
 
-async def test_a_recipient_that_is_refused_harms_nobody_else(ingress: Ingress) -> None:
+async def test_a_refused_recipient_does_not_affect_other_recipients(ingress: Ingress) -> None:
     def judge(request: pb.DecideRequest) -> pb.Verdict:
         verdict = pb.Verdict(action=pb.ACTION_ACCEPT)
         if request.transaction.recipient == b"one@example.com":

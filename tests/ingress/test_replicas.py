@@ -132,7 +132,7 @@ def clients_of(ingress: Ingress, policy: Policy, number: int) -> list[str]:
     )
 
 
-async def test_each_client_is_asked_about_at_one_replica_and_all_are_spread(
+async def test_each_client_has_one_replica_and_clients_are_distributed(
     two_policies: Ingress, policies: tuple[Policy, Policy]
 ) -> None:
     addresses = [address for policy in policies for address in clients_of(two_policies, policy, 2)]
@@ -147,7 +147,7 @@ async def test_each_client_is_asked_about_at_one_replica_and_all_are_spread(
         await policy.until(lambda policy=policy, opened=opened: policy.closed == opened)  # type: ignore[misc]
 
 
-def test_replicas_get_even_shares_and_only_the_clients_of_one_that_goes_move() -> None:
+def test_when_a_replica_stops_only_its_clients_move() -> None:
     replicas = [PolicyReplica(f"10.0.0.{number}:7001", Asker()) for number in range(4)]
     addresses = [f"192.0.{net}.{host}" for net in range(8) for host in range(250)]
     of_all = policy_client._chooser(replicas)
@@ -174,7 +174,7 @@ async def hold_at(policies: tuple[Policy, Policy], client: Client, command: str)
 
 
 @pytest.mark.parametrize("command", ["RCPT TO:<b@example.com>", "MAIL FROM:<a@example.org>"])
-async def test_what_a_dead_replica_did_not_answer_is_asked_elsewhere_and_not_counted_again(
+async def test_unanswered_requests_of_a_dead_replica_are_sent_to_another_and_not_counted_again(
     two_policies: Ingress, policies: tuple[Policy, Policy], command: str
 ) -> None:
     for policy in policies:
@@ -198,7 +198,7 @@ async def test_what_a_dead_replica_did_not_answer_is_asked_elsewhere_and_not_cou
     await until(lambda: replicas_in_use(two_policies.worker.policy) == 2)
 
 
-async def test_a_connection_asked_about_at_a_dead_replica_is_asked_about_at_another(
+async def test_a_connection_at_a_dead_replica_is_decided_by_another(
     two_policies: Ingress, policies: tuple[Policy, Policy]
 ) -> None:
     for policy in policies:
@@ -215,7 +215,7 @@ async def test_a_connection_asked_about_at_a_dead_replica_is_asked_about_at_anot
     await dead.start()
 
 
-async def test_a_question_that_kills_whom_it_is_put_to_is_given_up(
+async def test_a_request_that_crashes_replicas_is_not_repeated_without_end(
     two_policies: Ingress, policies: tuple[Policy, Policy]
 ) -> None:
     def deadly(_: pb.DecideRequest) -> pb.Verdict:
@@ -231,7 +231,7 @@ async def test_a_question_that_kills_whom_it_is_put_to_is_given_up(
     assert asked <= policy_client._MOST_LOSSES
 
 
-async def test_a_replica_told_to_stop_answers_what_it_was_asked_and_is_asked_no_more(
+async def test_a_stopping_replica_answers_its_requests_and_gets_no_new_ones(
     two_policies: Ingress, policies: tuple[Policy, Policy]
 ) -> None:
     client = await two_policies.client()
@@ -253,7 +253,7 @@ async def test_a_replica_told_to_stop_answers_what_it_was_asked_and_is_asked_no_
     await leaving.start()
 
 
-async def test_a_replica_that_comes_back_is_told_the_open_sessions_and_gets_its_clients_back(
+async def test_a_replica_that_is_back_gets_the_open_sessions_and_its_clients(
     two_policies: Ingress, policies: tuple[Policy, Policy]
 ) -> None:
     first, second = policies
@@ -274,7 +274,7 @@ async def test_a_replica_that_comes_back_is_told_the_open_sessions_and_gets_its_
     await second.until(lambda: len(second.closed) == 1)
 
 
-async def test_a_replica_without_a_configuration_is_asked_only_while_there_is_no_other(start: Start) -> None:
+async def test_a_replica_without_a_configuration_is_used_only_when_there_is_no_other(start: Start) -> None:
     unready, ready = Policy(serving=False), Policy()  # type: ignore[abstract]
     await unready.start()
     unready.on(pb.STAGE_CONNECT, reject(421, "4.3.2", "No configuration yet", close=True))
@@ -307,7 +307,7 @@ class Hanging(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         await asyncio.Event().wait()
 
 
-async def test_a_replica_that_gives_no_sign_of_life_is_left_within_the_deadline(
+async def test_a_silent_replica_is_abandoned_within_the_deadline(
     start: Start, policies: tuple[Policy, Policy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policy_client, "_SILENCE_SECONDS", 0.1)
@@ -331,7 +331,7 @@ async def test_a_replica_that_gives_no_sign_of_life_is_left_within_the_deadline(
     await server.stop(0)
 
 
-async def test_names_that_come_to_mean_others_are_followed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changed_addresses_of_names_are_followed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port("127.0.0.1", "127.0.0.2")
     table = ["127.0.0.1"]
 
@@ -360,7 +360,7 @@ async def test_names_that_come_to_mean_others_are_followed(start: Start, monkeyp
     await servers[1].stop(0)
 
 
-async def test_submissions_are_spread(two_relays: Ingress, relays: tuple[Relay, Relay]) -> None:
+async def test_submissions_are_distributed_over_replicas(two_relays: Ingress, relays: tuple[Relay, Relay]) -> None:
     for relay in relays:
         relay.acknowledging.clear()
     clients = [await two_relays.client() for _ in range(4)]
@@ -373,7 +373,7 @@ async def test_submissions_are_spread(two_relays: Ingress, relays: tuple[Relay, 
 
 
 @pytest.mark.parametrize("octets", [100, 700_000])
-async def test_what_a_dead_relay_did_not_acknowledge_is_handed_to_another_under_its_id(
+async def test_unacknowledged_submissions_of_a_dead_relay_go_to_another_with_the_same_id(
     two_relays: Ingress, relays: tuple[Relay, Relay], octets: int
 ) -> None:
     for relay in relays:
@@ -393,7 +393,7 @@ async def test_what_a_dead_relay_did_not_acknowledge_is_handed_to_another_under_
     await dead.start()
 
 
-async def test_a_relay_told_to_stop_acknowledges_what_it_has_and_gets_no_more(
+async def test_a_stopping_relay_acknowledges_its_submissions_and_gets_no_new_ones(
     two_relays: Ingress, relays: tuple[Relay, Relay]
 ) -> None:
     for relay in relays:
@@ -415,7 +415,7 @@ async def test_a_relay_told_to_stop_acknowledges_what_it_has_and_gets_no_more(
     await leaving.start()
 
 
-async def test_a_relay_short_of_storage_is_passed_over(two_relays: Ingress, relays: tuple[Relay, Relay]) -> None:
+async def test_a_relay_short_of_storage_gets_no_mail(two_relays: Ingress, relays: tuple[Relay, Relay]) -> None:
     short, roomy = relays
     await short.tell_storage(relay_pb2.StorageState(accepting=False))
     await until(lambda: not all(replica.takes(0) for replica in two_relays.worker.relay._replicas))
@@ -445,7 +445,7 @@ class NoStream:
     def wake(self) -> None: ...
 
 
-async def test_no_frame_of_questions_outgrows_a_message() -> None:
+async def test_no_frame_of_requests_exceeds_the_size_of_a_grpc_message() -> None:
     replica = PolicyReplica("127.0.0.1:1", Asker())
     replica.stream = NoStream()  # type: ignore[assignment]
     longest = [b"r" * 318 + b"%d" % (number % 10) for number in range(1000)]
@@ -460,7 +460,7 @@ async def test_no_frame_of_questions_outgrows_a_message() -> None:
     assert max(sizes) < rpc.MAX_MESSAGE_OCTETS / 2
 
 
-async def test_no_frame_of_refusals_outgrows_a_message() -> None:
+async def test_no_frame_of_refusals_exceeds_the_size_of_a_grpc_message() -> None:
     client = RelayClient(("127.0.0.1:1",), plain_grpc.INSECURE, Metrics(), deadline=1)
     recipients = tuple(b"r" * 320 for _ in range(1000))
     for _ in range(400):

@@ -27,7 +27,7 @@ def test_no_variable_is_required() -> None:
     assert settings.security.tls is None
 
 
-def test_lists_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_and_pairs_are_read_from_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read(
         monkeypatch,
         POSTHOUSE_DATA_DIR="/srv/posthouse",
@@ -54,7 +54,7 @@ def test_f63_a_stop_takes_longer_than_sessions_and_relay_together(monkeypatch: p
     assert settings.stop_seconds > 50 + 300
 
 
-def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read(monkeypatch, INGRESS_GRPC_CERT="", INGRESS_PROXY_NETWORKS="", INGRESS_SMTP_PORT="")
     assert (settings.security.tls, settings.proxy_networks, settings.smtp_port) == (None, (), 8025)
 
@@ -77,7 +77,7 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         {"INGRESS_MAX_LINE_OCTETS": "100"},
     ],
 )
-def test_what_contradicts_itself_is_refused(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+def test_contradictory_settings_are_refused(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         read(monkeypatch, **variables)
 

@@ -81,7 +81,7 @@ async def test_parties_that_wait_take_turns() -> None:
         assert workers.began == ["a0", "a1", "b0", "c0", "a2", "b1", "a3"]
 
 
-async def test_who_waits_most_gives_way_where_too_many_wait() -> None:
+async def test_the_party_with_the_most_waiting_callers_gives_way() -> None:
     async with working(1, share=1, under_way=4) as workers:
         for name in ("a0", "a1", "a2", "a3"):
             await workers.start(name, "a")
@@ -97,7 +97,7 @@ async def test_who_waits_most_gives_way_where_too_many_wait() -> None:
         assert workers.began == ["a0", "a1", "b0", "a2"]
 
 
-async def test_a_second_party_has_a_share_too_and_blocks_only_what_is_its_own() -> None:
+async def test_a_second_party_has_a_share_and_blocks_only_its_own_callers() -> None:
     async with working(4, share=2, under_way=20) as workers:
         await workers.start("1", "a", "silent.example")
         await workers.start("2", "b", "silent.example")
@@ -109,7 +109,7 @@ async def test_a_second_party_has_a_share_too_and_blocks_only_what_is_its_own() 
 
 
 @pytest.mark.parametrize("granted", [False, True], ids=["while it waits", "just as it gets its slot"])
-async def test_nothing_is_left_of_one_that_is_cancelled(granted: bool) -> None:
+async def test_a_cancelled_caller_leaves_nothing_behind(granted: bool) -> None:
     slots = SharedSlots(1, share=1, under_way=20)
     async with slots.held("a"):
         waiting = asyncio.create_task(_hold(slots, "b"))

@@ -87,7 +87,7 @@ async def test_c02_a_setting_normalises_bare_newlines_before_anything_reads_them
     assert message.content.partition(b"\r\n\r\n")[2] == stored
 
 
-async def test_c03_trusted_clients_and_added_fields_change_nothing(ingress: Ingress) -> None:
+async def test_c03_the_end_of_data_is_the_same_for_trusted_clients(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.starttls()
     assert (await client.login()).code == 235
@@ -99,7 +99,7 @@ async def test_c03_trusted_clients_and_added_fields_change_nothing(ingress: Ingr
     assert body == b".\r\n"
 
 
-async def test_c05_stored_octets_are_sent_octets_wherever_chunks_are_cut(ingress: Ingress) -> None:
+async def test_c05_the_stored_octets_are_those_that_were_sent(ingress: Ingress) -> None:
     line = b"0123456789" * 7 + b"\r\n"
     body = (b"Subject: x\r\n\r\n" + line * 1000)[:65534] + b"\r\n..dot\r\nlast\r\n"
     want = (body.replace(b"\r\n..", b"\r\n.")).partition(b"\r\n\r\n")[2]
@@ -126,13 +126,13 @@ async def test_c05_stored_octets_are_sent_octets_wherever_chunks_are_cut(ingress
         (b"x\r\n...\r\n..\r\n", b"x\r\n..\r\n.\r\n"),
     ],
 )
-async def test_c06_exactly_one_leading_dot_is_taken_off(ingress: Ingress, sent: bytes, stored: bytes) -> None:
+async def test_c06_exactly_one_leading_dot_is_removed(ingress: Ingress, sent: bytes, stored: bytes) -> None:
     client = await ingress.client()
     assert (await client.send_mail(b"Subject: x\r\n\r\n" + sent)).code == 250
     assert ingress.relay.messages[0].content.partition(b"\r\n\r\n")[2] == stored
 
 
-async def test_c06_bdat_takes_no_dot_off(ingress: Ingress) -> None:
+async def test_c06_bdat_removes_no_dot(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     content = b"Subject: x\r\n\r\n.\r\n..\r\n.a\r\n.\r\n"
@@ -141,7 +141,7 @@ async def test_c06_bdat_takes_no_dot_off(ingress: Ingress) -> None:
     assert ingress.relay.messages[0].content.endswith(content)
 
 
-async def test_starttls_injection_is_thrown_away(ingress: Ingress) -> None:
+async def test_commands_injected_after_starttls_are_dropped(ingress: Ingress) -> None:
     """C74: commands in the same segment after STARTTLS are not run after the handshake."""
     client = await ingress.client()
     client.send(b"STARTTLS\r\nMAIL FROM:<evil@example.net>\r\nRCPT TO:<victim@example.com>\r\n")

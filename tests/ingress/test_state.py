@@ -10,7 +10,7 @@ from tests.fakes.policy import reject
 from tests.ingress.conftest import Ingress, Start
 
 
-async def test_c24_any_number_of_bad_recipients_cost_the_good_ones_nothing(start: Start) -> None:
+async def test_c24_invalid_recipients_do_not_affect_the_valid_ones(start: Start) -> None:
     ingress = await start(max_errors=10)
     client = await ingress.client()
     await client.command("MAIL FROM:<a@example.org>")
@@ -38,9 +38,7 @@ async def test_a_message_goes_from_greeting_to_relay(ingress: Ingress) -> None:
     [reject(554, "5.7.1"), reject(451, "4.3.0")],
     ids=["rejected", "deferred"],
 )
-async def test_c15_nothing_of_a_transaction_is_left_after_a_refused_message(
-    ingress: Ingress, verdict: pb.Verdict
-) -> None:
+async def test_c15_a_refused_message_clears_the_transaction(ingress: Ingress, verdict: pb.Verdict) -> None:
     ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
     ingress.policy.on(pb.STAGE_END_OF_DATA, verdict)
     client = await ingress.client()
@@ -50,7 +48,7 @@ async def test_c15_nothing_of_a_transaction_is_left_after_a_refused_message(
     assert not ingress.relay.messages
 
 
-async def test_c15_nothing_of_a_transaction_is_left_after_policy_failed_at_the_end_of_data(ingress: Ingress) -> None:
+async def test_c15_a_failure_of_policy_at_the_end_of_data_clears_the_transaction(ingress: Ingress) -> None:
     ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
     ingress.policy.on(pb.STAGE_END_OF_DATA, pb.Verdict())
     client = await ingress.client()
@@ -59,7 +57,7 @@ async def test_c15_nothing_of_a_transaction_is_left_after_policy_failed_at_the_e
     assert (await client.command("DATA")).code == 503
 
 
-async def test_c16_nothing_of_a_transaction_is_left_after_a_refused_bdat(ingress: Ingress) -> None:
+async def test_c16_a_refused_bdat_clears_the_transaction(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     client.send(b"BDAT 6 LAST\r\nhello\n")
@@ -82,7 +80,7 @@ async def test_c18_ehlo_clears_the_transaction_and_keeps_tls_and_login(ingress: 
 
 
 @pytest.mark.parametrize(("command", "code"), [("RSET", 250), ("NOOP", 250), ("NOOP x", 250), ("VRFY x", 252)])
-async def test_c18_harmless_commands_are_taken_before_ehlo(ingress: Ingress, command: str, code: int) -> None:
+async def test_c18_harmless_commands_are_accepted_before_ehlo(ingress: Ingress, command: str, code: int) -> None:
     client = await ingress.connect()
     await client.reply()
     assert (await client.command(command)).code == code
@@ -109,7 +107,7 @@ async def test_rset_clears_the_transaction(ingress: Ingress) -> None:
     assert (await client.command("DATA")).code == 503
 
 
-async def test_helo_offers_no_extension_and_takes_no_parameter(ingress: Ingress) -> None:
+async def test_helo_offers_no_extension_and_accepts_no_parameter(ingress: Ingress) -> None:
     client = await ingress.connect()
     await client.reply()
     reply = await client.command("HELO client.example")
@@ -119,7 +117,7 @@ async def test_helo_offers_no_extension_and_takes_no_parameter(ingress: Ingress)
     assert b" with SMTP id " in ingress.relay.messages[0].content
 
 
-async def test_c21_text_after_a_refused_data_is_answered_as_wrong_commands_and_cut(start, policy) -> None:  # type: ignore[no-untyped-def]
+async def test_c21_text_after_a_refused_data_counts_as_wrong_commands(start, policy) -> None:  # type: ignore[no-untyped-def]
     ingress = await start(max_errors=10)
     policy.on(pb.STAGE_RCPT, reject(550, "5.1.1"))
     client = await ingress.client()
@@ -135,7 +133,7 @@ async def test_c21_text_after_a_refused_data_is_answered_as_wrong_commands_and_c
     assert not ingress.relay.messages
 
 
-async def test_quit_is_the_last_word(ingress: Ingress) -> None:
+async def test_nothing_after_quit_is_run(ingress: Ingress) -> None:
     client = await ingress.client()
     client.send(b"QUIT\r\nMAIL FROM:<a@example.org>\r\n")
     assert (await client.reply()).code == 221

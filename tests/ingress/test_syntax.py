@@ -26,14 +26,14 @@ async def rcpt(ingress: Ingress, line: str | bytes, mail_parameters: str = "") -
 
 
 @pytest.mark.parametrize("line", ["MAIL FROM:a@example.org", "MAIL FROM: a@example.org"])
-async def test_c22_paths_stand_in_brackets_but_on_submission(ingress: Ingress, line: str) -> None:
+async def test_c22_paths_need_brackets_except_on_submission(ingress: Ingress, line: str) -> None:
     """Case P11 of docs/cases.md describes this behaviour."""
     assert await mail(ingress, line) == (501, "5.1.7")
     assert await mail(ingress, line, Listener.SUBMISSION) == (250, "2.1.0")
 
 
 @pytest.mark.parametrize("blanks", [" ", "  ", "\t"])
-async def test_f66_blanks_before_a_path_are_taken_on_every_port(ingress: Ingress, blanks: str) -> None:
+async def test_f66_blanks_before_a_path_are_accepted_on_every_port(ingress: Ingress, blanks: str) -> None:
     assert await mail(ingress, f"MAIL FROM:{blanks}<a@example.org> SIZE=5") == (250, "2.1.0")
     assert await rcpt(ingress, f"RCPT TO:{blanks}<u@b.example>") == (250, "2.1.5")
     assert ingress.policy.asked(pb.STAGE_RCPT)[0].transaction.recipient == b"u@b.example"
@@ -43,7 +43,7 @@ async def test_f66_blanks_before_a_path_are_taken_on_every_port(ingress: Ingress
 @pytest.mark.parametrize(
     "line", ["MAIL FROM: <a@example.org", "MAIL FROM: < a@example.org>", "MAIL FROM :<a@b.example>"]
 )
-async def test_f66_other_bad_syntax_stays_501(ingress: Ingress, line: str) -> None:
+async def test_f66_other_wrong_syntax_gets_501(ingress: Ingress, line: str) -> None:
     assert (await mail(ingress, line))[0] == 501
 
 
@@ -68,7 +68,7 @@ async def test_f45_any_helo_name_is_accepted_on_submission(start: Start, verb: b
     assert message.submission.origin.helo_name == name.strip()[:255]
 
 
-async def test_c22_postmaster_needs_no_domain_but_brackets(ingress: Ingress) -> None:
+async def test_c22_postmaster_needs_brackets_and_no_domain(ingress: Ingress) -> None:
     assert (await rcpt(ingress, "RCPT TO:<Postmaster>"))[0] == 250
     assert (await rcpt(ingress, "RCPT TO:Postmaster"))[0] == 501
 
@@ -100,7 +100,7 @@ async def test_c24_unclosed_paths_and_trailing_text_are_refused(ingress: Ingress
     assert (await rcpt(ingress, line))[0] == 501
 
 
-async def test_c26_no_limit_of_size_is_offered_and_kept_as_none(ingress: Ingress) -> None:
+async def test_c26_without_a_size_limit_none_is_offered(ingress: Ingress) -> None:
     ingress.policy.profile.max_message_size = 0
     client = await ingress.connect()
     await client.reply()
@@ -140,12 +140,12 @@ async def test_c26_no_limit_of_size_is_offered_and_kept_as_none(ingress: Ingress
         ("ENVID=a+00b", 501),
     ],
 )
-async def test_c27_c29_parameters_of_mail(ingress: Ingress, parameters: str, code: int) -> None:
+async def test_c27_c29_parameters_of_mail_are_read(ingress: Ingress, parameters: str, code: int) -> None:
     """Cases P16 and P17 of docs/cases.md describe this behaviour."""
     assert (await mail(ingress, f"MAIL FROM:<a@example.org> {parameters}"))[0] == code
 
 
-async def test_c27_a_wrong_small_size_is_no_reason_to_refuse(ingress: Ingress) -> None:
+async def test_c27_a_too_small_declared_size_is_accepted(ingress: Ingress) -> None:
     client = await ingress.client()
     assert (await client.command("MAIL FROM:<a@example.org> SIZE=5")).code == 250
     assert (await client.command("RCPT TO:<b@example.com>")).code == 250
@@ -153,7 +153,7 @@ async def test_c27_a_wrong_small_size_is_no_reason_to_refuse(ingress: Ingress) -
     assert ingress.policy.asked(pb.STAGE_RCPT)[0].transaction.declared_size == 5
 
 
-async def test_c27_bdat_over_its_declared_size_is_taken_too(ingress: Ingress) -> None:
+async def test_c27_bdat_over_its_declared_size_is_accepted(ingress: Ingress) -> None:
     client = await ingress.client()
     assert (await client.command("MAIL FROM:<a@example.org> SIZE=5")).code == 250
     assert (await client.command("RCPT TO:<b@example.com>")).code == 250
@@ -162,7 +162,7 @@ async def test_c27_bdat_over_its_declared_size_is_taken_too(ingress: Ingress) ->
 
 
 @pytest.mark.parametrize("value", ["e+3Dmc2@example.com", "<>"])
-async def test_c28_auth_of_mail_is_taken_and_means_nothing(ingress: Ingress, value: str) -> None:
+async def test_c28_the_auth_parameter_of_mail_is_accepted_and_ignored(ingress: Ingress, value: str) -> None:
     """Case P17 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     assert (await client.command(f"MAIL FROM:<e=mc2@example.com> AUTH={value}")).code == 250
@@ -170,7 +170,7 @@ async def test_c28_auth_of_mail_is_taken_and_means_nothing(ingress: Ingress, val
     assert ingress.policy.asked(pb.STAGE_RCPT)[0].session.account_login == ""
 
 
-async def test_c28_auth_of_mail_is_unknown_where_auth_is_not_offered(ingress: Ingress) -> None:
+async def test_c28_the_auth_parameter_of_mail_is_refused_when_auth_is_not_offered(ingress: Ingress) -> None:
     del ingress.policy.profile.auth_mechanisms_tls[:]
     assert await mail(ingress, "MAIL FROM:<a@example.com> AUTH=<>") == (555, "5.5.4")
 
@@ -191,7 +191,7 @@ async def test_c28_auth_of_mail_is_unknown_where_auth_is_not_offered(ingress: In
         ("SIZE=5", 555),
     ],
 )
-async def test_c29_parameters_of_rcpt(ingress: Ingress, parameters: str, code: int) -> None:
+async def test_c29_parameters_of_rcpt_are_read(ingress: Ingress, parameters: str, code: int) -> None:
     assert (await rcpt(ingress, f"RCPT TO:<b@example.com> {parameters}"))[0] == code
 
 
@@ -208,7 +208,7 @@ async def test_c29_dsn_parameters_reach_relay_as_sent(ingress: Ingress) -> None:
     assert envelope.recipients[0].original_recipient == b"rfc822;Bob+2Bx@example.com"
 
 
-async def test_c29_no_parameter_of_dsn_after_helo(ingress: Ingress) -> None:
+async def test_c29_dsn_parameters_are_refused_after_helo(ingress: Ingress) -> None:
     client = await ingress.connect()
     await client.reply()
     await client.command("HELO client.example")
@@ -232,7 +232,7 @@ async def test_c29_no_parameter_of_dsn_after_helo(ingress: Ingress) -> None:
         (b"ehlo Client.Example ", 250),
     ],
 )
-async def test_c38_helo_names(ingress: Ingress, line: bytes, code: int) -> None:
+async def test_c38_invalid_helo_names_are_refused(ingress: Ingress, line: bytes, code: int) -> None:
     """P12, P13: a bare LF does not end a command, and no control character gets into a session."""
     client = await ingress.connect()
     await client.reply()
@@ -256,7 +256,7 @@ async def test_c39_control_characters_are_refused(ingress: Ingress, line: bytes)
     assert (await mail(ingress, line))[0] == 501
 
 
-async def test_c37_what_clients_and_policy_say_never_breaks_a_reply(ingress: Ingress) -> None:
+async def test_c37_text_of_clients_and_policy_never_breaks_a_reply(ingress: Ingress) -> None:
     ingress.policy.on(
         pb.STAGE_RCPT,
         pb.Verdict(
@@ -271,7 +271,7 @@ async def test_c37_what_clients_and_policy_say_never_breaks_a_reply(ingress: Ing
 
 
 @pytest.mark.parametrize("queue_id", ["1F\r\n250 2.0.0 more", "\u00e9" * 300, "x" * 3000])
-async def test_c37_what_relay_says_never_breaks_a_reply(ingress: Ingress, queue_id: str) -> None:
+async def test_c37_text_of_relay_never_breaks_a_reply(ingress: Ingress, queue_id: str) -> None:
     ingress.relay.queue_id = queue_id
     client = await ingress.client()
     reply = await client.send_mail()
@@ -279,7 +279,7 @@ async def test_c37_what_relay_says_never_breaks_a_reply(ingress: Ingress, queue_
     assert (await client.command("NOOP")).code == 250
 
 
-async def test_c41_vrfy_says_nothing_and_expn_is_not_there(ingress: Ingress) -> None:
+async def test_c41_vrfy_reveals_nothing_and_expn_does_not_exist(ingress: Ingress) -> None:
     client = await ingress.client()
     assert (await client.command("VRFY recipient@example.com")).code == 252
     assert (await client.command("VRFY nobody@example.com")).code == 252
@@ -316,7 +316,7 @@ async def test_c50_c52_c53_c55_paths_are_made_canonical(ingress: Ingress, path: 
     "path",
     ['just"not"right@example.com', "u@c.example@", '"u%c.example"', "u@[999.1.1.1]", "u@[IPv6:zz]", "a" * 600 + "@b.c"],
 )
-async def test_c50_c52_c53_c55_what_is_no_path_is_refused(ingress: Ingress, path: str) -> None:
+async def test_c50_c52_c53_c55_invalid_paths_are_refused(ingress: Ingress, path: str) -> None:
     assert (await rcpt(ingress, f"RCPT TO:<{path}>"))[0] == 501
 
 
@@ -337,7 +337,7 @@ async def test_c58_the_null_sender_stays_null(ingress: Ingress) -> None:
     assert ingress.policy.asked(pb.STAGE_RCPT)[0].transaction.sender == b""
 
 
-async def test_c59_smtputf8_and_body_are_told_as_given(ingress: Ingress) -> None:
+async def test_c59_smtputf8_and_body_are_passed_on_unchanged(ingress: Ingress) -> None:
     client = await ingress.client()
     assert (await client.command("MAIL FROM:<a@example.org> SMTPUTF8 BODY=8BITMIME")).code == 250
     assert (await client.command("RCPT TO:<b@bücher.example>")).code == 250
@@ -357,14 +357,14 @@ async def test_c60_utf8_needs_the_keyword(ingress: Ingress, line: str) -> None:
     assert await rcpt(ingress, line.replace("MAIL FROM", "RCPT TO")) == (553, "5.6.7")
 
 
-async def test_c92_bytes_that_are_no_utf8_are_refused_and_never_break_the_stream(ingress: Ingress) -> None:
+async def test_c92_octets_that_are_not_utf8_are_refused_without_breaking_the_stream(ingress: Ingress) -> None:
     assert (await mail(ingress, b"MAIL FROM:<caf\xe9@example.org> SMTPUTF8"))[0] == 501
     client = await ingress.client()
     assert (await client.send_mail(b"Subject: caf\xe9\r\n\r\n\xff\xfe\r\n")).code == 250
     assert ingress.relay.messages[0].content.endswith(b"Subject: caf\xe9\r\n\r\n\xff\xfe\r\n")
 
 
-async def test_c63_8bit_content_without_8bitmime_is_taken_as_it_is(ingress: Ingress) -> None:
+async def test_c63_8bit_content_without_8bitmime_is_accepted_unchanged(ingress: Ingress) -> None:
     client = await ingress.client()
     assert (await client.send_mail(b"Subject: x\r\n\r\n\x83\x65\x83\x58\r\n")).code == 250
     assert not ingress.relay.messages[0].submission.envelope.body_8bitmime
@@ -378,7 +378,7 @@ async def test_unknown_commands_are_500_and_too_many_end_the_session(ingress: In
     assert await client.until_closed() == b""
 
 
-async def test_a_command_over_the_limit_is_refused_whole(ingress: Ingress) -> None:
+async def test_a_command_over_the_limit_is_refused_completely(ingress: Ingress) -> None:
     client = await ingress.client()
     reply = await client.command(b"NOOP " + b"x" * 3000)
     assert (reply.code, reply.enhanced) == (500, "5.5.2")

@@ -56,7 +56,7 @@ async def test_c74_login_greeting_and_transaction_before_tls_are_forgotten(ingre
     assert last.tls.server_name == "localhost"
 
 
-async def test_c75_starttls_takes_no_argument_and_only_once(ingress: Ingress) -> None:
+async def test_c75_starttls_accepts_no_argument_and_works_only_once(ingress: Ingress) -> None:
     """Case P9 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     assert (await client.command("STARTTLS foo")).code == 501
@@ -127,7 +127,7 @@ async def test_c77_sessions_are_resumed_unless_tickets_are_off(
     assert reused is (tickets or version is ssl.TLSVersion.TLSv1_2)
 
 
-async def test_tls_versions_by_environment(start: Start) -> None:
+async def test_tls_versions_come_from_the_environment(start: Start) -> None:
     ingress = await start(tls_min_version="TLSv1.3")
     context = trusting_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -146,7 +146,7 @@ async def test_old_tls_versions_are_refused_by_default(ingress: Ingress) -> None
         await client.start_tls(context)
 
 
-async def test_ciphers_by_environment(start: Start) -> None:
+async def test_ciphers_come_from_the_environment(start: Start) -> None:
     ingress = await start(tls_ciphers="ECDHE-ECDSA-AES256-GCM-SHA384")
     context = trusting_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -183,7 +183,7 @@ async def test_sni_chooses_among_several_certificates(start: Start, tmp_path: Pa
     assert await _names(ingress, "unknown.example", certificates) == ["mx.example.com"]
 
 
-async def test_c79_a_renewed_certificate_is_served_and_a_bad_one_is_not(
+async def test_c79_a_renewed_certificate_is_used_and_an_invalid_one_is_not(
     start: Start, tmp_path: Path, certificates: trustme.CA
 ) -> None:
     certificate, key = write(tmp_path, "pair", certificates.issue_cert("old.example.com"))
@@ -221,7 +221,7 @@ def test_a_first_pair_that_is_bad_stops_the_start(tmp_path: Path) -> None:
         Certificates([(tmp_path / "none", tmp_path / "none")], OPTIONS, Metrics())
 
 
-def test_c79_the_self_made_certificate_lasts_a_year_and_is_kept_private(tmp_path: Path) -> None:
+def test_c79_the_self_signed_certificate_is_valid_for_a_year_and_private(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path / "tls", "localhost", NOW)
     loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
     assert loaded.not_valid_before_utc < NOW
@@ -230,7 +230,7 @@ def test_c79_the_self_made_certificate_lasts_a_year_and_is_kept_private(tmp_path
     Certificates([(certificate, key)], OPTIONS, Metrics())
 
 
-def test_the_self_made_certificate_is_kept_until_it_is_about_to_expire(tmp_path: Path) -> None:
+def test_the_self_signed_certificate_is_used_until_it_expires_soon(tmp_path: Path) -> None:
     certificate, _ = self_signed(tmp_path, "localhost", NOW)
     first = certificate.read_bytes()
     self_signed(tmp_path, "localhost", NOW + datetime.timedelta(days=300))
@@ -262,7 +262,7 @@ def test_f16_a_self_signed_pair_of_an_earlier_release_is_not_written_either(tmp_
     assert earlier[0].read_bytes() == contents
 
 
-async def test_a_client_that_renegotiates_gets_nowhere(ingress: Ingress) -> None:
+async def test_renegotiation_is_refused(ingress: Ingress) -> None:
     context = trusting_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     client = await ingress.connect(Listener.SUBMISSIONS)
@@ -270,7 +270,7 @@ async def test_a_client_that_renegotiates_gets_nowhere(ingress: Ingress) -> None
     assert ingress.worker.context.certificates.context().options & ssl.OP_NO_RENEGOTIATION
 
 
-async def test_mail_over_tls_in_odd_record_sizes(ingress: Ingress) -> None:
+async def test_tls_records_of_any_size_are_read(ingress: Ingress) -> None:
     client: Client = await ingress.client(Listener.SUBMISSIONS)
     await client.envelope()
     assert (await client.command("DATA")).code == 354
@@ -293,7 +293,7 @@ def _encrypted(folder: Path, issued: trustme.LeafCert) -> Path:
     return path
 
 
-def test_f10_a_key_with_a_passphrase_asks_nobody_and_the_old_pair_stays(tmp_path: Path) -> None:
+def test_f10_a_key_with_a_passphrase_is_refused_and_the_old_pair_stays_in_use(tmp_path: Path) -> None:
     """OpenSSL would ask for the passphrase at the process's terminal, and block the event loop until it is typed."""
     issued = trustme.CA().issue_cert("mx.example.com")
     certificate, key = write(tmp_path, "pair", issued)
@@ -322,7 +322,7 @@ def test_f10_a_key_with_a_passphrase_asks_nobody_and_the_old_pair_stays(tmp_path
     assert os.waitstatus_to_exitcode(status) == 0
 
 
-def test_f10_a_start_with_a_key_with_a_passphrase_asks_nobody(tmp_path: Path) -> None:
+def test_f10_a_start_with_a_key_with_a_passphrase_fails_at_once(tmp_path: Path) -> None:
     issued = trustme.CA().issue_cert("mx.example.com")
     certificate, _ = write(tmp_path, "pair", issued)
     with pytest.raises(StartupError, match=r"encrypted\.key: the key is protected by a passphrase"):
@@ -330,7 +330,7 @@ def test_f10_a_start_with_a_key_with_a_passphrase_asks_nobody(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["certificate", "key"])
-def test_f10_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, which: int) -> None:
+def test_f10_a_pipe_in_place_of_a_certificate_is_refused(tmp_path: Path, which: int) -> None:
     pair = list(write(tmp_path, "pair", trustme.CA().issue_cert("mx.example.com")))
     certificates = Certificates([(pair[0], pair[1])], OPTIONS, metrics := Metrics())
     pair[which].unlink()

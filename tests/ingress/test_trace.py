@@ -23,7 +23,7 @@ def header_of(ingress: Ingress, number: int = 0) -> bytes:
     return ingress.relay.messages[number].content.partition(b"\r\n\r\n")[0] + b"\r\n"
 
 
-async def test_c42_received_in_every_part(ingress: Ingress) -> None:
+async def test_c42_every_part_of_received_is_right(ingress: Ingress) -> None:
     client = await ingress.client(ehlo="[127.0.0.1]")
     assert (await client.send_mail(b"Subject: x\r\n\r\n", "One@Example.com")).code == 250
     submission = ingress.relay.messages[0].submission
@@ -118,13 +118,13 @@ async def test_c43_hops_are_counted_in_the_header_only(ingress: Ingress, count: 
         assert reply.enhanced == "5.4.6"
 
 
-async def test_c43_no_limit_of_hops(ingress: Ingress) -> None:
+async def test_c43_without_a_limit_any_number_of_hops_is_accepted(ingress: Ingress) -> None:
     ingress.policy.profile.max_hops = 0
     client = await ingress.client()
     assert (await client.send_mail(b"Received: x\r\n" * 300 + b"\r\n")).code == 250
 
 
-async def test_return_path_is_taken_out(ingress: Ingress) -> None:
+async def test_return_path_is_removed(ingress: Ingress) -> None:
     client = await ingress.client()
     content = (
         b"RETURN-Path: <x@y>\r\nSubject: x\r\nreturn-path:\r\n <z@y>\r\nX-Return-Path: kept\r\n\r\nReturn-Path: b\r\n"
@@ -143,7 +143,7 @@ BCC = (
 
 @pytest.mark.parametrize("listener", list(Listener))
 @pytest.mark.parametrize("login", [True, False])
-async def test_c145_bcc_is_taken_out_on_submission_only(ingress: Ingress, listener: Listener, login: bool) -> None:
+async def test_c145_bcc_is_removed_only_on_submission(ingress: Ingress, listener: Listener, login: bool) -> None:
     client = await ingress.client(listener)
     if listener is not Listener.SUBMISSIONS:
         await client.starttls()
@@ -211,7 +211,7 @@ OURS = "mx.example.com"
         b" (unclosed mx.example.com; dmarc=pass",
     ],
 )
-def test_c100_forged_results_with_our_id_are_taken_out(value: bytes) -> None:
+def test_c100_forged_results_with_our_id_are_removed(value: bytes) -> None:
     head = b"Subject: x\r\nauthentication-RESULTS:" + value + b"\r\nTo: y\r\n"
     assert authentication_results.without_forged(head, OURS) == b"Subject: x\r\nTo: y\r\n"
 
@@ -253,7 +253,7 @@ def test_c38_values_never_break_the_field() -> None:
     assert not re.search(rb"[\x00-\x08\x0a-\x1f\x7f-\xff]", lines[1])
 
 
-def test_results_that_policy_gave_are_not_written_twice() -> None:
+def test_results_of_policy_are_not_written_twice() -> None:
     signature = DkimSignature(CheckResult.PASS, b"d.example", b"s1", "rsa-sha256", b"abcdefgh")
     content_facts = ContentFacts(10, 0, 1, (), dkim=(signature,))
     ours = authentication_results.of_content_facts(content_facts, [])
@@ -266,7 +266,7 @@ def test_results_that_policy_gave_are_not_written_twice() -> None:
     ]
 
 
-async def test_c100_our_results_come_on_top_and_quarantine_is_marked(ingress: Ingress) -> None:
+async def test_c100_our_results_are_at_the_top_and_quarantine_is_marked(ingress: Ingress) -> None:
     ingress.policy.profile.ask_stages.append(pb.STAGE_END_OF_DATA)
     ingress.policy.on(
         pb.STAGE_END_OF_DATA,
@@ -302,9 +302,7 @@ async def test_c100_our_results_come_on_top_and_quarantine_is_marked(ingress: In
 
 
 @pytest.mark.parametrize("blank", [b" ", b"\t", b" \t ", b" \x0c"])
-async def test_f46_blank_lines_that_would_end_a_signed_header_for_some_readers_are_taken_out(
-    start: Start, blank: bytes
-) -> None:
+async def test_f46_blank_lines_that_end_a_header_for_some_readers_are_removed(start: Start, blank: bytes) -> None:
     """Readers must agree that text below a blank line within the header is a field and not the text of the message."""
     ingress = await start()
     client = await ingress.client()
@@ -316,7 +314,7 @@ async def test_f46_blank_lines_that_would_end_a_signed_header_for_some_readers_a
     assert message.submission.content_size == len(message.content)
 
 
-async def test_f46_blank_lines_in_the_header_of_a_large_message_are_taken_out(ingress: Ingress) -> None:
+async def test_f46_blank_lines_in_the_header_of_a_large_message_are_removed(ingress: Ingress) -> None:
     client = await ingress.client()
     body = b"y" * 70 + b"\r\n"
     assert (await client.send_mail(b"Subject: x\r\n \r\nTo: b@example.com\r\n\r\n" + body * 20_000)).code == 250
@@ -324,7 +322,7 @@ async def test_f46_blank_lines_in_the_header_of_a_large_message_are_taken_out(in
     assert message.content.endswith(b"\r\nSubject: x\r\nTo: b@example.com\r\n\r\n" + body * 20_000)
 
 
-async def test_f46_blanks_before_a_colon_which_end_a_header_for_some_readers_are_taken_out(ingress: Ingress) -> None:
+async def test_f46_blanks_before_a_colon_that_end_a_header_for_some_readers_are_removed(ingress: Ingress) -> None:
     client = await ingress.client()
     content = b"Subject: x\r\nX-Unsigned : pay to\r\nTo\t:b@example.com\r\n\r\nbody : \r\n"
     assert (await client.send_mail(content)).code == 250

@@ -17,7 +17,7 @@ def _session() -> SessionFacts:
     return SessionFacts("5" * 32, Peer("192.0.2.7", 40000, "192.0.2.1", 25), Listener.SMTP, 1_700_000_000_123_456_789)
 
 
-def test_each_fact_that_changes_is_told() -> None:
+def test_each_changed_fact_is_sent_to_policy() -> None:
     session = _session()
     given = wire.verdict(accept(profile=profile(revision=7))).profile
     changes: list[tuple[str, object]] = [
@@ -48,7 +48,7 @@ def test_each_fact_that_changes_is_told() -> None:
     assert (told.profile_revision, told.pipelining_violation, told.tls.version) == (7, 3, "TLSv1.3")
 
 
-def test_nothing_of_one_request_is_left_in_the_next() -> None:
+def test_a_request_contains_nothing_of_the_previous_one() -> None:
     session = _session()
     transaction = Transaction(b"a@example.org", NO_MAIL_PARAMETERS)
     transaction.recipients["b"] = Recipient(b"b@example.com")
@@ -66,7 +66,7 @@ def test_nothing_of_one_request_is_left_in_the_next() -> None:
     assert not wire.request(Stage.JUNK_COMMAND, session).HasField("transaction")
 
 
-def test_verdicts_that_are_alike_are_one_and_others_are_not() -> None:
+def test_equal_verdicts_share_one_object() -> None:
     plain = [wire.verdict(accept(request_id=number)) for number in (1, 2)]
     assert plain[0] is plain[1]
     assert wire.verdict(accept(request_id=3, account="alice")).account == "alice"

@@ -73,7 +73,7 @@ def found_in(texts: dict[str, str]) -> tuple[int, list[str]]:
     return len(looked_at), sorted({where for where, piece in looked_at if possessive_group(piece)})
 
 
-def test_no_group_is_repeated_possessively() -> None:
+def test_no_pattern_repeats_a_group_possessively() -> None:
     count, found = found_in({str(path.relative_to(ROOT)): path.read_text("utf-8") for path in SOURCES})
     assert found == []
     assert count > 50
@@ -92,12 +92,12 @@ def test_no_group_is_repeated_possessively() -> None:
         'import re\nre.compile(\n    r"(?:a"\n    r"|b)"\n    r"*+"\n)',
     ],
 )
-def test_each_way_to_write_one_is_found(source: str) -> None:
+def test_each_form_of_a_possessive_group_is_found(source: str) -> None:
     _, found = found_in({"module.py": source})
     (call,) = [number for number, line in enumerate(source.splitlines(), 1) if re.search(r"re\.\w+\(", line)]
     assert found == [f"module.py:{call}"]
 
 
 @pytest.mark.parametrize("pattern", [r"[a-z]++", r"a*+", r"\)*+", r"[)*+]x", r"(?:ab)+", r"(ab)*\+", r"[^])]?+"])
-def test_what_is_no_group_may_be(pattern: str) -> None:
+def test_possessive_repetition_without_a_group_is_allowed(pattern: str) -> None:
     assert not possessive_group(pattern)

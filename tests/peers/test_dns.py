@@ -58,7 +58,7 @@ def test_every_record_type_comes_back_in_the_order_given(dns_server: DnsServer) 
     assert texts(ask(dns_server, "_25._tcp.mx.example.test", "TLSA"))[0].startswith("3 1 1 0123")
 
 
-def test_names_without_the_type_and_names_between_are_no_data_the_rest_does_not_exist(dns_server: DnsServer) -> None:
+def test_names_without_the_type_give_no_data_and_others_do_not_exist(dns_server: DnsServer) -> None:
     dns_server.add("deep.down.example.test", "A", "192.0.2.1")
     dns_server.add("example.test", "SOA", "ns.example.test. root.example.test. 1 3600 600 86400 60")
     for name, kind, rcode in (
@@ -81,7 +81,7 @@ def test_wildcards_cover_what_does_not_exist(dns_server: DnsServer) -> None:
     assert ask(dns_server, "below.real.example.test", "A").rcode() == dns.rcode.NXDOMAIN
 
 
-def test_aliases_are_followed_and_loops_given_up(dns_server: DnsServer) -> None:
+def test_aliases_are_followed_and_loops_are_ended(dns_server: DnsServer) -> None:
     dns_server.load(
         {
             "www.example.test": {"CNAME": "web.example.test."},
@@ -102,7 +102,7 @@ def test_aliases_are_followed_and_loops_given_up(dns_server: DnsServer) -> None:
     assert ask(dns_server, "a.loop.test", "A").rcode() == dns.rcode.SERVFAIL
 
 
-def test_reverse_names_of_both_families(dns_server: DnsServer) -> None:
+def test_reverse_names_of_both_families_are_answered(dns_server: DnsServer) -> None:
     dns_server.host_with_ptr("mx.example.test", "192.0.2.1", "2001:db8::1")
     resolver = resolver_of(dns_server)
     for address in ("192.0.2.1", "2001:db8::1"):
@@ -133,7 +133,7 @@ def test_response_codes_replace_the_answer_for_their_type_only(
     assert texts(ask(dns_server, "example.test", "MX")) == ["10 example.test."]
 
 
-def test_silence_is_a_time_out_and_can_be_limited(dns_server: DnsServer) -> None:
+def test_silence_causes_a_time_out_and_can_be_limited(dns_server: DnsServer) -> None:
     dns_server.add("a.example.test", "A", "192.0.2.1")
     dns_server.behave("*.example.test", Behaviour.SILENT, times=1)
     with pytest.raises(dns.resolver.LifetimeTimeout):
@@ -165,7 +165,7 @@ async def test_a_held_answer_comes_when_released(dns_server: DnsServer) -> None:
     assert texts(await asking) == ["192.0.2.1"]
 
 
-def test_forgeries_come_before_the_true_answer(dns_server: DnsServer) -> None:
+def test_forged_answers_come_before_the_true_answer(dns_server: DnsServer) -> None:
     dns_server.add("example.test", "A", "192.0.2.1")
     dns_server.behave("example.test", Behaviour.FORGED_FIRST)
     query = dns.message.make_query("example.test", "A")
@@ -180,14 +180,14 @@ def test_forgeries_come_before_the_true_answer(dns_server: DnsServer) -> None:
 @pytest.mark.parametrize(
     "behaviour", [Behaviour.SHORT, Behaviour.CUT, Behaviour.POINTER_LOOP, Behaviour.SHORT_MX, Behaviour.GARBAGE]
 )
-def test_malformed_answers_are_malformed(dns_server: DnsServer, behaviour: Behaviour) -> None:
+def test_malformed_answers_are_sent_as_configured(dns_server: DnsServer, behaviour: Behaviour) -> None:
     dns_server.add("example.test", "MX", "10 mx.example.test.")
     dns_server.behave("example.test", behaviour)
     with pytest.raises(dns.exception.DNSException):
         ask(dns_server, "example.test", "MX")
 
 
-def test_authenticated_data_is_flagged_below_a_secure_name_for_those_who_ask(dns_server: DnsServer) -> None:
+def test_answers_below_a_secure_name_have_the_ad_bit_if_requested(dns_server: DnsServer) -> None:
     dns_server.load({"mx.safe.test": {"A": "192.0.2.1"}, "alias.safe.test": {"CNAME": "mx.other.test."}})
     dns_server.add("mx.other.test", "A", "192.0.2.2")
     dns_server.secure("safe.test")

@@ -55,7 +55,7 @@ def test_the_load_tools_send_and_count(reuse_connections: bool) -> None:
         assert sink.messages == 100
 
 
-def test_the_load_is_as_described_and_a_refusal_is_told(smtp_sink: SmtpSink) -> None:
+def test_the_load_is_as_described_and_a_refusal_is_reported(smtp_sink: SmtpSink) -> None:
     load = Load(
         messages=3, size=500, sessions=2, recipients_per_message=2, distinct_recipients=True, recipient="joe@d.test"
     )

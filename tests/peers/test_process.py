@@ -92,7 +92,7 @@ def test_a_peer_that_dies_early_shows_its_log(tmp_path: Path) -> None:
     assert not process.running
 
 
-def test_tools_fail_with_their_output_and_missing_ones_say_what_to_do() -> None:
+def test_failed_tools_show_their_output_and_missing_ones_an_instruction() -> None:
     assert run(["/bin/echo", "fine"]) == "fine\n"
     with pytest.raises(PeerError, match="no such thing"):
         run(["/bin/sh", "-c", "echo no such thing; exit 1"])
@@ -101,7 +101,7 @@ def test_tools_fail_with_their_output_and_missing_ones_say_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("ask", [free_port, free_address])
-def test_processes_do_not_get_each_others_ports_and_addresses(ask: Callable[[], object]) -> None:
+def test_processes_get_different_ports_and_addresses(ask: Callable[[], object]) -> None:
     asking = (
         f"from tests.peers.ports import {ask.__name__} as ask; print(*(ask() for _ in range(150)), flush=True); input()"
     )
@@ -114,7 +114,7 @@ def test_processes_do_not_get_each_others_ports_and_addresses(ask: Callable[[], 
     assert len(given) == len(set(given)) == 450
 
 
-def test_ports_in_use_are_passed_over() -> None:
+def test_ports_in_use_are_skipped() -> None:
     first = free_port()
     with listening_socket(port=first + 1) as taken, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         datagrams.bind(("127.0.0.1", first + 2))

@@ -45,7 +45,7 @@ async def test_each_test_has_a_database_of_its_own(postgres: Postgres, postgres_
     assert postgres.query(f"SELECT count(*) FROM pg_database WHERE datname = '{other.rpartition('/')[2]}'") == "0"
 
 
-async def test_a_database_of_either_kind_takes_sql(database_url: str) -> None:
+async def test_both_kinds_of_databases_execute_sql(database_url: str) -> None:
     assert await scalar(database_url, "SELECT 40 + 2") == 42
 
 
@@ -75,7 +75,7 @@ async def test_a_frozen_postgresql_does_not_answer_until_it_thaws(postgres: Post
     await connection.close()
 
 
-async def test_redis_forgets_refuses_and_comes_back(redis_server: Redis, redis_url: str) -> None:
+async def test_redis_can_be_flushed_stopped_and_restarted(redis_server: Redis, redis_url: str) -> None:
     async with redis.asyncio.from_url(redis_url) as client:
         await client.set("a", "b")
         assert await client.get("a") == b"b"
@@ -110,7 +110,7 @@ def test_clamd_finds_eicar_and_passes_clean_text(clamd: Clamd) -> None:
     assert clamd.command(b"INSTREAM", encoded) == found
 
 
-def test_clamd_takes_settings_and_comes_back() -> None:
+def test_clamd_accepts_settings_and_can_be_restarted() -> None:
     with Clamd({"StreamMaxLength": "1M"}) as clamd:
         assert clamd.command(b"INSTREAM", b"x" * 2_000_000) == b"INSTREAM size limit exceeded. ERROR"
         clamd.kill()
@@ -124,7 +124,7 @@ def test_clamd_takes_settings_and_comes_back() -> None:
         assert clamd.command(b"INSTREAM", eicar()).endswith(b"FOUND")
 
 
-def test_the_balancer_tells_the_client_and_passes_over_dead_backends(smtp_sink: SmtpSink) -> None:
+def test_the_balancer_sends_the_client_address_and_skips_dead_backends(smtp_sink: SmtpSink) -> None:
     dead = f"127.0.0.1:{free_port()}"
     gate = smtp_sink.hold(Stage.CONNECT)
     with (

@@ -245,7 +245,7 @@ def test_a_script_can_act_amid_the_content_and_the_received_part_is_kept(smtp_si
     assert (cut.raw, cut.complete, cut.code) == (b"0123456789", False, None)
 
 
-def test_a_client_that_goes_leaves_its_half(smtp_sink: SmtpSink) -> None:
+def test_the_received_part_of_a_message_is_kept_when_the_client_disconnects(smtp_sink: SmtpSink) -> None:
     with raw(smtp_sink) as client:
         client.to_data()
         client.socket.sendall(b"half a mess")
@@ -254,7 +254,7 @@ def test_a_client_that_goes_leaves_its_half(smtp_sink: SmtpSink) -> None:
     assert smtp_sink.wait_for_sessions(1)[0].ending is Ending.CLIENT_CLOSED
 
 
-def test_a_late_reply_and_a_421_out_of_the_blue(smtp_sink: SmtpSink) -> None:
+def test_late_replies_and_unexpected_421_replies_can_be_scripted(smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.IDLE, reply("421 4.4.2 Too idle"), Close())
     with raw(smtp_sink) as client:
         client.to_data()
@@ -367,7 +367,7 @@ def test_lmtp_answers_for_each_recipient() -> None:
     assert [recipient.final_code for recipient in message.recipients] == [250, 552]
 
 
-def test_several_share_a_port_on_addresses_of_their_own_and_come_back_on_it() -> None:
+def test_several_sinks_share_a_port_on_separate_addresses() -> None:
     first, second = free_address(), free_address()
     port = free_port(first, second)
     with SmtpSink(host=first, port=port) as one, SmtpSink(host=second, port=port) as other:
@@ -383,7 +383,7 @@ def test_several_share_a_port_on_addresses_of_their_own_and_come_back_on_it() ->
         assert (len(one.messages), len(other.messages)) == (2, 1)
 
 
-def test_early_octets_are_seen_and_a_stalled_peer_stalls_its_client(smtp_sink: SmtpSink) -> None:
+def test_early_octets_are_recorded_and_a_stalled_peer_stalls_its_client(smtp_sink: SmtpSink) -> None:
     gate = smtp_sink.hold(Stage.CONNECT)
     with raw(smtp_sink) as client:
         gate.wait_reached()
@@ -396,7 +396,7 @@ def test_early_octets_are_seen_and_a_stalled_peer_stalls_its_client(smtp_sink: S
         assert smtp_sink.sessions[0].early.startswith(b"EHLO early.test\r\n")
 
 
-def test_waiting_for_what_does_not_come_tells_what_did(smtp_sink: SmtpSink) -> None:
+def test_a_failed_wait_shows_what_arrived(smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.MAIL, reply("421 4.3.2 Not now"), Close())
     with client_of(smtp_sink) as client, pytest.raises(smtplib.SMTPException):
         client.sendmail("a@b.test", ["c@d.test"], BODY)

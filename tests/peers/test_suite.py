@@ -53,7 +53,7 @@ def test_a_service_that_cannot_start_shows_why() -> None:
     assert not broken.folder.exists()
 
 
-def test_replicas_have_names_and_ports_of_their_own() -> None:
+def test_replicas_have_their_own_names_and_ports() -> None:
     made = Suite(
         replicas={"relay": 3, "policy": 2, "ingress": 2, "config_api": 2},
         postgres_url="postgresql+asyncpg://nobody@127.0.0.1/none",
@@ -80,7 +80,7 @@ def send(suite: Suite, recipient: str) -> bool:
 
 
 @pytest.mark.e2e
-def test_the_whole_suite_by_command_takes_mail_and_passes_it_on(
+def test_the_suite_started_by_command_accepts_and_delivers_mail(
     start_suite: Callable[[Suite], Suite], dns_server: DnsServer
 ) -> None:
     address = free_address()

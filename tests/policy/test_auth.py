@@ -51,7 +51,7 @@ def given(login: bytes = b"alice", password: bytes = PASSWORD) -> Credentials:
     return Credentials("PLAIN", b"", login, password)
 
 
-async def test_replies_to_auth() -> None:
+async def test_each_result_of_auth_has_its_reply() -> None:
     async with serving(snapshot()) as policy:
         right = await policy.decide(auth("alice"))
         assert (replied(right), right.account, right.HasField("profile")) == ("accept", "alice", True)
@@ -66,7 +66,7 @@ async def test_replies_to_auth() -> None:
         assert replied(await policy.decide(odd)) == "535 5.7.8"
 
 
-async def test_an_account_that_changes_must_log_in_anew() -> None:
+async def test_a_session_must_log_in_again_after_a_change_of_its_account() -> None:
     async with serving(snapshot()) as policy:
         assert replied(await policy.decide(auth("alice"))) == "accept"
         changed = [{"id": "a1", "login": "alice", "password_hash": CHEAP.hash(b"another")}]
@@ -112,7 +112,7 @@ async def test_logins_and_passwords_are_the_same_however_they_are_composed(check
     assert (await checker.check(asked, under, "c", "n"))[0] is CredentialOutcome.REFUSED
 
 
-async def test_a_success_is_remembered_and_nothing_else(
+async def test_only_a_successful_check_is_remembered(
     checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = []
@@ -154,7 +154,7 @@ async def test_an_unknown_login_costs_what_a_wrong_password_costs(
     assert len(set(parameters)) == 1
 
 
-async def test_a_full_lane_is_no_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_queue_of_checks_does_not_count_as_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """C72: the reply is 454, and no failure is counted against the client."""
     monkeypatch.setattr(credentials, "_MAX_WAITING", 0)
     checker = CredentialChecker(_limits(MemoryStore()))
@@ -196,7 +196,7 @@ def _held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Hold]:
             hold.go_on.set()
 
 
-async def test_a_client_has_two_places_and_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_has_two_slots_and_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "_THREADS", 3)
     checker = CredentialChecker(_limits(MemoryStore()))
     with _held_up(monkeypatch) as hold:
@@ -210,7 +210,7 @@ async def test_a_client_has_two_places_and_waits_for_them(monkeypatch: pytest.Mo
     checker.close()
 
 
-async def test_guesses_keep_nobody_out_who_logged_in_lately(
+async def test_guesses_do_not_lock_out_clients_that_logged_in_recently(
     checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client is known, or the account is: strangers use up only their own threads."""
@@ -241,7 +241,7 @@ async def test_failures_of_others_do_not_lock_the_user_of_an_account_out(checker
     assert (await checker.check(given(), UNDER, "office", "n"))[0] is CredentialOutcome.ACCEPTED
 
 
-async def test_a_broken_hash_is_no_wrong_password(checker: CredentialChecker) -> None:
+async def test_a_damaged_hash_does_not_count_as_a_wrong_password(checker: CredentialChecker) -> None:
     broken = snapshot({"accounts": [{**ALICE, "password_hash": "$argon2id$nonsense"}]})
     assert await checker.check(given(), broken, "c", "n") == (CredentialOutcome.UNAVAILABLE, None)
 
@@ -273,7 +273,7 @@ async def test_the_next_minute_forgets_failures() -> None:
         after.close()
 
 
-async def test_failures_are_shared_in_redis_and_its_absence_locks_nobody_out(redis_server: Redis) -> None:
+async def test_failures_are_shared_in_redis_and_nobody_is_locked_out_without_it(redis_server: Redis) -> None:
     stores = [RedisStore(redis_server.url, seconds=30) for _ in range(2)]
     first, second = (CredentialChecker(_limits(store)) for store in stores)
     for store in stores:
@@ -292,14 +292,16 @@ async def test_failures_are_shared_in_redis_and_its_absence_locks_nobody_out(red
             await store.stop()
 
 
-async def test_too_many_failures_are_answered_454() -> None:
+async def test_too_many_failures_get_454() -> None:
     async with serving(snapshot()) as policy:
         for _ in range(failures.FAILURES_PER_CLIENT):
             assert replied(await policy.decide(auth("alice", b"wrong"))) == "535 5.7.8"
         assert replied(await policy.decide(auth("alice"))) == "454 4.7.0"
 
 
-async def test_a_login_is_known_without_case_and_by_every_address_of_the_account(checker: CredentialChecker) -> None:
+async def test_a_login_is_compared_without_case_and_may_be_any_address_of_the_account(
+    checker: CredentialChecker,
+) -> None:
     """F58: logins are compared without case, and each address of an account is a login."""
     under = snapshot(
         {

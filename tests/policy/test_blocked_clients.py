@@ -58,7 +58,7 @@ async def test_only_blocks_that_act_are_listed_and_counted() -> None:
         assert await listed(policy) == everybody
 
 
-async def test_f25_what_is_discarded_is_not_counted_and_not_refused_to_a_blocked_client() -> None:
+async def test_f25_discarded_mail_of_a_blocked_client_is_neither_counted_nor_refused() -> None:
     """F25: discard rules are evaluated before the block, at MAIL and at RCPT."""
     discard = {"id": "d", "list": "block", "criterion": "sender", "value": "joe@sender.test", "action": "discard"}
     async with serving(snapshot({**LIMIT, "access_rules": [discard]}), clock=lambda: NOW) as policy:
@@ -78,7 +78,7 @@ async def test_f25_what_is_discarded_is_not_counted_and_not_refused_to_a_blocked
         assert await verdicts("eve@sender.test") == ["421 4.7.0", "421 4.7.0"]
 
 
-async def test_the_last_number_stays_while_redis_is_away(redis_server: Redis) -> None:
+async def test_the_last_number_stays_while_redis_is_down(redis_server: Redis) -> None:
     store = RedisStore(redis_server.url, seconds=30)
     async with serving(snapshot(LIMIT), store=store, clock=lambda: NOW) as policy:
         assert store.unavailable_reason == ""
@@ -90,7 +90,7 @@ async def test_the_last_number_stays_while_redis_is_away(redis_server: Redis) ->
         assert shown() == 1
 
 
-async def test_f50_a_store_that_is_away_is_told_apart_from_a_policy_that_is(redis_server: Redis) -> None:
+async def test_f50_an_unreachable_store_differs_from_an_unreachable_policy(redis_server: Redis) -> None:
     """F50: config_api then asks no other replica, and its error names the store."""
     store = RedisStore(redis_server.url, seconds=30)
     async with serving(snapshot(LIMIT), store=store, clock=lambda: NOW) as policy:
@@ -102,7 +102,7 @@ async def test_f50_a_store_that_is_away_is_told_apart_from_a_policy_that_is(redi
         assert {listing.value.code(), lifting.value.code()} == {grpc.StatusCode.ABORTED}
 
 
-async def test_a_store_that_starts_without_redis_says_so(redis_server: Redis) -> None:
+async def test_a_store_that_starts_without_redis_reports_this(redis_server: Redis) -> None:
     redis_server.kill()
     store = RedisStore(redis_server.url, seconds=30)
     await store.start()
@@ -138,7 +138,7 @@ async def test_a_block_outlives_a_restart(tmp_path: Path) -> None:
     assert path.read_text() == ""
 
 
-async def test_a_damaged_line_costs_no_other_block(tmp_path: Path) -> None:
+async def test_a_damaged_line_does_not_affect_other_blocks(tmp_path: Path) -> None:
     """A process that dies while it writes leaves an incomplete line."""
     path = tmp_path / "blocked-clients"
     whole = {"client": STRANGER, "reason": "unknown_recipients", "count": 1, "blocked_at": NOW, "ends_at": NOW + 60}
@@ -146,7 +146,7 @@ async def test_a_damaged_line_costs_no_other_block(tmp_path: Path) -> None:
     assert BlockFile(path).read(NOW) == [Blocked(**whole)]  # type: ignore[arg-type]
 
 
-async def test_a_file_that_can_not_be_written_holds_no_decision_up(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_delays_no_decision(tmp_path: Path) -> None:
     path = tmp_path / "blocked-clients"
     path.mkdir()
     store = MemoryStore(BlockFile(path), clock=lambda: NOW)

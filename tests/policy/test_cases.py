@@ -28,7 +28,7 @@ def test_case_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
-def test_each_case_directly_against_the_rules(case: Case) -> None:
+def test_each_case_has_its_result_from_the_rules(case: Case) -> None:
     rulebook = Rulebook(compile_snapshot(settings(case.settings)))
     store = MemoryStore()
     message = policy_pb2.Verdict()
@@ -46,7 +46,7 @@ def test_each_case_directly_against_the_rules(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
-async def test_each_case_through_grpc(case: Case, dns_server: DnsServer) -> None:
+async def test_each_case_has_its_result_through_grpc(case: Case, dns_server: DnsServer) -> None:
     snapshot = compile_snapshot(settings(case.settings))
     async with serving(snapshot, dns=dns_server.address, clock=lambda: NOW) as policy, policy.stream() as stream:
         message = policy_pb2.Verdict()

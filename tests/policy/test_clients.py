@@ -170,7 +170,7 @@ def content(kind: str, number: int, what: Any) -> bytes:
 
 @settings_of_hypothesis(max_examples=60, deadline=None)
 @given(st.lists(STEPS, max_size=8))
-def test_changes_lead_to_what_the_whole_would_be(revisions: list[list[tuple[str, int, Any]]]) -> None:
+def test_changes_give_the_same_result_as_the_whole_snapshot(revisions: list[list[tuple[str, int, Any]]]) -> None:
     reader = PolicySnapshotReader()
     present: dict[str, bytes] = {}
     reader.read([], 1)
@@ -210,7 +210,7 @@ async def test_hits_are_reported_once_whatever_fails(config_api: ConfigApi) -> N
     await dialers.close()
 
 
-async def test_hits_go_to_whoever_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hits_go_to_the_replica_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two replicas of config_api have one name. The name has a third address, where no server runs."""
     hosts = [free_address() for _ in range(3)]
     port = free_port(*hosts)

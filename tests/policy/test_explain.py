@@ -28,7 +28,7 @@ def outcomes(response: policy_pb2.ExplainResponse, stage: str = "RCPT") -> dict[
     return found
 
 
-async def test_every_rule_is_told_with_its_outcome(dns_server: DnsServer) -> None:
+async def test_every_rule_is_shown_with_its_outcome(dns_server: DnsServer) -> None:
     rules = snapshot(
         {
             "sender_policy": {"reject_non_fqdn_sender": "shadow", "reject_unknown_sender_domain": "enforce"},
@@ -62,7 +62,7 @@ async def test_every_rule_is_told_with_its_outcome(dns_server: DnsServer) -> Non
     assert lookup.took.ToNanoseconds() > 0
 
 
-async def test_facts_can_be_assumed_and_nothing_is_asked_then(dns_server: DnsServer) -> None:
+async def test_facts_can_be_assumed_and_then_nothing_is_looked_up(dns_server: DnsServer) -> None:
     rules = snapshot({"sender_policy": {"reject_unknown_sender_domain": "enforce"}})
     async with serving(rules, dns=dns_server.address) as policy:
         wanted = {
@@ -93,7 +93,7 @@ PROPOSALS: list[tuple[dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("proposal", "answer"), PROPOSALS, ids=range(len(PROPOSALS)))
-async def test_a_proposed_rule_is_tried_as_if_it_were_there_and_changes_nothing(
+async def test_a_proposed_rule_is_tried_as_if_it_existed_and_changes_nothing(
     proposal: dict[str, str], answer: str
 ) -> None:
     present = [
@@ -118,7 +118,7 @@ async def test_a_proposed_rule_is_tried_as_if_it_were_there_and_changes_nothing(
     assert tried.snapshot_revision == before.snapshot_revision
 
 
-async def test_a_proposed_rule_that_can_be_none_is_an_invalid_argument() -> None:
+async def test_an_invalid_proposed_rule_is_an_invalid_argument() -> None:
     async with serving(snapshot()) as policy:
         request = policy_pb2.ExplainRequest(facts=rcpt("any@relay.test", "joe@x.test"))
         request.proposed_access_rule.value = "joe@x.test"
@@ -172,7 +172,7 @@ async def test_a_past_session_can_be_explained() -> None:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_past_login_is_explained_by_what_was_known_before_it() -> None:
+async def test_a_past_login_is_explained_by_the_facts_before_it() -> None:
     async with serving(snapshot()) as policy, policy.stream() as stream:
         (verdict,) = await stream.ask(auth("alice", session_id="s1"))
         assert verdict.account == "alice"
@@ -181,7 +181,7 @@ async def test_a_past_login_is_explained_by_what_was_known_before_it() -> None:
     assert replied(response.verdict) == "accept"
 
 
-async def test_credentials_are_not_kept_whatever_stage_they_come_with() -> None:
+async def test_credentials_are_not_stored_at_any_stage() -> None:
     async with serving(snapshot()) as policy, policy.stream() as stream:
         stray = rcpt("alice@local.test", session_id="s1")
         stray.credentials.password = b"secret word"
@@ -191,7 +191,7 @@ async def test_credentials_are_not_kept_whatever_stage_they_come_with() -> None:
     assert not any(b"secret" in each.kept for each in past)
 
 
-async def test_what_was_looked_up_for_a_past_session_is_told(dns_server: DnsServer) -> None:
+async def test_explain_shows_the_look_ups_of_a_past_session(dns_server: DnsServer) -> None:
     rules = snapshot({"sender_policy": {"reject_unknown_sender_domain": "enforce"}})
     async with serving(rules, dns=dns_server.address) as policy, policy.stream() as stream:
         await stream.ask(rcpt("any@relay.test", session_id="s1"))
@@ -202,7 +202,7 @@ async def test_what_was_looked_up_for_a_past_session_is_told(dns_server: DnsServ
     ]
 
 
-async def test_facts_that_are_none_are_an_invalid_argument() -> None:
+async def test_invalid_facts_are_an_invalid_argument() -> None:
     async with serving(snapshot()) as policy:
         request = policy_pb2.ExplainRequest(facts=rcpt("alice@local.test", client="nowhere"))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -210,7 +210,7 @@ async def test_facts_that_are_none_are_an_invalid_argument() -> None:
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_blocked_client_is_listed_refused_and_let_in_again() -> None:
+async def test_a_blocked_client_is_listed_and_refused_until_it_is_unblocked() -> None:
     rules = snapshot({"advanced_security": {"max_unknown_recipients_per_day": 2, "timezone": "Europe/Berlin"}})
     # This is 23:30 in Berlin.
     now = 1_800_052_200.0
@@ -321,7 +321,7 @@ async def test_a_hit_is_counted_once_a_message() -> None:
     assert hits == {"b1": 4, "a1": 2, "b2": 4}
 
 
-async def test_what_becomes_of_a_discarded_message_is_explained_as_it_would_be() -> None:
+async def test_a_discarded_message_is_explained_like_its_decision() -> None:
     """When every recipient was discarded, END_OF_DATA is not asked."""
     rules = snapshot(
         {
@@ -341,7 +341,7 @@ async def test_what_becomes_of_a_discarded_message_is_explained_as_it_would_be()
     assert outcomes(response, "END_OF_DATA") == {}
 
 
-async def test_what_rspamd_says_is_explained_and_its_password_is_not_told() -> None:
+async def test_the_result_of_rspamd_is_explained_without_its_password() -> None:
     spam = {"mode": "enforce", "rspamd": "http://127.0.0.1:11333", "password": "hidden words"}
     async with serving(snapshot({"content_checks": {"spam": spam}})) as policy:
         facts = request("end_of_data")

@@ -206,9 +206,7 @@ async def _until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_sessions_of_a_killed_ingress_count_for_ten_seconds_and_of_a_stopped_one_no_more(
-    tmp_path: Path, redis_server: Redis
-) -> None:
+async def test_sessions_of_a_killed_ingress_count_for_ten_seconds(tmp_path: Path, redis_server: Redis) -> None:
     config_api = ConfigApi()
     await config_api.start()
     config_api.send(7, pieces(settings({"connection_policy": {"max_concurrent_connections": 2}})), whole=True)
@@ -233,7 +231,7 @@ async def test_sessions_of_a_killed_ingress_count_for_ten_seconds_and_of_a_stopp
         await config_api.stop()
 
 
-async def test_a_process_that_can_not_start_says_why_in_one_line(tmp_path: Path) -> None:
+async def test_a_process_that_cannot_start_logs_the_reason_in_one_line(tmp_path: Path) -> None:
     said = await refused(tmp_path, {"POLICY_NAMESERVERS": "127.0.0.1:dns"})
     assert "POLICY_NAMESERVERS: a name server must be host[:port]" in said
     assert "Traceback" not in said

@@ -19,7 +19,7 @@ from tests.policy.world import snapshot
 NOW = 1_800_000_000.0
 
 
-async def test_a_flood_of_refusals_is_sampled_and_its_number_told() -> None:
+async def test_lines_about_refusals_are_sampled_and_their_number_is_logged() -> None:
     now = NOW
     before = REGISTRY.get_sample_value("posthouse_policy_refusals_unlogged_total") or 0.0
     async with serving(snapshot(), clock=lambda: now) as policy, policy.stream() as stream:
@@ -57,7 +57,7 @@ def _kept(history: History, *sessions: str) -> list[int]:
     return [len(history.of_session(session)) for session in sessions]
 
 
-def test_sessions_of_one_network_push_out_their_own() -> None:
+def test_sessions_of_one_network_displace_only_their_own() -> None:
     history = History(100)
     for number in range(50):
         _add(history, f"honest{number}", f"203.0.{number}.1")
@@ -68,7 +68,7 @@ def test_sessions_of_one_network_push_out_their_own() -> None:
 
 
 @pytest.mark.parametrize("decisions", [3, 400])
-def test_octets_are_bounded_of_a_session_and_in_all(decisions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_octets_are_bounded_for_each_session_and_in_total(decisions: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_module, "_MOST_OCTETS", 100_000)
     monkeypatch.setattr(history_module, "_MOST_OCTETS_OF_SESSION", 5_000)
     history = History(1000)

@@ -58,7 +58,7 @@ def written(verdict: policy_pb2.Verdict) -> list[str]:
     ]
 
 
-async def test_every_method_that_was_looked_at(dns_server: DnsServer) -> None:
+async def test_every_method_has_a_result(dns_server: DnsServer) -> None:
     dns_server.host_with_ptr("mail.sender.test", STRANGER)
     dns_server.add("sender.test", "TXT", f"v=spf1 ip4:{STRANGER} -all")
     dns_server.add("_dmarc.sender.test", "TXT", "v=DMARC1; p=reject")
@@ -73,7 +73,7 @@ async def test_every_method_that_was_looked_at(dns_server: DnsServer) -> None:
         ]
 
 
-async def test_nothing_found_and_the_null_sender(dns_server: DnsServer) -> None:
+async def test_missing_records_and_the_null_sender_have_results(dns_server: DnsServer) -> None:
     async with serving(snapshot(EVERYTHING), dns=dns_server.address) as policy:
         made = end_of_data(sender="")
         made.content.dkim_checked = True
@@ -85,7 +85,7 @@ async def test_nothing_found_and_the_null_sender(dns_server: DnsServer) -> None:
         ]
 
 
-async def test_no_answer_is_a_temperror(dns_server: DnsServer) -> None:
+async def test_a_missing_answer_is_a_temperror(dns_server: DnsServer) -> None:
     dns_server.behave("*.test", Behaviour.SERVFAIL)
     dns_server.behave("10.2.0.192.in-addr.arpa", Behaviour.REFUSED)
     async with serving(snapshot(EVERYTHING), dns=dns_server.address) as policy:
@@ -96,7 +96,7 @@ async def test_no_answer_is_a_temperror(dns_server: DnsServer) -> None:
         ]
 
 
-async def test_a_logged_in_client_and_a_trusted_one_are_not_judged(dns_server: DnsServer) -> None:
+async def test_logged_in_and_trusted_clients_have_no_results_of_checks(dns_server: DnsServer) -> None:
     async with serving(snapshot(EVERYTHING), dns=dns_server.address) as policy:
         made = end_of_data("alice@local.test", "alice@local.test", account_login="alice")
         assert written(await policy.decide(signed(made))) == ["auth=pass smtp.auth=alice"]
@@ -104,13 +104,13 @@ async def test_a_logged_in_client_and_a_trusted_one_are_not_judged(dns_server: D
     assert dns_server.queries == ()
 
 
-async def test_what_is_off_is_not_told(dns_server: DnsServer) -> None:
+async def test_methods_that_are_off_have_no_results(dns_server: DnsServer) -> None:
     async with serving(snapshot(), dns=dns_server.address) as policy:
         assert written(await policy.decide(end_of_data())) == []
     assert dns_server.queries == ()
 
 
-async def test_a_refused_message_gets_none(dns_server: DnsServer) -> None:
+async def test_a_refused_message_has_no_results(dns_server: DnsServer) -> None:
     rules = snapshot({**EVERYTHING, "general": {"profile": {"max_hops": 1}}})
     async with serving(rules, dns=dns_server.address) as policy:
         made = end_of_data()
@@ -135,7 +135,7 @@ async def test_authors_under_one_organization_are_found_by_their_own_walks(dns_s
             assert (verdict.action == policy_pb2.ACTION_ACCEPT) is (wanted == "pass")
 
 
-async def test_rspamd_is_told_at_rcpt_what_is_known_by_then(dns_server: DnsServer) -> None:
+async def test_rspamd_gets_the_results_that_are_known_at_rcpt(dns_server: DnsServer) -> None:
     dns_server.host_with_ptr("client.sender.test", STRANGER)
     dns_server.add("sender.test", "TXT", "v=spf1 +all")
     checks = {"spf": {"mode": "shadow"}, "spam": {"mode": "enforce", "rspamd": "http://127.0.0.1:11333"}}
@@ -157,7 +157,7 @@ async def test_rspamd_is_told_at_rcpt_what_is_known_by_then(dns_server: DnsServe
         assert verdict.checks.rspamd.url == "http://127.0.0.1:11333"
 
 
-async def test_marks_follow_what_rspamd_says_and_shadow_changes_nothing() -> None:
+async def test_spam_marks_follow_the_action_of_rspamd_and_shadow_mode_changes_nothing() -> None:
     wanted = {
         ("enforce", "ADD_HEADER"): (True, True, ["spam"]),
         ("enforce", "REWRITE_SUBJECT"): (True, True, ["spam"]),

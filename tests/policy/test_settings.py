@@ -22,13 +22,13 @@ from services.policy.settings import Settings
         ("POLICY_GRPC_CERT", "cert.pem"),
     ],
 )
-def test_wrong_values_are_named(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_wrong_values(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(StartupError, match=variable):
         Settings.load()
 
 
-def test_the_snapshot_lies_in_the_data_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_snapshot_is_in_the_data_folder_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTHOUSE_DATA_DIR", "/data")
     assert Settings.load().kept_snapshot.path == Path("/data/policy/snapshot")
     monkeypatch.setenv("POLICY_SNAPSHOT_FILE", "/elsewhere/snapshot")

@@ -30,7 +30,7 @@ async def released(policy: Policy, sessions: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_answers_come_by_id_whatever_waits(dns_server: DnsServer) -> None:
+async def test_answers_are_matched_by_id_although_others_wait(dns_server: DnsServer) -> None:
     rules = snapshot({"sender_policy": {"reject_unknown_sender_domain": "enforce"}})
     gate = dns_server.hold("slow.test")
     dns_server.add("quick.test", "A", "203.0.113.1")
@@ -54,7 +54,7 @@ async def test_many_sessions_share_a_frame() -> None:
         assert list(map(replied, verdicts)) == ["accept", "accept", "550 5.1.1", "554 5.7.1", "accept"]
 
 
-async def test_sessions_that_close_make_room() -> None:
+async def test_closed_sessions_make_room() -> None:
     async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
         verdicts = await stream.ask(connect("s1"), connect("s2"), connect("s3"))
         assert list(map(replied, verdicts)) == ["accept", "accept", "421 4.7.0"]
@@ -65,14 +65,14 @@ async def test_sessions_that_close_make_room() -> None:
         assert [replied(verdict) for verdict in await stream.ask(connect("s6"))] == ["421 4.7.0"]
 
 
-async def test_a_frame_s_closed_sessions_make_room_for_its_requests() -> None:
+async def test_closed_sessions_of_a_frame_make_room_for_its_requests() -> None:
     async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
         await stream.ask(connect("s1"), connect("s2"))
         verdicts = await stream.ask(connect("s3"), connect("s4"), closed=[("s1", STRANGER)])
         assert list(map(replied, verdicts)) == ["accept", "421 4.7.0"]
 
 
-async def test_a_session_that_ends_while_its_count_is_waited_for_is_not_counted(redis_server: Redis) -> None:
+async def test_a_session_that_ends_before_its_count_is_not_counted(redis_server: Redis) -> None:
     store = RedisStore(redis_server.url, seconds=30)
     async with serving(snapshot(), store=store) as policy, policy.stream() as stream:
         assert list(map(replied, await stream.ask(connect("other")))) == ["accept"]
@@ -111,7 +111,7 @@ async def test_a_whole_set_replaces_what_was_counted_of_the_worker() -> None:
         assert [replied(verdict) for verdict in await stream.ask(connect("s7"), connect("s8"))] == ["accept"] * 2
 
 
-async def test_a_limit_that_is_switched_on_counts_the_sessions_that_are_open() -> None:
+async def test_a_new_limit_counts_the_sessions_that_are_already_open() -> None:
     """Policy asks the workers for the sessions that are already open."""
     off = snapshot({"connection_policy": {"max_concurrent_connections": 0}})
     async with serving(off) as policy, policy.stream() as stream:
@@ -124,7 +124,7 @@ async def test_a_limit_that_is_switched_on_counts_the_sessions_that_are_open() -
         assert [replied(verdict) for verdict in await stream.ask(connect("s4"))] == ["421 4.7.0"]
 
 
-async def test_a_redis_that_lost_its_keys_is_told_of_the_open_sessions_again(
+async def test_a_redis_that_lost_its_keys_gets_the_open_sessions_again(
     redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.policy.workers._REFRESH_SECONDS", 0.0)
@@ -144,12 +144,12 @@ async def test_a_redis_that_lost_its_keys_is_told_of_the_open_sessions_again(
         assert [replied(verdict) for verdict in await stream.ask(connect("s3"))] == ["421 4.7.0"]
 
 
-async def test_a_decision_alone_holds_no_session() -> None:
+async def test_a_single_decision_leaves_no_session_counted() -> None:
     async with serving(snapshot(TWO)) as policy:
         assert [replied(await policy.decide(connect())) for _ in range(5)] == ["accept"] * 5
 
 
-async def test_ipv6_clients_of_one_64_are_one_client() -> None:
+async def test_ipv6_clients_of_one_64_network_are_one_client() -> None:
     """C104: a thousand addresses of one /64 are one client; so are the mapped forms of one IPv4 address."""
     async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
         verdicts = await stream.ask(*(connect("", f"2001:db8:1:2::{number:x}") for number in range(1, 1001)))
@@ -159,7 +159,7 @@ async def test_ipv6_clients_of_one_64_are_one_client() -> None:
         assert [replied(verdict) for verdict in await stream.ask(connect("", f"::ffff:{STRANGER}"))] == ["421 4.7.0"]
 
 
-async def test_one_connection_s_login_serves_no_other() -> None:
+async def test_the_login_of_one_connection_does_not_apply_to_another() -> None:
     """C69: of two sessions from one address one logs in, and the other one is not logged in."""
     async with serving(snapshot()) as policy, policy.stream() as stream:
         (verdict,) = await stream.ask(auth("alice", session_id="s1"))
@@ -171,7 +171,7 @@ async def test_one_connection_s_login_serves_no_other() -> None:
         assert list(map(replied, verdicts)) == ["accept", "554 5.7.1"]
 
 
-async def test_before_the_first_snapshot_nobody_is_served() -> None:
+async def test_before_the_first_snapshot_no_request_is_answered() -> None:
     async with serving(None) as policy:
         verdict = await policy.decide(connect())
         assert (replied(verdict), verdict.close) == ("421 4.3.2", True)
@@ -180,7 +180,7 @@ async def test_before_the_first_snapshot_nobody_is_served() -> None:
         assert replied(await policy.decide(connect())) == "accept"
 
 
-async def test_a_new_snapshot_holds_from_the_next_decision_and_brings_its_profile() -> None:
+async def test_a_new_snapshot_applies_from_the_next_decision_with_its_profile() -> None:
     async with serving(snapshot()) as policy, policy.stream() as stream:
         (verdict,) = await stream.ask(rcpt("alice@local.test"))
         assert not verdict.HasField("profile")
@@ -198,7 +198,7 @@ def _stages(verdict: policy_pb2.Verdict) -> set[str]:
     return {policy_pb2.Stage.Name(stage).removeprefix("STAGE_") for stage in verdict.profile.ask_stages}
 
 
-async def test_the_profile_says_what_a_session_needs() -> None:
+async def test_the_profile_has_the_limits_of_a_session() -> None:
     async with serving(snapshot()) as policy:
         profile = (await policy.decide(connect())).profile
         assert (profile.revision, profile.hostname, profile.banner) == (7, "mx.posthouse.test", "ESMTP")
@@ -231,7 +231,7 @@ async def test_the_profile_says_what_a_session_needs() -> None:
         ({"content_checks": {"antivirus": {"mode": "enforce", "clamd": "c:1"}}}, TRUSTED, 1, {"END_OF_DATA"}),
     ],
 )
-async def test_only_stages_with_something_to_decide_are_asked_for(
+async def test_the_profile_lists_only_stages_with_a_decision(
     changes: dict[str, object], client: str, listener: int, wanted: set[str]
 ) -> None:
     always = {"CONNECT", "AUTH", "RCPT", "JUNK_COMMAND", "PIPELINING"}
@@ -240,13 +240,13 @@ async def test_only_stages_with_something_to_decide_are_asked_for(
         assert _stages(await policy.decide(made)) == always | wanted
 
 
-async def test_switches_that_are_off_are_not_asked_for() -> None:
+async def test_the_profile_lists_no_stage_of_a_rule_that_is_off() -> None:
     quiet = {"advanced_security": {"reject_unauthorized_pipelining": "off", "max_junk_commands": 0}}
     async with serving(snapshot(quiet)) as policy:
         assert _stages(await policy.decide(connect())) == {"CONNECT", "AUTH", "RCPT"}
 
 
-async def test_nonsense_is_answered_451_and_harms_nobody_else() -> None:
+async def test_an_invalid_request_gets_451_and_affects_nobody_else() -> None:
     async with serving(snapshot()) as policy, policy.stream() as stream:
         no_stage = policy_pb2.DecideRequest()
         no_stage.session.client_address = STRANGER
@@ -256,7 +256,7 @@ async def test_nonsense_is_answered_451_and_harms_nobody_else() -> None:
         assert list(map(replied, verdicts)) == ["451 4.3.0"] * 3 + ["accept"]
 
 
-async def test_a_fault_of_ours_is_answered_451_and_harms_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_our_own_gives_451_and_affects_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> list[object]:
         raise RuntimeError("boom")
 
@@ -267,9 +267,7 @@ async def test_a_fault_of_ours_is_answered_451_and_harms_nobody_else(monkeypatch
         assert "boom" not in str(verdicts)
 
 
-async def test_too_many_waiting_decisions_are_answered_451(
-    dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_waiting_decisions_get_451(dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "MAX_WAITING", 2)
     rules = snapshot({"sender_policy": {"reject_unknown_sender_domain": "enforce"}})
     gate = dns_server.hold("*.slow.test")
@@ -334,14 +332,14 @@ async def test_every_decision_is_one_line_in_the_log() -> None:
     assert "wrong password" not in policy.log.getvalue()
 
 
-async def test_an_unknown_method_is_no_decision() -> None:
+async def test_an_unknown_method_has_no_effect() -> None:
     async with serving(snapshot()) as policy:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await policy.stub.Explain(policy_pb2.ExplainRequest(session_id="never seen"))
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_question_put_again_elsewhere_brings_no_client_nearer_its_limit() -> None:
+async def test_a_request_repeated_at_another_replica_is_not_counted_again() -> None:
     limits = {"max_messages_per_minute": 1, "max_connections_per_minute": 1}
     async with serving(snapshot({"connection_policy": limits})) as policy, policy.stream() as stream:
         for stage in ("connect", "mail"):

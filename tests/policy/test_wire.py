@@ -20,7 +20,7 @@ BODIES = {
 
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.sampled_from(sorted(BODIES))), max_size=5))
 @example([(number, "accept") for number in (0, 127, 128, 16_383, 16_384, 2**21 - 1, 2**21, 2**64 - 1)])
-def test_a_frame_of_parts_is_the_frame_of_messages(answers: list[tuple[int, str]]) -> None:
+def test_a_frame_made_of_parts_equals_the_frame_made_of_messages(answers: list[tuple[int, str]]) -> None:
     made = policy_pb2.VerdictFrame.FromString(
         wire.frame(part for number, name in answers for part in wire.entry(number, BODIES[name]))
     )

@@ -39,7 +39,7 @@ async def with_client(port: int, work: Callable[[Posthouse], T]) -> T:
     return await asyncio.to_thread(program)
 
 
-async def test_a_change_that_meets_another_is_made_again_on_it(service: Service) -> None:
+async def test_a_change_that_conflicts_is_repeated_on_the_newest_version(service: Service) -> None:
     loop, edits = asyncio.get_running_loop(), []
 
     def edit(settings: GeneralSettings) -> GeneralSettingsPatch:
@@ -90,7 +90,7 @@ async def test_a_list_is_read_page_after_page(service: Service) -> None:
     assert [account.login for account in filtered] == ["user3"]
 
 
-async def test_a_request_whose_answer_is_lost_is_sent_again_and_done_once(service: Service) -> None:
+async def test_a_request_whose_answer_was_lost_is_repeated_and_done_once(service: Service) -> None:
     async with lossy_proxy(service.http_port, losses=2) as proxy:
         written = await with_client(
             proxy.port,
@@ -138,7 +138,7 @@ def test_importing_the_client_loads_neither_http_nor_models() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
-def test_one_model_is_loaded_without_the_others() -> None:
+def test_one_model_can_be_loaded_without_the_others() -> None:
     program = (
         "import sys; from posthouse_client.models import Account;"
         "print(len([name for name in sys.modules if name.startswith('posthouse_client.models.')]))"

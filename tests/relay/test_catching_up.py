@@ -39,7 +39,7 @@ async def test_mail_goes_to_the_mailbox_once_relay_knows_the_domain(database_url
         assert delivery.attempts == 1, "waiting for the configuration does not count as an attempt"
 
 
-async def test_mail_waits_only_for_moments_while_relay_is_told_of_changes(database_url: str, tmp_path: Path) -> None:
+async def test_mail_waits_only_briefly_while_relay_gets_changes(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path, _BEFORE) as relay:
         relay.relay.watch.connected = True
         relay.relay.watch._set_connected = lambda connected: None  # type: ignore[method-assign]
@@ -52,7 +52,7 @@ async def test_mail_waits_only_for_moments_while_relay_is_told_of_changes(databa
         assert [each.destination for each in relay.transport.ended] == ["domain:new.test"]
 
 
-async def test_mail_waits_for_minutes_while_config_api_is_away(database_url: str, tmp_path: Path) -> None:
+async def test_mail_waits_for_minutes_while_config_api_is_down(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path, _BEFORE) as relay:
         assert not relay.relay.watch.connected
         await relay.submit(b"alice@new.test", **_STRANGER)
@@ -66,7 +66,7 @@ async def test_mail_waits_for_minutes_while_config_api_is_away(database_url: str
         assert [each.destination for each in relay.transport.ended] == ["domain:new.test"]
 
 
-async def test_the_other_recipients_and_senders_wait_for_nothing(database_url: str, tmp_path: Path) -> None:
+async def test_other_recipients_and_senders_do_not_wait(database_url: str, tmp_path: Path) -> None:
     aliases = {b"list@old.test": Alias("a1", b"list@old.test", (b"member@far.test",))}
     old = {"old.test": LocalDomain("d1", "old.test", _MAILBOX)}
     accounts = frozenset((b"bob@old.test",))

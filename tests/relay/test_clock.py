@@ -6,7 +6,7 @@ from services.relay.clock import SETTLING_SECONDS
 from tests.relay.whole_relay import HandClock
 
 
-def test_time_that_passes_is_no_jump() -> None:
+def test_passing_time_is_not_a_jump() -> None:
     clock = HandClock()
     jumps: list[float] = []
     clock.on_jump = jumps.append
@@ -28,7 +28,7 @@ def test_slow_corrections_are_followed_without_alarm() -> None:
     assert clock.settled
 
 
-def test_a_jump_is_told_once_and_unsettles_for_a_while() -> None:
+def test_a_jump_is_logged_once_and_delays_expiry_for_a_while() -> None:
     for seconds in (3 * 86400, -3600):
         clock = HandClock()
         jumps: list[float] = []

@@ -102,7 +102,7 @@ async def test_below_the_reserve_new_mail_is_refused_and_queued_mail_goes_on(sma
         await relay.settled(4)
 
 
-async def test_larger_mail_than_fits_is_refused_and_smaller_taken(small_disk: Path) -> None:
+async def test_mail_that_does_not_fit_is_refused_and_smaller_mail_is_accepted(small_disk: Path) -> None:
     url = f"sqlite:///{small_disk / 'queue.sqlite3'}"
     async with WholeRelay(url, small_disk, disk_reserve_mb=20) as relay:
         available = relay.relay.storage.state.available
@@ -133,7 +133,7 @@ async def test_nothing_is_stored_in_part_on_a_completely_full_disk(small_disk: P
         assert len(transport.to(b"u@one.test")) == 2
 
 
-async def test_a_log_that_can_not_be_written_costs_no_mail(
+async def test_a_log_that_cannot_be_written_loses_no_mail(
     small_disk: Path, tmp_path: Path, smtp_sink: SmtpSink
 ) -> None:
     """C133: the log is on a file system of its own, which is full."""
@@ -182,7 +182,7 @@ def damage(path: Path) -> None:
     path.write_bytes(raw)
 
 
-async def test_damaged_pages_of_one_content_cost_one_message(tmp_path: Path) -> None:
+async def test_damaged_pages_of_one_content_affect_one_message(tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite3"
     url = f"sqlite:///{path}"
     transport = ScriptedTransport({b"u@one.test": [deferred, delivered], b"v@one.test": [deferred, delivered]})
@@ -202,7 +202,7 @@ async def test_damaged_pages_of_one_content_cost_one_message(tmp_path: Path) -> 
         assert rows == [(State.QUARANTINED,)]
 
 
-async def test_damaged_pages_stop_neither_expiry_nor_the_end_of_the_history(tmp_path: Path) -> None:
+async def test_damaged_pages_stop_neither_expiry_nor_retention(tmp_path: Path) -> None:
     """C140: the damaged rows belong to held mail, which is not read before it expires."""
     path = tmp_path / "queue.sqlite3"
     url = f"sqlite:///{path}"
@@ -256,7 +256,7 @@ GARBAGE = (
 
 
 @pytest.mark.parametrize("swept_first", [False, True])
-async def test_whatever_stands_in_a_row_the_rest_goes_on(tmp_path: Path, swept_first: bool) -> None:
+async def test_any_values_in_a_row_do_not_stop_other_mail(tmp_path: Path, swept_first: bool) -> None:
     """C140: the claim, the sweep, a new configuration and the lists go on, and every message ends."""
     recipients = [b"u%d@one.test" % number for number in range(len(GARBAGE) + 1)]
     transport = ScriptedTransport({recipient: [deferred, delivered] for recipient in recipients})
@@ -355,9 +355,7 @@ def larger_disk(tmp_path: Path) -> Iterator[Path]:
     yield from mounted(tmp_path / "disk", 64)
 
 
-async def test_everything_queued_leaves_though_not_an_octet_is_left_at_the_start(
-    larger_disk: Path, tmp_path: Path
-) -> None:
+async def test_all_queued_mail_is_delivered_without_free_space_at_the_start(larger_disk: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{larger_disk / 'queue.sqlite3'}"
     recipients = [b"u%d@one.test" % number for number in range(300)]
     content = CONTENT + b"y" * 8000 + b"\r\n"
@@ -399,7 +397,7 @@ def test_a_reserve_that_the_log_does_not_fit_into_is_refused(tmp_path: Path) -> 
         Settings.model_validate({"POSTHOUSE_DATA_DIR": tmp_path, "disk_reserve_mb": 4})
 
 
-async def test_a_data_folder_that_turns_read_only_under_load_loses_nothing(tmp_path: Path) -> None:
+async def test_a_data_folder_that_becomes_read_only_under_load_loses_nothing(tmp_path: Path) -> None:
     """Writing to the file and to its log fails from then on. Mail that was accepted before is delivered later."""
     folder = tmp_path / "data"
     folder.mkdir()

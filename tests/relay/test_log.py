@@ -22,7 +22,7 @@ async def test_a_refused_submission_names_its_session(tmp_path: Path) -> None:
     assert (line["session_id"], line["submission_id"]) == ("s1", ack.submission_id)
 
 
-async def test_an_action_on_one_message_names_it(tmp_path: Path) -> None:
+async def test_the_log_line_of_an_action_names_its_message(tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     async with WholeRelay(f"sqlite:///{tmp_path / 'queue'}", tmp_path, transport=transport) as relay:
         ack = await relay.submit(b"u@one.test")

@@ -33,7 +33,7 @@ def test_attempts_are_counted_by_destination_and_result() -> None:
     }
 
 
-def test_the_twenty_busiest_of_late_are_shown_with_all_their_attempts() -> None:
+def test_the_twenty_busiest_destinations_are_shown_with_all_their_attempts() -> None:
     clock = Clock()
     attempts = DestinationAttempts(clock)
     for number in range(30):
@@ -49,7 +49,7 @@ def test_the_twenty_busiest_of_late_are_shown_with_all_their_attempts() -> None:
     assert shown(attempts)["domain:early0.test", "delivered"] == 102
 
 
-def test_memory_is_bounded_and_the_busy_ones_are_kept() -> None:
+def test_memory_is_bounded_and_busy_destinations_are_kept() -> None:
     attempts = DestinationAttempts()
     for number in range(10_000):
         attempts.add("domain:busy.test", "deferred")
@@ -72,5 +72,5 @@ def test_memory_is_bounded_and_the_busy_ones_are_kept() -> None:
         ("relay:2001:db8::1:25:alice", "relay:2001:db8::1:25"),
     ],
 )
-def test_no_label_holds_a_login(destination: str, label: str) -> None:
+def test_no_label_contains_a_login(destination: str, label: str) -> None:
     assert without_login(destination) == label

@@ -11,7 +11,7 @@ from libs.runtime import processors
 from tests.relay.relay_process import ROOT, RelayProcess
 
 
-async def test_relay_runs_on_one_processor_except_the_queues_threads(tmp_path: Path) -> None:
+async def test_relay_runs_on_one_processor_except_the_threads_of_the_queue(tmp_path: Path) -> None:
     everywhere = processors.usable()
     relay = RelayProcess(
         tmp_path, f"sqlite:///{tmp_path}/queue.sqlite3", 25, environment={"RELAY_CPUS": str(everywhere[-1])}
@@ -25,7 +25,7 @@ async def test_relay_runs_on_one_processor_except_the_queues_threads(tmp_path: P
         assert relay.terminate() == 0
 
 
-def test_a_processor_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_processor_is_reported_in_one_line(tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",

@@ -17,7 +17,7 @@ from services.relay.settings import Settings
     ]
     + [("LEASE_SECONDS", "1e-7"), ("STORE_SECONDS", "1e-7"), ("MEMORY_MB", "1"), ("MX_PORT", "0")],
 )
-def test_numbers_without_sense_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+def test_invalid_numbers_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
     """With a lease of almost no time every worker would count as dead, and with an endless one none ever would."""
     monkeypatch.setenv(f"RELAY_{name}", text)
     with pytest.raises(ValidationError, match=name.lower()):
@@ -25,6 +25,6 @@ def test_numbers_without_sense_are_refused(monkeypatch: pytest.MonkeyPatch, name
 
 
 @pytest.mark.parametrize(("name", "text"), [("lease_seconds", "1"), ("store_seconds", "0.1"), ("drain_seconds", "0")])
-def test_the_shortest_times(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+def test_the_shortest_times_are_accepted(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
     monkeypatch.setenv(f"RELAY_{name.upper()}", text)
     assert getattr(Settings(), name) == float(text)

@@ -46,7 +46,7 @@ def test_a_citation_without_a_line_is_a_fault(project: Path, file: str, text: st
 
 
 @pytest.mark.parametrize("text", ["=C3=A9", "%C33", "# noqa: F401", "P99", "0xC12", "C123456"])
-def test_other_text_is_no_citation(text: str) -> None:
+def test_other_text_is_not_a_citation(text: str) -> None:
     assert cases.cited(text) == []
 
 
@@ -60,7 +60,7 @@ def test_other_text_is_no_citation(text: str) -> None:
         (LINE.replace("C01", "C00"), "not in order"),
     ],
 )
-def test_a_line_that_holds_nothing_is_a_fault(project: Path, line: str, fault: str) -> None:
+def test_a_line_without_a_test_is_a_fault(project: Path, line: str, fault: str) -> None:
     _append(project, line)
     assert any(fault in sentence for sentence in cases.faults(project))
 

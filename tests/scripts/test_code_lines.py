@@ -34,7 +34,7 @@ class Value:
 '''
 
 
-def test_blank_lines_comments_docstrings_and_imports_are_no_code() -> None:
+def test_blank_lines_comments_docstrings_and_imports_are_not_counted() -> None:
     # These are: LIMIT, class, four lines of text, def, and two lines of return.
     assert code_lines.code_lines(SOURCE) == 9
 

@@ -72,7 +72,7 @@ def test_a_document_is_compatible_with_itself() -> None:
         (lambda d: _schema(d, "Mailbox")["oneOf"].pop(), "oneOf has lost"),
     ],
 )
-def test_what_breaks_a_client_is_told(change: Change, words: str) -> None:
+def test_changes_that_break_a_client_are_reported(change: Change, words: str) -> None:
     assert words in "\n".join(_breaks(change))
 
 
@@ -88,7 +88,7 @@ def test_what_breaks_a_client_is_told(change: Change, words: str) -> None:
         lambda d: _schema(d, "DeliveryState")["x-extensible-enum"].append("new"),
     ],
 )
-def test_what_may_change_is_not_told(change: Change) -> None:
+def test_compatible_changes_are_not_reported(change: Change) -> None:
     assert _breaks(change) == []
 
 

@@ -37,7 +37,7 @@ def test_a_still_is_small_and_self_contained(name: str) -> None:
     assert [word for word in _OF_A_MACHINE if word in svg] == []
 
 
-def test_what_is_loaded_is_noticed() -> None:
+def test_external_content_in_a_still_is_noticed() -> None:
     svg = still("status", "posthouse status", "ready\n")
     assert loads(svg) == []
     for fault in ('<image href="x.png"/>', "<style>@font-face {}</style>", '<a href="https://example.com"/>'):
@@ -45,7 +45,7 @@ def test_what_is_loaded_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_a_still_is_shown_with_words_for_who_sees_no_pictures(name: str) -> None:
+def test_a_still_has_a_text_for_readers_without_pictures(name: str) -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     picture = re.compile(rf"!\[([^\]]*)\]\([^)]*stills/{name}\.svg\)")
     shown = [alt for page in pages for alt in picture.findall(page.read_text())]

@@ -39,7 +39,7 @@ async def taken(former: Path, file: Path) -> None:
     await backup.make(file, PASSPHRASE, [await settings_in(former)], former, {})
 
 
-async def test_the_key_of_the_secrets_comes_along(tmp_path: Path) -> None:
+async def test_the_secret_key_is_part_of_the_backup(tmp_path: Path) -> None:
     former, later = folders(tmp_path)
     file = tmp_path / "backup"
     (former / "secret-key").write_text("anoldsecretkeyoftests\n")
@@ -52,7 +52,7 @@ async def test_the_key_of_the_secrets_comes_along(tmp_path: Path) -> None:
     assert (later / "secret-key").stat().st_mode & 0o077 == 0
 
 
-async def test_nothing_is_restored_over_what_is_there(tmp_path: Path) -> None:
+async def test_nothing_existing_is_overwritten_by_a_restore(tmp_path: Path) -> None:
     former, later = folders(tmp_path)
     file = tmp_path / "backup"
     await taken(former, file)
@@ -66,7 +66,7 @@ async def test_nothing_is_restored_over_what_is_there(tmp_path: Path) -> None:
     assert not (later / "secret-key").exists()
 
 
-async def test_a_file_that_was_cut_off_restores_nothing(tmp_path: Path) -> None:
+async def test_a_truncated_file_restores_nothing(tmp_path: Path) -> None:
     former, later = folders(tmp_path)
     file = tmp_path / "backup"
     await taken(former, file)
@@ -76,7 +76,7 @@ async def test_a_file_that_was_cut_off_restores_nothing(tmp_path: Path) -> None:
     assert list(later.iterdir()) == []
 
 
-async def test_a_service_that_runs_is_no_empty_machine(tmp_path: Path) -> None:
+async def test_a_machine_with_a_running_service_is_not_empty(tmp_path: Path) -> None:
     former, later = folders(tmp_path)
     file = tmp_path / "backup"
     await taken(former, file)

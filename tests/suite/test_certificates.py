@@ -66,7 +66,7 @@ def test_each_service_gets_a_certificate_with_its_names(authority: Path, folder:
             accepts(files_of(folder, other), leaf, service, NOW)
 
 
-def test_keys_are_for_their_owner_alone_and_that_of_the_authority_lies_apart(authority: Path, folder: Path) -> None:
+def test_only_owners_can_read_keys_and_the_key_of_the_authority_is_separate(authority: Path, folder: Path) -> None:
     renew(authority, folder, NOW)
     for path in (authority, *folder.glob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
@@ -114,7 +114,7 @@ def test_a_new_authority_is_trusted_beside_the_former_one(authority: Path, folde
 
 
 @pytest.mark.parametrize("damage", ["other key", "garbage", "no certificate", "of another service"])
-def test_what_cannot_be_used_is_made_anew(authority: Path, folder: Path, damage: str) -> None:
+def test_unusable_certificates_are_made_again(authority: Path, folder: Path, damage: str) -> None:
     renew(authority, folder, NOW)
     files, other = files_of(folder, "relay"), files_of(folder, "policy")
     match damage:
@@ -132,7 +132,7 @@ def test_what_cannot_be_used_is_made_anew(authority: Path, folder: Path, damage:
     accepts(other, certificate(files), "relay", NOW)
 
 
-def test_an_authority_that_cannot_be_used_is_said_and_not_replaced(authority: Path, folder: Path) -> None:
+def test_an_unusable_authority_is_reported_and_not_replaced(authority: Path, folder: Path) -> None:
     renew(authority, folder, NOW)
     (authority / "key.pem").write_text("garbage")
     with pytest.raises(StartupError, match="cannot be used"):
@@ -153,7 +153,7 @@ def posthouse(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def test_the_command_says_what_it_did(authority: Path, folder: Path) -> None:
+def test_the_command_reports_its_actions(authority: Path, folder: Path) -> None:
     assert "made a certificate for ingress (there was none)" in posthouse(authority, folder)
     again = posthouse(authority, folder)
     assert "every certificate is valid for long enough" in again

@@ -45,7 +45,7 @@ def posthouse(tmp_path: Path, *arguments: str, **environment: str) -> subprocess
         (("demo", "bogus"), "unexpected extra argument"),
     ],
 )
-def test_what_is_no_command_or_argument_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_unknown_commands_and_arguments_are_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     """Case F38 of docs/cases.md describes this behaviour."""
     refused = posthouse(tmp_path, *arguments)
     assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
@@ -66,7 +66,7 @@ def test_what_is_no_command_or_argument_is_refused(tmp_path: Path, arguments: tu
         ("ingress", "INGRESS_CPUS", "first", "INGRESS_CPUS=first: "),
     ],
 )
-def test_what_is_no_setting_is_refused(tmp_path: Path, command: str, variable: str, value: str, said: str) -> None:
+def test_unknown_settings_are_refused(tmp_path: Path, command: str, variable: str, value: str, said: str) -> None:
     """Case F39 of docs/cases.md describes this behaviour."""
     refused = posthouse(tmp_path, command, **{variable: value})
     assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr

@@ -47,7 +47,7 @@ def test_each_file_belongs_to_the_user_of_its_container(tmp_path: Path) -> None:
     assert set(owners.values()) == {ours}
 
 
-def test_existing_secrets_stay(tmp_path: Path) -> None:
+def test_existing_secrets_do_not_change(tmp_path: Path) -> None:
     (tmp_path / "postgres_password").write_text("chosen\n")
     (tmp_path / "tls_chain").write_text("my own chain")
     made = make_missing(tmp_path, NOW, "localhost")
@@ -58,7 +58,7 @@ def test_existing_secrets_stay(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartupError, match="secrets"):
         make_missing(tmp_path / "file", NOW, "localhost")

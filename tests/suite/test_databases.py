@@ -35,7 +35,7 @@ def test_a_suite_on_sqlite_and_a_folder_without_one_name_no_url(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:secret@db/mail", "postgresql://u@db/mail?password=secret"])
-def test_no_password_is_kept_and_the_operator_is_told_what_to_set(url: str, tmp_path: Path) -> None:
+def test_no_password_is_stored_and_the_error_names_the_variable_to_set(url: str, tmp_path: Path) -> None:
     remembered(tmp_path, RELAY_DATABASE_URL=url, CONFIG_API_DATABASE_URL=URL)
     assert "secret" not in (tmp_path / "run" / "databases.json").read_text()
     with pytest.raises(SettingsError, match="RELAY_DATABASE_URL that has a password: set it") as raised:

@@ -52,7 +52,7 @@ def _switches(socket: Path, **environment: str) -> int:
     return int(run.stdout)
 
 
-def test_a_call_takes_fewer_switches_of_context_than_with_grpcs_event_engine() -> None:
+def test_a_call_needs_fewer_context_switches_than_with_the_event_engine_of_grpc() -> None:
     # The path of a folder of pytest may be too long for a socket.
     with tempfile.TemporaryDirectory() as folder:
         ours = _switches(Path(folder) / "ours.sock")

@@ -40,12 +40,12 @@ def status(*urls: str) -> int:
     return raised.value.status
 
 
-def test_all_are_ready(server: str) -> None:
+def test_all_services_are_ready(server: str) -> None:
     with SmtpSink() as sink:
         probe.ask([f"{server}/200", f"smtp://127.0.0.1:{sink.port}"])
 
 
-def test_not_ready_says_why(server: str) -> None:
+def test_a_service_that_is_not_ready_has_a_reason(server: str) -> None:
     with pytest.raises(probe.NotReadyError, match="answers 503: the state") as raised:
         probe.ask([f"{server}/200", f"{server}/503"])
     assert raised.value.status == probe.NOT_READY

@@ -15,7 +15,7 @@ from services.suite.sockets import ELSEWHERE_FILE, sockets_of, tell_folder
 from services.suite.topology import lay_out
 
 
-def test_sockets_lie_in_the_closed_folder_of_the_pid_files(tmp_path: Path) -> None:
+def test_sockets_are_in_the_private_folder_of_the_pid_files(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o755)
     with sockets_of(tmp_path, {}) as sockets:
         assert sockets == tmp_path / "run"
@@ -36,7 +36,7 @@ def stack() -> Iterator[contextlib.ExitStack]:
 
 
 @pytest.mark.parametrize("runtime", ["there", "missing", "too long"])
-def test_paths_too_long_for_a_socket_lie_in_a_folder_of_their_own(
+def test_paths_too_long_for_a_socket_are_in_a_separate_folder(
     tmp_path: Path, runtime: str, stack: contextlib.ExitStack
 ) -> None:
     data = tmp_path / ("x" * 107)
@@ -55,7 +55,7 @@ def test_paths_too_long_for_a_socket_lie_in_a_folder_of_their_own(
     assert not sockets.exists()
 
 
-def test_nothing_is_told_of_sockets_that_lie_where_they_are_looked_for(tmp_path: Path) -> None:
+def test_no_file_is_written_for_sockets_in_the_usual_folder(tmp_path: Path) -> None:
     (tmp_path / ELSEWHERE_FILE).write_text("/former\n")
     tell_folder(tmp_path, [f"unix:{tmp_path}/relay.sock", "192.0.2.1:5"])
     assert not (tmp_path / ELSEWHERE_FILE).exists()

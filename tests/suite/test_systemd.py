@@ -70,7 +70,7 @@ def test_the_exposure_is_under_2_5(unit: str, unit_folder: Path) -> None:
     assert float(level[1]) < 2.5
 
 
-def test_ports_under_1024_are_the_one_privilege_and_only_of_who_receives_mail(unit_folder: Path) -> None:
+def test_listening_on_ports_under_1024_is_the_only_privilege_and_only_of_ingress(unit_folder: Path) -> None:
     for unit in unit_folder.iterdir():
         lines = unit.read_text().splitlines()
         receives = unit.name in {"posthouse.service", "posthouse-ingress@1.service"}

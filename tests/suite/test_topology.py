@@ -53,7 +53,7 @@ def test_targets_follow_addresses_and_yield_to_the_user() -> None:
     assert processes["ingress"].environment["INGRESS_POLICY_TARGET"] == "unix:/srv/p.sock,unix:/srv/p-2.sock"
 
 
-def test_each_child_gets_its_own_variables_alone() -> None:
+def test_each_child_gets_only_its_own_variables() -> None:
     secrets = {
         "CONFIG_API_ADMIN_KEY": "config_api",
         "CONFIG_API_SECRET_KEY": "config_api",
@@ -76,7 +76,7 @@ def test_each_child_gets_its_own_variables_alone() -> None:
         assert prefixes - {"POSTHOUSE"} == {process.service.upper().partition("_")[0]} | more
 
 
-def test_console_and_api_know_each_other_unless_the_console_is_off() -> None:
+def test_console_and_api_get_each_others_addresses_unless_the_console_is_off() -> None:
     processes = by_name(laid_out({"CONFIG_API_PORT": "9080", "CONSOLE_PORT": "9081"}))
     assert processes["console"].environment["CONSOLE_API_URL"] == "http://127.0.0.1:9080"
     assert processes["config_api"].environment["CONFIG_API_CONSOLE_URL"] == "http://127.0.0.1:9081"
@@ -95,12 +95,12 @@ def test_console_and_api_know_each_other_unless_the_console_is_off() -> None:
     assert "CONFIG_API_PROXY_NETWORKS" not in without["config_api"].environment
 
 
-def test_relay_is_told_where_the_suite_itself_listens() -> None:
+def test_relay_gets_the_addresses_at_which_the_suite_listens() -> None:
     environment = by_name(laid_out({"INGRESS_SUBMISSION_PORT": "0"}, {"ingress": 2}))["relay"].environment
     assert environment["RELAY_OWN_ADDRESSES"] == "127.0.0.1:8025,127.0.0.1:8465,127.0.0.1:8035,127.0.0.1:8475"
 
 
-def test_replicas_have_ports_of_their_own_and_all_are_targets() -> None:
+def test_replicas_have_their_own_ports_and_all_are_targets() -> None:
     processes = laid_out(
         {"INGRESS_METRICS_PORT": "0"},
         {"ingress": 2, "policy": 2, "relay": 3},
@@ -181,7 +181,7 @@ def _kept(environment: dict[str, str], replicas: dict[str, int], cpus: tuple[int
         ({}, {"ingress": 2}, (0, 1, 2), {"ingress": "0", "ingress-2": "1", "relay": "2"}),
     ],
 )
-def test_ingress_and_relay_keep_to_a_processor_each_where_there_are_enough(
+def test_ingress_and_relay_have_a_processor_each_if_there_are_enough(
     environment: dict[str, str], replicas: dict[str, int], cpus: tuple[int, ...], kept: dict[str, str]
 ) -> None:
     assert _kept(environment, replicas, cpus) == kept

@@ -74,7 +74,9 @@ async def test_a_service_that_dies_is_started_again(tmp_path: Path) -> None:
             assert lines.count(ended) == number
 
 
-async def test_a_service_that_never_comes_up_ends_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_service_that_never_becomes_ready_ends_the_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(up, "MAX_FAILED_STARTS", 3)
     broken = config_api(tmp_path, CONFIG_API_DATABASE_URL="mysql://nowhere/none")
     async with made(tmp_path, broken) as (suite, lines):
@@ -108,7 +110,7 @@ async def test_a_second_suite_on_the_folder_is_refused_and_the_first_untouched(t
         await third.start()
 
 
-async def test_a_port_that_is_taken_is_told_with_its_variable_before_anything_starts(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_with_its_variable_before_anything_starts(tmp_path: Path) -> None:
     """F15: the start is refused even when the other process would share the port."""
     process = config_api(tmp_path / "here")
     port = process.ports["CONFIG_API_PORT"]
@@ -119,7 +121,7 @@ async def test_a_port_that_is_taken_is_told_with_its_variable_before_anything_st
             assert not suite.children[0].pid
 
 
-async def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with made(tmp_path / "file", config_api(tmp_path)) as (suite, _):
         with pytest.raises(SuiteError, match="can't be written"):

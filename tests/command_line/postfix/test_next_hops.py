@@ -90,7 +90,7 @@ smtp_tls_security_level = encrypt
     assert "same TLS level" in texts(plan, "relayhost", "not taken")
 
 
-def test_a_fallback_relay_stands_behind_relay_hosts_and_behind_nothing_else(tmp_path: Path) -> None:
+def test_a_fallback_relay_becomes_a_fallback_host_of_relay_hosts_and_of_nothing_else(tmp_path: Path) -> None:
     plan = plan_of("relayhost = [a.example]\nsmtp_fallback_relay = [b.example]:26\n", tmp_path)
     assert plan.settings["delivery"]["relay_host"]["fallback_hosts"] == [host("b.example", 26)]
     plan = plan_of("smtp_fallback_relay = [b.example]:26\n", tmp_path)
@@ -109,7 +109,7 @@ def test_a_fallback_relay_stands_behind_relay_hosts_and_behind_nothing_else(tmp_
         ("fingerprint match=ab", {"always_tls": True, "verify_certificate": False}, "fingerprints are not compared"),
     ],
 )
-def test_the_policy_of_a_next_hop_is_that_of_its_relay_host(
+def test_the_tls_policy_of_a_next_hop_becomes_that_of_its_relay_host(
     level: str, relay_host: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     (tmp_path / "policy").write_text(f"[relay.example]:587 {level}\n")
@@ -124,7 +124,7 @@ def test_the_policy_of_a_next_hop_is_that_of_its_relay_host(
     assert bool(texts(plan, "smtp_tls_policy_maps", "partly")) == bool(told)
 
 
-def test_policies_of_domains_are_those_of_direct_mail(tmp_path: Path) -> None:
+def test_tls_policies_of_domains_become_policies_for_direct_mail(tmp_path: Path) -> None:
     levels = {
         "must.example": ("encrypt", "encrypt"),
         ".must.example": ("verify", "verify"),
@@ -143,7 +143,7 @@ def test_policies_of_domains_are_those_of_direct_mail(tmp_path: Path) -> None:
     assert all(word in not_taken for word in ("[nobody.example]:25", "'sometimes'", "*: Postfix looks up no such key"))
 
 
-def test_a_static_table_is_for_every_destination_that_no_table_before_it_names(tmp_path: Path) -> None:
+def test_a_static_table_applies_to_every_destination_that_no_earlier_table_has(tmp_path: Path) -> None:
     plan = plan_of(
         "relayhost = [relay.example]\nsmtp_tls_policy_maps = inline:{x.example=may}, static:encrypt\n", tmp_path
     )
@@ -207,7 +207,9 @@ def test_the_server_of_a_relay_domain_is_its_next_hop_with_its_level(tmp_path: P
 @pytest.mark.parametrize(
     ("delay", "rate", "level"), [("1s", 60, "taken"), ("20s", 3, "taken"), ("7s", 8, "partly"), ("2m", 1, "partly")]
 )
-def test_a_pause_between_deliveries_is_a_number_a_minute(delay: str, rate: int, level: str, tmp_path: Path) -> None:
+def test_a_pause_between_deliveries_becomes_a_number_of_messages_in_a_minute(
+    delay: str, rate: int, level: str, tmp_path: Path
+) -> None:
     plan = plan_of(f"default_destination_rate_delay = {delay}", tmp_path)
     assert plan.settings["queue"]["max_messages_per_minute_per_destination"] == rate
     assert texts(plan, "default_destination_rate_delay", level)

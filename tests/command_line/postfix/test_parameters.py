@@ -19,7 +19,7 @@ relay_domains = last.example
 """
 
 
-def test_lines_go_on_and_the_last_of_several_counts() -> None:
+def test_a_continued_line_is_joined_and_the_last_of_several_values_is_used() -> None:
     parameters = Parameters(read_main(MAIN))
     assert parameters.words("mynetworks") == ["127.0.0.0/8", "[::1]/128", "192.0.2.0/24"]
     assert parameters["relay_domains"] == "last.example"

@@ -68,7 +68,7 @@ async def test_a_batch_is_one_revision_and_is_in_force_as_one(service: Service) 
     assert (entry["action"], entry["target"], entry["revision"]) == ("batchAccounts", "accounts:batch", before + 1)
 
 
-async def test_nothing_is_done_where_one_operation_is_at_fault(service: Service) -> None:
+async def test_a_batch_with_one_faulty_operation_changes_nothing(service: Service) -> None:
     taken = await service.make("accounts", {"login": "taken"})
     before = await newest(service)
     path = f"/v1/accounts/{taken['id']}"
@@ -99,7 +99,7 @@ async def test_nothing_is_done_where_one_operation_is_at_fault(service: Service)
     assert [each["login"] for each in (await service.get("/v1/accounts"))["items"]] == ["taken"]
 
 
-async def test_what_a_single_write_refuses_a_batch_refuses(on_sqlite: Service) -> None:
+async def test_a_batch_refuses_the_values_that_a_single_write_refuses(on_sqlite: Service) -> None:
     rule = {
         "name": "r",
         "type": "recipient",
@@ -129,7 +129,7 @@ async def test_a_batch_has_limits_of_size(on_sqlite: Service, monkeypatch: pytes
     assert "password" not in answer.text
 
 
-async def test_a_batch_that_comes_again_is_done_once(service: Service) -> None:
+async def test_a_repeated_batch_is_done_once(service: Service) -> None:
     first = await post(service, create(login="once"), **{"Idempotency-Key": "k"})
     again = await post(service, create(login="once"), **{"Idempotency-Key": "k"})
     assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
@@ -146,7 +146,7 @@ async def test_a_batch_that_changes_nothing_makes_no_revision(service: Service) 
     assert (answer.json()["revision"], await newest(service)) == (before, before)
 
 
-async def test_every_collection_without_secrets_that_are_shown_once_has_a_batch(on_sqlite: Service) -> None:
+async def test_every_collection_has_a_batch_unless_its_secrets_are_shown_once(on_sqlite: Service) -> None:
     document = (await on_sqlite.api.get("/openapi.json")).json()
     batches = {path for path in document["paths"] if path.endswith(":batch")}
     assert batches == {f"/v1/{each.kind}:batch" for each in BATCHED}
@@ -157,7 +157,7 @@ async def test_every_collection_without_secrets_that_are_shown_once_has_a_batch(
     assert {each.kind for each in COLLECTIONS} - {each.kind for each in BATCHED} == {"api-keys", "webhooks"}
 
 
-async def test_a_dkim_key_of_a_batch_has_its_key(service: Service) -> None:
+async def test_a_dkim_key_in_a_batch_gets_its_private_key(service: Service) -> None:
     key = {"domain": "ours.example", "selector": "a", "algorithm": "ed25519-sha256"}
     answer = await post(service, {"action": "create", "object": key}, kind="dkim-keys")
     assert answer.status_code == 200, answer.text

@@ -51,7 +51,7 @@ async def test_the_hostname_is_looked_up(checked: Service) -> None:
         assert _codes(await checked.change(GENERAL, {"profile": {"hostname": name}})) == found
 
 
-async def test_external_postmasters_that_lead_back_are_warned_of(checked: Service) -> None:
+async def test_external_postmasters_that_lead_back_give_a_warning(checked: Service) -> None:
     await checked.make("local-domains", {"name": "ours.example"})
     given = ["boss@ours.example", "PostMaster@OURS.example", "mailer-daemon@ours.example", "postmaster@other.example"]
     answer = await checked.change(GENERAL, {"external_postmasters": given})
@@ -63,13 +63,13 @@ async def test_external_postmasters_that_lead_back_are_warned_of(checked: Servic
     assert ("/name", "loop") in _codes(made)
 
 
-async def test_an_alias_that_names_itself_is_warned_of(checked: Service) -> None:
+async def test_an_alias_that_leads_to_itself_gives_a_warning(checked: Service) -> None:
     made = await checked.make("aliases", {"address": "a@b.example", "targets": ["c@b.example", "A@B.example"]})
     assert _codes(made) == [("/targets/1", "loop")]
     assert _codes(await checked.change(f"/v1/aliases/{made['id']}", {"targets": ["c@b.example"]})) == []
 
 
-async def test_a_silent_dns_does_not_hold_a_change_up(begun: Path, dns_server: DnsServer) -> None:
+async def test_a_silent_dns_does_not_delay_a_change(begun: Path, dns_server: DnsServer) -> None:
     dns_server.behave("silent.example", Behaviour.SILENT)
     url = f"sqlite:///{begun / 'config.sqlite3'}"
     async with running(url, begun, nameservers=dns_server.address) as service:
@@ -77,7 +77,7 @@ async def test_a_silent_dns_does_not_hold_a_change_up(begun: Path, dns_server: D
         assert _codes(answer) == [("/profile/hostname", "hostname_unknown")]
 
 
-async def test_few_recipients(checked: Service) -> None:
+async def test_a_low_limit_of_recipients_gives_a_warning(checked: Service) -> None:
     assert _codes(await checked.change(GENERAL, {"profile": {"max_recipients": 99}})) == [
         ("/profile/max_recipients", "few_recipients")
     ]
@@ -115,7 +115,7 @@ async def test_relay_hosts_that_are_this_gateway(checked: Service) -> None:
             assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"/{member}/host")
 
 
-async def test_a_hostname_that_a_relay_host_has(checked: Service) -> None:
+async def test_a_hostname_that_is_also_a_relay_host_gives_a_warning(checked: Service) -> None:
     loop = ("/profile/hostname", "loop")
     rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["a.example"], "enabled": False}
     made = await checked.make("relay-rules", {**rule, "relay_host": {"host": "odd.example", "port": 587}})
@@ -137,7 +137,7 @@ async def test_local_networks_that_are_too_wide(checked: Service) -> None:
     ]
 
 
-async def test_c158_hosts_and_ports_that_are_none(checked: Service) -> None:
+async def test_c158_invalid_hosts_and_ports_are_refused(checked: Service) -> None:
     rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["a.example"]}
     hosts: list[Any] = [
         "a b",
@@ -169,7 +169,7 @@ async def test_c158_hosts_and_ports_that_are_none(checked: Service) -> None:
     assert bare["relay_host"]["host"] == "192.0.2.25"
 
 
-async def test_c158_ranges_that_trust_too_many(checked: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_c158_wide_trusted_ranges_give_a_warning(checked: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = {
         "0.0.0.0/0": "everyone",
         "::/0": "everyone",
@@ -189,7 +189,7 @@ async def test_c158_ranges_that_trust_too_many(checked: Service, monkeypatch: py
         assert codes == ([code] if code else []), network
 
 
-async def test_ranges_that_hold_the_gateway_of_this_host(
+async def test_ranges_that_contain_the_gateway_of_this_host_give_a_warning(
     begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check_context, "_gateways", lambda: ["172.17.0.1"])
@@ -200,7 +200,7 @@ async def test_ranges_that_hold_the_gateway_of_this_host(
         assert ("/smtp_auth/local_networks", "gateway_in_range") in _codes(answer)
 
 
-async def test_relay_domains_that_lead_back_here(checked: Service) -> None:
+async def test_relay_domains_that_lead_back_give_a_warning(checked: Service) -> None:
     for domain, found in (
         ("good.example", []),
         ("bare.example", []),
@@ -212,7 +212,7 @@ async def test_relay_domains_that_lead_back_here(checked: Service) -> None:
         assert _codes(await checked.make("relay-domains", body)) == found
 
 
-async def test_targets_that_no_mail_reaches(checked: Service) -> None:
+async def test_relay_rule_targets_that_no_mail_reaches_give_a_warning(checked: Service) -> None:
     rule = {"type": "recipient", "relay_host": {"host": "smart.example"}}
     first = {**rule, "name": "1", "target_type": "domain", "targets": ["a.example", "b.example"], "position": 1}
     assert _codes(await checked.make("relay-rules", first)) == []
@@ -225,7 +225,7 @@ async def test_targets_that_no_mail_reaches(checked: Service) -> None:
     assert _codes(await checked.make("relay-rules", alias)) == [("/targets/0", "unreachable")]
 
 
-async def test_postmasters_that_get_no_mail(checked: Service) -> None:
+async def test_postmasters_without_mail_give_a_warning(checked: Service) -> None:
     made = await checked.make("local-domains", {"name": "ours.example", "mailbox": {"kind": "maildir", "path": "/x"}})
     assert _codes(made) == [("/name", "postmaster_missing")]
     await checked.make("aliases", {"address": "postmaster@ours.example", "targets": ["x@b.example"]})
@@ -238,7 +238,7 @@ async def test_postmasters_that_get_no_mail(checked: Service) -> None:
     assert missing not in _codes(await checked.change(GENERAL, {"external_postmasters": ["boss@b.example"]}))
 
 
-async def test_an_import_gives_the_same_warnings_about_what_it_would_make(checked: Service) -> None:
+async def test_an_import_gives_the_same_warnings(checked: Service) -> None:
     document = await checked.get("/v1/config:export")
     document["settings"]["general"]["profile"]["hostname"] = "odd.example"
     document["trusted_networks"] = [{"name": "all", "networks": ["192.0.2.0/24", "0.0.0.0/0"]}]
@@ -274,7 +274,7 @@ async def test_an_import_gives_the_same_warnings_about_what_it_would_make(checke
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/relay_rules/0/relay_host/host")
 
 
-async def test_f08_without_name_servers_a_change_is_taken_as_without_an_answer(
+async def test_f08_without_name_servers_a_change_is_accepted_as_without_an_answer(
     begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub = StubResolver(seconds=1.0, resolv_conf=tmp_path / "resolv.conf")

@@ -88,7 +88,7 @@ async def test_a_restart_gives_access_when_all_admin_keys_have_expired(
         assert [key["name"] for key in (await service.get("/v1/api-keys"))["items"]] == ["admin", "Admin 2", "admin 3"]
 
 
-async def test_no_key_passes_for_another_actor(on_sqlite: Service) -> None:
+async def test_a_key_cannot_have_the_name_of_the_service_or_of_the_environment_key(on_sqlite: Service) -> None:
     for name in ("CONFIG_API_ADMIN_KEY", "config_api_admin_key", "Posthouse"):
         answer = await on_sqlite.api.post("/v1/api-keys", json={"name": name, "role": "reader"})
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/name"), name

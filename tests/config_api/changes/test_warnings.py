@@ -40,7 +40,7 @@ async def _world(service: Service) -> dict[str, str]:
     return {name: f"/v1/{kind}/{(await service.make(kind, body))['id']}" for name, (kind, body) in bodies.items()}
 
 
-async def test_f21_what_points_to_a_removed_object_is_named(service: Service) -> None:
+async def test_f21_objects_that_refer_to_a_removed_object_are_named(service: Service) -> None:
     paths = await _world(service)
     await service.change("/v1/settings/general", {"external_postmasters": ["alice@ours.test"]})
     await service.make("local-domains", {"name": "other.test", "catch_all": "Alice@ours.test"})
@@ -71,13 +71,13 @@ async def test_f21_what_points_to_a_removed_object_is_named(service: Service) ->
     assert await _removed(service, paths["shop"]) == []
 
 
-async def test_f21_what_points_to_a_disabled_account_is_named(on_sqlite: Service) -> None:
+async def test_f21_objects_that_refer_to_a_disabled_account_are_named(on_sqlite: Service) -> None:
     paths = await _world(on_sqlite)
     assert ("", "target_of_alias") in _codes(await on_sqlite.change(paths["alice"], {"enabled": False}))
     assert _codes(await on_sqlite.change(paths["alice"], {"login": "alicia"})) == []
 
 
-async def test_f21_what_points_to_a_changed_name_or_address_is_named(on_sqlite: Service) -> None:
+async def test_f21_objects_that_refer_to_a_changed_name_or_address_are_named(on_sqlite: Service) -> None:
     """F21: an address that an account no longer has, another login, another address of an alias, a new name of a
     domain.
     """
@@ -110,7 +110,7 @@ def _replacement(path: str, **body: Any) -> dict[str, Any]:
     return {**_deletion(path), "action": "replace", "object": body}
 
 
-async def test_f21_a_batch_names_what_points_to_its_deleted_objects(service: Service) -> None:
+async def test_f21_a_batch_names_objects_that_refer_to_its_deleted_objects(service: Service) -> None:
     """F21: the same as single writes, in one list with the place of each operation."""
     paths = await _world(service)
     await service.make("local-domains", {"name": "other.test", "catch_all": "alice@ours.test"})
@@ -129,7 +129,7 @@ async def test_f21_a_batch_names_what_points_to_its_deleted_objects(service: Ser
     ]
 
 
-async def test_f21_a_batch_names_what_its_replacements_take_away(service: Service) -> None:
+async def test_f21_a_batch_names_objects_that_refer_to_values_which_it_removes(service: Service) -> None:
     paths = await _world(service)
     await service.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
     account = {"login": "alice", "addresses": ["alice@ours.test"]}
@@ -143,7 +143,7 @@ async def test_f21_a_batch_names_what_its_replacements_take_away(service: Servic
     ]
 
 
-async def test_f21_what_the_same_batch_mends_is_not_named(service: Service) -> None:
+async def test_f21_a_reference_that_the_same_batch_corrects_is_not_named(service: Service) -> None:
     """An alias that is deleted or led elsewhere by the batch points no more; one that the batch makes does."""
     paths = await _world(service)
     both = (_deletion(paths["shop"]), _deletion(paths["sales"]))
@@ -160,7 +160,7 @@ async def test_f21_what_the_same_batch_mends_is_not_named(service: Service) -> N
     assert ("/operations/0", "target_of_alias") in warnings
 
 
-async def test_f18_an_alias_that_ends_at_no_account_is_told(service: Service) -> None:
+async def test_f18_an_alias_that_leads_to_no_account_gives_a_warning(service: Service) -> None:
     paths = await _world(service)
     ghost = {"address": "ghostly@ours.test", "targets": ["ghost@ours.test"]}
     assert _codes(await service.make("aliases", ghost)) == [("/targets/0", "no_account")]
@@ -171,7 +171,7 @@ async def test_f18_an_alias_that_ends_at_no_account_is_told(service: Service) ->
     assert _codes(changed) == [("/targets/0", "no_account")]
 
 
-async def test_f19_an_alias_that_leads_back_to_itself_is_told(service: Service) -> None:
+async def test_f19_an_alias_that_leads_back_to_itself_gives_a_warning(service: Service) -> None:
     await _world(service)
     first = {"address": "one@ours.test", "targets": ["two@ours.test"]}
     assert _codes(await service.make("aliases", first)) == [("/targets/0", "no_account")]
@@ -221,14 +221,14 @@ ALLOW = {"list": "allow", "criterion": "domain", "value": "spam.test"}
         ),
     ],
 )
-async def test_f28_rules_that_never_act_are_told(
+async def test_f28_rules_that_never_act_give_a_warning(
     on_sqlite: Service, first: dict[str, Any], second: dict[str, Any], code: str
 ) -> None:
     assert _codes(await on_sqlite.make("access-rules", first)) == []
     assert _codes(await on_sqlite.make("access-rules", second)) == ([("/value", code)] if code else [])
 
 
-async def test_f28_rules_that_ended_or_match_everybody_are_told(on_sqlite: Service) -> None:
+async def test_f28_rules_that_ended_or_match_everybody_give_a_warning(on_sqlite: Service) -> None:
     past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
     ended = await on_sqlite.make("access-rules", {**RULE, "expires_at": past})
     assert _codes(ended) == [("/expires_at", "ended")]
@@ -239,7 +239,7 @@ async def test_f28_rules_that_ended_or_match_everybody_are_told(on_sqlite: Servi
     assert _codes(await on_sqlite.make("access-rules", exempt)) == [("/value", "exempt")]
 
 
-async def test_f36_a_relay_domain_that_takes_any_recipient_is_told(on_sqlite: Service) -> None:
+async def test_f36_a_relay_domain_that_accepts_any_recipient_gives_a_warning(on_sqlite: Service) -> None:
     made = await on_sqlite.make("relay-domains", {"domain": "r.test"})
     assert ("/recipients", "any_recipient") in _codes(made)
     changed = await on_sqlite.change(f"/v1/relay-domains/{made['id']}", {"recipients": "list"})
@@ -250,7 +250,7 @@ async def test_f36_a_relay_domain_that_takes_any_recipient_is_told(on_sqlite: Se
     assert ("/recipients", "empty_list") not in _codes(changed)
 
 
-async def test_f37_a_hostname_that_names_no_machine_is_warned_of(begun: Path, resolver: str) -> None:
+async def test_f37_a_hostname_that_names_no_machine_gives_a_warning(begun: Path, resolver: str) -> None:
     url = f"sqlite:///{begun / 'config.sqlite3'}"
     ports = {"INGRESS_SMTP_PORT": 25}
     async with running(url, begun, nameservers=resolver, **ports) as service:
@@ -264,7 +264,7 @@ async def test_f37_a_hostname_that_names_no_machine_is_warned_of(begun: Path, re
         assert told not in _codes(await service.change(general, {"profile": {"hostname": "gateway.test"}}))
 
 
-async def test_f37_f43_f52_stored_settings_are_warned_of_at_the_start(
+async def test_f37_f43_f52_warnings_about_stored_settings_are_logged_at_the_start(
     begun: Path, resolver: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     url = f"sqlite:///{begun / 'config.sqlite3'}"
@@ -318,7 +318,7 @@ async def test_f43_roots_of_maildirs_can_be_named(begun: Path, resolver: str) ->
             assert (await service.api.post("/v1/local-domains", json=body)).status_code == status, path
 
 
-async def test_f30_block_lists_without_sane_test_entries_are_told(begun: Path, dns_server: DnsServer) -> None:
+async def test_f30_block_lists_with_wrong_test_entries_give_a_warning(begun: Path, dns_server: DnsServer) -> None:
     dns_server.load(
         {
             "2.0.0.127.good.test": {"A": "127.0.0.2"},

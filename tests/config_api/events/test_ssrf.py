@@ -91,7 +91,7 @@ async def sent(by: Sender, url: str) -> Outcome:
 
 
 @pytest.mark.parametrize("url", NOTATIONS)
-async def test_other_notations_are_neither_stored_nor_sent_to(url: str, on_sqlite: Service) -> None:
+async def test_other_notations_of_addresses_are_neither_stored_nor_used(url: str, on_sqlite: Service) -> None:
     answer = await on_sqlite.api.post("/v1/webhooks", json={"url": url, "events": ["held"]})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/url"), answer.text
     outcome = await sent(sender(["127.0.0.1"]), url)
@@ -105,7 +105,7 @@ async def test_a_name_that_leads_to_a_private_address_is_refused(address: str) -
     assert outcome.error == "the host has an address to which webhooks must not be sent"
 
 
-async def test_one_private_address_among_public_ones_is_enough() -> None:
+async def test_one_private_address_among_public_ones_is_refused() -> None:
     outcome = await sent(sender(["93.184.216.34", "127.0.0.1"]), "https://hooks.example.com/")
     assert outcome.error == "the host has an address to which webhooks must not be sent"
 
@@ -128,7 +128,7 @@ async def test_a_name_that_changes_between_look_ups_is_looked_up_once(authority:
     assert answers == [["10.0.0.1"]]
 
 
-async def test_the_certificate_must_be_the_names(authority: trustme.CA) -> None:
+async def test_the_certificate_must_be_valid_for_the_name(authority: trustme.CA) -> None:
     with WebServer(authority.issue_cert("other.example.com")) as web:
         web.answer("/x")
         outcome = await sent(sender(["127.0.0.1"], LOOPBACK, authority), f"https://hooks.example.com:{web.port}/x")
@@ -163,7 +163,7 @@ async def test_an_endless_answer_is_cut_off() -> None:
     assert outcome.error == "the answer is longer than 64 KB"
 
 
-async def test_an_answer_that_never_comes_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_answer_ends_at_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.config_api.events.sending.SECONDS", 0.2)
     with WebServer() as web:
         gate = web.hold("/x")
@@ -173,7 +173,7 @@ async def test_an_answer_that_never_comes_ends_in_time(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("addresses", [None, []])
-async def test_a_name_without_an_address_is_an_outcome(addresses: Sequence[str] | None) -> None:
+async def test_a_name_without_an_address_is_reported_as_an_outcome(addresses: Sequence[str] | None) -> None:
     assert not (await sent(sender(addresses), "https://hooks.example.com/")).delivered
 
 
@@ -189,7 +189,7 @@ async def lenient(begun: Path, resolver: str) -> AsyncIterator[Service]:
         yield found
 
 
-async def test_what_the_operator_lists_may_be_stored(lenient: Service) -> None:
+async def test_a_url_in_a_listed_network_may_be_stored(lenient: Service) -> None:
     for url, code in (
         ("http://10.1.2.3/x", 201),
         ("http://127.0.0.1:8080/x", 201),
@@ -203,6 +203,6 @@ async def test_what_the_operator_lists_may_be_stored(lenient: Service) -> None:
         assert answer.status_code == code, (url, answer.text)
 
 
-def test_a_url_is_kept_as_it_was_given() -> None:
+def test_a_url_is_stored_unchanged() -> None:
     for url in ("https://hooks.example.com/a?b=c&d=%20", "https://hooks.example.com:8443/", "https://93.184.216.34/x"):
         assert parse_url(url).geturl() == url

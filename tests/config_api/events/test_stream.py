@@ -78,18 +78,18 @@ async def test_events_come_as_they_happen_and_a_stream_is_resumed(service: Servi
     assert recipients[2] == "d@one.test"
 
 
-async def test_types_are_chosen(service: Service, relay: WholeRelay) -> None:
+async def test_a_stream_has_only_the_chosen_types(service: Service, relay: WholeRelay) -> None:
     async with opened(service, "?type=bounced&type=deferred") as stream:
         await relay.submit(b"a@one.test", b"no@one.test")
         assert (await stream.next())["event"] == "bounced"
 
 
-async def test_what_is_no_event_id_or_type_is_refused(service: Service) -> None:
+async def test_an_invalid_event_id_or_type_is_refused(service: Service) -> None:
     assert (await service.api.get("/v1/events", headers={"Last-Event-ID": "x"})).status_code == 422
     assert (await service.api.get("/v1/events?type=moved")).status_code == 422
 
 
-async def test_a_stream_takes_no_place_among_requests_and_has_a_share_of_its_own(
+async def test_a_stream_does_not_count_among_requests_and_has_its_own_limit(
     relay: WholeRelay, begun: Path, resolver: str
 ) -> None:
     url = f"sqlite:///{begun / 'config.sqlite3'}"
@@ -169,7 +169,7 @@ class Relay:
         self.more.set()
 
 
-async def test_what_is_new_is_read_once_for_all_who_follow_and_what_is_old_on_demand(
+async def test_new_events_are_read_once_for_all_followers_and_old_ones_on_demand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(feed, "_MOST_KEPT", 50)

@@ -37,7 +37,9 @@ async def service(relay: WholeRelay, begun: Path, resolver: str) -> AsyncIterato
         yield found
 
 
-async def test_an_event_is_sent_signed_and_says_what_became_of_the_message(service: Service, relay: WholeRelay) -> None:
+async def test_an_event_is_sent_with_a_signature_and_the_result_of_the_message(
+    service: Service, relay: WholeRelay
+) -> None:
     with WebServer() as web:
         web.answer(HOOK)
         hook = await make_webhook(service, web, "delivered")
@@ -56,9 +58,7 @@ async def test_an_event_is_sent_signed_and_says_what_became_of_the_message(servi
             Webhook("whsec_" + "A" * 40).verify(request.body, dict(request.headers))
 
 
-async def test_only_the_events_that_were_asked_for_are_sent_and_each_webhook_gets_its_own(
-    service: Service, relay: WholeRelay
-) -> None:
+async def test_each_webhook_gets_only_the_types_of_events_that_it_chose(service: Service, relay: WholeRelay) -> None:
     with WebServer() as web:
         web.answer("/good")
         web.answer("/bad")
@@ -76,7 +76,7 @@ async def test_only_the_events_that_were_asked_for_are_sent_and_each_webhook_get
     assert sorted(sent["/bad"]) == [("bounced", "no@one.test"), ("deferred", "later@one.test")]
 
 
-async def test_a_receiver_that_fails_gets_everything_in_the_order_of_each_message(
+async def test_a_receiver_that_fails_later_gets_all_events_in_the_order_of_each_message(
     service: Service, relay: WholeRelay
 ) -> None:
     with WebServer() as web:
@@ -116,7 +116,7 @@ async def test_a_slow_receiver_delays_no_other(service: Service, relay: WholeRel
         await until(lambda: sum(request.target == "/slow" for request in web.requests) >= 20)
 
 
-async def test_a_webhook_goes_on_where_it_was_when_config_api_starts_again(
+async def test_a_webhook_continues_at_its_position_after_a_restart_of_config_api(
     relay: WholeRelay, begun_url: str, begun: Path, resolver: str
 ) -> None:
     with WebServer() as web:
@@ -196,7 +196,7 @@ async def test_an_event_is_sent_once_more_on_demand(service: Service, relay: Who
             assert (await service.api.post(path)).status_code in (404, 422)
 
 
-async def test_a_webhook_that_takes_nothing_for_three_days_is_disabled_and_goes_on_when_it_is_enabled(
+async def test_a_webhook_that_accepts_nothing_for_three_days_is_disabled_and_continues_when_it_is_enabled(
     service: Service, relay: WholeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_worker, "GIVE_UP_US", 0)
@@ -239,7 +239,7 @@ async def test_two_replicas_serve_each_webhook_once_and_one_takes_over_from_anot
     assert len({request.headers["webhook-id"] for request in requests}) == len(requests) == 11
 
 
-async def test_deliveries_that_are_kept_are_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_stored_deliveries_is_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_states, "DELIVERIES_KEPT", 5)
     with WebServer() as web:
         web.answer(HOOK)

@@ -107,7 +107,7 @@ async def test_a_rollback_restores_a_revision(service: Service) -> None:
     assert (await service.api.post(f"/v1/revisions/{newest + 99}:rollback", headers=ANY_VERSION)).status_code == 404
 
 
-async def test_the_audit_log_has_what_was_done_and_what_was_refused(service: Service) -> None:
+async def test_the_audit_log_has_changes_and_refusals(service: Service) -> None:
     key = (await service.make("api-keys", {"name": "a reader", "role": "reader"}))["key"]
     await service.api.patch(GENERAL, json={}, headers={"Authorization": f"Bearer {key}", "If-Match": "*"})
     await service.api.patch(GENERAL, json={}, headers={"If-Match": '"999"'})
@@ -147,7 +147,7 @@ async def _fill(service: Service) -> None:
 
 
 @pytest.mark.parametrize("written", ["json", "yaml"])
-async def test_import_of_an_export_is_no_change(service: Service, written: str) -> None:
+async def test_importing_an_export_changes_nothing(service: Service, written: str) -> None:
     await _fill(service)
     newest = await _newest(service)
     text = (await service.api.get(f"/v1/config:export?format={written}")).text
@@ -169,7 +169,7 @@ async def test_import_of_an_export_is_no_change(service: Service, written: str) 
     assert relay.relay_rules[2].relay_host.auth.password == "first password"
 
 
-async def test_a_document_of_before_tls_policies_has_none(on_sqlite: Service) -> None:
+async def test_a_document_from_before_tls_policies_has_no_tls_policies(on_sqlite: Service) -> None:
     await on_sqlite.make("tls-policies", {"domain": "partner.example", "level": "verify"})
     document = await _export(on_sqlite)
     del document["tls_policies"]
@@ -184,7 +184,7 @@ async def test_a_document_of_before_tls_policies_has_none(on_sqlite: Service) ->
     assert len((await on_sqlite.get("/v1/tls-policies"))["items"]) == 1
 
 
-async def test_an_import_is_whole_and_one_revision(service: Service) -> None:
+async def test_an_import_is_made_completely_as_one_revision(service: Service) -> None:
     await _fill(service)
     newest, document = await _newest(service), await _export(service)
     document["settings"]["general"]["profile"]["max_hops"] = 11
@@ -213,7 +213,7 @@ async def test_an_import_is_whole_and_one_revision(service: Service) -> None:
     assert relay.relay_rules[2].relay_host.auth.password == "second password"
 
 
-async def test_objects_without_ids_are_found_by_what_tells_them_apart(service: Service) -> None:
+async def test_objects_without_ids_are_found_by_their_unique_values(service: Service) -> None:
     await _fill(service)
     document = await _export(service)
     for listed in document.values():
@@ -223,7 +223,7 @@ async def test_objects_without_ids_are_found_by_what_tells_them_apart(service: S
     assert answer.json()["changes"] == []
 
 
-async def test_a_new_object_takes_the_name_that_another_gives_up(service: Service) -> None:
+async def test_a_new_object_may_have_a_name_that_another_object_gives_up(service: Service) -> None:
     """The accounts in the document may be in any order, because the id tells which of them is renamed."""
     for turn in range(2):
         made = await service.make("accounts", {"login": f"old{turn}"})
@@ -237,7 +237,7 @@ async def test_a_new_object_takes_the_name_that_another_gives_up(service: Servic
         assert list(found.values()) == [f"old{turn}"]
 
 
-async def test_what_is_taken_twice_in_an_import_is_pointed_at_in_the_document(on_sqlite: Service) -> None:
+async def test_the_error_for_a_value_that_occurs_twice_points_into_the_document(on_sqlite: Service) -> None:
     document = await _export(on_sqlite)
     document["accounts"] = [{"login": "a"}, {"login": "b", "addresses": ["x@c.example", "info@c.example"]}]
     document["aliases"] = [{"address": "Info@C.example", "targets": ["x@c.example"]}]
@@ -252,7 +252,7 @@ async def test_what_is_taken_twice_in_an_import_is_pointed_at_in_the_document(on
     ]
 
 
-async def test_names_that_look_like_something_else_come_back_from_yaml(on_sqlite: Service) -> None:
+async def test_names_that_look_like_other_types_survive_yaml(on_sqlite: Service) -> None:
     """Versions of YAML disagree which of these are numbers or other values, so all of them must be written as text."""
     names = ["1e3", "089", "010", "0x1F", "1_000", "12:30:00", "2026-01-01", "off", "Null", "~", ".5", "+1", "=", "<<"]
     names += ["- a", "a: b", "#x", "'", "!x", "&x", "*x", "%x", "@x", "1.", "-0", ".inf", "1e999", "\ufeffx", "😀"]
@@ -280,7 +280,7 @@ async def test_another_gateway_imports_an_export_without_its_secrets(tmp_path: P
     assert copy == document
 
 
-async def test_what_an_import_refuses(on_sqlite: Service) -> None:
+async def test_an_import_refuses_invalid_documents(on_sqlite: Service) -> None:
     document = await _export(on_sqlite)
     newest = await _newest(on_sqlite)
 
@@ -321,7 +321,7 @@ async def test_what_an_import_refuses(on_sqlite: Service) -> None:
     assert await _newest(on_sqlite) == newest
 
 
-async def test_yaml_means_what_it_says(on_sqlite: Service) -> None:
+async def test_yaml_is_read_by_the_core_schema(on_sqlite: Service) -> None:
     """`off` is a mode and not a boolean, 010 is ten and not eight, times are text; aliases and depth are limited."""
     text = yaml.safe_dump(await _export(on_sqlite)).replace("'off'", "off").replace("max_hops: 50", "max_hops: 010")
     assert "mode: off" in text
@@ -349,7 +349,7 @@ async def test_yaml_means_what_it_says(on_sqlite: Service) -> None:
         assert "system" not in answer.text
 
 
-async def test_an_import_or_rollback_overwrites_nobodys_change_unseen(service: Service) -> None:
+async def test_an_import_or_rollback_overwrites_no_change_that_its_author_has_not_seen(service: Service) -> None:
     exported = await service.api.get("/v1/config:export")
     tag, document = exported.headers["etag"], exported.json()
     point = await _newest(service)
@@ -375,7 +375,7 @@ async def test_an_import_or_rollback_overwrites_nobodys_change_unseen(service: S
     assert again.status_code == 200
 
 
-async def test_an_import_speaks_only_for_the_sections_that_it_names(service: Service) -> None:
+async def test_an_import_with_only_changes_only_these_sections(service: Service) -> None:
     network = await service.make("trusted-networks", {"name": "kept", "networks": ["192.0.2.0/24"]})
     account = await service.make("accounts", {"login": "a", "password": "p", "addresses": ["a@ours.example"]})
     await service.make("accounts", {"login": "gone"})

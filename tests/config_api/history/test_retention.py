@@ -17,7 +17,7 @@ from tests.config_api.service import ANY_VERSION, Service, writing
 DAY_US = 24 * 3600 * 1_000_000
 
 
-async def test_old_revisions_are_dropped_but_the_newest(service: Service) -> None:
+async def test_old_revisions_are_removed_except_the_newest(service: Service) -> None:
     for number in range(4):
         await service.make("trusted-networks", {"name": f"n{number}", "networks": ["192.0.2.0/24"]})
     numbers = [each["number"] for each in (await service.get("/v1/revisions"))["items"]]
@@ -43,7 +43,7 @@ async def test_old_revisions_are_dropped_but_the_newest(service: Service) -> Non
     await database.close()
 
 
-async def test_old_entries_of_the_audit_log_are_dropped(service: Service) -> None:
+async def test_old_entries_of_the_audit_log_are_removed(service: Service) -> None:
     await service.make("trusted-networks", {"name": "n", "networks": ["192.0.2.0/24"]})
     database = Database(service.url)
     audit = AuditLog(database, Identifiers())
@@ -60,10 +60,10 @@ async def test_old_entries_of_the_audit_log_are_dropped(service: Service) -> Non
     await database.close()
 
 
-def test_a_year_is_kept_unless_it_is_said_otherwise() -> None:
+def test_the_default_retention_is_a_year() -> None:
     assert (Settings.model_fields["revision_days"].default, Settings.model_fields["audit_days"].default) == (365, 365)
 
 
-def test_ids_are_made_no_earlier_than_their_time_says() -> None:
+def test_the_id_for_a_time_is_not_higher_than_ids_made_after_it() -> None:
     at = int((datetime.now(UTC) - timedelta(seconds=1)).timestamp() * 1_000_000)
     assert first_id(at) < Identifiers().new() < first_id(at + 10_000_000)

@@ -26,7 +26,7 @@ async def _ended(reader: asyncio.StreamReader) -> None:
         pass
 
 
-async def test_300_silent_connections_hold_nobody_up_and_end(
+async def test_300_silent_connections_delay_no_other_client_and_are_closed(
     on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = [await _opened(on_sqlite, b"") for _ in range(MANY)]
@@ -39,14 +39,18 @@ async def test_300_silent_connections_hold_nobody_up_and_end(
 
 
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost:", b""])
-async def test_half_a_head_ends(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+async def test_a_connection_with_an_incomplete_head_is_closed(
+    on_sqlite: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
     monkeypatch.setattr(http_connections, "HEAD_SECONDS", 0.0)
     reader, writer = await _opened(on_sqlite, sent)
     await _ended(reader)
     writer.close()
 
 
-async def test_half_a_body_ends(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_with_an_incomplete_body_is_closed(
+    on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http_connections, "SILENCE_SECONDS", 0.0)
     head = (
         "POST /v1/accounts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -82,7 +82,7 @@ def test_repeated_parts_are_found() -> None:
 # Schemas
 
 
-def test_one_schema_a_resource(document: dict[str, Any]) -> None:
+def test_each_resource_has_one_schema(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for resource in RESOURCES.values():
         about = {name for name in schemas if name.startswith(resource.noun)}
@@ -167,7 +167,7 @@ def test_unions_are_named_and_have_a_discriminator(document: dict[str, Any]) -> 
             assert schema in document["components"]["schemas"].values(), schema
 
 
-def test_answers_are_open_and_requests_closed(document: dict[str, Any]) -> None:
+def test_schemas_of_answers_are_open_and_those_of_requests_are_closed(document: dict[str, Any]) -> None:
     answered = _reachable(document, lambda operation: operation["responses"])
     for name, schema in document["components"]["schemas"].items():
         if "properties" in schema:
@@ -269,7 +269,7 @@ async def test_examples_of_missing_members_are_what_the_service_answers(
     assert provoked > 20
 
 
-def test_every_header_is_described(document: dict[str, Any]) -> None:
+def test_every_header_has_a_description(document: dict[str, Any]) -> None:
     for header in document["components"]["headers"].values():
         assert re.search(r"\.$|\)\.$", header["description"])
         assert header["example"]
@@ -280,7 +280,7 @@ def test_every_header_is_described(document: dict[str, Any]) -> None:
             assert all(_resolved(document, header)["description"] for header in headers.values())
 
 
-def test_one_operation_a_verb(document: dict[str, Any]) -> None:
+def test_each_verb_has_one_operation(document: dict[str, Any]) -> None:
     for path in document["paths"]:
         assert ":{" not in path, path
     names = {operation["operationId"] for operation in _operations(document)}
@@ -344,7 +344,7 @@ def test_the_page_of_errors_is_the_catalogue() -> None:
 # PUT accepts what GET answered
 
 
-async def test_put_and_patch_take_what_get_gave(on_sqlite: Service) -> None:
+async def test_put_and_patch_accept_the_answer_of_get(on_sqlite: Service) -> None:
     for singleton in SINGLETONS:
         await _put_back(on_sqlite, f"/v1/{singleton.kind}")
     bodies: dict[str, dict[str, Any]] = {

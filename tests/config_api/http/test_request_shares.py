@@ -69,7 +69,7 @@ async def test_requests_over_the_share_wait_in_their_order() -> None:
     assert not shares._parties
 
 
-async def test_what_came_while_a_request_waited_is_received_once() -> None:
+async def test_data_that_arrives_while_a_request_waits_is_received_once() -> None:
     shares = RequestShares(1)
     await shares.enter("one", _Client().receive)
     client = _Client({"type": "http.request", "body": b"first", "more_body": True}, {**BODY, "body": b"last"}, GONE)
@@ -80,7 +80,7 @@ async def test_what_came_while_a_request_waited_is_received_once() -> None:
     assert [(await receive()).get("body") for _ in range(3)] == [b"first", b"last", None]
 
 
-async def test_too_many_that_wait_are_refused_and_those_that_go_away_leave_the_line() -> None:
+async def test_too_many_waiting_requests_are_refused_and_clients_that_leave_free_their_place() -> None:
     shares = RequestShares(1, most_waiting=2)
     await shares.enter("one", _Client(BODY).receive)
     leaving, staying = _Client(BODY), _Client(BODY)
@@ -134,7 +134,9 @@ def _client(service: Service, key: str) -> httpx.AsyncClient:
     )
 
 
-async def test_a_single_call_is_handled_whatever_another_key_has_waiting(with_one_place: Service) -> None:
+async def test_the_request_of_one_key_is_handled_while_many_requests_of_another_key_wait(
+    with_one_place: Service,
+) -> None:
     service = with_one_place
     key = (await service.make("api-keys", {"name": "integrator", "role": "admin"}))["key"]
     holder = await _hold_a_place(service, key)
@@ -173,7 +175,7 @@ async def test_a_key_that_is_removed_while_its_request_waits_is_refused(with_one
     holder.close()
 
 
-async def test_probes_and_strangers_do_not_wait_for_a_key(with_one_place: Service) -> None:
+async def test_probes_and_requests_without_a_key_do_not_wait_for_the_requests_of_a_key(with_one_place: Service) -> None:
     holder = await _hold_a_place(with_one_place, ADMIN_KEY)
     async with httpx.AsyncClient(base_url=with_one_place.api.base_url) as stranger:
         waiting = asyncio.create_task(with_one_place.api.get("/metrics"))

@@ -53,7 +53,7 @@ async def test_every_path_needs_a_key(on_sqlite: Service) -> None:
         assert (await stranger.get("/metrics")).status_code == 401
 
 
-async def test_each_role_may_do_what_it_should(service: Service) -> None:
+async def test_each_role_may_call_its_operations(service: Service) -> None:
     keys = {}
     for role in ("reader", "operator", "admin"):
         keys[role] = (await service.make("api-keys", {"name": f"the {role}", "role": role}))["key"]
@@ -107,7 +107,7 @@ async def test_wrong_keys_are_limited_and_right_ones_are_not(on_sqlite: Service)
     assert 30 <= len(entries) <= 60
 
 
-async def test_who_sends_no_key_does_not_fill_the_audit_log(on_sqlite: Service) -> None:
+async def test_requests_without_a_key_do_not_fill_the_audit_log(on_sqlite: Service) -> None:
     for number in range(70):
         headers = {"Authorization": ("", "Basic YTpi", "Bearer")[number % 3]}
         # A request without a key does not guess one, so such requests are not limited and always get the same answer.
@@ -151,7 +151,7 @@ PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8:1:
         ("10.0.0.1", [","], "10.0.0.1"),
     ],
 )
-def test_c82_which_address_is_the_clients(peer: str, fields: list[str], found: str) -> None:
+def test_c82_the_address_of_the_client_behind_proxies(peer: str, fields: list[str], found: str) -> None:
     assert client_address(peer, fields, PROXIES) == found
 
 
@@ -166,7 +166,7 @@ async def test_c82_forwarded_addresses_count_only_from_proxies(begun: Path, reso
     assert seen == ["127.0.0.1", "203.0.113.5"]
 
 
-async def test_c148_text_that_no_database_takes(service: Service) -> None:
+async def test_c148_text_that_a_database_cannot_store_is_refused(service: Service) -> None:
     bodies = [
         rb'{"name": "a\u0000b", "networks": ["192.0.2.0/24"]}',
         rb'{"name": "\ud800", "networks": ["192.0.2.0/24"]}',
@@ -202,7 +202,7 @@ async def test_c148_text_that_no_database_takes(service: Service) -> None:
         assert answer.status_code == 422, (kind, answer.text)
 
 
-async def test_text_that_grows_when_it_is_composed(service: Service) -> None:
+async def test_the_length_of_text_is_checked_after_composition(service: Service) -> None:
     """U+1D160 becomes three characters in NFC, which is more than columns and indexes have room for."""
     note = "\U0001d160"
     host = {"host": "h.example", "auth": {"username": note * 200, "password": "x"}}
@@ -223,7 +223,7 @@ async def test_text_that_grows_when_it_is_composed(service: Service) -> None:
     assert (await service.get("/v1/audit-log?limit=1"))["items"][0]["actor"] == unicodedata.normalize("NFC", note * 33)
 
 
-async def test_c148_cursors_with_text_that_no_database_takes(service: Service) -> None:
+async def test_c148_cursors_with_text_that_a_database_cannot_store_are_refused(service: Service) -> None:
     await service.make("accounts", {"login": "a"})
     await service.make("accounts", {"login": "b"})
     for path in ("accounts", "audit-log", "revisions"):
@@ -301,13 +301,13 @@ async def test_a_body_is_parsed_once_and_a_long_one_off_the_event_loop(
     assert [thread is in_loop for thread in parses.threads] == [not is_long]
 
 
-async def test_every_route_takes_its_body_from_the_gate() -> None:
+async def test_every_route_gets_its_body_from_the_middleware() -> None:
     assert {type(route) for route in describe_app().state.routes} == {Route}
 
 
 @pytest.mark.parametrize("path", ["/v1/relay-domains", "/v1/config:import", "/v1/explain/session"])
 @pytest.mark.parametrize("body", ["", "{", " ", "[1,]", "{" + " " * 70_000, '{"n": ' + "9" * 5000 + "}"])
-async def test_what_is_no_json_is_refused_by_every_reader(on_sqlite: Service, path: str, body: str) -> None:
+async def test_invalid_json_is_refused_by_every_endpoint(on_sqlite: Service, path: str, body: str) -> None:
     answer = await on_sqlite.api.post(path, content=body, headers=JSON)
     assert answer.status_code == (422 if not body and path == "/v1/explain/session" else 400), answer.text
 
@@ -321,7 +321,7 @@ async def test_a_body_without_a_declared_length_is_bounded_too(on_sqlite: Servic
     assert answer.status_code == 413
 
 
-async def test_c156_what_was_sent_is_not_repeated(on_sqlite: Service) -> None:
+async def test_c156_errors_do_not_repeat_values_of_the_request(on_sqlite: Service) -> None:
     secret = "hunter2-never-shown"
     wrong = [
         ("relay-rules", {"name": "x", "relay_host": {"port": 25, "auth": {"username": "u", "password": secret}}}),
@@ -361,7 +361,7 @@ async def test_problems_have_their_media_type_and_a_request_id(on_sqlite: Servic
         assert answer.headers["x-request-id"]
 
 
-async def test_a_wrong_method_is_told_the_right_ones(on_sqlite: Service) -> None:
+async def test_the_answer_to_a_wrong_method_lists_the_right_ones(on_sqlite: Service) -> None:
     for path, methods in (
         ("/v1/accounts", "GET, HEAD, POST"),
         ("/v1/accounts/x", "DELETE, GET, HEAD, PATCH, PUT"),
@@ -408,7 +408,7 @@ async def test_outages_of_other_services_are_named(on_sqlite: Service) -> None:
     assert (await on_sqlite.api.get(GENERAL)).status_code == 200
 
 
-async def test_a_key_can_ask_what_it_is(service: Service) -> None:
+async def test_a_key_can_request_its_own_role_and_id(service: Service) -> None:
     made = await service.make("api-keys", {"name": "monitor", "role": "reader"})
     answer = await service.api.get("/v1/whoami", headers={"Authorization": f"Bearer {made['key']}"})
     assert answer.json() == {
@@ -421,7 +421,7 @@ async def test_a_key_can_ask_what_it_is(service: Service) -> None:
     assert (await service.api.get("/v1/whoami", headers={"Authorization": "Bearer ph_none"})).status_code == 401
 
 
-async def test_a_request_id_of_the_client_is_kept(service: Service) -> None:
+async def test_the_request_id_of_the_client_is_used(service: Service) -> None:
     network = {"name": "n", "networks": ["192.0.2.0/24"]}
     headers = {"X-Request-Id": "deploy-17:step.4/a_b=c"}
     answer = await service.api.post("/v1/trusted-networks", json=network, headers=headers)
@@ -436,7 +436,7 @@ async def test_a_request_id_of_the_client_is_kept(service: Service) -> None:
     assert len((await service.api.get("/v1/whoami", headers=twice)).headers["x-request-id"]) == 32
 
 
-async def test_the_audit_log_is_found_by_time_and_target(service: Service) -> None:
+async def test_the_audit_log_can_be_filtered_by_time_and_target(service: Service) -> None:
     made = [
         await service.make("trusted-networks", {"name": f"n{number}", "networks": ["192.0.2.0/24"]})
         for number in range(3)
@@ -457,7 +457,7 @@ async def test_the_audit_log_is_found_by_time_and_target(service: Service) -> No
     assert (await service.api.get("/v1/audit-log?since=yesterday")).status_code == 422
 
 
-async def test_lists_tell_what_was_written_since_and_how_much_there_is(service: Service) -> None:
+async def test_lists_can_be_limited_to_newer_objects_and_have_a_total(service: Service) -> None:
     made = [
         await service.make("trusted-networks", {"name": f"n{number}", "networks": ["192.0.2.0/24"]})
         for number in range(3)
@@ -482,7 +482,7 @@ async def test_lists_tell_what_was_written_since_and_how_much_there_is(service: 
     assert (await service.get("/v1/recipients?updated_after=2999-01-01T00:00:00Z&with_total=true"))["total"] == 0
 
 
-async def test_a_browser_can_read_what_is_refused(begun: Path, resolver: str) -> None:
+async def test_a_browser_can_read_a_refusal(begun: Path, resolver: str) -> None:
     origin = "https://admin.example"
     url = f"sqlite:///{begun / 'config.sqlite3'}"
     async with running(url, begun, nameservers=resolver, cors_origins=origin) as service:

@@ -80,7 +80,7 @@ async def test_the_matrix_of_roles_over_all_operations(on_sqlite: Service) -> No
     assert len(seen) == len(TABLE) > 100
 
 
-async def test_a_readers_large_body_is_not_read(on_sqlite: Service) -> None:
+async def test_the_large_body_of_a_request_without_the_needed_role_is_not_read(on_sqlite: Service) -> None:
     """Four imports of 58 MB are refused at once, and the process uses no more memory."""
     key = (await on_sqlite.make("api-keys", {"name": "r", "role": "reader"}))["key"]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -99,7 +99,7 @@ async def test_a_readers_large_body_is_not_read(on_sqlite: Service) -> None:
     assert grown_kib < 20 * 1024
 
 
-async def test_metrics_need_a_readers_key(on_sqlite: Service) -> None:
+async def test_metrics_need_a_key_of_the_role_reader(on_sqlite: Service) -> None:
     address = f"http://127.0.0.1:{on_sqlite.http_port}"
     async with httpx.AsyncClient(base_url=address, timeout=60, verify=False) as stranger:
         assert (await stranger.get("/metrics")).status_code == 401
@@ -137,7 +137,7 @@ def test_nesting_is_measured_outside_strings(body: Any, is_deeper: bool) -> None
     assert _is_deeper(json.dumps(body).encode(), 2) is is_deeper
 
 
-def test_text_that_only_opens_is_too_deep() -> None:
+def test_json_that_only_opens_brackets_is_too_deep() -> None:
     assert _is_deeper(b"[" * 100_000, 32)
     assert _is_deeper(b"[" * 33 + b"]" * 33, 32)
     assert not _is_deeper(b"[" * 32 + b"]" * 32, 32)
@@ -193,7 +193,7 @@ async def test_a_secret_is_never_replayed(service: Service) -> None:
     assert await _status(service, first.json()["key"]) == 200
 
 
-async def test_a_key_of_an_old_name_inherits_nothing(service: Service) -> None:
+async def test_a_new_key_with_an_old_name_gets_no_stored_answers(service: Service) -> None:
     headers = {"Idempotency-Key": "mine"}
     body = {"name": "n", "networks": ["192.0.2.0/24"]}
     old = await service.make("api-keys", {"name": "reuse", "role": "admin"})

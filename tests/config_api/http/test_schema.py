@@ -30,11 +30,11 @@ def _operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]
     return [(path, method, found) for path, methods in document["paths"].items() for method, found in methods.items()]
 
 
-def test_the_committed_document_is_this_one(document: dict[str, Any]) -> None:
+def test_the_committed_document_is_current(document: dict[str, Any]) -> None:
     assert json.loads((ROOT / "openapi.json").read_text()) == json.loads(json.dumps(document))
 
 
-def test_operations_are_named_for_generators(document: dict[str, Any]) -> None:
+def test_names_of_operations_suit_client_generators(document: dict[str, Any]) -> None:
     names = [found["operationId"] for _, _, found in _operations(document)]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]*)+", name) for name in names)
@@ -56,7 +56,7 @@ def test_operations_are_named_for_generators(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("body", "media_type"), [(b"x", "text/plain"), (b"{", "application/json")])
-async def test_what_a_body_is_refused_for_is_documented_wherever_one_may_come(
+async def test_errors_of_bodies_are_documented_at_each_operation_with_a_body(
     on_sqlite: Service, document: dict[str, Any], body: bytes, media_type: str
 ) -> None:
     """The refusals of a body are documented even for operations that take no body."""
@@ -78,7 +78,7 @@ def test_every_setting_is_described(document: dict[str, Any]) -> None:
             assert found.get("description") or "$ref" in found, (name, field)
 
 
-def test_what_is_set_has_default_or_example_and_numbers_have_bounds(document: dict[str, Any]) -> None:
+def test_settings_have_a_default_or_an_example_and_numbers_have_bounds(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     taken = [model for resource in RESOURCES.values() for model in _models(resource.model.__name__, schemas)]
     assert len(taken) > 30
@@ -117,7 +117,7 @@ def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) ->
 
 
 @pytest.mark.timeout(400)
-async def test_generated_requests_find_nothing(begun_url: str, begun: Path, resolver: str) -> None:
+async def test_generated_requests_find_no_fault(begun_url: str, begun: Path, resolver: str) -> None:
     """schemathesis runs all of its checks with examples, random requests, and sequences that follow links.
 
     Requests of a wrong shape are refused before they reach the database, so random requests are sent only with SQLite.

@@ -15,7 +15,7 @@ from tests.config_api.service import Service
 BROWSER_SECONDS = 120
 
 
-async def test_the_root_says_where_things_are(on_sqlite: Service) -> None:
+async def test_the_root_shows_the_addresses_of_the_api_and_the_console(on_sqlite: Service) -> None:
     places = await on_sqlite.get("/")
     assert places["name"] == "Posthouse"
     for place in ("openapi", "documentation", "liveness", "readiness", "metrics", "status"):
@@ -70,7 +70,7 @@ async def test_the_page_has_no_inline_script_and_a_strict_policy(on_sqlite: Serv
 
 
 @pytest.mark.timeout(300)
-async def test_chromium_shows_the_page_with_the_network_cut(on_sqlite: Service, tmp_path: Path) -> None:
+async def test_chromium_shows_the_page_without_a_network(on_sqlite: Service, tmp_path: Path) -> None:
     """Chromium can resolve no name, and the page is on loopback."""
     process = await asyncio.create_subprocess_exec(
         *("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),

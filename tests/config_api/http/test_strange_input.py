@@ -72,7 +72,7 @@ def _with(body: Any, at: tuple[str | int, ...], added: str) -> Any:
     return copy
 
 
-async def test_c148_no_text_of_any_setting_takes_a_line_end_or_nul(on_sqlite: Service) -> None:
+async def test_c148_no_text_of_any_setting_may_contain_a_line_end_or_nul(on_sqlite: Service) -> None:
     tried = 0
     bodies = [("POST", f"/v1/{kind}", first) for kind, (first, _, _) in BODIES.items()]
     bodies += [("PUT", f"/v1/{one.kind}", await on_sqlite.get(f"/v1/{one.kind}")) for one in SINGLETONS]
@@ -97,7 +97,7 @@ async def test_c148_no_text_of_any_setting_takes_a_line_end_or_nul(on_sqlite: Se
     assert tried > 150
 
 
-async def test_c148_members_that_stand_twice_and_numbers_that_are_none(on_sqlite: Service) -> None:
+async def test_c148_repeated_members_and_invalid_numbers_are_refused(on_sqlite: Service) -> None:
     for path, body in (
         ("/v1/accounts", '{"login": "a", "login": "b"}'),
         ("/v1/accounts", '{"login": "a", "\\u006cogin": "b"}'),
@@ -130,7 +130,7 @@ async def test_c148_members_that_stand_twice_and_numbers_that_are_none(on_sqlite
         assert (answer.status_code, "twice" in answer.json()["detail"]) == (400, True)
 
 
-async def test_c149_null_is_not_absent(on_sqlite: Service) -> None:
+async def test_c149_null_differs_from_an_absent_member(on_sqlite: Service) -> None:
     for patch, pointer in (
         ({"profile": None}, "/profile"),
         ({"profile": {"hostname": None}}, "/profile/hostname"),
@@ -179,7 +179,7 @@ async def test_c150_lists_of_tags(on_sqlite: Service, field: str, status: int) -
         assert _pointers(answer) == ["/If-Match"]
 
 
-async def test_c150_preconditions_in_several_lines_and_of_others(service: Service) -> None:
+async def test_c150_preconditions_in_several_lines_and_with_tags_of_other_objects(service: Service) -> None:
     tag = (await service.api.get(GENERAL)).headers["etag"]
     lines = [("If-Match", '"0"'), ("If-Match", tag), ("Content-Type", "application/json")]
     body = b'{"profile": {"max_hops": 9}}'
@@ -225,7 +225,7 @@ async def test_c152_a_filtered_list_that_changes_while_it_is_read(service: Servi
     assert rest["next_cursor"] is None
 
 
-async def test_c155_queries_are_taken_as_they_are_declared(on_sqlite: Service) -> None:
+async def test_c155_queries_are_read_as_they_are_declared(on_sqlite: Service) -> None:
     await on_sqlite.make("accounts", {"login": "kept"})
     newest = (await on_sqlite.get("/v1/revisions?limit=1"))["items"][0]["number"]
     for method, path, pointer in (
@@ -262,7 +262,7 @@ async def test_c155_queries_are_taken_as_they_are_declared(on_sqlite: Service) -
     assert (long.status_code, "secret" in long.text, "xxxx" in long.text) == (422, False, False)
 
 
-async def test_paths_are_taken_as_they_are_declared(on_sqlite: Service) -> None:
+async def test_paths_are_read_as_they_are_declared(on_sqlite: Service) -> None:
     await on_sqlite.make("accounts", {"login": "a"})
     for path in (
         "/v1/accounts/",
@@ -285,7 +285,7 @@ async def test_paths_are_taken_as_they_are_declared(on_sqlite: Service) -> None:
         assert (answer.status_code, answer.content) == (200, b"")
 
 
-async def test_head_is_get_without_its_body(on_sqlite: Service) -> None:
+async def test_head_is_answered_like_get_without_a_body(on_sqlite: Service) -> None:
     """HEAD answers as GET does, without the content (RFC 9110 section 9.3.2)."""
     made = await on_sqlite.make("accounts", {"login": "a"})
     for path in (
@@ -352,7 +352,7 @@ async def test_two_different_api_keys_in_one_request_are_refused(on_sqlite: Serv
         assert (await on_sqlite.api.send(request)).status_code == status
 
 
-async def test_names_and_logins_have_one_form(service: Service) -> None:
+async def test_names_and_logins_are_compared_in_one_form(service: Service) -> None:
     network = {"networks": ["192.0.2.0/24"]}
     for name in ("   ", " office", "office\u3000", "\u00a0"):
         answer = await service.api.post("/v1/trusted-networks", json={**network, "name": name})
@@ -375,7 +375,7 @@ async def test_names_and_logins_have_one_form(service: Service) -> None:
     assert (await service.api.post("/v1/access-rules", json=again)).status_code == 409
 
 
-async def test_c156_secrets_are_in_no_difference_and_no_dry_run(service: Service) -> None:
+async def test_c156_secrets_are_neither_in_differences_nor_in_dry_runs(service: Service) -> None:
     secret = "hunter2-never-shown"
     auth = {"username": "u", "password": secret}
     rule = {"name": "r", "type": "sender", "target_type": "domain", "targets": ["a.example"]}
@@ -398,7 +398,7 @@ async def test_c156_secrets_are_in_no_difference_and_no_dry_run(service: Service
         assert "gAAAA" not in answer.text
 
 
-async def test_faults_of_a_whole_object_point_at_the_member(on_sqlite: Service) -> None:
+async def test_errors_about_a_whole_object_point_to_a_member(on_sqlite: Service) -> None:
     host = {"host": "smart.example"}
     rule = {"name": "r", "type": "sender", "target_type": "domain", "relay_host": host}
     for kind, body, pointer in (

@@ -81,7 +81,7 @@ async def test_the_api_answers_over_tls(service: Service, certificates: trustme.
         assert (await api.post("/v1/accounts", json=account)).status_code == httpx.codes.CREATED
 
 
-async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(
+async def test_a_request_that_arrives_with_the_end_of_the_handshake_is_answered(
     service: Service, certificates: trustme.CA
 ) -> None:
     context = ssl.create_default_context()
@@ -113,7 +113,7 @@ async def test_a_replaced_certificate_is_shown_to_the_next_connection(
             await asyncio.sleep(0.01)
 
 
-async def test_the_pair_in_service_is_whole_while_another_one_is_loaded(
+async def test_handshakes_get_a_complete_pair_while_another_one_is_loaded(
     pair: tuple[Path, Path], certificates: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread loads the new pair. A handshake during this time once saw the new chain before its key was loaded."""
@@ -136,7 +136,7 @@ async def test_the_pair_in_service_is_whole_while_another_one_is_loaded(
     assert len(loaded) == 3
 
 
-async def test_a_file_that_is_no_certificate_leaves_the_old_one_in_service(
+async def test_an_invalid_certificate_file_leaves_the_old_certificate_in_use(
     service: Service, pair: tuple[Path, Path]
 ) -> None:
     before = await shown_certificate(service)
@@ -146,7 +146,7 @@ async def test_a_file_that_is_no_certificate_leaves_the_old_one_in_service(
     assert await shown_certificate(service) == before
 
 
-async def test_a_handshake_that_never_comes_ends(
+async def test_a_connection_without_a_handshake_is_closed(
     tmp_path: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(https_certificate, "HANDSHAKE_SECONDS", 0.05)
@@ -160,6 +160,6 @@ async def test_a_handshake_that_never_comes_ends(
 
 
 @pytest.mark.parametrize("alone", ["tls_cert", "tls_key"])
-def test_half_a_pair_is_refused(alone: str, tmp_path: Path) -> None:
+def test_a_certificate_without_its_key_is_refused(alone: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="must both be set, or neither"):
         settings(url_of_sqlite(tmp_path), tmp_path, **{alone: tmp_path / "file"})

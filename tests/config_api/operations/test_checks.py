@@ -43,7 +43,7 @@ async def test_the_hostname_is_checked_in_the_dns(begun: Path) -> None:
             assert (well["level"], well["remedy"]) == ("ok", None)
 
 
-async def test_settings_that_do_harm_or_never_act_are_told(on_sqlite: Service) -> None:
+async def test_harmful_settings_and_rules_that_never_act_are_reported(on_sqlite: Service) -> None:
     found = await results(on_sqlite)
     assert {found[name]["level"] for name in ("relay_domains", "access_rules", "relay_rules")} == {"ok"}
     await on_sqlite.make("relay-domains", {"name": "far", "domain": "far.test"})
@@ -103,7 +103,7 @@ def rule(
         (("recipient", "a@far.test"), ("sender", "a@far.test"), False),
     ],
 )
-def test_block_rules_that_an_allow_rule_covers(
+def test_block_rules_that_an_allow_rule_covers_are_reported(
     allowed: tuple[str, str], blocked: tuple[str, str], is_idle: bool
 ) -> None:
     idle = access_rules_that_never_act([("a", rule(*allowed, kind="allow")), ("b", rule(*blocked))], (), NOW)
@@ -113,7 +113,7 @@ def test_block_rules_that_an_allow_rule_covers(
     assert access_rules_that_never_act([("a", in_shadow), ("b", rule(*blocked))], (), NOW) == {}
 
 
-def test_rules_that_have_ended_and_allow_rules_for_exempt_networks() -> None:
+def test_ended_rules_and_allow_rules_for_exempt_networks_are_reported() -> None:
     rules = [
         ("ended", rule("ip", "192.0.2.1", expires_at="2026-01-30T00:00:00+00:00")),
         ("acts", rule("ip", "192.0.2.2", expires_at="2026-02-01T00:00:00+00:00")),

@@ -27,7 +27,7 @@ async def operated(begun: Path, resolver: str) -> AsyncIterator[Operated]:
             yield service, fake_policy, fake_relay
 
 
-async def test_a_replica_that_is_down_is_passed_over(begun: Path, resolver: str) -> None:
+async def test_a_replica_that_is_down_is_skipped(begun: Path, resolver: str) -> None:
     async with peers() as (_, _, targets):
         several = {name: f"{NOWHERE},{target}" for name, target in targets.items()}
         url = f"sqlite:///{begun / 'config.sqlite3'}"
@@ -90,7 +90,7 @@ async def test_cursors_belong_to_their_list_and_filters(operated: Operated) -> N
     assert fake_relay.asked[-1].page_token == "t2"
 
 
-async def test_nothing_of_a_filter_is_coerced(operated: Operated) -> None:
+async def test_the_values_of_a_filter_are_not_converted_to_other_types(operated: Operated) -> None:
     """`true` is not taken for a number; a wrong filter would delete the wrong mail."""
     service, _, fake_relay = operated
     # No message can be in the state `unknown`, and relay would take this value for no filter at all.
@@ -114,7 +114,7 @@ async def test_nothing_of_a_filter_is_coerced(operated: Operated) -> None:
     await service.get("/v1/queue/messages?attempts_at_least=2")
 
 
-async def test_clients_are_found_in_whatever_form_their_address_is_asked_for(operated: Operated) -> None:
+async def test_clients_are_found_by_every_form_of_their_address(operated: Operated) -> None:
     service, _, fake_relay = operated
     for asked, found in (
         ("::ffff:192.0.2.7", "192.0.2.7"),
@@ -136,7 +136,7 @@ async def test_content_is_streamed_and_recorded(operated: Operated) -> None:
     assert (entry["target"], entry["status"]) == ("queue/messages/q1/content", 200)
 
 
-async def test_actions_on_one_and_on_many(operated: Operated) -> None:
+async def test_actions_on_one_message_and_on_many_messages(operated: Operated) -> None:
     service, _, fake_relay = operated
     for action in ("retry", "hold", "release", "bounce", "delete"):
         answer = await service.api.post(f"/v1/queue/messages/q1:{action}")
@@ -211,7 +211,7 @@ async def test_the_audit_log_names_old_and_new_recipients_of_a_redirect(operated
     ]
 
 
-async def test_a_redirect_that_can_go_nowhere_is_refused(operated: Operated) -> None:
+async def test_a_redirect_to_an_impossible_target_is_refused(operated: Operated) -> None:
     service, _, fake_relay = operated
     await service.change("/v1/settings/general", {"profile": {"hostname": "gw.example"}})
     next_hop = {"kind": "smtp", "host": "smart.example"}
@@ -251,7 +251,7 @@ async def test_a_redirect_with_an_idempotency_key_is_done_once(operated: Operate
     assert sum(isinstance(each, relay.ActOnMessagesRequest) for each in fake_relay.asked) == 1
 
 
-async def test_progress_of_an_action_with_a_key_is_told_and_its_end_kept(operated: Operated) -> None:
+async def test_progress_of_an_action_with_a_key_is_shown_and_its_end_is_stored(operated: Operated) -> None:
     """The action continues when its reader disconnects. A repeated request gets the last line."""
     service, _, fake_relay = operated
     fake_relay.go_on.clear()
@@ -275,7 +275,7 @@ async def test_progress_of_an_action_with_a_key_is_told_and_its_end_kept(operate
     assert (await service.api.post(hold, json=other, headers=headers)).status_code == 409
 
 
-async def test_an_action_that_did_nothing_says_why(operated: Operated) -> None:
+async def test_the_answer_to_an_action_without_effect_gives_the_reason(operated: Operated) -> None:
     service, _, fake_relay = operated
     fake_relay.acts = False
     answer = await service.api.post("/v1/queue/messages/q1:release")
@@ -289,7 +289,7 @@ async def test_an_action_that_did_nothing_says_why(operated: Operated) -> None:
     assert (refused["status"], refused["problem"]) == (409, "nothing-done")
 
 
-async def test_suspending_a_destination_that_no_mail_goes_to_is_told(operated: Operated) -> None:
+async def test_suspending_a_destination_without_mail_gives_a_warning(operated: Operated) -> None:
     service, _, _ = operated
     answer = await service.api.post("/v1/queue/destinations/domain:typo.example:suspend", json={})
     assert [(warning["pointer"], warning["code"]) for warning in answer.json()["warnings"]] == [
@@ -299,7 +299,7 @@ async def test_suspending_a_destination_that_no_mail_goes_to_is_told(operated: O
     assert known.json()["warnings"] == []
 
 
-async def test_destinations_rest_and_go_on(operated: Operated) -> None:
+async def test_destinations_are_suspended_and_resumed(operated: Operated) -> None:
     service, _, _ = operated
     assert (await service.get("/v1/queue/destinations"))["items"][0]["name"] == "domain:c.example"
     answer = await service.api.post(
@@ -317,7 +317,7 @@ async def test_destinations_rest_and_go_on(operated: Operated) -> None:
     assert (nothing.status_code, nothing.json()["detail"]) == (409, "The destination is not suspended.")
 
 
-async def test_blocks_are_listed_and_lifted(operated: Operated) -> None:
+async def test_blocked_clients_are_listed_and_unblocked(operated: Operated) -> None:
     service, fake_policy, _ = operated
     page = await service.get("/v1/blocked-clients")
     assert page["items"][0]["client"] == "2001:db8::/64"
@@ -337,7 +337,7 @@ async def test_blocks_are_listed_and_lifted(operated: Operated) -> None:
     assert statuses == [404] * 7 + [204]
 
 
-async def test_a_session_is_explained_with_a_rule_that_is_only_proposed(operated: Operated) -> None:
+async def test_a_session_is_explained_with_a_proposed_rule(operated: Operated) -> None:
     service, fake_policy, _ = operated
     facts = {"client_address": "192.0.2.1", "sender": "a@b.example", "recipient": "c@d.example"}
     rule: dict[str, Any] = {"list": "allow", "criterion": "sender", "value": "A@B\u00fccher.example"}
@@ -453,7 +453,7 @@ async def test_relay_hosts_are_tried(operated: Operated) -> None:
     assert (await service.api.post("/v1/relay-hosts:test", json={})).status_code == 422
 
 
-async def test_f50_the_store_of_counters_is_named(operated: Operated) -> None:
+async def test_f50_the_error_names_the_store_of_counters(operated: Operated) -> None:
     service, fake_policy, _ = operated
     fake_policy.store_is_away = True
     for answer in (

@@ -99,7 +99,7 @@ async def test_statistics_by_bucket_reason_and_rule(operated: Operated) -> None:
     assert asked.bucket_seconds == 3600
 
 
-async def test_a_period_that_is_none_or_too_long_is_refused(operated: Operated) -> None:
+async def test_an_empty_or_too_long_period_is_refused(operated: Operated) -> None:
     service, _, fake_relay = operated
     for query, code in (
         ("after=2026-02-01T00:00:00Z&before=2026-02-01T00:00:00Z", "order"),

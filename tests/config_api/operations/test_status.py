@@ -27,7 +27,7 @@ def warnings(status: dict[str, Any]) -> dict[str, list[str]]:
     return {each["code"]: each["paths"] for each in status["warnings"]}
 
 
-async def test_each_replica_says_what_it_is(tmp_path: Path) -> None:
+async def test_each_replica_shows_its_state_and_version(tmp_path: Path) -> None:
     away = f"127.0.0.1:{free_port()}"
     async with peers() as (_, _, targets):
         more = {**targets, "policy_target": f"{targets['policy_target']},{away}"}
@@ -83,7 +83,7 @@ async def test_no_more_than_20_paths_are_shown(on_sqlite: Service) -> None:
     assert (warning["count"], len(warning["paths"])) == (21, 20)
 
 
-async def test_a_replica_tells_the_revision_that_it_runs(on_sqlite: Service, tmp_path: Path) -> None:
+async def test_a_replica_reports_its_revision_in_force(on_sqlite: Service, tmp_path: Path) -> None:
     server = rpc.Server({}, lambda _: None, revision=lambda: 42)
     port = await plain_grpc.start(server)
     async with running(f"sqlite:///{tmp_path / 'c'}", tmp_path, policy_target=f"127.0.0.1:{port}") as service:

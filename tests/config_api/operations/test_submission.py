@@ -105,7 +105,7 @@ def test_text_html_a_picture_and_a_file() -> None:
     assert (picture["Content-ID"], picture.get_content()) == ("<logo@ours.test>", png)
 
 
-def test_bcc_stands_in_no_field() -> None:
+def test_bcc_is_in_no_header_field() -> None:
     message = composed(bcc=[{"address": "secret@far.test"}], cc=[{"address": "cc@far.test"}])
     assert "secret" not in message.as_string()
     assert str(message["Cc"]) == "cc@far.test"
@@ -138,7 +138,7 @@ NO_MESSAGES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("members", NO_MESSAGES)
-def test_what_makes_no_message_is_refused(members: dict[str, Any]) -> None:
+def test_an_invalid_message_is_refused(members: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         MessageToSend.model_validate(members)
 
@@ -282,7 +282,7 @@ async def test_fields_raw_and_rfc822_are_handed_to_ingress(service: Service, ing
         ([], pb.SmtpReply(code=535, enhanced_code="5.7.8", text="no"), 422, "message-refused"),
     ],
 )
-async def test_what_is_not_taken_has_the_replies(
+async def test_the_error_for_a_refused_message_has_the_replies(
     service: Service, ingress: FakeIngress, recipients: list[pb.SmtpReply], reply: pb.SmtpReply, status: int, code: str
 ) -> None:
     outcomes = [pb.RecipientOutcome(address=b"bob@far.test", reply=recipient) for recipient in recipients]
@@ -309,7 +309,7 @@ async def test_a_request_that_is_repeated_with_its_key_makes_one_message(
     assert other.status_code == 409
 
 
-async def test_only_a_key_that_stands_for_an_account_hands_in_mail(service: Service, ingress: FakeIngress) -> None:
+async def test_only_a_key_of_an_account_may_submit_mail(service: Service, ingress: FakeIngress) -> None:
     for headers in ({}, {"Authorization": "Bearer ph_0000000000_x"}):
         answer = await service.api.post("/v1/messages", json={"from": ALICE, "to": [FAR]}, headers=headers)
         assert answer.status_code == (401 if headers else 403)
@@ -328,7 +328,7 @@ async def test_a_sender_needs_an_account_that_exists_and_no_other_role_has_one(s
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/account"), given
 
 
-async def test_bodies_have_bounds_and_media_types(service: Service, ingress: FakeIngress) -> None:
+async def test_bodies_have_a_largest_size_and_known_media_types(service: Service, ingress: FakeIngress) -> None:
     await service.change("/v1/settings/general", {"profile": {"max_message_size_mb": 1}})
     query = {"sender": "alice@ours.test", "recipient": "b@far.test"}
     big = b"Subject: x\r\n\r\n" + b"x" * 1_048_577
@@ -346,7 +346,7 @@ async def test_bodies_have_bounds_and_media_types(service: Service, ingress: Fak
     assert len(ingress.envelopes) == 1
 
 
-async def test_ingress_away_is_told(begun: Path, resolver: str) -> None:
+async def test_the_error_names_ingress_when_it_does_not_answer(begun: Path, resolver: str) -> None:
     url = f"sqlite:///{begun / 'config.sqlite3'}"
     async with running(url, begun, nameservers=resolver) as service:
         await service.make("accounts", {"login": "alice", "password": "correct horse battery"})

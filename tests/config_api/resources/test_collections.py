@@ -165,7 +165,7 @@ async def test_c148_cursors_that_were_never_given_out(service: Service) -> None:
             assert answer.json()["errors"][0]["pointer"] == "/cursor"
 
 
-async def test_a_cursor_is_of_its_list_and_filters(on_sqlite: Service) -> None:
+async def test_a_cursor_belongs_to_its_list_and_filters(on_sqlite: Service) -> None:
     for number in range(3):
         await on_sqlite.make("relay-domains", {"domain": f"d{number}.example"})
     cursor = (await on_sqlite.get("/v1/relay-domains?limit=1"))["next_cursor"]
@@ -177,7 +177,7 @@ async def test_a_cursor_is_of_its_list_and_filters(on_sqlite: Service) -> None:
 HOSTILE = ["'\"--", "%_", "\\", "*)(uid=*", "{{7*7}}", "'; DROP TABLE documents; --", "𝕏'\u202e", "_", "%"]
 
 
-async def test_c155_names_are_values_and_nothing_else(service: Service) -> None:
+async def test_c155_names_are_used_only_as_values(service: Service) -> None:
     await service.make("trusted-networks", {"name": "plain", "networks": ["192.0.2.0/24"]})
     for number, text in enumerate(HOSTILE):
         made = await service.make("trusted-networks", {"name": text, "networks": ["192.0.2.0/24"]})
@@ -187,7 +187,7 @@ async def test_c155_names_are_values_and_nothing_else(service: Service) -> None:
         assert len((await service.get("/v1/trusted-networks"))["items"]) == number + 2
 
 
-async def test_c155_only_the_fixed_filters_are_taken(on_sqlite: Service) -> None:
+async def test_c155_only_known_filters_are_accepted(on_sqlite: Service) -> None:
     for query in ("sort=name", "order=desc", "where=1", "name[]=x", "Name=x", "offset=1", "name=a%00b"):
         answer = await on_sqlite.api.get(f"/v1/trusted-networks?{query}")
         assert answer.status_code == 422, query
@@ -218,7 +218,7 @@ QUERIES: list[tuple[str, dict[str, str]]] = [
 ]
 
 
-async def test_terms_follow_a_change(service: Service) -> None:
+async def test_filters_find_changed_values(service: Service) -> None:
     made = await service.make("accounts", {"login": "alice", "addresses": ["alice@ours.example"]})
     await service.change(f"/v1/accounts/{made['id']}", {"login": "alicia", "addresses": ["a@ours.example"]})
     for query, count in (("login=alice", 0), ("login=alicia", 1), ("address=alice@ours.example", 0)):
@@ -226,7 +226,7 @@ async def test_terms_follow_a_change(service: Service) -> None:
     await service.make("accounts", {"login": "alice", "addresses": ["alice@ours.example"]})
 
 
-async def test_a_domain_is_local_or_passed_on_not_both(service: Service) -> None:
+async def test_a_domain_cannot_be_both_local_and_relayed(service: Service) -> None:
     await service.make("local-domains", {"name": "ours.example"})
     answer = await service.api.post("/v1/relay-domains", json={"domain": "Ours.Example"})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (409, "/domain")
@@ -254,7 +254,7 @@ async def test_a_repeated_request_is_answered_again(service: Service) -> None:
     assert len((await service.get("/v1/trusted-networks"))["items"]) == 1
 
 
-async def test_of_requests_with_one_key_at_once_one_is_done(service: Service) -> None:
+async def test_of_simultaneous_requests_with_one_idempotency_key_one_is_done(service: Service) -> None:
     body = {"name": "office", "networks": ["192.0.2.0/24"]}
 
     async def post() -> tuple[int, dict[str, Any]]:
@@ -318,7 +318,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-async def test_what_collections_refuse(on_sqlite: Service) -> None:
+async def test_collections_refuse_invalid_objects(on_sqlite: Service) -> None:
     for kind, body, pointer in REFUSED:
         answer = await on_sqlite.api.post(f"/v1/{kind}", json=body)
         assert answer.status_code == 422, (kind, body, answer.text)
@@ -326,13 +326,13 @@ async def test_what_collections_refuse(on_sqlite: Service) -> None:
         assert (await on_sqlite.get(f"/v1/{kind}"))["items"] == []
 
 
-async def test_the_right_network_is_named(on_sqlite: Service) -> None:
+async def test_the_error_names_the_right_network(on_sqlite: Service) -> None:
     body = {"name": "x", "networks": ["192.0.2.77/24"]}
     answer = await on_sqlite.api.post("/v1/trusted-networks", json=body)
     assert "192.0.2.0/24" in answer.json()["errors"][0]["detail"]
 
 
-async def test_dkim_keys_show_their_record_alone(service: Service) -> None:
+async def test_dkim_keys_show_only_their_record(service: Service) -> None:
     made = await service.make("dkim-keys", {"domain": "ours.example", "selector": "a"})
     assert made["dns_name"] == "a._domainkey.ours.example"
     assert made["dns_record"].startswith("v=DKIM1; k=rsa; p=MIIB")
@@ -342,7 +342,7 @@ async def test_dkim_keys_show_their_record_alone(service: Service) -> None:
     assert changed["dns_record"] == made["dns_record"]
 
 
-async def test_filters_take_whatever_form_an_object_may_be_given(service: Service) -> None:
+async def test_filters_accept_every_form_of_a_value_that_an_object_accepts(service: Service) -> None:
     decomposed, composed = "u\u0308ber@b\u00fccher.example", "\u00fcber@xn--bcher-kva.example"
     host = {"host": "smart.example"}
     made = {}
@@ -370,7 +370,7 @@ async def test_filters_take_whatever_form_an_object_may_be_given(service: Servic
     assert (await service.api.post("/v1/access-rules", json=rule)).status_code == 409
 
 
-async def test_a_patch_reaches_into_an_object_of_several_kinds(service: Service) -> None:
+async def test_a_patch_can_change_an_object_of_several_kinds(service: Service) -> None:
     """Members that the patch does not name stay (RFC 7396), and a patch can change the kind of the object."""
     made = await service.make(
         "local-domains", {"name": "a.example", "mailbox": {"kind": "smtp", "host": "m.example", "port": 2525}}

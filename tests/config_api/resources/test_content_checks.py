@@ -27,7 +27,7 @@ async def test_defaults(service: Service) -> None:
     assert relay.quarantine == pb.QUARANTINE_ACTION_MARK
 
 
-async def test_policy_is_told_how_to_ask_and_relay_what_quarantine_means(service: Service) -> None:
+async def test_policy_gets_the_address_of_rspamd_and_relay_the_quarantine_setting(service: Service) -> None:
     spam = {
         "mode": "enforce",
         "rspamd": "HTTPS://Filter.Example:443/",
@@ -75,7 +75,7 @@ async def test_policy_is_told_how_to_ask_and_relay_what_quarantine_means(service
         "http://a b:11333",
     ],
 )
-async def test_an_address_of_rspamd_that_is_none(on_sqlite: Service, url: str) -> None:
+async def test_an_invalid_address_of_rspamd_is_refused(on_sqlite: Service, url: str) -> None:
     answer = await on_sqlite.api.patch(
         PATH, json={"spam": {"rspamd": url}}, headers={"Content-Type": "application/merge-patch+json", "If-Match": "*"}
     )
@@ -86,7 +86,7 @@ def _codes(changed: dict[str, Any]) -> set[tuple[str, str]]:
     return {(warning["pointer"], warning["code"]) for warning in changed["warnings"]}
 
 
-async def test_mail_that_goes_to_rspamd_in_clear_is_warned_of(on_sqlite: Service) -> None:
+async def test_unencrypted_mail_to_rspamd_gives_a_warning(on_sqlite: Service) -> None:
     found = ("/spam/rspamd", "rspamd_in_clear")
     for url, warned in (
         ("http://127.0.0.1:11333", False),
@@ -100,7 +100,7 @@ async def test_mail_that_goes_to_rspamd_in_clear_is_warned_of(on_sqlite: Service
     assert found not in _codes(await on_sqlite.change(PATH, {"spam": {"mode": "off"}}))
 
 
-async def test_quarantine_mailboxes_that_nothing_goes_into_are_warned_of(on_sqlite: Service) -> None:
+async def test_unused_quarantine_mailboxes_give_a_warning(on_sqlite: Service) -> None:
     domain = await on_sqlite.make("local-domains", {"name": "ours.example", "mailbox": MAILBOX})
     assert ("/quarantine", "no_quarantine_mailbox") in _codes(await on_sqlite.change(PATH, {"quarantine": "mailbox"}))
     await on_sqlite.change(f"/v1/local-domains/{domain['id']}", {"quarantine_mailbox": MAILBOX})

@@ -49,7 +49,7 @@ def _pem(key: Any, form: PrivateFormat = _PKCS8, encryption: KeySerializationEnc
     # Without explicit ids the names of the tests would contain the keys, which differ in each process.
     ids=["pkcs8", "pkcs1", "lines of another system", "ed25519", "seed", "seed and public key"],
 )
-async def test_a_key_of_another_program_signs_on(
+async def test_an_imported_key_of_another_program_is_used(
     on_sqlite: Service, private_key: str, algorithm: str, record: str
 ) -> None:
     made = await on_sqlite.make("dkim-keys", {**KEY, "private_key": private_key})
@@ -75,9 +75,7 @@ async def test_a_key_of_another_program_signs_on(
         ({"private_key": _pem(ED25519), "algorithm": "rsa-sha256"}, "/private_key"),
     ],
 )
-async def test_what_is_no_key_to_sign_with_is_refused(
-    on_sqlite: Service, members: dict[str, str], pointer: str
-) -> None:
+async def test_an_invalid_signing_key_is_refused(on_sqlite: Service, members: dict[str, str], pointer: str) -> None:
     answer = await on_sqlite.api.post("/v1/dkim-keys", json={**KEY, **members})
     assert answer.status_code == 422, answer.text
     assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, "private_key")]
@@ -97,7 +95,7 @@ async def test_a_key_is_not_replaced_by_another(on_sqlite: Service) -> None:
     assert (await on_sqlite.get(path))["dns_record"] == made["dns_record"]
 
 
-async def test_a_batch_and_an_import_take_keys_too(on_sqlite: Service) -> None:
+async def test_a_batch_and_an_import_accept_keys_too(on_sqlite: Service) -> None:
     operations = [{"action": "create", "object": {**KEY, "private_key": _pem(RSA)}}]
     answer = await on_sqlite.api.post("/v1/dkim-keys:batch", json={"operations": operations})
     assert answer.status_code == 200, answer.text

@@ -31,7 +31,7 @@ async def test_relay_gets_next_hops_lists_policies_and_the_rate(service: Service
     assert [(policy.domain, policy.level) for policy in relay.tls_policies] == [(".c.example", pb.TLS_LEVEL_ENCRYPT)]
 
 
-async def test_what_is_doubtful_or_wrong(on_sqlite: Service) -> None:
+async def test_probable_mistakes_give_warnings_and_wrong_values_are_refused(on_sqlite: Service) -> None:
     # When a relay domain has a server of its own, its MX records are not used.
     made = await on_sqlite.make("relay-domains", {"domain": "a.example", "recipients": "list", "next_hop": HOP})
     assert _codes(made) == [("/recipients", "empty_list")]
@@ -57,7 +57,7 @@ async def test_what_is_doubtful_or_wrong(on_sqlite: Service) -> None:
     assert again.status_code == 409
 
 
-async def test_a_password_is_given_again_for_another_list_of_hosts(on_sqlite: Service) -> None:
+async def test_the_password_must_be_given_again_for_other_fallback_hosts(on_sqlite: Service) -> None:
     host = {"host": "smart.example", "always_tls": True, "auth": {"username": "u", "password": "p"}}
     rule = {"name": "r", "type": "sender", "target_type": "domain", "targets": ["b.example"], "relay_host": host}
     made = await on_sqlite.make("relay-rules", rule)

@@ -50,7 +50,7 @@ async def test_a_recipient_is_made_found_changed_and_removed(service: Service) -
     assert (await service.api.delete(path, headers=ANY)).status_code == 404
 
 
-async def test_an_address_is_listed_once(service: Service) -> None:
+async def test_an_address_can_be_listed_only_once(service: Service) -> None:
     await _list_domain(service)
     await service.make("recipients", {"address": "ann@a.example"})
     bob = await service.make("recipients", {"address": "bob@a.example"})
@@ -63,7 +63,7 @@ async def test_an_address_is_listed_once(service: Service) -> None:
     await service.change(f"/v1/recipients/{bob['id']}", {"address": "BOB@a.example"})
 
 
-async def test_what_the_list_does_not_decide_is_told(on_sqlite: Service) -> None:
+async def test_a_recipient_of_a_domain_without_a_list_gives_a_warning(on_sqlite: Service) -> None:
     assert _codes(await on_sqlite.make("recipients", {"address": "a@none.example"})) == ["domain_not_ours"]
     await on_sqlite.make("local-domains", {"name": "ours.example"})
     assert _codes(await on_sqlite.make("recipients", {"address": "a@ours.example"})) == ["list_not_used"]
@@ -109,7 +109,7 @@ async def test_revisions_keep_count_and_digest(on_sqlite: Service) -> None:
     assert {each["pointer"]: each["after"] for each in change["differences"]}["/digest"] == with_ann
 
 
-async def test_export_import_and_rollback_leave_the_list_alone(on_sqlite: Service) -> None:
+async def test_export_import_and_rollback_do_not_change_the_list(on_sqlite: Service) -> None:
     await _list_domain(on_sqlite)
     before = (await on_sqlite.get("/v1/revisions?limit=1"))["items"][0]["number"]
     document = await on_sqlite.get("/v1/config:export")
@@ -124,7 +124,7 @@ async def test_export_import_and_rollback_leave_the_list_alone(on_sqlite: Servic
     assert len((await on_sqlite.get("/v1/recipients"))["items"]) == 1
 
 
-async def test_a_hundred_thousand_are_one_revision(service: Service) -> None:
+async def test_a_hundred_thousand_recipients_are_one_revision(service: Service) -> None:
     """The recipients are written as a batch writes them, and the snapshot contains them all."""
     await _list_domain(service)
     ids = Identifiers()

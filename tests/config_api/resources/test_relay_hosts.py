@@ -55,7 +55,7 @@ async def test_f52_reading_editing_and_putting_does_not_fix_the_derived_verifica
         assert _tls(put.json()) == tls, edit
 
 
-async def test_what_an_operator_set_stays(service: Service) -> None:
+async def test_values_that_an_operator_has_set_do_not_change(service: Service) -> None:
     made = await service.make("relay-rules", _rule(always_tls=True, verify_certificate=False))
     path = f"/v1/relay-rules/{made['id']}"
     assert {warning["code"] for warning in made["warnings"]} == {"unverified_tls"}
@@ -111,7 +111,7 @@ async def test_f42_less_tls_for_the_single_relay_host_needs_the_password_again(o
     assert answer.status_code == 422
 
 
-async def test_an_export_leaves_out_what_follows(on_sqlite: Service) -> None:
+async def test_an_export_leaves_out_derived_values(on_sqlite: Service) -> None:
     await on_sqlite.make("relay-rules", _rule())
     await on_sqlite.make("relay-rules", {**_rule(always_tls=True, verify_certificate=True), "name": "set"})
     hosts = [rule["relay_host"] for rule in (await on_sqlite.get("/v1/config:export"))["relay_rules"]]
@@ -126,7 +126,7 @@ _NOT_STORED = ("password", "password_hash", "private_key")
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_what_is_left_out_is_filled_in_as_it_was_validated(kind: str) -> None:
+def test_absent_members_get_the_values_with_which_they_were_validated(kind: str) -> None:
     resource = RESOURCES[kind]
     for given in BODIES[kind]:
         model = resource.model.model_validate(given)

@@ -18,7 +18,7 @@ async def _newest(service: Service) -> int:
     return found
 
 
-async def test_what_get_shows_can_be_put_back_and_is_no_change(service: Service) -> None:
+async def test_putting_the_answer_of_get_back_changes_nothing(service: Service) -> None:
     newest = await _newest(service)
     for path in (f"/v1/{singleton.kind}" for singleton in SINGLETONS):
         before = await service.api.get(path)
@@ -31,7 +31,7 @@ async def test_what_get_shows_can_be_put_back_and_is_no_change(service: Service)
     assert await _newest(service) == newest
 
 
-async def test_what_changes_nothing_is_no_revision_but_is_checked_and_recorded(service: Service) -> None:
+async def test_a_request_that_changes_nothing_makes_no_revision_but_is_checked_and_recorded(service: Service) -> None:
     await service.change(GENERAL, {"external_postmasters": ["Post@b.example"], "profile": {"banner": "x"}})
     newest, tag = await _newest(service), (await service.api.get(GENERAL)).headers["etag"]
     same: list[dict[str, Any]] = [
@@ -56,7 +56,7 @@ async def test_what_changes_nothing_is_no_revision_but_is_checked_and_recorded(s
     assert await _newest(service) == newest + 1
 
 
-async def test_patch_tells_null_from_absent(service: Service) -> None:
+async def test_patch_treats_null_and_absent_members_differently(service: Service) -> None:
     await service.change(GENERAL, {"profile": {"banner": "Hello", "max_hops": 7}})
     await service.change(GENERAL, {"profile": {"banner": None}})
     profile = (await service.get(GENERAL))["profile"]
@@ -95,7 +95,7 @@ async def test_c150_preconditions(service: Service) -> None:
     assert (await attempt(If_Match="*")).status_code == 200
 
 
-async def test_c150_of_16_writers_with_one_tag_one_wins(service: Service) -> None:
+async def test_c150_of_16_writers_with_the_same_etag_only_one_succeeds(service: Service) -> None:
     tag = (await service.api.get(GENERAL)).headers["etag"]
     before = (await service.get("/v1/revisions"))["items"][0]["number"]
 
@@ -110,7 +110,7 @@ async def test_c150_of_16_writers_with_one_tag_one_wins(service: Service) -> Non
     assert (await service.get("/v1/revisions"))["items"][0]["number"] == before + 1
 
 
-async def test_c150_whoever_writes_to_whatever_is_there_wins(service: Service) -> None:
+async def test_c150_writers_with_the_etag_star_all_succeed(service: Service) -> None:
     """No member that a request changed is lost, although all requests read the object before the first one wrote."""
     names = [f"writer{number}@b.example" for number in range(8)]
 
@@ -150,7 +150,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_what_general_settings_refuse(on_sqlite: Service) -> None:
+async def test_general_settings_refuse_invalid_values(on_sqlite: Service) -> None:
     before = await on_sqlite.api.get(GENERAL)
     for patch, pointer in REFUSED:
         answer = await on_sqlite.api.patch(GENERAL, json=patch, headers={"If-Match": before.headers["etag"]})

@@ -26,7 +26,7 @@ QUEUE = "/v1/settings/queue"
         ("domain", "*.spam.test", ".example.com"),
     ],
 )
-async def test_f27_a_pattern_is_refused_with_what_does_it(
+async def test_f27_the_refusal_of_a_pattern_names_the_criterion_to_use(
     on_sqlite: Service, criterion: str, value: str, names: str
 ) -> None:
     body = {"list": "block", "criterion": criterion, "value": value}
@@ -37,7 +37,7 @@ async def test_f27_a_pattern_is_refused_with_what_does_it(
     assert names in error["detail"]
 
 
-async def test_f27_the_domain_criterion_stands_on_both_lists(service: Service) -> None:
+async def test_f27_the_domain_criterion_exists_on_both_lists(service: Service) -> None:
     for list_name in ("block", "allow"):
         for value in ("spam.test", ".spam.test"):
             body = {"list": list_name, "criterion": "domain", "value": value}
@@ -124,7 +124,7 @@ BAD = "xn--zzzzzz99999.example"
         ),
     ],
 )
-async def test_f35_a_label_that_claims_to_be_an_a_label_is_one(
+async def test_f35_a_label_in_the_form_of_an_a_label_must_be_valid(
     on_sqlite: Service, kind: str, body: dict[str, Any], pointer: str
 ) -> None:
     answer = await on_sqlite.api.post(f"/v1/{kind}", json=body)

@@ -63,7 +63,7 @@ async def test_account_passwords_are_hashed_and_only_policy_gets_them(service: S
         assert PASSWORD not in text
 
 
-async def test_what_is_left_out_is_kept_and_null_removes(service: Service) -> None:
+async def test_absent_secrets_are_kept_and_null_removes_them(service: Service) -> None:
     made = await service.make("accounts", {"login": "alice", "password": PASSWORD})
     path = f"/v1/accounts/{made['id']}"
     assert (await service.change(path, {"enabled": False}))["password_set"] is True
@@ -73,7 +73,7 @@ async def test_what_is_left_out_is_kept_and_null_removes(service: Service) -> No
     assert (await service.change(path, {"password": None}))["password_set"] is False
 
 
-async def test_a_stored_password_never_follows_to_another_server(service: Service) -> None:
+async def test_a_stored_password_is_never_used_for_another_server(service: Service) -> None:
     made = await service.make("relay-rules", RULE)
     path = f"/v1/relay-rules/{made['id']}"
     await service.change(path, {"position": 5, "relay_host": {"always_tls": True}})
@@ -98,7 +98,7 @@ async def test_a_login_needs_its_password(on_sqlite: Service) -> None:
     assert answer.json()["errors"][0]["pointer"] == "/relay_host/auth/password"
 
 
-async def test_nothing_secret_is_in_the_file_or_the_log(
+async def test_no_secret_is_in_the_database_file_or_the_log(
     tmp_path: Path, resolver: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "config.sqlite3"
@@ -121,7 +121,7 @@ def _content(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir() if path.name.startswith("config.sqlite3"))
 
 
-async def test_f40_nothing_is_written_beside_a_config_api_that_runs(tmp_path: Path, resolver: str) -> None:
+async def test_f40_nothing_is_written_while_a_config_api_uses_the_file(tmp_path: Path, resolver: str) -> None:
     url = f"sqlite:///{tmp_path / 'config.sqlite3'}"
     async with running(url, tmp_path, nameservers=resolver) as service:
         key = (tmp_path / KEY_FILE).read_text()
@@ -175,7 +175,7 @@ def test_a_short_key_is_refused() -> None:
         Sealer(["short"])
 
 
-def test_a_sealed_value_is_opened_by_its_key_alone() -> None:
+def test_an_encrypted_value_can_be_decrypted_only_with_its_key() -> None:
     sealed = Sealer(["one key of sixteen characters"]).seal("x")
     assert Sealer(["another key of sixteen", "one key of sixteen characters"]).open(sealed) == "x"
     with pytest.raises(SealError):
@@ -201,7 +201,7 @@ async def _account(service: Service, until: Callable[[pb.PolicyAccount], bool]) 
     return policy.accounts[0]
 
 
-async def test_an_account_brings_its_hash_with_it(service: Service) -> None:
+async def test_an_account_can_be_imported_with_its_password_hash(service: Service) -> None:
     body = {"login": "moved", "password_hash": "{SHA512-CRYPT}" + SHA512}
     made = await service.make("accounts", body)
     assert made["password_set"] is True
@@ -226,7 +226,7 @@ async def test_an_account_brings_its_hash_with_it(service: Service) -> None:
     assert "$6$" not in (await service.api.get("/v1/audit-log")).text
 
 
-async def test_a_hash_is_replaced_where_the_password_is_still_the_same(service: Service) -> None:
+async def test_a_hash_is_upgraded_only_while_the_password_is_the_same(service: Service) -> None:
     made = await service.make("accounts", {"login": "moved", "password_hash": SHA512})
     other = await service.make("accounts", {"login": "other", "password_hash": ARGON2ID})
     request = pb.UpgradePasswordHashesRequest()
@@ -246,7 +246,7 @@ async def test_a_hash_is_replaced_where_the_password_is_still_the_same(service: 
     assert changed.proof == b""
 
 
-async def test_no_hash_but_argon2id_comes_from_policy(on_sqlite: Service) -> None:
+async def test_policy_may_only_send_argon2id_hashes(on_sqlite: Service) -> None:
     request = pb.UpgradePasswordHashesRequest()
     request.upgrades.add(account_id="x", old_hash=SHA512, new_hash=SHA512)
     with pytest.raises(grpc.aio.AioRpcError) as caught:

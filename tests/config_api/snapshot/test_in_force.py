@@ -89,7 +89,9 @@ async def test_respond_async_does_not_wait(service: Service, monkeypatch: pytest
         assert answer.headers["preference-applied"] == "respond-async"
 
 
-async def test_a_waiting_write_takes_no_place_of_its_key(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_write_that_waits_does_not_count_among_the_requests_of_its_key(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ten writes wait at the same time, while a key may have only eight requests handled at the same time."""
     monkeypatch.setattr(middleware, "IN_FORCE_SECONDS", 3600.0)
     async with service.watch_policy("policy-1") as policy:
@@ -104,7 +106,7 @@ async def test_a_waiting_write_takes_no_place_of_its_key(service: Service, monke
         assert {answer.headers[IN_FORCE] for answer in await asyncio.gather(*writes)} == {"true"}
 
 
-async def test_a_replica_that_is_lost_without_a_farewell_counts_for_a_while() -> None:
+async def test_a_replica_whose_watch_is_lost_still_counts_for_a_while() -> None:
     now = 1000.0
     watchers = Watchers(clock=lambda: now)
     lost, left = Watcher("policy-1", "policy", 3), Watcher("policy-2", "policy", 3)
@@ -123,7 +125,7 @@ async def test_a_replica_that_is_lost_without_a_farewell_counts_for_a_while() ->
     assert list(watchers.behind(5)) == []
 
 
-async def test_a_replica_that_watched_before_the_restart_counts_until_it_is_back(begun: Path, resolver: str) -> None:
+async def test_a_replica_that_watched_before_the_restart_is_waited_for(begun: Path, resolver: str) -> None:
     """config_api knows the replica by its socket. Until it is back, it may still decide by an old revision."""
     now = 1000.0
     watchers = Watchers([Watcher("policy-2", "policy")], lambda: now)

@@ -48,7 +48,7 @@ async def test_a_change_is_pushed(service: Service) -> None:
         assert watch.digest != digest
 
 
-async def test_what_is_removed_or_disabled_is_taken_away(service: Service) -> None:
+async def test_removed_and_disabled_objects_leave_the_snapshot(service: Service) -> None:
     async with service.watch_policy() as watch:
         await watch.next()
         network = await service.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
@@ -66,7 +66,7 @@ async def test_what_is_removed_or_disabled_is_taken_away(service: Service) -> No
         assert not watch.is_whole
 
 
-async def test_revisions_that_come_while_a_consumer_takes_one_are_sent_as_one_change(
+async def test_revisions_during_the_processing_of_an_earlier_one_are_sent_as_one_change(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "_TAKING_SECONDS", 60.0)
@@ -90,7 +90,7 @@ async def test_a_consumer_that_refuses_a_revision_gets_the_next_one(service: Ser
             assert [piece.key for part in watch.parts for piece in part.pieces] == [f"trusted-networks/{network['id']}"]
 
 
-async def test_a_revision_that_does_not_concern_a_service_comes_without_pieces(service: Service) -> None:
+async def test_a_revision_without_changes_for_a_service_has_no_pieces(service: Service) -> None:
     async with service.watch_policy() as watch:
         await watch.next()
         digest, revision = watch.digest, watch.revision
@@ -100,7 +100,7 @@ async def test_a_revision_that_does_not_concern_a_service_comes_without_pieces(s
         assert watch.revision == revision + 1
 
 
-async def test_who_comes_back_gets_what_has_changed_since(service: Service) -> None:
+async def test_a_consumer_that_connects_again_gets_only_the_changes_since_then(service: Service) -> None:
     async with service.watch_policy() as watch:
         await watch.next()
         pages, digest = watch.pages, watch.digest
@@ -119,7 +119,7 @@ async def test_who_comes_back_gets_what_has_changed_since(service: Service) -> N
         assert (await other.next()).is_whole
 
 
-async def test_the_whole_is_sent_again_where_too_much_has_changed(
+async def test_the_whole_snapshot_is_sent_again_after_too_many_changes(
     on_sqlite: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(configuration_cache, "_REMEMBERED_OCTETS", 0)
@@ -131,16 +131,14 @@ async def test_the_whole_is_sent_again_where_too_much_has_changed(
 
 
 @pytest.mark.parametrize("consumer", ["watch_policy", "watch_relay"])
-async def test_who_holds_the_present_snapshot_knows_at_once_that_it_is_connected(
-    service: Service, consumer: str
-) -> None:
+async def test_a_consumer_with_the_present_snapshot_gets_an_answer_at_once(service: Service, consumer: str) -> None:
     async with getattr(service, consumer)() as watch:
         digest = (await watch.next()).digest
     async with getattr(service, consumer)(digest=digest) as watch, asyncio.timeout(START_SECONDS):
         await watch.call.wait_for_connection()
 
 
-async def test_the_digest_outlives_a_restart(begun: Path, resolver: str) -> None:
+async def test_the_digest_is_the_same_after_a_restart(begun: Path, resolver: str) -> None:
     digests: list[bytes] = []
     for _ in range(2):
         async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
@@ -219,7 +217,7 @@ async def test_a_change_is_serialised_once_for_all_watchers(
     assert keys == [f"trusted-networks/{network['id']}"]
 
 
-async def test_a_rule_that_ended_is_in_no_later_snapshot(tmp_path: Path) -> None:
+async def test_a_rule_that_has_ended_is_removed_from_snapshots(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'c.sqlite3'}")
     await database.open()
     try:
@@ -264,7 +262,7 @@ RULE = {
 }
 
 
-async def test_what_each_consumer_is_told(service: Service) -> None:
+async def test_each_consumer_gets_its_objects(service: Service) -> None:
     rule = await service.make("relay-rules", RULE)
     await service.make("relay-rules", {**RULE, "name": "off", "enabled": False})
     network = await service.make("trusted-networks", {"name": "n", "networks": ["2001:db8::/32"]})
@@ -341,7 +339,7 @@ async def test_what_each_consumer_is_told(service: Service) -> None:
     assert relay.queue.first_retry.ToSeconds() == 300
 
 
-async def test_rule_hits_are_added_once_a_report(service: Service) -> None:
+async def test_each_report_of_rule_hits_is_added_once(service: Service) -> None:
     rule = await service.make("access-rules", {"list": "block", "criterion": "ip", "value": "192.0.2.1"})
     path = f"/v1/access-rules/{rule['id']}"
     assert (rule["hits"], rule["last_hit_at"]) == (0, None)
@@ -397,7 +395,7 @@ async def _rest(call: Any) -> grpc.StatusCode:
     return found
 
 
-async def test_an_outage_of_the_database_is_sat_out(
+async def test_watches_survive_an_outage_of_the_database(
     postgres: Any, postgres_url: str, tmp_path: Path, resolver: str
 ) -> None:
     async with (

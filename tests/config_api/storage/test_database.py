@@ -60,7 +60,7 @@ def test_f54_200_starts_and_stops_with_cancelled_look_ups_end_by_themselves(
         asyncio.run(one(number))
 
 
-async def test_f54_closing_waits_for_who_is_at_work(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f54_closing_waits_for_running_queries(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database(f"sqlite:///{begun / 'config.sqlite3'}")
     disposed: list[AsyncEngine] = []
     dispose = AsyncEngine.dispose
@@ -91,7 +91,7 @@ async def test_f54_closing_waits_for_who_is_at_work(begun: Path, monkeypatch: py
     assert len(disposed) == 2
 
 
-async def test_f54_a_connection_is_told_to_end_once(tmp_path: Path) -> None:
+async def test_f54_a_connection_ends_its_thread_only_once(tmp_path: Path) -> None:
     """aiosqlite would wait for ever for a second answer from a thread that has ended."""
     connection = await SqliteConnection(lambda: sqlite3.connect(tmp_path / "x.sqlite3"), writer=True)
     stopped = connection.stop()

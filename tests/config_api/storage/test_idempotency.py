@@ -72,7 +72,7 @@ async def test_a_dry_run_uses_no_key(operated: Operated) -> None:
     assert (done.status_code, len(relay.asked)) == (200, asked + 1)
 
 
-async def test_what_failed_is_tried_again(operated: Operated) -> None:
+async def test_a_failed_action_can_be_repeated_with_its_key(operated: Operated) -> None:
     service, _ = operated
     for _ in range(2):
         failed = await service.api.post("/v1/queue/destinations/domain:x.example:resume", headers=KEY)
@@ -80,7 +80,7 @@ async def test_what_failed_is_tried_again(operated: Operated) -> None:
         assert "errors" not in failed.json()
 
 
-async def test_a_repetition_of_a_running_request_is_told_so(operated: Operated) -> None:
+async def test_the_repetition_of_a_running_request_is_refused(operated: Operated) -> None:
     service, relay = operated
     relay.go_on.clear()
 
@@ -99,7 +99,7 @@ async def test_a_repetition_of_a_running_request_is_told_so(operated: Operated) 
     assert len(relay.asked) == 1
 
 
-async def test_a_request_that_a_crash_ended_does_not_keep_its_key(operated: Operated) -> None:
+async def test_the_key_of_a_request_that_a_crash_ended_can_be_used_again(operated: Operated) -> None:
     service, _ = operated
     path = "/v1/queue/messages/q1:retry"
     await service.api.post(path, headers=KEY)
@@ -138,7 +138,7 @@ async def test_an_import_is_made_once(service: Service) -> None:
     assert (await service.get("/v1/trusted-networks"))["items"] == []
 
 
-async def test_a_key_is_of_one_caller(service: Service) -> None:
+async def test_an_idempotency_key_belongs_to_one_caller(service: Service) -> None:
     other = (await service.make("api-keys", {"name": "other", "role": "admin"}))["key"]
     body = {"name": "office", "networks": ["192.0.2.0/24"]}
     await service.api.post("/v1/trusted-networks", json=body, headers=KEY)

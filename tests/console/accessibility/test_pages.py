@@ -108,7 +108,7 @@ def test_no_page_has_a_serious_fault(browser: Browser, paths: list[str], faults:
 
 
 @pytest.mark.timeout(240)
-def test_no_page_is_wider_than_a_telephone(browser: Browser, paths: list[str], narrow: None) -> None:
+def test_no_page_is_wider_than_the_screen_of_a_telephone(browser: Browser, paths: list[str], narrow: None) -> None:
     for path in paths:
         browser.open(path)
         width, room = browser.driver.execute_script(

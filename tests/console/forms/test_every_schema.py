@@ -80,7 +80,7 @@ def test_every_writable_member_has_a_field_with_its_description(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", sorted(DOCUMENT.resources))
-def test_an_error_stands_beside_its_field_and_is_shown_once(kind: str) -> None:
+def test_an_error_is_shown_once_and_at_its_field(kind: str) -> None:
     resource = DOCUMENT.resources[kind]
     texts = to_texts(resource.body, ABSENT)
     writable = [member for member in resource.body.members if not member.read_only]

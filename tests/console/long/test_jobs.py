@@ -109,7 +109,7 @@ def test_many_messages_are_held_and_released(suite: Suite, browser: Browser, sus
         browser.press("Back to the queue")
 
 
-def test_one_message_is_held_after_it_was_said_what_happens(suite: Suite, browser: Browser, suspended: None) -> None:
+def test_one_message_is_held_after_its_effect_was_shown(suite: Suite, browser: Browser, suspended: None) -> None:
     assert send(suite, "held@slow.test", "held@far.test") == 250
     browser.open("/messages?q=to:held@slow.test")
     browser.follow("/messages/6")
@@ -122,7 +122,7 @@ def test_one_message_is_held_after_it_was_said_what_happens(suite: Suite, browse
     assert "The message is released." in browser.text
 
 
-def test_one_message_is_redirected_after_it_was_said_where_it_goes(
+def test_one_message_is_redirected_after_its_new_target_was_shown(
     suite: Suite, browser: Browser, suspended: None
 ) -> None:
     assert send(suite, "astray@slow.test", "astray@far.test") == 250
@@ -166,7 +166,7 @@ def test_mail_is_followed_live(suite: Suite, browser: Browser) -> None:
     browser.wait_for("No such user here")
 
 
-def test_a_question_what_would_happen_is_answered(browser: Browser) -> None:
+def test_a_test_shows_what_would_happen_to_mail(browser: Browser) -> None:
     browser.open("/try")
     browser.type("client", "192.0.2.7")
     browser.type("sender", "bob@far.test")

@@ -35,7 +35,7 @@ async def test_a_rollback_is_previewed_and_done(service: Service, reader: Reader
     assert "Nothing differs" in (await reader.page(f"/changes/{before}/roll-back")).text
 
 
-async def test_a_rollback_of_what_nobody_has_seen_is_not_done(service: Service, reader: Reader) -> None:
+async def test_a_rollback_needs_the_state_of_its_preview(service: Service, reader: Reader) -> None:
     before = (await service.get("/v1/revisions"))["items"][0]["number"]
     await service.change("/v1/settings/queue", {"retention_days": 3})
     form = (await reader.page(f"/changes/{before}/roll-back")).form("roll-back")
@@ -47,7 +47,7 @@ async def test_a_rollback_of_what_nobody_has_seen_is_not_done(service: Service, 
     assert (await service.get("/v1/settings/queue"))["retention_days"] == 7
 
 
-async def test_secrets_and_script_of_others_do_not_stand_in_changes(service: Service, reader: Reader) -> None:
+async def test_changes_show_neither_secrets_nor_scripts_of_others(service: Service, reader: Reader) -> None:
     await service.make("accounts", {"login": SCRIPT, "password": "correct-horse"})
     number = (await service.get("/v1/revisions"))["items"][0]["number"]
     pages = [await reader.page(path) for path in (f"/changes/{number}", f"/changes/{number - 1}/roll-back", "/changes")]
@@ -58,7 +58,7 @@ async def test_secrets_and_script_of_others_do_not_stand_in_changes(service: Ser
     assert "a secret, which was" in pages[0].text
 
 
-async def test_a_reader_sees_changes_and_no_way_back(service: Service, reader: Reader) -> None:
+async def test_a_reader_sees_changes_without_a_rollback(service: Service, reader: Reader) -> None:
     number = (await service.get("/v1/revisions"))["items"][0]["number"]
     await reader.sign_in(await key_of_role(service, "reader"))
     page = await reader.page("/changes")
@@ -79,7 +79,7 @@ async def test_the_audit_log_is_searched_with_the_filters_of_the_api(service: Se
     assert "This is not a whole number." in page.text
 
 
-async def test_numbers_that_are_none_lead_nowhere(reader: Reader) -> None:
+async def test_invalid_revision_numbers_give_a_404(reader: Reader) -> None:
     for path in (
         "/changes/x",
         "/changes/0",

@@ -99,7 +99,7 @@ async def test_an_object_is_made_found_changed_and_deleted(service: Service, rea
     assert (await service.get("/v1/trusted-networks"))["items"] == []
 
 
-async def test_errors_stand_beside_their_fields_and_what_was_typed_stays(reader: Reader) -> None:
+async def test_errors_are_shown_at_their_fields_and_the_typed_values_stay(reader: Reader) -> None:
     form = (await reader.page("/configuration/relay-rules/new")).form()
     texts = form.filled(
         **{
@@ -122,14 +122,16 @@ async def test_errors_stand_beside_their_fields_and_what_was_typed_stays(reader:
     assert 'aria-invalid="true"' in page.text
 
 
-async def test_a_value_that_another_object_has_is_told_at_its_field(service: Service, reader: Reader) -> None:
+async def test_a_value_that_another_object_has_gives_an_error_at_its_field(service: Service, reader: Reader) -> None:
     await service.make("accounts", OBJECTS["accounts"])
     form = (await reader.page("/configuration/accounts/new")).form()
     page = await reader.post("/configuration/accounts/new", form.filled(**{"/login": "ALICE"}), 409)
     assert 'id="field-login-error1"' in page.text
 
 
-async def test_who_is_late_sees_what_differs_and_may_save_over_it(service: Service, reader: Reader) -> None:
+async def test_a_user_with_an_outdated_form_sees_the_differences_and_may_overwrite(
+    service: Service, reader: Reader
+) -> None:
     form = (await reader.page("/configuration/settings/queue")).form("settings/queue")
     await service.change("/v1/settings/queue", {"retention_days": 3})
     page = await reader.post("/configuration/settings/queue", form.filled(**{"/retention_days": "30"}), 412)
@@ -243,7 +245,7 @@ async def test_a_new_object_may_be_drafted_by_the_address(reader: Reader) -> Non
 
 
 @pytest.mark.parametrize("role", ["reader", "operator"])
-async def test_what_the_role_may_not_do_is_not_offered(service: Service, reader: Reader, role: str) -> None:
+async def test_actions_that_the_role_may_not_do_are_not_offered(service: Service, reader: Reader, role: str) -> None:
     made = await service.make("webhooks", OBJECTS["webhooks"])
     form = (await reader.page("/configuration/webhooks/new")).form()
     await reader.sign_in(await key_of_role(service, role))
@@ -286,5 +288,5 @@ async def test_script_in_names_shows_as_text(service: Service, reader: Reader) -
 @pytest.mark.parametrize(
     "path", ["unknown", "accounts/0192f3c4-5a6b-7c8d-9e0f-1a2b3c4d5e6f", "settings/unknown", "accounts/x/deliveries"]
 )
-async def test_what_is_not_there_is_told(reader: Reader, path: str) -> None:
+async def test_a_missing_object_is_reported(reader: Reader, path: str) -> None:
     await reader.page(f"/configuration/{path}", 404)

@@ -134,7 +134,7 @@ def test_the_databases_of_a_running_suite_are_found_without_variables(server: Po
         later.stop()
 
 
-def test_who_started_with_a_password_is_told_what_to_set(tmp_path: Path) -> None:
+def test_a_suite_started_with_a_password_names_the_variable_to_set(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "databases.json").write_text('{"config_api": "", "relay": ""}')
     for command in (("backup", str(tmp_path / "file")), ("migrate",), ("rotate-secret-key",)):

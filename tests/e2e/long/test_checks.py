@@ -39,7 +39,7 @@ def run(suite: Suite) -> dict[tuple[str, str], dict[str, Any]]:
     return results
 
 
-def test_every_service_tells_of_its_own_machine(dns: DnsServer) -> None:
+def test_every_service_reports_the_checks_of_its_own_machine(dns: DnsServer) -> None:
     environment = {"CONFIG_API_NAMESERVERS": dns.address}
     with Suite(environment, nameservers=dns.address) as suite:
         results = run(suite)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 REFUSALS = ("blocked_domain", "dnsbl_listed", "non_fqdn_sender", "relay_denied", "unknown_recipient")
 
 
-def test_the_console_is_full_and_nothing_is_left_in_the_end(tmp_path: Path) -> None:
+def test_the_console_has_mail_and_nothing_is_left_at_the_end(tmp_path: Path) -> None:
     with Demonstration(tmp_path) as demonstration:
         every_fate_is_there(demonstration)
         with Visitor(demonstration.console_url, demonstration.key) as visitor:

@@ -151,7 +151,7 @@ def test_a_message_with_an_attachment_is_sent(suite: Suite, sender_key: str, tmp
     assert attachment.get_payload(decode=True) == "Größe;1\n".encode()
 
 
-def test_each_example_stands_in_both_languages() -> None:
+def test_each_example_exists_in_both_languages() -> None:
     assert (
         {name.partition(".")[0] for name in EXAMPLES if name.endswith(".py")}
         == {name.partition(".")[0] for name in EXAMPLES if name.endswith(".ts")}

@@ -182,7 +182,7 @@ def codes(host: str, port: int, case: Case) -> list[int]:
         return replies + [client.rcpt(recipient)[0] for recipient in case.recipients]
 
 
-def test_codes_are_those_of_postfix_or_the_report_says_why(
+def test_replies_have_the_codes_of_postfix_or_the_report_explains_the_difference(
     suite: Suite, outside: DnsServer, configuration: Path
 ) -> None:
     posthouse = CommandLine(suite)
@@ -218,7 +218,7 @@ def test_codes_are_those_of_postfix_or_the_report_says_why(
         posthouse("config", "rollback", str(revision), "--yes")
 
 
-def test_next_hops_and_policies_are_there_after_the_import(suite: Suite, outside: DnsServer) -> None:
+def test_next_hops_and_policies_exist_after_the_import(suite: Suite, outside: DnsServer) -> None:
     posthouse = CommandLine(suite)
     revision = world.newest_revision(suite)
     outside.replace("provider.example", "MX", "20 mx2.provider.example.", "10 mx1.provider.example.")

@@ -174,9 +174,7 @@ def test_a_mailbox_that_is_full_for_now_loses_no_mail(suite: Suite, dovecot: Dov
     assert len(dovecot.messages(ANN)) == reports
 
 
-def test_a_mailbox_that_became_full_costs_its_first_sender_a_report_and_no_other(
-    suite: Suite, dovecot: Dovecot
-) -> None:
+def test_a_mailbox_that_became_full_causes_one_report(suite: Suite, dovecot: Dovecot) -> None:
     """The mailbox server's earlier yes holds for an hour, but no longer than until it refuses mail."""
     assert _send(suite, LATER, "known good")[0] == 250
     world.until_queue_is_empty(suite)
@@ -194,7 +192,7 @@ def _was_tried(suite: Suite) -> bool:
     return bool(message["deliveries"][0]["attempts"])
 
 
-def test_while_dovecot_is_down_mail_waits_and_recovers_alone(suite: Suite, dovecot: Dovecot) -> None:
+def test_mail_waits_while_dovecot_is_down_and_is_delivered_afterwards(suite: Suite, dovecot: Dovecot) -> None:
     marker = uuid.uuid4().hex
     assert _send(suite, ANN, "known good")[0] == 250
     world.until_queue_is_empty(suite)
@@ -252,7 +250,7 @@ def test_dovecot_is_a_next_hop_by_lmtp_over_verified_tls(suite: Suite, dovecot: 
     assert (code, text.split()[0]) == (550, b"5.1.1")
 
 
-def test_while_postfix_is_down_mail_waits_and_recovers_alone(suite: Suite, postfix: Postfix) -> None:
+def test_mail_waits_while_postfix_is_down_and_is_delivered_afterwards(suite: Suite, postfix: Postfix) -> None:
     marker = uuid.uuid4().hex
     assert _send(suite, BOB, "known good")[0] == 250
     world.until_queue_is_empty(suite)
@@ -281,7 +279,7 @@ def _hand_over(peer: Postfix, recipient: str, text: str) -> None:
         client.sendmail("joe@far.test", [recipient], world.message("joe@far.test", [recipient], text))
 
 
-def test_postfix_sends_and_keeps_its_mail_while_posthouse_is_down(suite: Suite, dovecot: Dovecot) -> None:
+def test_postfix_keeps_its_mail_while_posthouse_is_down_and_sends_it_afterwards(suite: Suite, dovecot: Dovecot) -> None:
     marker = uuid.uuid4().hex
     before = len(dovecot.messages(ANN))
     with Postfix(f"{suite.host}:{suite.smtp_port}", settings=_SOON) as peer:
@@ -326,7 +324,7 @@ def on_error(suite: Suite, rspamd: Rspamd, request: pytest.FixtureRequest) -> It
     world.until_in_force(suite)
 
 
-def test_while_rspamd_is_down_mail_waits_or_goes_on_as_set_and_is_judged_again_alone(
+def test_mail_follows_the_setting_while_rspamd_is_down_and_is_checked_again_afterwards(
     suite: Suite, dovecot: Dovecot, rspamd: Rspamd, on_error: str
 ) -> None:
     marker = uuid.uuid4().hex
@@ -375,7 +373,7 @@ def test_while_rspamd_is_down_mail_waits_or_goes_on_as_set_and_is_judged_again_a
         ("relay-domains", "verify"),
     ],
 )
-def test_mail_from_a_stranger_to_nobody_is_refused_or_warned_of(
+def test_mail_from_outside_to_an_unknown_address_is_refused_or_gives_a_warning(
     suite: Suite, postfix: Postfix, kind: str, recipients: str
 ) -> None:
     """The domains' server speaks SMTP; the mode `verify` is tested above with one that speaks LMTP."""
@@ -391,7 +389,7 @@ def test_mail_from_a_stranger_to_nobody_is_refused_or_warned_of(
     assert world.reply_to_rcpt(suite, f"nobody@{domain}") == ((250, "2.1.5") if is_warned else (550, "5.1.1"))
 
 
-def test_tags_and_a_catch_all_leave_no_mail_to_nobody(suite: Suite, dovecot: Dovecot) -> None:
+def test_mail_with_tags_or_a_catch_all_always_has_a_mailbox(suite: Suite, dovecot: Dovecot) -> None:
     """Mail of a stranger is refused at RCPT, or it arrives in a mailbox."""
     mailbox = {"kind": "lmtp", "host": dovecot.host, "port": dovecot.port}
     world.create(suite, "/v1/local-domains", {"name": "tagged.test", "mailbox": mailbox, "recipient_delimiter": "+"})

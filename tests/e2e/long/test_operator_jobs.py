@@ -52,7 +52,7 @@ def send(suite: Suite, recipient: str, count: int = 1) -> None:
             client.sendmail(world.ALICE, [recipient], world.message(recipients=[recipient]))
 
 
-def test_the_first_domain_and_its_accounts_take_mail(suite: Suite, posthouse: CommandLine, tmp_path: Path) -> None:
+def test_the_first_domain_and_its_accounts_get_mail(suite: Suite, posthouse: CommandLine, tmp_path: Path) -> None:
     folder = suite.folder / "mail" / "first"
     posthouse("domain", "add", "first.test", "mailbox.kind=maildir", f"mailbox.path={folder}")
     posthouse("account", "add", "ann", "addresses=ann@first.test", "password=-", stdin="a long password\n")
@@ -255,7 +255,7 @@ def test_a_smart_host_with_a_login(suite: Suite, posthouse: CommandLine, certifi
         posthouse("rule", "remove", "with-login")
 
 
-def test_keys_that_sign_and_keys_that_seal(suite: Suite, posthouse: CommandLine) -> None:
+def test_signing_keys_and_secret_keys_are_managed(suite: Suite, posthouse: CommandLine) -> None:
     added = posthouse("dkim", "add", "ours.test", "selector=s1", "algorithm=ed25519-sha256")
     assert "s1._domainkey.ours.test" in added
     assert "v=DKIM1" in added
@@ -285,7 +285,7 @@ def test_a_key_is_made_replaced_and_removed(suite: Suite, posthouse: CommandLine
     posthouse("key", "remove", "robot")
 
 
-def test_a_test_message_shows_its_fate(suite: Suite, posthouse: CommandLine, far: SmtpSink) -> None:
+def test_a_test_message_shows_its_result(suite: Suite, posthouse: CommandLine, far: SmtpSink) -> None:
     server = f"{suite.host}:{suite.submission_port}"
     arguments = ("send-test", "--to", "erin@far.test", "--from", world.ALICE, "--login", world.LOGIN)
     shown = posthouse(*arguments, "--server", server, stdin=f"{world.PASSWORD}\n")
@@ -369,7 +369,7 @@ def _selectors_of_signatures(content: bytes) -> list[str]:
     return re.findall(r"\bs=([a-z0-9]+);", header)
 
 
-def test_signing_keys_are_brought_along_and_replaced_while_mail_flows(
+def test_signing_keys_are_imported_and_replaced_while_mail_flows(
     suite: Suite, posthouse: CommandLine, far: SmtpSink, tmp_path: Path
 ) -> None:
     """The old key is imported. The new key is published, then used, and the old one is removed."""

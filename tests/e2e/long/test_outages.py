@@ -29,7 +29,7 @@ def _taken(client: smtplib.SMTP) -> bool:
     return code == 250
 
 
-def test_policy_down_is_451_and_recovery_needs_no_one(suite: Suite, far: SmtpSink) -> None:
+def test_without_policy_the_answer_is_451_until_it_is_back(suite: Suite, far: SmtpSink) -> None:
     with world.submission(suite) as client:
         suite.kill("policy")
         client.mail(world.ALICE)
@@ -41,7 +41,7 @@ def test_policy_down_is_451_and_recovery_needs_no_one(suite: Suite, far: SmtpSin
     far.wait_for_messages(1)
 
 
-def test_relay_down_is_451_and_nothing_is_kept(suite: Suite, far: SmtpSink) -> None:
+def test_without_relay_the_answer_is_451_and_nothing_is_stored(suite: Suite, far: SmtpSink) -> None:
     # All earlier outcomes must be committed, because relay would send uncommitted ones again after the kill.
     world.until_queue_is_empty(suite)
     far.clear()
@@ -58,7 +58,7 @@ def test_relay_down_is_451_and_nothing_is_kept(suite: Suite, far: SmtpSink) -> N
     assert len(far.wait_for_messages(1)) == 1
 
 
-def test_config_api_down_stops_no_mail_not_even_after_a_restart_of_the_others(suite: Suite, far: SmtpSink) -> None:
+def test_mail_flows_without_config_api_even_after_a_restart_of_the_others(suite: Suite, far: SmtpSink) -> None:
     suite.kill("config_api")
     suite.restart("policy")
     suite.restart("relay")

@@ -170,7 +170,7 @@ def upgraded(
             suite.stop()
 
 
-def test_a_data_folder_of_35f8a8f_goes_on_after_the_upgrade(
+def test_a_data_folder_of_35f8a8f_works_after_the_upgrade(
     upgraded: Suite, relay_host: SmtpSink, mailbox_server: SmtpSink
 ) -> None:
     # The queued message arrives. The relay host's password, as the old commit encrypted it, is still valid.

@@ -64,7 +64,7 @@ def test_a_block_rule_leaves_others_alone(gateway: Gateway, criterion: str, _val
         ("b_b@far.test", "bob@far.test", False),
     ],
 )
-def test_a_sender_matches_whole_and_exactly(gateway: Gateway, value: str, sender: str, blocked: bool) -> None:
+def test_a_sender_is_compared_as_a_whole_and_exactly(gateway: Gateway, value: str, sender: str, blocked: bool) -> None:
     gateway.access("block", "sender", value, action="reject")
     with gateway.connect() as client:
         assert client.mail(sender, "" if sender.isascii() else "SMTPUTF8") == "250"
@@ -104,7 +104,7 @@ def test_a_blocked_recipient_does_not_harm_the_others(gateway: Gateway) -> None:
         ("::ffff:93.200.7.0/120", "93.200.7.0/24", ["93.200.7.1"], ["93.200.8.1"]),
     ],
 )
-def test_a_blocked_network_holds_the_clients_it_says(
+def test_a_blocked_network_contains_exactly_its_clients(
     gateway: Gateway, value: str, shown: str, inside: list[str], outside: list[str]
 ) -> None:
     rule = gateway.access("block", "network", value, action="reject")
@@ -318,7 +318,9 @@ def _bad(check: str) -> bytes:
 
 @pytest.mark.parametrize("check", sorted(REFUSED))
 @pytest.mark.parametrize("criterion", ["none", *EXEMPT])
-def test_an_allow_rule_skips_what_the_table_says(judged: Gateway, clamd: Clamd, criterion: str, check: str) -> None:
+def test_an_allow_rule_skips_the_checks_of_its_row_in_the_table(
+    judged: Gateway, clamd: Clamd, criterion: str, check: str
+) -> None:
     values = {
         "ip": CLIENT,
         "network": "93.200.7.0/24",
@@ -333,7 +335,7 @@ def test_an_allow_rule_skips_what_the_table_says(judged: Gateway, clamd: Clamd, 
     assert judged.attempt(sender="x@judged.test", address=CLIENT, content=_bad(check)) == expected
 
 
-def test_the_recipient_row_holds_for_that_recipient(judged: Gateway, clamd: Clamd) -> None:
+def test_an_allow_rule_on_a_recipient_applies_only_to_this_recipient(judged: Gateway, clamd: Clamd) -> None:
     judged.content_checks(**_check(clamd, "spf"))
     judged.access("allow", "recipient", world.ALICE)
     with judged.connect(CLIENT) as client:
@@ -346,7 +348,7 @@ def test_the_recipient_row_holds_for_that_recipient(judged: Gateway, clamd: Clam
 
 
 @pytest.mark.parametrize("recipients", [(world.ALICE, CAROL), (CAROL, world.ALICE)])
-def test_a_virus_for_one_that_is_not_exempt_is_refused_for_all(
+def test_a_virus_is_refused_for_all_recipients_if_one_is_not_exempt(
     judged: Gateway, clamd: Clamd, recipients: tuple[str, str]
 ) -> None:
     judged.content_checks(**_check(clamd, "antivirus"))
@@ -356,7 +358,7 @@ def test_a_virus_for_one_that_is_not_exempt_is_refused_for_all(
         assert client.transaction("x@judged.test", world.ALICE, content=_bad("antivirus")) == "accepted"
 
 
-def test_an_allowed_ip_passes_every_policy_and_limit_of_security(gateway: Gateway) -> None:
+def test_an_allowed_ip_is_exempt_from_the_security_settings(gateway: Gateway) -> None:
     gateway.access("allow", "ip", CLIENT)
     gateway.access("block", "sender", "a@short", action="reject")
     gateway.patch("sender-policy", {"reject_non_fqdn_sender": "enforce", "reject_unknown_sender_domain": "enforce"})
@@ -383,7 +385,7 @@ def test_an_allowed_ip_passes_every_policy_and_limit_of_security(gateway: Gatewa
             client.close()
 
 
-def test_an_allowed_ip_is_still_held_to_the_protocol(gateway: Gateway) -> None:
+def test_the_rules_of_the_protocol_apply_to_an_allowed_ip(gateway: Gateway) -> None:
     gateway.access("allow", "ip", CLIENT)
     gateway.patch("advanced-security", {"max_junk_commands": 10})
     with gateway.connect(CLIENT) as client:
@@ -449,7 +451,7 @@ def test_each_rule_counts_its_hits_and_the_time_of_the_last(gateway: Gateway, mo
     assert listed == {rule["id"]: 3, other["id"]: 0}
 
 
-def test_a_shadow_rule_is_told_of_by_explain(gateway: Gateway) -> None:
+def test_explain_shows_a_rule_in_shadow_mode(gateway: Gateway) -> None:
     rule = gateway.access("block", "sender", FAR, action="reject", mode="shadow")
     explained = gateway.explain(client_address=CLIENT, sender=FAR, recipient=world.ALICE)
     assert explained["action"] == "accept"

@@ -43,7 +43,9 @@ def test_octets_before_the_greeting(gateway: Gateway, mode: str, expected: list[
     ],
     ids=["behind-ehlo", "behind-helo", "piled-up-without-offer", "behind-data"],
 )
-def test_commands_that_came_before_their_turn(gateway: Gateway, mode: str, before: list[str], octets: bytes) -> None:
+def test_commands_that_came_too_early_are_refused(
+    gateway: Gateway, mode: str, before: list[str], octets: bytes
+) -> None:
     gateway.patch("advanced-security", {"reject_unauthorized_pipelining": mode})
     with gateway.connect(helo=None) as client:
         for command in before:
@@ -78,14 +80,14 @@ def test_commands_behind_starttls_are_dropped_when_nothing_is_refused(gateway: G
         assert client.ehlo("client.test") == "250"
 
 
-def test_pipelining_that_was_offered_is_fine(gateway: Gateway) -> None:
+def test_offered_pipelining_is_accepted(gateway: Gateway) -> None:
     with gateway.connect() as client:
         assert "PIPELINING" in client.extensions
         client.send(b"MAIL FROM:<bob@far.test>\r\nRCPT TO:<alice@ours.test>\r\nRCPT TO:<no@ours.test>\r\nDATA\r\n")
         assert [client.reply() for _ in range(4)] == ["250", "250", "550 5.1.1", "354"]
 
 
-def test_ehlo_and_quit_in_one_write_are_fine_on_submission(gateway: Gateway) -> None:
+def test_ehlo_and_quit_in_one_write_are_accepted_on_submission(gateway: Gateway) -> None:
     with Client(gateway.public_address(), gateway.suite.submission_port, helo=None) as client:
         client.send(b"EHLO client.test\r\nQUIT\r\n")
         assert client.reply() == "250"
@@ -129,14 +131,14 @@ def helo_names(gateway: Gateway) -> Gateway:
 
 @pytest.mark.parametrize("mode", ["off", "shadow", "enforce"])
 @pytest.mark.parametrize("rule", ["reject_non_fqdn_helo", "reject_unknown_helo"])
-def test_helo_names(helo_names: Gateway, rule: str, mode: str) -> None:
+def test_helo_names_are_checked(helo_names: Gateway, rule: str, mode: str) -> None:
     helo_names.patch("advanced-security", {rule: mode})
     column = 1 if rule == "reject_non_fqdn_helo" else 2
     expected = {row[0]: f"RCPT {row[column]}" if mode == "enforce" and row[column] else "accepted" for row in HELO}
     assert {name: helo_names.attempt(helo=name) for name in expected} == expected
 
 
-def test_the_name_of_helo_counts_as_that_of_ehlo(helo_names: Gateway) -> None:
+def test_the_name_of_helo_is_checked_like_that_of_ehlo(helo_names: Gateway) -> None:
     helo_names.patch("advanced-security", {"reject_non_fqdn_helo": "enforce"})
     with helo_names.connect(helo=None) as client:
         assert client.say("HELO short") == "250"
@@ -146,7 +148,7 @@ def test_the_name_of_helo_counts_as_that_of_ehlo(helo_names: Gateway) -> None:
         assert client.transaction(FAR, world.ALICE) == "accepted"
 
 
-def test_logged_in_clients_and_submission_ports_may_say_any_name(helo_names: Gateway) -> None:
+def test_logged_in_clients_and_submission_ports_may_use_any_helo_name(helo_names: Gateway) -> None:
     helo_names.patch("advanced-security", {"reject_non_fqdn_helo": "enforce", "reject_unknown_helo": "enforce"})
     with helo_names.connect(helo="short") as client:
         client.starttls("short")
@@ -171,7 +173,7 @@ def _guess(gateway: Gateway, address: str, *names: str) -> list[str]:
         return [client.rcpt(f"{name}@ours.test") for name in names]
 
 
-def test_who_names_too_many_nonexistent_accounts_is_blocked_for_the_day(gateway: Gateway) -> None:
+def test_a_client_that_names_too_many_unknown_recipients_is_blocked_for_the_day(gateway: Gateway) -> None:
     gateway.patch("advanced-security", {"max_unknown_recipients_per_day": 3, "timezone": "Asia/Tokyo"})
     address = gateway.public_address()
     # The same name counts only once.
@@ -187,7 +189,7 @@ def test_who_names_too_many_nonexistent_accounts_is_blocked_for_the_day(gateway:
     assert gateway.attempt() == "accepted"
 
 
-def test_the_session_that_reached_the_limit_is_refused_its_recipients(gateway: Gateway) -> None:
+def test_the_session_that_reached_the_limit_gets_its_recipients_refused(gateway: Gateway) -> None:
     gateway.patch("advanced-security", {"max_unknown_recipients_per_day": 2})
     address = gateway.public_address()
     with gateway.connect(address) as client:
@@ -222,7 +224,7 @@ def test_relay_domain_recipients_that_are_not_listed_count(gateway: Gateway) -> 
     assert gateway.attempt(address=address) == "CONNECT 421 4.7.0"
 
 
-def test_an_ipv6_network_of_64_bits_is_blocked_as_one(gateway: Gateway) -> None:
+def test_all_addresses_of_an_ipv6_64_network_are_blocked_together(gateway: Gateway) -> None:
     gateway.patch("advanced-security", {"max_unknown_recipients_per_day": 2})
     for last in (1, 2):
         _guess(gateway, f"2a04:5:5:5::{last}", f"n{last}")
@@ -306,7 +308,7 @@ def test_a_refused_message_does_not_start_the_count_anew(gateway: Gateway) -> No
         assert client.say("NOOP") == "421 4.7.0"
 
 
-def test_a_hundred_junk_commands_are_the_limit_at_first(gateway: Gateway) -> None:
+def test_the_default_limit_is_a_hundred_junk_commands(gateway: Gateway) -> None:
     with gateway.connect() as client:
         client.send(b"NOOP\r\n" * 101)
         assert [client.reply() for _ in range(101)] == ["250"] * 100 + ["421 4.7.0"]
@@ -325,7 +327,7 @@ def test_every_full_ten_junk_commands_delay_the_next_mail_by_a_second(
 
 
 @pytest.mark.parametrize(("junk", "seconds"), [(10, 1), (29, 2)])
-def test_the_mail_behind_junk_commands_is_taken_after_the_delay(gateway: Gateway, junk: int, seconds: int) -> None:
+def test_the_mail_after_junk_commands_is_accepted_after_the_delay(gateway: Gateway, junk: int, seconds: int) -> None:
     with gateway.connect() as client:
         assert {client.say("NOOP") for _ in range(junk)} == {"250"}
         began = time.monotonic()

@@ -94,7 +94,7 @@ def test_connections_above_the_concurrent_limit_are_refused(gateway: Gateway) ->
         )
 
 
-def test_connections_of_every_port_and_form_of_address_are_one_clients(gateway: Gateway) -> None:
+def test_connections_to_all_ports_and_from_all_forms_of_an_address_count_together(gateway: Gateway) -> None:
     gateway.patch("connection-policy", {"max_concurrent_connections": 3})
     address = gateway.public_address()
     with ExitStack() as stack:
@@ -108,14 +108,14 @@ def test_connections_of_every_port_and_form_of_address_are_one_clients(gateway: 
         assert gateway.attempt(address=f"::ffff:{address}") == "CONNECT 421 4.7.0"
 
 
-def test_an_ipv6_network_of_64_bits_is_one_client(gateway: Gateway) -> None:
+def test_an_ipv6_64_network_counts_as_one_client(gateway: Gateway) -> None:
     gateway.patch("connection-policy", {"max_concurrent_connections": 2})
     with gateway.connect("2a03:1:1:1::1"), gateway.connect("2a03:1:1:1:ffff::2"):
         assert gateway.attempt(address="2a03:1:1:1:0:1::3") == "CONNECT 421 4.7.0"
         assert gateway.attempt(address="2a03:1:1:2::1") == "accepted"
 
 
-def test_fifty_connections_are_the_limit_at_first_and_zero_is_none(gateway: Gateway) -> None:
+def test_the_default_limit_is_fifty_connections_and_zero_means_no_limit(gateway: Gateway) -> None:
     address = gateway.public_address()
     with ExitStack() as stack:
         opened = [stack.enter_context(gateway.connect(address, helo=None)).greeting for _ in range(51)]
@@ -172,7 +172,7 @@ def test_connections_above_the_limit_wait_for_the_next_minute(gateway: Gateway) 
         assert client.transaction(FAR, world.ALICE) == "accepted"
 
 
-def test_connections_per_minute_are_counted_by_64_bits_of_ipv6(gateway: Gateway) -> None:
+def test_connections_in_a_minute_are_counted_by_ipv6_64_network(gateway: Gateway) -> None:
     gateway.patch("connection-policy", {"max_connections_per_minute": 2})
     within_one_minute()
     replies = [gateway.attempt(address=f"2a03:2:2:2::{last}") for last in (1, 2, 3)]

@@ -99,7 +99,7 @@ def test_one_list_of_several_is_enough(gateway: Gateway) -> None:
     assert gateway.attempt(address=LISTED) == "RCPT 554 5.7.1"
 
 
-def test_ipv6_is_asked_for_in_nibbles_and_a_mapped_address_as_ipv4(gateway: Gateway) -> None:
+def test_ipv6_is_looked_up_in_nibbles_and_a_mapped_address_as_ipv4(gateway: Gateway) -> None:
     _list(gateway, "127.0.0.2")
     nibbles = ".".join(reversed("2a0500000000000000000000000000ff"))
     gateway.dns.replace(f"{nibbles}.{ZONE}", "A", "127.0.0.2")
@@ -110,7 +110,7 @@ def test_ipv6_is_asked_for_in_nibbles_and_a_mapped_address_as_ipv4(gateway: Gate
 
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "192.168.1.1", "127.0.0.9", "fd00::5", "::1"])
-def test_a_list_is_never_asked_about_private_addresses(gateway: Gateway, address: str) -> None:
+def test_block_lists_are_never_asked_about_private_addresses(gateway: Gateway, address: str) -> None:
     gateway.dns.replace("*.private.test", "A", "127.0.0.2")
     gateway.content_checks(dnsbl={"mode": "enforce", "zones": [{"zone": "private.test"}]})
     gateway.dns.forget_queries()
@@ -177,7 +177,7 @@ def spf(gateway: Gateway) -> Gateway:
     ],
     ids=["as it comes", "softfail refused", "permerror refused"],
 )
-def test_spf(spf: Gateway, mode: str, options: dict[str, Any], expected: dict[str, str]) -> None:
+def test_spf_results_are_enforced(spf: Gateway, mode: str, options: dict[str, Any], expected: dict[str, str]) -> None:
     spf.content_checks(spf={"mode": mode, **options})
     replies = {name: spf.attempt(sender=f"x@{name}", address=SPF_CLIENT) for name in expected}
     assert replies == {name: _in(mode, reply) for name, reply in expected.items()}
@@ -238,7 +238,9 @@ def _signed(key: rsa.RSAPrivateKey, content: bytes, domain: str = "signed.test")
         ("key silent", "accepted", "dkim=temperror"),
     ],
 )
-def test_dkim(signer: Gateway, key: rsa.RSAPrivateKey, mode: str, kind: str, refused: str, result: str) -> None:
+def test_dkim_results_are_enforced(
+    signer: Gateway, key: rsa.RSAPrivateKey, mode: str, kind: str, refused: str, result: str
+) -> None:
     signer.content_checks(dkim={"mode": mode})
     marker = f"dkim {kind} {mode}"
     content = message(marker, sender="x@signed.test")
@@ -304,7 +306,7 @@ def dmarc(signer: Gateway) -> Gateway:
         ("x@none.test, y@signed.test", FAR, "DATA 550 5.7.1"),
     ],
 )
-def test_dmarc(dmarc: Gateway, mode: str, origin: str, sender: str, refused: str) -> None:
+def test_dmarc_results_are_enforced(dmarc: Gateway, mode: str, origin: str, sender: str, refused: str) -> None:
     dmarc.content_checks(dmarc={"mode": mode})
     content = message("dmarc", sender=origin)
     assert dmarc.attempt(sender=sender, address="93.51.0.9", content=content) == _in(mode, refused)
@@ -328,7 +330,7 @@ def test_a_signature_over_part_of_the_body_is_no_pass(dmarc: Gateway, key: rsa.R
     assert dmarc.attempt(content=signature + content + b"<h1>Buy!</h1>\r\n") == "DATA 550 5.7.1"
 
 
-def test_a_second_from_is_no_way_around_dmarc(dmarc: Gateway, key: rsa.RSAPrivateKey) -> None:
+def test_a_second_from_field_does_not_evade_dmarc(dmarc: Gateway, key: rsa.RSAPrivateKey) -> None:
     dmarc.content_checks(dmarc={"mode": "enforce"})
     content = message("two from", sender="x@none.test")
     assert dmarc.attempt(content=b"From: boss@signed.test\r\n" + content) == "DATA 550 5.7.1"
@@ -336,14 +338,14 @@ def test_a_second_from_is_no_way_around_dmarc(dmarc: Gateway, key: rsa.RSAPrivat
     assert dmarc.attempt(content=first + b"\r\nFrom: boss@signed.test\r\n" + rest) == "DATA 550 5.7.1"
 
 
-def test_the_null_senders_spf_by_helo_aligns(dmarc: Gateway) -> None:
+def test_spf_of_the_null_sender_aligns_by_helo(dmarc: Gateway) -> None:
     dmarc.content_checks(dmarc={"mode": "enforce"})
     content = message("bounce", sender="mailer-daemon@signed.test")
     assert dmarc.attempt(sender="", helo="mail.signed.test", address="93.51.0.9", content=content) == "accepted"
     assert dmarc.attempt(sender="", helo="client.far.test", content=content) == "DATA 550 5.7.1"
 
 
-def test_a_policy_that_cannot_be_had_never_refuses_for_good(dmarc: Gateway) -> None:
+def test_a_missing_dmarc_answer_is_never_a_permanent_refusal(dmarc: Gateway) -> None:
     dmarc.content_checks(dmarc={"mode": "enforce"})
     got = dmarc.attempt(content=message("no answer", sender="x@silent-policy.test"))
     assert got == "accepted" or got.startswith(("DATA 450 4.", "DATA 451 4.")), got
@@ -385,7 +387,9 @@ def test_results_carry_our_hostname_and_forged_ones_are_removed(signer: Gateway,
 
 
 @pytest.mark.parametrize("kind", ["logged in", "trusted", "local", "local with login", "stranger"])
-def test_who_is_not_judged_by_dnsbl_spf_dkim_and_dmarc(dmarc: Gateway, key: rsa.RSAPrivateKey, kind: str) -> None:
+def test_some_clients_are_exempt_from_dnsbl_spf_dkim_and_dmarc(
+    dmarc: Gateway, key: rsa.RSAPrivateKey, kind: str
+) -> None:
     dmarc.dns.replace("fail.test", "TXT", "v=spf1 -all")
     _list(dmarc, "127.0.0.2")
     dmarc.content_checks(
@@ -471,14 +475,14 @@ def test_infected_mail_can_be_discarded(gateway: Gateway, clamd: Clamd) -> None:
         b"\0",
     ],
 )
-def test_a_scanner_that_fails(gateway: Gateway, answer: bytes, on_error: str, expected: str) -> None:
+def test_a_failed_scan_follows_the_setting(gateway: Gateway, answer: bytes, on_error: str, expected: str) -> None:
     with ScriptedClamd() as clamd:
         clamd.answer(*([answer] if answer else []), terminated=False)
         _antivirus(gateway, clamd.address, on_error=on_error)
         assert gateway.attempt(content=message("not scanned")) == expected
 
 
-def test_a_scanner_that_is_not_there_or_says_nothing_is_an_error(gateway: Gateway) -> None:
+def test_a_missing_or_silent_scanner_is_an_error(gateway: Gateway) -> None:
     _antivirus(gateway, f"127.0.0.1:{free_port()}")
     assert gateway.attempt(content=message("nobody there")) == "DATA 451 4.3.0"
     with Blackhole() as hole:
@@ -498,7 +502,7 @@ def test_a_scanner_that_is_not_there_or_says_nothing_is_an_error(gateway: Gatewa
         ([b"stream: FOUND OK\0"], "DATA 451 4.3.0"),
     ],
 )
-def test_the_scanners_words_are_read_exactly(gateway: Gateway, answer: list[bytes], expected: str) -> None:
+def test_the_answers_of_the_scanner_are_read_exactly(gateway: Gateway, answer: list[bytes], expected: str) -> None:
     with ScriptedClamd() as clamd:
         clamd.answer(*answer, terminated=False)
         _antivirus(gateway, clamd.address)

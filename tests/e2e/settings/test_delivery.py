@@ -108,7 +108,7 @@ def test_the_api_takes_only_hosts_that_can_be_reached(
         ({"always_tls": True, "verify_certificate": False}, False, False),
     ],
 )
-def test_what_is_not_said_of_tls_follows_from_the_rest(
+def test_absent_tls_members_follow_from_the_others(
     gateway: Gateway, fields: dict[str, Any], implicit: bool, verified: bool
 ) -> None:
     gateway.patch("delivery", {"relay_host": {"host": "smart.test", **fields}})
@@ -127,7 +127,7 @@ def test_starttls_is_used_when_offered_whatever_the_certificate(gateway: Gateway
         assert taken.session.tls is not None
 
 
-def test_with_always_tls_there_is_no_plaintext_ever(gateway: Gateway) -> None:
+def test_with_always_tls_plaintext_is_never_used(gateway: Gateway) -> None:
     with SmtpSink() as smart:
         _relay_host(gateway, smart, always_tls=True)
         _send(gateway, "never plain")
@@ -136,9 +136,7 @@ def test_with_always_tls_there_is_no_plaintext_ever(gateway: Gateway) -> None:
         assert not [verb for session in smart.sessions for verb in session.verbs if verb in ("MAIL FROM", "MAIL")]
 
 
-def test_with_always_tls_the_certificate_is_verified_unless_told_not_to(
-    gateway: Gateway, certificates: trustme.CA
-) -> None:
+def test_with_always_tls_the_certificate_is_verified_by_default(gateway: Gateway, certificates: trustme.CA) -> None:
     with SmtpSink(certificate=certificates.issue_cert("another-name.test")) as smart:
         _relay_host(gateway, smart, always_tls=True)
         _send(gateway, "verified")
@@ -331,7 +329,7 @@ PRECEDENCE: list[tuple[str, list[Rule], str, str, str]] = [
     [one[1:] for one in PRECEDENCE],
     ids=[one[0] for one in PRECEDENCE],
 )
-def test_which_rule_takes_the_mail(
+def test_rules_are_chosen_in_the_documented_order(
     gateway: Gateway,
     hosts: dict[str, SmtpSink],
     request: pytest.FixtureRequest,
@@ -356,7 +354,9 @@ def test_which_rule_takes_the_mail(
     assert [name for name, sink in hosts.items() if sink.messages] == [expected]
 
 
-def test_a_disabled_rule_takes_nothing_and_every_target_counts(gateway: Gateway, hosts: dict[str, SmtpSink]) -> None:
+def test_a_disabled_rule_has_no_effect_and_every_target_of_a_rule_counts(
+    gateway: Gateway, hosts: dict[str, SmtpSink]
+) -> None:
     fields = {"type": "recipient", "target_type": "domain"}
     host = {"host": hosts["a"].host, "port": hosts["a"].port}
     rule = gateway.create("relay-rules", name="x", **fields, targets=["other.test", "sister.test"], relay_host=host)
@@ -393,7 +393,7 @@ def test_the_route_is_resolved_anew_at_each_attempt(gateway: Gateway, hosts: dic
 # /dkim-keys
 
 
-def test_what_may_be_sent_anywhere_is_signed_and_what_comes_from_outside_is_not(gateway: Gateway) -> None:
+def test_mail_of_our_users_is_signed_and_mail_from_outside_is_not(gateway: Gateway) -> None:
     gateway.create("dkim-keys", domain="ours.test", selector="s1")
     gateway.create("trusted-networks", name="applications", networks=[f"{TRUSTED}/32"])
     author = "application@ours.test"

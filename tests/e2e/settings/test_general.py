@@ -19,7 +19,7 @@ MEGABYTE = 1_048_576
 # smtp_auth.enabled
 
 
-def test_auth_is_offered_after_tls_with_plain_and_login(gateway: Gateway) -> None:
+def test_plain_and_login_are_offered_after_tls(gateway: Gateway) -> None:
     with gateway.connect() as client:
         assert "AUTH" not in client.extensions
         assert client.starttls() == "220 2.0.0"
@@ -29,13 +29,13 @@ def test_auth_is_offered_after_tls_with_plain_and_login(gateway: Gateway) -> Non
         assert client.transaction(world.ALICE, FAR) == "accepted"
 
 
-def test_without_a_login_mail_goes_only_to_domains_of_ours(gateway: Gateway) -> None:
+def test_without_a_login_mail_is_accepted_only_for_our_domains(gateway: Gateway) -> None:
     assert gateway.attempt(FAR) == "RCPT 554 5.7.1"
     assert gateway.attempt(world.ALICE) == "accepted"
 
 
 @pytest.mark.parametrize("port", ["submission_port", "smtps_port"])
-def test_submission_wants_a_login_at_mail(gateway: Gateway, port: str) -> None:
+def test_submission_demands_a_login_at_mail(gateway: Gateway, port: str) -> None:
     implicit = port == "smtps_port"
     with Client(gateway.public_address(), getattr(gateway.suite, port), tls=implicit) as client:
         if not implicit:
@@ -48,7 +48,7 @@ def test_submission_wants_a_login_at_mail(gateway: Gateway, port: str) -> None:
         assert client.transaction(world.ALICE, FAR) == "accepted"
 
 
-def test_a_login_is_of_its_own_session_only(gateway: Gateway) -> None:
+def test_a_login_applies_only_to_its_session(gateway: Gateway) -> None:
     address = gateway.public_address()
     with gateway.submission(address) as first, gateway.connect(address) as second:
         assert first.transaction(world.ALICE, FAR) == "accepted"
@@ -77,7 +77,7 @@ def test_f61_an_open_session_ends_when_its_account_changes(gateway: Gateway, cha
         assert client.ended()
 
 
-def test_f61_what_a_login_gave_ends_with_starttls(gateway: Gateway) -> None:
+def test_f61_the_rights_of_a_login_end_with_starttls(gateway: Gateway) -> None:
     gateway.patch("general", {"smtp_auth": {"forbid_plaintext_auth_without_tls": False}})
     with Client(gateway.public_address(), gateway.suite.submission_port) as client:
         assert client.auth_plain() == "235 2.7.0"
@@ -89,7 +89,7 @@ def test_f61_what_a_login_gave_ends_with_starttls(gateway: Gateway) -> None:
         assert client.transaction(FAR, FAR) == "RCPT 554 5.7.1"
 
 
-def test_with_auth_switched_off_it_is_not_offered_and_only_trusted_clients_send_outward(gateway: Gateway) -> None:
+def test_without_auth_only_trusted_clients_send_to_other_domains(gateway: Gateway) -> None:
     gateway.patch("general", {"smtp_auth": {"enabled": False}})
     with gateway.connect() as client:
         client.starttls()
@@ -115,11 +115,11 @@ NOT_LOCAL = ["11.0.0.1", "172.32.0.1", "192.169.0.1", "2a00:1450::1", "fec0::1"]
 
 
 @pytest.mark.parametrize("address", LOCAL)
-def test_local_networks_need_a_login_unless_it_is_skipped_for_them(gateway: Gateway, address: str) -> None:
+def test_local_networks_need_a_login_by_default(gateway: Gateway, address: str) -> None:
     assert gateway.attempt(FAR, address=address) == "RCPT 554 5.7.1"
 
 
-def test_skip_for_local_networks_lets_just_them_send_on_every_port(gateway: Gateway) -> None:
+def test_clients_in_local_networks_may_be_exempt_from_the_login_on_every_port(gateway: Gateway) -> None:
     gateway.patch("general", {"smtp_auth": {"skip_for_local_networks": True}})
     for address in LOCAL:
         assert gateway.attempt(FAR, address=address) == "accepted", address
@@ -135,7 +135,7 @@ def test_skip_for_local_networks_lets_just_them_send_on_every_port(gateway: Gate
             assert client.mail(FAR) == "530 5.7.0"
 
 
-def test_local_networks_can_be_given(gateway: Gateway) -> None:
+def test_local_networks_can_be_configured(gateway: Gateway) -> None:
     gateway.patch(
         "general", {"smtp_auth": {"skip_for_local_networks": True, "local_networks": ["93.10.0.0/16", "2a0a::/32"]}}
     )
@@ -198,7 +198,7 @@ def test_the_from_header_of_a_logged_in_client_must_be_its_own(gateway: Gateway,
         assert client.transaction(world.ALICE, "carol@ours.test", content=content) == expected
 
 
-def test_the_sender_may_differ_when_that_is_switched_off(gateway: Gateway) -> None:
+def test_the_sender_may_differ_when_the_sender_check_is_off(gateway: Gateway) -> None:
     gateway.patch("general", {"smtp_auth": {"sender_must_match_login": False}})
     with gateway.submission() as client:
         content = message("any sender", sender="carol@ours.test")
@@ -206,7 +206,7 @@ def test_the_sender_may_differ_when_that_is_switched_off(gateway: Gateway) -> No
     assert gateway.attempt("carol@ours.test", sender=world.ALICE) == "accepted"
 
 
-def test_trusted_networks_are_bound_by_the_sender_match_until_it_is_skipped_for_them(gateway: Gateway) -> None:
+def test_trusted_networks_are_not_exempt_from_the_sender_match_by_default(gateway: Gateway) -> None:
     trusted = gateway.public_address()
     gateway.create("trusted-networks", name="one", networks=[trusted])
     assert gateway.attempt(FAR, sender=world.ALICE, address=trusted) == "RCPT 553 5.7.1"
@@ -224,7 +224,7 @@ def test_local_networks_are_exempt_from_the_sender_match_while_they_need_no_logi
 # smtp_auth.forbid_plaintext_auth_without_tls
 
 
-def test_a_password_is_not_looked_at_before_tls(gateway: Gateway) -> None:
+def test_a_password_is_not_checked_before_tls(gateway: Gateway) -> None:
     with gateway.connect() as client:
         assert client.auth_plain() == "538 5.7.11"
         assert client.auth_plain(password="wrong") == "538 5.7.11"
@@ -284,7 +284,7 @@ def test_the_hostname_is_in_banner_ehlo_and_received(gateway: Gateway) -> None:
         ({"recipients_over_limit": "drop"}, 422),
     ],
 )
-def test_the_profile_takes_only_what_can_be_said_in_smtp(
+def test_the_profile_accepts_only_text_that_smtp_can_carry(
     gateway: Gateway, profile: dict[str, Any], status: int
 ) -> None:
     headers = {"Content-Type": "application/merge-patch+json"}
@@ -314,7 +314,7 @@ def test_the_api_warns_of_fewer_than_a_hundred_recipients(gateway: Gateway) -> N
         assert any("max_recipients" in warning["pointer"] for warning in warnings) is doubted, warnings
 
 
-def test_excess_recipients_are_deferred_and_the_rest_goes_on(gateway: Gateway) -> None:
+def test_excess_recipients_are_deferred_and_the_others_get_the_message(gateway: Gateway) -> None:
     gateway.patch("general", {"profile": {"max_recipients": 2, "recipients_over_limit": "defer_excess"}})
     with gateway.connect() as client:
         assert client.mail("excess@far.test") == "250"
@@ -329,7 +329,7 @@ def test_excess_recipients_are_deferred_and_the_rest_goes_on(gateway: Gateway) -
     assert sorted(taken.accepted_recipients) == [b"alice@ours.test", b"carol@ours.test"]
 
 
-def test_a_message_with_too_many_recipients_is_refused_whole_by_default(gateway: Gateway) -> None:
+def test_a_message_with_too_many_recipients_is_refused_completely_by_default(gateway: Gateway) -> None:
     gateway.patch("general", {"profile": {"max_recipients": 2}})
     with gateway.connect() as client:
         assert client.mail(FAR) == "250"
@@ -361,7 +361,7 @@ def test_received_fields_above_max_hops_are_a_loop(gateway: Gateway, header: str
 
 
 @pytest.mark.parametrize(("count", "expected"), [(50, "accepted"), (51, "DATA 554 5.4.6")])
-def test_fifty_hops_are_the_limit_at_first(gateway: Gateway, count: int, expected: str) -> None:
+def test_the_default_limit_is_fifty_hops(gateway: Gateway, count: int, expected: str) -> None:
     assert gateway.attempt(content=message("fifty", header=RECEIVED * count)) == expected
 
 
@@ -372,7 +372,7 @@ def _sized(octets: int) -> bytes:
     return head + line * (missing // 100) + (b"y" * (missing % 100 - 2) + b"\r\n" if missing % 100 else b"")
 
 
-def test_size_is_offered_in_octets_and_a_declared_one_is_held_to_it(gateway: Gateway) -> None:
+def test_size_is_offered_in_octets_and_a_larger_declared_size_is_refused(gateway: Gateway) -> None:
     gateway.patch("general", {"profile": {"max_message_size_mb": 1}})
     with gateway.connect() as client:
         assert client.extensions["SIZE"] == str(MEGABYTE)
@@ -388,7 +388,7 @@ def test_size_is_offered_in_octets_and_a_declared_one_is_held_to_it(gateway: Gat
     ("octets", "expected"),
     [(MEGABYTE, "accepted"), (MEGABYTE + 1, "DATA 552 5.3.4"), (2 * MEGABYTE, "DATA 552 5.3.4")],
 )
-def test_the_real_size_is_held_to_the_limit_with_one_reply(gateway: Gateway, octets: int, expected: str) -> None:
+def test_content_over_the_size_limit_gets_one_reply(gateway: Gateway, octets: int, expected: str) -> None:
     gateway.patch("general", {"profile": {"max_message_size_mb": 1}})
     content = _sized(octets)
     assert len(content) == octets
@@ -397,7 +397,7 @@ def test_the_real_size_is_held_to_the_limit_with_one_reply(gateway: Gateway, oct
         assert client.say("NOOP") == "250"
 
 
-def test_no_size_limit_at_zero(gateway: Gateway) -> None:
+def test_a_size_limit_of_zero_means_no_limit(gateway: Gateway) -> None:
     gateway.patch("general", {"profile": {"max_message_size_mb": 0}})
     with gateway.connect() as client:
         assert client.extensions["SIZE"] in ("", "0")
@@ -410,7 +410,7 @@ def test_no_size_limit_at_zero(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("recipient", ["postmaster@ours.test", "Mailer-Daemon@ours.test", "Postmaster"])
-def test_mail_for_the_postmaster_goes_to_the_external_ones(gateway: Gateway, recipient: str) -> None:
+def test_mail_for_the_postmaster_goes_to_the_external_postmasters(gateway: Gateway, recipient: str) -> None:
     gateway.patch("general", {"external_postmasters": ["bob@far.test", "eve@far.test"]})
     assert gateway.attempt(recipient, content=message("for the postmaster")) == "accepted"
     taken = gateway.delivered("for the postmaster", gateway.far)
@@ -426,19 +426,19 @@ def test_mail_for_the_postmaster_goes_to_the_external_ones(gateway: Gateway, rec
     )
 
 
-def test_without_external_ones_the_account_of_that_name_has_the_postmasters_mail(gateway: Gateway) -> None:
+def test_without_external_postmasters_an_account_named_postmaster_gets_their_mail(gateway: Gateway) -> None:
     gateway.create("accounts", login="pat", password=world.PASSWORD, addresses=["postmaster@ours.test"])
     assert gateway.attempt("POSTMASTER@ours.test", content=message("to the account")) == "accepted"
     assert gateway.delivered("to the account").accepted_recipients[0].lower() == b"postmaster@ours.test"
 
 
-def test_without_external_ones_the_alias_of_that_name_has_the_postmasters_mail(gateway: Gateway) -> None:
+def test_without_external_postmasters_an_alias_named_postmaster_gets_their_mail(gateway: Gateway) -> None:
     gateway.create("aliases", address="mailer-daemon@ours.test", targets=["carol@ours.test"])
     assert gateway.attempt("mailer-daemon@ours.test", content=message("to the alias")) == "accepted"
     assert gateway.delivered("to the alias").accepted_recipients == [b"carol@ours.test"]
 
 
-def test_with_nobody_to_take_it_the_postmasters_mail_is_held_and_the_api_warns(gateway: Gateway) -> None:
+def test_mail_for_a_postmaster_without_mailbox_is_held_and_the_api_warns(gateway: Gateway) -> None:
     sender = "held@far.test"
     assert gateway.attempt("postmaster@ours.test", sender=sender, content=message("held")) == "accepted"
     until(
@@ -450,7 +450,7 @@ def test_with_nobody_to_take_it_the_postmasters_mail_is_held_and_the_api_warns(g
     assert any("external_postmasters" in warning["pointer"] for warning in warnings), warnings
 
 
-def test_the_postmaster_is_tried_on_no_rule_but_the_block_rules(gateway: Gateway) -> None:
+def test_only_block_rules_apply_to_mail_for_the_postmaster(gateway: Gateway) -> None:
     blocked, stranger = gateway.public_address(), gateway.public_address()
     gateway.access("block", "ip", blocked, action="reject")
     gateway.patch("sender-policy", {"reject_unknown_sender_domain": "enforce", "reject_non_fqdn_sender": "enforce"})

@@ -19,7 +19,7 @@ def restored(gateway: Gateway) -> Iterator[None]:
     gateway.restore()
 
 
-def test_no_address_is_refused_after_its_201(gateway: Gateway) -> None:
+def test_no_address_is_refused_after_the_api_answered_201(gateway: Gateway) -> None:
     """Parallel writers create accounts. Each sends mail to an address as soon as its account was answered 201."""
 
     def write(writer: int) -> list[tuple[str, str]]:
@@ -40,7 +40,7 @@ def test_no_address_is_refused_after_its_201(gateway: Gateway) -> None:
     assert len(promised) > len(outcomes) // 2
 
 
-def test_what_is_removed_is_refused_after_its_answer(gateway: Gateway) -> None:
+def test_a_removed_object_has_no_effect_after_the_answer(gateway: Gateway) -> None:
     for number in range(5):
         address = f"gone{number}@ours.test"
         made = gateway.suite.api.post("/v1/accounts", json={"login": address, "addresses": [address]}).json()

@@ -36,11 +36,13 @@ pytestmark = pytest.mark.e2e
         ('"alice@ours.test"', "RCPT 501 5.1.3"),
     ],
 )
-def test_which_recipients_of_a_local_domain_exist(gateway: Gateway, recipient: str, expected: str) -> None:
+def test_the_recipients_of_a_local_domain_are_accounts_aliases_or_all(
+    gateway: Gateway, recipient: str, expected: str
+) -> None:
     assert gateway.attempt(recipient) == expected
 
 
-def test_accounts_and_aliases_come_and_go(gateway: Gateway) -> None:
+def test_added_and_removed_accounts_and_aliases_are_in_force_at_once(gateway: Gateway) -> None:
     assert gateway.attempt("dora@ours.test") == "RCPT 550 5.1.1"
     account = gateway.create(
         "accounts", login="dora", password=world.PASSWORD, addresses=["dora@ours.test", "d@ours.test"]
@@ -70,7 +72,7 @@ def test_an_alias_beyond_ascii_gives_ascii_mail_to_a_server_without_smtputf8(
     assert gateway.delivered(f"for {written.encode().hex()}", gateway.far).accepted_recipients == [FAR.encode()]
 
 
-def test_held_mail_for_the_postmaster_goes_to_the_external_ones_as_soon_as_there_are_some(gateway: Gateway) -> None:
+def test_held_mail_for_the_postmaster_is_delivered_when_external_postmasters_are_configured(gateway: Gateway) -> None:
     """Case C138 of docs/cases.md describes this behaviour."""
     sender = "early@far.test"
     assert gateway.attempt("postmaster@ours.test", sender=sender, content=message("too early")) == "accepted"
@@ -97,7 +99,7 @@ def test_an_alias_goes_to_all_its_targets_once(gateway: Gateway) -> None:
     )
 
 
-def test_aliases_that_name_each_other_end(gateway: Gateway) -> None:
+def test_aliases_that_lead_to_each_other_end(gateway: Gateway) -> None:
     gateway.create("aliases", address="ping@ours.test", targets=["pong@ours.test", world.ALICE])
     gateway.status("POST", "aliases", {"address": "pong@ours.test", "targets": ["ping@ours.test"]})
     gateway.settle("aliases")
@@ -116,7 +118,7 @@ def test_the_local_part_keeps_its_case_and_the_domain_does_not(gateway: Gateway)
     gateway.dns.remove("partner.test")
 
 
-def test_the_same_recipient_thrice_gets_one_copy(gateway: Gateway) -> None:
+def test_a_recipient_that_is_named_three_times_gets_one_copy(gateway: Gateway) -> None:
     recipients = (world.ALICE, "alice@OURS.test", "Alice@ours.test")
     with gateway.connect() as client:
         assert client.transaction(FAR, *recipients, content=message("one copy")) == "accepted"

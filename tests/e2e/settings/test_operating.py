@@ -54,7 +54,7 @@ def _act(gateway: Gateway, queue_id: str, action: str) -> None:
 # The queue
 
 
-def test_a_message_in_the_queue_tells_its_attempts_and_timeline(gateway: Gateway) -> None:
+def test_a_message_in_the_queue_shows_its_attempts_and_timeline(gateway: Gateway) -> None:
     one = _queue(gateway, "tells")
     shown = gateway.read(f"queue/messages/{one['queue_id']}")
     (delivery,) = shown["deliveries"]
@@ -95,7 +95,7 @@ def test_the_queue_is_filtered(gateway: Gateway, query: dict[str, Any], found: b
     assert listed == ([one["queue_id"]] if found else [])
 
 
-def test_the_queue_is_paged_without_gap_or_double(gateway: Gateway) -> None:
+def test_pages_of_the_queue_lack_and_repeat_nothing(gateway: Gateway) -> None:
     known = {_queue(gateway, f"page {number}")["queue_id"] for number in range(5)}
     pages, cursor = [], None
     while True:
@@ -108,7 +108,7 @@ def test_the_queue_is_paged_without_gap_or_double(gateway: Gateway) -> None:
     assert {one for page in pages for one in page} == known
 
 
-def test_held_mail_rests_until_it_is_released(gateway: Gateway) -> None:
+def test_held_mail_waits_until_it_is_released(gateway: Gateway) -> None:
     one = _queue(gateway, "held by hand")
     _act(gateway, one["queue_id"], "hold")
     assert _state(gateway, one["queue_id"]) == "held"
@@ -117,7 +117,7 @@ def test_held_mail_rests_until_it_is_released(gateway: Gateway) -> None:
     gateway.delivered("held by hand", gateway.far)
 
 
-def test_deleted_mail_is_gone_without_a_report_and_bounced_mail_with_one(gateway: Gateway) -> None:
+def test_deleted_mail_causes_no_report_and_bounced_mail_causes_one(gateway: Gateway) -> None:
     deleted, bounced = _queue(gateway, "deleted by hand"), _queue(gateway, "bounced by hand")
     _act(gateway, deleted["queue_id"], "delete")
     _act(gateway, bounced["queue_id"], "bounce")
@@ -136,7 +136,7 @@ def _many(gateway: Gateway, action: str, body: dict[str, Any], *, dry_run: bool 
     return last
 
 
-def test_an_action_on_many_can_be_tried_first(gateway: Gateway) -> None:
+def test_an_action_on_many_messages_can_be_previewed(gateway: Gateway) -> None:
     mine = [_queue(gateway, f"many {number}") for number in range(2)]
     other = _queue(gateway, "another", "rob@far.test")
     chosen = {"filter": {"recipient": FAR}}
@@ -178,7 +178,7 @@ def test_redirected_mail_arrives_at_another_next_hop(gateway: Gateway) -> None:
         until(lambda: {_state(gateway, one["queue_id"]) for one in mine} == {"delivered"}, "both messages are finished")
 
 
-def test_a_destination_rests_while_it_is_suspended(gateway: Gateway) -> None:
+def test_a_suspended_destination_gets_no_mail(gateway: Gateway) -> None:
     first = _queue(gateway, "before")
     (destination,) = [one for one in gateway.read("queue/destinations")["items"] if one["deferred"]]
     assert (destination["queued"], destination["deferred"]) == (1, 1)
@@ -201,7 +201,7 @@ def test_a_destination_rests_while_it_is_suspended(gateway: Gateway) -> None:
 # The history
 
 
-def test_the_history_holds_delivered_bounced_discarded_and_rejected_mail(gateway: Gateway) -> None:
+def test_the_history_has_delivered_bounced_discarded_and_rejected_mail(gateway: Gateway) -> None:
     gateway.access("block", "sender", "discarded@far.test", action="discard")
     gateway.access("block", "sender", "rejected@far.test", action="reject")
     gateway.create("relay-domains", name="x", domain="partner.test")
@@ -241,7 +241,7 @@ def test_the_history_holds_delivered_bounced_discarded_and_rejected_mail(gateway
         (world.ALICE, "x@short", (504, "5.5.2")),
     ],
 )
-def test_a_session_is_explained_as_it_is_answered(
+def test_explain_gives_the_reply_that_the_session_gets(
     gateway: Gateway, recipient: str, sender: str, code: tuple[int, str] | None
 ) -> None:
     gateway.access("block", "sender", "blocked@far.test", action="reject")
@@ -255,7 +255,7 @@ def test_a_session_is_explained_as_it_is_answered(
         assert answered == f"RCPT {code[0]} {code[1]}"
 
 
-def test_a_relay_host_is_tried_out_on_the_real_path(gateway: Gateway) -> None:
+def test_a_relay_host_is_tested_like_a_delivery(gateway: Gateway) -> None:
     auth = {"username": "gateway", "password": "secret words"}
     with SmtpSink(Offer(logins={"gateway": "secret words"}, auth_without_tls=True)) as smart:
         host = {"host": smart.host, "port": smart.port, "auth": {**auth, "allow_without_tls": True}}
@@ -288,7 +288,7 @@ def test_a_rollback_is_in_force_for_the_next_command(gateway: Gateway) -> None:
     until(lambda: gateway.attempt() == "accepted", "the rule is no longer in force after the rollback")
 
 
-def test_an_export_imports_as_it_is_and_a_changed_one_is_in_force(gateway: Gateway) -> None:
+def test_an_unchanged_export_can_be_imported_and_a_changed_one_is_in_force(gateway: Gateway) -> None:
     exported = gateway.suite.api.get("/v1/config:export", params={"format": "yaml"})
     document = yaml.safe_load(exported.text)
     tried = gateway.suite.api.post("/v1/config:import", params={"dry_run": True}, json=document)
@@ -317,7 +317,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("role", sorted(ALLOWED))
-def test_a_key_may_do_what_its_role_may(gateway: Gateway, role: str) -> None:
+def test_a_key_may_call_the_operations_of_its_role(gateway: Gateway, role: str) -> None:
     created = gateway.suite.api.post("/v1/api-keys", json={"name": f"a {role}", "role": role})
     assert created.status_code == 201, created.text
     key = created.json()["key"]
@@ -336,7 +336,7 @@ def test_a_key_may_do_what_its_role_may(gateway: Gateway, role: str) -> None:
             assert gateway.status("DELETE", f"api-keys/{one['id']}", headers={"If-Match": etag}) == 204
 
 
-def test_the_audit_log_names_the_actor_and_no_secret(gateway: Gateway) -> None:
+def test_the_audit_log_has_the_actor_and_no_secret(gateway: Gateway) -> None:
     gateway.create("accounts", login="audited", password="a very secret word", addresses=["audited@ours.test"])
     log = gateway.suite.api.get("/v1/audit-log", params={"limit": 5})
     newest = next(one for one in log.json()["items"] if one["action"] == "createAccount")
@@ -345,7 +345,7 @@ def test_the_audit_log_names_the_actor_and_no_secret(gateway: Gateway) -> None:
     assert "a very secret word" not in log.text
 
 
-def test_health_is_open_and_everything_else_wants_a_key(gateway: Gateway) -> None:
+def test_only_health_needs_no_key(gateway: Gateway) -> None:
     with httpx.Client(base_url=gateway.suite.api_url) as client:
         assert client.get("/healthz").status_code == 200
         assert client.get("/readyz").status_code == 200

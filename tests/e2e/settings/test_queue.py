@@ -65,7 +65,9 @@ def _wait_until_due(delivery: dict[str, Any]) -> float:
     ],
     ids=["at first", "capped", "steep"],
 )
-def test_waits_grow_by_the_schedule(gateway: Gateway, schedule: dict[str, Any], minutes: list[float]) -> None:
+def test_the_times_between_attempts_grow_by_the_schedule(
+    gateway: Gateway, schedule: dict[str, Any], minutes: list[float]
+) -> None:
     if schedule:
         gateway.patch("queue", {"retry_schedule": schedule})
     _defer(gateway, "schedule")
@@ -96,7 +98,7 @@ def _report(gateway: Gateway, marker: str, recipient: str = world.ALICE) -> Tran
     return report
 
 
-def test_mail_that_is_refused_for_good_is_reported_from_the_null_sender(gateway: Gateway) -> None:
+def test_permanently_refused_mail_is_reported_from_the_null_sender(gateway: Gateway) -> None:
     gateway.far.on(Stage.RCPT, reply("550-5.1.1 No such user", "550 5.1.1 here"))
     _send(gateway, "refused for good")
     content = _report(gateway, "refused for good").content
@@ -111,7 +113,7 @@ def test_mail_that_is_refused_for_good_is_reported_from_the_null_sender(gateway:
         assert words.lower().replace(b"; ", b";") in content.lower().replace(b"; ", b";"), words
 
 
-def test_mail_expires_on_its_own_and_is_reported(gateway: Gateway) -> None:
+def test_mail_expires_by_itself_and_is_reported(gateway: Gateway) -> None:
     _defer(gateway, "expires")
     gateway.patch(
         "queue",
@@ -123,7 +125,7 @@ def test_mail_expires_on_its_own_and_is_reported(gateway: Gateway) -> None:
     assert b"Status: 4.4.7" in content or b"Status: 5.4.7" in content
 
 
-def test_the_sweep_tells_of_a_delay_and_the_mail_goes_on(gateway: Gateway, torture: bool) -> None:
+def test_the_sender_gets_a_notice_of_delay_and_the_mail_is_still_tried(gateway: Gateway, torture: bool) -> None:
     if not torture:
         pytest.skip("this test waits a minute for the sweep, so it needs the option --torture")
     gateway.patch(
@@ -158,7 +160,7 @@ def test_a_report_is_never_about_the_null_sender_and_goes_to_the_external_postma
     gateway.dns.remove("pm.test")
 
 
-def test_a_report_that_the_postmaster_refuses_ends_there(gateway: Gateway) -> None:
+def test_a_report_that_the_postmaster_refuses_causes_no_further_report(gateway: Gateway) -> None:
     postmaster = f"post@{gateway.new_domain()}"
     gateway.patch("general", {"external_postmasters": [postmaster]})
     gateway.dns.add(postmaster.partition("@")[2], "MX", "10 mx.far.test.")

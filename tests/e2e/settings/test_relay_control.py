@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 # Trusted networks
 
 
-def test_trusted_networks_send_anywhere_with_no_login_on_every_port(gateway: Gateway) -> None:
+def test_trusted_networks_send_anywhere_without_a_login_on_every_port(gateway: Gateway) -> None:
     networks = ["93.20.0.0/24", "93.21.0.0/255.255.0.0", "2a02:1::/32", "93.22.0.1"]
     gateway.create("trusted-networks", name="office", networks=networks)
     inside = ["93.20.0.9", "::ffff:93.20.0.8", "93.21.200.1", "2a02:1:5::1", "93.22.0.1"]
@@ -83,7 +83,7 @@ def test_the_api_warns_of_networks_that_are_too_wide(gateway: Gateway, network: 
 # Recipients of relay domains
 
 
-def test_mail_for_a_relay_domain_is_taken_from_anyone(gateway: Gateway) -> None:
+def test_mail_for_a_relay_domain_is_accepted_from_anyone(gateway: Gateway) -> None:
     assert gateway.attempt("eve@partner.test") == "RCPT 554 5.7.1"
     domain = gateway.create("relay-domains", name="partner", domain="Partner.Test")
     for recipient in ("eve@partner.test", "anyone@PARTNER.test"):
@@ -108,7 +108,9 @@ def test_mail_for_a_relay_domain_is_taken_from_anyone(gateway: Gateway) -> None:
         ("@elsewhere.test:eve@partner.test", "accepted"),
     ],
 )
-def test_a_relay_domain_with_a_list_takes_mail_for_those_on_it(gateway: Gateway, recipient: str, expected: str) -> None:
+def test_a_relay_domain_with_a_list_accepts_mail_only_for_listed_recipients(
+    gateway: Gateway, recipient: str, expected: str
+) -> None:
     gateway.list_recipient("eve@partner.test")
     gateway.create("relay-domains", name="partner", domain="partner.test", recipients="list")
     assert gateway.attempt(recipient) == expected
@@ -166,7 +168,7 @@ def test_a_relay_domains_mail_goes_to_its_best_mx_host(gateway: Gateway, best: S
     assert gateway.delivered(domain, best).accepted_recipients == [f"eve@{domain}".encode()]
 
 
-def test_both_sets_of_name_servers_are_merged_and_the_best_tried_first(
+def test_the_hosts_of_both_sets_of_name_servers_are_merged_and_the_best_is_tried_first(
     gateway: Gateway, alternate: DnsServer, best: SmtpSink, domain: str
 ) -> None:
     gateway.dns.replace(domain, "MX", "20 mx.far.test.")
@@ -181,7 +183,7 @@ def test_both_sets_of_name_servers_are_merged_and_the_best_tried_first(
     assert not gateway.dns.asked(f"inner.{domain}", "A")
 
 
-def test_the_api_asks_for_a_hosts_addresses_where_it_was_named(
+def test_the_addresses_of_a_host_are_asked_of_the_name_servers_that_named_it(
     gateway: Gateway, alternate: DnsServer, domain: str
 ) -> None:
     alternate.add(domain, "MX", f"10 inner.{domain}.")
@@ -210,7 +212,7 @@ def test_hosts_with_no_better_preference_than_this_gateway_are_left_out(
     }
 
 
-def test_with_nothing_better_than_this_gateway_mail_is_deferred_and_explain_says_why(
+def test_without_a_better_host_than_this_gateway_mail_is_deferred_and_explain_says_why(
     gateway: Gateway, domain: str
 ) -> None:
     gateway.dns.replace(domain, "MX", f"10 {HOSTNAME}.", "20 mx.far.test.")
@@ -225,7 +227,7 @@ def test_with_nothing_better_than_this_gateway_mail_is_deferred_and_explain_says
     assert route["reason"]
 
 
-def test_one_silent_set_of_name_servers_and_no_usable_host_defers(
+def test_mail_is_deferred_when_one_set_of_name_servers_is_silent_and_no_host_is_usable(
     gateway: Gateway, alternate: DnsServer, domain: str
 ) -> None:
     gateway.dns.replace(domain, "MX", f"10 {HOSTNAME}.")
@@ -236,7 +238,7 @@ def test_one_silent_set_of_name_servers_and_no_usable_host_defers(
     assert gateway.states(f"x@{domain}") == {f"eve@{domain}": "deferred"}
 
 
-def test_one_silent_set_of_name_servers_does_no_harm_while_the_other_knows_a_host(
+def test_one_silent_set_of_name_servers_does_no_harm_when_the_other_names_a_host(
     gateway: Gateway, alternate: DnsServer, best: SmtpSink, domain: str
 ) -> None:
     gateway.dns.replace(f"best.{domain}", "A", best.host)
@@ -246,7 +248,7 @@ def test_one_silent_set_of_name_servers_does_no_harm_while_the_other_knows_a_hos
     gateway.delivered(domain, best)
 
 
-def test_without_alternate_name_servers_the_preferred_ones_decide_alone(
+def test_without_alternate_name_servers_only_the_preferred_ones_are_asked(
     gateway: Gateway, best: SmtpSink, domain: str
 ) -> None:
     with DnsServer() as preferred:

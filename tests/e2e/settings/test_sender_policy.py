@@ -32,7 +32,7 @@ def test_a_sender_domain_must_be_fully_qualified(gateway: Gateway, sender: str, 
 
 
 @pytest.mark.parametrize("mode", ["off", "shadow"])
-def test_both_rules_refuse_nothing_in_off_and_shadow(gateway: Gateway, mode: str) -> None:
+def test_both_rules_refuse_nothing_when_they_are_off_or_in_shadow_mode(gateway: Gateway, mode: str) -> None:
     gateway.create("relay-domains", name="partner", domain="partner.test")
     gateway.patch("sender-policy", {"reject_non_fqdn_sender": mode, "reject_unknown_sender_domain": mode})
     gateway.dns.behave("silent.test", Behaviour.SERVFAIL)
@@ -93,7 +93,7 @@ def unknown_refused(gateway: Gateway) -> Gateway:
         ("a-silent.test", "RCPT 450 4.1.8"),
     ],
 )
-def test_an_unknown_sender_domain(unknown_refused: Gateway, domain: str, expected: str) -> None:
+def test_an_unknown_sender_domain_is_refused(unknown_refused: Gateway, domain: str, expected: str) -> None:
     got = unknown_refused.attempt(UNKNOWN_SENDERS_COUNT_FOR, sender=f"bob@{domain}")
     if expected == "accepted-or-450":
         # Both outcomes are valid: the domain's address shows that it exists, but its missing MX answer could be a null
@@ -103,7 +103,7 @@ def test_an_unknown_sender_domain(unknown_refused: Gateway, domain: str, expecte
         assert got == expected
 
 
-def test_no_answer_at_all_is_a_temporary_refusal(unknown_refused: Gateway) -> None:
+def test_a_sender_domain_without_an_answer_is_refused_temporarily(unknown_refused: Gateway) -> None:
     unknown_refused.dns.behave("silent.test", Behaviour.SILENT)
     assert unknown_refused.attempt(UNKNOWN_SENDERS_COUNT_FOR, sender="bob@silent.test") == "RCPT 450 4.1.8"
 
@@ -111,19 +111,19 @@ def test_no_answer_at_all_is_a_temporary_refusal(unknown_refused: Gateway) -> No
 @pytest.mark.parametrize(
     "recipient", [world.ALICE, "ALICE@ours.test", "info@ours.test", "postmaster@ours.test", "postmaster"]
 )
-def test_an_existing_account_is_written_to_from_anywhere(unknown_refused: Gateway, recipient: str) -> None:
+def test_an_existing_account_gets_mail_from_unknown_sender_domains(unknown_refused: Gateway, recipient: str) -> None:
     for domain in ("no-such.test", "null-mx.test", "servfail.test"):
         assert unknown_refused.attempt(recipient, sender=f"bob@{domain}") == "accepted"
 
 
-def test_a_relay_domains_listed_recipient_is_no_account_here(unknown_refused: Gateway) -> None:
+def test_a_listed_recipient_of_a_relay_domain_does_not_count_as_an_account(unknown_refused: Gateway) -> None:
     unknown_refused.list_recipient("eve@listed.test")
     unknown_refused.create("relay-domains", name="listed", domain="listed.test", recipients="list")
     assert unknown_refused.attempt("eve@listed.test", sender="bob@no-such.test") == "RCPT 550 5.1.8"
     assert unknown_refused.attempt("eve@listed.test", sender="") == "accepted"
 
 
-def test_a_refused_recipient_leaves_the_transaction_as_it_was(unknown_refused: Gateway) -> None:
+def test_a_refused_recipient_does_not_change_the_transaction(unknown_refused: Gateway) -> None:
     with unknown_refused.connect() as client:
         client.mail("bob@no-such.test")
         assert [client.rcpt(UNKNOWN_SENDERS_COUNT_FOR), client.rcpt(world.ALICE)] == ["550 5.1.8", "250"]
@@ -131,7 +131,7 @@ def test_a_refused_recipient_leaves_the_transaction_as_it_was(unknown_refused: G
         assert client.transaction(FAR, UNKNOWN_SENDERS_COUNT_FOR) == "accepted"
 
 
-def test_shadow_counts_what_it_would_have_done(gateway: Gateway) -> None:
+def test_shadow_mode_counts_its_refusals(gateway: Gateway) -> None:
     gateway.patch("sender-policy", {"reject_non_fqdn_sender": "shadow"})
     labels = {"reason": "non_fqdn_sender"}
     before = gateway.metric("policy", "posthouse_policy_shadow_total", **labels)

@@ -62,7 +62,7 @@ def test_gtube_is_refused_in_enforce_only(gateway: Gateway, rspamd: Rspamd, mode
     gateway.attempt(sender=FAR, content=message(next(_markers)))
 
 
-def test_headers_timeline_and_explain_say_what_rspamd_said(gateway: Gateway, rspamd: Rspamd) -> None:
+def test_headers_timeline_and_explain_show_the_result_of_rspamd(gateway: Gateway, rspamd: Rspamd) -> None:
     _ask(gateway, rspamd)
     marker, sender, content = _spam("add header", header="X-Spam: No\r\nx-spam-score: -99\r\nX-Spam-Level: kept\r\n")
     assert gateway.attempt(sender=sender, content=content) == "accepted"
@@ -83,7 +83,7 @@ def test_headers_timeline_and_explain_say_what_rspamd_said(gateway: Gateway, rsp
     assert "rspamd says add header" in rule["explanation"]
 
 
-def test_a_refused_message_has_it_in_its_timeline(gateway: Gateway, rspamd: Rspamd) -> None:
+def test_a_refused_message_has_the_result_of_rspamd_in_its_timeline(gateway: Gateway, rspamd: Rspamd) -> None:
     _ask(gateway, rspamd)
     _, sender, content = _spam()
     assert gateway.attempt(sender=sender, content=content) == "DATA 554 5.7.1"
@@ -93,7 +93,7 @@ def test_a_refused_message_has_it_in_its_timeline(gateway: Gateway, rspamd: Rspa
     assert any((event["detail"] or "").startswith("rspamd: reject") for event in shown["timeline"])
 
 
-def test_explain_tries_an_action_of_rspamd(gateway: Gateway, rspamd: Rspamd) -> None:
+def test_explain_can_assume_an_action_of_rspamd(gateway: Gateway, rspamd: Rspamd) -> None:
     _ask(gateway, rspamd)
     facts = {"client_address": "93.184.3.3", "sender": FAR, "recipients": [world.ALICE]}
     for action, reply in (("reject", 554), ("greylist", 451), ("soft_reject", 451), ("no_action", None)):
@@ -104,7 +104,7 @@ def test_explain_tries_an_action_of_rspamd(gateway: Gateway, rspamd: Rspamd) -> 
         assert "3.50" in rule["explanation"]
 
 
-def test_what_is_no_spam_is_left_alone_and_a_forged_mark_is_removed(gateway: Gateway, rspamd: Rspamd) -> None:
+def test_mail_that_is_not_spam_is_unchanged_except_for_forged_marks(gateway: Gateway, rspamd: Rspamd) -> None:
     _ask(gateway, rspamd)
     marker = next(_markers)
     content = message(marker, header="X-Spam: Yes\r\nX-Spam-Score: 99\r\n")
@@ -129,7 +129,7 @@ def test_exempt_mail_is_not_sent_to_rspamd(gateway: Gateway, rspamd: Rspamd) -> 
 
 
 @pytest.mark.parametrize("on_error", ["accept", "tempfail"])
-def test_rspamd_is_down_and_comes_back(gateway: Gateway, rspamd: Rspamd, on_error: str) -> None:
+def test_mail_follows_the_setting_while_rspamd_is_down(gateway: Gateway, rspamd: Rspamd, on_error: str) -> None:
     _ask(gateway, rspamd, on_error=on_error, timeout_s=5)
     rspamd.kill()
     marker, sender, content = _spam("add header", header="X-Spam: No\r\n")
@@ -150,7 +150,7 @@ def test_rspamd_is_down_and_comes_back(gateway: Gateway, rspamd: Rspamd, on_erro
     assert gateway.attempt(sender=sender, content=message(next(_markers))) == "accepted"
 
 
-def test_a_frozen_rspamd_costs_its_time_and_no_mail(gateway: Gateway, rspamd: Rspamd) -> None:
+def test_a_frozen_rspamd_delays_mail_and_loses_none(gateway: Gateway, rspamd: Rspamd) -> None:
     _ask(gateway, rspamd, timeout_s=1)
     rspamd.freeze()
     try:
@@ -165,7 +165,7 @@ def test_a_frozen_rspamd_costs_its_time_and_no_mail(gateway: Gateway, rspamd: Rs
 # Quarantine
 
 
-def test_quarantine_is_a_mark_a_mailbox_or_held(gateway: Gateway, rspamd: Rspamd) -> None:
+def test_quarantined_mail_is_marked_or_goes_to_a_mailbox_or_is_held(gateway: Gateway, rspamd: Rspamd) -> None:
     (domain,) = gateway.read("local-domains")["items"]
     far = {"kind": "smtp", "host": gateway.far.host, "port": gateway.far.port}
     gateway.change("local-domains", domain["id"], {"quarantine_mailbox": far})

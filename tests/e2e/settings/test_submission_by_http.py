@@ -128,7 +128,7 @@ HOPS = b"Received: from a by b; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
 STRANGE = "mallory@elsewhere.test"
 
 
-def test_a_message_that_nothing_objects_to(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_message_without_faults_is_accepted(gateway: Gateway, http: httpx.Client) -> None:
     same_both_ways(gateway, http, Mail(), 250)
 
 
@@ -136,18 +136,18 @@ def test_a_message_that_nothing_objects_to(gateway: Gateway, http: httpx.Client)
     ("criterion", "value"),
     [("sender", ALICE), ("domain", "ours.test"), ("recipient", FAR), ("ip", "127.0.0.1"), ("network", "127.0.0.0/8")],
 )
-def test_block_rules(gateway: Gateway, http: httpx.Client, criterion: str, value: str) -> None:
+def test_block_rules_refuse_the_message(gateway: Gateway, http: httpx.Client, criterion: str, value: str) -> None:
     rule(gateway, "block", criterion, value)
     same_both_ways(gateway, http, Mail(), 554)
 
 
 @pytest.mark.parametrize(("criterion", "value"), [("sender", ALICE), ("recipient", FAR)])
-def test_discard_rules(gateway: Gateway, http: httpx.Client, criterion: str, value: str) -> None:
+def test_discard_rules_drop_the_message(gateway: Gateway, http: httpx.Client, criterion: str, value: str) -> None:
     rule(gateway, "block", criterion, value, action="discard")
     same_both_ways(gateway, http, Mail(), 250)
 
 
-def test_a_block_rule_in_shadow_mode(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_block_rule_in_shadow_mode_refuses_nothing(gateway: Gateway, http: httpx.Client) -> None:
     rule(gateway, "block", "sender", ALICE, mode="shadow")
     same_both_ways(gateway, http, Mail(), 250)
 
@@ -180,39 +180,39 @@ def test_too_many_recipients_refuse_the_message(gateway: Gateway, http: httpx.Cl
     same_both_ways(gateway, http, Mail(recipients=(FAR, "other@far.test")), 554)
 
 
-def test_recipients_above_the_limit_are_put_off(gateway: Gateway, http: httpx.Client) -> None:
+def test_recipients_above_the_limit_are_deferred(gateway: Gateway, http: httpx.Client) -> None:
     gateway.patch("general", {"profile": {"max_recipients": 1, "recipients_over_limit": "defer_excess"}})
     same_both_ways(gateway, http, Mail(recipients=(FAR, "other@far.test")), 452)
 
 
-def test_too_many_hops(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_message_with_too_many_hops_is_refused(gateway: Gateway, http: httpx.Client) -> None:
     gateway.patch("general", {"profile": {"max_hops": 2}})
     same_both_ways(gateway, http, Mail(content=HOPS * 3 + world.message()), 554)
 
 
-def test_a_sender_that_is_not_fully_qualified(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_sender_that_is_not_fully_qualified_is_refused(gateway: Gateway, http: httpx.Client) -> None:
     gateway.patch("general", {"smtp_auth": {"sender_must_match_login": False}})
     gateway.patch("sender-policy", {"reject_non_fqdn_sender": "enforce"})
     same_both_ways(gateway, http, Mail(sender="alice@ours"), 504)
 
 
-def test_logging_in_is_off(gateway: Gateway, http: httpx.Client) -> None:
+def test_without_auth_no_mail_is_accepted_by_http(gateway: Gateway, http: httpx.Client) -> None:
     """SMTP then offers no AUTH, so only the answer of HTTP is compared with the rule."""
     gateway.patch("general", {"smtp_auth": {"enabled": False}})
     assert by_http(http, Mail()).last[0] // 100 == 5
 
 
-def test_a_disabled_account(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_disabled_account_may_not_submit_mail(gateway: Gateway, http: httpx.Client) -> None:
     (account,) = [each for each in gateway.read("accounts")["items"] if each["login"] == world.LOGIN]
     gateway.change("accounts", account["id"], {"enabled": False})
     same_both_ways(gateway, http, Mail(), 535)
 
 
-def test_a_line_that_is_too_long(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_line_that_is_too_long_is_refused(gateway: Gateway, http: httpx.Client) -> None:
     same_both_ways(gateway, http, Mail(content=world.message() + b"x" * 20_000 + b"\r\n"), 550)
 
 
-def test_no_more_messages_in_this_minute(gateway: Gateway, http: httpx.Client) -> None:
+def test_messages_over_the_rate_of_a_minute_are_refused(gateway: Gateway, http: httpx.Client) -> None:
     gateway.patch("connection-policy", {"max_messages_per_minute": 1})
     gateway.patch("general", {"smtp_auth": {"skip_for_local_networks": False}})
     within_one_minute()
@@ -220,7 +220,7 @@ def test_no_more_messages_in_this_minute(gateway: Gateway, http: httpx.Client) -
     same_both_ways(gateway, http, Mail(), 450)
 
 
-def test_a_message_above_the_size_is_told_before_it_is_read(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_message_above_the_size_is_refused_before_it_is_read(gateway: Gateway, http: httpx.Client) -> None:
     gateway.patch("general", {"profile": {"max_message_size_mb": 1}})
     content = world.message() + (b"x" * 70 + b"\r\n") * 16_000
     assert by_smtp(gateway, Mail(content=content)).last[0] == 552
@@ -244,7 +244,7 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_the_next_hop_gets_the_same_octets_but_for_received(gateway: Gateway, http: httpx.Client, name: str) -> None:
+def test_the_next_hop_gets_the_same_octets_except_for_received(gateway: Gateway, http: httpx.Client, name: str) -> None:
     given = b"Date: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <1@ours.test>\r\n"
     content = CONTENTS[name] if name == "no header" else given + CONTENTS[name]
     gateway.far.clear()

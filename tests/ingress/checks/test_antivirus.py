@@ -79,7 +79,7 @@ def cut(content: bytes, piece: int) -> Iterator[bytes]:
         (b"x" * 10_000 + b"\0", ScanOutcome.ERROR, b""),
     ],
 )
-async def test_only_a_clear_word_counts(
+async def test_only_a_clear_answer_of_clamd_counts(
     serve: Callable[[Serve], Awaitable[str]], answer: bytes, outcome: ScanOutcome, signature: bytes
 ) -> None:
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -94,7 +94,7 @@ async def test_only_a_clear_word_counts(
     assert bool(found.reason) == (outcome is ScanOutcome.ERROR)
 
 
-async def test_the_whole_content_is_sent_whatever_its_pieces(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_the_whole_content_is_sent_however_it_is_divided(serve: Callable[[Serve], Awaitable[str]]) -> None:
     content = bytes(range(256)) * 2000
     got: list[bytes] = []
 
@@ -116,7 +116,7 @@ async def test_a_clamd_that_closes_in_the_middle_is_an_error(serve: Callable[[Se
     assert found.outcome is ScanOutcome.ERROR
 
 
-async def test_a_clamd_that_answers_early_and_closes(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_an_early_answer_of_clamd_is_used(serve: Callable[[Serve], Awaitable[str]]) -> None:
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(100_000)
         writer.write(b"INSTREAM size limit exceeded. ERROR\0")
@@ -127,7 +127,9 @@ async def test_a_clamd_that_answers_early_and_closes(serve: Callable[[Serve], Aw
 
 
 @pytest.mark.parametrize("reads", [True, False])
-async def test_a_clamd_that_never_answers_or_never_reads(serve: Callable[[Serve], Awaitable[str]], reads: bool) -> None:
+async def test_a_clamd_that_never_answers_or_never_reads_is_an_error(
+    serve: Callable[[Serve], Awaitable[str]], reads: bool
+) -> None:
     release = asyncio.Event()
 
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -146,7 +148,7 @@ async def test_a_clamd_that_does_not_run_is_an_error(address: str) -> None:
     assert (found.outcome, found.reason) == (ScanOutcome.ERROR, "unreachable")
 
 
-async def test_scans_are_bounded_in_number_and_more_are_refused_at_once(
+async def test_the_number_of_scans_is_bounded_and_further_scans_fail_at_once(
     serve: Callable[[Serve], Awaitable[str]],
 ) -> None:
     running = most = 0
@@ -174,7 +176,7 @@ async def test_scans_are_bounded_in_number_and_more_are_refused_at_once(
     assert most <= 2
 
 
-async def test_a_socket_of_the_file_system(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_clamd_is_reached_over_a_unix_socket(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = str(tmp_path_factory.mktemp("s") / "clamd")
 
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -229,7 +231,7 @@ async def test_c102_a_real_clamd_with_a_clean_stream_a_too_large_one_and_dead(cl
     assert (await scan(clamd_small.address)).outcome is ScanOutcome.ERROR
 
 
-async def test_clean_is_not_believed_before_the_whole_stream_was_sent(
+async def test_an_early_answer_that_the_content_is_clean_is_not_used(
     serve: Callable[[Serve], Awaitable[str]],
 ) -> None:
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -255,7 +257,7 @@ def _open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_nothing_is_left_of_a_scan_that_was_never_read(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_an_unread_scan_leaves_nothing_behind(serve: Callable[[Serve], Awaitable[str]]) -> None:
     release = asyncio.Event()
     connected: list[asyncio.StreamWriter] = []
 
@@ -273,7 +275,7 @@ async def test_nothing_is_left_of_a_scan_that_was_never_read(serve: Callable[[Se
     release.set()
 
 
-async def test_one_client_leaves_places_for_the_others(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_one_client_leaves_slots_for_the_others(serve: Callable[[Serve], Awaitable[str]]) -> None:
     release = asyncio.Event()
     running = 0
 

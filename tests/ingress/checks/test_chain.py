@@ -94,9 +94,9 @@ def test_c101_a_key_that_cannot_be_looked_up_is_a_temporary_error() -> None:
     ],
     ids=["51 sets", "huge instance", "no tags", "no blank", "8 bit", "too long"],
 )
-def test_c101_broken_chains_fail_and_nothing_breaks(fields: bytes) -> None:
+def test_c101_broken_chains_fail_without_an_exception(fields: bytes) -> None:
     assert validate(fields + b"From: a@b.example\r\n\r\nx\r\n", {}).result is CheckResult.FAIL
 
 
-def test_a_message_without_a_chain() -> None:
+def test_a_message_without_a_chain_has_the_result_none() -> None:
     assert validate(b"From: a@b.example\r\n\r\nx\r\n", {}) == ArcChain(CheckResult.NONE, 0, b"")

@@ -46,7 +46,7 @@ async def test_all_keys_of_a_message_have_one_deadline(zone: DnsServer) -> None:
     assert found == dict.fromkeys(names, NO_ANSWER)
 
 
-async def test_the_wait_for_a_place_counts_for_the_deadline(zone: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_for_a_slot_counts_for_the_deadline(zone: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "_LOOKUPS_AT_ONCE", 1)
     names = silent(zone, *(key_name(f"d{number}.example{number}", "x") for number in range(5)))
     lookup = KeyLookup(zone.address)
@@ -55,7 +55,7 @@ async def test_the_wait_for_a_place_counts_for_the_deadline(zone: DnsServer, mon
     assert isinstance((await lookup.find([key_name("honest.example")]))[key_name("honest.example")], Key)
 
 
-async def test_a_client_and_a_silent_zone_leave_places_for_the_others(
+async def test_a_client_and_a_silent_zone_leave_slots_for_the_others(
     zone: DnsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "_LOOKUPS_AT_ONCE", 4)
@@ -75,9 +75,7 @@ async def test_a_client_and_a_silent_zone_leave_places_for_the_others(
     await asyncio.gather(*attacks, return_exceptions=True)
 
 
-async def test_a_zone_that_keeps_silent_is_not_asked_for_a_while(
-    zone: DnsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_zone_is_not_asked_for_a_while(zone: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "_LOOKUP_SECONDS", 0.2)
     now = 1_000.0
     lookup = KeyLookup(zone.address, lambda: now)
@@ -95,7 +93,7 @@ async def test_a_zone_that_keeps_silent_is_not_asked_for_a_while(
     assert isinstance((await lookup.find([other]))[other], Key)
 
 
-async def test_random_names_of_one_zone_do_not_drive_out_the_keys_of_others(
+async def test_random_names_of_one_zone_do_not_displace_keys_of_others(
     zone: DnsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "_KEPT_OF_A_ZONE", 3)
@@ -145,5 +143,5 @@ async def test_f08_without_name_servers_there_is_no_answer_until_there_are(
         (".", ""),
     ],
 )
-def test_the_zone_of_a_name(name: str, zone: str) -> None:
+def test_the_zone_of_a_name_is_found(name: str, zone: str) -> None:
     assert zone_of(name) == zone

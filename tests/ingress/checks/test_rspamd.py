@@ -60,14 +60,14 @@ async def test_rspamd_finds_gtube(rspamd: Rspamd, action: str) -> None:
     assert scan.symbols == ("GTUBE",) or not scan.symbols
 
 
-async def test_rspamd_passes_what_is_no_spam_and_knows_the_session(rspamd: Rspamd) -> None:
+async def test_rspamd_passes_ordinary_mail_and_gets_the_facts_of_the_session(rspamd: Rspamd) -> None:
     scan = await ask(rspamd.url, question())
     assert scan.action is SpamAction.NO_ACTION
     assert scan.required_score == 15.0
     assert "5e" * 16 in rspamd.log()
 
 
-async def test_a_message_larger_than_memory_is_asked_about_whole(rspamd: Rspamd, tmp_path: Path) -> None:
+async def test_rspamd_gets_all_of_a_message_larger_than_memory(rspamd: Rspamd, tmp_path: Path) -> None:
     content = Content(tmp_path)
     content.add(PLAIN)
     for _ in range(40):
@@ -83,7 +83,7 @@ async def test_a_message_larger_than_memory_is_asked_about_whole(rspamd: Rspamd,
         assert web.requests[0].body == b"".join(content.pieces())
 
 
-async def test_rspamd_is_told_who_sends_to_whom() -> None:
+async def test_rspamd_gets_sender_and_recipients() -> None:
     with WebServer() as web:
         web.answer("/checkv2", _answer("no action"))
         asked = question(account="alice", tls=Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", ""))
@@ -108,7 +108,7 @@ async def test_rspamd_is_told_who_sends_to_whom() -> None:
     assert told.items() <= request.headers.items()
 
 
-async def test_what_a_client_says_adds_no_header_field() -> None:
+async def test_text_of_a_client_adds_no_header_field() -> None:
     with WebServer() as web:
         web.answer("/checkv2", _answer("no action"))
         asked = question(helo_sent=b"\x00 evil\x0d\x0aPassword: x\xff")
@@ -174,7 +174,7 @@ async def test_without_an_answer_there_is_an_error() -> None:
         gate.open()
 
 
-async def test_questions_are_bounded_and_shared() -> None:
+async def test_requests_to_rspamd_are_bounded_and_shared() -> None:
     with WebServer() as web:
         gate = web.hold("/checkv2", _answer("no action"))
         client = RspamdClient(4)

@@ -66,7 +66,7 @@ async def test_signatures_are_verified_with_keys_of_the_dns(runner: CheckRunner,
     assert virus is None
 
 
-async def test_signatures_are_verified_where_they_hold_up_nobody(zone: DnsServer, tmp_path: Path) -> None:
+async def test_signatures_are_verified_on_the_processors_for_cryptography(zone: DnsServer, tmp_path: Path) -> None:
     """A worker that is bound to one processor verifies signatures on all of them, so its sessions are not delayed."""
     everywhere = processors.usable()
     processors.set_affinity(everywhere[:1])
@@ -84,7 +84,7 @@ async def test_signatures_are_verified_where_they_hold_up_nobody(zone: DnsServer
         processors.set_affinity(everywhere)
 
 
-async def test_a_message_too_large_for_memory(runner: CheckRunner, tmp_path: Path) -> None:
+async def test_a_message_too_large_for_memory_is_verified(runner: CheckRunner, tmp_path: Path) -> None:
     body = b"".join(b"%070d\r\n" % number for number in range(30_000))
     head, _, _ = MESSAGE.partition(b"\r\n\r\n")
     signed = content(sign(head + b"\r\n\r\n" + body, RSA), tmp_path)
@@ -105,14 +105,14 @@ async def test_c86_no_answer_is_a_temporary_error(
     assert (dkim[0].result, dkim[0].reason) == (CheckResult.TEMPERROR, "key could not be looked up")
 
 
-async def test_no_such_key_is_permanent(runner: CheckRunner, zone: DnsServer, tmp_path: Path) -> None:
+async def test_a_missing_key_is_a_permanent_error(runner: CheckRunner, zone: DnsServer, tmp_path: Path) -> None:
     zone.remove(KEY_NAME)
     dkim, _, _ = await runner.run(Checks(dkim=True), content(sign(MESSAGE, RSA), tmp_path))
     assert dkim is not None
     assert dkim[0].result is CheckResult.PERMERROR
 
 
-async def test_nothing_is_looked_up_for_what_was_not_asked(
+async def test_without_a_request_for_dkim_nothing_is_looked_up(
     runner: CheckRunner, zone: DnsServer, tmp_path: Path
 ) -> None:
     assert await runner.run(Checks(clamd="127.0.0.1:1", clamd_seconds=1), content(sign(MESSAGE, RSA), tmp_path)) == (
@@ -123,7 +123,7 @@ async def test_nothing_is_looked_up_for_what_was_not_asked(
     assert zone.queries == ()
 
 
-async def test_keys_are_asked_side_by_side_and_once_each(zone: DnsServer) -> None:
+async def test_keys_are_looked_up_at_the_same_time_and_only_once_each(zone: DnsServer) -> None:
     lookup = KeyLookup(zone.address)
     found = await lookup.find([f"{KEY_NAME}.", f"{KEY_NAME}.", "other._domainkey.nowhere.example.", "..bad.."])
     assert isinstance(found[f"{KEY_NAME}."], Key)
@@ -133,11 +133,11 @@ async def test_keys_are_asked_side_by_side_and_once_each(zone: DnsServer) -> Non
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1", "127.0.0.1:53", "::1", "[::1]:53", "127.0.0.1, 127.0.0.2:5353"])
-async def test_name_servers_by_environment(text: str) -> None:
+async def test_name_servers_come_from_the_environment(text: str) -> None:
     assert await KeyLookup(text).find([]) == {}
 
 
-async def test_keys_are_kept_for_their_ttl_and_failures_are_not(zone: DnsServer) -> None:
+async def test_keys_are_cached_for_their_ttl_and_failures_are_not(zone: DnsServer) -> None:
     now = 1_000.0
     lookup = KeyLookup(zone.address, lambda: now)
     zone.replace(KEY_NAME, "TXT", RSA.record, ttl=60)
@@ -152,13 +152,13 @@ async def test_keys_are_kept_for_their_ttl_and_failures_are_not(zone: DnsServer)
     assert isinstance((await lookup.find([f"{KEY_NAME}."]))[f"{KEY_NAME}."], Key)
 
 
-async def test_a_name_server_by_its_name(zone: DnsServer) -> None:
+async def test_a_name_server_may_be_given_by_its_name(zone: DnsServer) -> None:
     lookup = KeyLookup(f"localhost:{zone.port}")
     assert isinstance((await lookup.find([f"{KEY_NAME}."]))[f"{KEY_NAME}."], Key)
 
 
 @pytest.mark.parametrize("text", ["no name at all", "127.0.0.1:x", "[::1]:x"])
-async def test_a_name_server_that_is_no_address(text: str) -> None:
+async def test_an_invalid_name_server_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|host\[:port\]"):
         KeyLookup(text)
 
@@ -193,7 +193,7 @@ async def test_findings_reach_policy_and_the_message(checking: Ingress) -> None:
     )
 
 
-async def test_checks_of_several_recipients_are_united(checking: Ingress) -> None:
+async def test_checks_of_several_recipients_are_joined(checking: Ingress) -> None:
     answers = iter([accept(checks=pb.ContentChecks(dkim=True)), accept(), accept(checks=pb.ContentChecks(arc=True))])
     checking.policy.on(pb.STAGE_RCPT, lambda _request: next(answers))
     client = await checking.client()
@@ -203,7 +203,7 @@ async def test_checks_of_several_recipients_are_united(checking: Ingress) -> Non
     assert asked.content.HasField("arc")
 
 
-async def test_what_nobody_asked_for_is_not_run(checking: Ingress, zone: DnsServer) -> None:
+async def test_only_requested_checks_are_run(checking: Ingress, zone: DnsServer) -> None:
     checking.policy.on(pb.STAGE_RCPT, accept())
     client = await checking.client()
     assert (await client.send_mail(sign(MESSAGE, RSA))).code == 250
@@ -214,7 +214,7 @@ async def test_what_nobody_asked_for_is_not_run(checking: Ingress, zone: DnsServ
     assert checking.relay.messages[0].content.startswith(b"Received: ")
 
 
-async def test_a_scan_s_outcome_reaches_policy(checking: Ingress, clamd: Clamd) -> None:
+async def test_the_outcome_of_a_scan_reaches_policy(checking: Ingress, clamd: Clamd) -> None:
     def judge(request: pb.DecideRequest) -> pb.Verdict:
         infected = request.content.virus.outcome == pb.VirusScan.OUTCOME_INFECTED
         return reject(554, "5.7.1", "Infected") if infected else accept()
@@ -234,7 +234,7 @@ async def test_a_scan_s_outcome_reaches_policy(checking: Ingress, clamd: Clamd) 
     assert len(checking.relay.messages) == 1
 
 
-async def test_results_are_of_the_content_before_a_sites_handler_changes_it(
+async def test_results_are_about_the_content_before_a_handler_changes_it(
     start: Start, zone: DnsServer, clamd: Clamd
 ) -> None:
     """A signature that the change breaks passes, and a virus that the handler adds is not found."""
@@ -261,7 +261,7 @@ async def test_results_are_of_the_content_before_a_sites_handler_changes_it(
     assert eicar() in stored
 
 
-async def test_a_client_that_goes_during_a_scan_ends_it(checking: Ingress) -> None:
+async def test_a_client_that_disconnects_during_a_scan_ends_the_scan(checking: Ingress) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -97,7 +97,7 @@ def test_a_message_that_exim_signed_with_ed25519_is_verified() -> None:
         ("test2.message", "test2.txt", "20120113._domainkey.gmail.com."),
     ],
 )
-def test_the_result_is_dkimpy_s(message: str, key: str, name: str) -> None:
+def test_the_result_equals_that_of_dkimpy(message: str, key: str, name: str) -> None:
     text = vector(key).strip()
     expected = dkim.verify(vector(message), dnsfunc=lambda _name, timeout=5: text)
     (found,) = check(vector(message), {name: record(text)})
@@ -114,7 +114,7 @@ def test_a_message_with_an_added_from_field_fails() -> None:
 
 @needs_vectors
 @pytest.mark.parametrize("name", [path.name for path in sorted(VECTORS.glob("*m*")) if path.is_file()])
-def test_no_public_message_breaks_the_reader(name: str) -> None:
+def test_every_public_message_is_read_without_an_exception(name: str) -> None:
     check(vector(name), {})
 
 
@@ -124,7 +124,7 @@ def test_no_public_message_breaks_the_reader(name: str) -> None:
     [b"", b"\r\n", b"\r\n\r\n\r\n", b"x\r\n", b"x  y \t z \t\r\n \r\n\t\r\n", b" \r\n", b"x\r\n" * 5000 + b"\r\n" * 40],
     ids=["empty", "one end", "only ends", "line", "blanks", "blank line", "long"],
 )
-def test_what_dkimpy_signs_is_verified(canonical: str, body: bytes) -> None:
+def test_signatures_of_dkimpy_are_verified(canonical: str, body: bytes) -> None:
     message = MESSAGE.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + body
     assert only(sign(message, RSA, canonical=canonical)) == ("pass", "")
 
@@ -133,7 +133,7 @@ def test_ed25519_is_verified() -> None:
     assert only(sign_by_hand(MESSAGE, ED25519)) == ("pass", "")
 
 
-def test_both_kinds_on_one_message_are_told_apart() -> None:
+def test_two_kinds_of_signatures_on_one_message_have_separate_results() -> None:
     found = check(sign_by_hand(sign(MESSAGE, RSA), ED25519))
     assert [(each.algorithm, each.selector, each.result) for each in found] == [
         ("ed25519-sha256", b"e1", CheckResult.PASS),
@@ -153,11 +153,11 @@ def test_both_kinds_on_one_message_are_told_apart() -> None:
         (lambda m: b"From: v@bank.example\r\n" + m, "signature does not match"),
     ],
 )
-def test_c98_what_was_altered_or_added_fails(change, reason: str) -> None:  # type: ignore[no-untyped-def]
+def test_c98_altered_and_added_fields_break_the_signature(change, reason: str) -> None:  # type: ignore[no-untyped-def]
     assert only(change(sign(MESSAGE, RSA))) == ("fail", reason)
 
 
-def test_relaxed_forms_forgive_blanks_and_folding_and_simple_ones_do_not() -> None:
+def test_relaxed_forms_ignore_blanks_and_folding_and_simple_forms_do_not() -> None:
     def refolded(message: bytes) -> bytes:
         return message.replace(b"Subject: Is dinner   ready?", b"subject :  Is\r\n dinner ready?").replace(
             b"Hi.", b"Hi. "
@@ -167,7 +167,7 @@ def test_relaxed_forms_forgive_blanks_and_folding_and_simple_ones_do_not() -> No
     assert only(refolded(sign(MESSAGE, RSA, canonical="simple/simple")))[0] == "fail"
 
 
-def test_c95_a_length_shorter_than_the_body_is_no_pass() -> None:
+def test_c95_a_length_shorter_than_the_body_does_not_pass() -> None:
     signed = sign(MESSAGE, RSA, length=True)
     assert only(signed) == ("pass", "")
     assert only(signed + b"<html>appended</html>\r\n") == ("policy", "part of the body is not signed")
@@ -196,7 +196,7 @@ def test_c95_a_length_beyond_the_body_fails() -> None:
         ("x=; ", "neutral"),
     ],
 )
-def test_c96_times_are_kept_by_the_clock_given(tags: str, result: str) -> None:
+def test_c96_times_are_compared_with_the_given_clock(tags: str, result: str) -> None:
     assert only(sign_by_hand(MESSAGE, ED25519, tags), now=NOW)[0] == result
 
 
@@ -222,7 +222,7 @@ def test_c96_times_are_kept_by_the_clock_given(tags: str, result: str) -> None:
         (b"DKIM-Signature: v=1;", b"DKIM-Signature: v=1; l=" + b"9" * 70 + b";", "neutral"),
     ],
 )
-def test_signatures_that_cannot_be_processed(old: bytes, new: bytes, result: str) -> None:
+def test_invalid_signatures_are_permanent_errors(old: bytes, new: bytes, result: str) -> None:
     signed = sign(MESSAGE, RSA)
     assert old in signed
     assert only(signed.replace(old, new, 1))[0] == result
@@ -234,7 +234,7 @@ def test_invalid_base64_never_passes(tail: bytes) -> None:
     assert only(field + MESSAGE)[0] in ("neutral", "fail")
 
 
-def test_keys_that_cannot_be_used() -> None:
+def test_unusable_keys_are_permanent_errors() -> None:
     name = f"s1._domainkey.{DOMAIN}."
     signed = sign(MESSAGE, RSA)
 
@@ -261,7 +261,7 @@ def test_keys_that_cannot_be_used() -> None:
     assert only(signed, {name: NoKey("nobody answered", temporary=True)}) == ("temperror", "nobody answered")
 
 
-def test_a_key_that_is_being_tested_makes_nothing_worse() -> None:
+def test_a_failed_signature_with_a_test_key_is_neutral() -> None:
     """A signature by a key with the flag t=y counts as no signature, even if it is wrong (RFC 6376 section 3.6.1)."""
     name = f"s1._domainkey.{DOMAIN}."
     signed = sign(MESSAGE, RSA)
@@ -276,7 +276,7 @@ def test_a_key_that_is_being_tested_makes_nothing_worse() -> None:
     assert only(signed, {name: NoKey("nobody answered", temporary=True)})[0] == "temperror"
 
 
-def test_a_key_for_one_identity_only() -> None:
+def test_a_key_for_one_identity_refuses_others() -> None:
     strict = dataclasses.replace(ED25519, record=ED25519.record.replace("k=ed", "t=s; k=ed"))
     keys = {f"e1._domainkey.{DOMAIN}.": read_key(strict.record.encode())}
     assert only(sign_by_hand(MESSAGE, ED25519, f"i=joe@{DOMAIN}; "), keys) == ("pass", "")
@@ -286,14 +286,14 @@ def test_a_key_for_one_identity_only() -> None:
 
 
 @pytest.mark.parametrize("form", ["spki", "pkcs1"])
-def test_public_keys_in_both_forms_that_are_published(form: str) -> None:
+def test_public_keys_in_both_published_forms_are_read(form: str) -> None:
     public = load_pem_private_key(RSA.pem, None).public_key()
     kind = PublicFormat.SubjectPublicKeyInfo if form == "spki" else PublicFormat.PKCS1
     text = base64.b64encode(public.public_bytes(Encoding.DER, kind))
     assert isinstance(read_key(b"v=DKIM1; p=" + text), Key)
 
 
-def test_only_the_first_ten_signatures_are_looked_at() -> None:
+def test_only_the_first_ten_signatures_are_verified() -> None:
     message = MESSAGE
     for _ in range(15):
         message = sign_by_hand(message, ED25519)
@@ -330,7 +330,7 @@ def test_hostile_blanks_in_a_body_take_linear_time() -> None:
     assert hashes.get(relaxed=True, limit=None).octets == 500 * 4
 
 
-def test_none_for_a_message_without_signature() -> None:
+def test_a_message_without_a_signature_has_no_result() -> None:
     assert check(MESSAGE) == []
     assert check(b"") == []
 
@@ -340,6 +340,6 @@ def sign_weak(message: bytes) -> tuple[bytes, SigningKey]:
     return sign(message, key), key
 
 
-def test_1024_bits_are_just_enough() -> None:
+def test_keys_of_1024_bits_are_the_shortest_accepted_ones() -> None:
     signed, key = sign_weak(MESSAGE)
     assert only(signed, {f"s1._domainkey.{DOMAIN}.": read_key(key.record.encode())}) == ("pass", "")

@@ -12,7 +12,7 @@ from tests.peers.smtp_sink import SmtpSink
 from tests.peers.web import WebServer
 
 
-async def test_debugging(start_with: StartWith) -> None:
+async def test_the_handler_debugging_of_aiosmtpd_works(start_with: StartWith) -> None:
     ingress = await start_with("debugging")
     client = await ingress.client()
     assert (await send(client)).code == 250
@@ -23,7 +23,9 @@ async def test_debugging(start_with: StartWith) -> None:
     assert stored.content.endswith(MESSAGE)
 
 
-async def test_proxy(start_with: StartWith, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_handler_proxy_of_aiosmtpd_works(
+    start_with: StartWith, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SITE_NEXT_HOP", f"{smtp_sink.host}:{smtp_sink.port}")
     ingress = await start_with("proxy")
     client = await ingress.client()
@@ -34,7 +36,7 @@ async def test_proxy(start_with: StartWith, smtp_sink: SmtpSink, monkeypatch: py
     assert len(ingress.relay.messages) == 1
 
 
-async def test_proxy_that_reaches_nobody_blocks_nobody_for_good(
+async def test_the_handler_proxy_without_a_server_delays_no_other_session(
     start_with: StartWith, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SITE_NEXT_HOP", "127.0.0.1:1")
@@ -45,7 +47,7 @@ async def test_proxy_that_reaches_nobody_blocks_nobody_for_good(
     assert len(ingress.relay.messages) == 1
 
 
-async def test_sink_has_no_hook_and_mail_goes_on(start_with: StartWith) -> None:
+async def test_the_handler_sink_has_no_hook_and_mail_continues(start_with: StartWith) -> None:
     ingress = await start_with("sink")
     client = await ingress.client()
     assert (await send(client)).code == 250
@@ -53,7 +55,9 @@ async def test_sink_has_no_hook_and_mail_goes_on(start_with: StartWith) -> None:
     assert not ingress.metrics.handler_calls
 
 
-async def test_mailbox(start_with: StartWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_handler_mailbox_of_aiosmtpd_works(
+    start_with: StartWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SITE_MAILDIR", str(tmp_path / "maildir"))
     ingress = await start_with("mailbox")
     client = await ingress.client()
@@ -66,7 +70,7 @@ async def test_mailbox(start_with: StartWith, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("factory", ["Collecting", "CollectingLater"])
-async def test_message_and_async_message(start_with: StartWith, factory: str) -> None:
+async def test_the_handlers_message_and_async_message_of_aiosmtpd_work(start_with: StartWith, factory: str) -> None:
     ingress = await start_with(factory)
     client = await ingress.client()
     for _ in range(3):
@@ -76,7 +80,7 @@ async def test_message_and_async_message(start_with: StartWith, factory: str) ->
     assert len(ingress.relay.messages) == 3
 
 
-async def test_a_handler_that_takes_some_domains_only(start_with: StartWith) -> None:
+async def test_a_handler_may_accept_only_some_domains(start_with: StartWith) -> None:
     ingress = await start_with("DomainHandler")
     client = await ingress.client()
     reply = await send(client, "alice@elsewhere.test")
@@ -92,7 +96,7 @@ async def test_a_handler_that_takes_some_domains_only(start_with: StartWith) -> 
     assert list(refused.recipients) == [b"alice@elsewhere.test"]
 
 
-async def test_a_handler_that_posts_to_a_web_server(start_with: StartWith, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handler_may_send_mail_to_a_web_server(start_with: StartWith, monkeypatch: pytest.MonkeyPatch) -> None:
     with WebServer() as web:
         monkeypatch.setenv("SITE_WEBHOOK", f"{web.url}/mail")
         ingress = await start_with("WebhookHandler")
@@ -107,7 +111,7 @@ async def test_a_handler_that_posts_to_a_web_server(start_with: StartWith, monke
     assert len(ingress.relay.messages) == 1
 
 
-async def test_a_handler_that_tags_what_it_hands_on(start_with: StartWith) -> None:
+async def test_a_handler_may_change_the_content(start_with: StartWith) -> None:
     ingress = await start_with("TaggingHandler")
     client = await ingress.client()
     assert (await send(client, content=b"X-Site: forged\r\n" + MESSAGE)).code == 250

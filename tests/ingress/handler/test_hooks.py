@@ -19,7 +19,7 @@ from tests.fakes.policy import accept, discard, profile, reject
 from tests.ingress.handler.conftest import MESSAGE, StartWith, asks_at_the_end, handler_of, send
 
 
-async def test_hooks_see_what_aiosmtpds_hooks_see(start_with: StartWith) -> None:
+async def test_hooks_get_the_same_objects_as_in_aiosmtpd(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
     client = await ingress.client()
     assert (await client.command("MAIL FROM:<Joe@Far.test> SIZE=100 BODY=8BITMIME RET=HDRS")).code == 250
@@ -54,7 +54,7 @@ async def test_hooks_see_what_aiosmtpds_hooks_see(start_with: StartWith) -> None
     assert len({id(arguments[2]) for _, arguments in handler.calls}) == 1
 
 
-async def test_the_connection_is_an_aiosmtpd_server_to_read(start_with: StartWith) -> None:
+async def test_the_connection_has_the_attributes_of_an_aiosmtpd_server(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
     seen: dict[str, Any] = {}
 
@@ -96,7 +96,7 @@ async def test_the_connection_is_an_aiosmtpd_server_to_read(start_with: StartWit
     assert seen["loop"] is seen["session"].loop
 
 
-async def test_a_hook_may_use_the_servers_loop(start_with: StartWith) -> None:
+async def test_a_hook_may_use_the_event_loop_of_the_server(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
 
     async def work(server: Any, *_: Any) -> str:
@@ -108,7 +108,7 @@ async def test_a_hook_may_use_the_servers_loop(start_with: StartWith) -> None:
     assert (await send(await ingress.client())).code == 250
 
 
-async def test_session_after_starttls_and_login(start_with: StartWith) -> None:
+async def test_hooks_see_the_session_after_starttls_and_login(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
     client = await ingress.client(Listener.SUBMISSION)
     await client.command("MAIL FROM:<alice@example.com>")
@@ -185,7 +185,7 @@ async def test_a_refusal_by_421_ends_the_session(start_with: StartWith) -> None:
 
 
 @pytest.mark.parametrize("answer", ["250 OK", "251 Will forward", MISSING, b"250 OK"])
-async def test_2yz_means_go_on(start_with: StartWith, answer: Any) -> None:
+async def test_a_2yz_answer_of_a_hook_lets_the_message_continue(start_with: StartWith, answer: Any) -> None:
     ingress = await start_with("Scripted")
     handler_of(ingress).on = dict.fromkeys(("MAIL", "RCPT", "DATA"), answer)
     reply = await send(await ingress.client(), "alice@example.com", "bob@example.com")
@@ -197,7 +197,7 @@ async def test_2yz_means_go_on(start_with: StartWith, answer: Any) -> None:
 
 @pytest.mark.parametrize("answer", [None, "", "yes", 250, "354 Go on", "550 one\r\n451 other", "250 OK\r\nhm", ["250"]])
 @pytest.mark.parametrize("hook", ["MAIL", "RCPT", "DATA"])
-async def test_an_answer_that_is_no_reply_is_451(start_with: StartWith, hook: str, answer: Any) -> None:
+async def test_an_invalid_answer_of_a_hook_gives_451(start_with: StartWith, hook: str, answer: Any) -> None:
     ingress = await start_with("Scripted")
     handler_of(ingress).on[hook] = answer
     assert (await send(await ingress.client())).code == 451
@@ -245,7 +245,7 @@ def _other_sender(_server: Any, _session: Any, envelope: Any, *_: Any) -> str:
         ("DATA", _other_sender),
     ],
 )
-async def test_addresses_that_policy_never_judged_are_451(
+async def test_addresses_that_policy_has_not_seen_give_451(
     start_with: StartWith, hook: str, change: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     ingress = await start_with("Scripted")
@@ -262,7 +262,7 @@ async def test_addresses_that_policy_never_judged_are_451(
     assert stored.recipients == [b"alice@example.com"]
 
 
-async def test_a_recipient_that_is_refused_leaves_the_others(start_with: StartWith) -> None:
+async def test_a_refused_recipient_does_not_affect_the_others(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
 
     def some(_server: Any, _session: Any, envelope: Any, address: str, _options: list[str]) -> str:
@@ -318,7 +318,7 @@ async def test_a_hook_may_change_the_content(start_with: StartWith, after: Any, 
     assert stored.submission.content_size == len(stored.content)
 
 
-async def test_f46_what_a_hook_puts_into_the_header_is_made_plain_too(start_with: StartWith) -> None:
+async def test_f46_ambiguous_header_forms_of_a_hook_are_removed_too(start_with: StartWith) -> None:
     """F46: some readers take a line with only blanks for the end of the header, so ingress removes such lines."""
     ingress = await start_with("Scripted")
 
@@ -362,7 +362,7 @@ async def test_a_large_content_reaches_the_hook_whole(start_with: StartWith, tmp
     ],
     ids=["a number", "nothing", "a long line", "a NUL", "too large", "a long header"],
 )
-async def test_content_that_cannot_be_mail_is_451(start_with: StartWith, after: Any) -> None:
+async def test_invalid_content_of_a_hook_gives_451(start_with: StartWith, after: Any) -> None:
     ingress = await start_with("Scripted")
     ingress.policy.profile = profile(max_message_size=1024 * 1024)
 
@@ -376,7 +376,7 @@ async def test_content_that_cannot_be_mail_is_451(start_with: StartWith, after: 
     assert not ingress.relay.messages
 
 
-async def test_what_a_hook_writes_forges_nothing(start_with: StartWith) -> None:
+async def test_a_hook_cannot_forge_trace_fields(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
 
     def change(_server: Any, _session: Any, envelope: Any) -> str:
@@ -406,7 +406,7 @@ async def test_content_by_bdat_reaches_the_hook_too(start_with: StartWith) -> No
 # The order: policy, then the hook, then relay
 
 
-async def test_hooks_are_called_after_policys_accept_alone(start_with: StartWith) -> None:
+async def test_hooks_are_called_only_after_policy_has_accepted(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
     ingress.policy.profile = asks_at_the_end()
     handler = handler_of(ingress)
@@ -422,7 +422,7 @@ async def test_hooks_are_called_after_policys_accept_alone(start_with: StartWith
     assert not ingress.relay.messages
 
 
-async def test_what_policy_discards_reaches_no_hook(start_with: StartWith) -> None:
+async def test_discarded_mail_reaches_no_hook(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
 
     def rule(request: pb.DecideRequest) -> pb.Verdict:
@@ -439,7 +439,7 @@ async def test_what_policy_discards_reaches_no_hook(start_with: StartWith) -> No
     assert handler.calls[-1][1][2].rcpt_tos == ["alice@example.com"]
 
 
-async def test_checks_are_of_the_content_before_the_hook(start_with: StartWith) -> None:
+async def test_checks_run_on_the_content_before_the_hook(start_with: StartWith) -> None:
     ingress = await start_with("Scripted")
     ingress.policy.profile = asks_at_the_end()
 
@@ -457,7 +457,9 @@ async def test_checks_are_of_the_content_before_the_hook(start_with: StartWith) 
 
 
 @pytest.mark.parametrize("hook", ["MAIL", "RCPT", "DATA"])
-async def test_an_exception_is_451(start_with: StartWith, hook: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_exception_of_a_hook_gives_451(
+    start_with: StartWith, hook: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     ingress = await start_with("Scripted")
 
     def fail(*_: Any) -> str:
@@ -506,7 +508,7 @@ async def test_handle_exception_chooses_the_refusal(start_with: StartWith, answe
     assert not ingress.relay.messages
 
 
-async def test_handle_exception_may_fail_itself(start_with: StartWith) -> None:
+async def test_an_exception_in_handle_exception_gives_451(start_with: StartWith) -> None:
     ingress = await start_with("ScriptedWithExceptions")
 
     def fail(*_: Any) -> str:
@@ -517,7 +519,7 @@ async def test_handle_exception_may_fail_itself(start_with: StartWith) -> None:
     assert ingress.metrics.handler_calls["handle_exception", "exception"] == 1
 
 
-async def test_a_hook_that_takes_too_long_is_451_and_reaches_nothing_later(start_with: StartWith) -> None:
+async def test_a_hook_that_takes_too_long_gives_451_and_changes_nothing_later(start_with: StartWith) -> None:
     ingress = await start_with("Scripted", handler_seconds=0.3)
     leave, left = threading.Event(), threading.Event()
 
@@ -569,7 +571,7 @@ async def test_a_blocked_handler_blocks_no_other_session(start_with: StartWith) 
     assert (await first.reply()).code == 250
 
 
-async def test_more_hooks_than_can_wait_are_451(start_with: StartWith, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_waiting_hooks_give_451(start_with: StartWith, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, number in (("_SLOTS", 1), ("_SHARE", 1), ("_UNDER_WAY", 2)):
         monkeypatch.setattr(f"services.ingress.handler.hooks.{name}", number)
     ingress = await start_with("Scripted")

@@ -29,7 +29,7 @@ async def test_a_handler_that_cannot_be_made_ends_the_start(start, name: str, wo
     assert words in str(caught.value)
 
 
-async def test_hooks_that_are_never_called_are_named_at_the_start(start_with: StartWith) -> None:
+async def test_hooks_that_are_never_called_are_logged_at_the_start(start_with: StartWith) -> None:
     with capture_logs() as lines:
         ingress = await start_with("OtherHooks")
     (warning,) = [line for line in lines if line["event"] == "handler_methods_not_called"]

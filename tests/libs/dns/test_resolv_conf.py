@@ -27,7 +27,7 @@ def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "# nothing\n", "nameserver\n", "nameserver not-an-address\n", "\0\n"])
-def test_a_file_without_a_name_server_is_told_once_and_raises_nothing(tmp_path: Path, content: str | None) -> None:
+def test_a_file_without_a_name_server_is_logged_once_and_raises_no_error(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "resolv.conf"
     if content is not None:
         path.write_text(content)

@@ -20,7 +20,7 @@ from libs.dns.servers import addressed
         ("unbound:5353,unbound", "192.0.2.9:5353,192.0.2.9:53"),
     ],
 )
-def test_every_form(monkeypatch: pytest.MonkeyPatch, text: str, found: str) -> None:
+def test_every_form_of_a_name_server_is_read(monkeypatch: pytest.MonkeyPatch, text: str, found: str) -> None:
     def known(host: str, *_: Any, **__: Any) -> list[Any]:
         if host != "unbound":
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
@@ -31,6 +31,6 @@ def test_every_form(monkeypatch: pytest.MonkeyPatch, text: str, found: str) -> N
 
 
 @pytest.mark.parametrize("text", ["192.0.2.1:", "192.0.2.1:0", "192.0.2.1:x", ":53", "a..b"])
-def test_what_is_none_is_refused(text: str) -> None:
+def test_an_invalid_name_server_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="name server"):
         addressed(text)

@@ -20,12 +20,12 @@ def _pem(authority: trustme.CA, end: datetime.datetime) -> bytes:
     return authority.issue_cert("x.test", not_after=end).cert_chain_pems[0].bytes()
 
 
-def test_of_a_chain_the_first_certificate_to_end_counts() -> None:
+def test_the_expiry_of_a_chain_is_that_of_its_first_certificate_to_expire() -> None:
     authority = trustme.CA()
     assert expiry(_pem(authority, LATER) + _pem(authority, FIRST)) == FIRST.timestamp()
 
 
-def test_a_file_is_read_again_when_it_changes_and_its_last_good_end_stays(tmp_path: Path) -> None:
+def test_a_changed_file_is_read_again_and_its_last_valid_expiry_stays(tmp_path: Path) -> None:
     authority, path = trustme.CA(), tmp_path / "chain.pem"
     gauge = Gauge("ends", "When.", ["certificate"], registry=(registry := CollectorRegistry()))
     show_expiry(gauge, path)

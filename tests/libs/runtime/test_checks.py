@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from libs.runtime.checks import CheckResult, Checks, Level
 
 
-async def test_the_last_report_is_kept_until_somebody_asks_for_a_new_one() -> None:
+async def test_the_last_report_is_returned_until_new_checks_are_requested() -> None:
     made = 0
 
     async def check() -> Sequence[CheckResult]:
@@ -22,7 +22,7 @@ async def test_the_last_report_is_kept_until_somebody_asks_for_a_new_one() -> No
     assert [result.text for result in (await checks.make()).results] == ["look 2"]
 
 
-async def test_who_asks_while_checks_are_made_gets_their_report() -> None:
+async def test_a_caller_during_checks_gets_the_report_of_these() -> None:
     begun, has_begun, go_on = 0, asyncio.Event(), asyncio.Event()
 
     async def check() -> Sequence[CheckResult]:
@@ -43,7 +43,7 @@ async def test_who_asks_while_checks_are_made_gets_their_report() -> None:
     assert reports[1] == reports[2]
 
 
-async def test_a_check_that_fails_is_told_and_hides_no_other() -> None:
+async def test_a_failed_check_is_reported_and_hides_no_other() -> None:
     async def broken() -> Sequence[CheckResult]:
         raise OSError("secret text")
 
@@ -57,7 +57,7 @@ async def test_a_check_that_fails_is_told_and_hides_no_other() -> None:
     assert "secret" not in by_id["disk"].text
 
 
-async def test_checks_run_at_the_start_and_then_again() -> None:
+async def test_checks_run_after_the_start_and_then_regularly() -> None:
     made = asyncio.Event()
 
     async def check() -> Sequence[CheckResult]:

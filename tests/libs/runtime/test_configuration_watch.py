@@ -109,7 +109,7 @@ async def test_a_whole_snapshot_and_then_changes_are_put_in_force(config_api: Co
         assert await watching.next() == Configuration(8, ("9",))
 
 
-async def test_config_api_hears_what_is_in_force_and_that_the_replica_leaves(
+async def test_config_api_gets_the_revision_in_force_and_the_end_of_the_replica(
     config_api: ConfigApi, tmp_path: Path
 ) -> None:
     config_api.send(5, {"a": b"1"}, whole=True)
@@ -123,7 +123,7 @@ async def test_config_api_hears_what_is_in_force_and_that_the_replica_leaves(
     assert [message.leaving for message in config_api.messages] == [False, False, True]
 
 
-async def test_a_lost_watch_is_opened_again_with_what_is_held(config_api: ConfigApi, tmp_path: Path) -> None:
+async def test_a_lost_watch_is_opened_again_with_the_present_digest(config_api: ConfigApi, tmp_path: Path) -> None:
     async with Watching(config_api.port, tmp_path / "snapshot") as watching:
         digest = config_api.send(5, {"a": b"1"}, whole=True)
         await watching.next()
@@ -135,7 +135,7 @@ async def test_a_lost_watch_is_opened_again_with_what_is_held(config_api: Config
         assert [(watch.digest, watch.revision_in_force) for watch in config_api.watches] == [(b"", 0), (digest, 5)]
 
 
-async def test_a_whole_snapshot_is_asked_for_where_digests_differ(config_api: ConfigApi, tmp_path: Path) -> None:
+async def test_a_whole_snapshot_is_requested_when_digests_differ(config_api: ConfigApi, tmp_path: Path) -> None:
     async with Watching(config_api.port, tmp_path / "snapshot") as watching:
         config_api.send(5, {"a": b"1"}, whole=True)
         await watching.next()
@@ -188,7 +188,7 @@ async def test_a_bad_configuration_is_refused_and_not_read_again(config_api: Con
     assert METRICS.errors._value.get() - refused_before == 1
 
 
-async def test_the_last_good_one_is_there_after_a_start_without_config_api(
+async def test_the_last_good_configuration_is_used_after_a_start_without_config_api(
     config_api: ConfigApi, tmp_path: Path
 ) -> None:
     path = tmp_path / "deep" / "snapshot"
@@ -209,7 +209,7 @@ async def test_the_last_good_one_is_there_after_a_start_without_config_api(
         assert config_api.watches[-1].digest == digest
 
 
-async def test_the_kept_one_is_not_put_in_force_while_config_api_can_tell_a_newer_one(
+async def test_the_stored_configuration_is_not_used_while_config_api_can_send_a_newer_one(
     config_api: ConfigApi, tmp_path: Path
 ) -> None:
     """Otherwise a client or recipient that was allowed since the snapshot was stored would be refused permanently."""
@@ -225,7 +225,7 @@ async def test_the_kept_one_is_not_put_in_force_while_config_api_can_tell_a_newe
         assert watching.changed == [6]
 
 
-async def test_many_changes_are_not_one_writing_each(
+async def test_many_changes_are_stored_with_few_writes(
     config_api: ConfigApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(configuration_watch, "_KEEP_SECONDS", 3600)
@@ -249,7 +249,7 @@ async def test_many_changes_are_not_one_writing_each(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xff garbage"])
-async def test_no_kept_configuration_or_garbage_is_none(
+async def test_a_missing_or_damaged_stored_configuration_is_ignored(
     config_api: ConfigApi, tmp_path: Path, content: bytes | None
 ) -> None:
     path = tmp_path / "snapshot"
@@ -263,13 +263,13 @@ async def test_no_kept_configuration_or_garbage_is_none(
         assert (await watching.next()).revision == 5
 
 
-async def test_an_unsealed_file_is_not_used(config_api: ConfigApi, tmp_path: Path) -> None:
+async def test_a_file_that_is_not_encrypted_is_not_used(config_api: ConfigApi, tmp_path: Path) -> None:
     path = tmp_path / "snapshot"
     path.write_bytes(pb.SnapshotPart(whole=True, last=True, revision=5).SerializeToString())
     async with Watching(config_api.port, path) as watching:
         assert watching.watch.current is None
 
 
-def test_a_replica_is_named_for_where_it_listens() -> None:
+def test_a_replica_has_its_name_from_its_address() -> None:
     assert replica_name("policy", UnixSocket(Path("/srv/var/run/policy-2.sock"))) == "policy-2"
     assert replica_name("policy", TcpAddress("0.0.0.0", 7001)).endswith(":7001")

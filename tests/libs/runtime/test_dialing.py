@@ -51,7 +51,7 @@ async def looked(dialers: Dialers) -> None:
         await dialers._look
 
 
-async def test_who_did_not_answer_is_called_last() -> None:
+async def test_a_replica_that_did_not_answer_is_called_last() -> None:
     async with Dialers("relay", ("192.0.2.1:5", "192.0.2.2:5", "192.0.2.3:5"), INSECURE) as dialers:
         first, second, third = await dialers.all()
         dialers.failed(first)
@@ -61,7 +61,7 @@ async def test_who_did_not_answer_is_called_last() -> None:
         assert await dialers.all() == (second, first, third)
 
 
-async def test_who_call_do_not_all_begin_with_the_same() -> None:
+async def test_callers_begin_with_different_replicas() -> None:
     beginnings = set()
     for _ in range(100):
         async with Dialers("relay", ("192.0.2.1:5", "192.0.2.2:5"), INSECURE) as dialers:
@@ -69,7 +69,7 @@ async def test_who_call_do_not_all_begin_with_the_same() -> None:
     assert beginnings == {"192.0.2.1:5", "192.0.2.2:5"}
 
 
-async def test_a_name_is_followed_and_what_stays_is_not_dialled_anew(names: Names) -> None:
+async def test_changed_addresses_are_followed_and_other_connections_stay(names: Names) -> None:
     names.table = {"relay": ["192.0.2.1", "192.0.2.2"]}
     async with Dialers("relay", ("relay:5",), INSECURE) as dialers:
         before = {each.target: each for each in await dialers.all()}
@@ -84,7 +84,7 @@ async def test_a_name_is_followed_and_what_stays_is_not_dialled_anew(names: Name
         assert after["192.0.2.2:5"] is before["192.0.2.2:5"]
 
 
-async def test_an_answer_of_the_name_server_is_good_for_a_while(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_of_the_name_server_is_used_for_a_while(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     names.table = {"relay": ["192.0.2.1"]}
     async with Dialers("relay", ("relay:5",), INSECURE) as dialers:
         for _ in range(3):
@@ -96,7 +96,7 @@ async def test_an_answer_of_the_name_server_is_good_for_a_while(names: Names, mo
         assert names.asked == 2
 
 
-async def test_a_silent_name_server_holds_up_nobody_who_knows_an_address(names: Names) -> None:
+async def test_a_silent_name_server_does_not_delay_calls_to_known_addresses(names: Names) -> None:
     names.table = {"relay": ["192.0.2.1"]}
     async with Dialers("relay", ("relay:5",), INSECURE) as dialers:
         dialer = await dialers.first()
@@ -108,7 +108,7 @@ async def test_a_silent_name_server_holds_up_nobody_who_knows_an_address(names: 
         assert names.asked == 2, "only one look-up runs at a time"
 
 
-async def test_nobody_is_there_until_a_name_has_an_address(names: Names) -> None:
+async def test_there_is_no_replica_until_a_name_has_an_address(names: Names) -> None:
     async with Dialers("relay", ("relay:5",), INSECURE) as dialers:
         with pytest.raises(NoReplicaError):
             await dialers.first()

@@ -33,7 +33,7 @@ async def test_addresses_are_replicas_themselves() -> None:
     assert await found.look_up() == ("192.0.2.1:5", "[2001:db8::1]:6", "unix:/run/relay.sock")
 
 
-async def test_a_name_stands_for_every_address_it_has_now(names: Names) -> None:
+async def test_a_name_gives_all_of_its_present_addresses(names: Names) -> None:
     names.table = {"relay": ["192.0.2.1", "192.0.2.2", "192.0.2.1"], "other": ["2001:db8::1"]}
     found = Endpoints(("relay:5", "other:6"))
     assert found.named
@@ -42,7 +42,7 @@ async def test_a_name_stands_for_every_address_it_has_now(names: Names) -> None:
     assert await found.look_up() == ("192.0.2.2:5", "192.0.2.3:5", "[2001:db8::1]:6")
 
 
-async def test_a_name_that_is_not_found_keeps_what_it_had(names: Names) -> None:
+async def test_a_name_that_is_not_found_keeps_its_last_addresses(names: Names) -> None:
     found = Endpoints(("relay:5", "192.0.2.9:5"))
     assert await found.look_up() == ("192.0.2.9:5",)
     names.table = {"relay": ["192.0.2.1"]}

@@ -71,7 +71,7 @@ print("to the end")
         "threading.Thread(target=threading.Event().wait).start()",
     ],
 )
-def test_f54_whatever_hangs_at_the_end_the_process_ends(hang: str) -> None:
+def test_f54_the_process_ends_even_if_something_hangs_at_the_end(hang: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", _HANGING.format(hang=hang)],
         cwd=_ROOT,
@@ -84,7 +84,7 @@ def test_f54_whatever_hangs_at_the_end_the_process_ends(hang: str) -> None:
     assert "ended_by_force" in ended.stdout + ended.stderr
 
 
-async def test_f54_work_that_takes_no_cancellation_is_left_behind() -> None:
+async def test_f54_work_that_ignores_its_cancellation_is_not_waited_for() -> None:
     """A driver that waits for its own thread ignores cancellation in this way."""
     go_on = asyncio.Event()
 

@@ -44,7 +44,7 @@ def counting(writer: LineWriter) -> Callable[[], int]:
     return lambda: sum(losses)
 
 
-def test_a_pipe_that_nobody_reads_holds_nobody_up_and_what_is_lost_is_told(pipe: tuple[int, int]) -> None:
+def test_a_pipe_that_nobody_reads_delays_nobody_and_lost_lines_are_counted(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     writer = LineWriter(described, file_descriptor=end, max_waiting_octets=200_000)
     lost = counting(writer)
@@ -66,7 +66,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_and_what_is_lost_is_told(pipe:
     assert len(lines) == 1000 - lost_before + len(told) + 1
 
 
-def test_a_reader_that_went_away_costs_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
+def test_a_closed_pipe_loses_lines_and_has_no_other_effect(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     writer = LineWriter(described, file_descriptor=end)
     lost = counting(writer)
@@ -76,7 +76,7 @@ def test_a_reader_that_went_away_costs_lines_and_nothing_else(pipe: tuple[int, i
         until(lambda count=count: lost() == count, "the line is counted as lost")  # type: ignore[misc]
 
 
-def test_a_disk_that_was_full_gets_whole_lines_when_there_is_room_again(tmp_path: Path) -> None:
+def test_after_a_full_disk_whole_lines_are_written(tmp_path: Path) -> None:
     path = tmp_path / "log"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     full = os.open("/dev/full", os.O_WRONLY)
@@ -98,7 +98,7 @@ def test_a_disk_that_was_full_gets_whole_lines_when_there_is_room_again(tmp_path
     assert path.read_text() == "one\nlost 3\nfive\n"
 
 
-def test_half_a_line_does_not_swallow_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_line_does_not_swallow_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a disk becomes full, only the beginning of what is written is stored."""
     path = tmp_path / "log"
     end = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -166,7 +166,7 @@ print("went on")
 """
 
 
-def test_a_process_whose_log_nobody_reads_goes_on_and_ends() -> None:
+def test_a_process_whose_log_nobody_reads_works_and_ends() -> None:
     """A pipe holds 64 KiB, and this process logs 400 KiB."""
     reader, end = os.pipe()
     done = subprocess.run(

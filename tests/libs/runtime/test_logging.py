@@ -28,7 +28,7 @@ class Lines:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_process_goes_on_when_its_log_is_full() -> None:
+def test_a_process_continues_when_its_log_is_full() -> None:
     code = (
         "import logging, structlog, libs.runtime.logging as own; own.configure('relay', 'info');"
         "structlog.get_logger().info('submission_stored'); logging.getLogger('grpc').error('x'); print('went on')"
@@ -40,7 +40,7 @@ def test_a_process_goes_on_when_its_log_is_full() -> None:
     assert (done.stdout, done.returncode) == ("went on\n", 0)
 
 
-async def test_gathered_lines_are_written_together_soon_and_before_those_of_others() -> None:
+async def test_collected_lines_are_written_together_soon_and_before_other_lines() -> None:
     sink = Lines()
     lines = Output(sink)
     lines.gather("one\n")
@@ -55,7 +55,7 @@ async def test_gathered_lines_are_written_together_soon_and_before_those_of_othe
     assert sink.text.endswith("four\n")
 
 
-async def test_many_lines_do_not_wait() -> None:
+async def test_many_collected_lines_are_written_at_once() -> None:
     sink = Lines()
     lines = Output(sink)
     for number in range(500):
@@ -63,7 +63,7 @@ async def test_many_lines_do_not_wait() -> None:
     assert sink.text.count("\n") == 500
 
 
-def test_without_an_event_loop_nothing_is_gathered() -> None:
+def test_without_an_event_loop_lines_are_written_at_once() -> None:
     sink = Lines()
     Output(sink).gather("one\n")
     assert sink.text == "one\n"
@@ -94,7 +94,7 @@ def _told(form: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_frequent_events_look_like_all_others_and_the_end_of_the_process_writes_the_last() -> None:
+def test_frequent_events_look_like_all_others_and_the_last_ones_are_written_at_the_end() -> None:
     first, later, last = map(json.loads, _told("json"))
     assert first == {
         "timestamp": "2023-11-14T22:13:20.000001Z",
@@ -108,7 +108,7 @@ def test_frequent_events_look_like_all_others_and_the_end_of_the_process_writes_
     assert (last["timestamp"], last["number"]) == ("2023-11-14T22:13:20.999999Z", 2)
 
 
-def test_frequent_events_for_persons() -> None:
+def test_frequent_events_are_readable_in_the_console_format() -> None:
     first, later, last = _told("console")
     assert first == r'22:13:20Z info    delivery_attempt text="\n\""'
     assert later.endswith(r'Z info    later sender="\\xff@x"')

@@ -35,7 +35,7 @@ async def test_a_file_system_without_space_is_an_error(tmp_path: Path) -> None:
     assert str(tmp_path) in (await one(machine_checks.disk(tmp_path))).text
 
 
-async def test_a_clock_that_nothing_keeps_right_is_told() -> None:
+async def test_a_clock_without_synchronisation_gives_a_warning() -> None:
     synchronised, unsynchronised, unknown = 0, 5, -1
     assert (await one(machine_checks.clock(lambda: unsynchronised))).level is Level.WARNING
     assert (await one(machine_checks.clock(lambda: synchronised))).level is Level.OK
@@ -44,7 +44,7 @@ async def test_a_clock_that_nothing_keeps_right_is_told() -> None:
     assert (await one(machine_checks.clock())).id == "clock"
 
 
-async def test_a_limit_of_open_files_that_is_too_low_is_told() -> None:
+async def test_a_low_limit_of_open_files_gives_a_warning() -> None:
     limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     try:
@@ -87,12 +87,12 @@ def write_certificate(
 
 
 @pytest.mark.parametrize(("days", "level"), [(90, Level.OK), (20, Level.WARNING), (2, Level.ERROR), (-1, Level.ERROR)])
-async def test_the_end_of_a_certificate_is_told_in_time(tmp_path: Path, days: float, level: Level) -> None:
+async def test_the_expiry_of_a_certificate_gives_a_warning_in_time(tmp_path: Path, days: float, level: Level) -> None:
     path = write_certificate(tmp_path / "c.pem", "mx.example.com", days=days, issuer="An authority")
     assert (await one(machine_checks.certificate(path))).level is level
 
 
-async def test_a_certificate_that_begins_later_speaks_of_the_clock(tmp_path: Path) -> None:
+async def test_a_certificate_that_is_not_valid_yet_gives_a_warning_about_the_clock(tmp_path: Path) -> None:
     path = write_certificate(tmp_path / "c.pem", "mx.example.com", starts_in_days=2, issuer="An authority")
     result = await one(machine_checks.certificate(path))
     assert result.level is Level.ERROR
@@ -117,13 +117,13 @@ async def test_a_certificate_must_be_for_the_hostname(
     assert (await one(machine_checks.certificate(path, lambda: hostname))).level is level
 
 
-async def test_a_certificate_of_nobody_is_told_where_strangers_see_it(tmp_path: Path) -> None:
+async def test_a_self_signed_certificate_gives_a_warning_where_strangers_see_it(tmp_path: Path) -> None:
     path = write_certificate(tmp_path / "c.pem", "mx.example.com")
     assert "signed by itself" in (await one(machine_checks.certificate(path, public=True))).text
     assert (await one(machine_checks.certificate(path))).level is Level.OK
 
 
-async def test_a_file_that_is_no_certificate_is_an_error(tmp_path: Path) -> None:
+async def test_an_invalid_certificate_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "c.pem"
     assert (await one(machine_checks.certificate(path))).level is Level.ERROR
     path.write_text("no PEM")
@@ -133,7 +133,7 @@ async def test_a_file_that_is_no_certificate_is_an_error(tmp_path: Path) -> None
 ROOT = {".": {"SOA": "a.root. b.root. 1 2 3 4 5"}}
 
 
-async def test_name_servers_that_answer_and_validate() -> None:
+async def test_working_name_servers_are_ok() -> None:
     with DnsServer(ROOT) as good, DnsServer(ROOT) as careless, DnsServer(ROOT) as broken:
         good.secure(".")
         broken.behave(".", Behaviour.SERVFAIL)

@@ -42,7 +42,7 @@ async def test_readyz_names_what_is_missing(missing: dict[str, str], status: int
     assert json.loads(body) == {"status": word, "missing": {name: text for name, text in missing.items() if text}}
 
 
-async def test_metrics_health_and_nothing_else() -> None:
+async def test_only_metrics_and_health_are_served() -> None:
     registry = CollectorRegistry()
     Counter("posthouse_test_things", "Things.", registry=registry).inc()
     server, port = MetricsServer(dict, registry), free_port()

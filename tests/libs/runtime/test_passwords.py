@@ -18,7 +18,7 @@ BCRYPT = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 @pytest.mark.parametrize(
     ("password_hash", "password"), [(SHA512, b"Hello world!"), (SHA512_ROUNDS, b"Hello world!"), (BCRYPT, b"U*U")]
 )
-def test_a_hash_is_of_its_password_alone(password_hash: str, password: bytes) -> None:
+def test_a_hash_matches_only_its_password(password_hash: str, password: bytes) -> None:
     assert canonical_hash(password_hash) == password_hash
     assert is_outdated(password_hash)
     assert matches(password_hash, password)
@@ -31,7 +31,7 @@ def test_a_hash_is_of_its_password_alone(password_hash: str, password: bytes) ->
     assert not matches(decoy, password)
 
 
-def test_our_own_hash() -> None:
+def test_our_own_hash_is_argon2id() -> None:
     password_hash = hash_password("pässword")
     assert canonical_hash(password_hash) == password_hash
     assert not is_outdated(password_hash)
@@ -40,12 +40,12 @@ def test_our_own_hash() -> None:
     assert decoy_of(password_hash) is None
 
 
-def test_bcrypt_looks_at_72_octets() -> None:
+def test_bcrypt_uses_only_72_octets() -> None:
     password_hash = "$2b$04$Ro0CUfOqk6cXEKf3dyaM7OhSCvnwM9s4wIX9JeLapehKK5YdLxKcm"
     assert not matches(password_hash, b"x" * 200)
 
 
-def test_the_scheme_of_dovecot_is_dropped() -> None:
+def test_the_scheme_of_dovecot_is_removed() -> None:
     assert canonical_hash("{SHA512-CRYPT}" + SHA512) == SHA512
     assert canonical_hash("{BLF-CRYPT}" + BCRYPT.replace("$2a$", "$2y$")) == BCRYPT.replace("$2a$", "$2y$")
     ours = hash_password(b"x")

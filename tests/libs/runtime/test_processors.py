@@ -34,12 +34,12 @@ def test_processors_are_written_as_numbers_and_ranges(text: str, numbers: tuple[
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "1-", "1-2-3", "4-2", "0x1", "\u0661", "1;2", "1234567"])
-def test_what_is_no_processor_is_an_error(text: str) -> None:
+def test_an_invalid_processor_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"processors are numbers|ends before it begins"):
         processors.parse(text)
 
 
-def test_a_thread_and_those_it_starts_keep_to_processors() -> None:
+def test_a_thread_and_its_child_threads_run_on_the_given_processors() -> None:
     everywhere = processors.usable()
     found: list[tuple[int, ...]] = []
 
@@ -56,7 +56,7 @@ def test_a_thread_and_those_it_starts_keep_to_processors() -> None:
     assert processors.usable() == everywhere, "only that thread is bound to a processor"
 
 
-def test_a_processor_that_is_not_there_is_an_error() -> None:
+def test_a_missing_processor_is_an_error() -> None:
     with pytest.raises(ValueError, match="can't run on 99999"):
         processors.set_affinity([99999])
 
@@ -66,7 +66,7 @@ def test_a_processor_that_is_not_there_is_an_error() -> None:
     [("", os.SCHED_BATCH), ("os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))", os.SCHED_IDLE)],
     ids=["as started", "chosen otherwise"],
 )
-def test_services_run_without_haste_unless_somebody_chose_otherwise(before: str, policy: int) -> None:
+def test_services_use_batch_scheduling_unless_another_class_is_set(before: str, policy: int) -> None:
     printed = subprocess.run(
         [sys.executable, "-c", _PRINTING.format(before=before)],
         cwd=_ROOT,

@@ -7,7 +7,7 @@ from libs.runtime.refusal_sample import LINES_IN_ALL, LINES_OF_CLIENT, RefusalSa
 NOW = 1_800_000_000.0
 
 
-def test_a_client_has_its_lines_and_leaves_the_others_theirs() -> None:
+def test_a_client_has_a_limit_of_lines_and_leaves_lines_for_others() -> None:
     sample = RefusalSample()
     assert sample.turn(NOW) is None
     assert [sample.has_line("a") for _ in range(LINES_OF_CLIENT)] == [True] * LINES_OF_CLIENT
@@ -20,7 +20,7 @@ def test_a_client_has_its_lines_and_leaves_the_others_theirs() -> None:
     assert sample.turn(NOW + 120) is None
 
 
-def test_all_clients_together_have_a_bound() -> None:
+def test_all_clients_together_have_a_limit_of_lines() -> None:
     sample = RefusalSample()
     sample.turn(NOW)
     written = sum(sample.has_line(f"client {number % 5000}") for number in range(100_000))

@@ -42,7 +42,7 @@ async def test_health_follows_serving(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
-async def test_an_address_that_is_taken_is_a_clear_error(kind: str, tmp_path: Path) -> None:
+async def test_an_address_in_use_is_a_clear_error(kind: str, tmp_path: Path) -> None:
     first, second = rpc.Server({"example": {}}, lambda _: None), rpc.Server({}, lambda _: None)
     asked = f"unix:{tmp_path / 'run' / 'example.sock'}" if kind == "unix" else "127.0.0.1:0"
     listen = await first.start(asked, INSECURE)
@@ -140,7 +140,7 @@ async def test_half_replaced_certificates_change_nothing(tmp_path: Path) -> None
             assert await server.answers(good)
 
 
-async def test_certificates_that_are_no_pair_are_said_at_the_start(tmp_path: Path) -> None:
+async def test_a_certificate_and_key_that_do_not_match_are_reported_at_the_start(tmp_path: Path) -> None:
     certificates = ServiceCertificates(tmp_path, "relay", "policy")
     shutil.copy(certificates.files("policy").key, certificates.files("relay").key)
     with pytest.raises(StartupError, match="gRPC TLS"):
@@ -148,14 +148,14 @@ async def test_certificates_that_are_no_pair_are_said_at_the_start(tmp_path: Pat
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "gateway.example:0"])
-async def test_without_tls_nothing_but_loopback_is_served_or_called(listen: str) -> None:
+async def test_without_tls_only_loopback_is_served_or_called(listen: str) -> None:
     with pytest.raises(StartupError, match="needs mutual TLS"):
         await rpc.Server({}, lambda _: None).start(listen, INSECURE)
     with pytest.raises(StartupError, match="needs mutual TLS"):
         rpc.channel(listen, INSECURE, "relay")
 
 
-async def test_without_tls_loopback_is_served_only_where_that_was_asked_for() -> None:
+async def test_without_tls_loopback_is_served_only_if_the_setting_allows_it() -> None:
     with pytest.raises(StartupError, match="POSTHOUSE_INSECURE_GRPC"):
         await rpc.Server({}, lambda _: None).start("127.0.0.1:0", Security())
     with pytest.raises(StartupError, match="POSTHOUSE_INSECURE_GRPC"):
@@ -175,7 +175,7 @@ async def _methods(target: str, security: Security) -> list[str]:
         return [service.name for answer in [await call.read()] for service in answer.list_services_response.service]
 
 
-async def test_reflection_is_there_only_where_it_was_asked_for(tmp_path: Path) -> None:
+async def test_reflection_is_served_only_if_the_setting_allows_it(tmp_path: Path) -> None:
     certificates = ServiceCertificates(tmp_path, "relay", "ingress")
     for asked_for in (False, True):
         server = rpc.Server({}, lambda _: None)
@@ -190,7 +190,7 @@ async def test_reflection_is_there_only_where_it_was_asked_for(tmp_path: Path) -
         await server.stop(0)
 
 
-async def test_a_peer_that_says_nothing_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_peer_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keepalives are needed: a machine that crashed closes no connection, and not every call has a deadline."""
     fast = [
         (name, value // 50 if "keepalive_time" in name or "ping_timeout" in name else value)

@@ -13,7 +13,7 @@ CONTENT = b"password of the relay host" * 10
 KEY, OTHER = "k" * 16, "o" * 32
 
 
-def test_the_content_comes_back_and_is_nowhere_in_the_file(tmp_path: Path) -> None:
+def test_the_content_can_be_read_and_is_not_visible_in_the_file(tmp_path: Path) -> None:
     for keys in ("", KEY):
         path = tmp_path / f"deep{keys}" / "snapshot"
         SealedFile(path, keys).write(CONTENT)
@@ -33,14 +33,14 @@ def test_without_a_configured_key_one_is_stored_beside_the_file_for_its_owner_al
     assert not (tmp_path / "other.key").exists()
 
 
-def test_two_files_of_one_content_have_nothing_in_common(tmp_path: Path) -> None:
+def test_two_files_with_the_same_content_are_different(tmp_path: Path) -> None:
     for name in ("one", "two"):
         SealedFile(tmp_path / name, KEY).write(CONTENT)
     one, two = ((tmp_path / name).read_bytes()[-len(CONTENT) :] for name in ("one", "two"))
     assert one != two
 
 
-def test_a_former_key_still_opens_and_the_first_one_seals(tmp_path: Path) -> None:
+def test_a_former_key_still_decrypts_and_the_first_key_encrypts(tmp_path: Path) -> None:
     path = tmp_path / "snapshot"
     SealedFile(path, OTHER).write(CONTENT)
     both = SealedFile(path, f"{KEY}, {OTHER}")
@@ -52,7 +52,7 @@ def test_a_former_key_still_opens_and_the_first_one_seals(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("lost", ["gone", "another", "open to others"])
-def test_a_lost_key_opens_nothing_and_the_next_content_is_sealed_under_a_new_one(tmp_path: Path, lost: str) -> None:
+def test_without_the_key_nothing_is_decrypted_and_new_content_gets_a_new_key(tmp_path: Path, lost: str) -> None:
     path, key = tmp_path / "snapshot", tmp_path / "snapshot.key"
     SealedFile(path).write(CONTENT)
     match lost:
@@ -69,7 +69,7 @@ def test_a_lost_key_opens_nothing_and_the_next_content_is_sealed_under_a_new_one
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
-def test_what_was_changed_or_cut_off_is_not_opened(tmp_path: Path) -> None:
+def test_changed_or_truncated_content_is_not_decrypted(tmp_path: Path) -> None:
     path = tmp_path / "snapshot"
     SealedFile(path, KEY).write(CONTENT)
     sealed = path.read_bytes()

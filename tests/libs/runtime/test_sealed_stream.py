@@ -24,7 +24,7 @@ def sealed(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, FRAME, 2 * FRAME + 5])
-def test_what_was_sealed_is_opened(size: int) -> None:
+def test_encrypted_content_can_be_decrypted(size: int) -> None:
     content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     assert b"".join(opened(io.BytesIO(sealed(content)), PASSPHRASE)) == content
 
@@ -45,7 +45,7 @@ def test_a_changed_file_is_refused_at_the_frame_that_was_changed() -> None:
             list(opened(io.BytesIO(octets), PASSPHRASE))
 
 
-def test_another_passphrase_and_another_file_are_told_apart() -> None:
+def test_a_wrong_passphrase_and_a_wrong_file_give_different_errors() -> None:
     with pytest.raises(SealedStreamError, match="passphrase"):
         list(opened(io.BytesIO(sealed(b"x")), "another passphrase"))
     with pytest.raises(SealedStreamError, match="not a backup"):

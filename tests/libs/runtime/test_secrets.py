@@ -10,7 +10,7 @@ from libs.runtime.lifecycle import StartupError
 from libs.runtime.secrets import from_files
 
 
-def test_a_file_stands_for_the_variable(tmp_path: Path) -> None:
+def test_a_file_can_replace_the_variable(tmp_path: Path) -> None:
     secret = tmp_path / "key"
     secret.write_text("value\n")
     environment = {"KEY_FILE": str(secret), "OTHER_FILE": "/nowhere"}
@@ -19,7 +19,7 @@ def test_a_file_stands_for_the_variable(tmp_path: Path) -> None:
     assert "OTHER" not in environment, "only the requested names are read"
 
 
-def test_both_or_an_unreadable_or_empty_file_is_a_clear_error(tmp_path: Path) -> None:
+def test_both_variables_or_an_unreadable_or_empty_file_is_a_clear_error(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
     for environment, message in (

@@ -15,7 +15,7 @@ from libs.runtime.self_signed import kept_pair
 NOW = datetime.datetime.now(datetime.UTC)
 
 
-def test_chain_and_key_stand_in_one_file_where_both_are_to_be_the_same(tmp_path: Path) -> None:
+def test_chain_and_key_can_be_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "made" / "pair.pem"
     kept_pair(path, path, "localhost", NOW)
     ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(path)
@@ -26,7 +26,7 @@ def test_chain_and_key_stand_in_one_file_where_both_are_to_be_the_same(tmp_path:
     assert path.read_bytes() != first
 
 
-def test_f16_a_file_that_somebody_put_there_is_left_alone(tmp_path: Path, certificates: trustme.CA) -> None:
+def test_f16_a_file_of_somebody_else_is_not_changed(tmp_path: Path, certificates: trustme.CA) -> None:
     leaf = certificates.issue_cert("localhost", not_after=NOW + datetime.timedelta(days=3))
     path = tmp_path / "pair.pem"
     leaf.private_key_and_cert_chain_pem.write_to_path(str(path))
@@ -35,7 +35,7 @@ def test_f16_a_file_that_somebody_put_there_is_left_alone(tmp_path: Path, certif
     assert path.read_bytes() == contents
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "pair.pem"
     with pytest.raises(StartupError, match="self-signed certificate in"):

@@ -21,7 +21,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         yield receiver
 
 
-def test_the_watchdog_is_fed_while_the_event_loop_turns(
+def test_the_watchdog_gets_signals_while_the_event_loop_runs(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(service_manager.WATCHDOG_VARIABLE, "3000")
@@ -45,7 +45,7 @@ def test_without_a_watchdog_nothing_is_sent(
     assert manager.recv(100) == service_manager.READY.encode()
 
 
-def test_f63_a_process_that_needs_longer_for_its_end_says_how_long(
+def test_f63_a_process_that_needs_longer_for_its_end_requests_the_time(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F63: the service manager waits that long, and so does the timer with which the process ends itself."""

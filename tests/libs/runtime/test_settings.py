@@ -65,7 +65,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings] = S
     return str(error.value)
 
 
-def test_a_wrong_value_is_told_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(monkeypatch, RELAY_PORT="abc", POSTHOUSE_LOG_FORMAT="xml")
     assert "RELAY_PORT=abc: " in message
     assert "POSTHOUSE_LOG_FORMAT=xml: Input should be 'json' or 'console'" in message
@@ -81,7 +81,7 @@ def test_a_wrong_value_is_told_with_its_variable(monkeypatch: pytest.MonkeyPatch
         ("POSTHOUSE_LOG_FORMAT", "xml"),
     ],
 )
-def test_what_all_services_have_is_checked_in_all(
+def test_common_settings_are_checked_in_every_service(
     monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings], variable: str, value: str
 ) -> None:
     name = variable.format(settings.prefix())
@@ -89,7 +89,7 @@ def test_what_all_services_have_is_checked_in_all(
 
 
 @BY_NAME
-def test_several_hosts_are_taken_where_they_are_listened_on(
+def test_several_hosts_are_accepted_for_listening(
     monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings]
 ) -> None:
     """Case F09 of docs/cases.md describes this behaviour."""
@@ -126,7 +126,7 @@ def test_a_mistyped_prefix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", RENAMED)
-def test_a_name_of_former_releases_is_refused_with_the_present_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_refusal_of_a_former_name_has_the_present_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (settings,) = [each for each in ALL if name.startswith(each.prefix())]
     message = refused(monkeypatch, settings, **{name: "1"})
     assert message == f"{name} is not used any more: set {RENAMED[name]} to unix:PATH or host:port"
@@ -136,7 +136,7 @@ def test_a_name_of_former_releases_is_refused_with_the_present_one(monkeypatch: 
 @BY_NAME
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("insecure", [False, True])
-def test_grpc_over_tcp_needs_tls_but_on_loopback_where_that_is_said(
+def test_grpc_over_tcp_needs_tls_except_on_loopback_with_the_setting(
     monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings], *, tls: bool, insecure: bool
 ) -> None:
     prefix = settings.prefix()
@@ -175,13 +175,13 @@ def test_grpc_never_shares_the_address_of_http(monkeypatch: pytest.MonkeyPatch) 
     assert "CONFIG_API_GRPC_LISTEN cannot be the address of HTTP" in message
 
 
-def test_variables_of_other_services_and_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_other_services_and_programs_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("INGRESS_SMTP_PORT", "POLICY_UNHEARD_OF", "DELAY_HOST", "HOME", "PORT", "DATABASE_URL"):
         monkeypatch.setenv(name, "x")
     assert Settings.load().port == 1
 
 
-def test_what_kubernetes_sets_for_a_service_is_ignored_and_told(
+def test_variables_that_kubernetes_sets_for_a_service_are_ignored_and_logged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     of_kubernetes = {
@@ -213,7 +213,7 @@ def test_what_kubernetes_sets_for_a_service_is_ignored_and_told(
     assert "enableServiceLinks" in warning["reason"]
 
 
-def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RELAY_PORT", "RELAY_NETWORKS", "RELAY_GRPC_CERT", "POSTHOUSE_DATA_DIR", "POSTHOUSE_LOG_FORMAT"):
         monkeypatch.setenv(name, "")
     settings = Settings.load()
@@ -221,7 +221,7 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     assert (settings.data_dir, settings.log_format) == (Path("var"), "json")
 
 
-def test_a_secret_may_be_a_file_and_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_secret_may_come_from_a_file_and_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://u:hidden@db/queue\n")
     monkeypatch.setenv("RELAY_DATABASE_URL_FILE", str(tmp_path / "url"))
     assert Settings.load().database_url.get_secret_value() == "postgresql://u:hidden@db/queue"
@@ -231,7 +231,7 @@ def test_a_secret_may_be_a_file_and_is_never_shown(monkeypatch: pytest.MonkeyPat
     assert "secret.example" not in refused(monkeypatch, PolicySettings, POLICY_STATE_URL="sqlite://secret.example")
 
 
-def test_each_secret_may_be_a_file() -> None:
+def test_each_secret_may_come_from_a_file() -> None:
     names = {name for settings in ALL for name in settings.secret_variables()}
     assert names == {
         "CONFIG_API_ADMIN_KEY",
@@ -244,7 +244,7 @@ def test_each_secret_may_be_a_file() -> None:
     }
 
 
-def test_the_log_tells_why_the_settings_are_refused(
+def test_the_log_has_the_reason_why_settings_are_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RELAY_PROT", "1")

@@ -24,7 +24,7 @@ def _content(pages: SnapshotPages) -> dict[str, bytes]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(KEYS, PIECES), max_size=150))
-def test_whatever_happens_to_them_they_hold_what_a_dictionary_does(changes: list[tuple[str, bytes]]) -> None:
+def test_pages_behave_like_a_dictionary_under_all_changes(changes: list[tuple[str, bytes]]) -> None:
     pages, wanted = SnapshotPages(LARGEST), dict[str, bytes]()
     for key, piece in changes:
         # The pages are read now and then, as for a new consumer.
@@ -42,7 +42,7 @@ def test_whatever_happens_to_them_they_hold_what_a_dictionary_does(changes: list
     assert loaded.digest() == pages.digest()
 
 
-def test_the_digest_is_of_keys_and_pieces() -> None:
+def test_the_digest_depends_only_on_keys_and_pieces() -> None:
     digests = set()
     for pieces in ({}, {"a": b"x"}, {"b": b"x"}, {"a": b"y"}, {"ax": b""}, {"a": b"x", "b": b"x"}, {"a": b"bx"}):
         pages = SnapshotPages(LARGEST)
@@ -52,7 +52,7 @@ def test_the_digest_is_of_keys_and_pieces() -> None:
     assert len(digests) == 6  # An empty piece is the same as none.
 
 
-def test_a_change_makes_one_page_anew() -> None:
+def test_a_change_copies_only_one_page() -> None:
     pages = SnapshotPages(1000)
     for number in range(1000):
         pages.put(f"{number:04}", b"%04d" % number * 5)
@@ -65,7 +65,7 @@ def test_a_change_makes_one_page_anew() -> None:
     assert [id(part) for part in pages.parts()] == [id(part) for part in after]
 
 
-def test_pages_that_became_small_are_joined() -> None:
+def test_small_pages_are_joined() -> None:
     pages = SnapshotPages(1000)
     numbers = list(range(1000))
     for number in numbers:
@@ -78,6 +78,6 @@ def test_pages_that_became_small_are_joined() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 16_383, 16_384, 300_000])
-def test_a_serialised_piece_is_what_protobuf_reads(size: int) -> None:
+def test_protobuf_can_read_a_serialised_piece(size: int) -> None:
     part = pb.SnapshotPart(pieces=[pb.SnapshotPiece(key="accounts/ä", content=b"x" * size)])
     assert serialised("accounts/ä", b"x" * size) == part.SerializeToString()

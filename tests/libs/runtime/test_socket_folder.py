@@ -21,7 +21,7 @@ async def listens(folder: Path) -> None:
         await server.stop(0)
 
 
-async def test_the_folder_is_created_for_its_owner_alone(tmp_path: Path) -> None:
+async def test_only_its_owner_can_enter_the_new_folder(tmp_path: Path) -> None:
     await listens(tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
@@ -45,7 +45,7 @@ async def test_a_symbolic_link_as_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-async def test_a_folder_of_another_user_is_neither_served_nor_called(tmp_path: Path) -> None:
+async def test_a_folder_of_another_user_is_neither_used_for_serving_nor_for_calls(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
@@ -55,6 +55,6 @@ async def test_a_folder_of_another_user_is_neither_served_nor_called(tmp_path: P
         rpc.channel(f"unix:{folder / 'x.sock'}", Security(), "relay")
 
 
-async def test_a_path_that_is_too_long_for_a_socket_is_said(tmp_path: Path) -> None:
+async def test_a_path_that_is_too_long_for_a_socket_gives_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="at most 107 octets"):
         await listens(tmp_path / ("x" * 107))

@@ -37,7 +37,7 @@ def tracer() -> tracing.Tracer:
         {"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1"},
     ],
 )
-def test_traces_are_off_unless_asked_for(environment: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+def test_traces_are_off_by_default(environment: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     for name, value in variables.items():
         environment.setenv(name, value)
     tracing.configure("relay")
@@ -51,7 +51,7 @@ def test_another_protocol_is_refused(environment: pytest.MonkeyPatch) -> None:
         tracing.configure("relay")
 
 
-def test_without_the_extra_the_process_says_what_is_missing(environment: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_the_missing_package(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
     real = builtins.__import__
 
@@ -86,7 +86,7 @@ def test_spans_arrive_with_parent_link_and_attributes(environment: pytest.Monkey
     assert second.trace != first.trace
 
 
-def test_what_another_process_did_not_sample_is_not_sent(environment: pytest.MonkeyPatch) -> None:
+def test_spans_of_unsampled_traces_are_not_sent(environment: pytest.MonkeyPatch) -> None:
     with Collector() as collector:
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         tracing.configure("relay")
@@ -100,7 +100,7 @@ def test_what_another_process_did_not_sample_is_not_sent(environment: pytest.Mon
         ]
 
 
-def test_a_collector_that_is_away_does_not_hold_up_the_end(environment: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_collector_does_not_delay_the_end(environment: pytest.MonkeyPatch) -> None:
     environment.setattr(tracing, "_FLUSH_SECONDS", 0.2)
     environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{LOOPBACK}:{free_port()}")
     tracing.configure("relay")
@@ -124,5 +124,5 @@ def test_a_collector_that_is_away_does_not_hold_up_the_end(environment: pytest.M
         ("x" * 10_000, ""),
     ],
 )
-def test_only_a_traceparent_is_kept_as_one(given: str, kept: str) -> None:
+def test_only_a_valid_traceparent_is_used(given: str, kept: str) -> None:
     assert tracing.well_formed(given) == kept

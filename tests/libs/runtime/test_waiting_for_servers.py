@@ -39,7 +39,9 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @BOTH
-async def test_a_server_that_comes_up_later_is_waited_for_with_its_place(postgres: Postgres, make: Make) -> None:
+async def test_a_server_that_starts_later_is_waited_for_and_its_address_is_logged(
+    postgres: Postgres, make: Make
+) -> None:
     url = postgres.create_database()
     postgres.break_off()
     database = make(url.replace("posthouse@", "posthouse:hidden@"))
@@ -62,7 +64,7 @@ async def test_a_server_that_comes_up_later_is_waited_for_with_its_place(postgre
 
 
 @BOTH
-async def test_a_server_that_never_comes_up_ends_the_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_never_starts_ends_the_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "SERVER_SECONDS", 0.2)
     port = free_port()
     database = make(f"postgresql://user:hidden@{LOOPBACK}:{port}/none")
@@ -73,7 +75,7 @@ async def test_a_server_that_never_comes_up_ends_the_start(make: Make, monkeypat
 
 
 @BOTH
-async def test_a_fault_that_waiting_cannot_correct_ends_the_start_at_once(postgres: Postgres, make: Make) -> None:
+async def test_a_permanent_fault_ends_the_start_at_once(postgres: Postgres, make: Make) -> None:
     url = postgres.create_database().rpartition("/")[0] + "/nowhere"
     database = make(url)
     with pytest.raises(StartupError, match="nowhere") as error:
@@ -114,7 +116,7 @@ async def starting_server() -> AsyncIterator[int]:
 
 
 @BOTH
-async def test_a_server_that_is_starting_up_counts_as_not_there_yet(starting_server: int, make: Make) -> None:
+async def test_a_starting_server_counts_as_unreachable(starting_server: int, make: Make) -> None:
     database = make(f"postgresql://user@{LOOPBACK}:{starting_server}/none")
     with pytest.raises(UnreachableServerError, match="starting up"):
         await database.open()

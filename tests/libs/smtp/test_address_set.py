@@ -9,7 +9,7 @@ import pytest
 from libs.smtp.address_set import AddressSet, bucket, bucket_of
 
 
-def test_a_set_holds_the_addresses_put_in_and_no_others() -> None:
+def test_a_set_contains_exactly_its_addresses() -> None:
     keys = [f"user{number}@example.com".encode() for number in range(20_000)]
     addresses = AddressSet.of(keys)
     assert all(key in addresses for key in keys)
@@ -18,19 +18,19 @@ def test_a_set_holds_the_addresses_put_in_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("part", [b"a@b.test\nc@d.test", b"@b.test", b"a@b.test\n"])
-def test_a_part_of_a_bucket_is_no_address(part: bytes) -> None:
+def test_a_part_of_a_bucket_is_not_an_address(part: bytes) -> None:
     """A part of a bucket's content is not an address, whatever bucket it belongs to."""
     addresses = AddressSet({bucket_of(part): bucket([b"a@b.test", b"c@d.test"])})
     assert (part in addresses) is (part == b"a@b.test\nc@d.test")
 
 
-def test_nothing_is_in_an_empty_set() -> None:
+def test_an_empty_set_contains_nothing() -> None:
     assert not AddressSet({})
     assert b"a@b.test" not in AddressSet({})
     assert AddressSet.of([b"a@b.test"])
 
 
-def test_a_hundred_thousand_take_few_octets_each() -> None:
+def test_a_hundred_thousand_addresses_need_little_memory_each() -> None:
     buckets: dict[int, list[bytes]] = {}
     for number in range(100_000):
         key = f"somebody{number}@example.com".encode()

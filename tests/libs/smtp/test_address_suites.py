@@ -76,7 +76,7 @@ def configurable(text: str) -> bool:
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_isemail(name: str) -> None:
+def test_addresses_of_isemail_are_accepted_or_refused_as_listed(name: str) -> None:
     suite = cases(name)
     assert len(suite) > 150
     differing = {number: text for number, text, category in suite if taken(text) is not (category in FOR_SMTP)}
@@ -86,11 +86,11 @@ def test_isemail(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_configuration_and_envelope_agree(name: str) -> None:
+def test_configuration_and_envelope_accept_the_same_addresses(name: str) -> None:
     assert [text for _, text, _ in cases(name) if configurable(text) is not taken(text)] == []
 
 
-def test_every_domain_of_email_validators_answers_is_a_domain() -> None:
+def test_every_domain_that_email_validator_accepts_is_a_domain() -> None:
     answers = json.loads((SUITES / "email-validator-mocked-dns-answers.json").read_text())
     domains = {entry["query"]["name"].rstrip(".") for entry in answers}
     assert len(domains) > 3

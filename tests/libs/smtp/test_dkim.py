@@ -19,7 +19,7 @@ BODIES = st.lists(st.sampled_from([b"a", b" ", b"\t", b"\r\n"]), max_size=40).ma
 
 
 @given(BODIES, st.booleans(), st.lists(st.integers(0, 60), max_size=4))
-def test_a_body_is_hashed_as_dkimpy_hashes_it_wherever_it_is_cut(body: bytes, relaxed: bool, cuts: list[int]) -> None:
+def test_a_body_has_the_hash_of_dkimpy_however_it_is_divided(body: bytes, relaxed: bool, cuts: list[int]) -> None:
     bounds = [0, *sorted(cut for cut in cuts if cut < len(body)), len(body)]
     pieces = [body[start:end] for start, end in itertools.pairwise(bounds)]
     form = canonicalization.Relaxed if relaxed else canonicalization.Simple
@@ -29,7 +29,7 @@ def test_a_body_is_hashed_as_dkimpy_hashes_it_wherever_it_is_cut(body: bytes, re
 
 
 @pytest.mark.parametrize(("relaxed", "expected"), [(True, b"subject:a b\r\n"), (False, b"Subject : a \t b \r\n")])
-def test_a_field_in_both_forms(relaxed: bool, expected: bytes) -> None:
+def test_a_field_has_both_canonical_forms(relaxed: bool, expected: bytes) -> None:
     assert canonical_field(b"Subject ", b" a \t b \r\n", relaxed=relaxed) == expected
 
 

@@ -9,7 +9,7 @@ ALICE = Address("alice", "a.example")
 JURGEN = Address("jürgen", "a.example")
 
 
-def test_c56_each_mailbox_once_in_order_and_the_first_naming_stands() -> None:
+def test_c56_each_mailbox_occurs_once_with_the_parameters_of_its_first_rcpt() -> None:
     first = Recipient(ALICE, (Notify.SUCCESS,), b"rfc822;first")
     other = Recipient(Address("bob", "b.example"))
     upper = Recipient(Address("ALICE", "a.example"))
@@ -17,7 +17,7 @@ def test_c56_each_mailbox_once_in_order_and_the_first_naming_stands() -> None:
     assert distinct([]) == ()
 
 
-def test_c56_one_mailbox_in_two_compositions_is_one() -> None:
+def test_c56_two_compositions_of_a_mailbox_are_one_recipient() -> None:
     assert len(distinct([Recipient(JURGEN), Recipient(Address("ju\u0308rgen", "a.example"))])) == 1
 
 
@@ -28,5 +28,5 @@ def test_c59_smtputf8_is_needed_by_local_parts_only() -> None:
     assert Envelope(ALICE, (Recipient(ALICE), Recipient(JURGEN))).needs_smtputf8
 
 
-def test_values_are_the_words_of_the_rfcs() -> None:
+def test_values_are_the_keywords_of_the_rfcs() -> None:
     assert (Ret.HEADERS.value, Body.EIGHT_BIT_MIME.value, Notify.NEVER.value) == ("HDRS", "8BITMIME", "NEVER")

@@ -41,7 +41,7 @@ def test_a_view_is_split_without_copying_its_body() -> None:
     assert body.obj is MESSAGE
 
 
-def test_fields_are_given_top_down_with_lower_case_names_and_unfolded_values() -> None:
+def test_fields_come_from_the_top_with_lower_case_names_and_unfolded_values() -> None:
     assert list(fields(split(MESSAGE)[0])) == [
         Field(
             b"received",
@@ -75,7 +75,7 @@ def test_fields_are_given_top_down_with_lower_case_names_and_unfolded_values() -
         (b"A: b\rC\r\r\nD: e\n\nx\r\n\r\ny", b"A: b\rC\r\r\nD: e\n\nx\r\n", b"y"),
     ],
 )
-def test_c13_where_headers_end(content: bytes, header: bytes, body: bytes) -> None:
+def test_c13_the_end_of_a_header_is_found(content: bytes, header: bytes, body: bytes) -> None:
     assert split(content) == (header, body)
 
 
@@ -97,9 +97,7 @@ def test_c13_where_headers_end(content: bytes, header: bytes, body: bytes) -> No
         (b"A: b\r\nword  \r\n: c\r\n\r\nx", b"A: b\r\n"),
     ],
 )
-def test_c13_a_line_that_is_no_field_begins_the_body_and_every_next_hop_is_told_so(
-    content: bytes, header: bytes
-) -> None:
+def test_c13_a_line_that_is_not_a_field_begins_the_body_after_an_empty_line(content: bytes, header: bytes) -> None:
     where = boundary(content)
     assert where == Boundary(len(header), len(header))
     assert split(content) == (header, content[len(header) :])
@@ -135,7 +133,7 @@ def test_c43_only_fields_of_that_name_count_in_any_case() -> None:
     assert values(header, b"RECEIVED") == [b"a", b"b", b"c", b""]
 
 
-def test_removing_keeps_every_other_byte() -> None:
+def test_removing_a_field_keeps_all_other_octets() -> None:
     header = b"A: 1\r\nBcc: x\r\n y\r\nB : 2\r\n 3\r\nbCC : z\r\nC: 4"
     expected = b"A: 1\r\nB : 2\r\n 3\r\nC: 4"
     assert remove(header, lambda field: field.name == b"bcc") == expected
@@ -145,13 +143,13 @@ def test_removing_keeps_every_other_byte() -> None:
     assert remove_named(header, b"nothing") is header
 
 
-def test_removing_by_value() -> None:
+def test_fields_can_be_removed_by_their_values() -> None:
     header = b"Authentication-Results: mx.example;\r\n spf=pass\r\nAuthentication-Results: other.example; none\r\n"
     kept = remove(header, lambda field: field.value.startswith(b"mx.example;"))
     assert kept == b"Authentication-Results: other.example; none\r\n"
 
 
-def test_c59_whether_a_header_needs_smtputf8() -> None:
+def test_c59_headers_with_utf8_need_smtputf8() -> None:
     assert not needs_smtputf8(b"Subject: =?utf-8?q?caf=C3=A9?=\r\n")
     assert needs_smtputf8("Subject: café\r\n".encode())
     assert needs_smtputf8(b"Subject: caf\xe9\r\n")
@@ -166,7 +164,7 @@ contents = st.lists(line | st.binary(max_size=8), max_size=12).map(b"\r\n".join)
 
 @given(content=contents)
 @settings(deadline=None, max_examples=1000)
-def test_header_and_body_put_together_are_the_content(content: bytes) -> None:
+def test_header_and_body_together_are_the_content(content: bytes) -> None:
     where = boundary(content)
     header, body = split(content)
     assert header + content[where.header_end : where.body_start] + body == content
@@ -178,7 +176,7 @@ def test_header_and_body_put_together_are_the_content(content: bytes) -> None:
 
 @given(content=contents)
 @settings(deadline=None, max_examples=1000)
-def test_the_fields_of_a_header_are_the_header(content: bytes) -> None:
+def test_the_fields_of_a_header_joined_are_the_header(content: bytes) -> None:
     header, _ = split(content)
     found = list(fields(header))
     assert b"".join(field.raw for field in found) == header
@@ -217,7 +215,7 @@ def test_any_bytes_as_a_header_raise_nothing(header: bytes) -> None:
         b"\r\nfrom ",
     ],
 )
-def test_time_grows_with_length_alone(piece: bytes) -> None:
+def test_time_grows_only_with_the_length(piece: bytes) -> None:
     """A search of quadratic time would exceed the test's time-out."""
     for content in (piece * (2_000_000 // len(piece)), b"A: b\r\n" + piece * (2_000_000 // len(piece))):
         header, body = split(content)
@@ -237,7 +235,7 @@ def test_time_grows_with_length_alone(piece: bytes) -> None:
         (b"A : b\r\nC \t : d : e\r\n f : g\r\n", b"A: b\r\nC: d : e\r\n f : g\r\n"),
     ],
 )
-def test_f46_forms_at_which_some_readers_end_a_header_are_made_plain(header: bytes, clean: bytes) -> None:
+def test_f46_forms_at_which_some_readers_end_a_header_are_removed(header: bytes, clean: bytes) -> None:
     assert unambiguous(header) == clean
     assert [field.value.split() for field in fields(header)] == [field.value.split() for field in fields(clean)]
 
@@ -245,5 +243,5 @@ def test_f46_forms_at_which_some_readers_end_a_header_are_made_plain(header: byt
 @pytest.mark.parametrize(
     "header", [b"", b"A: b\r\n c\r\n", b"A: b \r\n\tc\r\nD: \r\n", b"A: b\r\n . \r\n", b"A: b : c\r\n d :\r\n"]
 )
-def test_f46_a_header_without_them_stays_the_same_object(header: bytes) -> None:
+def test_f46_a_header_without_such_forms_is_returned_as_the_same_object(header: bytes) -> None:
     assert unambiguous(header) is header

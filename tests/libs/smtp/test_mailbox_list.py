@@ -113,13 +113,13 @@ def test_c98_malformed_from_fields_are_reported_and_every_address_is_still_found
     assert read(value) == (addresses, True)
 
 
-def test_c98_bytes_that_are_no_utf8_leave_the_domain() -> None:
+def test_c98_octets_that_are_not_utf8_do_not_hide_the_domain() -> None:
     assert read(b"caf\xe9 <a@b.example>") == (["a@b.example"], False)
     assert read(b"caf\xe9@b.example") == (["caf\ufffd@b.example"], True)
     assert read(b"a@caf\xe9.example") == ([], True)
 
 
-def test_c98_every_from_field_counts_wherever_it_stands() -> None:
+def test_c98_every_from_field_counts_at_every_position() -> None:
     header = b"from: v@bank.example\r\nSubject: x\r\nFROM : A\r\n\t<a@good.example>\r\nX-From: x@y.example\r\nFrom:\r\n"
     found = from_mailboxes(header)
     assert found.field_count == 3
@@ -127,7 +127,7 @@ def test_c98_every_from_field_counts_wherever_it_stands() -> None:
     assert found.unparsable
 
 
-def test_c98_a_missing_from_field_is_told_from_an_empty_one() -> None:
+def test_c98_a_missing_from_field_differs_from_an_empty_one() -> None:
     assert from_mailboxes(b"Subject: x\r\n") == FromHeader(0, (), False)
     assert from_mailboxes(b"From: \r\n") == FromHeader(1, (), True)
 
@@ -138,7 +138,7 @@ def test_c98_a_folded_address_is_one() -> None:
     assert ([str(address) for address in found.addresses], found.unparsable) == (["a@b.example", "c@d.example"], False)
 
 
-def test_more_than_can_be_honest_is_bounded_and_said() -> None:
+def test_too_many_mailboxes_are_bounded_and_reported() -> None:
     many = b", ".join(b"a@b%d.example" % number for number in range(MAX_MAILBOXES))
     assert read(many)[1] is False
     assert len(read(many)[0]) == MAX_MAILBOXES
@@ -149,7 +149,7 @@ def test_more_than_can_be_honest_is_bounded_and_said() -> None:
     assert (found.field_count, len(found.addresses), found.unparsable) == (MAX_MAILBOXES + 1, MAX_MAILBOXES, True)
 
 
-def test_a_field_longer_than_any_bound_is_read_up_to_it_and_said() -> None:
+def test_a_field_over_the_limit_is_read_up_to_the_limit_and_reported() -> None:
     value = b"a@b.example, " + b"x" * MAX_OCTETS + b" <c@d.example>"
     assert read(value) == (["a@b.example"], True)
     found = from_mailboxes(b"From: " + value + b"\r\nFrom: e@f.example\r\n")
@@ -201,7 +201,7 @@ names = st.sampled_from([b"", b"Alice ", b'"Doe, John" ', b"=?utf-8?q?x=40y?= ",
 
 @given(listed=st.lists(st.tuples(names, mailboxes), min_size=1, max_size=8))
 @settings(deadline=None, max_examples=200)
-def test_well_formed_lists_are_read_whole(listed: list[tuple[bytes, bytes]]) -> None:
+def test_well_formed_lists_are_read_completely(listed: list[tuple[bytes, bytes]]) -> None:
     found = parse_mailbox_list(b", ".join(name + b"<" + mailbox + b">" for name, mailbox in listed))
     assert [address.wire() for address in found.addresses] == [mailbox for _, mailbox in listed]
     assert not found.unparsable
@@ -210,6 +210,6 @@ def test_well_formed_lists_are_read_whole(listed: list[tuple[bytes, bytes]]) -> 
 @pytest.mark.parametrize(
     "piece", [b'"\\"', b"(", b"<", b"[", b'"', b"\\", b"@", b"a ", b"a:", b"=?a?q?", b".a", b"(a", b"<a@b>"]
 )
-def test_time_grows_with_length_alone(piece: bytes) -> None:
+def test_time_grows_only_with_the_length(piece: bytes) -> None:
     """A parser of quadratic time would exceed the test's time-out."""
     assert isinstance(parse_mailbox_list(piece * (2_000_000 // len(piece))).unparsable, bool)

@@ -51,7 +51,7 @@ def test_addresses_are_canonical(text: str, canonical: str) -> None:
         ":::",
     ],
 )
-def test_what_is_no_address(text: str) -> None:
+def test_invalid_addresses_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not an IP address"):
         canonical_ip(text)
 
@@ -68,13 +68,13 @@ def test_what_is_no_address(text: str) -> None:
         ("::1", "::/64"),
     ],
 )
-def test_a_client_is_counted_by_ipv4_address_or_ipv6_64(text: str, key: str) -> None:
+def test_a_client_is_counted_by_ipv4_address_or_ipv6_64_network(text: str, key: str) -> None:
     assert counter_key(text) == key
 
 
 @given(first=ipv6, low=st.integers(0, 2**64 - 1))
 @checked
-def test_all_of_one_64_share_a_key(first: IPv6Address, low: int) -> None:
+def test_all_addresses_of_one_64_network_share_a_key(first: IPv6Address, low: int) -> None:
     other = IPv6Address(int(first) >> 64 << 64 | low)
     if first.ipv4_mapped is None and other.ipv4_mapped is None:
         assert counter_key(str(first)) == counter_key(str(other))
@@ -153,7 +153,7 @@ def test_a_pattern_of_one_version_matches_none_of_the_other() -> None:
         "192.0.2.1/24\n",
     ],
 )
-def test_what_is_no_pattern(text: str) -> None:
+def test_invalid_patterns_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_pattern(text)
 
@@ -192,7 +192,7 @@ def test_an_ipv6_pattern_is_its_network(address: IPv6Address, prefix: int, clien
         ("::ffff:192.0.2.1", "192.0.2.1/32"),
     ],
 )
-def test_trusted_networks(text: str, network: str) -> None:
+def test_trusted_networks_are_read(text: str, network: str) -> None:
     assert parse_network(text) == ip_network(network)
     assert parse_network(str(parse_network(text))) == parse_network(text)
 
@@ -214,7 +214,7 @@ def test_trusted_networks(text: str, network: str) -> None:
         ("example.com", "not an IP address or network"),
     ],
 )
-def test_a_refused_network_says_why_and_what_is_right(text: str, message: str) -> None:
+def test_the_refusal_of_a_network_has_the_reason_and_the_right_form(text: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_network(text)
     assert str(caught.value) == message
@@ -222,7 +222,7 @@ def test_a_refused_network_says_why_and_what_is_right(text: str, message: str) -
 
 @given(address=ipv4 | ipv6, prefix=st.integers(0, 128))
 @checked
-def test_what_the_refusal_names_is_accepted(address: IPv4Address | IPv6Address, prefix: int) -> None:
+def test_the_form_that_a_refusal_names_is_accepted(address: IPv4Address | IPv6Address, prefix: int) -> None:
     text = f"{address}/{min(prefix, address.max_prefixlen)}"
     try:
         network: IPv4Network | IPv6Network = parse_network(text)

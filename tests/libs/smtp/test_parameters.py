@@ -49,14 +49,14 @@ def rcpt_refusal(rest: bytes, offered: Offered = ALL, *, smtputf8: bool = False)
     return caught.value.reply.line()[:10]
 
 
-def test_all_of_mail_in_any_order_and_case() -> None:
+def test_parameters_of_mail_are_read_in_any_order_and_case() -> None:
     assert mail(b"ret=hdrs SIZE=1000 body=8bitmime  SmtpUtf8 AUTH=<> ENVID=QQ314159") == MailParameters(
         size=1000, body=Body.EIGHT_BIT_MIME, smtputf8=True, auth=b"", ret=Ret.HEADERS, envelope_id=b"QQ314159"
     )
     assert mail(b"BODY=7BIT RET=FULL") == MailParameters(body=Body.SEVEN_BIT, ret=Ret.FULL)
 
 
-def test_no_parameters_are_the_defaults() -> None:
+def test_without_parameters_the_defaults_are_used() -> None:
     assert mail(b"") == NO_MAIL_PARAMETERS == MailParameters()
     assert rcpt(b"") == NO_RCPT_PARAMETERS == RcptParameters()
 
@@ -75,7 +75,7 @@ def test_no_parameters_are_the_defaults() -> None:
         b"X",
     ],
 )
-def test_what_is_not_offered_is_555(rest: bytes) -> None:
+def test_parameters_that_are_not_offered_get_555(rest: bytes) -> None:
     assert mail_refusal(rest, NOTHING_OFFERED) == b"555 5.5.4 "
 
 
@@ -102,7 +102,7 @@ def test_parameters_of_the_other_command_are_unknown() -> None:
     assert rcpt_refusal(b"SMTPUTF8", smtputf8=True) == b"555 5.5.4 "
 
 
-def test_c29_dsn_not_offered_is_555() -> None:
+def test_c29_dsn_parameters_get_555_when_dsn_is_not_offered() -> None:
     assert rcpt_refusal(b"NOTIFY=NEVER", NOTHING_OFFERED) == b"555 5.5.4 "
     assert rcpt_refusal(b"ORCPT=rfc822;root", Offered(size=True)) == b"555 5.5.4 "
 
@@ -127,7 +127,7 @@ def test_c29_dsn_not_offered_is_555() -> None:
         b"SMTPUTF8=yes",
     ],
 )
-def test_bad_syntax_is_501(rest: bytes) -> None:
+def test_wrong_syntax_gets_501(rest: bytes) -> None:
     assert mail_refusal(rest) == b"501 5.5.4 "
 
 
@@ -144,7 +144,7 @@ def test_bad_syntax_is_501(rest: bytes) -> None:
         b"UNKNOWN UNKNOWN",
     ],
 )
-def test_c27_duplicates_are_501(rest: bytes) -> None:
+def test_c27_repeated_parameters_get_501(rest: bytes) -> None:
     assert mail_refusal(rest) == b"501 5.5.4 "
 
 
@@ -162,16 +162,16 @@ def test_c27_duplicates_are_501(rest: bytes) -> None:
         b"SIZE=0x10",
     ],
 )
-def test_c27_size_is_ascii_digits(rest: bytes) -> None:
+def test_c27_size_must_be_ascii_digits(rest: bytes) -> None:
     assert mail_refusal(rest) == b"501 5.5.4 "
 
 
 @pytest.mark.parametrize("digits", [b"9" * 20, b"9" * 23, b"9" * 5000, b"%d" % (MAX_SIZE + 1), b"0" * 30 + b"9" * 20])
-def test_c27_a_size_beyond_all_bounds_is_too_big(digits: bytes) -> None:
+def test_c27_a_huge_size_is_too_big(digits: bytes) -> None:
     assert mail_refusal(b"SIZE=" + digits) == b"552 5.3.4 "
 
 
-def test_c26_c27_sizes_within_bounds_are_given_on() -> None:
+def test_c26_c27_sizes_within_the_bounds_are_returned() -> None:
     assert mail(b"SIZE=0").size == 0
     assert mail(b"SIZE=5").size == 5
     assert mail(b"SIZE=00000000000000000000000000000005").size == 5
@@ -191,7 +191,7 @@ def test_c26_c27_sizes_within_bounds_are_given_on() -> None:
         (b"ENVID=", b"501 5.5.4 "),
     ],
 )
-def test_values_that_are_none(rest: bytes, expected: bytes) -> None:
+def test_invalid_values_are_refused(rest: bytes, expected: bytes) -> None:
     assert mail_refusal(rest) == expected
 
 
@@ -204,14 +204,14 @@ def test_values_that_are_none(rest: bytes, expected: bytes) -> None:
         (b"a+20b@c.example", b"a b@c.example"),
     ],
 )
-def test_c28_auth_is_xtext(value: bytes, expected: bytes) -> None:
+def test_c28_auth_is_read_as_xtext(value: bytes, expected: bytes) -> None:
     assert mail(b"AUTH=" + value).auth == expected
 
 
 @pytest.mark.parametrize(
     "value", [b"", b"+", b"+3", b"+3G", b"a+0Db@c.example", b"a+00", b"<a@b.example>x=", b"+C3+A9@b.example"]
 )
-def test_c28_bad_auth_is_501(value: bytes) -> None:
+def test_c28_invalid_auth_gets_501(value: bytes) -> None:
     assert mail_refusal(b"AUTH=" + value) == b"501 5.5.4 "
     assert mail_refusal(b"AUTH") == b"501 5.5.4 "
 
@@ -277,7 +277,7 @@ def test_c29_original_recipients_are_kept_as_sent(value: bytes) -> None:
         b"rfc822;" + b"a" * 500,
     ],
 )
-def test_c29_bad_original_recipients_are_501(value: bytes) -> None:
+def test_c29_invalid_original_recipients_get_501(value: bytes) -> None:
     assert rcpt_refusal(b"ORCPT=" + value) == b"501 5.5.4 "
 
 
@@ -292,7 +292,7 @@ def test_c29_utf8_in_orcpt_only_in_its_type_and_with_smtputf8_and_is_stored_in_a
     assert rcpt_refusal("ORCPT=utf-8;a\u2028b".encode(), smtputf8=True) == b"501 5.5.4 "
 
 
-def test_lower_case_hexadecimal_is_taken_and_given_on_in_upper_case() -> None:
+def test_lower_case_hexadecimal_is_accepted_and_returned_in_upper_case() -> None:
     assert rcpt(b"ORCPT=rfc822;e+3dmc2@example.com").original_recipient == b"rfc822;e+3Dmc2@example.com"
     assert mail(b"ENVID=a+2bb").envelope_id == b"a+2Bb"
 
@@ -308,7 +308,7 @@ def test_lower_case_hexadecimal_is_taken_and_given_on_in_upper_case() -> None:
         (b"FAILURE,FAILURE", (Notify.FAILURE,)),
     ],
 )
-def test_notify(value: bytes, expected: tuple[Notify, ...]) -> None:
+def test_notify_is_read(value: bytes, expected: tuple[Notify, ...]) -> None:
     assert rcpt(b"NOTIFY=" + value).notify == expected
 
 
@@ -330,7 +330,7 @@ def test_notify(value: bytes, expected: tuple[Notify, ...]) -> None:
         "NOTIFY=ﬀ".encode(),
     ],
 )
-def test_c29_bad_notify_is_501(rest: bytes) -> None:
+def test_c29_invalid_notify_gets_501(rest: bytes) -> None:
     assert rcpt_refusal(rest) == b"501 5.5.4 "
     assert rcpt_refusal(rest, smtputf8=True) == b"501 5.5.4 "
 
@@ -352,7 +352,7 @@ def test_c60_a_utf8_sender_needs_the_keyword_that_follows_it(argument: str) -> N
     assert address.domain in ("example.com", "xn--bcher-kva.example")
 
 
-def test_c60_the_keyword_is_no_help_where_it_was_not_offered() -> None:
+def test_c60_the_keyword_has_no_effect_when_it_was_not_offered() -> None:
     with pytest.raises(CommandError) as caught:
         parse_mail("<ü@example.com> SMTPUTF8".encode(), NOTHING_OFFERED)
     assert caught.value.reply.line().startswith(b"555 5.5.4 ")
@@ -366,7 +366,7 @@ def test_c60_a_utf8_recipient_needs_the_keyword_in_the_transaction() -> None:
     assert address.local == "ü"
 
 
-def test_whole_arguments() -> None:
+def test_whole_arguments_are_read() -> None:
     address, parameters = parse_mail(b"<> SIZE=10 RET=HDRS", ALL)
     assert address.is_null
     assert parameters == MailParameters(size=10, ret=Ret.HEADERS)
@@ -385,7 +385,7 @@ def test_xtext_round_trip(raw: bytes) -> None:
     assert all(33 <= one <= 126 and one != ord("=") for one in encoded)
 
 
-def test_xtext_of_the_rfc() -> None:
+def test_the_xtext_examples_of_the_rfc_are_decoded() -> None:
     assert encode_xtext(b"e=mc2+x y\x00\xff") == b"e+3Dmc2+2Bx+20y+00+FF"
     for bad in (b"a b", b"a=b", b"+", b"+4", b"+4x", b"\xff", b"a\n"):
         with pytest.raises(ValueError, match="not xtext"):

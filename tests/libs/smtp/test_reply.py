@@ -80,7 +80,7 @@ def test_a_reply_without_text_keeps_its_codes() -> None:
     assert lines(250, "", ()) == b"250 \r\n"
 
 
-def test_several_lines_are_marked_but_the_last() -> None:
+def test_all_lines_but_the_last_are_marked_as_continued() -> None:
     assert (
         lines(250, "", ["mx.example.com", "SIZE 1000", "HELP"])
         == b"250-mx.example.com\r\n250-SIZE 1000\r\n250 HELP\r\n"
@@ -153,12 +153,12 @@ def test_an_enhanced_code_that_contradicts_the_code_is_replaced(enhanced: str) -
 
 
 @pytest.mark.parametrize("code", [0, 99, 199, 600, 2500])
-def test_what_is_no_reply_code_is_refused(code: int) -> None:
+def test_an_invalid_reply_code_is_refused(code: int) -> None:
     with pytest.raises(ValueError, match="not an SMTP reply code"):
         lines(code, "", ["x"])
 
 
-def test_the_kind_of_a_reply() -> None:
+def test_the_first_digit_gives_the_kind_of_a_reply() -> None:
     assert (reply.OK.is_temporary, reply.OK.is_permanent) == (False, False)
     assert (reply.TRY_AGAIN.is_temporary, reply.TRY_AGAIN.is_permanent) == (True, False)
     assert (reply.RELAY_DENIED.is_temporary, reply.RELAY_DENIED.is_permanent) == (False, True)

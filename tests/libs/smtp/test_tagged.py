@@ -22,5 +22,5 @@ from libs.smtp.tagged import untagged
         ("postmaster+x", "+", []),
     ],
 )
-def test_what_an_address_may_be_a_tagged_form_of(key: str, delimiter: str, bases: list[str]) -> None:
+def test_the_untagged_forms_of_an_address_are_found(key: str, delimiter: str, bases: list[str]) -> None:
     assert list(untagged(key, delimiter)) == bases

@@ -51,19 +51,19 @@ def test_equal_fields_are_equal_and_hash_alike() -> None:
     assert {Point(1, 2): "here"}[Point(1, 2, name="not compared")] == "here"
 
 
-def test_a_class_that_says_itself_how_it_is_hashed_is_left_alone() -> None:
+def test_a_class_with_its_own_hash_keeps_it() -> None:
     assert hash(Folded("A")) == hash(Folded("a"))
     assert Folded("A") == Folded("a")
 
 
-def test_identity_stays_identity() -> None:
+def test_a_class_compared_by_identity_stays_so() -> None:
     one = ByIdentity(1)
     assert one == one
     assert one != ByIdentity(1)
     assert len({one, ByIdentity(1)}) == 2
 
 
-def test_what_can_change_has_no_hash() -> None:
+def test_mutable_values_have_no_hash() -> None:
     counter = Counter()
     counter.seen += 1
     with pytest.raises(TypeError, match="unhashable"):

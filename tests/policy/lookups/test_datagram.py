@@ -37,19 +37,19 @@ def server(dns_server: DnsServer) -> DnsServer:
 
 
 @pytest.mark.parametrize(("name", "kind"), QUESTIONS)
-async def test_both_ways_bring_the_same(name: str, kind: str, server: DnsServer) -> None:
+async def test_udp_and_tcp_give_the_same_answer(name: str, kind: str, server: DnsServer) -> None:
     quick, general = (Resolver(server_list(server.address), seconds=5, clock=lambda: 0.0) for _ in range(2))
     general._servers = []
     assert await quick.resolve(name, kind) == await general.resolve(name, kind)
 
 
-async def test_a_name_with_a_space_is_asked_for_all_the_same(server: DnsServer) -> None:
+async def test_a_name_with_a_space_is_looked_up(server: DnsServer) -> None:
     server.add("a\\ b.test", "A", "203.0.113.1")
     resolver = Resolver(server_list(server.address), seconds=5)
     assert (await resolver.resolve("a\\032b.test", "A")).outcome is Outcome.FOUND
 
 
-async def test_what_does_not_match_is_passed_over(server: DnsServer) -> None:
+async def test_datagrams_that_do_not_match_are_ignored(server: DnsServer) -> None:
     server.behave("host.test", Behaviour.FORGED_FIRST)
     (address,) = Resolver(server_list(server.address), seconds=5)._servers
     found = await datagram.ask(address, dns.name.from_text("host.test"), "A", 5)
@@ -65,14 +65,14 @@ async def test_a_server_that_fails_is_asked_once(server: DnsServer) -> None:
     assert [query.name for query in server.queries] == ["host.test"]
 
 
-async def test_the_next_server_answers_where_one_fails(server: DnsServer) -> None:
+async def test_the_next_server_answers_when_one_fails(server: DnsServer) -> None:
     with DnsServer() as failing:
         failing.behave("*.test", Behaviour.SERVFAIL)
         resolver = Resolver(server_list(f"{failing.address},{server.address}"), seconds=5)
         assert (await resolver.resolve("host.test", "A")).outcome is Outcome.FOUND
 
 
-async def test_later_questions_pass_a_silent_server_over(server: DnsServer) -> None:
+async def test_later_questions_skip_a_silent_server(server: DnsServer) -> None:
     with DnsServer() as silent:
         silent.behave("*.test", Behaviour.SILENT)
         resolver = Resolver(server_list(f"{silent.address},{server.address}"), seconds=20)

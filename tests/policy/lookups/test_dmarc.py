@@ -49,11 +49,11 @@ from tests.peers.dns import Behaviour, DnsServer
         ("v=spf1 -all", None),
     ],
 )
-def test_records(text: str, wanted: Published | None) -> None:
+def test_records_are_read(text: str, wanted: Published | None) -> None:
     assert dmarc.parse(text) == wanted
 
 
-def test_several_records_are_none() -> None:
+def test_several_records_count_as_none() -> None:
     assert dmarc.only_record(["v=DMARC1; p=reject", "v=DMARC1; p=none"]) is None
     assert dmarc.only_record(["something else", "v=DMARC1; p=reject"]) == Published("reject")
 
@@ -84,7 +84,7 @@ def test_several_records_are_none() -> None:
         ),
     ],
 )
-def test_the_walk(domain: str, wanted: tuple[str, ...]) -> None:
+def test_the_tree_walk_asks_the_right_domains(domain: str, wanted: tuple[str, ...]) -> None:
     assert dmarc.walk(domain) == wanted
 
 
@@ -123,7 +123,7 @@ _HOLDS = [
 
 
 @pytest.mark.parametrize(("domain", "records", "exists", "wanted"), _HOLDS)
-async def test_which_policy_holds_for_a_domain(
+async def test_the_policy_of_a_domain_is_found(
     domain: str, records: dict[str, str], exists: bool, wanted: tuple[str, str, str], dns_server: DnsServer
 ) -> None:
     for name, text in records.items():
@@ -137,7 +137,7 @@ async def test_which_policy_holds_for_a_domain(
     assert lookup_result.outcome is (Outcome.FOUND if wanted[0] else Outcome.NONE)
 
 
-async def test_a_step_without_answer_is_no_answer(dns_server: DnsServer) -> None:
+async def test_a_missing_answer_in_the_walk_gives_no_answer(dns_server: DnsServer) -> None:
     dns_server.add("_dmarc.a.test", "TXT", "v=DMARC1; p=reject")
     dns_server.behave("_dmarc.x.a.test", Behaviour.SERVFAIL)
     lookup_result = (
@@ -212,7 +212,7 @@ PASS, FAIL, TEMPERROR = CheckResult.PASS, CheckResult.FAIL, CheckResult.TEMPERRO
         ("p=reject", "v@a.test w@x.a.test", (PASS, "a.test"), {}, PASS, Disposition.NONE),
     ],
 )
-def test_c98_judgement(
+def test_c98_the_strictest_author_domain_decides(
     record: str,
     author: str,
     spf: tuple[CheckResult, str],

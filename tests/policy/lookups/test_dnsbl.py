@@ -35,12 +35,12 @@ def broken(zone: str) -> float | None:
         ),
     ],
 )
-def test_c84_query_names(address: str, name: str) -> None:
+def test_c84_query_names_are_built(address: str, name: str) -> None:
     assert query_name(address, "list.test") == name
 
 
 @pytest.mark.parametrize("answer", ["127.255.255.252", "127.255.255.254", "127.255.255.255", "203.0.113.7"])
-async def test_c83_a_refusal_or_a_foreign_address_is_no_listing(answer: str, dns_server: DnsServer) -> None:
+async def test_c83_a_refusal_or_a_foreign_address_is_not_a_listing(answer: str, dns_server: DnsServer) -> None:
     zone = f"z{answer.replace('.', '-')}.test"
     dns_server.add(query_name(STRANGER, zone), "A", answer)
     assert await decided(dns_server, zone) == "accept"
@@ -48,7 +48,9 @@ async def test_c83_a_refusal_or_a_foreign_address_is_no_listing(answer: str, dns
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour.SERVFAIL, Behaviour.REFUSED, Behaviour.NODATA, Behaviour.NXDOMAIN])
-async def test_c83_no_answer_and_none_are_no_listing(behaviour: Behaviour, dns_server: DnsServer) -> None:
+async def test_c83_a_missing_answer_and_an_empty_one_are_not_listings(
+    behaviour: Behaviour, dns_server: DnsServer
+) -> None:
     dns_server.behave(query_name(STRANGER, "list.test"), behaviour)
     assert await decided(dns_server, "list.test") == "accept"
 
@@ -59,7 +61,7 @@ async def test_c83_nobody_is_refused_while_the_test_entry_has_no_answer(dns_serv
     assert await decided(dns_server, "unsure.test") == "accept"
 
 
-async def test_c84_a_list_of_ipv6_addresses_alone_has_its_own_test_entry(dns_server: DnsServer) -> None:
+async def test_c84_a_list_of_only_ipv6_addresses_has_its_own_test_entry(dns_server: DnsServer) -> None:
     """::FFFF:7F00:1 must not be listed in a zone that works (RFC 5782 section 5)."""
     for zone in ("six.test", "wild.test"):
         dns_server.add(query_name(STRANGER_V6, zone), "A", "127.0.0.2")
@@ -69,7 +71,7 @@ async def test_c84_a_list_of_ipv6_addresses_alone_has_its_own_test_entry(dns_ser
     assert broken("wild.test") == 1
 
 
-async def test_c83_several_records_of_which_one_is_a_listing(dns_server: DnsServer) -> None:
+async def test_c83_one_listing_among_several_records_is_enough(dns_server: DnsServer) -> None:
     dns_server.add(query_name(STRANGER, "list.test"), "A", "127.0.0.200", "127.0.0.4")
     assert await decided(dns_server, "list.test") == "554 5.7.1"
 
@@ -80,7 +82,7 @@ async def test_c83_a_list_that_lists_everything_is_ignored(dns_server: DnsServer
     assert broken("everything.test") == 1
 
 
-async def test_f30_a_list_without_the_entry_that_is_always_listed_is_asked(dns_server: DnsServer) -> None:
+async def test_f30_a_list_without_the_usual_test_entry_is_used(dns_server: DnsServer) -> None:
     dns_server.add(query_name(STRANGER, "bare.test"), "A", "127.0.0.2")
     assert await decided(dns_server, "bare.test") == "554 5.7.1"
     assert broken("bare.test") == 0
@@ -96,7 +98,7 @@ async def test_c83_a_list_that_is_known_to_list_everything_is_not_asked(dns_serv
     assert query_name("192.0.2.11", "everything.test") not in asked
 
 
-async def test_a_silent_list_delays_no_other_past_the_deadline(dns_server: DnsServer) -> None:
+async def test_a_silent_list_does_not_delay_the_others_beyond_the_deadline(dns_server: DnsServer) -> None:
     dns_server.behave("*.silent.test", Behaviour.SILENT)
     dns_server.add(query_name(STRANGER, "list.test"), "A", "127.0.0.2")
     assert await decided(dns_server, "silent.test", "list.test", seconds=0.5) == "554 5.7.1"
@@ -111,7 +113,7 @@ async def test_c84_private_clients_are_not_asked_about(client: str, dns_server: 
     assert dns_server.queries == ()
 
 
-async def test_c84_mapped_and_ipv6_clients(dns_server: DnsServer) -> None:
+async def test_c84_mapped_and_ipv6_clients_are_looked_up(dns_server: DnsServer) -> None:
     for client in (STRANGER, STRANGER_V6):
         dns_server.add(query_name(client, "list.test"), "A", "127.0.0.2")
     assert await decided(dns_server, "list.test", client=f"::ffff:{STRANGER}") == "554 5.7.1"

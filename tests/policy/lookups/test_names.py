@@ -50,7 +50,7 @@ async def outcome(resolver: Resolver, name: str, kind: str = "A") -> Outcome:
         (Behaviour.FORGED_FIRST, Outcome.FOUND),
     ],
 )
-async def test_c85_c86_outcome_of(
+async def test_c85_c86_answers_have_the_right_outcomes(
     behaviour: Behaviour, wanted: Outcome, resolver: Resolver, dns_server: DnsServer
 ) -> None:
     dns_server.add("host.test", "A", "203.0.113.1")
@@ -61,7 +61,7 @@ async def test_c85_c86_outcome_of(
 
 
 @pytest.mark.parametrize("name", ["a..b.test", "." * 5, "x" * 64 + ".test", ".".join(["abcdefgh"] * 40), "\x00\n"])
-async def test_a_name_that_can_not_exist_does_not(name: str, resolver: Resolver) -> None:
+async def test_an_impossible_name_does_not_exist(name: str, resolver: Resolver) -> None:
     assert await outcome(resolver, name) is Outcome.NONE
 
 
@@ -70,7 +70,7 @@ async def test_a_name_that_can_not_exist_does_not(name: str, resolver: Resolver)
     # These are the record's TTL, the SOA's minimum, and five seconds when there was no answer.
     [("host.test", 100), ("none.test", 30), ("broken.test", 5)],
 )
-async def test_answers_are_remembered_for_their_time(name: str, seconds: int, dns_server: DnsServer) -> None:
+async def test_answers_are_cached_for_their_lifetime(name: str, seconds: int, dns_server: DnsServer) -> None:
     now = 1000.0
     resolver = Resolver(server_list(dns_server.address), seconds=1.0, clock=lambda: now)
     dns_server.add("host.test", "A", "203.0.113.1", ttl=100)
@@ -126,7 +126,7 @@ async def client(resolver: Resolver, address: str) -> LookupResult:
     return (await names.client_name(resolver, address)).lookup_result
 
 
-async def test_a_client_s_names_that_map_back(resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_only_names_that_resolve_to_the_client_are_returned(resolver: Resolver, dns_server: DnsServer) -> None:
     dns_server.ptr(STRANGER, "forged.test", "Mail.Sender.test")
     dns_server.add("mail.sender.test", "A", "203.0.113.9", STRANGER)
     dns_server.add("forged.test", "A", "203.0.113.9")
@@ -164,7 +164,7 @@ async def test_only_the_first_few_reverse_names_are_followed(resolver: Resolver,
         ([("MX", "0 ."), ("MX", "10 mx.test.")], LookupResult(Outcome.FOUND, ("",))),
     ],
 )
-async def test_mail_domains(
+async def test_mail_domains_are_found(
     records: list[tuple[str, str]], wanted: LookupResult, resolver: Resolver, dns_server: DnsServer
 ) -> None:
     for kind, text in records:
@@ -186,7 +186,7 @@ async def test_mail_domains(
         ([("TXT", "hello")], "", Outcome.NONE),
     ],
 )
-async def test_hosts_that_take_no_mail_have_a_name_all_the_same(
+async def test_hosts_with_null_mx_count_as_existing(
     records: list[tuple[str, str]], broken: str, wanted: Outcome, resolver: Resolver, dns_server: DnsServer
 ) -> None:
     for kind, text in records:
@@ -196,7 +196,9 @@ async def test_hosts_that_take_no_mail_have_a_name_all_the_same(
     assert (await names.host(resolver, "host.test")).lookup_result.outcome is wanted
 
 
-async def test_a_domain_whose_mx_has_no_answer_but_an_address_exists(resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_a_domain_without_an_mx_answer_has_no_answer_although_it_has_an_address(
+    resolver: Resolver, dns_server: DnsServer
+) -> None:
     dns_server.add("sender.test", "A", "203.0.113.1")
     dns_server.behave("sender.test", Behaviour.SERVFAIL, "MX")
     assert (await names.mail_domain(resolver, "sender.test")).lookup_result.outcome is Outcome.FOUND
@@ -207,7 +209,7 @@ async def test_a_domain_whose_mx_has_no_answer_but_an_address_exists(resolver: R
 # Complete decisions
 
 
-async def test_a_slow_look_up_holds_a_decision_no_longer_than_its_deadline(dns_server: DnsServer) -> None:
+async def test_a_slow_look_up_delays_a_decision_only_up_to_its_deadline(dns_server: DnsServer) -> None:
     resolver = Resolver(server_list(dns_server.address), seconds=30)
     lookups = Lookups(resolver, seconds=0.2)
     gate = dns_server.hold("slow.test")
@@ -226,7 +228,7 @@ async def test_a_slow_look_up_holds_a_decision_no_longer_than_its_deadline(dns_s
         await lookups.close()
 
 
-async def test_what_only_the_address_tells_is_looked_up_from_connect_on(dns_server: DnsServer) -> None:
+async def test_look_ups_that_need_only_the_address_begin_at_connect(dns_server: DnsServer) -> None:
     rules = snapshot(
         {
             "connection_policy": {"reject_unknown_client_hostname": "enforce"},
@@ -239,7 +241,7 @@ async def test_what_only_the_address_tells_is_looked_up_from_connect_on(dns_serv
         await dns_server.query_came("10.2.0.192.list.test", "A")
 
 
-async def test_rules_that_are_off_ask_nothing(dns_server: DnsServer) -> None:
+async def test_rules_that_are_off_make_no_look_ups(dns_server: DnsServer) -> None:
     """When the rule of a look-up is off, or the client is exempt, the DNS is not asked."""
     async with serving(snapshot(), dns=dns_server.address) as policy:
         await policy.decide(connect())
@@ -263,7 +265,7 @@ async def test_rules_that_are_off_ask_nothing(dns_server: DnsServer) -> None:
 
 
 @pytest.mark.parametrize("helo", [b"192.0.2.10", b"1.2.3", b"mail.example.123", b"a..b.test", b"[192.0.2.10]"])
-async def test_a_helo_that_is_no_name_is_asked_nothing_about(helo: bytes, dns_server: DnsServer) -> None:
+async def test_an_invalid_helo_name_causes_no_look_ups(helo: bytes, dns_server: DnsServer) -> None:
     rules = snapshot({"advanced_security": {"reject_unknown_helo": "enforce"}})
     made = rcpt("alice@local.test")
     made.session.helo_name = helo

@@ -32,13 +32,13 @@ class Clock:
 # FairSlots
 
 
-async def test_a_party_has_its_share_and_leaves_the_rest() -> None:
+async def test_a_party_gets_its_share_and_leaves_the_rest() -> None:
     slots = FairSlots(total=10, share=3, slow_share=1, waiting=100)
     assert [slots.take("a") for _ in range(5)] == [True] * 3 + [False] * 2
     assert [slots.take("b") for _ in range(5)] == [True] * 3 + [False] * 2
 
 
-async def test_who_holds_the_fewest_is_next() -> None:
+async def test_the_party_with_the_fewest_slots_is_next() -> None:
     slots = FairSlots(total=4, share=4, slow_share=1, waiting=100)
     assert all(slots.take("a") for _ in range(4))
     turns: list[str] = []
@@ -58,7 +58,7 @@ async def test_who_holds_the_fewest_is_next() -> None:
     await asyncio.gather(*waiting)
 
 
-async def test_a_party_that_asks_about_silence_has_a_small_share_for_a_while() -> None:
+async def test_a_party_with_slow_questions_has_a_small_share_for_a_while() -> None:
     clock = Clock()
     slots = FairSlots(total=10, share=5, slow_share=1, waiting=100, clock=clock)
     slots.slow("a")
@@ -68,7 +68,7 @@ async def test_a_party_that_asks_about_silence_has_a_small_share_for_a_while() -
     assert [slots.take("a") for _ in range(3)] == [True] * 3
 
 
-async def test_who_gives_up_takes_no_place() -> None:
+async def test_a_cancelled_caller_uses_no_slot() -> None:
     slots = FairSlots(total=1, share=1, slow_share=1, waiting=100)
     assert slots.take("a")
     assert not await slots.wait("b", 0)
@@ -85,7 +85,7 @@ async def test_who_gives_up_takes_no_place() -> None:
     assert slots.take("e")
 
 
-async def test_those_who_wait_are_bounded_and_none_of_them_fills_the_room() -> None:
+async def test_waiting_callers_are_bounded_in_total_and_for_each_party() -> None:
     slots = FairSlots(total=1, share=1, slow_share=1, waiting=20)
     assert slots.take("a")
     of_one = [asyncio.create_task(slots.wait("b", 60)) for _ in range(5)]
@@ -117,7 +117,7 @@ def test_a_zone_is_silent_once_several_names_below_it_are_and_until_one_answers(
     assert zones.zone_of("c.silent.test") == ""
 
 
-def test_one_silent_domain_makes_no_common_suffix_silent() -> None:
+def test_one_silent_domain_does_not_make_its_suffix_silent() -> None:
     zones = SilentZones(Clock())
     for label in "abcdefgh":
         zones.took_too_long(f"{label}.evil.co.test")
@@ -125,7 +125,7 @@ def test_one_silent_domain_makes_no_common_suffix_silent() -> None:
     assert zones.zone_of("honest.co.test") == ""
 
 
-def test_names_below_names_do_not_widen_the_share_of_a_zone() -> None:
+def test_deeper_names_do_not_widen_the_share_of_a_zone() -> None:
     zones = SilentZones(Clock())
     for outer in "abc":
         for inner in "abc":
@@ -136,7 +136,7 @@ def test_names_below_names_do_not_widen_the_share_of_a_zone() -> None:
     assert zones.enter("silent.test")
 
 
-def test_silence_is_forgotten_after_a_while() -> None:
+def test_a_silent_zone_is_forgotten_after_a_while() -> None:
     clock = Clock()
     zones = SilentZones(clock)
     for label in "abc":
@@ -154,7 +154,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SHARE", 5)
 
 
-async def test_a_client_that_asks_about_silence_holds_nobody_else_up(small: None, dns_server: DnsServer) -> None:
+async def test_a_client_with_silent_zones_delays_nobody_else(small: None, dns_server: DnsServer) -> None:
     """The client's questions wait for its own slots. Questions of other clients are asked at once."""
     resolver = Resolver(server_list(dns_server.address), seconds=30)
     gates = [dns_server.hold(f"{number}.zone{number}.test") for number in range(30)]
@@ -235,7 +235,7 @@ async def test_look_ups_of_one_client_are_bounded(dns_server: DnsServer, monkeyp
 # The cache of answers
 
 
-def test_names_that_come_once_push_out_nothing_that_came_twice() -> None:
+def test_names_that_are_used_once_displace_no_name_that_was_used_twice() -> None:
     cache: TwoStageCache[str, int] = TwoStageCache(100)
     for number in range(10):
         cache.put(f"known{number}", number)

@@ -34,7 +34,7 @@ async def test_c89_the_void_limit_and_the_look_up_limit(resolver: Resolver, dns_
     assert await result(resolver, "joe@many.test") is CheckResult.PERMERROR
 
 
-async def test_c89_ten_names_of_one_mx_are_one_look_up(resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_c89_ten_names_of_one_mx_count_as_one_look_up(resolver: Resolver, dns_server: DnsServer) -> None:
     dns_server.add("mx.test", "TXT", "v=spf1 mx include:i1.test include:i2.test -all")
     for number in range(10):
         dns_server.add("mx.test", "MX", f"10 m{number}.test.")
@@ -60,7 +60,7 @@ async def test_a_quoted_local_part_hides_no_domain(sender: str, resolver: Resolv
     assert await result(resolver, sender) is CheckResult.FAIL
 
 
-async def test_a_literal_is_asked_nothing_about(resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_an_address_literal_causes_no_look_ups(resolver: Resolver, dns_server: DnsServer) -> None:
     assert await result(resolver, "joe@[192.0.2.1]") is CheckResult.NONE
     assert dns_server.queries == ()
 
@@ -68,7 +68,7 @@ async def test_a_literal_is_asked_nothing_about(resolver: Resolver, dns_server: 
 @pytest.mark.parametrize(
     "record", ['"v=spf1 ip4:\\255\\000 -all"', "v=spf1 exists:%{zz}.test -all", "v=spf1 redirect=%{d}%", "v=spf1 a:%"]
 )
-async def test_garbage_is_a_permanent_error(record: str, resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_an_invalid_record_is_a_permanent_error(record: str, resolver: Resolver, dns_server: DnsServer) -> None:
     dns_server.add("garbage.test", "TXT", record)
     assert await result(resolver, "joe@garbage.test") is CheckResult.PERMERROR
 
@@ -104,7 +104,7 @@ def _threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
 
 
-async def test_a_check_holds_no_thread_while_the_dns_is_silent(resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_a_check_uses_no_thread_while_the_dns_is_silent(resolver: Resolver, dns_server: DnsServer) -> None:
     """More checks run at the same time than any pool has threads, and one further check is still answered."""
     gates = [dns_server.hold(f"s{number}.test") for number in range(40)]
     threads = _threads()

@@ -32,12 +32,12 @@ def _scenarios() -> Iterator[Any]:
 SCENARIOS = list(_scenarios())
 
 
-def test_the_suite_is_whole() -> None:
+def test_all_scenarios_of_the_suite_are_run() -> None:
     assert sum(len(scenario["tests"]) for scenario in SCENARIOS) == 203
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario["description"])
-async def test_scenario(scenario: dict[str, Any], dns_server: DnsServer) -> None:
+async def test_each_scenario_has_the_expected_result(scenario: dict[str, Any], dns_server: DnsServer) -> None:
     for name, records in scenario["zonedata"].items():
         _load(dns_server, name, records)
     resolver = Resolver(server_list(dns_server.address), seconds=0.5)

@@ -90,7 +90,9 @@ def _facts(of: Snapshot, sender: str, recipient: str, client: str) -> Facts:
     recipient=_ADDRESSES,
     client=st.one_of(_IPV4, _IPV6),
 )
-def test_tables_find_what_a_scan_finds(rules: list[tuple[str, str]], sender: str, recipient: str, client: str) -> None:
+def test_tables_find_the_same_rules_as_a_scan(
+    rules: list[tuple[str, str]], sender: str, recipient: str, client: str
+) -> None:
     written = [
         {"id": f"r{number}", "list": "allow", "criterion": criterion, "value": value}
         for number, (criterion, value) in enumerate(rules)
@@ -101,25 +103,25 @@ def test_tables_find_what_a_scan_finds(rules: list[tuple[str, str]], sender: str
 
 
 @given(st.one_of(_IPV4, _IPV6, st.builds(lambda address: f"::ffff:{address}", _IPV4)))
-def test_canonical_forms_stay_as_they_are(text: str) -> None:
+def test_canonical_forms_do_not_change(text: str) -> None:
     canonical = str(canonical_ip(text))
     assert str(canonical_ip(canonical)) == canonical
     assert snapshot({"accounts": []}).clients.find(canonical).address == canonical
 
 
 @given(_ADDRESSES)
-def test_canonical_addresses_stay_as_they_are(text: str) -> None:
+def test_canonical_addresses_do_not_change(text: str) -> None:
     of = snapshot({"accounts": []})
     once = facts_of_address(text.encode(), of)
     assert facts_of_address(once.wire, of) == once
 
 
 @given(_NETWORKS)
-def test_canonical_patterns_stay_as_they_are(text: str) -> None:
+def test_canonical_patterns_do_not_change(text: str) -> None:
     assert parse_pattern(str(parse_pattern(text))) == parse_pattern(text)
 
 
-def test_a_look_up_does_not_grow_with_the_rules() -> None:
+def test_the_time_of_a_look_up_does_not_depend_on_the_number_of_rules() -> None:
     """100,000 rules with a few different masks need as many dictionary look-ups as there are masks."""
     message = settings({"accounts": []})
     for number in range(100_000):
@@ -136,7 +138,7 @@ def test_a_look_up_does_not_grow_with_the_rules() -> None:
     assert compiled.clients.find("13.1.1.1").access == ()
 
 
-def test_what_is_remembered_of_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.policy.rules.clients._REMEMBERED", 10)
     clients = snapshot({"accounts": []}).clients
     for number in range(35):
@@ -144,7 +146,7 @@ def test_what_is_remembered_of_clients_is_bounded(monkeypatch: pytest.MonkeyPatc
     assert len(clients._known) <= 10
 
 
-def test_what_is_remembered_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.policy.rules.addresses._REMEMBERED", 10)
     of = snapshot({"accounts": []})
     for number in range(35):
@@ -152,7 +154,7 @@ def test_what_is_remembered_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPa
     assert len(of.known_addresses) <= 10
 
 
-def test_what_an_address_is_changes_with_the_snapshot() -> None:
+def test_facts_about_an_address_change_with_the_snapshot() -> None:
     rule = {"id": "b1", "list": "block", "criterion": "recipient", "value": "ghost@local.test", "action": "reject"}
     alias = [{"address": "ghost@local.test", "targets": ["alice@local.test"]}]
     before, after = snapshot(), snapshot({"access_rules": [rule], "aliases": alias})

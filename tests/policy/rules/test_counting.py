@@ -36,7 +36,7 @@ def test_days_end_at_the_next_midnight(now: float, zone: str) -> None:
     ("zone", "moment", "hours"),
     [("Europe/Berlin", "2026-03-29T00:00:00", 23), ("Europe/Berlin", "2026-10-25T00:00:00", 25)],
 )
-def test_days_on_which_clocks_change(zone: str, moment: str, hours: int) -> None:
+def test_days_on_which_clocks_change_end_at_midnight(zone: str, moment: str, hours: int) -> None:
     timezone = ZoneInfo(zone)
     start = datetime.fromisoformat(moment).replace(tzinfo=timezone).timestamp()
     assert day_end(start, timezone) == start + hours * 3600

@@ -18,14 +18,14 @@ OFF = {
 }
 
 
-def test_what_is_off_is_as_if_it_did_not_exist() -> None:
+def test_a_rule_that_is_off_is_not_tried() -> None:
     off, absent = Rulebook(snapshot(OFF)), Rulebook(snapshot())
     for stage in Stage:
         assert off.tried(stage) == absent.tried(stage)
     assert (off.counts, off.looks_up) == (absent.counts, absent.looks_up)
 
 
-def test_what_is_on_is_tried_in_order() -> None:
+def test_rules_are_tried_in_order() -> None:
     rulebook = Rulebook(snapshot({"content_checks": {"dkim": "shadow", "dmarc": "enforce"}}))
     tried = rulebook.tried(Stage.END_OF_DATA)
     assert tried == ("message_too_big", "too_many_hops", "from_login_mismatch", "dkim", "dmarc")

@@ -46,7 +46,7 @@ SNAPSHOTS = [
     sender=st.sampled_from(["", "friend@sender.test", "x@friends.test", "joe@sender.test"]),
     recipient=st.sampled_from(["alice@local.test", "bob@local.test"]),
 )
-def test_no_exemption_holds_where_none_may(
+def test_may_hold_is_true_whenever_an_exemption_applies(
     under: Any, client: str, listener: int, login: str, sender: str, recipient: str
 ) -> None:
     facts = Facts(

@@ -55,7 +55,7 @@ def test_a_rule_that_ingress_applies_or_that_no_session_meets_is_not_asked(
         assert _asked(under) == _ALWAYS
 
 
-def test_each_rule_that_is_on_is_asked_where_it_may_object() -> None:
+def test_ingress_asks_at_each_stage_with_a_rule_that_is_on() -> None:
     for changes, stage in (
         ({"connection_policy": {"max_messages_per_minute": 5}}, Stage.MAIL),
         ({"content_checks": {"dkim": "shadow"}}, Stage.END_OF_DATA),
@@ -71,7 +71,7 @@ def test_each_rule_that_is_on_is_asked_where_it_may_object() -> None:
         assert _asked(snapshot(merged)) == _ALWAYS | {stage}, changes
 
 
-def test_who_is_exempt_whatever_it_sends_is_not_asked() -> None:
+def test_ingress_does_not_ask_about_sessions_that_are_exempt() -> None:
     rate = snapshot({**_QUIET, "connection_policy": {"max_messages_per_minute": 5, "max_concurrent_connections": 0}})
     assert _asked(rate, client=TRUSTED) == _ALWAYS
     assert _asked(rate, client=LOCAL) == _ALWAYS | {Stage.MAIL}

@@ -48,12 +48,12 @@ async def test_replicas_count_together(replicas: tuple[RedisStore, RedisStore]) 
     assert await apply(second, blocked()) == [0]
 
 
-async def test_no_limit_is_overshot_by_replicas(replicas: tuple[RedisStore, RedisStore]) -> None:
+async def test_replicas_together_do_not_exceed_a_limit(replicas: tuple[RedisStore, RedisStore]) -> None:
     found = await asyncio.gather(*(apply(replicas[number % 2], message()) for number in range(200)))
     assert sorted(number for (number,) in found if number is not None) == list(range(1, 201))
 
 
-async def test_a_stopped_process_leaves_the_sessions_to_their_worker(
+async def test_a_stopped_process_does_not_remove_sessions(
     replicas: tuple[RedisStore, RedisStore], redis_url: str
 ) -> None:
     leaving = RedisStore(redis_url, seconds=30)
@@ -81,7 +81,7 @@ async def test_sessions_of_a_dead_worker_stop_counting(
     assert await apply(second, opening("s3", limit=2), stamp=frame(1, "worker2")) == [1]
 
 
-async def test_a_set_of_many_sessions_is_written_whole(replicas: tuple[RedisStore, RedisStore]) -> None:
+async def test_a_set_of_many_sessions_is_written_completely(replicas: tuple[RedisStore, RedisStore]) -> None:
     first, second = replicas
     first.replace_sessions(sessions(*(f"s{number}" for number in range(1500))), frame(1), 1)
     assert await open_sessions(first) == 1500
@@ -89,7 +89,7 @@ async def test_a_set_of_many_sessions_is_written_whole(replicas: tuple[RedisStor
 
 
 @pytest.mark.parametrize("loss", ["restart", "flush"])
-async def test_a_redis_that_lost_its_keys_is_told_of_every_open_session_again(
+async def test_a_redis_that_lost_its_keys_gets_every_open_session_again(
     replicas: tuple[RedisStore, RedisStore], redis_server: Redis, loss: str
 ) -> None:
     """The worker is asked for the set of all its open sessions. After that the next connection exceeds the limit."""
@@ -109,7 +109,7 @@ async def test_a_redis_that_lost_its_keys_is_told_of_every_open_session_again(
     assert await apply(first, opening("s4", limit=3), stamp=frame(4)) == [4]
 
 
-async def test_changes_that_could_not_be_written_are_asked_for(redis_server: Redis) -> None:
+async def test_sessions_are_requested_again_after_changes_could_not_be_written(redis_server: Redis) -> None:
     store = RedisStore(redis_server.url, seconds=30)
     await store.start()
     try:
@@ -130,7 +130,9 @@ async def test_changes_that_could_not_be_written_are_asked_for(redis_server: Red
         await store.stop()
 
 
-async def test_who_no_longer_waits_is_not_counted(replicas: tuple[RedisStore, RedisStore], redis_server: Redis) -> None:
+async def test_a_decision_that_nobody_waits_for_is_not_counted(
+    replicas: tuple[RedisStore, RedisStore], redis_server: Redis
+) -> None:
     store = replicas[0]
     redis_server.freeze()
     under_way = asyncio.create_task(apply(store, opening("s1")))
@@ -145,13 +147,13 @@ async def test_who_no_longer_waits_is_not_counted(replicas: tuple[RedisStore, Re
     assert await apply(store, opening("s3")) == [2]
 
 
-async def test_a_session_without_a_worker_is_held_to_the_limit(replicas: tuple[RedisStore, RedisStore]) -> None:
+async def test_a_session_without_a_worker_is_limited(replicas: tuple[RedisStore, RedisStore]) -> None:
     replicas[0].replace_sessions([], frame(1), 1)
     await apply(replicas[0], opening("s1", limit=1), stamp=frame(2))
     assert await apply(replicas[1], opening("s2", limit=1), stamp=NO_WORKER) == [2]
 
 
-async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis) -> None:
+async def test_nothing_is_counted_while_redis_is_down(redis_server: Redis) -> None:
     store = RedisStore(redis_server.url, seconds=30)
     await store.start()
     try:
@@ -177,7 +179,7 @@ async def test_away_means_not_counted_and_back_means_counted(redis_server: Redis
         await store.stop()
 
 
-async def test_a_redis_that_hangs_holds_nobody_up(redis_server: Redis) -> None:
+async def test_a_redis_that_hangs_delays_nobody(redis_server: Redis) -> None:
     store = RedisStore(redis_server.url, seconds=0.2)
     await store.start()
     try:
@@ -189,7 +191,7 @@ async def test_a_redis_that_hangs_holds_nobody_up(redis_server: Redis) -> None:
         await store.stop()
 
 
-async def test_an_unforeseen_fault_holds_nobody_up_for_ever(
+async def test_an_unforeseen_fault_delays_nobody_without_end(
     replicas: tuple[RedisStore, RedisStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(**_: object) -> list[int]:
@@ -204,7 +206,7 @@ async def test_an_unforeseen_fault_holds_nobody_up_for_ever(
             await asyncio.sleep(0.05)
 
 
-async def test_names_are_no_part_of_a_command(replicas: tuple[RedisStore, RedisStore]) -> None:
+async def test_names_are_arguments_of_a_script_and_not_its_text(replicas: tuple[RedisStore, RedisStore]) -> None:
     """C155: a key with text from outside is an argument of the command, whatever it contains."""
     for client in ("'\"--", "%_*", "a\r\nFLUSHALL\r\n", "{{7*7}}"):
         operation = Operation(Counter.MESSAGES_THIS_MINUTE, client, int(NOW) + 10)

@@ -87,7 +87,7 @@ async def test_counts_begin_anew_with_the_clock_minute(store: Store) -> None:
     assert await apply(store, message(now=NOW + 30), now=NOW + 30) == [1]
 
 
-async def test_a_question_put_again_is_answered_and_not_counted_again(store: Store) -> None:
+async def test_a_repeated_request_is_answered_and_not_counted_again(store: Store) -> None:
     again = message()._replace(limit=READ_ONLY)
     assert await apply(store, again) == [0]
     await apply(store, message(), message())
@@ -116,7 +116,7 @@ async def test_concurrent_batches_lose_nothing(store: Store) -> None:
     assert sorted(number for (number,) in found if number is not None) == list(range(1, 701))
 
 
-async def test_open_sessions_are_counted_and_given_back(store: Store) -> None:
+async def test_open_and_closed_sessions_are_counted(store: Store) -> None:
     assert await apply(store, opening("s1"), opening("s2")) == [1, 2]
     store.close_sessions(sessions("s1", "never opened"), frame(2))
     assert await open_sessions(store) == 1
@@ -136,7 +136,7 @@ async def test_a_session_is_counted_once_however_often_it_opens(store: Store) ->
     assert await open_sessions(store) == 0
 
 
-async def test_another_worker_closes_nothing(store: Store) -> None:
+async def test_a_worker_cannot_close_sessions_of_another(store: Store) -> None:
     await apply(store, opening("s1"))
     store.close_sessions(sessions("s1"), frame(9, "worker2"))
     store.replace_sessions([], frame(10, "worker2"), 10)
@@ -163,9 +163,7 @@ async def test_a_set_cannot_undo_a_connection_that_another_replica_counted_meanw
 
 
 @pytest.mark.parametrize("counted_first", [True, False])
-async def test_a_set_says_nothing_of_a_connection_whose_verdict_is_still_to_come(
-    store: Store, counted_first: bool
-) -> None:
+async def test_a_set_does_not_remove_a_connection_that_waits_for_its_verdict(store: Store, counted_first: bool) -> None:
     store.replace_sessions([], frame(1), 1)
     await apply(store, opening("s1"), stamp=frame(2))
     if counted_first:
@@ -177,7 +175,7 @@ async def test_a_set_says_nothing_of_a_connection_whose_verdict_is_still_to_come
     assert await apply(store, opening("s3", limit=2), stamp=frame(5)) == [3]
 
 
-async def test_a_connection_that_its_worker_gave_up_is_not_counted_late(store: Store) -> None:
+async def test_a_connection_that_its_worker_closed_is_not_counted_later(store: Store) -> None:
     store.replace_sessions([], frame(5), 5)
     assert await apply(store, opening("s1"), stamp=frame(4)) == [0]
     assert await open_sessions(store) == 0
@@ -189,7 +187,7 @@ async def test_an_older_set_is_ignored(store: Store) -> None:
     assert await apply(store, opening("s4", limit=1), stamp=frame(8)) == [3]
 
 
-async def test_a_set_does_not_bring_back_what_closed_after_it_was_made(store: Store) -> None:
+async def test_a_set_does_not_add_sessions_that_closed_after_it_was_made(store: Store) -> None:
     store.replace_sessions([], frame(1), 1)
     await apply(store, opening("s1"), opening("s2"), stamp=frame(2))
     # Frame 3 contains the set, and it arrives after frame 4.
@@ -282,7 +280,7 @@ async def test_blocked_clients_come_in_pages(store: Store) -> None:
     limit=st.integers(1, 5),
     arrivals=st.lists(st.tuples(st.floats(0, 240), st.sampled_from(["192.0.2.1", "192.0.2.2"])), max_size=60),
 )
-def test_no_window_lets_more_pass_than_its_limit(limit: int, arrivals: list[tuple[float, str]]) -> None:
+def test_no_window_allows_more_than_its_limit(limit: int, arrivals: list[tuple[float, str]]) -> None:
     store = MemoryStore()
     passed: dict[tuple[str, int], int] = {}
     seen: dict[tuple[str, int], int] = {}

@@ -116,7 +116,7 @@ async def test_a_positive_answer_holds_for_an_hour_and_a_negative_one_for_five_m
         assert len(servers.asked) == 2
 
 
-async def test_without_an_answer_an_address_that_was_good_within_a_week_is_taken(
+async def test_without_an_answer_an_address_known_within_a_week_is_accepted(
     verifier: RecipientVerifier, servers: Servers, now: Now
 ) -> None:
     assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
@@ -164,7 +164,9 @@ async def test_replicas_share_answers(
     assert await other.verify(b"ann@boxes.test", CLIENT) is EXISTS
 
 
-async def test_one_address_is_one_question_however_many_ask(verifier: RecipientVerifier, servers: Servers) -> None:
+async def test_simultaneous_requests_about_one_address_ask_its_server_once(
+    verifier: RecipientVerifier, servers: Servers
+) -> None:
     servers.gate = asyncio.Event()
     asking = [asyncio.create_task(verifier.verify(b"ann@boxes.test", f"192.0.2.{n}")) for n in range(10)]
     await servers.busy(1)
@@ -204,7 +206,7 @@ async def test_a_server_is_asked_twenty_questions_at_once_and_a_client_has_five(
     assert servers.most_at_once == 20
 
 
-async def test_whose_mail_is_refused_after_all_is_asked_about_again(database_url: str, tmp_path: Path) -> None:
+async def test_an_address_whose_mail_was_refused_is_asked_about_again(database_url: str, tmp_path: Path) -> None:
     """One message is bounced, and the next is refused at RCPT. A refusal of the content says nothing of the address."""
     transport = ScriptedTransport(
         {

@@ -118,7 +118,7 @@ async def test_another_recipient_gets_the_message_at_once(
     assert await redirect(stub, queue_id, to(b"new@two.test")) == (0, 0, [])
 
 
-async def test_orcpt_and_notify_stay_what_the_sender_gave_and_the_report_tells_no_new_address(
+async def test_orcpt_and_notify_stay_and_the_report_hides_the_new_address(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     """The report shows no new address (RFC 3461 section 5.2.7.1, F22)."""
@@ -159,7 +159,7 @@ async def test_recipients_that_become_one_get_the_message_once(
     assert list((await relay.states(queue_id)).values()).count(State.DELIVERED) == 1
 
 
-async def test_who_has_the_message_does_not_get_it_twice(
+async def test_a_recipient_that_has_the_message_does_not_get_it_twice(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     delivered = await deferred_message(relay, b"later@one.test", b"has@far.test")
@@ -212,7 +212,7 @@ async def test_mail_for_nobody_is_not_redirected_there(relay: WholeRelay, stub: 
     assert await relay.states(queue_id) == {b"later@one.test": State.QUEUED}
 
 
-async def test_what_is_held_stays_held(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_held_deliveries_stay_held(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     queue_id = await deferred_message(relay, b"later@one.test")
     await hold(stub, queue_id)
     await redirect(stub, queue_id, to(b"new@two.test"))
@@ -222,7 +222,7 @@ async def test_what_is_held_stays_held(relay: WholeRelay, stub: relay_pb2_grpc.R
     await relay.committed()
 
 
-async def test_what_is_quarantined_stays_so(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_quarantined_mail_stays_quarantined(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     queue_id = (await relay.submit(b"anna@ours.test", quarantine=True)).queue_id
     shown = pb.GetMessageRequest(queue_id=queue_id)
 
@@ -242,7 +242,9 @@ async def test_what_is_quarantined_stays_so(relay: WholeRelay, stub: relay_pb2_g
     await relay.committed()
 
 
-async def test_what_is_being_tried_is_skipped(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_deliveries_that_are_being_tried_are_skipped(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
     gate = relay.transport.gates[b"slow@one.test"] = asyncio.Event()
     queue_id = (await relay.submit(b"slow@one.test")).queue_id
     await relay.transport.until_begun(1)
@@ -253,7 +255,7 @@ async def test_what_is_being_tried_is_skipped(relay: WholeRelay, stub: relay_pb2
     assert await relay.states(queue_id) == {b"slow@one.test": State.DELIVERED}
 
 
-async def test_many_are_counted_first_and_then_redirected(
+async def test_many_messages_are_counted_first_and_then_redirected(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     ids = [await deferred_message(relay, b"later@one.test", b"later@two.test") for _ in range(3)]
@@ -298,7 +300,7 @@ async def test_another_next_hop_gets_the_message_at_once(
     assert await redirect(stub, queue_id, target) == (0, 1, [])
 
 
-async def test_a_next_hop_outlives_attempts_and_configurations_until_it_is_taken_back(
+async def test_a_next_hop_stays_through_attempts_and_configurations_until_it_is_removed(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     queue_id = await deferred_message(relay, b"later@one.test")

@@ -85,7 +85,7 @@ async def act(stub: relay_pb2_grpc.RelayAsyncStub, request: pb.ActOnMessagesRequ
 # The submission stream
 
 
-async def test_the_first_frame_tells_the_state_of_the_storage(stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_the_first_frame_has_the_state_of_the_storage(stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     call = stub.Submit()
     first = await call.read()
     assert isinstance(first, pb.SubmitAckFrame)
@@ -94,7 +94,7 @@ async def test_the_first_frame_tells_the_state_of_the_storage(stub: relay_pb2_gr
     call.cancel()
 
 
-async def test_content_in_chunks_is_put_together_whatever_is_between(
+async def test_content_in_chunks_is_joined_although_other_data_is_between(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     contents = [b"Subject: %d\r\n\r\n" % number + bytes([65 + number]) * 300_000 + b"\r\n" for number in range(2)]
@@ -150,7 +150,7 @@ CONTRADICTIONS: list[tuple[dict[str, object], list[bytes]]] = [
 ]
 
 
-async def test_what_contradicts_itself_is_invalid_and_leaves_nothing(
+async def test_a_contradictory_submission_is_invalid_and_leaves_nothing(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     for change, contents in CONTRADICTIONS:
@@ -164,7 +164,7 @@ async def test_what_contradicts_itself_is_invalid_and_leaves_nothing(
     assert relay.relay.intake._octets == 0
 
 
-async def test_no_recipient_is_invalid(stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_a_submission_without_a_recipient_is_invalid(stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     one = submission()
     assert (await send(stub, pb.SubmitFrame(submissions=[one])))[one.id].result == pb.SubmitAck.RESULT_INVALID
 
@@ -253,14 +253,14 @@ async def test_lists_go_in_pages_and_filters_must_all_match(
     assert other not in await found(received_before=moment)
 
 
-async def test_a_page_token_that_is_none_is_refused(stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_an_invalid_page_token_is_refused(stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     for token in ("x", "1", "-1-2", "1-", "99999999999999999999-1", "1-2-3"):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.ListMessages(pb.ListMessagesRequest(page_token=token))
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, token
 
 
-async def test_one_message_whole_with_attempts_and_timeline(
+async def test_one_message_is_shown_with_attempts_and_timeline(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     relay.transport.answers[b"x@one.test"] = [deferred, delivered]
@@ -294,7 +294,9 @@ async def test_one_message_whole_with_attempts_and_timeline(
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-async def test_header_and_content_of_what_waits(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_header_and_content_of_a_waiting_message_are_returned(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
     large = b"Subject: large\r\n\r\n" + b"z" * 700_000 + b"\r\n"
     one = submission(b"later@one.test", content=large)
     queue_id = (await send(stub, pb.SubmitFrame(submissions=[one])))[one.id].queue_id
@@ -320,7 +322,7 @@ async def _content(stub: relay_pb2_grpc.RelayAsyncStub, queue_id: str) -> bytes:
 # What operators do with the queue
 
 
-async def test_hold_release_retry_bounce_delete_on_one(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_each_action_works_on_one_message(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     queue_id = await put(stub, b"later@one.test")
     await relay.settled(1)
 
@@ -351,7 +353,7 @@ async def test_hold_release_retry_bounce_delete_on_one(relay: WholeRelay, stub: 
     assert done == [("held", "anna"), ("released", "anna"), ("retried", "anna"), ("bounced", "anna")]
 
 
-async def test_many_at_once_are_counted_first_and_only_what_matches_is_touched(
+async def test_an_action_on_many_messages_changes_only_those_that_match(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     ids = [await put(stub, b"later@one.test", b"later@two.test") for _ in range(5)]
@@ -390,7 +392,9 @@ async def test_an_action_looks_through_the_queue_in_steps(
     assert not any(done for _, _, done in steps[:-1])
 
 
-async def test_what_is_being_tried_is_left_alone(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_deliveries_that_are_being_tried_are_not_changed(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
     gate = asyncio.Event()
     relay.transport.gates[b"slow@one.test"] = gate
     queue_id = await put(stub, b"slow@one.test")
@@ -404,7 +408,7 @@ async def test_what_is_being_tried_is_left_alone(relay: WholeRelay, stub: relay_
     assert whole.state == pb.DELIVERY_STATE_DELIVERED
 
 
-async def test_destinations_with_counts_suspended_and_resumed(
+async def test_destinations_have_counts_and_can_be_suspended_and_resumed(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     held = await put(stub, b"later@one.test")
@@ -445,7 +449,7 @@ async def test_destinations_with_counts_suspended_and_resumed(
     assert whole.state == pb.DELIVERY_STATE_DELIVERED
 
 
-async def test_f65_what_is_due_at_a_dead_destination_is_shown_as_deferred(
+async def test_f65_due_mail_of_a_dead_destination_is_shown_as_deferred(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     """F65: a due delivery to a dead destination was shown as active, and as overdue."""

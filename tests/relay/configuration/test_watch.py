@@ -74,7 +74,7 @@ def content(key: str, value: str) -> bytes:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(CHANGES, max_size=8))
-def test_changes_lead_to_what_the_whole_would_be(revisions: list[list[tuple[str, str]]]) -> None:
+def test_changes_give_the_same_result_as_the_whole_snapshot(revisions: list[list[tuple[str, str]]]) -> None:
     reader = RelaySnapshotReader()
     present: dict[str, bytes] = {}
     for revision, steps in enumerate(revisions, start=1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.relay.delivery.concurrency import Concurrency, ConcurrencyLimits, DeadHosts
 
 
-def test_a_window_starts_low_and_opens_with_success_up_to_the_maximum() -> None:
+def test_concurrency_starts_low_and_grows_with_success_up_to_the_maximum() -> None:
     concurrency = Concurrency()
     assert concurrency.capacity(0, 20) == 5
     seen = []
@@ -15,7 +15,7 @@ def test_a_window_starts_low_and_opens_with_success_up_to_the_maximum() -> None:
     assert seen == [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 20, 20, 20, 20, 20]
 
 
-def test_the_maximum_holds_from_the_start_and_when_it_is_lowered() -> None:
+def test_the_maximum_applies_from_the_start_and_when_it_is_lowered() -> None:
     concurrency = Concurrency()
     assert concurrency.capacity(0, 2) == 2
     for _ in range(30):
@@ -23,7 +23,7 @@ def test_the_maximum_holds_from_the_start_and_when_it_is_lowered() -> None:
     assert concurrency.capacity(0, 3) == 3
 
 
-def test_failures_halve_it_and_then_it_is_dead_and_probed_at_growing_intervals() -> None:
+def test_failures_halve_concurrency_and_then_the_destination_is_probed() -> None:
     concurrency = Concurrency()
     for _ in range(15):
         concurrency.succeeded(20)
@@ -46,7 +46,7 @@ def test_failures_halve_it_and_then_it_is_dead_and_probed_at_growing_intervals()
     assert intervals == [5, 10, 20, 40, 60, 60]
 
 
-def test_a_probe_under_way_is_the_only_one_and_its_success_opens_the_window() -> None:
+def test_only_one_probe_runs_and_its_success_raises_concurrency() -> None:
     concurrency = Concurrency()
     for _ in range(5):
         concurrency.failed(0)
@@ -59,7 +59,7 @@ def test_a_probe_under_way_is_the_only_one_and_its_success_opens_the_window() ->
     assert concurrency.capacity(2, 20) == 3
 
 
-def test_f47_a_server_that_turns_connections_away_is_held_to_what_it_takes_for_a_while() -> None:
+def test_f47_a_server_that_refuses_connections_gets_only_its_number_of_them() -> None:
     concurrency = Concurrency()
     concurrency.sessions = 2
     concurrency.turned_away(100)
@@ -76,7 +76,7 @@ def test_f47_a_server_that_turns_connections_away_is_held_to_what_it_takes_for_a
     assert concurrency.capacity(200, 20) == 1
 
 
-def test_f65_a_dead_destination_is_probed_as_often_as_its_retry_schedule_wants() -> None:
+def test_f65_a_dead_destination_is_probed_by_its_retry_schedule() -> None:
     concurrency = Concurrency()
     for _ in range(8):
         concurrency.failed(100, 0.3)
@@ -125,7 +125,7 @@ def test_the_interval_doubles_up_to_five_minutes() -> None:
     assert gaps == [30, 60, 120, 240, 300, 300]
 
 
-def test_a_silent_host_is_left_alone_for_longer_than_a_retry_waits() -> None:
+def test_a_silent_host_is_avoided_for_longer_than_a_retry_waits() -> None:
     dead = DeadHosts()
     dead.failed("192.0.2.1", 25, 0, silent=True)
     assert dead.avoid("192.0.2.1", 25, 1799)

@@ -115,7 +115,7 @@ def test_signatures_verify(private: PlainKey, body: bytes) -> None:
         (b"<https://example.org/u>", b"<https://evil.test/u>"),
     ],
 )
-def test_what_is_changed_or_added_no_longer_verifies(private: PlainKey, old: bytes, new: bytes) -> None:
+def test_a_changed_or_added_field_breaks_the_signature(private: PlainKey, old: bytes, new: bytes) -> None:
     content = HEADER + b"\r\nGood day\r\n"
     signed = signatures(content, [key(private)], NOW) + content
     assert old in signed
@@ -123,7 +123,7 @@ def test_what_is_changed_or_added_no_longer_verifies(private: PlainKey, old: byt
     assert not verified(signed.replace(old, new), private)
 
 
-def test_trace_fields_above_and_blanks_do_not_matter() -> None:
+def test_trace_fields_above_and_blanks_do_not_break_the_signature() -> None:
     content = HEADER + b"\r\nGood  day\r\n"
     signed = signatures(content, [key(RSA)], NOW) + content
     changed = b"Received: from c by d\r\n" + signed.replace(b"Good  day\r\n", b"Good day \r\n\r\n")
@@ -165,7 +165,7 @@ def test_each_key_of_the_domain_signs() -> None:
     assert verified(made[second:] + content, ED25519, "e._domainkey.example.org.")
 
 
-def test_a_key_that_cannot_be_used_leaves_the_mail_as_it_is() -> None:
+def test_a_key_that_cannot_be_used_leaves_the_mail_unsigned() -> None:
     content = HEADER + b"\r\nx\r\n"
     broken = DkimKey("k", "example.org", "s", "rsa-sha256", b"no key")
     mismatched = DkimKey("k", "example.org", "s", "ed25519-sha256", pem(RSA))
@@ -187,7 +187,7 @@ def message(content: bytes, login: str = "ann", queue_id: str = "q", authorized:
 MAIL = HEADER + b"\r\nGood day\r\n"
 
 
-async def test_mail_of_people_who_logged_in_is_signed_and_nothing_else_of_it_changes() -> None:
+async def test_mail_of_logged_in_users_is_signed_and_otherwise_unchanged() -> None:
     signed = await Signer(lambda: NOW).signed(configured(key(RSA)), message(MAIL))
     assert signed.startswith(b"DKIM-Signature: v=1;")
     assert signed.endswith(MAIL)
@@ -201,7 +201,7 @@ async def test_mail_from_outside_is_never_signed() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.REPORT, Kind.DOUBLE_BOUNCE])
-async def test_what_this_gateway_writes_itself_and_what_trusted_clients_send_is_signed(kind: Kind) -> None:
+async def test_mail_of_this_gateway_and_of_trusted_clients_is_signed(kind: Kind) -> None:
     report = MAIL.replace(b"Ann <ann@example.org>", b"Mail Delivery System <mailer-daemon@example.org>")
     signer = Signer(lambda: NOW)
     own = QueuedMessage(1, kind, b"", len(report), 1, report)
@@ -215,7 +215,7 @@ async def test_what_this_gateway_writes_itself_and_what_trusted_clients_send_is_
 @pytest.mark.parametrize(
     "author", [b"ann@other.test", b"ann@sub.example.org", b"ann@example.org, eve@other.test", b"nobody", b""]
 )
-async def test_only_the_authors_own_domain_signs(author: bytes) -> None:
+async def test_only_the_domain_of_the_author_signs(author: bytes) -> None:
     other = MAIL.replace(b"Ann <ann@example.org>", author)
     assert await Signer(lambda: NOW).signed(configured(key(RSA)), message(other)) == other
 

@@ -34,7 +34,7 @@ async def test_the_best_host_gets_the_message(gateway: Gateway, mx_hosts: MxHost
         (Stage.MAIL, "451 4.3.0 Later"),
     ],
 )
-async def test_a_host_that_will_not_now_is_passed_over(
+async def test_a_host_that_refuses_temporarily_is_skipped(
     gateway: Gateway, mx_hosts: MxHosts, stage: Stage, answer: str
 ) -> None:
     """Case C115 of docs/cases.md describes this behaviour."""
@@ -46,7 +46,7 @@ async def test_a_host_that_will_not_now_is_passed_over(
 
 
 @pytest.mark.parametrize("stage", [Stage.CONNECT, Stage.EHLO, Stage.MAIL, Stage.RCPT, Stage.DATA])
-async def test_a_host_that_hangs_up_before_the_dot_is_passed_over(
+async def test_a_host_that_disconnects_before_the_dot_is_skipped(
     gateway: Gateway, mx_hosts: MxHosts, stage: Stage
 ) -> None:
     first, _ = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
@@ -54,7 +54,7 @@ async def test_a_host_that_hangs_up_before_the_dot_is_passed_over(
     assert (await gateway.deliver_one()).host == "b.test"
 
 
-async def test_a_dead_host_is_passed_over_and_then_comes_last(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_a_dead_host_is_skipped_and_then_tried_last(gateway: Gateway, mx_hosts: MxHosts) -> None:
     """Case C115 of docs/cases.md describes this behaviour."""
     mx_hosts.dead("example.net", 1, "dead.test")
     alive = mx_hosts.add("example.net", 10, "b.test")
@@ -63,7 +63,7 @@ async def test_a_dead_host_is_passed_over_and_then_comes_last(gateway: Gateway, 
     assert len(alive.messages) == 3
 
 
-async def test_a_host_that_swallows_connections_costs_a_moment_only(
+async def test_a_host_that_swallows_connections_delays_mail_only_for_a_moment(
     gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
 ) -> None:
     """A full backlog drops SYNs as a dead host does. The next host is tried in parallel, before the time-out."""
@@ -90,7 +90,9 @@ async def test_a_host_that_swallows_connections_costs_a_moment_only(
             filler.close()
 
 
-async def test_a_host_that_takes_all_the_time_costs_the_next_one_no_chance(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_a_host_that_uses_all_the_time_does_not_prevent_a_try_at_the_next(
+    gateway: Gateway, mx_hosts: MxHosts
+) -> None:
     """C115: at least two hosts are tried, but no third one when the time is over (RFC 5321 section 5.1)."""
     best = mx_hosts.add("example.net", 1, "a.test")
     alive = mx_hosts.add("example.net", 10, "b.test")
@@ -106,7 +108,7 @@ async def test_a_host_that_takes_all_the_time_costs_the_next_one_no_chance(gatew
     assert last.sessions == []
 
 
-async def test_a_host_that_keeps_silent_comes_last_for_the_next_message(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_a_silent_host_is_tried_last_for_the_next_message(gateway: Gateway, mx_hosts: MxHosts) -> None:
     """The silent host accepts connections, so it does not count as unreachable."""
     silent, alive = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
     silent.on(Stage.CONNECT, Wait(Gate()))
@@ -126,13 +128,17 @@ async def test_all_hosts_dead_defers(gateway: Gateway, mx_hosts: MxHosts) -> Non
     assert outcome.host in ("a.test", "b.test")
 
 
-async def test_all_hosts_refusing_service_defers_with_their_words(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_mail_is_deferred_with_their_reply_when_all_hosts_refuse_service(
+    gateway: Gateway, mx_hosts: MxHosts
+) -> None:
     mx_hosts.add("example.net", 1, "a.test").on(Stage.CONNECT, reply("554 5.7.1 Go away"))
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.code, outcome.text) == (Result.DEFERRED, 554, "5.7.1 Go away")
 
 
-async def test_what_a_host_decided_stands_and_the_rest_goes_to_the_next(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_results_of_a_host_are_final_and_other_recipients_go_to_the_next(
+    gateway: Gateway, mx_hosts: MxHosts
+) -> None:
     first, second = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
     first.on(Stage.RCPT, reply("550 5.1.1 No"), address="eve@example.net")
     first.on(Stage.DATA, Close())
@@ -147,7 +153,7 @@ async def test_what_a_host_decided_stands_and_the_rest_goes_to_the_next(gateway:
 @pytest.mark.parametrize(
     ("stage", "answer"), [(Stage.RCPT, "450 4.2.0 Greylisted"), (Stage.END_OF_DATA, "451 4.3.0 Later")]
 )
-async def test_a_host_that_judged_the_message_is_not_overruled_by_the_next(
+async def test_the_decision_of_a_host_about_a_message_is_final(
     gateway: Gateway, mx_hosts: MxHosts, stage: Stage, answer: str
 ) -> None:
     first, second = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
@@ -156,7 +162,7 @@ async def test_a_host_that_judged_the_message_is_not_overruled_by_the_next(
     assert second.sessions == []
 
 
-async def test_lost_after_the_dot_does_not_go_to_the_next_host(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_mail_lost_after_the_dot_does_not_go_to_the_next_host(gateway: Gateway, mx_hosts: MxHosts) -> None:
     """Case C120 of docs/cases.md describes this behaviour."""
     first, second = mx_hosts.add("example.net", 1, "a.test"), mx_hosts.add("example.net", 10, "b.test")
     first.on(Stage.END_OF_DATA, Close())
@@ -186,7 +192,7 @@ async def test_both_families_are_tried_and_the_good_one_remembered(
     assert (await gateway.deliver_one()).address == sink.host
 
 
-async def test_ipv6_alone_works(gateway: Gateway, dns_server: DnsServer) -> None:
+async def test_a_host_with_only_ipv6_works(gateway: Gateway, dns_server: DnsServer) -> None:
     with SmtpSink(host="::1") as sink:
         gateway.options_are(mx_port=sink.port)
         dns_server.add("example.net", "AAAA", "::1")
@@ -221,7 +227,7 @@ async def test_a_host_that_greets_with_our_name_is_a_loop(
     assert worse.sessions == []
 
 
-async def test_f51_a_relay_domains_own_server_may_greet_with_our_name(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_f51_the_server_of_a_relay_domain_may_greet_with_our_name(gateway: Gateway, mx_hosts: MxHosts) -> None:
     """F51: the gateway has the public name of the server behind it, so the greeting alone does not prove a loop."""
     gateway.configuration_is(relay_domains={"relayed.test": RelayDomain("d", "relayed.test")})
     sink = mx_hosts.add("relayed.test", 1, "us.test", Offer(hostname=GATEWAY))
@@ -249,7 +255,7 @@ async def test_f51_a_relay_domains_own_server_may_greet_with_our_name(gateway: G
         (Stage.END_OF_DATA, "550 5.7.25 No reverse name"),
     ],
 )
-async def test_f03_a_refusal_of_our_address_is_followed_by_the_other_family(
+async def test_f03_after_a_refusal_of_our_address_the_other_family_is_tried(
     gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer, stage: Stage, answer: str
 ) -> None:
     """F03: the other address family is tried in the same attempt, and the message is delivered once."""
@@ -266,7 +272,7 @@ async def test_f03_a_refusal_of_our_address_is_followed_by_the_other_family(
     assert len(by_ipv4.messages) == 2
 
 
-async def test_f03_without_another_family_the_refusal_stands(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_f03_without_another_family_the_refusal_is_final(gateway: Gateway, mx_hosts: MxHosts) -> None:
     sink = mx_hosts.add("example.net", 1, "a.test")
     worse = mx_hosts.add("example.net", 2, "b.test")
     sink.on(Stage.RCPT, reply("550 5.7.25 No reverse name"), address="bob@example.net")
@@ -289,7 +295,7 @@ async def test_f03_while_the_other_family_cannot_be_reached_nothing_bounces(
         assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.4.1")
 
 
-async def test_f03_a_refusal_of_the_content_that_names_our_address_stands(
+async def test_f03_a_refusal_of_the_content_that_names_our_address_is_final(
     gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
 ) -> None:
     by_ipv4 = mx_hosts.add("example.net", 1, "a.test")
@@ -350,12 +356,12 @@ async def test_a_relay_domain_goes_to_the_server_that_the_inner_name_servers_nam
         assert len(own.messages) == 1
 
 
-async def test_routes_that_hold_or_fail_connect_nowhere(gateway: Gateway) -> None:
+async def test_routes_that_hold_or_fail_make_no_connection(gateway: Gateway) -> None:
     assert gateway.route(b"", b"postmaster").kind is RouteKind.HOLD
     assert (await gateway.deliver_one(b"postmaster")).result is Result.DEFERRED
 
 
-async def test_mail_meant_for_a_relay_host_never_goes_by_mx(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_mail_for_a_relay_host_never_goes_to_mx_hosts(gateway: Gateway, mx_hosts: MxHosts) -> None:
     """The relay host refuses, does not answer or does not exist, and the domain's own MX host would accept the mail."""
     mx = mx_hosts.add("example.net", 1, "a.test")
     with SmtpSink() as hub:
@@ -387,7 +393,7 @@ async def test_a_dead_destination_is_probed_and_opens_again(gateway: Gateway, mx
 # Servers that accept few connections at once (F47)
 
 
-async def test_f47_a_message_that_is_turned_away_goes_back_at_once(gateway: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_f47_a_message_without_a_connection_goes_back_at_once(gateway: Gateway, smtp_sink: SmtpSink) -> None:
     """F47: the relay host accepts two connections and greets every further one with 421. It gets 60 messages."""
     limit = 2
 
@@ -414,7 +420,7 @@ async def test_f47_a_message_that_is_turned_away_goes_back_at_once(gateway: Gate
     assert 0 < turned_away < 20
 
 
-async def test_f47_alone_a_message_that_is_turned_away_waits_for_its_time(
+async def test_f47_a_message_without_any_open_connection_waits_for_its_retry(
     gateway: Gateway, smtp_sink: SmtpSink
 ) -> None:
     smtp_sink.on(Stage.CONNECT, reply("421 4.3.2 Closed today"), Close())
@@ -423,7 +429,7 @@ async def test_f47_alone_a_message_that_is_turned_away_waits_for_its_time(
     assert (outcome.result, outcome.counts) == (Result.DEFERRED, True)
 
 
-async def test_f65_what_waits_for_a_dead_destination_is_known(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_f65_mail_that_waits_for_a_dead_destination_is_counted(gateway: Gateway, mx_hosts: MxHosts) -> None:
     mx_hosts.dead("example.net", 1, "a.test")
     assert gateway.transport.probe_in("domain:example.net") == 0
     for _ in range(5):

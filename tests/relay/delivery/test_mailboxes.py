@@ -36,7 +36,7 @@ def files_below(directory: Path) -> list[Path]:
 # Maildir
 
 
-async def test_a_message_is_filed_with_its_envelope_in_front(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_message_is_stored_with_its_envelope_in_front(gateway: Gateway, tmp_path: Path) -> None:
     gateway.into_mailbox("local.test", maildir(tmp_path / "mail"))
     outcome = await gateway.deliver_one(b"Bob@local.test", content=CONTENT + b".\r\n..\r\n")
     assert (outcome.result, outcome.code) == (Result.DELIVERED, 250)
@@ -48,7 +48,7 @@ async def test_a_message_is_filed_with_its_envelope_in_front(gateway: Gateway, t
     assert list((box / "tmp").iterdir()) == []
 
 
-async def test_mail_is_readable_by_its_owner_alone(gateway: Gateway, tmp_path: Path) -> None:
+async def test_only_its_owner_can_read_mail(gateway: Gateway, tmp_path: Path) -> None:
     gateway.into_mailbox("local.test", maildir(tmp_path))
     await gateway.deliver_one(BOB)
     for path in (tmp_path / "bob").rglob("*"):
@@ -61,7 +61,7 @@ async def test_the_null_sender_is_an_empty_return_path(gateway: Gateway, tmp_pat
     assert only_file(tmp_path / "bob" / "new").startswith(b"Return-Path: <>\n")
 
 
-async def test_each_recipient_has_a_copy_and_every_file_a_name_of_its_own(gateway: Gateway, tmp_path: Path) -> None:
+async def test_each_recipient_has_a_copy_in_a_file_with_a_unique_name(gateway: Gateway, tmp_path: Path) -> None:
     gateway.into_mailbox("local.test", maildir(tmp_path))
     await asyncio.gather(*(gateway.deliver(BOB, EVE) for _ in range(20)))
     assert len(list((tmp_path / "bob" / "new").iterdir())) == 20
@@ -69,9 +69,7 @@ async def test_each_recipient_has_a_copy_and_every_file_a_name_of_its_own(gatewa
 
 
 @pytest.mark.parametrize("missing", ["tmp", "new", "cur"])
-async def test_a_maildir_that_lost_an_empty_directory_is_whole_again(
-    gateway: Gateway, tmp_path: Path, missing: str
-) -> None:
+async def test_a_missing_directory_of_a_maildir_is_made_again(gateway: Gateway, tmp_path: Path, missing: str) -> None:
     gateway.into_mailbox("local.test", maildir(tmp_path))
     for name in {"tmp", "new", "cur"} - {missing}:
         (tmp_path / "bob" / name).mkdir(parents=True)
@@ -96,13 +94,13 @@ async def test_a_maildir_that_lost_an_empty_directory_is_whole_again(
         (b"{domain}@x.test", "%7Bdomain%7D"),
     ],
 )
-def test_no_local_part_leaves_its_place(address: bytes, name: str) -> None:
+def test_no_local_part_leads_out_of_its_directory(address: bytes, name: str) -> None:
     directory = mailbox_directory("/srv/mail", address)
     assert directory == Path("/srv/mail") / name
     assert Path(os.path.normpath(directory)).parent == Path("/srv/mail")
 
 
-def test_long_local_parts_stay_apart() -> None:
+def test_long_local_parts_have_different_directories() -> None:
     one, other = (mailbox_directory("/srv", b"/" * 300 + tail + b"@x.test") for tail in (b"a", b"b"))
     assert one != other
     assert len(one.name) < 255
@@ -116,7 +114,7 @@ def test_long_local_parts_stay_apart() -> None:
         ("/home/{local_part}/Maildir", "/home/bob/Maildir"),
     ],
 )
-def test_placeholders_stand_for_the_address(template: str, path: str) -> None:
+def test_placeholders_are_replaced_by_the_address(template: str, path: str) -> None:
     assert mailbox_directory(template, b"Bob@x.test") == Path(path)
     assert "etc" not in mailbox_directory(template, b"../etc/passwd@x.test").parts
 
@@ -158,7 +156,7 @@ async def test_a_full_or_forbidden_directory_defers(gateway: Gateway, tmp_path: 
     assert str(tmp_path) not in outcome.text
 
 
-async def test_one_maildir_that_takes_nothing_holds_up_no_other(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_maildir_that_fails_delays_no_other(gateway: Gateway, tmp_path: Path) -> None:
     gateway.into_mailbox("local.test", maildir(tmp_path))
     (tmp_path / "bob").write_text("no directory")
     for _ in range(6):
@@ -167,7 +165,7 @@ async def test_one_maildir_that_takes_nothing_holds_up_no_other(gateway: Gateway
     assert (await gateway.deliver_one(EVE)).result is Result.DELIVERED
 
 
-async def test_a_full_disk_defers_as_such_and_leaves_nothing(
+async def test_a_full_disk_defers_and_leaves_no_file(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Case C133 of docs/cases.md describes this behaviour."""
@@ -214,7 +212,7 @@ async def test_f43_no_mail_is_written_to_system_folders(gateway: Gateway, tmp_pa
     assert list(own.iterdir()) == []
 
 
-async def test_f43_mail_beside_what_the_services_keep_is_allowed(gateway: Gateway, tmp_path: Path) -> None:
+async def test_f43_mail_beside_the_files_of_the_services_is_allowed(gateway: Gateway, tmp_path: Path) -> None:
     gateway.options_are(maildir_roots=maildir_roots("", tmp_path))
     gateway.into_mailbox("local.test", maildir(tmp_path / "mail"))
     assert (await gateway.deliver_one(BOB)).result is Result.DELIVERED
@@ -234,7 +232,7 @@ async def test_f43_mail_beside_what_the_services_keep_is_allowed(gateway: Gatewa
         ("mail/way-out", Result.DEFERRED),
     ],
 )
-async def test_f43_mail_is_written_below_the_named_roots_alone(
+async def test_f43_mail_is_written_only_below_the_named_roots(
     gateway: Gateway, tmp_path: Path, path: str, result: Result
 ) -> None:
     for folder in ("mail", "disk", "elsewhere"):
@@ -284,7 +282,7 @@ async def test_lmtp_answers_for_each_recipient(gateway: Gateway, pipelining: boo
         assert sink.messages[0].content == CONTENT
 
 
-async def test_lmtp_lost_between_two_answers(gateway: Gateway) -> None:
+async def test_a_lost_lmtp_connection_defers_only_unanswered_recipients(gateway: Gateway) -> None:
     with SmtpSink(Offer(lmtp=True)) as sink:
         sink.on(Stage.END_OF_DATA, Close(), address=EVE)
         gateway.into_mailbox("local.test", Mailbox(MailboxKind.LMTP, sink.host, sink.port))
@@ -295,7 +293,7 @@ async def test_lmtp_lost_between_two_answers(gateway: Gateway) -> None:
         ]
 
 
-async def test_lmtp_over_a_unix_socket(gateway: Gateway, tmp_path: Path) -> None:
+async def test_lmtp_works_over_a_unix_socket(gateway: Gateway, tmp_path: Path) -> None:
     heard: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

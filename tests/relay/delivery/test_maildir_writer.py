@@ -12,7 +12,7 @@ from services.relay.model.outcome import ReplyMeaning
 STORED = ReplyMeaning(Result.DELIVERED, 250, "2.0.0", "stored")
 
 
-async def test_a_folder_that_hangs_keeps_its_own_share_of_the_threads() -> None:
+async def test_a_folder_that_hangs_uses_only_its_share_of_the_threads() -> None:
     hanging = threading.Event()
     at_work: list[str] = []
 

@@ -50,7 +50,7 @@ def secure(certificates: trustme.CA, dns_server: DnsServer) -> Iterator[SmtpSink
         yield sink
 
 
-async def test_a_relay_domain_has_a_server_of_its_own(gateway: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_relay_domain_may_have_its_own_server(gateway: Gateway, smtp_sink: SmtpSink) -> None:
     """The MX records of the domain do not matter, because relay does not ask for them."""
     _next_hop(gateway, Mailbox(SMTP, smtp_sink.host, smtp_sink.port))
     outcome = await gateway.deliver_one(EVE)
@@ -67,7 +67,7 @@ async def test_a_relay_domain_may_be_handed_over_by_lmtp(gateway: Gateway) -> No
         assert sink.sessions[0].verbs[0] == "LHLO"
 
 
-async def test_the_operators_own_server_that_wants_a_login_bounces_nothing(
+async def test_a_server_of_the_operators_that_demands_a_login_bounces_nothing(
     gateway: Gateway, smtp_sink: SmtpSink
 ) -> None:
     smtp_sink.on(Stage.MAIL, reply("530 5.7.0 Log in"))
@@ -84,7 +84,7 @@ async def test_the_operators_own_server_that_wants_a_login_bounces_nothing(
         (TlsLevel.VERIFY, "required", True),
     ],
 )
-async def test_levels_of_tls_to_a_next_hop(
+async def test_levels_of_tls_apply_to_a_next_hop(
     gateway: Gateway, secure: SmtpSink, authority_file: Path, level: TlsLevel, policy: str, has_tls: bool
 ) -> None:
     gateway.options_are(ca_file=authority_file)
@@ -96,7 +96,7 @@ async def test_levels_of_tls_to_a_next_hop(
 @pytest.mark.parametrize(
     ("level", "result"), [(TlsLevel.ENCRYPT, Result.DELIVERED), (TlsLevel.VERIFY, Result.DEFERRED)]
 )
-async def test_a_certificate_of_nobody_known(
+async def test_an_unknown_authority_fails_verification(
     gateway: Gateway, secure: SmtpSink, level: TlsLevel, result: Result
 ) -> None:
     _next_hop(gateway, Mailbox(SMTP, "hub.test", secure.port, tls=level))
@@ -105,7 +105,7 @@ async def test_a_certificate_of_nobody_known(
     assert outcome.enhanced_code == ("2.0.0" if result is Result.DELIVERED else "4.7.5")
 
 
-async def test_without_starttls_what_must_be_encrypted_waits(gateway: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_without_starttls_mail_that_must_be_encrypted_waits(gateway: Gateway, smtp_sink: SmtpSink) -> None:
     _next_hop(gateway, Mailbox(SMTP, smtp_sink.host, smtp_sink.port, tls=TlsLevel.ENCRYPT))
     outcome = await gateway.deliver_one(EVE)
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.7.4")
@@ -115,7 +115,7 @@ async def test_without_starttls_what_must_be_encrypted_waits(gateway: Gateway, s
 # Lists of servers
 
 
-async def test_the_next_is_tried_where_no_connection_comes_about(gateway: Gateway, sinks: list[SmtpSink]) -> None:
+async def test_the_next_host_is_tried_when_no_connection_is_made(gateway: Gateway, sinks: list[SmtpSink]) -> None:
     dead = tuple(FallbackHost(free_address(), free_port()) for _ in range(6))
     hosts = (*dead, *_fallback(sinks[0]))
     _next_hop(gateway, Mailbox(SMTP, "127.0.0.1", free_port(), fallback_hosts=hosts))
@@ -124,7 +124,7 @@ async def test_the_next_is_tried_where_no_connection_comes_about(gateway: Gatewa
 
 
 @pytest.mark.parametrize("greeting", ["421 4.3.2 Busy", "450 4.3.2 Later"])
-async def test_the_next_is_tried_after_a_temporary_refusal(
+async def test_the_next_host_is_tried_after_a_temporary_refusal(
     gateway: Gateway, sinks: list[SmtpSink], greeting: str
 ) -> None:
     first, second, third = sinks
@@ -138,9 +138,7 @@ async def test_the_next_is_tried_after_a_temporary_refusal(
     assert second.sessions
 
 
-async def test_the_first_that_answers_has_it_and_what_it_refuses_for_good_is_refused(
-    gateway: Gateway, sinks: list[SmtpSink]
-) -> None:
+async def test_a_permanent_refusal_of_the_first_host_is_final(gateway: Gateway, sinks: list[SmtpSink]) -> None:
     first, second, _ = sinks
     first.on(Stage.RCPT, reply("550 5.1.1 Nobody"), address="nobody@partner.test")
     _next_hop(gateway, Mailbox(SMTP, first.host, first.port, fallback_hosts=_fallback(second)))
@@ -149,13 +147,13 @@ async def test_the_first_that_answers_has_it_and_what_it_refuses_for_good_is_ref
     assert not second.sessions
 
 
-async def test_a_name_without_address_is_passed_over(gateway: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_name_without_address_is_skipped(gateway: Gateway, smtp_sink: SmtpSink) -> None:
     mailbox = Mailbox(SMTP, "gone.test", 25, fallback_hosts=_fallback(smtp_sink))
     _next_hop(gateway, mailbox)
     assert (await gateway.deliver_one(EVE)).result is Result.DELIVERED
 
 
-async def test_a_relay_host_has_a_list_too_with_one_login(gateway: Gateway) -> None:
+async def test_a_relay_host_may_have_fallback_hosts_with_one_login(gateway: Gateway) -> None:
     offer = Offer(logins={"gateway": "secret"}, auth_without_tls=True)
     auth = RelayHostAuth("gateway", "secret", allow_without_tls=True)
     with SmtpSink(offer) as first, SmtpSink(offer) as second:
@@ -170,7 +168,7 @@ async def test_a_relay_host_has_a_list_too_with_one_login(gateway: Gateway) -> N
 
 
 @pytest.mark.parametrize("domain", ["partner.test", ".test"])
-async def test_mail_to_a_domain_with_a_policy_is_encrypted_or_waits(
+async def test_mail_to_a_domain_with_a_tls_policy_is_encrypted_or_waits(
     gateway: Gateway, mx_hosts: MxHosts, domain: str
 ) -> None:
     sink = mx_hosts.add("partner.test", 10, "mx.partner.test")
@@ -192,7 +190,7 @@ async def test_mail_to_a_domain_with_a_policy_is_encrypted_or_waits(
         (TlsLevel.VERIFY, "other.test", Result.DEFERRED, "required"),
     ],
 )
-async def test_what_a_policy_demands_of_the_certificate(
+async def test_a_tls_policy_may_require_a_valid_certificate(
     gateway: Gateway,
     mx_hosts: MxHosts,
     certificates: trustme.CA,

@@ -43,7 +43,7 @@ async def _ask(gateway: Gateway, recipient: bytes = BOB) -> ServerAnswer:
         ("452 4.5.3 Too many", ServerAnswer.NONE),
     ],
 )
-async def test_what_the_reply_to_rcpt_means(
+async def test_the_reply_to_rcpt_decides_whether_a_recipient_exists(
     gateway: Gateway, smtp_sink: SmtpSink, answer: str, expected: ServerAnswer
 ) -> None:
     _before(gateway, smtp_sink.host, smtp_sink.port)
@@ -53,7 +53,7 @@ async def test_what_the_reply_to_rcpt_means(
 
 
 @pytest.mark.parametrize("stage", [Stage.CONNECT, Stage.EHLO, Stage.MAIL])
-async def test_a_refusal_of_the_session_or_of_the_null_sender_is_no_answer(
+async def test_a_refusal_of_the_session_or_of_the_null_sender_gives_no_answer(
     gateway: Gateway, smtp_sink: SmtpSink, stage: Stage
 ) -> None:
     _before(gateway, smtp_sink.host, smtp_sink.port)
@@ -61,7 +61,7 @@ async def test_a_refusal_of_the_session_or_of_the_null_sender_is_no_answer(
     assert await _ask(gateway) is ServerAnswer.NONE
 
 
-async def test_a_server_that_does_not_run_is_no_answer(gateway: Gateway) -> None:
+async def test_a_server_that_does_not_run_gives_no_answer(gateway: Gateway) -> None:
     _before(gateway, "127.0.0.1", free_port())
     assert await _ask(gateway) is ServerAnswer.NONE
 

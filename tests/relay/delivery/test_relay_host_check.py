@@ -26,7 +26,7 @@ def names(steps: list[Step]) -> list[str]:
     return [f"{step.name}{'' if step.ok else '!'}" for step in steps]
 
 
-async def test_every_step_of_a_good_relay_host(gateway: Gateway, certificates: trustme.CA) -> None:
+async def test_every_step_of_a_working_relay_host_is_shown(gateway: Gateway, certificates: trustme.CA) -> None:
     with SmtpSink(Offer(logins=LOGIN), certificate=certificates.issue_cert("127.0.0.1")) as sink:
         steps = await steps_of(gateway, RelayHost(sink.host, sink.port, always_tls=True, auth=AUTH))
         assert names(steps) == [
@@ -70,7 +70,7 @@ async def test_a_failed_handshake_shows_the_plaintext_retry(gateway: Gateway, ce
             ]  # fmt: skip
 
 
-async def test_hosts_that_are_not_there(gateway: Gateway, dns_server: DnsServer) -> None:
+async def test_unreachable_hosts_are_reported(gateway: Gateway, dns_server: DnsServer) -> None:
     assert names(await steps_of(gateway, RelayHost("nowhere.test"))) == ["resolve!"]
     dns_server.behave("silent.test", Behaviour.SERVFAIL)
     (step,) = await steps_of(gateway, RelayHost("silent.test"))
@@ -104,7 +104,7 @@ async def test_a_direct_route_is_explained_with_hosts_and_look_ups(gateway: Gate
     assert first.sessions == []
 
 
-async def test_a_route_that_leads_nowhere_says_why(gateway: Gateway, dns_server: DnsServer) -> None:
+async def test_a_route_without_a_host_has_a_reason(gateway: Gateway, dns_server: DnsServer) -> None:
     dns_server.load({"loop.test": {"MX": f"10 {GATEWAY}."}, GATEWAY: {"A": "192.0.2.1"}})
     explained = await gateway.transport.explain(gateway.configuration, b"", b"bob@loop.test")
     assert (explained.code, explained.enhanced_code) == (550, "5.4.6")
@@ -132,7 +132,7 @@ async def test_a_maildir_is_explained_without_a_host(gateway: Gateway) -> None:
     assert (explained.kind, explained.hosts, explained.tls_policy) == ("mailbox", (), "none")
 
 
-async def test_prohibited_networks_are_not_looked_at(gateway: Gateway, dns_server: DnsServer) -> None:
+async def test_prohibited_networks_are_not_connected_to(gateway: Gateway, dns_server: DnsServer) -> None:
     """The key of an operator must not open a way into networks to which no mail may go."""
     gateway.options_are(prohibited=networks(PROHIBITED_NETWORKS))
     dns_server.load({"inside.test": {"A": "127.0.0.1"}})

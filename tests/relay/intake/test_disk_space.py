@@ -43,7 +43,7 @@ def test_the_reserve_is_never_given_to_new_mail(disk: Disk, tmp_path: Path) -> N
     assert not storage.takes(0)
 
 
-def test_ingress_hears_of_changes_in_substance_only(disk: Disk, tmp_path: Path) -> None:
+def test_only_large_changes_of_space_are_reported_to_ingress(disk: Disk, tmp_path: Path) -> None:
     storage = Storage(tmp_path, 0, lambda: 0.0)
     told: list[StorageState] = []
     storage.on_change.append(told.append)
@@ -57,7 +57,7 @@ def test_ingress_hears_of_changes_in_substance_only(disk: Disk, tmp_path: Path) 
     ]
 
 
-def test_a_database_that_says_full_is_believed_for_a_while(disk: Disk, tmp_path: Path) -> None:
+def test_after_a_full_database_no_space_is_reported_for_a_while(disk: Disk, tmp_path: Path) -> None:
     now = 0.0
     storage = Storage(tmp_path, 0, lambda: now)
     told: list[StorageState] = []
@@ -73,10 +73,10 @@ def test_a_database_that_says_full_is_believed_for_a_while(disk: Disk, tmp_path:
     assert [state.accepting for state in told] == [False, True]
 
 
-def test_a_file_system_that_can_not_be_asked_takes_nothing(disk: Disk, tmp_path: Path) -> None:
+def test_without_a_measurement_no_mail_is_accepted(disk: Disk, tmp_path: Path) -> None:
     disk.fails = True
     assert not Storage(tmp_path, 0, lambda: 0.0).state.accepting
 
 
-def test_the_disk_of_another_machine_is_not_known() -> None:
+def test_the_space_of_another_machine_is_unknown() -> None:
     assert Storage(None, 10**12, lambda: 0.0).state == StorageState(True, UNKNOWN)

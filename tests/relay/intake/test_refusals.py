@@ -23,7 +23,7 @@ def not_recorded() -> float:
     return REGISTRY.get_sample_value("posthouse_relay_refusals_dropped_total") or 0.0
 
 
-def test_a_client_is_recorded_up_to_its_share_and_others_all_the_same() -> None:
+def test_refusals_of_a_client_are_recorded_up_to_its_share() -> None:
     limits = RefusalLimits(0.0)
     before = not_recorded()
     assert sum(limits.admit("network:198.51.100.0/24", 1.0, space_is_short=False) for _ in range(1000)) == 100
@@ -33,7 +33,7 @@ def test_a_client_is_recorded_up_to_its_share_and_others_all_the_same() -> None:
     assert sum(limits.admit("network:198.51.100.0/24", 101.0, space_is_short=False) for _ in range(1000)) == 10
 
 
-def test_a_flood_of_hours_from_a_thousand_clients_stays_within_what_all_have() -> None:
+def test_refusals_of_a_thousand_clients_stay_within_the_common_limit() -> None:
     limits = RefusalLimits(0.0)
     clients = [f"network:198.18.{number}.0/24" for number in range(1000)]
     # Each client tries once in ten seconds. Some of its refusals are recorded during the whole time.
@@ -60,7 +60,7 @@ def refusal(address: str, number: int) -> Refusal:
     )
 
 
-async def test_refusals_of_one_client_leave_place_for_those_of_others(database_url: str, tmp_path: Path) -> None:
+async def test_refusals_of_one_client_leave_room_for_those_of_others(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         flood = [refusal("198.51.100.7", number) for number in range(300)]
         relay.stream.feed(Frame((), (), (), (*flood, refusal("203.0.113.7", 0))))
@@ -71,9 +71,7 @@ async def test_refusals_of_one_client_leave_place_for_those_of_others(database_u
         ]
 
 
-async def test_where_space_is_short_mail_is_taken_and_no_refusal_is_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_while_space_is_short_no_refusal_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with WholeRelay(f"sqlite:///{tmp_path / 'queue.sqlite3'}", tmp_path) as relay:
         monkeypatch.setattr(disk_space, "_SHORT", 2**60)
         relay.stream.feed(Frame((), (), (), (refusal("203.0.113.7", 0),)))

@@ -14,7 +14,7 @@ from services.relay.queue.database import UnavailableError, Work
 from tests.relay.whole_relay import WholeRelay, incoming_of
 
 
-async def test_what_a_killed_relay_had_stored_is_acknowledged_though_no_mail_is_taken_now(
+async def test_a_stored_submission_is_acknowledged_although_no_mail_is_accepted_now(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submission_id = uuid.uuid4().hex
@@ -30,7 +30,9 @@ async def test_what_a_killed_relay_had_stored_is_acknowledged_though_no_mail_is_
         assert await relay.rows("SELECT count(*) FROM messages") == [(1,)]
 
 
-async def test_what_still_waits_for_its_commit_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_submission_that_waits_for_its_commit_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with WholeRelay(f"sqlite:///{tmp_path / 'queue.sqlite3'}", tmp_path) as relay:
         write = relay.database.write
         tries: list[object] = []

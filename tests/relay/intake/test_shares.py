@@ -16,7 +16,7 @@ def account(login: str) -> Origin:
     return Origin("s1", "192.0.2.9", b"client.test", login, "submission", may_relay=True)
 
 
-async def test_content_that_comes_in_leaves_room_for_other_sources(tmp_path: Path) -> None:
+async def test_arriving_content_leaves_room_for_other_sources(tmp_path: Path) -> None:
     async with WholeRelay(f"sqlite:///{tmp_path / 'queue.sqlite3'}", tmp_path, memory_mb=8) as relay:
         # These are eight messages of a megabyte each, of which only the envelopes have come.
         bulk = [

@@ -21,7 +21,7 @@ from services.relay.model.message_id import bare, index_key, index_keys, message
         (b"", ""),
     ],
 )
-def test_the_first_message_id_of_the_header(content: bytes, message_id: str) -> None:
+def test_the_first_message_id_of_the_header_is_used(content: bytes, message_id: str) -> None:
     assert message_id_of(content) == message_id
 
 
@@ -42,7 +42,7 @@ def test_the_subject_is_decoded(content: bytes, subject: str) -> None:
     assert subject_of(content) == subject
 
 
-def test_every_number_between_two_has_its_key() -> None:
+def test_every_number_of_a_range_has_its_key() -> None:
     keys = list(index_keys("a@b.test", 10_000, 1_000_000))
     assert {index_key("a@b.test", number) for number in range(10_000, 1_000_001, 333)} <= set(keys)
     assert len(keys) == len(set(keys)) < 1_000
@@ -57,5 +57,5 @@ def test_messages_that_came_one_after_the_other_have_neighbouring_keys() -> None
 
 
 @pytest.mark.parametrize("number", [0, 1_800_000_000_000, 2**62])
-def test_keys_are_numbers_that_both_databases_hold(number: int) -> None:
+def test_keys_fit_into_the_integers_of_both_databases(number: int) -> None:
     assert 0 <= index_key("a@b.test", number) < 2**63

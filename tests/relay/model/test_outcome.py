@@ -44,23 +44,23 @@ from services.relay.model.outcome import Peer, Reply, Stage, enhanced_code, lost
         (Stage.RCPT, 450, b"5.1.1 No", Result.DEFERRED, "4.3.0"),
     ],
 )
-def test_the_meaning_of_replies(stage: Stage, code: int, text: bytes, result: Result, status: str) -> None:
+def test_each_reply_has_its_meaning(stage: Stage, code: int, text: bytes, result: Result, status: str) -> None:
     meaning = meaning_of(stage, Reply(code, text))
     assert (meaning.result, meaning.code, meaning.enhanced_code) == (result, code, status)
 
 
 @pytest.mark.parametrize("code", [535, 534, 538, 530])
-def test_a_refused_login_is_the_relay_hosts_matter_not_the_messages(code: int) -> None:
+def test_a_refused_login_is_about_the_relay_host_and_not_the_message(code: int) -> None:
     meaning = meaning_of(Stage.AUTH, Reply(code, b"5.7.8 Wrong"))
     assert (meaning.result, meaning.enhanced_code, meaning.bad_login) == (Result.DEFERRED, "4.7.8", True)
 
 
-def test_a_login_that_cannot_be_checked_now_is_no_bad_login() -> None:
+def test_a_login_that_cannot_be_checked_now_is_not_a_wrong_login() -> None:
     meaning = meaning_of(Stage.AUTH, Reply(454, b"4.7.0 Temporary"))
     assert (meaning.result, meaning.bad_login) == (Result.DEFERRED, False)
 
 
-def test_after_the_dot_a_loss_is_a_possible_duplicate() -> None:
+def test_a_loss_after_the_dot_is_a_possible_duplicate() -> None:
     meaning = lost(Stage.END_OF_DATA, "time-out", "no answer in time")
     assert (meaning.result, meaning.code, meaning.possible_duplicate) == (Result.DEFERRED, 0, True)
     assert not lost(Stage.DATA, "time-out", "no answer in time").possible_duplicate
@@ -85,7 +85,7 @@ def test_enhanced_codes_are_read_strictly(text: bytes, found: str) -> None:
     assert enhanced_code(Reply(550, text), "-") == found
 
 
-def test_text_is_one_printable_line_of_bounded_length() -> None:
+def test_text_becomes_one_printable_line_of_bounded_length() -> None:
     assert sanitised(b"first\nsecond  line\r\n\tthird") == "first second  line third"
     assert sanitised(b"a\x00b\x1b[31m\x7f") == "a?b?[31m?"
     assert sanitised("caf\u00e9".encode()) == "caf\u00e9"
@@ -94,7 +94,7 @@ def test_text_is_one_printable_line_of_bounded_length() -> None:
     assert len(sanitised(b"x" * 100_000)) == 2000
 
 
-def test_an_outcome_carries_the_peer() -> None:
+def test_an_outcome_has_the_peer() -> None:
     peer = Peer("mx.test", "192.0.2.1", 25, "TLSv1.3 X", "opportunistic")
     outcome = of_recipient(7, meaning_of(Stage.RCPT, Reply(550, b"5.1.1 No\nreally")), peer)
     assert (outcome.delivery_id, outcome.host, outcome.address, outcome.port) == (7, "mx.test", "192.0.2.1", 25)

@@ -12,7 +12,7 @@ SECOND = 1_000_000
 HOUR = 3600 * SECOND
 
 
-def test_the_default_schedule() -> None:
+def test_the_default_schedule_has_the_documented_times() -> None:
     assert [retry_delay(DEFAULT, attempts, 0.0) for attempts in range(1, 12)] == [
         300.0,
         450.0,
@@ -28,7 +28,7 @@ def test_the_default_schedule() -> None:
     ]
 
 
-def test_jitter_spreads_and_keeps_the_bounds() -> None:
+def test_jitter_stays_within_the_bounds() -> None:
     assert [round(retry_delay(DEFAULT, attempts, 0.999999)) for attempts in (1, 2, 8, 9, 50)] == [
         330,
         495,
@@ -54,22 +54,22 @@ def test_all_attempts_of_a_message_until_it_expires() -> None:
 
 
 @pytest.mark.parametrize("attempts", [10_000, 10**9])
-def test_any_number_of_attempts_is_fine(attempts: int) -> None:
+def test_any_number_of_attempts_has_a_delay(attempts: int) -> None:
     assert retry_delay(DEFAULT, attempts, 0.0) == 7200.0
 
 
-def test_growth_of_one_is_a_constant_schedule() -> None:
+def test_a_growth_of_one_gives_a_constant_schedule() -> None:
     settings = QueueSettings(first_retry=60, retry_growth=1.0, max_retry=7200)
     assert {retry_delay(settings, attempts, 0.0) for attempts in range(1, 100)} == {60.0}
 
 
-def test_a_first_retry_above_the_longest_is_cut() -> None:
+def test_a_first_retry_above_the_longest_is_shortened() -> None:
     settings = QueueSettings(first_retry=7200, max_retry=600)
     assert retry_delay(settings, 1, 0.0) == 600.0
     assert retry_delay(settings, 1, 0.999) == 600.0
 
 
-def test_bounces_expire_earlier_and_are_never_noticed() -> None:
+def test_reports_expire_earlier_and_cause_no_notice_of_delay() -> None:
     assert expiry(DEFAULT, 0, null_sender=False) == 120 * HOUR
     assert expiry(DEFAULT, 0, null_sender=True) == 24 * HOUR
     assert delay_notice(DEFAULT, 0, null_sender=False) == 4 * HOUR
@@ -77,7 +77,7 @@ def test_bounces_expire_earlier_and_are_never_noticed() -> None:
     assert delay_notice(QueueSettings(delay_notice_after=0), 0, null_sender=False) is None
 
 
-def test_what_the_sweep_waits_for() -> None:
+def test_the_sweep_waits_for_the_next_notice_or_expiry() -> None:
     minute = 60 * SECOND
     assert sweep(DEFAULT, 0, null_sender=False, delay_noticed=False) == 4 * HOUR + minute
     assert sweep(DEFAULT, 0, null_sender=False, delay_noticed=True) == 120 * HOUR + minute
@@ -86,5 +86,5 @@ def test_what_the_sweep_waits_for() -> None:
     assert sweep(late_notice, 0, null_sender=False, delay_noticed=False) == 120 * HOUR + minute
 
 
-def test_a_retry_after_the_expiry_is_at_once() -> None:
+def test_a_retry_after_the_expiry_is_due_at_once() -> None:
     assert next_attempt(DEFAULT, 1, 130 * HOUR, 120 * HOUR, 0.5) == 130 * HOUR

@@ -79,7 +79,7 @@ async def rows(database: Database, sql: str) -> list[tuple[object, ...]]:
     return await database.read(lambda connection: [tuple(row) for row in connection.execute(text(sql))])
 
 
-async def test_what_is_due_is_claimed_once(database: Database) -> None:
+async def test_due_deliveries_are_claimed_once(database: Database) -> None:
     await put(database, waiting(1, "d:a", 3), waiting(2, "d:b"))
     first = await claimed(database)
     assert recipients_of(first) == [("d:a", 1, 3), ("d:b", 2, 1)]
@@ -104,7 +104,7 @@ async def test_no_destination_takes_more_than_its_share(database: Database) -> N
     assert found.next_wake is None
 
 
-async def test_a_destination_of_which_there_is_enough_is_left_as_it_is(database: Database) -> None:
+async def test_a_destination_with_enough_jobs_is_not_claimed(database: Database) -> None:
     await put(database, waiting(1, "d:full"), waiting(2, "d:other"))
     found = await claimed(database, skipped=("d:full",))
     assert recipients_of(found) == [("d:other", 2, 1)]
@@ -112,13 +112,13 @@ async def test_a_destination_of_which_there_is_enough_is_left_as_it_is(database:
     assert recipients_of(await claimed(database)) == [("d:full", 1, 1)]
 
 
-async def test_no_more_is_claimed_than_there_is_room_for(database: Database) -> None:
+async def test_no_more_is_claimed_than_fits_into_memory(database: Database) -> None:
     await put(database, *(waiting(number, f"d:{number}") for number in range(1, 11)))
     assert (await claimed(database, room=4)).count == 4
     assert (await claimed(database, room=100)).count == 6
 
 
-async def test_a_destination_that_gets_nothing_now_is_put_off_and_in_nobodys_way(database: Database) -> None:
+async def test_a_destination_that_may_get_nothing_is_postponed(database: Database) -> None:
     await put(database, waiting(1, "d:dead"), waiting(2, "d:live"))
     found = await claimed(database, share={"d:dead": 0})
     assert recipients_of(found) == [("d:live", 2, 1)]
@@ -127,7 +127,7 @@ async def test_a_destination_that_gets_nothing_now_is_put_off_and_in_nobodys_way
     assert recipients_of(later) == [("d:dead", 1, 1)]
 
 
-async def test_a_suspended_destination_is_left_alone_until_its_end(database: Database) -> None:
+async def test_a_suspended_destination_is_not_claimed_until_the_end(database: Database) -> None:
     await put(database, waiting(1, "d:a"))
     end = NOW + 60 * SECOND
     await database.write(lambda connection: suspend(connection, Suspension("d:a", end, "me")))
@@ -139,7 +139,7 @@ async def test_a_suspended_destination_is_left_alone_until_its_end(database: Dat
     assert recipients_of(await claimed(database, now=end)) == [("d:a", 1, 1), ("d:a", 2, 1)]
 
 
-async def test_a_destination_suspended_for_good_waits_for_somebody(database: Database) -> None:
+async def test_a_destination_without_an_end_of_suspension_waits_for_an_operator(database: Database) -> None:
     await put(database, waiting(1, "d:a"))
     await database.write(lambda connection: suspend(connection, Suspension("d:a", FOREVER, "me")))
     await put(database, waiting(2, "d:a"))
@@ -190,7 +190,7 @@ async def test_reports_of_a_lost_lease_are_not_stored(database: Database) -> Non
     assert await rows(database, "SELECT id FROM messages ORDER BY id") == [(1,)]
 
 
-async def test_what_a_dead_worker_had_is_due_at_once_and_marked(database: Database) -> None:
+async def test_deliveries_of_a_dead_worker_are_due_at_once_and_marked(database: Database) -> None:
     await put(database, waiting(1, "d:a", 2))
     await claimed(database)
     freed = await database.write(lambda connection: leases.free(connection, ME, NOW))
@@ -229,9 +229,7 @@ async def test_identifiers_are_handed_out_once(database: Database) -> None:
         ("UPDATE deliveries SET recipient = {empty} WHERE id = 100", "recipient cannot be read"),
     ],
 )
-async def test_what_can_not_be_read_is_named_and_the_rest_is_claimed(
-    database: Database, damage: str, reason: str
-) -> None:
+async def test_damaged_rows_are_named_and_the_others_are_claimed(database: Database, damage: str, reason: str) -> None:
     await put(database, waiting(1, "d:a"), waiting(2, "d:a"))
     empty = "x''" if database.exclusive else "decode('', 'hex')"
     statement = text(damage.format(empty=empty))
@@ -281,7 +279,7 @@ def sources_of(claims: Claim) -> dict[str, list[int]]:
     return taken
 
 
-async def test_sources_take_turns_and_each_keeps_its_order(database: Database) -> None:
+async def test_sources_are_served_in_turns_and_each_keeps_its_order(database: Database) -> None:
     for number in range(1, 41):
         await put(database, waiting(number, "d:a", source="bulk"), at=NOW - 1000 + number)
     await put(database, waiting(90, "d:a", source="other"), waiting(91, "d:a", source="third"))
@@ -292,7 +290,7 @@ async def test_sources_take_turns_and_each_keeps_its_order(database: Database) -
     assert sources_of(await claimed(database, default=6)) == {"bulk": list(range(3, 9))}
 
 
-async def test_a_source_that_has_enough_is_passed_over(database: Database) -> None:
+async def test_a_source_with_enough_deliveries_is_skipped(database: Database) -> None:
     await put(database, waiting(1, "d:a", source="bulk"), waiting(2, "d:a", source="other"))
     await put(database, waiting(3, "d:b", source="bulk"))
     there = await claimed(database, wanted_of_source={("d:a", "bulk"): 0}, left_of_source={"bulk": 0})
@@ -312,13 +310,13 @@ async def test_a_destination_gets_what_its_share_of_the_memory_leaves(database: 
     assert {name: sum(job[0] == name for job in found.jobs) for name in ("d:0", "d:1")} == {"d:0": 5, "d:1": 20}
 
 
-async def test_mail_of_an_older_release_is_found_without_its_sources(database: Database) -> None:
+async def test_mail_of_an_older_release_is_found_without_rows_of_sources(database: Database) -> None:
     await put(database, waiting(1, "d:a"), waiting(2, "d:a", source="other"))
     await database.write(lambda connection: connection.execute(text("DELETE FROM waiting_sources")))
     assert sources_of(await claimed(database)) == {"": [1], "other": [2]}
 
 
-async def test_mail_of_an_older_release_is_found_beside_sources_that_wait_for_later(database: Database) -> None:
+async def test_mail_of_an_older_release_is_found_beside_deferred_sources(database: Database) -> None:
     await put(database, waiting(1, "d:a", source="later"), at=NOW + 3600 * SECOND)
     await put(database, waiting(2, "d:a"))
     await database.write(lambda connection: connection.execute(text("DELETE FROM waiting_sources WHERE source = ''")))

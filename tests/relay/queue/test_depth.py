@@ -19,7 +19,7 @@ async def found(database: Database, now: int = NOW) -> Depth:
     return await database.read(lambda connection: depth(connection, now))
 
 
-async def test_each_delivery_waits_for_one_thing(database: Database) -> None:
+async def test_each_delivery_is_counted_in_one_state(database: Database) -> None:
     assert await found(database) == Depth(0, 0, 0, 0, None)
     await put(database, waiting(1, "domain:a.test", 3), waiting(2, "domain:b.test", 4), at=NOW)
     await put(database, waiting(3, "domain:c.test", leased=True), at=NOW + SECOND)
@@ -34,7 +34,7 @@ async def test_each_delivery_waits_for_one_thing(database: Database) -> None:
     assert await found(database) == Depth(leased=4, due=1, deferred=1, held=1, oldest_at=NOW)
 
 
-async def test_figures_of_the_queue_are_shown(database: Database) -> None:
+async def test_the_gauges_show_the_queue(database: Database) -> None:
     figures = QueueGauges(database, Clock(wall=lambda: NOW + 90 * SECOND))
     await put(database, waiting(1, "domain:a.test", 2))
     await figures.look()
@@ -48,7 +48,7 @@ async def test_figures_of_the_queue_are_shown(database: Database) -> None:
     assert QUEUE_OLDEST_AGE._value.get() == 0
 
 
-async def test_the_longest_queues_come_first_and_no_more_than_asked_for(database: Database) -> None:
+async def test_the_longest_queues_come_first_up_to_the_limit(database: Database) -> None:
     await put(database, waiting(1, "domain:few.test", 1), waiting(2, "domain:many.test", 4), waiting(3, "hold", 2))
 
     def defer_and_hold(connection: object) -> None:

@@ -67,7 +67,7 @@ async def test_each_outcome_is_one_event_in_the_order_of_the_commits(relay: Whol
     assert told([event for event in events if not event.message.sender]) == [("delivered", b"a@sender.test")]
 
 
-async def test_a_reader_that_goes_on_by_pages_of_one_misses_nothing_and_reads_nothing_twice(relay: WholeRelay) -> None:
+async def test_a_reader_with_pages_of_one_misses_and_repeats_nothing(relay: WholeRelay) -> None:
     for number in range(3):
         await relay.submit(b"b@one.test", b"c@two.test", submission_id=f"{number:032}")
     await relay.settled(6)
@@ -81,7 +81,7 @@ async def test_a_reader_that_goes_on_by_pages_of_one_misses_nothing_and_reads_no
     assert [event.cursor for event in one_by_one] == [event.cursor for event in whole]
 
 
-async def test_what_operators_and_time_bring_about_is_told(relay: WholeRelay) -> None:
+async def test_actions_of_operators_and_expiry_are_events(relay: WholeRelay) -> None:
     held = await relay.submit(b"never@one.test")
     await relay.settled(1)
     await act(relay, pb.QUEUE_ACTION_HOLD, held.queue_id)
@@ -96,7 +96,7 @@ async def test_what_operators_and_time_bring_about_is_told(relay: WholeRelay) ->
     assert [event.actor for event in events] == ["", "anna", "", "anna", "anna"]
 
 
-async def test_the_end_of_the_time_is_expired_by_the_sweep_and_by_an_attempt(relay: WholeRelay) -> None:
+async def test_sweep_and_attempt_both_report_expiry(relay: WholeRelay) -> None:
     relay.configure(replace(CONFIGURATION, queue=QueueSettings(expire_after=3600.0)))
     await relay.submit(b"never@one.test")
     await relay.settled(1)
@@ -117,7 +117,7 @@ async def test_the_end_of_the_time_is_expired_by_the_sweep_and_by_an_attempt(rel
     assert [event.kind.value for event in by_attempt] == ["deferred", "expired"]
 
 
-async def test_what_fails_at_the_intake_is_bounced(relay: WholeRelay) -> None:
+async def test_a_failure_at_the_intake_is_a_bounced_event(relay: WholeRelay) -> None:
     await relay.submit(b"round@local.test")
     await relay.committed()
 
@@ -126,7 +126,7 @@ async def test_what_fails_at_the_intake_is_bounced(relay: WholeRelay) -> None:
     assert told(events) == [("bounced", b"round@local.test")]
 
 
-async def test_refusals_and_blocked_clients_are_told_as_the_history_has_them(relay: WholeRelay) -> None:
+async def test_refusals_and_blocked_clients_are_events(relay: WholeRelay) -> None:
     def refusal(reason_id: str, *, discarded: bool = False, recipients: tuple[bytes, ...] = ()) -> Refusal:
         return Refusal(
             Origin("s1", "192.0.2.9"), b"", recipients, 550, "5.7.1", "no", reason_id, "", "RCPT", 1, discarded
@@ -148,9 +148,7 @@ async def test_refusals_and_blocked_clients_are_told_as_the_history_has_them(rel
     ]
 
 
-async def test_new_numbers_are_higher_after_a_start_whatever_the_history_still_has(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_new_numbers_are_higher_after_a_start_even_without_history(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         await relay.submit(b"b@one.test")
         await relay.settled(1)
@@ -163,16 +161,14 @@ async def test_new_numbers_are_higher_after_a_start_whatever_the_history_still_h
         assert told(await read(relay, before.cursor)) == [("delivered", b"c@one.test")]
 
 
-async def test_a_cursor_of_a_database_that_is_no_more_reads_from_the_beginning(relay: WholeRelay) -> None:
+async def test_a_cursor_of_another_database_reads_from_the_beginning(relay: WholeRelay) -> None:
     await relay.submit(b"b@one.test")
     await relay.settled(1)
 
     assert told(await read(relay, Cursor(2**62, 3, 1))) == [("delivered", b"b@one.test")]
 
 
-async def test_nothing_is_read_before_what_may_still_be_committed_with_a_lower_number(
-    postgres_url: str, tmp_path: Path
-) -> None:
+async def test_no_event_is_read_while_a_lower_number_may_still_be_committed(postgres_url: str, tmp_path: Path) -> None:
     async with WholeRelay(postgres_url, tmp_path) as relay:
         other = create_async_engine(postgres_url.replace("postgresql://", "postgresql+asyncpg://"))
         async with other.connect() as slow:
@@ -186,9 +182,7 @@ async def test_nothing_is_read_before_what_may_still_be_committed_with_a_lower_n
         assert told(await read(relay)) == [("delivered", b"b@one.test")]
 
 
-async def test_a_transaction_in_another_database_of_the_server_holds_no_event_back(
-    postgres_url: str, tmp_path: Path
-) -> None:
+async def test_a_transaction_in_another_database_delays_no_event(postgres_url: str, tmp_path: Path) -> None:
     async with WholeRelay(postgres_url, tmp_path) as relay:
         elsewhere = make_url(postgres_url).set(drivername="postgresql+asyncpg", database="postgres")
         other = create_async_engine(elsewhere)
@@ -217,7 +211,7 @@ async def test_numbers_go_on_in_a_database_that_was_restored_elsewhere(postgres_
         assert told(await read(relay, old.cursor)) == [("delivered", b"c@one.test")]
 
 
-async def test_the_indexes_answer_and_no_table_is_searched(relay: WholeRelay) -> None:
+async def test_queries_of_events_use_indexes(relay: WholeRelay) -> None:
     def plans(connection: Connection) -> list[str]:
         tables = ("messages", "deliveries", "attempts", "events")
         return [
@@ -238,7 +232,7 @@ async def test_the_indexes_answer_and_no_table_is_searched(relay: WholeRelay) ->
         assert all("_changed" in plan and "SCAN" not in plan for plan in found), found
 
 
-async def test_the_contract_reads_by_cursor_waits_and_refuses_what_is_no_cursor(relay: WholeRelay) -> None:
+async def test_the_contract_reads_by_cursor_and_refuses_invalid_ones(relay: WholeRelay) -> None:
     async with relay.channel() as channel:
         stub: relay_pb2_grpc.RelayAsyncStub = relay_pb2_grpc.RelayStub(channel)
         end = (await stub.ReadEvents(pb.ReadEventsRequest())).next_cursor

@@ -55,9 +55,7 @@ async def test_a_commit_whose_answer_was_lost_is_found_again(database_url: str, 
         assert await relay.rows("SELECT count(*) FROM messages") == [(1,)]
 
 
-async def test_a_refused_submission_that_is_in_the_database_after_all_is_removed(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_a_refused_submission_that_was_stored_is_removed(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         BreakingCommits(relay, 1)
         relay.clock.steady_seconds -= 60
@@ -109,7 +107,7 @@ async def test_a_refused_submission_that_another_relay_acknowledged_stays(postgr
         assert await relay.rows("SELECT count(*) FROM contents") == [(1,)]
 
 
-async def test_a_settlement_waits_for_the_next_submission_and_goes_with_it(
+async def test_a_settlement_is_committed_with_the_next_submission(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "_ALONE_SECONDS", 3600)
@@ -131,7 +129,7 @@ async def test_settlements_alone_are_committed_too(database_url: str, tmp_path: 
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
 
 
-async def test_submissions_of_many_sessions_wait_until_half_of_the_usual_number_is_there(
+async def test_submissions_of_many_sessions_wait_for_half_of_the_average_batch(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
@@ -156,7 +154,7 @@ async def test_submissions_of_many_sessions_wait_until_half_of_the_usual_number_
     assert [size for size in sizes if size] == [5, 3, 3]
 
 
-async def test_submissions_that_wait_in_vain_are_committed(database_url: str, tmp_path: Path) -> None:
+async def test_submissions_are_committed_when_no_others_arrive(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         relay.stream.feed(Frame(tuple(incoming_of([b"u%d@one.test" % number]) for number in range(9)), (), (), ()))
         await relay.acks(9)
@@ -217,7 +215,7 @@ async def test_outcomes_wait_for_the_database_and_are_not_tried_again(database_u
         assert len(transport.begun) == 1
 
 
-async def test_one_message_that_can_not_be_written_harms_no_other(database_url: str, tmp_path: Path) -> None:
+async def test_a_message_that_cannot_be_written_affects_no_other(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         good, bad, fine = (incoming_of([b"u%d@one.test" % number]) for number in range(3))
         # No database accepts this value in the column.
@@ -234,7 +232,7 @@ async def test_one_message_that_can_not_be_written_harms_no_other(database_url: 
         assert await relay.rows("SELECT count(*) FROM messages") == [(2,)]
 
 
-async def test_a_relay_taken_for_dead_goes_on_under_a_new_identity(postgres_url: str, tmp_path: Path) -> None:
+async def test_a_relay_that_was_declared_dead_continues_under_a_new_id(postgres_url: str, tmp_path: Path) -> None:
     gate = asyncio.Event()
     transport = ScriptedTransport(gates={b"old@one.test": gate})
     async with WholeRelay(postgres_url, tmp_path, transport=transport) as relay:
@@ -271,7 +269,9 @@ async def test_postgresql_restarts_and_nothing_is_lost(postgres: Postgres, postg
         assert (await relay.states(ack.queue_id)) == {b"u@one.test": State.QUEUED}
 
 
-async def test_postgresql_away_refuses_and_recovers(postgres: Postgres, postgres_url: str, tmp_path: Path) -> None:
+async def test_without_postgresql_submissions_are_refused_until_it_is_back(
+    postgres: Postgres, postgres_url: str, tmp_path: Path
+) -> None:
     async with WholeRelay(postgres_url, tmp_path) as relay:
         await asyncio.to_thread(postgres.break_off)
         relay.stream.feed(Frame((incoming_of([b"u@one.test"]),), (), (), ()))

@@ -100,9 +100,7 @@ async def test_queued_finished_and_refused_messages_are_found_by_message_id(
     assert len(await search(stub)) == 4
 
 
-async def test_all_pages_are_in_order_of_arrival_the_newest_first(
-    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
-) -> None:
+async def test_all_pages_begin_with_the_newest_message(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     queue_ids = []
     for number in range(7):
         ack = await relay.submit(b"u@one.test" if number % 2 else b"later@one.test", content=content("a@a.test"))
@@ -135,7 +133,7 @@ async def test_the_index_answers_a_search_by_message_id_in_every_group_of_number
     assert len(await search(stub, received_after=after, received_before=before)) == 80
 
 
-async def test_pages_of_one_message_id_are_in_order_of_arrival_whatever_their_numbers(
+async def test_pages_of_one_message_id_are_in_order_of_arrival(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The numbers that several relays give are not in the order of time."""
@@ -199,7 +197,7 @@ async def test_parts_of_addresses_subjects_and_ids_are_found(
     assert (shown.subject, shown.envelope_id) == (b"The 100% offer", b"e+3D1")
 
 
-async def test_an_action_by_a_part_of_an_address_reaches_that_recipient_alone(
+async def test_an_action_by_part_of_an_address_changes_only_that_recipient(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     relay.transport.answers[b"anna@one.test"] = [deferred]
@@ -236,9 +234,7 @@ async def test_a_session_that_was_refused_without_a_recipient_is_found_by_its_se
         assert len(await search(stub, **filters)) == number, filters
 
 
-async def test_subjects_are_not_stored_unless_the_setting_says_so(
-    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
-) -> None:
+async def test_subjects_are_not_stored_by_default(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     relay.configure(Configuration(4, "gw.test"))
     await relay.submit(b"u@one.test", content=content("1@a.test", "secret"))
     await relay.settled(1)

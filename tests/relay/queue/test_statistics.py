@@ -67,7 +67,7 @@ async def test_each_outcome_is_counted_once(relay: WholeRelay) -> None:
     assert total(await ask(relay), "accepted") == 3
 
 
-async def test_what_expires_or_is_returned_by_hand_is_bounced(relay: WholeRelay) -> None:
+async def test_expired_and_returned_mail_counts_as_bounced(relay: WholeRelay) -> None:
     # Neither message leads to a report, because a report would expire too.
     returned = await relay.submit(SubmittedRecipient(b"later@one.test", ("NEVER",)))
     held = await relay.submit(b"later@one.test", sender=b"")
@@ -80,21 +80,21 @@ async def test_what_expires_or_is_returned_by_hand_is_bounced(relay: WholeRelay)
     assert total(await ask(relay, 200), "bounced") == 2
 
 
-async def test_a_submission_that_comes_twice_is_one_message(relay: WholeRelay) -> None:
+async def test_a_repeated_submission_counts_as_one_message(relay: WholeRelay) -> None:
     for _ in range(2):
         await relay.submit(b"u@one.test", submission_id="a" * 32)
     await relay.settled(1)
     assert total(await ask(relay), "accepted") == 1
 
 
-async def test_refusals_that_have_no_record_are_counted_all_the_same(relay: WholeRelay) -> None:
+async def test_refusals_without_a_record_are_counted_too(relay: WholeRelay) -> None:
     relay.stream.feed(Frame((), (), (), tuple(refusal() for _ in range(300))))
     await relay.committed()
     assert len(await relay.rows("SELECT id FROM messages")) < 300
     assert sum(each.count for bucket in await ask(relay) for each in bucket.refused) == 300
 
 
-async def test_buckets_are_of_the_width_that_is_asked_for(relay: WholeRelay) -> None:
+async def test_buckets_have_the_requested_width(relay: WholeRelay) -> None:
     for _ in range(4):
         await relay.submit(b"u@one.test")
         relay.clock.pass_time(HOUR / 2)
@@ -109,7 +109,7 @@ async def test_buckets_are_of_the_width_that_is_asked_for(relay: WholeRelay) -> 
 
 
 @pytest.mark.parametrize(("hours", "width"), [(24, 7), (-1, 3600), (24 * 365, 300)])
-async def test_a_period_that_is_none_is_refused(relay: WholeRelay, hours: float, width: int) -> None:
+async def test_an_invalid_period_is_refused(relay: WholeRelay, hours: float, width: int) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await ask(relay, hours, width)
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
@@ -127,7 +127,7 @@ async def test_statistics_end_with_retention(relay: WholeRelay) -> None:
     assert await relay.rows("SELECT count FROM statistics") == []
 
 
-async def test_reasons_without_number_are_counted_as_one(relay: WholeRelay) -> None:
+async def test_an_unlimited_number_of_reasons_is_counted_as_one(relay: WholeRelay) -> None:
     for number in range(1_200):
         relay.relay.statistics.count(CountedEvent.REFUSED, 1, f"reason {number}")
     relay.relay.statistics.count(CountedEvent.REFUSED, 1, "reason 1")
@@ -138,7 +138,7 @@ async def test_reasons_without_number_are_counted_as_one(relay: WholeRelay) -> N
     assert len(await relay.rows("SELECT reason_id FROM statistics")) == 1_001
 
 
-async def test_replicas_add_to_the_same_numbers(relay: WholeRelay) -> None:
+async def test_replicas_add_to_the_same_counts(relay: WholeRelay) -> None:
     other = statistics.Statistics(relay.database, relay.clock)
     for replica in (relay.relay.statistics, other):
         replica.count(CountedEvent.ACCEPTED, 2)

@@ -47,7 +47,7 @@ async def test_one_thread_does_everything_in_order(one: Threads[Own]) -> None:
     assert done == list(range(100))
 
 
-async def test_what_work_returns_and_raises_comes_back(one: Threads[Own]) -> None:
+async def test_results_and_errors_of_work_are_returned(one: Threads[Own]) -> None:
     def fail(_: Own) -> None:
         raise LookupError("nowhere")
 
@@ -57,7 +57,7 @@ async def test_what_work_returns_and_raises_comes_back(one: Threads[Own]) -> Non
     assert await one.run(lambda _: 7) == 7
 
 
-async def test_work_that_was_given_up_while_it_waited_is_not_begun(one: Threads[Own]) -> None:
+async def test_work_that_was_cancelled_while_it_waited_is_not_begun(one: Threads[Own]) -> None:
     go_on = threading.Event()
     done: list[str] = []
 
@@ -76,7 +76,7 @@ async def test_work_that_was_given_up_while_it_waited_is_not_begun(one: Threads[
     assert done == ["first", "third"]
 
 
-async def test_the_end_waits_for_what_was_handed_over(owned: list[Own]) -> None:
+async def test_the_end_waits_for_all_work(owned: list[Own]) -> None:
     threads = Threads("worker", 3, lambda: Own(owned))
     done: list[int] = []
     waiting = [asyncio.create_task(threads.run(partial(_note, done, number))) for number in range(30)]
@@ -87,7 +87,7 @@ async def test_the_end_waits_for_what_was_handed_over(owned: list[Own]) -> None:
     await asyncio.gather(*waiting)
 
 
-async def test_what_people_ask_does_not_hold_up_delivery(database_url: str) -> None:
+async def test_requests_of_operators_do_not_delay_deliveries(database_url: str) -> None:
     """However many slow queries operators make, delivery can read and write at once."""
     database = open_database(database_url)
     await database.open()

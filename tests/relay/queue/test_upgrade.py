@@ -50,7 +50,7 @@ async def migrate(database: Database, revision: str) -> None:
     raise AssertionError("the migration failed 20 times")
 
 
-async def test_a_running_relay_goes_on_while_a_newer_release_migrates(database_url: str, tmp_path: Path) -> None:
+async def test_a_running_relay_continues_while_a_newer_release_migrates(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         await relay.submit(b"u@one.test")
         await relay.settled(1)
@@ -60,7 +60,7 @@ async def test_a_running_relay_goes_on_while_a_newer_release_migrates(database_u
         assert await relay.rows("SELECT count(*) FROM messages WHERE later_fact IS NOT NULL") == [(0,)]
 
 
-async def test_an_older_relay_starts_on_what_a_newer_release_only_added_to(database_url: str, tmp_path: Path) -> None:
+async def test_an_older_relay_starts_with_a_schema_that_only_has_additions(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         await migrate(relay.database, "0099")
     async with WholeRelay(database_url, tmp_path) as older:
@@ -95,7 +95,7 @@ async def test_a_newer_generation_is_refused(database_url: str, tmp_path: Path) 
     await older.close()
 
 
-async def test_a_migration_waits_for_relays_at_work_and_never_long_at_once(
+async def test_a_migration_waits_for_working_relays_in_short_steps(
     postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.relay.queue.database._LOCK_MILLISECONDS", 50)

@@ -74,7 +74,7 @@ def fields_of(of: Report) -> list[Message]:
     return groups  # type: ignore[return-value]
 
 
-def test_the_three_parts_and_the_header() -> None:
+def test_a_report_has_three_parts_and_a_header() -> None:
     message = read(report())
     assert message.get_content_type() == "multipart/report"
     assert message.get_param("report-type") == "delivery-status"
@@ -92,7 +92,7 @@ def test_the_three_parts_and_the_header() -> None:
     assert message["In-Reply-To"] == "<m1@sender.test>"
 
 
-def test_every_field_of_a_failed_recipient() -> None:
+def test_a_failed_recipient_has_every_field() -> None:
     orcpt = b"rfc822;u+2Bx@One.test"
     about, one = fields_of(report(replace(FAILED, orcpt=orcpt), envelope_id=b"env+2B1"))
     assert dict(about.items()) == {
@@ -113,7 +113,7 @@ def test_every_field_of_a_failed_recipient() -> None:
     }
 
 
-def test_two_of_five_recipients_are_two_groups_and_no_other_recipient_is_named() -> None:
+def test_a_report_names_only_its_recipients() -> None:
     of = report(FAILED, replace(FAILED, address=b"v@two.test", status="5.2.2", code=552))
     about, first, second = fields_of(of)
     assert (first["Final-Recipient"], second["Final-Recipient"]) == ("rfc822; u@one.test", "rfc822; v@two.test")
@@ -128,7 +128,7 @@ def test_expiry_is_failed_with_status_4_4_7() -> None:
     assert one["Remote-MTA"] is None
 
 
-def test_a_delay_names_the_end_of_trying() -> None:
+def test_a_notice_of_delay_has_the_time_of_expiry() -> None:
     delayed = replace(FAILED, action=Action.DELAYED, status="4.4.1", will_retry_until=1_767_657_600_000_000)
     of = report(delayed, ret="FULL")
     _, one = fields_of(of)
@@ -144,7 +144,7 @@ def test_long_replies_are_whole_and_folded() -> None:
     assert " ".join(str(one["Diagnostic-Code"]).split()) == f"smtp; 550 {text}"
 
 
-def test_only_the_header_is_returned_unless_ret_asks_for_all() -> None:
+def test_only_the_header_is_returned_by_default() -> None:
     assert b"secret body" not in build(report())
     assert b"secret body" not in build(report(ret="HDRS"))
     returned = parts(report(ret="FULL"))[2]
@@ -152,7 +152,7 @@ def test_only_the_header_is_returned_unless_ret_asks_for_all() -> None:
     assert b"secret body" in build(report(ret="FULL"))
 
 
-def test_a_large_original_is_returned_as_header_whatever_ret_says() -> None:
+def test_only_the_header_of_a_large_original_is_returned() -> None:
     large = ORIGINAL + b"x" * 70 + (b"y" * 76 + b"\r\n") * (FULL_LIMIT // 78 + 1)
     built = build(report(ret="FULL", content=large))
     assert len(built) < 10_000
@@ -188,7 +188,7 @@ def test_the_boundary_is_in_no_part() -> None:
     assert len(parts(of)) == 3
 
 
-def test_nothing_of_the_peer_or_client_makes_a_line_of_its_own() -> None:
+def test_text_of_peers_and_clients_cannot_add_a_line() -> None:
     evil = replace(
         FAILED, text="5.0.0 x\r\nAction: delivered\r\n\r\nFinal-Recipient: rfc822; z@z.test", orcpt=b"rfc822;a+0D+0Ab"
     )
@@ -206,7 +206,7 @@ def test_a_utf8_recipient_reported_to_an_ascii_sender_is_all_ascii() -> None:
     assert b"message/delivery-status" in built
 
 
-def test_a_utf8_recipient_reported_to_a_utf8_sender_is_global() -> None:
+def test_a_utf8_recipient_reported_to_a_utf8_sender_uses_utf8() -> None:
     of = report(replace(FAILED, address="jörg@one.test".encode()), to="änne@sender.test".encode())
     built = build(of)
     assert "Final-Recipient: utf-8; jörg@one.test\r\n".encode() in built
@@ -214,7 +214,7 @@ def test_a_utf8_recipient_reported_to_a_utf8_sender_is_global() -> None:
     assert b"report-type=global-delivery-status" in built
 
 
-def test_a_utf8_header_is_returned_as_global_headers_through_any_server() -> None:
+def test_a_utf8_header_is_returned_in_base64() -> None:
     of = report(content=ORIGINAL.replace(b"hello", "grüße".encode()))
     assert build(of).isascii()
     returned = parts(of)[2]
@@ -228,7 +228,7 @@ def test_a_utf8_reply_does_not_make_the_report_8_bit() -> None:
     assert b"Empf\\xe4nger" in built
 
 
-def test_lines_are_short_in_octets_not_in_characters() -> None:
+def test_the_length_of_lines_is_limited_in_octets() -> None:
     """C142: a report to a non-ASCII address quotes the server's text unchanged."""
     of = report(replace(FAILED, text="5.1.1 " + "ü" * 1900), to="änne@sender.test".encode())
     assert read(of).get_param("report-type") == "global-delivery-status"
@@ -236,30 +236,30 @@ def test_lines_are_short_in_octets_not_in_characters() -> None:
     assert build(of).decode().count("ü") == 2 * 1900
 
 
-def test_a_long_line_is_never_cut_within_a_character() -> None:
+def test_a_long_line_is_never_split_within_a_character() -> None:
     long = "Subject: " + "ß" * 1200
     built = build(report(content=f"{long}\r\n\r\nbody\r\n".encode()))
     assert _decoded(built).decode().count("ß") == 1200
 
 
-def test_xtext_in_small_letters_is_read_too() -> None:
+def test_xtext_in_lower_case_is_read_too() -> None:
     about, one = fields_of(report(replace(FAILED, orcpt=b"rfc822;u+2bx@one.test"), envelope_id=b"a+3db"))
     assert one["Original-Recipient"] == "rfc822; u+x@one.test"
     assert about["Original-Envelope-Id"] == "a=b"
 
 
-def test_a_message_with_nul_is_not_returned_whole() -> None:
+def test_a_message_with_nul_is_not_returned_completely() -> None:
     built = build(report(ret="FULL", content=ORIGINAL.replace(b"hello", b"he\0llo") + b"a\0b\r\n"))
     assert b"\0" not in built
     assert b"Subject: he?llo" in built
 
 
-def test_utf8_xtext() -> None:
+def test_addresses_are_written_as_utf8_xtext() -> None:
     assert utf8_xtext("a+b=c\\d@x") == "a\\x{2B}b\\x{3D}c\\x{5C}d@x"
 
 
 @pytest.mark.parametrize("action", list(Action))
-def test_an_independent_parser_agrees(action: Action) -> None:
+def test_an_independent_parser_reads_the_report(action: Action) -> None:
     one = replace(FAILED, action=action, status="5.1.1" if action is Action.FAILED else "2.0.0")
     message = email.message_from_bytes(build(report(one, replace(one, address=b"v@two.test"))))
     temporary, permanent = all_failures(message)
@@ -273,7 +273,7 @@ def test_an_independent_parser_agrees(action: Action) -> None:
         assert permanent == set()
 
 
-def test_the_fields_are_those_that_other_systems_write() -> None:
+def test_the_fields_are_those_of_other_systems() -> None:
     """Every field that most reports of failure in the public samples have is also in ours."""
     if not SAMPLES.exists():
         pytest.skip("the public samples are not installed")
@@ -334,7 +334,7 @@ def _every_field(of: Report) -> list[tuple[str, object]]:
     return [field for group in fields_of(of) for field in group.items()]
 
 
-def test_automatic_answers_are_known() -> None:
+def test_automatic_answers_are_recognised() -> None:
     assert not is_automatic(ORIGINAL)
     for value in (b"no", b"auto-generated", b"auto-generated; type=auto-replied"):
         assert not is_automatic(b"Auto-Submitted: " + value + b"\r\n" + ORIGINAL)
@@ -349,7 +349,7 @@ def test_automatic_answers_are_known() -> None:
         assert is_automatic(b"Auto-Submitted: " + value + b"\r\n" + ORIGINAL)
 
 
-def test_comments_within_comments_cost_no_more_than_a_look_at_each() -> None:
+def test_nested_comments_take_linear_time() -> None:
     """A header of the allowed size took minutes when each level of comments needed one pass; relay did nothing
     meanwhile.
     """

@@ -61,7 +61,7 @@ def kind(configured: Configuration, recipient: bytes) -> RouteKind:
         (ExistingRecipients.VERIFY, RouteKind.MAILBOX, RouteKind.MAILBOX),
     ],
 )
-def test_which_recipients_reach_the_mailbox(
+def test_existing_recipients_reach_the_mailbox(
     recipients: ExistingRecipients, listed: RouteKind, nobody: RouteKind
 ) -> None:
     configured = configuration(recipients)
@@ -70,13 +70,13 @@ def test_which_recipients_reach_the_mailbox(
     assert kind(configured, b"nobody@local.test") is nobody
 
 
-def test_a_role_is_held_where_nobody_has_it() -> None:
+def test_a_role_without_an_owner_is_held() -> None:
     assert kind(configuration(ExistingRecipients.LIST), b"postmaster@local.test") is RouteKind.HOLD
     # With VERIFY and ANY the mailbox server decides itself which addresses exist.
     assert kind(configuration(ExistingRecipients.ANY), b"postmaster@local.test") is RouteKind.MAILBOX
 
 
-def test_a_catch_all_takes_what_no_other_does() -> None:
+def test_a_catch_all_gets_mail_for_unknown_addresses() -> None:
     configured = configuration(ExistingRecipients.LIST, catch_all=ANN)
     assert expand_one(configured, b"nobody@local.test").targets == (ANN,)
     assert expand_one(configured, b"nobody@local.test").by == "catch_all"
@@ -86,7 +86,7 @@ def test_a_catch_all_takes_what_no_other_does() -> None:
     assert [each.targets for each in expand(configured, [ANN, b"a@local.test", b"b@local.test"])] == [(ANN,), (), ()]
 
 
-def test_a_catch_all_is_not_asked_where_every_address_exists() -> None:
+def test_a_catch_all_has_no_effect_when_every_address_exists() -> None:
     configured = configuration(ExistingRecipients.ANY, catch_all=ANN)
     assert expand_one(configured, b"nobody@local.test").targets == (b"nobody@local.test",)
 
@@ -96,13 +96,13 @@ def test_an_alias_that_names_nobody_goes_to_the_catch_all() -> None:
     assert expand_one(configured, b"sales@local.test").targets == (ANN,)
 
 
-def test_a_catch_all_that_does_not_exist_takes_nothing() -> None:
+def test_a_catch_all_that_does_not_exist_gets_no_mail() -> None:
     configured = configuration(catch_all=b"ghost@local.test")
     (target,) = expand_one(configured, b"nobody@local.test").targets
     assert kind(configured, target) is RouteKind.FAIL
 
 
-def test_the_tag_stays_in_the_address_that_is_handed_on() -> None:
+def test_the_tag_stays_in_the_delivered_address() -> None:
     configured = configuration(delimiter="+")
     tagged = b"Ann+News@local.test"
     assert expand_one(configured, tagged).targets == (tagged,)
@@ -123,7 +123,7 @@ def test_a_tagged_alias_of_itself_keeps_a_copy() -> None:
     assert expand_one(configured, ANN).targets == (b"ann+kept@local.test", b"ann@far.test")
 
 
-def test_relay_rules_on_an_address_hold_for_its_tagged_forms() -> None:
+def test_relay_rules_on_an_address_apply_to_its_tagged_forms() -> None:
     def rule(name: str, type_: RuleType, *targets: str) -> RelayRule:
         return RelayRule(name, name, type_, TargetType.ADDRESS, targets, RelayHost(f"{name}.test"))
 

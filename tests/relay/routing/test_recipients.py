@@ -31,17 +31,17 @@ def expanded(alias: bytes, orcpt: bytes = b"") -> NewDelivery:
         ("\U0001f4ee=@ours.test", "utf-8"),
     ],
 )
-def test_orcpt_keeps_what_the_sender_wrote(written: str, kind: str) -> None:
+def test_orcpt_has_the_address_that_the_sender_wrote(written: str, kind: str) -> None:
     """The sender's ORCPT is kept unchanged (RFC 3461 section 5.2.7.1, RFC 6533 section 3)."""
     given = expanded(written.encode()).orcpt
     assert given.isascii()
     assert decode_original_recipient(given) == (kind, written)
 
 
-def test_what_the_sender_gave_as_orcpt_stays() -> None:
+def test_the_orcpt_of_the_sender_does_not_change() -> None:
     assert expanded(b"info@ours.test", b"rfc822;first@else.test").orcpt == b"rfc822;first@else.test"
 
 
-def test_no_orcpt_is_made_that_is_longer_than_a_server_must_take() -> None:
+def test_no_orcpt_is_made_that_is_longer_than_the_limit() -> None:
     assert expanded(b"+" * 200 + b"@ours.test").orcpt == b""
     assert expanded(b"u" * 480 + b"@ours.test").orcpt == b"rfc822;" + b"u" * 480 + b"@ours.test"

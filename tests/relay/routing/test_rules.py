@@ -67,25 +67,25 @@ def test_without_rules_mail_goes_by_mx() -> None:
     assert (found.kind, found.destination, found.domain) == (RouteKind.DIRECT, "domain:example.net", "example.net")
 
 
-def test_the_single_relay_host_takes_what_no_rule_takes() -> None:
+def test_the_single_relay_host_gets_mail_that_no_rule_matches() -> None:
     found = route(configuration(relay_host=RelayHost("hub.test", 587)), b"ann@local.test", b"bob@example.net")
     assert (found.kind, found.destination) == (RouteKind.RELAY_HOST, "relay:hub.test:587")
 
 
 @pytest.mark.parametrize("recipient", [b"ann@local.test", b"x@relayed.test"])
-def test_sender_rules_and_the_relay_host_never_take_mail_for_our_domains(recipient: bytes) -> None:
+def test_sender_rules_and_the_relay_host_do_not_apply_to_our_domains(recipient: bytes) -> None:
     configured = configuration(from_sender("s", "local.test"), relay_host=RelayHost("hub.test"))
     assert route(configured, b"ann@local.test", recipient).relay_host is None
 
 
-def test_a_recipient_rule_beats_every_sender_rule() -> None:
+def test_a_recipient_rule_wins_over_every_sender_rule() -> None:
     configured = configuration(
         from_sender("sender", "ann@local.test", position=0), to_recipient("recipient", "example.net", position=9)
     )
     assert route(configured, b"ann@local.test", b"bob@example.net").rule_id == "recipient"
 
 
-def test_a_recipient_rule_takes_mail_for_a_local_domain_too() -> None:
+def test_a_recipient_rule_applies_to_local_domains_too() -> None:
     configured = configuration(to_recipient("r", "ann@local.test"))
     assert route(configured, b"x@example.net", b"Ann@local.test").rule_id == "r"
     configured = replace(configured, account_addresses=frozenset((b"bob@local.test",)))
@@ -101,7 +101,7 @@ def test_f18_nobodys_address_at_a_local_domain_fails() -> None:
 
 @pytest.mark.parametrize("role", [b"postmaster", b"mailer-daemon", b"Postmaster"])
 @pytest.mark.parametrize("relay_host", [None, RelayHost("smart.test")])
-def test_f20_a_role_at_our_own_hostname_never_goes_out(role: bytes, relay_host: RelayHost | None) -> None:
+def test_f20_mail_for_a_role_at_our_own_hostname_is_never_sent_out(role: bytes, relay_host: RelayHost | None) -> None:
     """F20: mail that is sent on would come back again and again until it has too many hops."""
     configured = configuration(relay_host=relay_host)
     found = route(configured, b"", role + b"@mx.posthouse.test")
@@ -114,7 +114,7 @@ def test_f20_a_role_at_our_own_hostname_never_goes_out(role: bytes, relay_host: 
     assert route(relayed, b"", role + b"@mx.posthouse.test").kind is RouteKind.RELAY_DOMAIN
 
 
-def test_an_address_beats_a_domain_and_then_position_decides() -> None:
+def test_a_rule_for_an_address_wins_over_a_domain_and_then_position_decides() -> None:
     configured = configuration(
         to_recipient("domain-first", "example.net", position=1),
         to_recipient("domain-second", "example.net", position=2),
@@ -128,12 +128,12 @@ def test_an_address_beats_a_domain_and_then_position_decides() -> None:
     ("domain", "taken"),
     [("a.example.net", True), ("b.a.example.net", True), ("example.net", False), ("notexample.net", False)],
 )
-def test_sub_domains_only_where_written_so(domain: str, taken: bool) -> None:
+def test_subdomains_match_only_if_the_target_says_so(domain: str, taken: bool) -> None:
     configured = configuration(to_recipient("subs", ".example.net"))
     assert (route(configured, b"", f"bob@{domain}".encode()).rule_id == "subs") is taken
 
 
-def test_a_plain_target_does_not_take_sub_domains() -> None:
+def test_a_plain_target_does_not_match_subdomains() -> None:
     assert route(configuration(to_recipient("r", "example.net")), b"", b"bob@a.example.net").rule_id == ""
 
 
@@ -151,13 +151,13 @@ def test_sender_rules_compare_without_case_and_never_take_the_null_sender() -> N
     assert route(configured, b"", b"bob@example.net").kind is RouteKind.DIRECT
 
 
-def test_local_domains_go_to_their_mailbox_and_quarantined_mail_to_the_other() -> None:
+def test_mail_of_local_domains_goes_to_the_mailbox_or_the_quarantine_mailbox() -> None:
     found = route(configuration(), b"", b"ann@local.test")
     assert (found.destination, found.mailbox, found.rule_id) == ("mailbox:local.test", MAILDIR, "l1")
     assert route(configuration(), b"", b"ann@local.test", quarantine=True).mailbox == JUNK
 
 
-def test_the_setting_says_what_quarantine_means() -> None:
+def test_the_setting_decides_about_quarantined_mail() -> None:
     marking = replace(configuration(), quarantine=Quarantine.MARK)
     assert route(marking, b"", b"ann@local.test", quarantine=True).mailbox == MAILDIR
     holding = replace(configuration(), quarantine=Quarantine.HOLD)
@@ -174,7 +174,7 @@ def test_a_local_domain_without_a_mailbox_is_held() -> None:
 
 
 @pytest.mark.parametrize("recipient", [b"postmaster", b"postmaster@local.test", b"Mailer-Daemon@local.test"])
-def test_postmaster_mail_that_nobody_takes_is_held(recipient: bytes) -> None:
+def test_postmaster_mail_without_a_recipient_is_held(recipient: bytes) -> None:
     assert route(configuration(), b"", recipient).kind is RouteKind.HOLD
 
 
@@ -202,7 +202,7 @@ def test_equal_routes_are_equal() -> None:
     assert route(configured, b"", b"a@example.net") == route(configured, b"", b"b@example.net")
 
 
-def test_logins_at_one_relay_host_are_destinations_of_their_own() -> None:
+def test_each_login_at_a_relay_host_has_its_own_destination() -> None:
     """C131: a wrong password holds only the mail that uses this login."""
 
     def of(name: str, login: str, host: str = "hub.test") -> RelayRule:
@@ -233,14 +233,14 @@ def test_an_address_beyond_ascii_matches_whatever_its_case_and_composition() -> 
         assert route(configured, f"{written}@home.test".encode(), b"x@far.test").rule_id == "out"
 
 
-def test_removing_a_rule_gives_its_mail_to_the_next() -> None:
+def test_after_the_removal_of_a_rule_the_next_one_applies() -> None:
     with_rule = configuration(to_recipient("r", "example.net"), relay_host=RelayHost("hub.test"))
     without = replace(with_rule, relay_rules=())
     assert route(with_rule, b"", b"a@example.net").rule_id == "r"
     assert route(without, b"", b"a@example.net").destination == "relay:hub.test:25"
 
 
-def test_the_report_names_the_winner_and_why_the_others_lost() -> None:
+def test_the_report_has_the_deciding_rule_and_the_reasons_for_the_others() -> None:
     configured = configuration(
         to_recipient("other", "example.org"),
         to_recipient("loser", "example.net", position=1),
@@ -273,19 +273,19 @@ def test_the_report_names_the_winner_and_why_the_others_lost() -> None:
         (b"", b"bob@example.net", "recipient_rule"),
     ],
 )
-def test_every_report_has_one_winner(sender: bytes, recipient: bytes, winner: str) -> None:
+def test_every_report_has_one_deciding_rule(sender: bytes, recipient: bytes, winner: str) -> None:
     configured = configuration(to_recipient("r", "example.net"), from_sender("s", "local.test"))
     _, reports = examine(configured, sender, recipient, quarantine=False)
     assert [report.kind for report in reports if report.won] == [winner]
 
 
-def test_aliases_are_not_looked_at_here() -> None:
+def test_routing_does_not_expand_aliases() -> None:
     alias = Alias("a", b"ann@local.test", (b"bob@example.net",))
     configured = replace(configuration(), aliases={b"ann@local.test": alias})
     assert route(configured, b"", b"ann@local.test").kind is RouteKind.MAILBOX
 
 
-def test_the_same_question_has_the_very_same_answer_until_the_configuration_is_another() -> None:
+def test_routes_are_cached_within_a_configuration() -> None:
     before = Configuration(revision=1, hostname="gw.test")
     route = resolve(before, b"a@one.test", b"u@two.test", quarantine=False)
     assert resolve(before, b"a@one.test", b"u@two.test", quarantine=False) is route
@@ -296,7 +296,7 @@ def test_the_same_question_has_the_very_same_answer_until_the_configuration_is_a
 
 
 @pytest.mark.parametrize("recipient", [b"ann@local.test", b"bob@example.net", b"postmaster"])
-def test_a_rule_that_was_never_asked_does_not_win(recipient: bytes) -> None:
+def test_a_rule_that_was_not_tried_does_not_decide(recipient: bytes) -> None:
     """Mail that is held in quarantine or has no domain follows no rule, even if a rule would match."""
     configured = configuration(to_recipient("r", "example.net"), from_sender("s", "local.test"))
     configured = replace(configured, quarantine=Quarantine.HOLD)
@@ -305,7 +305,7 @@ def test_a_rule_that_was_never_asked_does_not_win(recipient: bytes) -> None:
     assert not [report.kind for report in reports if report.won]
 
 
-def test_explain_and_routing_ask_the_same_rules() -> None:
+def test_explain_and_routing_apply_the_same_rules() -> None:
     """For any mail, the route that Explain shows is the route that relay uses."""
     configured = configuration(to_recipient("r", "example.net"), from_sender("s", "local.test"))
     for sender in (b"", b"ann@local.test", b"x@a.test"):

@@ -29,7 +29,7 @@ def at_info(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root.setLevel(level)
 
 
-def test_a_line_has_all_of_the_attempt_and_escapes_what_is_foreign(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_has_all_facts_of_the_attempt_and_escapes_foreign_text(capsys: pytest.CaptureFixture[str]) -> None:
     message = QueuedMessage(0xBEEF, Kind.MAIL, b"\xff@one.test", 7, 1, b"content", session_id="s-1")
     delivery = QueuedDelivery(5, b'"a\\"\n"@two.test', 1)
     outcome = Outcome(5, Result.DEFERRED, 451, "4.7.1", 'wait "\x1b\u2028' + "x" * 400, host="mx.two.test")
@@ -59,6 +59,6 @@ def test_a_line_has_all_of_the_attempt_and_escapes_what_is_foreign(capsys: pytes
     }
 
 
-def test_above_info_nothing_is_rendered() -> None:
+def test_above_level_info_no_line_is_made() -> None:
     logging.getLogger().setLevel(logging.WARNING)
     assert not AttemptLog().enabled

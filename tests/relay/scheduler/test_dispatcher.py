@@ -28,9 +28,7 @@ from tests.relay.scripted_transport import ScriptedTransport, deferred, delivere
 from tests.relay.whole_relay import CONTENT, WholeRelay
 
 
-async def test_a_message_is_stored_delivered_from_memory_and_leaves_no_content(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_a_message_is_stored_and_delivered_from_memory(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         ack = await relay.submit(b"u@one.test")
         assert ack.result is Result.STORED
@@ -41,9 +39,7 @@ async def test_a_message_is_stored_delivered_from_memory_and_leaves_no_content(
         assert await relay.rows("SELECT open, finished_at IS NOT NULL FROM messages") == [(0, True)]
 
 
-async def test_one_refused_recipient_harms_no_other_and_only_the_deferred_is_tried_again(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_only_a_deferred_recipient_is_tried_again(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"no@one.test": [failed], b"later@one.test": [deferred, delivered]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         ack = await relay.submit(b"yes@one.test", b"no@one.test", b"later@one.test")
@@ -98,7 +94,7 @@ async def test_the_route_is_resolved_anew_at_each_attempt(database_url: str, tmp
         assert row.state == State.DELIVERED
 
 
-async def test_mail_that_no_route_takes_waits_for_another_configuration(database_url: str, tmp_path: Path) -> None:
+async def test_mail_without_a_route_waits_for_another_configuration(database_url: str, tmp_path: Path) -> None:
     without = Configuration(1, "gw.test", local_domains={"local.test": LocalDomain("d1", "local.test", None)})
     mailbox = Mailbox(MailboxKind.SMTP, "store.test", 25)
     with_one = Configuration(
@@ -118,9 +114,7 @@ async def test_mail_that_no_route_takes_waits_for_another_configuration(database
         assert relay.transport.ended[0].destination == "mailbox:local.test"
 
 
-async def test_held_mail_goes_to_those_whom_its_address_stands_for_as_soon_as_there_are_some(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_held_mail_goes_to_the_new_targets_of_its_address(database_url: str, tmp_path: Path) -> None:
     """C138: the postmasters are configured, or the alias is created, after the mail was received."""
     mailbox = Mailbox(MailboxKind.SMTP, "store.test", 25)
     domains = {"local.test": LocalDomain("d1", "local.test", mailbox)}
@@ -159,9 +153,7 @@ async def test_held_mail_goes_to_those_whom_its_address_stands_for_as_soon_as_th
         ] == [(b"x@one.test", roles[1], State.DELIVERED)]
 
 
-async def test_aliases_become_their_targets_and_the_alias_is_kept_as_expanded(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_aliases_are_replaced_by_targets_and_recorded_as_expanded(database_url: str, tmp_path: Path) -> None:
     aliases = {b"all@local.test": Alias("a1", b"all@local.test", (b"x@one.test", b"y@two.test"))}
     async with WholeRelay(database_url, tmp_path, Configuration(1, "gw.test", aliases=aliases)) as relay:
         ack = await relay.submit(b"All@local.test")
@@ -186,7 +178,7 @@ async def test_an_alias_loop_is_accepted_and_returned(database_url: str, tmp_pat
         assert b"Status: 5.4.6\r\n" in relay.transport.to(b"a@sender.test")[0].content
 
 
-async def test_discarded_recipients_are_recorded_and_get_nothing(database_url: str, tmp_path: Path) -> None:
+async def test_discarded_recipients_are_recorded_and_get_no_mail(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         gone = SubmittedRecipient(b"gone@one.test", discarded=True, discard_reason="blocked", discard_rule_id="r1")
         ack = await relay.submit(gone, b"u@one.test")
@@ -198,7 +190,7 @@ async def test_discarded_recipients_are_recorded_and_get_nothing(database_url: s
         assert await relay.rows("SELECT count(*) FROM contents") == [(0,)]
 
 
-async def test_no_more_at_once_than_the_transport_allows(database_url: str, tmp_path: Path) -> None:
+async def test_no_more_transactions_run_than_the_transport_allows(database_url: str, tmp_path: Path) -> None:
     gate = asyncio.Event()
     gates = {b"u%d@one.test" % number: gate for number in range(10)}
     transport = ScriptedTransport(capacities={"domain:one.test": 2}, gates=gates)
@@ -211,7 +203,7 @@ async def test_no_more_at_once_than_the_transport_allows(database_url: str, tmp_
         assert transport.most_at_once == {"domain:one.test": 2}
 
 
-async def test_a_dead_destination_keeps_no_room_and_others_go_on(database_url: str, tmp_path: Path) -> None:
+async def test_a_dead_destination_does_not_use_the_memory_of_others(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport(capacities={"domain:dead.test": 0})
     async with WholeRelay(database_url, tmp_path, transport=transport, backlog=5) as relay:
         for number in range(8):
@@ -242,7 +234,7 @@ async def test_more_mail_than_memory_holds_waits_in_the_database_and_all_of_it_a
         assert relay.relay.memory.octets == 0
 
 
-async def test_shutdown_lets_transactions_end_and_gives_the_rest_back(database_url: str, tmp_path: Path) -> None:
+async def test_at_shutdown_transactions_end_and_other_leases_are_given_up(database_url: str, tmp_path: Path) -> None:
     gate = asyncio.Event()
     transport = ScriptedTransport(gates={b"u0@one.test": gate}, capacities={"domain:one.test": 1})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
@@ -281,9 +273,7 @@ async def test_of_many_recipients_those_that_have_it_get_no_second_copy_after_a_
         assert {row.lease_owner for row in rows} == {None}
 
 
-async def test_a_transaction_broken_off_at_shutdown_is_marked_and_not_counted(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_a_transaction_cancelled_at_shutdown_is_marked_and_not_counted(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport(gates={b"u@one.test": asyncio.Event()})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         ack = await relay.submit(b"u@one.test")
@@ -334,7 +324,7 @@ def login_refused(recipient: OutgoingRecipient) -> Outcome:
     return replace(deferred(recipient), code=535, suspend_destination="relay:smart.test:25")
 
 
-async def test_f56_mail_that_was_refused_for_a_password_goes_at_once_when_that_is_corrected(
+async def test_f56_mail_is_tried_at_once_when_a_refused_password_is_corrected(
     database_url: str, tmp_path: Path
 ) -> None:
     """F56: by the normal schedule the mail would wait for minutes, and it does so when another setting changes."""
@@ -349,7 +339,7 @@ async def test_f56_mail_that_was_refused_for_a_password_goes_at_once_when_that_i
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
 
 
-async def test_f56_a_password_that_was_corrected_while_relay_did_not_run(database_url: str, tmp_path: Path) -> None:
+async def test_f56_a_password_corrected_while_relay_did_not_run_is_used(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [login_refused]})
     async with WholeRelay(database_url, tmp_path, WRONG_LOGIN, transport) as relay:
         ack = await relay.submit(b"u@one.test")
@@ -362,7 +352,7 @@ async def test_f56_a_password_that_was_corrected_while_relay_did_not_run(databas
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.DELIVERED}
 
 
-async def test_f56_a_password_that_is_corrected_while_the_old_one_is_refused(database_url: str, tmp_path: Path) -> None:
+async def test_f56_a_password_corrected_during_an_attempt_is_used(database_url: str, tmp_path: Path) -> None:
     gate = asyncio.Event()
     transport = ScriptedTransport({b"u@one.test": [login_refused, delivered]}, gates={b"u@one.test": gate})
     async with WholeRelay(database_url, tmp_path, WRONG_LOGIN, transport) as relay:
@@ -396,7 +386,7 @@ async def test_f18_mail_for_an_account_that_is_removed_bounces(database_url: str
         assert [each.destination for each in transport.to(b"anna@local.test")] == ["mailbox:local.test", "fail"]
 
 
-async def test_f18_an_account_that_relay_does_not_know_yet_is_waited_for(database_url: str, tmp_path: Path) -> None:
+async def test_f18_mail_waits_for_an_account_that_relay_does_not_know_yet(database_url: str, tmp_path: Path) -> None:
     """Policy accepted the recipient, so policy's configuration may be newer than relay's."""
     without = Configuration(
         1,
@@ -434,7 +424,7 @@ async def test_f22_a_report_names_the_address_that_was_written_to(database_url: 
         assert any("no such user at private.test" in text for text in replies)
 
 
-async def test_a_content_that_was_damaged_is_put_aside_and_the_rest_goes_on(database_url: str, tmp_path: Path) -> None:
+async def test_damaged_content_is_set_aside_and_other_mail_is_delivered(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred], b"v@one.test": [deferred, delivered]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         damaged = await relay.submit(b"u@one.test")
@@ -454,7 +444,7 @@ async def test_a_content_that_was_damaged_is_put_aside_and_the_rest_goes_on(data
         assert [event.event for event in found.events] == ["quarantined"]
 
 
-async def test_an_attempt_that_breaks_our_code_keeps_the_message(database_url: str, tmp_path: Path) -> None:
+async def test_a_fault_of_our_code_in_an_attempt_keeps_the_message(database_url: str, tmp_path: Path) -> None:
     def broken(_: OutgoingRecipient) -> Outcome:
         raise RuntimeError("a fault in the dispatcher")
 
@@ -497,7 +487,7 @@ async def test_a_report_that_can_not_be_returned_reaches_the_postmasters_once(
         assert await relay.rows("SELECT count(*) FROM messages WHERE open > 0") == [(0,)]
 
 
-async def test_with_few_slots_destinations_take_turns(database_url: str, tmp_path: Path) -> None:
+async def test_with_few_slots_destinations_are_served_in_turns(database_url: str, tmp_path: Path) -> None:
     gate = asyncio.Event()
     transport = ScriptedTransport(gates={b"first@one.test": gate})
     async with WholeRelay(database_url, tmp_path, transport=transport, concurrency=1) as relay:
@@ -519,7 +509,7 @@ def never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("never_asked")
-async def test_a_full_queue_is_drained_in_one_go(database_url: str, tmp_path: Path) -> None:
+async def test_a_full_queue_is_delivered_without_pauses(database_url: str, tmp_path: Path) -> None:
     """There are far more deliveries than a destination may have in memory.
 
     The next ones are claimed without waiting.
@@ -540,7 +530,7 @@ async def test_a_full_queue_is_drained_in_one_go(database_url: str, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("never_asked")
-async def test_what_an_outcome_makes_due_at_once_is_tried_at_once(database_url: str, tmp_path: Path) -> None:
+async def test_mail_that_an_outcome_makes_due_is_tried_at_once(database_url: str, tmp_path: Path) -> None:
     def closed(recipient: OutgoingRecipient) -> Outcome:
         return replace(deferred(recipient), code=421, counts=False)
 
@@ -552,7 +542,7 @@ async def test_what_an_outcome_makes_due_at_once_is_tried_at_once(database_url: 
 
 
 @pytest.mark.usefixtures("never_asked")
-async def test_room_that_comes_free_is_filled_at_once(database_url: str, tmp_path: Path) -> None:
+async def test_free_memory_is_filled_at_once(database_url: str, tmp_path: Path) -> None:
     gate = asyncio.Event()
     transport = ScriptedTransport(gates={b"u%d@one.test" % number: gate for number in range(3)})
     async with WholeRelay(database_url, tmp_path, transport=transport, backlog=6) as relay:
@@ -563,7 +553,7 @@ async def test_room_that_comes_free_is_filled_at_once(database_url: str, tmp_pat
         await relay.settled(30)
 
 
-async def test_mail_that_flows_costs_no_look_at_what_is_due(
+async def test_steady_mail_needs_no_search_for_due_mail(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
@@ -581,7 +571,7 @@ async def test_mail_that_flows_costs_no_look_at_what_is_due(
 
 
 @pytest.mark.usefixtures("never_asked")
-async def test_what_is_due_while_fresh_mail_fills_its_lane_follows_that(
+async def test_due_mail_is_tried_after_fresh_mail_of_its_destination(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def closed(recipient: OutgoingRecipient) -> Outcome:

@@ -28,7 +28,7 @@ async def sweep(relay: WholeRelay) -> None:
         pass
 
 
-async def test_held_mail_expires_too_and_its_sender_hears_of_it(database_url: str, tmp_path: Path) -> None:
+async def test_held_mail_expires_and_its_sender_gets_a_report(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         ack = await relay.submit(b"u@one.test")
@@ -48,7 +48,7 @@ async def test_held_mail_expires_too_and_its_sender_hears_of_it(database_url: st
         assert [event.event for event in (await relay.message(ack.queue_id)).events] == ["held", "dsn_sent", "expired"]
 
 
-async def test_new_times_hold_for_what_is_queued_already(database_url: str, tmp_path: Path) -> None:
+async def test_new_times_apply_to_queued_mail(database_url: str, tmp_path: Path) -> None:
     """C138, C135: held mail has no attempts at which relay would notice the new times."""
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     patient = QueueSettings(delay_notice_after=0, first_retry=7200)
@@ -89,7 +89,7 @@ async def test_mail_for_a_suspended_destination_expires(database_url: str, tmp_p
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.BOUNCED}
 
 
-async def test_the_sender_hears_of_a_delay_once(database_url: str, tmp_path: Path) -> None:
+async def test_the_sender_gets_one_notice_of_delay(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred], b"v@two.test": [deferred]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         await relay.submit(b"u@one.test", b"v@two.test", b"w@three.test")
@@ -107,7 +107,7 @@ async def test_the_sender_hears_of_a_delay_once(database_url: str, tmp_path: Pat
         assert b"Will-Retry-Until: " in notice.content
 
 
-async def test_notices_and_reports_of_bounces_themselves_are_never_sent(database_url: str, tmp_path: Path) -> None:
+async def test_reports_cause_no_reports_or_notices(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         ack = await relay.submit(b"u@one.test", sender=b"")
@@ -122,7 +122,7 @@ async def test_notices_and_reports_of_bounces_themselves_are_never_sent(database
         assert len(transport.begun) == 1
 
 
-async def test_three_days_forward_give_up_nothing_at_once(database_url: str, tmp_path: Path) -> None:
+async def test_a_clock_three_days_ahead_expires_nothing_at_once(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     short = Configuration(1, "gw.test", queue=QueueSettings(expire_after=24 * HOUR))
     async with WholeRelay(database_url, tmp_path, short, transport) as relay:
@@ -144,7 +144,7 @@ async def test_three_days_forward_give_up_nothing_at_once(database_url: str, tmp
         assert row.state == State.QUEUED
 
 
-async def test_when_the_clock_was_right_after_all_mail_expires_an_hour_later(database_url: str, tmp_path: Path) -> None:
+async def test_mail_expires_an_hour_after_a_jump_of_the_clock(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     short = Configuration(1, "gw.test", queue=QueueSettings(expire_after=24 * HOUR))
     async with WholeRelay(database_url, tmp_path, short, transport) as relay:
@@ -158,7 +158,7 @@ async def test_when_the_clock_was_right_after_all_mail_expires_an_hour_later(dat
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.BOUNCED}
 
 
-async def test_an_hour_back_delays_nothing_for_longer_than_the_schedule(database_url: str, tmp_path: Path) -> None:
+async def test_a_clock_set_back_an_hour_delays_nothing_beyond_the_schedule(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     quick = Configuration(1, "gw.test", queue=QueueSettings(first_retry=60, max_retry=120))
     async with WholeRelay(database_url, tmp_path, quick, transport) as relay:
@@ -173,7 +173,7 @@ async def test_an_hour_back_delays_nothing_for_longer_than_the_schedule(database
         await transport.until(lambda: len(transport.to(b"u@one.test")) == 2)
 
 
-async def test_an_hour_back_leaves_each_retry_where_its_attempts_put_it(database_url: str, tmp_path: Path) -> None:
+async def test_a_clock_set_back_an_hour_keeps_each_retry_in_the_schedule(database_url: str, tmp_path: Path) -> None:
     """By the default schedule the retry is five minutes after the first failure, not an hour and five minutes."""
     transport = ScriptedTransport({b"u@one.test": [deferred], b"v@one.test": [deferred]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
@@ -196,7 +196,7 @@ async def test_an_hour_back_leaves_each_retry_where_its_attempts_put_it(database
         assert 331 < (fourth.due_at - now) / 1_000_000 <= 300 * 1.5**3 * 1.1 + 1 < (before.due_at - now) / 1_000_000
 
 
-async def test_nobody_hears_of_a_delay_by_a_clock_that_has_just_jumped(database_url: str, tmp_path: Path) -> None:
+async def test_after_a_jump_of_the_clock_no_notice_of_delay_is_sent(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         ack = await relay.submit(b"u@one.test")

@@ -21,7 +21,7 @@ def _at_the_beginning_of_a_minute() -> HandClock:
     return clock
 
 
-async def test_messages_over_the_rate_wait_for_the_next_minute(database_url: str, tmp_path: Path) -> None:
+async def test_messages_over_the_rate_limit_wait_for_the_next_minute(database_url: str, tmp_path: Path) -> None:
     clock = _at_the_beginning_of_a_minute()
     async with WholeRelay(database_url, tmp_path, LIMITED, clock=clock) as relay:
         for number in range(5):
@@ -44,7 +44,7 @@ async def test_without_a_limit_nothing_is_counted(database_url: str, tmp_path: P
         assert await relay.rows("SELECT count(*) FROM message_counts") == [(0,)]
 
 
-async def test_relays_with_one_database_count_together(postgres_url: str) -> None:
+async def test_replicas_with_one_database_count_together(postgres_url: str) -> None:
     clock = _at_the_beginning_of_a_minute()
     database = open_database(postgres_url)
     await database.open()

@@ -50,7 +50,9 @@ async def test_released_mail_is_delivered_and_not_held_again(database_url: str, 
 
 
 @pytest.mark.parametrize("action", [Action.BOUNCE, Action.DELETE])
-async def test_what_an_operator_gives_up_is_not_reported(database_url: str, tmp_path: Path, action: Action) -> None:
+async def test_quarantined_mail_that_an_operator_ends_causes_no_report(
+    database_url: str, tmp_path: Path, action: Action
+) -> None:
     transport = ScriptedTransport()
     async with WholeRelay(database_url, tmp_path, HOLD, transport) as relay:
         ack = await relay.submit(b"u@one.test", quarantine=True)
@@ -75,7 +77,7 @@ async def test_quarantined_mail_expires_without_any_report(database_url: str, tm
         assert await relay.rows("SELECT COUNT(*) FROM messages") == [(1,)]
 
 
-async def test_a_new_setting_holds_for_what_is_held_already(database_url: str, tmp_path: Path) -> None:
+async def test_a_new_setting_applies_to_mail_that_is_already_held(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport()
     async with WholeRelay(database_url, tmp_path, HOLD, transport) as relay:
         ack = await relay.submit(b"u@one.test", quarantine=True)

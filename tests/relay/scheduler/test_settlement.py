@@ -39,7 +39,7 @@ def one(
     return done.settled[0], done
 
 
-def test_delivered_is_the_end() -> None:
+def test_a_delivered_recipient_is_finished() -> None:
     settled, done = one(GOOD)
     assert (settled.state, settled.due_at, settled.attempts, settled.reply) == (
         State.DELIVERED,
@@ -78,21 +78,21 @@ def test_the_last_attempt_comes_at_the_expiry_and_ends_it() -> None:
     assert (reported.action, reported.status, reported.text) == (Action.FAILED, "4.4.7", "4.3.0 later")
 
 
-def test_nothing_expires_by_a_clock_in_doubt() -> None:
+def test_nothing_expires_while_the_clock_is_in_doubt() -> None:
     settled, done = one(LATER, at=attempt_facts(500 * HOUR, may_expire=False))
     assert settled.state is State.QUEUED
     assert settled.due_at == 500 * HOUR + 300 * SECOND
     assert done.reported == []
 
 
-def test_null_senders_expire_earlier_and_settings_count_as_they_are_now() -> None:
+def test_null_senders_expire_earlier_by_the_present_settings() -> None:
     bounce = replace(MESSAGE, sender=b"")
     assert one(LATER, message=bounce, at=attempt_facts(24 * HOUR))[0].state is State.BOUNCED
     shorter = attempt_facts(2 * HOUR, settings=QueueSettings(expire_after=3600))
     assert one(LATER, at=shorter)[0].state is State.BOUNCED
 
 
-def test_tries_that_do_not_count_are_tried_at_once_but_not_for_ever() -> None:
+def test_tries_that_do_not_count_are_repeated_a_limited_number_of_times() -> None:
     uncounted = replace(LATER, counts=False)
     delivery = replace(DELIVERY, attempts=4)
     for number in range(UNCOUNTED_LIMIT):
@@ -104,13 +104,13 @@ def test_tries_that_do_not_count_are_tried_at_once_but_not_for_ever() -> None:
     assert (settled.due_at or 0) > HOUR
 
 
-def test_a_possible_duplicate_stays_one() -> None:
+def test_a_possible_duplicate_stays_marked() -> None:
     assert one(replace(LATER, possible_duplicate=True))[0].possible_duplicate
     assert one(GOOD, replace(DELIVERY, possible_duplicate=True))[0].possible_duplicate
     assert not one(GOOD)[0].possible_duplicate
 
 
-def test_notify_decides_who_hears_of_what() -> None:
+def test_notify_decides_which_reports_are_sent() -> None:
     def heard(outcome: Outcome, *notify: str, is_mailbox: bool = False) -> list[Action]:
         at = attempt_facts(is_mailbox=is_mailbox)
         return [each.action for each in one(outcome, replace(DELIVERY, notify=notify), at=at)[1].reported]
@@ -131,7 +131,7 @@ def test_a_refused_login_suspends_the_destination_and_bounces_nothing() -> None:
     assert done.suspend == {"relay:smart.test:25"}
 
 
-def test_our_own_findings_are_not_put_into_a_servers_mouth() -> None:
+def test_our_own_failures_are_not_reported_as_replies_of_a_server() -> None:
     own = replace(NEVER, code=553, host="", text="the address needs SMTPUTF8")
     assert one(own)[1].reported[0].code == 0
     of_this_host = replace(NEVER, code=553, text="the address needs SMTPUTF8", own=True)
@@ -139,7 +139,7 @@ def test_our_own_findings_are_not_put_into_a_servers_mouth() -> None:
     assert (told.code, told.remote_host, told.text) == (0, "mx.test", "the address needs SMTPUTF8")
 
 
-def test_a_failure_without_a_permanent_code_is_5_0_0() -> None:
+def test_a_failure_without_a_permanent_code_gets_5_0_0() -> None:
     assert one(replace(NEVER, enhanced_code=""))[1].reported[0].status == "5.0.0"
 
 
@@ -162,7 +162,7 @@ def numbers() -> itertools.count[int]:
     return itertools.count(100)
 
 
-def test_a_report_goes_from_null_to_the_sender_once_a_kind() -> None:
+def test_each_kind_of_report_goes_once_to_the_sender_from_the_null_sender() -> None:
     next_id = numbers().__next__
     relayed = replace(FAILURE, address=b"v@one.test", action=Action.RELAYED, status="2.0.0")
     first, second = reports(CONFIGURATION, next_id, MESSAGE, [FAILURE, relayed, FAILURE], HOUR)
@@ -217,7 +217,7 @@ def test_no_report_answers_an_automatic_answer() -> None:
     assert len(reports(CONFIGURATION, numbers().__next__, automatic, [relayed], HOUR)) == 1
 
 
-def test_whatever_a_server_says_is_kept_as_json() -> None:
+def test_any_reply_of_a_server_can_be_stored_as_json() -> None:
     said = 'quoted "so", \\ back, tab\t, \x7f, \u00fc, \u2028, \U0001f600, a half \udce9'
     outcome = replace(LATER, text=said, tls="TLSv1.3", tls_policy="dane", possible_duplicate=True, counts=False)
     settled, _ = one(outcome, at=attempt_facts(worker='a"b'))

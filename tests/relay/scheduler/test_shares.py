@@ -28,7 +28,7 @@ def muted(count: int, domain: bytes = b"mute.test") -> tuple[list[bytes], dict[b
     return recipients, dict.fromkeys(recipients, gate)
 
 
-async def test_a_mute_destination_leaves_memory_to_others_and_its_own_order_is_kept(
+async def test_a_silent_destination_leaves_memory_to_others_and_keeps_its_order(
     database_url: str, tmp_path: Path
 ) -> None:
     recipients, gates = muted(120)
@@ -86,7 +86,7 @@ async def test_many_messages_of_one_account_do_not_hold_back_another_accounts_si
         assert order == recipients
 
 
-async def test_mail_in_the_database_of_one_account_does_not_wait_for_all_mail_of_another(
+async def test_mail_of_one_account_in_the_database_does_not_wait_for_all_mail_of_another(
     database_url: str, tmp_path: Path
 ) -> None:
     transport = ScriptedTransport(capacities={"domain:one.test": 1})
@@ -107,7 +107,7 @@ async def test_mail_in_the_database_of_one_account_does_not_wait_for_all_mail_of
         assert [each for each in order if each.startswith(b"u")] == recipients
 
 
-async def test_mute_destinations_of_one_account_leave_slots_to_others(database_url: str, tmp_path: Path) -> None:
+async def test_silent_destinations_of_one_account_leave_slots_to_others(database_url: str, tmp_path: Path) -> None:
     gate = asyncio.Event()
     recipients = [b"u@mute%d.test" % number for number in range(40)]
     transport = ScriptedTransport(gates=dict.fromkeys(recipients, gate))

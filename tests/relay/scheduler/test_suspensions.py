@@ -39,7 +39,7 @@ class Away:
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["looking", "with a change to write down"])
-async def test_an_outage_is_told_when_it_begins_and_when_it_ends(
+async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
     monkeypatch: pytest.MonkeyPatch, changed: bool
 ) -> None:
     monkeypatch.setattr(suspensions, "_LOOK_SECONDS", 0.0)

@@ -43,7 +43,7 @@ async def test_no_ehlo_follows_the_login(gateway: Gateway, hub: SmtpSink) -> Non
     assert "EHLO" not in verbs[verbs.index("AUTH") :]
 
 
-async def test_a_login_once_serves_the_whole_session(gateway: Gateway, hub: SmtpSink) -> None:
+async def test_one_login_is_enough_for_a_session(gateway: Gateway, hub: SmtpSink) -> None:
     gateway.by_relay_host(hub, auth=AUTH)
     for _ in range(3):
         assert (await gateway.deliver_one()).result is Result.DELIVERED
@@ -51,7 +51,7 @@ async def test_a_login_once_serves_the_whole_session(gateway: Gateway, hub: Smtp
 
 
 @pytest.mark.parametrize("auth_without_tls", [True, False])
-async def test_without_tls_the_login_is_withheld(gateway: Gateway, auth_without_tls: bool) -> None:
+async def test_without_tls_no_login_is_sent(gateway: Gateway, auth_without_tls: bool) -> None:
     with SmtpSink(Offer(logins=OFFER.logins, auth_without_tls=auth_without_tls)) as sink:
         gateway.by_relay_host(sink, auth=AUTH)
         outcome = await gateway.deliver_one()
@@ -61,7 +61,7 @@ async def test_without_tls_the_login_is_withheld(gateway: Gateway, auth_without_
         assert sink.transactions == []
 
 
-async def test_after_a_failed_handshake_the_login_is_withheld(gateway: Gateway, hub: SmtpSink) -> None:
+async def test_after_a_failed_handshake_no_login_is_sent(gateway: Gateway, hub: SmtpSink) -> None:
     hub.on(Stage.STARTTLS, reply("220 Ready"), Close())
     gateway.by_relay_host(hub, auth=AUTH)
     assert (await gateway.deliver_one()).enhanced_code == "4.7.0"
@@ -83,7 +83,7 @@ async def test_a_wrong_password_holds_the_relay_host_and_bounces_nothing(gateway
 
 
 @pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA])
-async def test_a_relay_host_that_wants_a_login_it_did_not_get_bounces_nothing(
+async def test_a_relay_host_that_demands_a_missing_login_bounces_nothing(
     gateway: Gateway, smtp_sink: SmtpSink, stage: Stage
 ) -> None:
     """A missing login or missing TLS is a fault that the operators correct (RFC 4954 section 6, RFC 3207 section 4)."""
@@ -94,7 +94,7 @@ async def test_a_relay_host_that_wants_a_login_it_did_not_get_bounces_nothing(
     assert outcome.suspend_destination == ""
 
 
-async def test_a_login_that_cannot_be_checked_now_is_just_deferred(gateway: Gateway, hub: SmtpSink) -> None:
+async def test_a_login_that_cannot_be_checked_now_defers_the_mail(gateway: Gateway, hub: SmtpSink) -> None:
     hub.on(Stage.AUTH_RESULT, reply("454 4.7.0 Directory away"))
     gateway.by_relay_host(hub, auth=AUTH)
     outcome = await gateway.deliver_one()
@@ -102,7 +102,9 @@ async def test_a_login_that_cannot_be_checked_now_is_just_deferred(gateway: Gate
 
 
 @pytest.mark.parametrize("answer", ["250 Ok", "220 2.7.0 Welcome", "334 ", "354 Go ahead", "235"])
-async def test_an_odd_answer_to_the_login_is_no_delivery(gateway: Gateway, hub: SmtpSink, answer: str) -> None:
+async def test_an_unexpected_answer_to_the_login_is_not_a_delivery(
+    gateway: Gateway, hub: SmtpSink, answer: str
+) -> None:
     """The answer to the login was once taken for the answer to the message."""
     hub.on(Stage.AUTH_RESULT, reply(answer))
     gateway.by_relay_host(hub, auth=AUTH)
@@ -125,7 +127,7 @@ async def test_a_session_lost_in_the_login_defers(gateway: Gateway, hub: SmtpSin
     assert (await gateway.deliver_one()).result is Result.DEFERRED
 
 
-async def test_a_challenge_that_is_nonsense_is_cancelled(gateway: Gateway, certificates: trustme.CA) -> None:
+async def test_an_invalid_challenge_is_cancelled(gateway: Gateway, certificates: trustme.CA) -> None:
     offer = Offer(logins=OFFER.logins, mechanisms=("CRAM-MD5",))
     with SmtpSink(offer, certificate=certificates.issue_cert("127.0.0.1")) as sink:
         sink.on(Stage.AUTH, reply("334 not base64"))
@@ -140,7 +142,7 @@ async def test_two_logins_share_no_session(gateway: Gateway, hub: SmtpSink) -> N
     assert (await gateway.deliver_one()).code == 535
 
 
-async def test_no_password_in_logs_or_outcomes(
+async def test_no_password_is_in_logs_or_outcomes(
     gateway: Gateway, hub: SmtpSink, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Case C70 of docs/cases.md describes this behaviour."""

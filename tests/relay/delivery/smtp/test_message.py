@@ -31,7 +31,7 @@ LINES = st.lists(
 
 
 @given(before=st.integers(_HEAD - 200, _HEAD + 200), lines=LINES, dots=st.integers(0, 20))
-def test_dots_are_doubled_wherever_they_stand(before: int, lines: list[bytes], dots: int) -> None:
+def test_dots_are_doubled_at_every_line_start(before: int, lines: list[bytes], dots: int) -> None:
     content = b"x" * before + b"." * dots + b"\r\n" + b"".join(line + b"\r\n" for line in lines)
     assert stuffed(content) == plainly(content)
 
@@ -43,7 +43,7 @@ def test_dots_of_short_content_are_doubled(lines: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("at", range(_HEAD - 3, _HEAD + 4))
-def test_a_dot_at_the_seam_is_seen(at: int) -> None:
+def test_a_dot_at_the_border_of_two_parts_is_doubled(at: int) -> None:
     content = b"x" * (at - 2) + b"\r\n.y\r\n"
     assert stuffed(content) == plainly(content) != content
 

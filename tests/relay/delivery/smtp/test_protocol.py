@@ -80,7 +80,7 @@ async def asked(protocol: DeliveryProtocol, seconds: float) -> asyncio.Task[Repl
     return waiting
 
 
-async def test_the_time_of_an_answered_question_ends_no_later_one() -> None:
+async def test_the_deadline_of_an_answered_command_does_not_end_a_later_one() -> None:
     protocol, loop, wire = connected()
     first = await asked(protocol, 20)
     protocol.data_received(b"250 ok\r\n")
@@ -94,7 +94,7 @@ async def test_the_time_of_an_answered_question_ends_no_later_one() -> None:
     assert protocol.usable
 
 
-async def test_a_shorter_time_counts_though_a_longer_one_is_set() -> None:
+async def test_a_shorter_deadline_applies_although_a_longer_one_is_set() -> None:
     protocol, loop, wire = connected()
     first = await asked(protocol, 600)
     protocol.data_received(b"250 ok\r\n")
@@ -109,7 +109,7 @@ async def test_a_shorter_time_counts_though_a_longer_one_is_set() -> None:
     assert not protocol.usable
 
 
-async def test_a_time_that_was_set_anew_ends_exactly() -> None:
+async def test_a_deadline_that_was_set_again_ends_exactly() -> None:
     protocol, loop, _ = connected()
     first = await asked(protocol, 20)
     protocol.data_received(b"250 ok\r\n")
@@ -123,7 +123,7 @@ async def test_a_time_that_was_set_anew_ends_exactly() -> None:
         await second
 
 
-async def test_many_answers_in_a_row_set_one_timer_and_the_end_takes_it_away() -> None:
+async def test_many_answers_use_one_timer_which_the_end_removes() -> None:
     protocol, loop, _ = connected()
     for _ in range(50):
         waiting = await asked(protocol, 300)
@@ -134,7 +134,7 @@ async def test_many_answers_in_a_row_set_one_timer_and_the_end_takes_it_away() -
     assert all(timer.cancelled for timer in loop.timers)
 
 
-async def test_replies_to_one_flight_are_there_without_a_wait() -> None:
+async def test_replies_that_arrive_together_need_no_wait() -> None:
     protocol, loop, _ = connected()
     protocol.send(b"MAIL\r\nRCPT\r\nDATA\r\n", 3)
     protocol.data_received(b"250 a\r\n550-b\r\n550 c\r\n354 d\r\n")

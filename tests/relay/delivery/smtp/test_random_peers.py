@@ -69,7 +69,7 @@ _TAKEN = range(200, 300)
 
 @pytest.mark.parametrize("lmtp", [False, True], ids=["smtp", "lmtp"])
 @pytest.mark.parametrize("seed", range(12))
-async def test_outcomes_tell_what_happened(gateway: Gateway, lmtp: bool, seed: int) -> None:
+async def test_outcomes_match_the_behaviour_of_the_peer(gateway: Gateway, lmtp: bool, seed: int) -> None:
     rng = random.Random(seed)
     with SmtpSink() as sink:
         kind = MailboxKind.LMTP if lmtp else MailboxKind.SMTP
@@ -92,7 +92,7 @@ async def test_outcomes_tell_what_happened(gateway: Gateway, lmtp: bool, seed: i
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_two_hosts_never_get_the_same_message(gateway: Gateway, mx_hosts: MxHosts, seed: int) -> None:
+async def test_no_message_is_given_to_two_hosts(gateway: Gateway, mx_hosts: MxHosts, seed: int) -> None:
     rng = random.Random(1000 + seed)
     sinks = [mx_hosts.add("local.test", preference, f"h{preference}.test") for preference in (1, 2)]
     for number in range(25):

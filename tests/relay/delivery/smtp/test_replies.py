@@ -33,7 +33,7 @@ def test_replies_are_the_same_however_they_are_cut(replies: list[tuple[int, list
 
 
 @given(octets=st.binary(max_size=2000))
-def test_nothing_but_a_malformed_reply_comes_of_garbage(octets: bytes) -> None:
+def test_invalid_input_only_gives_a_malformed_reply(octets: bytes) -> None:
     reader = ReplyReader()
     try:
         for reply in reader.feed(octets):
@@ -47,11 +47,11 @@ def test_a_bare_lf_ends_a_line_too() -> None:
     assert ReplyReader().feed(b"250-a\n250 b\n") == [Reply(250, b"a\nb")]
 
 
-def test_the_last_lines_code_counts() -> None:
+def test_the_code_of_the_last_line_is_used() -> None:
     assert ReplyReader().feed(b"250-a\r\n550 b\r\n") == [Reply(550, b"a\nb")]
 
 
-def test_a_code_alone_is_a_reply() -> None:
+def test_a_reply_may_have_only_a_code() -> None:
     assert ReplyReader().feed(b"250\r\n") == [Reply(250, b"")]
 
 
@@ -86,15 +86,15 @@ def test_memory_is_bounded(flood: bytes) -> None:
         (b"\xff\xfe", {}),
     ],
 )
-def test_what_a_server_offers(line: bytes, expected: dict[str, object]) -> None:
+def test_the_extensions_of_a_server_are_read(line: bytes, expected: dict[str, object]) -> None:
     assert Capabilities.of(Reply(250, b"mx.test\n" + line)) == Capabilities(**expected)  # type: ignore[arg-type]
 
 
-def test_the_greeting_line_offers_nothing() -> None:
+def test_the_first_line_of_the_answer_offers_no_extension() -> None:
     assert Capabilities.of(Reply(250, b"STARTTLS PIPELINING")) == Capabilities()
 
 
-def test_lines_that_are_known_are_few_and_short_and_the_same_to_all() -> None:
+def test_the_cache_of_lines_is_small_and_shared() -> None:
     for number in range(2000):
         assert ReplyReader().feed(b"250 2.0.0 Ok: queued as %d\r\n" % number) == [
             Reply(250, b"2.0.0 Ok: queued as %d" % number)
@@ -106,7 +106,7 @@ def test_lines_that_are_known_are_few_and_short_and_the_same_to_all() -> None:
     assert first is second
 
 
-def test_a_line_that_is_known_ends_a_longer_reply_as_any_other() -> None:
+def test_a_cached_line_may_end_a_longer_reply() -> None:
     reader = ReplyReader()
     assert reader.feed(b"250 b\r\n") == [Reply(250, b"b")]
     assert reader.feed(b"250-a\r\n250 b\r\n250 b\r\n") == [Reply(250, b"a\nb"), Reply(250, b"b")]

@@ -36,7 +36,7 @@ async def test_a_message_arrives_as_it_is(by_sink: Gateway, smtp_sink: SmtpSink,
 
 
 @PIPELINING
-async def test_refused_recipients_harm_no_other(by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool) -> None:
+async def test_refused_recipients_do_not_affect_others(by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool) -> None:
     """Case C118 of docs/cases.md describes this behaviour."""
     offer(smtp_sink, pipelining=pipelining)
     for address, answer in zip(
@@ -57,7 +57,7 @@ async def test_refused_recipients_harm_no_other(by_sink: Gateway, smtp_sink: Smt
     assert message.accepted_recipients == FIVE[:1]
 
 
-async def test_none_accepted_and_a_pipelined_data_taken_gets_a_lone_dot(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_data_without_an_accepted_recipient_gets_an_empty_content(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """Case C118 of docs/cases.md describes this behaviour."""
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"))
     smtp_sink.on(Stage.DATA, reply("354 Go ahead"))
@@ -69,7 +69,9 @@ async def test_none_accepted_and_a_pipelined_data_taken_gets_a_lone_dot(by_sink:
 
 
 @PIPELINING
-async def test_none_accepted_and_no_content_is_sent(by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool) -> None:
+async def test_without_an_accepted_recipient_no_content_is_sent(
+    by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
+) -> None:
     offer(smtp_sink, pipelining=pipelining)
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"), times=2)
     assert {outcome.result for outcome in await by_sink.deliver(*FIVE[:2])} == {Result.FAILED}
@@ -94,7 +96,7 @@ async def test_none_accepted_and_no_content_is_sent(by_sink: Gateway, smtp_sink:
         (Stage.END_OF_DATA, "354 Huh", Result.DEFERRED),
     ],
 )
-async def test_replies_to_the_whole_message(
+async def test_replies_to_the_content_apply_to_all_recipients(
     by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool, stage: Stage, answer: str, result: Result
 ) -> None:
     offer(smtp_sink, pipelining=pipelining)
@@ -117,21 +119,21 @@ async def test_dots_are_doubled_once_and_nothing_else_changes(
     assert received == (content if content.endswith(b"\r\n") or not content else content + b"\r\n")
 
 
-async def test_dots_at_the_border_of_blocks_survive(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_dots_at_the_border_of_blocks_are_doubled(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """Cases C05 and C06 of docs/cases.md describe this behaviour."""
     content = b"x" * 65_533 + b"\r\n.y\r\n" + b"z" * 65_000 + b"\r\n..\r\n" + b"w" * 200_000 + b"\r\n"
     assert (await by_sink.deliver_one(content=content)).result is Result.DELIVERED
     assert smtp_sink.messages[0].content == content
 
 
-async def test_no_field_is_added_or_taken_away(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_no_header_field_is_added_or_removed(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """C145, C147: only ingress adds or removes Bcc, Message-ID and Date."""
     content = b"bcc: eve@example.net\r\nBCC:\r\n x@example.net\r\nFrom: a@b.test\r\n\r\nNo Date, no Message-ID.\r\n"
     await by_sink.deliver_one(content=content)
     assert smtp_sink.messages[0].content == content
 
 
-async def test_the_null_sender_is_sent_as_such(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_the_null_sender_is_sent_as_the_null_path(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """Case C58 of docs/cases.md describes this behaviour."""
     assert (await by_sink.deliver_one(sender=b"")).result is Result.DELIVERED
     assert smtp_sink.messages[0].sender == b""
@@ -159,7 +161,7 @@ async def test_no_control_character_reaches_a_command(by_sink: Gateway, smtp_sin
 # Extensions
 
 
-async def test_parameters_are_sent_where_offered_and_needed(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_parameters_are_sent_when_offered_and_needed(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     eight = CONTENT + "caf\u00e9\r\n".encode()
     message = OutgoingMessage("q", SENDER, eight, ret="HDRS", envelope_id=b"id+2B1", smtputf8=True)
     recipient = OutgoingRecipient(1, b"bob@example.net", ("SUCCESS", "FAILURE"), b"rfc822;b+2Bob@example.net")
@@ -170,7 +172,7 @@ async def test_parameters_are_sent_where_offered_and_needed(by_sink: Gateway, sm
     assert set(sent.recipients[0].parameters) == {b"NOTIFY=SUCCESS,FAILURE", b"ORCPT=rfc822;b+2Bob@example.net"}
 
 
-async def test_a_bare_server_gets_no_parameters_and_the_message_as_it_is(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_server_without_extensions_gets_no_parameters(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """C59, C63: an ASCII envelope and header need no SMTPUTF8, and an 8-bit body is sent unchanged."""
     offer(smtp_sink, pipelining=False, eight_bit=False, smtputf8=False, dsn=False, size=None)
     eight = CONTENT + b"caf\xe9 \xff\xfe\r\n"
@@ -195,7 +197,7 @@ UTF8_HEADER = CONTENT.replace(b"hello", "caf\u00e9".encode())
     [("j\u00fcrgen@example.org".encode(), CONTENT, False), (SENDER, UTF8_HEADER, True)],
     ids=["sender", "header"],
 )
-async def test_mail_that_needs_smtputf8_bounces_where_it_is_not_offered(
+async def test_mail_that_needs_smtputf8_bounces_when_it_is_not_offered(
     by_sink: Gateway, smtp_sink: SmtpSink, sender: bytes, content: bytes, flag: bool
 ) -> None:
     """C59, C61: a message that needs SMTPUTF8 and one that does not may use the same connection, in either order."""
@@ -220,7 +222,7 @@ async def test_unlabelled_octets_in_a_header_do_not_ask_for_smtputf8(by_sink: Ga
     assert b"SMTPUTF8" not in smtp_sink.messages[0].parameters
 
 
-async def test_one_recipient_that_needs_smtputf8_harms_no_other(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_recipient_that_needs_smtputf8_does_not_affect_others(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     offer(smtp_sink, smtputf8=False)
     outcomes = await by_sink.deliver("j\u00fcrgen@example.net".encode(), b"bob@example.net")
     assert [(outcome.result, outcome.enhanced_code) for outcome in outcomes] == [
@@ -230,7 +232,7 @@ async def test_one_recipient_that_needs_smtputf8_harms_no_other(by_sink: Gateway
     assert [outcome.own for outcome in outcomes] == [True, False]
 
 
-async def test_a_recipient_beyond_ascii_is_announced(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_recipient_beyond_ascii_makes_mail_use_smtputf8(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     outcome = await by_sink.deliver_one("j\u00fcrgen@example.net".encode())
     assert outcome.result is Result.DELIVERED
     assert b"SMTPUTF8" in smtp_sink.messages[0].parameters
@@ -250,7 +252,7 @@ async def test_a_message_above_the_servers_size_is_not_sent(by_sink: Gateway, sm
 
 
 @pytest.mark.parametrize("ending", [Close(), Reset()], ids=["closed", "reset"])
-async def test_lost_after_the_dot_is_a_possible_duplicate_and_goes_nowhere_else(
+async def test_a_connection_lost_after_the_dot_is_a_possible_duplicate(
     by_sink: Gateway, smtp_sink: SmtpSink, ending: Close | Reset
 ) -> None:
     """Case C120 of docs/cases.md describes this behaviour."""
@@ -273,7 +275,7 @@ async def test_an_answer_after_our_time_out_changes_nothing(by_sink: Gateway, sm
     assert len(smtp_sink.sessions) == 2
 
 
-async def test_a_reply_in_two_packets_is_one_reply(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_reply_may_arrive_in_two_packets(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """Case C120 of docs/cases.md describes this behaviour."""
     smtp_sink.on(Stage.END_OF_DATA, *in_packets("250-2.0.0 first\r\n2", "50 2.0", ".0 second\r", "\n"))
     outcome = await by_sink.deliver_one()
@@ -298,7 +300,7 @@ async def test_after_a_time_out_a_session_is_never_used_again(
 
 
 @PIPELINING
-async def test_an_acceptance_after_our_own_time_out_is_a_possible_duplicate_and_taken_for_nothing_else(
+async def test_an_acceptance_after_our_time_out_is_only_a_possible_duplicate(
     by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
 ) -> None:
     """C120, C121: the server accepted the message but says so only when nobody waits for the answer any more."""
@@ -316,14 +318,16 @@ async def test_an_acceptance_after_our_own_time_out_is_a_possible_duplicate_and_
 
 
 @pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.CONTENT])
-async def test_closed_before_the_dot_is_no_duplicate(by_sink: Gateway, smtp_sink: SmtpSink, stage: Stage) -> None:
+async def test_a_connection_closed_before_the_dot_is_not_a_possible_duplicate(
+    by_sink: Gateway, smtp_sink: SmtpSink, stage: Stage
+) -> None:
     content = b"x" * 5_000_000 + b"\r\n"
     smtp_sink.on(stage, Close(), after_octets=1000 if stage is Stage.CONTENT else 0)
     outcome = await by_sink.deliver_one(content=content)
     assert (outcome.result, outcome.possible_duplicate) == (Result.DEFERRED, False)
 
 
-async def test_a_refusal_and_the_end_in_the_middle_of_the_content(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_refusal_within_the_content_is_used(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.CONTENT, reply("552 5.3.4 Enough"), Close(), after_octets=100_000)
     outcome = await by_sink.deliver_one(content=b"x" * 20_000_000 + b"\r\n")
     # When the server closes while content is unread, it resets the connection. The reset may arrive before the reply.
@@ -339,7 +343,7 @@ async def test_a_session_whose_content_was_cut_short_is_not_used_again(by_sink: 
     assert len(smtp_sink.sessions) == 2
 
 
-async def test_half_a_message_is_never_delivered(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_an_incomplete_message_is_never_delivered(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.CONTENT, reply("250 2.0.0 Thanks, enough"), after_octets=100_000, times=1)
     outcome = await by_sink.deliver_one(content=b"x" * 20_000_000 + b"\r\n")
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.5.0")
@@ -357,7 +361,7 @@ async def test_recipients_refused_before_the_loss_stay_refused(by_sink: Gateway,
 
 @PIPELINING
 @pytest.mark.parametrize("stage", [Stage.RSET, Stage.MAIL])
-async def test_421_on_a_reused_session_is_no_try(
+async def test_421_on_a_reused_session_does_not_count_as_a_try(
     by_sink: Gateway, smtp_sink: SmtpSink, stage: Stage, pipelining: bool
 ) -> None:
     offer(smtp_sink, pipelining=pipelining)
@@ -368,7 +372,7 @@ async def test_421_on_a_reused_session_is_no_try(
 
 
 @PIPELINING
-async def test_a_session_that_had_enough_messages_is_replaced(
+async def test_a_session_with_enough_messages_is_replaced(
     by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
 ) -> None:
     offer(smtp_sink, pipelining=pipelining)
@@ -383,7 +387,7 @@ async def test_a_session_that_had_enough_messages_is_replaced(
     assert (outcome.result, outcome.code, len(smtp_sink.sessions)) == (Result.DEFERRED, 452, 3)
 
 
-async def test_421_said_unasked_ends_an_idle_session(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_an_unexpected_421_ends_an_idle_session(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.IDLE, reply("421 4.4.2 Idle too long"), times=1)
     await by_sink.deliver_one()
     await smtp_sink.sessions_ended(1)
@@ -391,7 +395,7 @@ async def test_421_said_unasked_ends_an_idle_session(by_sink: Gateway, smtp_sink
     assert len(smtp_sink.sessions) == 2
 
 
-async def test_a_reused_session_that_is_closed_is_no_try(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_closed_reused_session_does_not_count_as_a_try(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     await by_sink.deliver_one()
     smtp_sink.on(Stage.RSET, Close(), times=1)
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
@@ -409,7 +413,7 @@ async def test_a_reused_session_that_is_closed_is_no_try(by_sink: Gateway, smtp_
         (Stage.END_OF_DATA, [Result.FAILED, Result.DEFERRED, Result.DEFERRED]),
     ],
 )
-async def test_421_is_temporary_for_the_rest_and_closes(
+async def test_421_defers_the_remaining_recipients_and_closes(
     by_sink: Gateway, smtp_sink: SmtpSink, stage: Stage, results: list[Result], pipelining: bool
 ) -> None:
     offer(smtp_sink, pipelining=pipelining)
@@ -428,7 +432,7 @@ async def test_421_is_temporary_for_the_rest_and_closes(
 @pytest.mark.parametrize(
     "octets", [b"250-and so on\r\n", b"x" * 1000, b"250" + b" " * 1000], ids=["lines", "no-line", "spaces"]
 )
-async def test_an_endless_reply_is_given_up(by_sink: Gateway, smtp_sink: SmtpSink, octets: bytes) -> None:
+async def test_an_endless_reply_ends_the_session(by_sink: Gateway, smtp_sink: SmtpSink, octets: bytes) -> None:
     smtp_sink.on(Stage.MAIL, Endless(octets))
     outcome = await by_sink.deliver_one()
     assert outcome.result is Result.DEFERRED
@@ -437,21 +441,21 @@ async def test_an_endless_reply_is_given_up(by_sink: Gateway, smtp_sink: SmtpSin
 
 
 @pytest.mark.parametrize("nonsense", [b"hello\r\n", b"25\r\n", b"2500 ok\r\n", b"-50 ok\r\n", b"\r\n", b"250+ok\r\n"])
-async def test_what_is_no_reply_closes_the_session(by_sink: Gateway, smtp_sink: SmtpSink, nonsense: bytes) -> None:
+async def test_an_invalid_reply_closes_the_session(by_sink: Gateway, smtp_sink: SmtpSink, nonsense: bytes) -> None:
     smtp_sink.on(Stage.MAIL, *in_packets(nonsense), times=1)
     assert (await by_sink.deliver_one()).result is Result.DEFERRED
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
     assert len(smtp_sink.sessions) == 2
 
 
-async def test_a_long_reply_is_heard_and_its_text_bounded(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_long_reply_is_read_and_its_text_is_bounded(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.RCPT, reply(*(f"550-5.1.1 line {number}" for number in range(500)), "550 5.1.1 end"))
     outcome = await by_sink.deliver_one()
     assert (outcome.result, outcome.enhanced_code) == (Result.FAILED, "5.1.1")
     assert len(outcome.text) <= 2000
 
 
-async def test_a_reply_too_many_is_not_taken_for_the_next(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_an_extra_reply_is_not_used_for_the_next_command(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """Case C121 of docs/cases.md describes this behaviour."""
     smtp_sink.on(Stage.END_OF_DATA, *in_packets(b"250 2.0.0 ok\r\n550 5.0.0 and now?\r\n"), times=1)
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
@@ -480,7 +484,7 @@ async def test_idle_sessions_are_closed(gateway: Gateway, smtp_sink: SmtpSink) -
     assert session.ending is Ending.QUIT
 
 
-async def test_too_many_idle_sessions_cost_the_one_that_waited_longest(gateway: Gateway) -> None:
+async def test_of_too_many_idle_sessions_the_oldest_is_closed(gateway: Gateway) -> None:
     gateway.options_are(max_idle_connections=2)
     with SmtpSink() as first, SmtpSink() as second, SmtpSink() as third:
         for sink in (first, second, first, third):
@@ -541,7 +545,7 @@ async def test_a_slow_reader_is_waited_for(by_sink: Gateway, smtp_sink: SmtpSink
     assert len(smtp_sink.messages[0].content) == 30_000_002
 
 
-async def test_a_reader_that_takes_nothing_is_given_up(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_peer_that_reads_nothing_is_disconnected(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     by_sink.times_out(block=0.3)
     gate = smtp_sink.hold(Stage.CONTENT)
     outcome = await by_sink.deliver_one(content=b"x" * 30_000_000 + b"\r\n")
@@ -553,7 +557,7 @@ async def test_a_reader_that_takes_nothing_is_given_up(by_sink: Gateway, smtp_si
 
 
 @PIPELINING
-async def test_what_is_too_many_for_one_transaction_goes_into_the_next(
+async def test_recipients_beyond_the_limit_go_into_the_next_transaction(
     by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
 ) -> None:
     """A server that refuses further recipients gets them in another transaction (RFC 5321 section 4.5.3.1.10)."""
@@ -567,7 +571,7 @@ async def test_what_is_too_many_for_one_transaction_goes_into_the_next(
 
 
 @pytest.mark.parametrize(("limit", "named"), [(1, 40 + 39), (7, 40 + 33)])
-async def test_f48_a_servers_limit_is_learnt_from_its_reply(
+async def test_f48_the_limit_of_a_server_is_learnt_from_its_reply(
     by_sink: Gateway, smtp_sink: SmtpSink, limit: int, named: int
 ) -> None:
     """F48: at most one recipient is refused because of the limit, and the next message keeps to the limit from the
@@ -584,7 +588,7 @@ async def test_f48_a_servers_limit_is_learnt_from_its_reply(
     assert sorted(arrived) == sorted(recipients * 2)
 
 
-async def test_f48_many_transactions_go_on_over_a_new_session(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_f48_many_transactions_continue_over_a_new_session(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """F48: the session reaches its number of messages before every recipient is served."""
     offer(smtp_sink, max_recipients=1)
     by_sink.configuration_is(queue=QueueSettings(max_messages_per_connection=3))
@@ -606,7 +610,7 @@ async def test_recipients_that_are_always_too_many_are_deferred(by_sink: Gateway
 
 @PIPELINING
 @pytest.mark.parametrize("content", [CONTENT, b"", b".\r\n..\r\n", b"no end", b"x" * 3_000_000])
-async def test_bdat_sends_the_very_octets_where_it_is_wanted(
+async def test_bdat_sends_the_unchanged_octets(
     gateway: Gateway, smtp_sink: SmtpSink, content: bytes, pipelining: bool
 ) -> None:
     """C49: BDAT sends the octets unchanged on reused sessions too."""
@@ -619,7 +623,7 @@ async def test_bdat_sends_the_very_octets_where_it_is_wanted(
     assert len(smtp_sink.sessions) == 1
 
 
-async def test_bdat_is_not_used_unless_wanted(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_bdat_is_not_used_by_default(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     offer(smtp_sink, chunking=True)
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
     assert smtp_sink.messages[0].via == "DATA"

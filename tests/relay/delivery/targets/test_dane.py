@@ -54,14 +54,14 @@ def test_each_form_of_record_matches_its_certificate(
     assert not matches(tlsa(other, usage, selector, matching), chain)
 
 
-def test_an_end_entity_record_looks_at_nothing_but_the_key(certificates: trustme.CA) -> None:
+def test_an_end_entity_record_compares_only_the_key(certificates: trustme.CA) -> None:
     old = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
     chain = chain_of(certificates.issue_cert("other.test", not_after=old))
     assert matches(tlsa(chain[0], 3), chain)
 
 
 @pytest.mark.parametrize("names", [("other.test",), ("example.net",)])
-def test_an_anchor_wants_the_name(certificates: trustme.CA, names: tuple[str, ...]) -> None:
+def test_a_trust_anchor_record_needs_the_name(certificates: trustme.CA, names: tuple[str, ...]) -> None:
     chain = chain_of(certificates.issue_cert(HOST), certificates)
     assert not matches(tlsa(chain[-1], 2), chain, *names)
     wild = chain_of(certificates.issue_cert("*.example.net"), certificates)
@@ -69,7 +69,7 @@ def test_an_anchor_wants_the_name(certificates: trustme.CA, names: tuple[str, ..
     assert not matches(tlsa(wild[-1], 2), wild, "a.mx.example.net")
 
 
-def test_an_anchor_wants_a_chain_that_leads_to_it(certificates: trustme.CA) -> None:
+def test_a_trust_anchor_record_needs_a_chain_to_the_anchor(certificates: trustme.CA) -> None:
     intermediate = certificates.create_child_ca()
     chain = chain_of(intermediate.issue_cert(HOST), certificates)
     assert len(chain) == 3
@@ -85,7 +85,7 @@ def test_an_anchor_wants_a_chain_that_leads_to_it(certificates: trustme.CA) -> N
     assert not matches(tlsa(chain[2], 2), [b"no certificate"])
 
 
-def test_an_anchor_wants_certificates_that_are_valid_now(certificates: trustme.CA) -> None:
+def test_a_trust_anchor_record_needs_valid_certificates(certificates: trustme.CA) -> None:
     old = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
     chain = chain_of(certificates.issue_cert(HOST, not_after=old), certificates)
     assert not matches(tlsa(chain[-1], 2), chain)
@@ -144,7 +144,7 @@ async def test_one_of_several_records_is_enough(domain: SignedDomain) -> None:
     assert (await domain.deliver()).result is Result.DELIVERED
 
 
-async def test_records_make_tls_a_must(domain: SignedDomain) -> None:
+async def test_records_make_tls_required(domain: SignedDomain) -> None:
     domain.record(tlsa(domain.chain[0], 3))
     domain.sink.stop()
     with SmtpSink(host=domain.sink.host, port=domain.sink.port) as sink:
@@ -156,7 +156,7 @@ async def test_records_make_tls_a_must(domain: SignedDomain) -> None:
 @pytest.mark.parametrize(
     "record", [TlsaRecord(1, 1, 1, b"x" * 32), TlsaRecord(3, 1, 7, b"short"), TlsaRecord(3, 7, 1, b"x" * 32)]
 )
-async def test_unusable_records_ask_for_tls_alone(domain: SignedDomain, record: TlsaRecord) -> None:
+async def test_unusable_records_only_require_tls(domain: SignedDomain, record: TlsaRecord) -> None:
     """When no TLSA record is usable, TLS is required without a check of the certificate (RFC 7672 section 2.2)."""
     domain.record(record)
     outcome = await domain.deliver()
@@ -164,14 +164,14 @@ async def test_unusable_records_ask_for_tls_alone(domain: SignedDomain, record: 
 
 
 @pytest.mark.parametrize("level", [TlsLevel.MAY, TlsLevel.ENCRYPT, TlsLevel.VERIFY])
-async def test_a_policy_of_the_operators_makes_dane_no_weaker(domain: SignedDomain, level: TlsLevel) -> None:
+async def test_a_tls_policy_does_not_weaken_dane(domain: SignedDomain, level: TlsLevel) -> None:
     domain.gateway.configuration_is(tls_policies={"example.net": level})
     domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
     outcome = await domain.deliver()
     assert (outcome.result, outcome.enhanced_code, outcome.tls_policy) == (Result.DEFERRED, "4.7.5", "dane")
 
 
-async def test_records_that_cannot_be_used_make_a_policy_of_the_operators_no_weaker(domain: SignedDomain) -> None:
+async def test_unusable_records_do_not_weaken_a_tls_policy(domain: SignedDomain) -> None:
     domain.gateway.configuration_is(tls_policies={"example.net": TlsLevel.VERIFY})
     domain.record(TlsaRecord(1, 1, 1, b"x" * 32))
     outcome = await domain.deliver()
@@ -179,27 +179,27 @@ async def test_records_that_cannot_be_used_make_a_policy_of_the_operators_no_wea
     assert domain.sink.transactions == []
 
 
-async def test_the_operators_policy_none_turns_dane_off(domain: SignedDomain) -> None:
+async def test_the_tls_policy_none_turns_dane_off(domain: SignedDomain) -> None:
     domain.gateway.configuration_is(tls_policies={"example.net": TlsLevel.NONE})
     domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls, outcome.tls_policy) == (Result.DELIVERED, "", "none")
 
 
-async def test_without_ad_records_mean_nothing(domain: SignedDomain) -> None:
+async def test_without_the_ad_bit_records_are_ignored(domain: SignedDomain) -> None:
     domain.dns._secure.clear()
     domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
     assert (await domain.deliver()).tls_policy == "opportunistic"
 
 
-async def test_dane_is_off_unless_asked_for(domain: SignedDomain) -> None:
+async def test_dane_is_off_by_default(domain: SignedDomain) -> None:
     domain.gateway.options_are(dane=False)
     domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
     assert (await domain.deliver()).tls_policy == "opportunistic"
     assert not domain.dns.asked(f"_{domain.hosts.port}._tcp.{HOST}")
 
 
-async def test_a_signed_zone_that_keeps_its_records_back_stops_delivery(domain: SignedDomain) -> None:
+async def test_a_signed_zone_without_an_answer_stops_delivery(domain: SignedDomain) -> None:
     """Otherwise whoever can drop DNS answers could switch DANE off (RFC 7672 section 2.1.2)."""
     domain.dns.behave(f"_{domain.hosts.port}._tcp.{HOST}", Behaviour.SERVFAIL)
     outcome = await domain.deliver()
@@ -217,7 +217,7 @@ async def test_a_signed_zone_without_records_is_opportunistic(domain: SignedDoma
 
 @pytest.mark.parametrize("broken", ["AAAA", "A"])
 @pytest.mark.parametrize("behaviour", [Behaviour.SERVFAIL, Behaviour.SILENT])
-async def test_f01_dane_holds_though_one_address_family_gets_no_answer(
+async def test_f01_dane_applies_although_one_address_family_gets_no_answer(
     domain: SignedDomain, behaviour: Behaviour, broken: str
 ) -> None:
     """F01: mail goes only to the server with the right key, never to one with a wrong key, and never in plaintext."""
@@ -232,7 +232,7 @@ async def test_f01_dane_holds_though_one_address_family_gets_no_answer(
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "dane")
 
 
-async def test_f01_a_wrong_key_gets_nothing_though_one_address_family_gets_no_answer(domain: SignedDomain) -> None:
+async def test_f01_a_wrong_key_gets_no_mail_although_one_family_gets_no_answer(domain: SignedDomain) -> None:
     domain.dns.behave(HOST, Behaviour.SERVFAIL, "AAAA")
     domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
     outcome = await domain.deliver()
@@ -240,7 +240,7 @@ async def test_f01_a_wrong_key_gets_nothing_though_one_address_family_gets_no_an
     assert domain.sink.transactions == []
 
 
-async def test_f01_a_forged_address_gets_nothing_while_the_right_one_is_away(domain: SignedDomain) -> None:
+async def test_f01_a_forged_address_gets_no_mail(domain: SignedDomain) -> None:
     """F01: when no TLSA record is usable, no certificate is checked, so mail may go only to signed addresses."""
     forger = domain.hosts.add("forger.test", 10, "mx.forger.test", certificate=trustme.CA().issue_cert(HOST))
     domain.dns.add(HOST, "AAAA", f"::ffff:{forger.host}")
@@ -293,7 +293,7 @@ async def test_f02_the_records_of_the_name_at_the_end_of_the_aliases_come_first(
 
 
 @pytest.mark.parametrize("target_is_signed", [True, False])
-async def test_f02_the_records_of_the_alias_hold_where_its_target_has_none(
+async def test_f02_the_records_of_the_alias_apply_when_its_target_has_none(
     aliased: AliasedDomain, target_is_signed: bool
 ) -> None:
     if target_is_signed:
@@ -305,7 +305,7 @@ async def test_f02_the_records_of_the_alias_hold_where_its_target_has_none(
 
 
 @pytest.mark.parametrize("name", ["mx.aliased.test", "host.hosting.test"])
-async def test_f02_a_wrong_key_behind_an_alias_gets_nothing(aliased: AliasedDomain, name: str) -> None:
+async def test_f02_a_wrong_key_behind_an_alias_gets_no_mail(aliased: AliasedDomain, name: str) -> None:
     aliased.dns.secure("hosting.test")
     aliased.record(name, TlsaRecord(3, 1, 1, b"x" * 32))
     outcome = await aliased.gateway.deliver_one(b"bob@aliased.test")
@@ -317,7 +317,7 @@ async def test_f02_a_wrong_key_behind_an_alias_gets_nothing(aliased: AliasedDoma
     ("name", "kind", "target_is_signed"),
     [("mx.aliased.test", "CNAME", False), ("host.hosting.test", "TLSA", True), ("mx.aliased.test", "TLSA", True)],
 )
-async def test_f02_no_answer_about_an_alias_stops_delivery(
+async def test_f02_a_missing_answer_about_an_alias_stops_delivery(
     aliased: AliasedDomain, name: str, kind: str, target_is_signed: bool
 ) -> None:
     """Otherwise whoever can drop DNS answers could switch DANE off."""
@@ -329,6 +329,6 @@ async def test_f02_no_answer_about_an_alias_stops_delivery(
     assert (outcome.result, outcome.enhanced_code, aliased.sink.sessions) == (Result.DEFERRED, "4.4.3", [])
 
 
-async def test_f02_records_in_an_unsigned_zone_mean_nothing_behind_an_alias_either(aliased: AliasedDomain) -> None:
+async def test_f02_records_in_an_unsigned_zone_are_ignored_behind_an_alias(aliased: AliasedDomain) -> None:
     aliased.record("host.hosting.test", TlsaRecord(3, 1, 1, b"x" * 32))
     assert (await aliased.gateway.deliver_one(b"bob@aliased.test")).tls_policy == "opportunistic"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.relay.delivery.targets.lookup_cache import SegmentedCache
 
 
-def test_names_asked_for_once_push_out_none_that_are_in_use() -> None:
+def test_names_that_are_used_once_displace_no_names_in_use() -> None:
     cache: SegmentedCache[str, str] = SegmentedCache(1000)
     hosts = [f"mx{number}.test" for number in range(500)]
     for host in hosts:
@@ -27,7 +27,7 @@ def test_entries_in_use_are_bounded_too() -> None:
     assert cache.get(0, 0.0) is None
 
 
-def test_what_is_too_old_is_not_given_out_and_comes_back_in_its_place() -> None:
+def test_an_expired_entry_is_not_returned_and_keeps_its_segment() -> None:
     cache: SegmentedCache[str, int] = SegmentedCache(8)
     cache.put("a", 10.0, 1)
     assert cache.get("a", 5.0) == 1

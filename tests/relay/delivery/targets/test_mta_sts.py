@@ -62,7 +62,7 @@ def test_policies_are_read(text: bytes, policy: Policy) -> None:
         POLICY + b"\xff\xfe: x\n",
     ],
 )
-def test_what_is_no_policy_is_refused(text: bytes) -> None:
+def test_an_invalid_policy_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse(text)
 
@@ -80,7 +80,7 @@ def test_what_is_no_policy_is_refused(text: bytes) -> None:
         ("net", False),
     ],
 )
-def test_a_star_is_exactly_one_label(host: str, allowed: bool) -> None:
+def test_a_star_stands_for_exactly_one_label(host: str, allowed: bool) -> None:
     assert Policy("enforce", 1, ("mx.example.net", "*.pool.test")).allows(host) is allowed
 
 
@@ -184,7 +184,7 @@ async def domain(
     listener.close()
 
 
-async def test_an_enforced_policy_wants_verified_tls(domain: Domain) -> None:
+async def test_an_enforced_policy_needs_verified_tls(domain: Domain) -> None:
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "mta-sts")
     assert domain.server.requests[0].startswith(
@@ -216,13 +216,13 @@ async def test_enforce_never_delivers_without_verified_tls(
         (TlsLevel.VERIFY, "mta-sts"),
     ],
 )
-async def test_of_the_operators_policies_only_none_turns_it_off(domain: Domain, level: TlsLevel, policy: str) -> None:
+async def test_only_the_tls_policy_none_turns_mta_sts_off(domain: Domain, level: TlsLevel, policy: str) -> None:
     domain.gateway.configuration_is(tls_policies={"example.net": level})
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy, bool(outcome.tls)) == (Result.DELIVERED, policy, policy != "none")
 
 
-async def test_under_a_policy_in_testing_the_operators_holds(domain: Domain) -> None:
+async def test_with_a_policy_in_testing_the_tls_policy_applies(domain: Domain) -> None:
     domain.server.says(POLICY.replace(b"enforce", b"testing"))
     domain.gateway.configuration_is(tls_policies={"example.net": TlsLevel.VERIFY})
     assert (await domain.deliver()).tls_policy == "required"
@@ -234,7 +234,7 @@ async def test_hosts_that_the_policy_does_not_name_are_not_used(domain: Domain, 
     assert better.sessions == []
 
 
-async def test_no_host_named_defers(domain: Domain) -> None:
+async def test_mail_is_deferred_when_the_policy_names_no_host(domain: Domain) -> None:
     domain.server.says(POLICY.replace(b"mx.example.net", b"elsewhere.test"))
     outcome = await domain.deliver()
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.7.5")
@@ -243,7 +243,7 @@ async def test_no_host_named_defers(domain: Domain) -> None:
 
 
 @pytest.mark.parametrize("mode", [b"testing", b"none"])
-async def test_testing_blocks_nothing(domain: Domain, mode: bytes) -> None:
+async def test_a_policy_in_testing_blocks_nothing(domain: Domain, mode: bytes) -> None:
     domain.server.says(POLICY.replace(b"enforce", mode).replace(b"mx.example.net", b"elsewhere.test"))
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "opportunistic")
@@ -282,7 +282,7 @@ async def test_a_bad_certificate_of_the_policy_host_means_no_policy(domain: Doma
     assert domain.server.requests == []
 
 
-async def test_a_packed_policy_is_not_unpacked(domain: Domain) -> None:
+async def test_a_compressed_policy_is_refused(domain: Domain) -> None:
     domain.server.says(gzip.compress(b"x" * 10_000_000), "200 OK", "Content-Encoding: gzip")
     assert (await domain.deliver()).tls_policy == "opportunistic"
 
@@ -316,7 +316,7 @@ async def test_a_policy_is_fetched_once_while_its_id_stays(domain: Domain) -> No
     assert len(domain.server.requests) == 1
 
 
-async def test_a_policy_with_no_age_is_fetched_each_time(domain: Domain) -> None:
+async def test_a_policy_with_max_age_0_is_fetched_each_time(domain: Domain) -> None:
     domain.server.says(POLICY.replace(b"86400", b"0"))
     for _ in range(2):
         assert (await domain.deliver()).tls_policy == "mta-sts"
@@ -330,7 +330,7 @@ async def test_another_domain_on_the_same_hosts_is_not_affected(domain: Domain) 
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "opportunistic")
 
 
-async def test_the_policy_host_is_the_original_domains(domain: Domain) -> None:
+async def test_the_policy_host_belongs_to_the_domain_of_the_recipient(domain: Domain) -> None:
     """Case C113 of docs/cases.md describes this behaviour."""
     domain.dns.add("alias.test", "CNAME", "example.net.")
     outcome = await domain.gateway.deliver_one(b"bob@alias.test")

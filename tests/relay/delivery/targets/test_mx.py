@@ -67,15 +67,13 @@ async def test_hosts_come_by_preference_not_in_the_order_of_the_answer(
     assert targets.hosts[0].addresses == ("192.0.2.1",)
 
 
-async def test_equals_are_shuffled(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
+async def test_hosts_of_equal_preference_are_shuffled(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     mx(dns_server, "example.net", *((10, f"{name}.test", f"192.0.2.{number}") for number, name in enumerate("abcd")))
     first = {tried(await mx_resolver.of_domain("example.net", OURSELVES))[0] for _ in range(40)}
     assert first == {"a.test", "b.test", "c.test", "d.test"}
 
 
-async def test_f07_of_more_equals_than_are_asked_for_every_one_gets_its_turn(
-    dns_server: DnsServer, mx_resolver: MxResolver
-) -> None:
+async def test_f07_of_many_equal_hosts_every_one_gets_its_turn(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     """F07: the hosts are chosen at random among all of the same preference; they are not the first of the answer."""
     hosts = [(10, f"h{number}.test", f"192.0.2.{number}") for number in range(1, 41)]
     mx(dns_server, "example.net", (5, "best.test", "192.0.2.200"), *hosts)
@@ -87,7 +85,7 @@ async def test_f07_of_more_equals_than_are_asked_for_every_one_gets_its_turn(
     assert seen == {name for _, name, _ in hosts}
 
 
-async def test_a_prohibited_address_is_no_loop_while_the_other_family_gives_no_answer(
+async def test_a_prohibited_address_is_not_a_loop_while_the_other_family_has_no_answer(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     """An address that could not be looked up is not taken for an address that does not exist."""
@@ -109,7 +107,7 @@ async def test_null_mx_bounces_at_once_and_no_address_is_asked_for(
     assert {query.type for query in dns_server.queries} == {"MX"}
 
 
-async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
+async def test_a_root_entry_among_others_is_skipped(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     """Case C108 of docs/cases.md describes this behaviour."""
     dns_server.load({"mixed.test": {"MX": ["10 .", "20 real.test."]}, "real.test": {"A": "192.0.2.1"}})
     assert tried(await mx_resolver.of_domain("mixed.test", OURSELVES)) == ["real.test"]
@@ -129,7 +127,9 @@ async def test_a_root_entry_among_others_is_passed_over(dns_server: DnsServer, m
         Behaviour.TRUNCATED_WITHOUT_TCP,
     ],
 )
-async def test_no_answer_to_mx_defers_though_an_address_exists(dns_server: DnsServer, behaviour: Behaviour) -> None:
+async def test_a_missing_mx_answer_defers_although_an_address_exists(
+    dns_server: DnsServer, behaviour: Behaviour
+) -> None:
     """Cases C109 and C117 of docs/cases.md describe this behaviour."""
     mx_resolver = MxResolver(Resolver((dns_server.address,), seconds=1), random.Random(7), 25)
     dns_server.load({"broken.test": {"A": "192.0.2.1"}, "fine.test": {"A": "192.0.2.2"}})
@@ -238,7 +238,7 @@ async def test_only_hosts_of_better_preference_than_ourselves_are_tried(
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["no address", "no answer"])
-async def test_our_name_is_ours_though_its_address_is_not_known(
+async def test_our_name_is_recognised_although_its_address_is_not_known(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver, silent: bool
 ) -> None:
     """C111: another view of the DNS may lack our address.
@@ -272,7 +272,9 @@ async def test_an_alias_of_our_name_is_ours_too(dns_server: DnsServer, mx_resolv
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
 
 
-async def test_our_name_counts_behind_any_number_of_equals(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
+async def test_our_name_is_recognised_among_any_number_of_equal_hosts(
+    dns_server: DnsServer, mx_resolver: MxResolver
+) -> None:
     """C111: of a long list of hosts only a part is looked up, and our own name must be noticed anyway."""
     equals = [(10, f"e{number}.test", f"192.0.2.{number}") for number in range(1, 21)]
     mx(dns_server, "many.test", *equals, (10, GATEWAY, "192.0.2.99"), (5, "better.test", "192.0.2.50"))
@@ -373,7 +375,7 @@ async def test_named_addresses_need_no_look_up(
     assert dns_server.queries == ()
 
 
-async def test_the_hosts_file_comes_first_for_named_hosts_and_counts_for_no_mx(
+async def test_the_hosts_file_is_used_only_for_named_hosts(
     dns_server: DnsServer, resolver: Resolver, tmp_path: Path
 ) -> None:
     path = tmp_path / "hosts"
@@ -471,7 +473,7 @@ async def test_f51_the_same_name_in_both_views_is_two_candidates(
 
 @SPLIT_HORIZONS
 @pytest.mark.parametrize("inner_preference", [20, 30])
-async def test_f51_the_gateways_candidate_leaves_out_what_is_no_better(
+async def test_f51_the_candidate_of_the_gateway_excludes_hosts_that_are_not_better(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver, outer_name: str, inner_name: str,
     inner_preference: int,
 ) -> None:  # fmt: skip
@@ -482,7 +484,7 @@ async def test_f51_the_gateways_candidate_leaves_out_what_is_no_better(
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.6")
 
 
-async def test_f51_both_views_alike_are_one_candidate(
+async def test_f51_equal_views_give_one_candidate(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     for server in (dns_server, inside):
@@ -491,7 +493,7 @@ async def test_f51_both_views_alike_are_one_candidate(
     assert [host.addresses for host in targets.hosts] == [("192.0.2.1",)]
 
 
-async def test_f51_a_silent_view_defers_though_the_other_has_worse_than_the_gateway(
+async def test_f51_a_silent_view_defers_when_the_other_has_no_better_host(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(dns_server, "customer.test", (20, "mail.customer.test", "192.0.2.99"), (30, "worse.test", "192.0.2.2"))
@@ -525,7 +527,7 @@ def test_f51_addresses_that_the_machine_gets_later_are_its_own() -> None:
     assert found.contain(ip_address("127.0.0.9"), 25)
 
 
-async def test_nothing_better_than_the_gateway_defers(
+async def test_mail_is_deferred_without_a_better_host_than_the_gateway(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"), (20, "worse.test", "192.0.2.2"))
@@ -534,7 +536,7 @@ async def test_nothing_better_than_the_gateway_defers(
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.6")
 
 
-async def test_one_group_silent_and_nothing_left_defers(
+async def test_mail_is_deferred_when_one_group_is_silent_and_no_host_is_left(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"))
@@ -544,7 +546,7 @@ async def test_one_group_silent_and_nothing_left_defers(
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
 
 
-async def test_one_group_silent_leaves_the_other(
+async def test_one_silent_group_does_not_affect_the_other(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     dns_server.behave("customer.test", Behaviour.REFUSED)
@@ -552,7 +554,7 @@ async def test_one_group_silent_leaves_the_other(
     assert tried(await relay_domain(mx_resolver, dns_server, inside)) == ["inner.test"]
 
 
-async def test_without_alternate_only_preferred_is_asked(
+async def test_without_alternate_servers_only_preferred_ones_are_asked(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(inside, "customer.test", (10, "inner.test", "10.0.0.5"))
@@ -580,7 +582,7 @@ async def test_a_relay_domain_that_no_server_knows_waits(
 # The resolver
 
 
-async def test_answers_are_kept_for_their_lifetime(dns_server: DnsServer) -> None:
+async def test_answers_of_relay_are_cached_for_their_lifetime(dns_server: DnsServer) -> None:
     now = 1000.0
     resolver = Resolver((dns_server.address,), clock=lambda: now)
     dns_server.add("host.test", "A", "192.0.2.1", ttl=60)
@@ -592,7 +594,7 @@ async def test_answers_are_kept_for_their_lifetime(dns_server: DnsServer) -> Non
     assert len(dns_server.queries) == 2
 
 
-async def test_none_is_kept_as_the_soa_says_and_no_answer_never(dns_server: DnsServer) -> None:
+async def test_negative_answers_are_cached_by_the_soa_and_failures_never(dns_server: DnsServer) -> None:
     resolver = Resolver((dns_server.address,))
     dns_server.add("zone.test", "SOA", "ns.zone.test. root.zone.test. 1 3600 600 86400 30", ttl=30)
     for _ in range(2):
@@ -605,7 +607,7 @@ async def test_none_is_kept_as_the_soa_says_and_no_answer_never(dns_server: DnsS
     assert (await resolver.lookup("bad.test", "A")).outcome is Outcome.NONE
 
 
-async def test_many_who_ask_the_same_at_once_ask_once(dns_server: DnsServer) -> None:
+async def test_simultaneous_equal_questions_are_asked_once(dns_server: DnsServer) -> None:
     resolver = Resolver((dns_server.address,))
     dns_server.add("host.test", "A", "192.0.2.1")
     gate = dns_server.hold("host.test")

@@ -56,7 +56,7 @@ async def test_tls_is_used_when_offered_and_recorded(gateway: Gateway, tls_sink:
     assert session.verbs[:3] == ["EHLO", "STARTTLS", "EHLO"]
 
 
-async def test_without_an_offer_mail_goes_in_plaintext(gateway: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_without_an_offer_of_tls_mail_goes_in_plaintext(gateway: Gateway, smtp_sink: SmtpSink) -> None:
     gateway.by_relay_host(smtp_sink)
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.tls, outcome.tls_policy) == (Result.DELIVERED, "", "opportunistic")
@@ -107,7 +107,7 @@ async def test_a_failed_handshake_is_followed_by_plaintext_once_and_remembered(
 
 
 @pytest.mark.parametrize("always", [False, True])
-async def test_tls_that_dies_when_the_client_thinks_it_is_done_is_a_failed_handshake(
+async def test_tls_that_ends_right_after_the_handshake_counts_as_failed(
     gateway: Gateway, tls_sink: MakeSink, certificates: trustme.CA, always: bool
 ) -> None:
     """C127: in TLS 1.3 the client finishes its handshake before the server has checked the client's certificate."""
@@ -122,7 +122,7 @@ async def test_tls_that_dies_when_the_client_thinks_it_is_done_is_a_failed_hands
     assert all(b"MAIL" not in session.octets for session in sink.sessions if always)
 
 
-async def test_a_refused_starttls_leaves_plaintext(gateway: Gateway, tls_sink: MakeSink) -> None:
+async def test_after_a_refused_starttls_mail_goes_in_plaintext(gateway: Gateway, tls_sink: MakeSink) -> None:
     sink = tls_sink()
     sink.on(Stage.STARTTLS, reply("454 4.7.0 Not now"))
     gateway.by_relay_host(sink, host=HOST)
@@ -154,7 +154,7 @@ def test_broken_tls_is_forgotten_after_an_hour() -> None:
         ((reply("502 5.5.1 What?"),), "4.7.4"),
     ],
 )
-async def test_where_tls_is_required_there_is_no_plaintext_and_no_loop(
+async def test_required_tls_allows_no_plaintext_and_causes_no_loop(
     gateway: Gateway, tls_sink: MakeSink, step: tuple[Close, ...], status: str
 ) -> None:
     """Cases C125 and C127 of docs/cases.md describe this behaviour."""
@@ -177,7 +177,7 @@ async def test_required_tls_that_is_not_offered_defers(gateway: Gateway, smtp_si
 
 @pytest.mark.parametrize("fault", ["self-signed", "wrong-name", "expired"])
 @pytest.mark.parametrize("always", [True, False])
-async def test_a_certificate_that_is_asked_for_must_hold(
+async def test_a_required_certificate_must_be_valid(
     gateway: Gateway, tls_sink: MakeSink, certificates: trustme.CA, authority_file: Path, fault: str, always: bool
 ) -> None:
     sink = _faulty(tls_sink, certificates, fault)
@@ -218,7 +218,7 @@ async def test_implicit_tls_at_a_plain_server_defers(gateway: Gateway, smtp_sink
 # Names in certificates (C128)
 
 
-async def test_the_name_asked_for_is_the_mx_hosts(
+async def test_the_server_name_is_that_of_the_mx_host(
     gateway: Gateway, mx_hosts: MxHosts, certificates: trustme.CA
 ) -> None:
     sink = mx_hosts.add("example.net", 1, "mx.example.test", certificate=certificates.issue_cert("mx.example.test"))
@@ -259,7 +259,7 @@ def test_names_are_a_labels_without_a_last_dot(host: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("packets", [1, 2])
-async def test_what_is_said_before_the_handshake_is_forgotten(
+async def test_replies_from_before_the_handshake_are_dropped(
     gateway: Gateway, tls_sink: MakeSink, authority_file: Path, packets: int
 ) -> None:
     sink = tls_sink()
@@ -274,9 +274,7 @@ async def test_what_is_said_before_the_handshake_is_forgotten(
     assert b"MAIL" not in sink.sessions[0].octets
 
 
-async def test_after_an_injection_the_session_goes_on_with_what_is_said_under_tls(
-    gateway: Gateway, certificates: trustme.CA
-) -> None:
+async def test_after_an_injection_only_replies_under_tls_are_used(gateway: Gateway, certificates: trustme.CA) -> None:
     """CVE-2026-55558: the injected answer offers BDAT, a size and a login, none of which the server has."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificates.issue_cert("127.0.0.1").configure_cert(context)
@@ -311,7 +309,7 @@ async def test_after_an_injection_the_session_goes_on_with_what_is_said_under_tl
     server.close()
 
 
-async def test_capabilities_are_those_said_after_the_handshake(gateway: Gateway, tls_sink: MakeSink) -> None:
+async def test_capabilities_are_those_after_the_handshake(gateway: Gateway, tls_sink: MakeSink) -> None:
     sink = tls_sink()
     sink.on(Stage.EHLO, reply("250-sink.test", "250-STARTTLS", "250-SMTPUTF8", "250 SIZE 10"), times=1)
     gateway.by_relay_host(sink, host=HOST, always_tls=True)
@@ -329,7 +327,7 @@ async def test_sessions_end_politely_over_tls_too(gateway: Gateway, tls_sink: Ma
     assert session.ending is Ending.QUIT
 
 
-async def test_a_large_message_goes_whole_over_tls(gateway: Gateway, tls_sink: MakeSink) -> None:
+async def test_a_large_message_is_sent_completely_over_tls(gateway: Gateway, tls_sink: MakeSink) -> None:
     sink = tls_sink()
     gateway.by_relay_host(sink, host=HOST)
     content = b"line with a dot\r\n.and one more\r\n" * 200_000
