@@ -58,7 +58,5 @@ def _matches(field: str, version: int) -> bool:
 def _tags(field: str, name: str) -> list[tuple[bool, str]]:
     tags = [(bool(is_weak), tag) for is_weak, tag in _TAG.findall(field)]
     if not tags or len(field) > _LONGEST_FIELD or not _LIST.fullmatch(field):
-        raise invalid(
-            [FieldError(f"/{name}", "entity_tags", 'The value must be * or a list of tags such as "12".', "header")]
-        )
+        raise invalid([FieldError(f"/{name}", "entity_tags", 'This must be * or a list like "12", "13".', "header")])
     return tags
