@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import aiosqlite
 from sqlalchemy import Connection, Dialect, Table, event, insert
@@ -121,12 +121,15 @@ class Database:
         self._file.release()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Opens a transaction that only reads, and sees one consistent state."""
+    async def reading(self, *, once: bool = False) -> AsyncIterator[AsyncConnection]:
+        """Opens a transaction that only reads, and sees one consistent state. `once`: it has only one statement, for
+        which PostgreSQL is not asked to begin and end a transaction.
+        """
         with self._counted():
             async with self._reader.connect() as connection:
                 if not self.is_sqlite:
-                    await connection.execution_options(isolation_level="REPEATABLE READ")
+                    level: Literal["AUTOCOMMIT", "REPEATABLE READ"] = "AUTOCOMMIT" if once else "REPEATABLE READ"
+                    await connection.execution_options(isolation_level=level)
                 async with connection.begin():
                     yield connection
 

@@ -62,7 +62,7 @@ class Store:
         self._on_change = on_change
 
     async def get(self, kind: str, document_id: str) -> Document | None:
-        async with self.database.reading() as connection:
+        async with self.database.reading(once=True) as connection:
             return await find(connection, kind, document_id)
 
     async def page(
@@ -74,26 +74,26 @@ class Store:
         With `updated_after`, only those that were written after this time (microseconds since 1970).
         """
         if kind == recipients.KIND:
-            async with self.database.reading() as connection:
+            async with self.database.reading(once=True) as connection:
                 found = await recipients.page(connection, filters, after, limit, updated_after)
                 return list(map(_recipient, found))
         query = _statement(tuple(filters), is_after=after is not None, is_updated=updated_after is not None)
         values = _values(kind, filters, after=after, updated=updated_after, limit=limit)
-        async with self.database.reading() as connection:
+        async with self.database.reading(once=True) as connection:
             return [document(row) for row in await connection.execute(query, values)]
 
     async def count(self, kind: str, filters: Mapping[str, str], updated_after: int | None = None) -> int:
         """Returns the number of documents that match the filters."""
         if kind == recipients.KIND:
-            async with self.database.reading() as connection:
+            async with self.database.reading(once=True) as connection:
                 return await recipients.count(connection, filters, updated_after)
         query = _statement(tuple(filters), counts=True, is_updated=updated_after is not None)
         values = _values(kind, filters, updated=updated_after)
-        async with self.database.reading() as connection:
+        async with self.database.reading(once=True) as connection:
             return int((await connection.execute(query, values)).scalar_one())
 
     async def all(self, kind: str) -> Sequence[Document]:
-        async with self.database.reading() as connection:
+        async with self.database.reading(once=True) as connection:
             return [document(row) for row in await connection.execute(_ALL, {"b_kind": kind})]
 
     async def taken(self, scope: str, values: Sequence[str], *, other_than: Collection[str] = ()) -> frozenset[str]:
@@ -121,13 +121,13 @@ class Store:
 
     async def key_uses(self, key_ids: Sequence[str]) -> dict[str, int]:
         """Returns the time of the last use of API keys, without keys that were never used."""
-        async with self.database.reading() as connection:
+        async with self.database.reading(once=True) as connection:
             query = select(key_uses).where(key_uses.c.key_id.in_(key_ids))
             return {row.key_id: row.last_used_at for row in await connection.execute(query)}
 
     async def newest(self) -> int:
         """Returns the number of the newest revision."""
-        async with self.database.reading() as connection:
+        async with self.database.reading(once=True) as connection:
             return await newest_revision(connection)
 
     @asynccontextmanager

@@ -63,7 +63,7 @@ class ReplicaTable:
 
     async def others(self) -> list[ReplicaRow]:
         """Returns the rows of other holders that are still renewed."""
-        async with self._database.reading() as connection:
+        async with self._database.reading(once=True) as connection:
             return [
                 ReplicaRow(row.service, row.name, row.holder, row.revision, row.address, row.transport, row.version)
                 for row in await connection.execute(_OTHERS, {"b_holder": self.holder})
