@@ -202,16 +202,16 @@ class SqliteCursor(aiosqlite.Cursor):
     async def execute(self, sql: str, parameters: Any = None) -> Self:
         parameters = () if parameters is None else parameters
         if self._connection.is_short:
-            self._run(sql, parameters)
+            self._run("", sql, parameters)
         else:
-            await self._in_thread(self._run, sql, parameters)
+            await self._in_thread(self._run, self._connection.take_beginning(), sql, parameters)
         return self
 
     async def executemany(self, sql: str, parameters: Any) -> Self:
         if self._connection.is_short and len(parameters) <= _SHORT_ROWS:
-            self._run_many(sql, parameters)
+            self._run_many("", sql, parameters)
         else:
-            await self._in_thread(self._run_many, sql, parameters)
+            await self._in_thread(self._run_many, self._connection.take_beginning(), sql, parameters)
         return self
 
     async def fetchone(self) -> Any:
@@ -240,8 +240,8 @@ class SqliteCursor(aiosqlite.Cursor):
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._execute(function, *arguments)  # type: ignore[no-untyped-call]
 
-    def _run(self, sql: str, parameters: Any) -> None:
-        self._open()
+    def _run(self, beginning: str, sql: str, parameters: Any) -> None:
+        self._open(beginning)
         self._cursor.execute(sql, parameters)
         if self._cursor.description is not None:
             self._rows = self._cursor.fetchmany(_FIRST_ROWS)
@@ -249,13 +249,19 @@ class SqliteCursor(aiosqlite.Cursor):
         if self._is_exhausted:
             self._cursor.close()
 
-    def _run_many(self, sql: str, parameters: Any) -> None:
-        self._open()
+    def _run_many(self, beginning: str, sql: str, parameters: Any) -> None:
+        self._open(beginning)
         self._cursor.executemany(sql, parameters)
         self._cursor.close()
 
-    def _open(self) -> None:
-        self._cursor = self._connection.begun().cursor()
+    def _open(self, beginning: str) -> None:
+        connection = self._conn._conn  # noqa: SLF001 - so does every method of aiosqlite's Cursor
+        if beginning:
+            # No transaction should be open here. If one were, its changes must not be committed with those of this one.
+            if connection.in_transaction:
+                connection.rollback()
+            connection.execute(beginning)
+        self._cursor = connection.cursor()
 
 
 class SqliteConnection(aiosqlite.Connection):
@@ -269,7 +275,7 @@ class SqliteConnection(aiosqlite.Connection):
     def __init__(self, connect: Callable[[], sqlite3.Connection], *, writer: bool) -> None:
         super().__init__(connect, iter_chunk_size=_FIRST_ROWS)
         self._is_writer = writer
-        # The statement that begins the transaction, until it is executed.
+        # The statement that begins the transaction, until the first statement takes it along.
         self._beginning = ""
         self._has_short_statements = False
 
@@ -285,29 +291,23 @@ class SqliteConnection(aiosqlite.Connection):
         """
         return self._has_short_statements and not self._beginning
 
-    def begun(self) -> sqlite3.Connection:
-        """Returns the connection of the driver, in the transaction. The connection's thread calls this."""
-        if self._beginning:
-            # No transaction should be open here. If one were, its changes must not be committed with those of this one.
-            if self._conn.in_transaction:
-                self._conn.rollback()
-            self._conn.execute(self._beginning)
-            self._beginning = ""
-        return self._conn
+    def take_beginning(self) -> str:
+        """Returns the statement that must be executed before the next one. Empty when there is none."""
+        beginning, self._beginning = self._beginning, ""
+        return beginning
 
     async def commit(self) -> None:
-        if self._beginning:
-            self._beginning = ""
-        elif self._is_writer:
+        if self.take_beginning():
+            return
+        if self._is_writer:
             await super().commit()
         else:
             # The end of a transaction that has only read does nothing for which the event loop would have to wait.
             self._conn.commit()
 
     async def rollback(self) -> None:
-        if self._beginning:
-            self._beginning = ""
-        else:
+        # After a cancellation, the thread may still be at work on a statement. It comes to this one afterwards.
+        if not self.take_beginning():
             await super().rollback()
 
     def cursor(self) -> SqliteCursor:  # type: ignore[override]

@@ -218,3 +218,31 @@ async def test_the_thread_is_asked_only_where_it_may_have_to_wait(
     async with database.reading() as connection:
         assert (await connection.execute(count)).scalar_one() == 203
     await database.close()
+
+
+@pytest.mark.parametrize("short", [True, False])
+async def test_a_change_whose_caller_is_cancelled_is_made_whole_or_not_at_all(tmp_path: Path, short: bool) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'config.sqlite3'}")
+    await database.open()
+    async with database.writing() as connection:
+        await connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
+
+    async def add_two(number: int) -> None:
+        async with database.writing(short=short) as connection:
+            for _ in range(2):
+                await connection.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
+
+    # With different numbers of turns of the loop, the cancellation comes before, during and after each statement.
+    for turns in range(80):
+        adding = asyncio.ensure_future(add_two(turns))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        adding.cancel()
+        await asyncio.wait({adding})
+        await add_two(1_000 + turns)
+        async with database.reading() as connection:
+            query = "SELECT number, count(*) FROM numbers WHERE number = :cancelled OR number = :made GROUP BY number"
+            found = await connection.execute(text(query), {"cancelled": turns, "made": 1_000 + turns})
+            counts = {row.number: row[1] for row in found}
+        assert counts in ({1_000 + turns: 2}, {turns: 2, 1_000 + turns: 2})
+    await database.close()
