@@ -110,11 +110,16 @@ class FairSlots:
                     return
             turn = self._waiting[party][0]
             self._forget(party, turn)
-            self._take(party)
-            turn.set_result(None)
+            # The time of a caller may have ended in this round of the event loop. Its turn is cancelled then.
+            if not turn.cancelled():
+                self._take(party)
+                turn.set_result(None)
 
     def _forget(self, party: str, turn: asyncio.Future[None]) -> None:
-        queue = self._waiting[party]
+        """Removes a turn from its queue. Does nothing if the turn was removed before."""
+        queue = self._waiting.get(party, deque())
+        if turn not in queue:
+            return
         queue.remove(turn)
         self._waiting_count -= 1
         if not queue:

@@ -85,6 +85,22 @@ async def test_a_cancelled_caller_uses_no_slot() -> None:
     assert slots.take("e")
 
 
+async def test_a_slot_that_becomes_free_just_after_its_next_caller_was_cancelled_is_not_lost() -> None:
+    slots = FairSlots(total=1, share=1, slow_share=1, waiting=100)
+    assert slots.take("a")
+    gone = asyncio.create_task(slots.wait("b", 60))
+    waiting = asyncio.create_task(slots.wait("c", 60))
+    await asyncio.sleep(0)
+    # The caller b is cancelled, and has not run again when the slot becomes free.
+    gone.cancel()
+    slots.release("a")
+    assert await waiting
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    slots.release("c")
+    assert slots.take("d")
+
+
 async def test_waiting_callers_are_bounded_in_total_and_for_each_party() -> None:
     slots = FairSlots(total=1, share=1, slow_share=1, waiting=20)
     assert slots.take("a")
