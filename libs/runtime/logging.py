@@ -105,7 +105,7 @@ class FrequentEvent:
         `enabled` tells whether the event is logged, so that its fields must be rendered.
         """
         self.enabled = write is not None or logging.getLogger().isEnabledFor(logging.INFO)
-        self._write = write or gather
+        self.write = write or gather
         self._middle = f'"level": "info", "event": {quoted(event)}, "service": {quoted(service)}'
         self._second = -1
         self._stamp = ""
@@ -118,11 +118,13 @@ class FrequentEvent:
         "c"`).
         """
         if at != self._at:
-            self._head = self._head_at(at)
-        self._write(f"{self._head}{fields}}}\n")
+            self._at, self._head = at, self.beginning(at)
+        self.write(f"{self._head}{fields}}}\n")
 
-    def _head_at(self, at: int) -> str:
-        self._at = at
+    def beginning(self, at: int) -> str:
+        """Returns the beginning of a line with this time. A caller with many lines of one time may add the fields and
+        `}\\n` itself, and pass the line to `write`.
+        """
         second, fraction = divmod(at, 1_000_000)
         if second != self._second:
             self._second = second

@@ -31,9 +31,11 @@ class VerdictLog:
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         """`write` gets the finished lines. The default is the log of the process."""
         self._event = FrequentEvent("policy", "verdict", write)
-        # The time of the last decision, in seconds and in microseconds.
+        self._write = self._event.write
+        # The time of the last decision, and the beginning of the lines with this time. The lines are finished here,
+        # because a call of the event for each of them would be slow.
         self._now = -1.0
-        self._at = 0
+        self._head = ""
         self._refusals = RefusalSample()
         # The cached parts of the lines of shared verdicts, by stage.
         self._known: dict[Verdict, list[tuple[str, str] | None]] = {}
@@ -49,20 +51,20 @@ class VerdictLog:
         stage = facts.stage
         known_parts = self._known.get(verdict)
         said, end = (known_parts and known_parts[stage]) or self._of_verdict(stage, verdict, revision)
-        fields = f'"session_id": {quoted(facts.session_id)}, "client": "{facts.client.address}", {said}'
+        line = f'{self._head}"session_id": {quoted(facts.session_id)}, "client": "{facts.client.address}", {said}'
         if facts.account is not None:
-            fields += f', "account": {quoted(facts.account.login)}'
+            line += f', "account": {quoted(facts.account.login)}'
         if stage >= _MAIL:
             recipient = facts.recipient
             if recipient.wire:
-                fields += f', "sender": {facts.sender.quoted}, "recipient": {recipient.quoted}'
+                line += f', "sender": {facts.sender.quoted}, "recipient": {recipient.quoted}'
             else:
-                fields += f', "sender": {facts.sender.quoted}'
-        self._event.tell(self._at, fields + end)
+                line += f', "sender": {facts.sender.quoted}'
+        self._write(line + end)
 
     def _turn(self, now: float) -> None:
         """Notes the time of a new frame. At the end of a minute, it logs how many lines were left out."""
-        self._now, self._at = now, int(now * 1e6)
+        self._now, self._head = now, self._event.beginning(int(now * 1e6))
         unlogged = self._refusals.turn(now)
         if unlogged is not None:
             log.warning(
@@ -74,8 +76,8 @@ class VerdictLog:
             )
 
     def _of_verdict(self, stage: int, verdict: Verdict, revision: int) -> tuple[str, str]:
-        """Returns the parts of a line before and after the addresses. The names of stages, actions and reasons need no
-        escapes.
+        """Returns the parts of a line before and after the addresses. The second one ends the line. The names of
+        stages, actions and reasons need no escapes.
         """
         said = f'"stage": "{_STAGES[stage]}", "action": "{_ACTIONS[verdict.action]}", "revision": {revision}'
         end = ""
@@ -90,7 +92,7 @@ class VerdictLog:
             end = f', "shadow": [{names}]'
         if verdict.quarantine:
             end += ', "quarantine": true'
-        parts = (said, end)
+        parts = (said, f"{end}}}\n")
         if verdict.shared:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
