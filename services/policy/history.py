@@ -49,13 +49,16 @@ class PastRequest:
 
 
 class _Network:
-    """The sessions of one client's network, the oldest first, and the sum of their octets."""
+    """The sessions of one client's network, the oldest first, and the sum of their octets. The session that is dropped
+    is always the oldest one.
+    """
 
     __slots__ = ("name", "octets", "sessions")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.sessions: dict[str, None] = {}
+        # To find its oldest entry, a dict would have to skip the places of all that were removed.
+        self.sessions: deque[str] = deque()
         self.octets = 0
 
 
@@ -80,6 +83,7 @@ class History:
         self._networks: dict[str, _Network] = {}
         self._octets = 0
         self._snapshots: deque[Snapshot] = deque(maxlen=_SNAPSHOTS)
+        self._newest_snapshot: Snapshot | None = None
 
     def add(self, kept: bytes, facts: Facts, verdict: Verdict, snapshot: Snapshot) -> None:
         """Stores a decision. `kept` are the octets of the request."""
@@ -97,7 +101,7 @@ class History:
         self._octets += size
         if self._octets > _MOST_OCTETS:
             self._drop_for_room(session)
-        if not self._snapshots or self._snapshots[-1] is not snapshot:
+        if snapshot is not self._newest_snapshot:
             self._remember(snapshot)
 
     def _begin(self, session_id: str, network_name: str) -> _Session:
@@ -105,10 +109,10 @@ class History:
         if network is None:
             network = self._networks[network_name] = _Network(network_name)
         session = self._kept[session_id] = _Session(network)
-        network.sessions[session_id] = None
+        network.sessions.append(session_id)
         if len(self._kept) > self._limit:
             is_over_share = len(network.sessions) > max(self._limit // _CLIENT_SHARE, 1)
-            self._drop_session(next(iter(network.sessions if is_over_share else self._kept)))
+            self._drop_session(network.sessions[0] if is_over_share else next(iter(self._kept)))
         return session
 
     def _make_room(self, session: _Session, size: int) -> None:
@@ -126,7 +130,7 @@ class History:
         while self._octets > _MOST_OCTETS and len(self._kept) > 1:
             network = session.network
             is_over_share = network.octets > _MOST_OCTETS // _CLIENT_SHARE
-            oldest = next(iter(network.sessions if is_over_share else self._kept))
+            oldest = network.sessions[0] if is_over_share else next(iter(self._kept))
             if self._kept[oldest] is session:
                 return
             self._drop_session(oldest)
@@ -134,7 +138,7 @@ class History:
     def _drop_session(self, session_id: str) -> None:
         session = self._kept.pop(session_id)
         network = session.network
-        del network.sessions[session_id]
+        network.sessions.popleft()
         self._release(session, session.octets)
         if not network.sessions:
             del self._networks[network.name]
@@ -162,3 +166,4 @@ class History:
         """Stores a snapshot. A decision may end under an older snapshot than the newest."""
         if all(kept_snapshot is not snapshot for kept_snapshot in self._snapshots):
             self._snapshots.append(snapshot)
+            self._newest_snapshot = snapshot
