@@ -331,10 +331,14 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
         gc.set_threshold(50_000, 20, 50)
         gc.freeze()
         stream = Stream(engine, _NoContext())  # type: ignore[arg-type]
+        # The stream has a worker, as all streams of ingress have, so that open sessions stay counted.
+        stream.take(policy_pb2.DecideFrame(worker="bench", counter=1, open_sessions=policy_pb2.OpenSessions()))
         mix, found = requests(), []
         for number in range(rounds + 2):
             frames = [
-                policy_pb2.DecideFrame(requests=_next(mix, number, start, frame_size)).SerializeToString()
+                policy_pb2.DecideFrame(
+                    counter=number + 2, requests=_next(mix, number, start, frame_size)
+                ).SerializeToString()
                 for start in range(0, len(mix), frame_size)
             ]
             began = time.process_time()
