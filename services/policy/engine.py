@@ -21,9 +21,9 @@ from services.policy.hits import HitCounts
 from services.policy.metrics import AUTH_OUTCOMES, OVERLOADED, DecisionCounts
 from services.policy.rules import authentication, results
 from services.policy.rules.configuration import Mode
-from services.policy.rules.counting import Operation, counted, operations
+from services.policy.rules.counting import Operation, counted
 from services.policy.rules.evaluate import NeedsLookups, Rulebook, verdict_of
-from services.policy.rules.lookup import LookupResult, LookupResults, Question
+from services.policy.rules.lookup import CachedLookupResults, LookupResult, Question
 from services.policy.rules.model import NO_LOOKUP_RESULTS, Action, Facts, RuleMatch, Snapshot, Stage, Verdict
 from services.policy.rules.profile import ProfileKey, profile_key, session_profile
 from services.policy.state.store import FrameStamp, Store
@@ -131,14 +131,16 @@ class Engine:
         facts = wire.facts(request, snapshot, now, NO_LOOKUP_RESULTS)
         stage = facts.stage
         if rulebook.looks_up[stage]:
-            facts.lookup_results = LookupResults(self.lookups.known)
+            facts.lookup_results = lookup_results = CachedLookupResults()
+            lookup_results.source = self.lookups.known
         if stage == _AUTH:
             credentials = wire.credentials(request)
             decision = self._decision(request, facts, rulebook, answer, stamp)
             return self._waited(decision, self._authenticate(decision, credentials))
         if stage == _CONNECT:
             self._look_ahead(facts, rulebook)
-        if rulebook.counts[stage]:
+        operations = rulebook.operations[stage]
+        if operations is not None:
             counter_operations = operations(facts, snapshot)
             if counter_operations:
                 numbers = self.store.apply_now(counter_operations, stamp, now)
@@ -242,7 +244,7 @@ class Engine:
     def _end(self, decision: _Decision, verdict: Verdict) -> None:
         """Answers a request that had to wait."""
         body = self._settle(decision.facts, decision.rulebook, verdict, decision.stamp, decision.kept)
-        decision.answer(wire.entry(decision.request_id, body))
+        decision.answer(wire.answer(decision, body))
 
     def _settle(
         self, facts: Facts, rulebook: Rulebook, verdict: Verdict, stamp: FrameStamp, request_bytes: bytes

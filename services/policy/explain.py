@@ -60,7 +60,7 @@ class Explainer:
                 rulebook = Rulebook(propose(rulebook.snapshot))
             except ValueError as error:
                 raise wire.MalformedError(str(error)) from None
-        assumed_facts = wire.facts(request, rulebook.snapshot, self._engine.clock() if now is None else now)
+        assumed_facts = wire.all_facts(request, rulebook.snapshot, self._engine.clock() if now is None else now)
         assumed_facts.verification = assumed_facts.verification or Verification.NEVER_ASKED
         steps: list[PastDecision] = []
         for stage in _stages_to(Stage(assumed_facts.stage)):

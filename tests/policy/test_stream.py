@@ -261,7 +261,7 @@ async def test_a_fault_of_our_own_gives_451_and_affects_nobody_else(monkeypatch:
         raise RuntimeError("boom")
 
     async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
-        monkeypatch.setattr(engine_module, "operations", broken)
+        monkeypatch.setattr(engine_module, "counted", broken)
         verdicts = await stream.ask(connect(), rcpt("alice@local.test"))
         assert list(map(replied, verdicts)) == ["451 4.3.0", "accept"]
         assert "boom" not in str(verdicts)

@@ -22,10 +22,14 @@ BODIES = {
 @example([(number, "accept") for number in (0, 127, 128, 16_383, 16_384, 2**21 - 1, 2**21, 2**64 - 1)])
 def test_a_frame_made_of_parts_equals_the_frame_made_of_messages(answers: list[tuple[int, str]]) -> None:
     made = policy_pb2.VerdictFrame.FromString(
-        wire.frame(part for number, name in answers for part in wire.entry(number, BODIES[name]))
+        wire.frame(part for number, name in answers for part in wire.answer(_request(number), BODIES[name]))
     )
     wanted = policy_pb2.VerdictFrame()
     for number, name in answers:
         wanted.verdicts.append(policy_pb2.Verdict.FromString(BODIES[name]))
         wanted.verdicts[-1].request_id = number
     assert made == wanted
+
+
+def _request(number: int) -> wire.Request:
+    return wire.Request(policy_pb2.DecideRequest(request_id=number))

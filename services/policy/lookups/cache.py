@@ -14,31 +14,32 @@ class TwoStageCache(Generic[Key, Value]):
     cannot displace it.
     """
 
-    __slots__ = ("_met_again", "_new", "_room_again", "_room_new")
+    __slots__ = ("_new", "_room_again", "_room_new", "met_again")
 
     def __init__(self, room: int) -> None:
         self._room_new = room // 5
         self._room_again = room - self._room_new
         self._new: OrderedDict[Key, Value] = OrderedDict()
-        self._met_again: OrderedDict[Key, Value] = OrderedDict()
+        # The entries that were used again. A caller for which a call of `get` is too slow looks here first.
+        self.met_again: OrderedDict[Key, Value] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._new) + len(self._met_again)
+        return len(self._new) + len(self.met_again)
 
     def get(self, key: Key) -> Value | None:
-        value = self._met_again.get(key)
+        value = self.met_again.get(key)
         if value is None:
             value = self._new.pop(key, None)
             if value is not None:
-                self._met_again[key] = value
-                if len(self._met_again) > self._room_again:
-                    self._met_again.popitem(last=False)
+                self.met_again[key] = value
+                if len(self.met_again) > self._room_again:
+                    self.met_again.popitem(last=False)
         return value
 
     def put(self, key: Key, value: Value) -> None:
-        if key in self._met_again:
-            self._met_again[key] = value
-            self._met_again.move_to_end(key)
+        if key in self.met_again:
+            self.met_again[key] = value
+            self.met_again.move_to_end(key)
             return
         self._new[key] = value
         if len(self._new) > self._room_new:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.policy.rules import exemptions
@@ -29,6 +30,9 @@ class Counter(StrEnum):
 _BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
 _CONNECTIONS_THIS_MINUTE, _MESSAGES_THIS_MINUTE = Counter.CONNECTIONS_THIS_MINUTE, Counter.MESSAGES_THIS_MINUTE
 
+
+# The most clients whose operation BLOCKED is cached.
+_REMEMBERED = 20_000
 
 # The value of `limit` with which a counter of a minute is read and not changed.
 READ_ONLY = -1
@@ -54,19 +58,15 @@ class Operation(NamedTuple):
 
 def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
     """Returns the operations for this decision, or None where the rule is off or the client is exempt."""
-    at_stage = _AT_STAGE.get(facts.stage)
+    at_stage = AT_STAGE.get(facts.stage)
     return at_stage(facts, snapshot) if at_stage is not None else ()
 
 
 def counted(counter_operations: Sequence[Operation], numbers: Sequence[int | None]) -> Counts:
     """Returns the counts from the answers to these operations."""
-    if len(counter_operations) == 1:
-        # This is the usual case, for nearly every recipient and sender.
-        number = numbers[0]
-        if counter_operations[0].counter is _BLOCKED and number == 0:
-            return _NOT_BLOCKED
-        if counter_operations[0].counter is _MESSAGES_THIS_MINUTE:
-            return Counts(messages_this_minute=number)
+    if len(numbers) == 1 and numbers[0] == 0 and counter_operations[0].counter is _BLOCKED:
+        # This is the usual case, for nearly every recipient.
+        return _NOT_BLOCKED
     counts = Counts()
     for operation, number in zip(counter_operations, numbers, strict=True):
         counter = operation.counter
@@ -161,6 +161,8 @@ def _at_rcpt(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
     )
 
 
+# The result is cached, because nearly every decision needs it.
+@lru_cache(maxsize=_REMEMBERED)
 def _blocked(client: str) -> tuple[Operation, ...]:
     return (_operation(_BLOCKED, client, 0, "", 0),)
 
@@ -171,7 +173,8 @@ def _digest(address: str) -> str:
 
 
 _NOT_BLOCKED = Counts(blocked=0)
-_AT_STAGE: dict[int, Callable[[Facts, Snapshot], Sequence[Operation]]] = {
+# For each stage with counters, the function that returns its operations.
+AT_STAGE: dict[int, Callable[[Facts, Snapshot], Sequence[Operation]]] = {
     Stage.CONNECT: _at_connect,
     Stage.MAIL: _at_mail,
     Stage.RCPT: _at_rcpt,

@@ -23,6 +23,7 @@ from services.policy.rules import (
     sender,
 )
 from services.policy.rules.configuration import Mode
+from services.policy.rules.counting import AT_STAGE
 from services.policy.rules.lookup import NotKnownError, Question
 from services.policy.rules.model import (
     NO_CHECKS,
@@ -120,8 +121,8 @@ class Rulebook:
         "_steps",
         "_unlisted",
         "accepted",
-        "counts",
         "looks_up",
+        "operations",
         "snapshot",
     )
 
@@ -143,8 +144,12 @@ class Rulebook:
         self.accepted = Verdict(shared=True)
         self._checked: dict[Checks, Verdict] = {}
         self._refused: dict[tuple[str, RuleMatch], Verdict] = {}
-        # For each stage number: whether a rule of the stage reads a counter, and whether one makes a look-up.
-        self.counts = tuple(any(rule.counted and rule.stage == number for rule, _ in on) for number in _NUMBERS)
+        # For each stage number: the function for the counters, or None when no rule of the stage reads one; and
+        # whether a rule of the stage makes a look-up.
+        self.operations = tuple(
+            AT_STAGE.get(number) if any(rule.counted and rule.stage == number for rule, _ in on) else None
+            for number in _NUMBERS
+        )
         # rspamd gets the results that are known at RCPT.
         asks_rspamd = snapshot.content_checks.spam.mode is not Mode.OFF
         self.looks_up = tuple(

@@ -65,21 +65,12 @@ class NotKnownError(Exception):
 
 
 class LookupResults(dict[Question, LookupResult]):
-    """The look-up results of one decision. `source` has more results. Those that are read from it are also stored here,
-    to be shown later. `self[question]` raises NotKnownError when neither has the result.
-    """
+    """The look-up results of one decision. `self[question]` raises NotKnownError when there is no result."""
 
-    __slots__ = ("source",)
-
-    def __init__(self, source: Callable[[Question], LookupResult | None] | None = None) -> None:
-        self.source = source
+    __slots__ = ()
 
     def __missing__(self, question: Question) -> LookupResult:
-        lookup_result = self.source(question) if self.source is not None else None
-        if lookup_result is None:
-            raise NotKnownError
-        self[question] = lookup_result
-        return lookup_result
+        raise NotKnownError
 
     def knows(self, question: Question) -> bool:
         """Whether `self[question]` is available now."""
@@ -88,6 +79,25 @@ class LookupResults(dict[Question, LookupResult]):
         except NotKnownError:
             return False
         return True
+
+
+class CachedLookupResults(LookupResults):
+    """Results of one decision to which `source` adds those of a cache. Results that are read from it are also stored
+    here, to be shown later.
+    """
+
+    # The caller must set it. A constructor in Python would take longer than all the rest, and this is made for most
+    # decisions.
+    __slots__ = ("source",)
+
+    source: Callable[[Question], LookupResult | None]
+
+    def __missing__(self, question: Question) -> LookupResult:
+        lookup_result = self.source(question)
+        if lookup_result is None:
+            raise NotKnownError
+        self[question] = lookup_result
+        return lookup_result
 
 
 @fast_value(frozen=True, slots=True)

@@ -226,7 +226,9 @@ NO_LOOKUP_RESULTS = LookupResults()
 
 @dataclass(slots=True)
 class Facts:
-    """All facts about a session at one stage."""
+    """The facts about a session at one stage. `wire.facts` fills in those that the rules of the stage read. Comments
+    name the stages of facts that only some stages have.
+    """
 
     stage: int
     # Seconds since the epoch.
@@ -234,17 +236,25 @@ class Facts:
     session_id: str
     client: Client
     listener: int = Listener.SMTP
-    tls: bool = False
-    helo_name: bytes = b""
     # The account of the session's login, if it still exists and still has the password of the login.
     account: Account | None = None
-    junk_commands: int = 0
-    junk_commands_uncharged: int = 0
-    pipelining_violation: int = 0
+    # Whether the session logged in to an account that no longer exists, or has another password now.
+    login_lapsed: bool = False
+    helo_name: bytes = b""
     # The revision of the profile that ingress has for the session.
     profile_revision: int = 0
-    sender: AddressFacts = NULL_ADDRESS
+    # Whether the same request was sent before to another replica, which may have counted it before it died.
+    asked_before: bool = False
+    lookup_results: LookupResults = field(default_factory=LookupResults)
+    # At AUTH.
+    tls: bool = False
+    # At JUNK_COMMAND and PIPELINING.
+    junk_commands: int = 0
+    pipelining_violation: int = 0
+    # At MAIL, the number of junk commands since the last delay, and the size that the client declared.
+    junk_commands_uncharged: int = 0
     declared_size: int = 0
+    sender: AddressFacts = NULL_ADDRESS
     recipient: AddressFacts = NULL_ADDRESS
     # The number of earlier recipients of this message about which ingress asked, whatever the answer was.
     recipients_asked: int = 0
@@ -257,17 +267,12 @@ class Facts:
     for_postmaster: bool = False
     content: Content = NO_CONTENT
     counts: Counts = NO_COUNTS
-    lookup_results: LookupResults = field(default_factory=LookupResults)
     # The access rules that match, and the allow rules in force among them. access.matches and access.allow_rules set
     # them when they are first needed.
     listed: tuple[AccessRule, ...] | None = None
     allowed_by: tuple[AccessRule, ...] | None = None
     # False means that no exemption applies (exemptions.may_hold), so none must be checked.
     may_be_exempt: bool = True
-    # Whether the same request was sent before to another replica, which may have counted it before it died.
-    asked_before: bool = False
-    # Whether the session logged in to an account that no longer exists, or has another password now.
-    login_lapsed: bool = False
 
 
 # Verdicts

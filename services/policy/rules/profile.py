@@ -86,8 +86,8 @@ def _ask_stages(facts: Facts, rulebook: Rulebook) -> tuple[Stage, ...]:
         facts.session_id,
         facts.client,
         facts.listener,
-        facts.tls,
-        account=facts.account,
+        facts.account,
+        tls=facts.tls,
     )
     stages = _ALWAYS_ASKED | rulebook.asked_stages(session)
     if results.expected(session, rulebook.snapshot):

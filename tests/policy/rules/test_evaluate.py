@@ -22,7 +22,7 @@ def test_a_rule_that_is_off_is_not_tried() -> None:
     off, absent = Rulebook(snapshot(OFF)), Rulebook(snapshot())
     for stage in Stage:
         assert off.tried(stage) == absent.tried(stage)
-    assert (off.counts, off.looks_up) == (absent.counts, absent.looks_up)
+    assert (off.operations, off.looks_up) == (absent.operations, absent.looks_up)
 
 
 def test_rules_are_tried_in_order() -> None:
