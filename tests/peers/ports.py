@@ -15,11 +15,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from libs.runtime.addresses import Address, UnixSocket
+
 LOOPBACK = "127.0.0.1"
 
 _FIRST_PORT = 10_000
 _LAST_PORT = 32_000
 _BLOCK = 100
+_CONNECT_SECONDS = 5.0
 
 _lock = threading.Lock()
 _owned: list[socket.socket] = []
@@ -84,13 +87,28 @@ def free_address() -> str:
 
 def listening_socket(host: str = LOOPBACK, port: int = 0) -> socket.socket:
     """Returns a bound and listening TCP socket that can be handed to a server. Port 0 stands for any free port."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY only on connections of a socket that names its protocol.
+    listener = socket.socket(_family(host), socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
     listener.listen(512)
     listener.setblocking(False)
     return listener
+
+
+def accepts_connections(address: Address) -> bool:
+    """Returns whether a server listens at the address.
+
+    While a service starts, this costs much less than requests that nobody answers.
+    """
+    family, place = (
+        (socket.AF_UNIX, str(address.path))
+        if isinstance(address, UnixSocket)
+        else (_family(address.host), (address.host, address.port))
+    )
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_CONNECT_SECONDS)
+        return probe.connect_ex(place) == 0
 
 
 def _next_number() -> int:
@@ -127,6 +145,10 @@ def _claim_block() -> Sequence[int]:
     raise RuntimeError(f"every block of test ports from {_FIRST_PORT} to {last} is taken by a running process")
 
 
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def _ephemeral_start() -> int:
     return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
@@ -138,9 +160,8 @@ def _addresses_of(pid: int) -> Iterator[str]:
 
 
 def _is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(family, kind) as probe:
+        with socket.socket(_family(host), kind) as probe:
             if kind is socket.SOCK_STREAM:
                 # Servers set this option too. With it, connections in TIME_WAIT do not make the port count as used.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

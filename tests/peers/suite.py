@@ -18,9 +18,11 @@ import grpc
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from libs.runtime import addresses
+from libs.runtime.addresses import TcpAddress
 from libs.runtime.security import service_dns_name
 from services.suite.topology import LISTEN_VARIABLES, PORT_STEP, Process, lay_out
-from tests.peers.ports import LOOPBACK, free_run
+from tests.peers.ports import LOOPBACK, accepts_connections, free_run
 from tests.peers.process import DEADLINE_SECONDS, PeerError, PeerProcess, descendants, runs, send_all, until
 from tests.peers.service_certificates import ServiceCertificates
 
@@ -334,19 +336,14 @@ class Suite:
         return {"Authorization": f"Bearer {self.admin_key}"}
 
     def _api_ready(self, layout: Process) -> bool:
-        with contextlib.suppress(httpx.TransportError):
-            url = f"http://{_bracketed(layout.host)}:{layout.ports['CONFIG_API_PORT']}/readyz"
-            # This URL needs no TLS. `verify=False` avoids loading the certificates for it, which takes 20 ms.
-            return httpx.get(url, timeout=_ASK_SECONDS, verify=False).status_code == 200
-        return False
+        return _answers(TcpAddress(layout.host, layout.ports["CONFIG_API_PORT"]), "/readyz")
 
     def _console_answers(self, layout: Process) -> bool:
-        with contextlib.suppress(httpx.TransportError):
-            url = f"http://{_bracketed(layout.host)}:{layout.ports['CONSOLE_PORT']}/healthz"
-            return httpx.get(url, timeout=_ASK_SECONDS, verify=False).status_code == 200
-        return False
+        return _answers(TcpAddress(layout.host, layout.ports["CONSOLE_PORT"]), "/healthz")
 
     def _serving(self, layout: Process) -> bool:
+        if not accepts_connections(addresses.parse(layout.grpc)):
+            return False
         with self.channel(layout.name, layout.service) as channel:
             try:
                 answer = health_pb2_grpc.HealthStub(channel).Check(
@@ -369,6 +366,16 @@ class Suite:
             replies.read()
             return greeted
         return False
+
+
+def _answers(address: TcpAddress, path: str) -> bool:
+    """Returns whether the server answers with status 200."""
+    if not accepts_connections(address):
+        return False
+    with contextlib.suppress(httpx.TransportError):
+        # This URL needs no TLS. `verify=False` avoids loading the certificates for it, which takes 20 ms.
+        return httpx.get(f"http://{address}{path}", timeout=_ASK_SECONDS, verify=False).status_code == 200
+    return False
 
 
 def _bracketed(host: str) -> str:

@@ -16,10 +16,11 @@ from posthouse.config.v1 import config_pb2
 from posthouse.relay.v1 import relay_pb2 as pb
 from posthouse.relay.v1 import relay_pb2_grpc
 
+from libs.runtime.addresses import TcpAddress
 from libs.runtime.sealed_file import SealedFile
 from libs.runtime.snapshot_pages import SnapshotPages
 from tests.peers import plain_grpc
-from tests.peers.ports import LOOPBACK, free_port
+from tests.peers.ports import LOOPBACK, accepts_connections, free_port
 from tests.peers.process import PeerProcess
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +117,8 @@ class RelayProcess:
         return plain_grpc.channel(self.port)
 
     async def _serving(self) -> bool:
+        if not accepts_connections(TcpAddress(LOOPBACK, self.port)):
+            return False
         async with self.channel() as channel:
             try:
                 answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)
