@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
+import sys
 
 # gRPC's fork handlers crash a child process that is started while gRPC's threads work. No child here uses gRPC before
 # it executes another program, so the handlers are not needed.
@@ -19,6 +22,7 @@ import trustme
 from hypothesis import settings
 
 from libs.runtime import logging as process_log
+from tests.peers import memory
 from tests.peers.clamd import Clamd
 from tests.peers.dns import DnsServer
 from tests.peers.postgres import Postgres
@@ -31,14 +35,42 @@ from tests.peers.suite import Suite
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
+# A test makes many objects, and few of them are circles that only the garbage collection finds.
+_GC_THRESHOLDS = (20_000, 20, 50)
+
 # The tests of this file take longest and mostly wait. They start first, so that the run need not wait for them at the
 # end.
 _FIRST = Path(__file__).parent / "relay" / "test_crash.py"
 
 
+def pytest_configure() -> None:
+    """Lets Python store the compiled form of each module.
+
+    Otherwise each process of the run, and each process that a test starts, would compile all of Posthouse again.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of the file that takes longest first."""
     items.sort(key=lambda item: item.path != _FIRST)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leaves the modules and the collected tests out of garbage collection.
+
+    They live as long as the process, and each full collection would look at all of them again.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,6 +115,14 @@ def smtp_sink() -> Iterator[SmtpSink]:
         yield sink
 
 
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """An empty folder in memory, for databases. It is removed after the test."""
+    folder = memory.make_folder("test")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def _postgres() -> Iterator[Postgres]:
     with Postgres() as server:
@@ -109,11 +149,11 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, memory_path: Path) -> str:
     """The URL of a new database. The test runs twice: with sqlite+aiosqlite:// and with postgresql+asyncpg://."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite+aiosqlite:///{tmp_path / 'test.sqlite'}"
+    return f"sqlite+aiosqlite:///{memory_path / 'test.sqlite'}"
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,8 +16,6 @@ from services.config_api.storage.documents import Store
 from tests.config_api.service import ADMIN_KEY, Service, running
 from tests.peers.dns import DnsServer
 from tests.peers.postgres import Postgres
-
-_COPIES = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +39,11 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_beginning(_postgres: Postgres, beginning: Path) -> str:
-    """The name of a PostgreSQL database after the first start of the service. Tests use copies of it."""
+    """The URL of a PostgreSQL database after the first start of the service. Tests use copies of it."""
     _postgres.ensure_running()
     url = _postgres.create_database()
     asyncio.run(_begin(url, beginning))
-    return url.rpartition("/")[2]
+    return url
 
 
 async def _begin(url: str, folder: Path) -> None:
@@ -59,11 +56,11 @@ async def _begin(url: str, folder: Path) -> None:
 
 
 @pytest.fixture
-def begun(beginning: Path, tmp_path: Path) -> Path:
+def begun(beginning: Path, memory_path: Path) -> Path:
     """A copy of the data folder after the first start."""
     for name in ("secret-key", "config.sqlite3"):
-        shutil.copy2(beginning / name, tmp_path / name)
-    return tmp_path
+        shutil.copy2(beginning / name, memory_path / name)
+    return memory_path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -73,9 +70,7 @@ def begun_url(request: pytest.FixtureRequest, begun: Path) -> Iterator[str]:
         yield f"sqlite:///{begun / 'config.sqlite3'}"
         return
     server: Postgres = request.getfixturevalue("postgres")
-    template = request.getfixturevalue("postgres_beginning")
-    url = server.url(f"{template}_{next(_COPIES)}")
-    server.query(f"CREATE DATABASE {url.rpartition('/')[2]} TEMPLATE {template}")
+    url = server.create_database(request.getfixturevalue("postgres_beginning"))
     yield url
     server.ensure_running()
     server.drop_database(url)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.peers import memory
 from tests.peers.ports import LOOPBACK, free_port
 from tests.peers.process import PeerError, PeerProcess, descendants, program, run, send_all, unprivileged_user
 
@@ -24,7 +25,9 @@ class Postgres:
     def __init__(self, settings: Mapping[str, str] | None = None, *, durable: bool = False) -> None:
         self.port = free_port()
         self._user = unprivileged_user("postgres")
-        self._folder = Path(tempfile.mkdtemp(prefix="posthouse-postgres-"))
+        self._folder = (
+            Path(tempfile.mkdtemp(prefix="posthouse-postgres-")) if durable else memory.make_folder("postgres")
+        )
         self._data = self._folder / "data"
         self._settings = {
             "listen_addresses": LOOPBACK,
@@ -124,15 +127,19 @@ class Postgres:
 
     # Databases
 
-    def create_database(self) -> str:
-        """Creates an empty database and returns its asynchronous URL (postgresql+asyncpg://…)."""
+    def create_database(self, template: str = "") -> str:
+        """Creates a database and returns its asynchronous URL (postgresql+asyncpg://…).
+
+        It is empty, or a copy of the database with the URL `template`, to which no client may be connected.
+        """
         name = f"test_{next(self._numbers)}"
-        self.query(f"CREATE DATABASE {name}")
+        copied = f" TEMPLATE {_name_of(template)}" if template else ""
+        self.query(f"CREATE DATABASE {name}{copied}")
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
         """Drops the database, even while clients are connected to it."""
-        self.query(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+        self.query(f"DROP DATABASE IF EXISTS {_name_of(url)} WITH (FORCE)")
 
     def url(self, database: str) -> str:
         return f"postgresql+asyncpg://{_SUPERUSER}@{LOOPBACK}:{self.port}/{database}"
@@ -152,6 +159,10 @@ class Postgres:
         if self._process is None:
             raise PeerError("PostgreSQL is not running")
         return self._process
+
+
+def _name_of(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def _binary(name: str) -> Path:

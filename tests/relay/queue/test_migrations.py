@@ -58,9 +58,9 @@ def as_first(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-async def test_mail_stored_before_a_migration_is_claimed_after_it(database_url: str, tmp_path: Path) -> None:
+async def test_mail_stored_before_a_migration_is_claimed_after_it(empty_database_url: str, tmp_path: Path) -> None:
     """Columns that were added later are NULL in rows that were stored earlier, or by an earlier release."""
-    opened = open_database(database_url)
+    opened = open_database(empty_database_url)
     await opened.open()
     try:
 
@@ -81,9 +81,9 @@ async def test_mail_stored_before_a_migration_is_claimed_after_it(database_url: 
     assert later == {1: ("", False), 2: (PARENT, True)}
 
 
-async def test_message_ids_stored_before_a_migration_are_found_after_it(database_url: str) -> None:
+async def test_message_ids_stored_before_a_migration_are_found_after_it(empty_database_url: str) -> None:
     """The old index keys began with the hour in which a message was received."""
-    opened = open_database(database_url)
+    opened = open_database(empty_database_url)
     await opened.open()
     wanted = MessageFilter(message_id="1@a.test")
     number = 5_000_000

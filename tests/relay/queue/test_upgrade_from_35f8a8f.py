@@ -49,9 +49,9 @@ def value_of(kind: Any, value: Any) -> Any:
     return bool(value) if isinstance(kind, Boolean) and value is not None else value
 
 
-async def test_queued_mail_is_delivered_and_history_stays(database_url: str, tmp_path: Path) -> None:
+async def test_queued_mail_is_delivered_and_history_stays(empty_database_url: str, tmp_path: Path) -> None:
     tables = json.loads(await asyncio.to_thread(DATA.read_text))
-    opened = open_database(database_url)
+    opened = open_database(empty_database_url)
     await opened.open()
     await opened.write(lambda connection: restore(connection, tables))
     await opened.close()
@@ -59,7 +59,7 @@ async def test_queued_mail_is_delivered_and_history_stays(database_url: str, tmp
     clock = HandClock()
     due_at = max(row["due_at"] for row in tables["deliveries"] if row["due_at"])
     clock.jump(1 + due_at / MICROSECONDS - time.time())
-    async with WholeRelay(database_url, tmp_path, clock=clock) as relay:
+    async with WholeRelay(empty_database_url, tmp_path, clock=clock) as relay:
         await relay.after(0)
         # There may be one transaction or two: a delivery that was leased when the old relay ended is claimed
         # separately.

@@ -1,0 +1,62 @@
+"""The queue's databases of relay's tests."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.relay.queue.database import open_database
+from tests.peers.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the queue's empty tables."""
+    path = tmp_path_factory.mktemp("queue") / "queue.sqlite3"
+    asyncio.run(_migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres_url(_postgres: Postgres) -> str:
+    """The URL of a PostgreSQL database with the queue's empty tables."""
+    _postgres.ensure_running()
+    url = _postgres.create_database()
+    asyncio.run(_migrate(url))
+    return url
+
+
+async def _migrate(url: str) -> None:
+    database = open_database(url)
+    await database.open()
+    await database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, memory_path: Path) -> Iterator[str]:
+    """The URL of a database with the queue's empty tables. The test runs with SQLite and with PostgreSQL.
+
+    It is a copy, which saves each test the time of the migrations. Tests of the migrations use `empty_database_url`.
+    """
+    if request.param == "sqlite":
+        file = memory_path / "test.sqlite"
+        shutil.copyfile(request.getfixturevalue("migrated_file"), file)
+        yield f"sqlite+aiosqlite:///{file}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.create_database(request.getfixturevalue("migrated_postgres_url"))
+    yield url
+    server.ensure_running()
+    server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, memory_path: Path) -> str:
+    """The URL of a new database without tables. The test runs with SQLite and with PostgreSQL."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite+aiosqlite:///{memory_path / 'test.sqlite'}"
