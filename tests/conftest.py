@@ -38,9 +38,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 # A test makes many objects, and few of them are circles that only the garbage collection finds.
 _GC_THRESHOLDS = (20_000, 20, 50)
 
+_TESTS = Path(__file__).parent
 # The tests of this file take longest and mostly wait. They start first, so that the run need not wait for them at the
 # end.
-_FIRST = Path(__file__).parent / "relay" / "test_crash.py"
+_FIRST = _TESTS / "relay" / "test_crash.py"
+# These are many files that take a short time each. They start last, so that no process of the run has nothing to do
+# while another one works through a long file.
+_LAST = (_TESTS / "libs", _TESTS / "policy" / "rules", _TESTS / "command_line")
 
 
 def pytest_configure() -> None:
@@ -53,8 +57,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of the file that takes longest first."""
-    items.sort(key=lambda item: item.path != _FIRST)
+    """Puts the tests of the file that takes longest first, and those of short files last."""
+    items.sort(key=lambda item: (item.path != _FIRST, any(item.path.is_relative_to(folder) for folder in _LAST)))
 
 
 @pytest.hookimpl(wrapper=True)

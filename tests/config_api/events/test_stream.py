@@ -21,8 +21,8 @@ from tests.relay.whole_relay import WholeRelay
 
 
 @pytest.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[WholeRelay]:
-    async with relay_at(tmp_path / "relay") as whole:
+async def relay(memory_path: Path) -> AsyncIterator[WholeRelay]:
+    async with relay_at(memory_path / "relay") as whole:
         yield whole
 
 

@@ -17,8 +17,8 @@ from tests.console.pages.reader import Reader
 
 
 @pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    async with running(f"sqlite:///{tmp_path / 'config.sqlite3'}", tmp_path) as service:
+async def service(memory_path: Path) -> AsyncIterator[Service]:
+    async with running(f"sqlite:///{memory_path / 'config.sqlite3'}", memory_path) as service:
         yield service
 
 
