@@ -45,6 +45,17 @@ _HEADER_NAMES = {
     "if-none-match": "If-None-Match",
     "idempotency-key": "Idempotency-Key",
 }
+# The operations that make a revision of the configuration, if they need the role admin.
+_CHANGES_CONFIGURATION = re.compile(r"(create|replace|update|delete|rotate|batch|rollBack|import)[A-Z]").match
+_PREFER: Schema = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "respond-async: the answer does not wait until the change is in force (RFC 7240 section 4.1). "
+    "Posthouse-In-Force of the answer says whether it is.",
+    "example": "respond-async",
+}
 HEADERS: Mapping[str, Schema] = {
     "ETag": {
         "description": "The version of the object in the answer, for If-Match and If-None-Match.",
@@ -135,6 +146,9 @@ def complete_operation(operation: Operation, role: str, schemas: Schemas) -> Non
     operation.pop("security", None)
     for parameter in operation.get("parameters", ()):
         _complete_parameter(parameter, operation["operationId"], schemas)
+    if role == "admin" and _CHANGES_CONFIGURATION(operation["operationId"]):
+        # FastAPI does not know this header, because the middleware reads it.
+        operation.setdefault("parameters", []).append(dict(_PREFER))
     for content in operation.get("requestBody", {}).get("content", {}).values():
         _tidy_content(content, schemas)
     operation.get("requestBody", {}).pop("title", None)
@@ -186,7 +200,7 @@ def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     responses = {}
     for status, response in sorted(operation["responses"].items()):
         if int(status) < 300:
-            responses[status] = {**response, "description": _success(response, operation)}
+            responses[status] = {**response, "description": _success(response)}
         elif int(status) not in _OF_ANY_REQUEST and int(status) < 500:
             responses[status] = _reference("responses", _component(status, response, operation, schemas))
     responses["4XX"] = _reference("responses", CLIENT_ERROR)
@@ -194,9 +208,9 @@ def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     return responses
 
 
-def _success(response: dict[str, Any], operation: Operation) -> str:
+def _success(response: dict[str, Any]) -> str:
     described = str(response["description"])
-    return f"{operation['summary']}: done." if described == "Successful Response" else described
+    return "Done." if described == "Successful Response" else described
 
 
 def _component(status: str, response: dict[str, Any], operation: Operation, schemas: Schemas) -> str:

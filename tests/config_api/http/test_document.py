@@ -69,6 +69,24 @@ def test_an_operation_takes_at_most_2500_octets(document: dict[str, Any]) -> Non
     assert octets / len(list(_operations(document))) <= OCTETS_AN_OPERATION
 
 
+def test_every_change_of_the_configuration_may_ask_not_to_wait_until_it_is_in_force(document: dict[str, Any]) -> None:
+    prefer = {"$ref": "#/components/parameters/Prefer"}
+    named = {
+        operation["operationId"] for operation in _operations(document) if prefer in operation.get("parameters", ())
+    }
+    kinds = "|".join(resource.kind for resource in (*COLLECTIONS, *SINGLETONS))
+    of_resources = {
+        methods[method]["operationId"]
+        for path, methods in document["paths"].items()
+        if re.fullmatch(rf"/v1/({kinds})(/{{id}}|:batch)?", path)
+        for method in methods.keys() - {"get"}
+    }
+    assert len(of_resources) > 50
+    others = {"rotateApiKey", "rotateWebhookSecret", "rollBackRevision", "importConfiguration"}
+    assert named == of_resources | others
+    assert document["components"]["parameters"]["Prefer"]["in"] == "header"
+
+
 def test_no_part_of_over_300_octets_is_repeated(document: dict[str, Any]) -> None:
     assert openapi.repeated(document, OCTETS_REPEATED) == []
 
@@ -193,7 +211,7 @@ def test_names_do_not_collide_in_any_language(document: dict[str, Any]) -> None:
     for operation in _operations(document):
         for parameter in operation.get("parameters", ()):
             found = _resolved(document, parameter)
-            pattern = r"[a-z][a-z0-9_]*" if found["in"] in ("path", "query") else r"[A-Z][a-z]*(-[A-Z][a-z]*)+"
+            pattern = r"[a-z][a-z0-9_]*" if found["in"] in ("path", "query") else r"[A-Z][a-z]*(-[A-Z][a-z]*)*"
             assert re.fullmatch(pattern, found["name"]), found["name"]
 
 

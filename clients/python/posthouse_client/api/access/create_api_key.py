@@ -13,10 +13,14 @@ def _get_kwargs(
     *,
     body: ApiKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if not isinstance(idempotency_key, Unset):
         headers["Idempotency-Key"] = idempotency_key
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -54,11 +58,13 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: ApiKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[ApiKey]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -68,6 +74,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: ApiKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> ApiKey:
     """Make a new API key
 
@@ -77,6 +84,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
+        prefer (str | Unset):
         body (ApiKey): A caller of this API. The key itself is shown once, in the answer to its creation.
 
     Raises:
@@ -87,6 +95,7 @@ def sync(
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -96,11 +105,13 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: ApiKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[ApiKey]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -110,10 +121,12 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: ApiKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> ApiKey:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

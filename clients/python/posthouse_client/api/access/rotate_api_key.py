@@ -16,10 +16,14 @@ def _get_kwargs(
     *,
     body: KeyRotation | None | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if not isinstance(idempotency_key, Unset):
         headers["Idempotency-Key"] = idempotency_key
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -63,12 +67,14 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: KeyRotation | None | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[ApiKey]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         id=id,
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -79,6 +85,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: KeyRotation | None | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> ApiKey:
     """Replace the key itself; name, role and id do not change
 
@@ -89,6 +96,7 @@ def sync(
     Args:
         id (str):
         idempotency_key (str | Unset):
+        prefer (str | Unset):
         body (KeyRotation | None | Unset):
 
     Raises:
@@ -100,6 +108,7 @@ def sync(
         id=id,
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -110,12 +119,14 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: KeyRotation | None | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[ApiKey]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         id=id,
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -126,11 +137,13 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: KeyRotation | None | Unset = UNSET,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> ApiKey:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         id=id,
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

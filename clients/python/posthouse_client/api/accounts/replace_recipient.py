@@ -16,12 +16,16 @@ def _get_kwargs(
     body: Recipient,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["If-Match"] = if_match
 
     if not isinstance(if_none_match, Unset):
         headers["If-None-Match"] = if_none_match
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "put",
@@ -63,6 +67,7 @@ def sync_detailed(
     body: Recipient,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[Recipient]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
@@ -70,6 +75,7 @@ def sync_detailed(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -81,6 +87,7 @@ def sync(
     body: Recipient,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Recipient:
     """Replace one listed recipient
 
@@ -93,6 +100,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
+        prefer (str | Unset):
         body (Recipient): An address that exists in a domain whose recipients are listed.
 
     Raises:
@@ -105,6 +113,7 @@ def sync(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -116,6 +125,7 @@ async def asyncio_detailed(
     body: Recipient,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[Recipient]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
@@ -123,6 +133,7 @@ async def asyncio_detailed(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -134,6 +145,7 @@ async def asyncio(
     body: Recipient,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Recipient:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
@@ -141,5 +153,6 @@ async def asyncio(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -17,12 +17,16 @@ def _get_kwargs(
     only: str | Unset = UNSET,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["If-Match"] = if_match
 
     if not isinstance(idempotency_key, Unset):
         headers["Idempotency-Key"] = idempotency_key
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     params: dict[str, Any] = {}
 
@@ -77,6 +81,7 @@ def sync_detailed(
     only: str | Unset = UNSET,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[ImportResult]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
@@ -85,6 +90,7 @@ def sync_detailed(
         only=only,
         if_match=if_match,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -97,6 +103,7 @@ def sync(
     only: str | Unset = UNSET,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> ImportResult:
     """Replace the whole configuration, except API keys
 
@@ -112,6 +119,7 @@ def sync(
         only (str | Unset):
         if_match (str):
         idempotency_key (str | Unset):
+        prefer (str | Unset):
         body (ConfigurationDocument): The whole configuration, without API keys, secrets and listed
             recipients. An import removes objects that the document does not contain.
         body (ConfigurationDocument): The whole configuration, without API keys, secrets and listed
@@ -128,6 +136,7 @@ def sync(
         only=only,
         if_match=if_match,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -140,6 +149,7 @@ async def asyncio_detailed(
     only: str | Unset = UNSET,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[ImportResult]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
@@ -148,6 +158,7 @@ async def asyncio_detailed(
         only=only,
         if_match=if_match,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -160,6 +171,7 @@ async def asyncio(
     only: str | Unset = UNSET,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> ImportResult:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
@@ -168,5 +180,6 @@ async def asyncio(
         only=only,
         if_match=if_match,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -16,12 +16,16 @@ def _get_kwargs(
     dry_run: bool | Unset = False,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["If-Match"] = if_match
 
     if not isinstance(idempotency_key, Unset):
         headers["Idempotency-Key"] = idempotency_key
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     params: dict[str, Any] = {}
 
@@ -66,6 +70,7 @@ def sync_detailed(
     dry_run: bool | Unset = False,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[RollbackResult]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
@@ -73,6 +78,7 @@ def sync_detailed(
         dry_run=dry_run,
         if_match=if_match,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -84,6 +90,7 @@ def sync(
     dry_run: bool | Unset = False,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> RollbackResult:
     """Roll the configuration back to a revision, except API keys
 
@@ -96,6 +103,7 @@ def sync(
         dry_run (bool | Unset):  Default: False.
         if_match (str):
         idempotency_key (str | Unset):
+        prefer (str | Unset):
 
     Raises:
         ProblemError: the API refused it.
@@ -107,6 +115,7 @@ def sync(
         dry_run=dry_run,
         if_match=if_match,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -118,6 +127,7 @@ async def asyncio_detailed(
     dry_run: bool | Unset = False,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[RollbackResult]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
@@ -125,6 +135,7 @@ async def asyncio_detailed(
         dry_run=dry_run,
         if_match=if_match,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -136,6 +147,7 @@ async def asyncio(
     dry_run: bool | Unset = False,
     if_match: str,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> RollbackResult:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
@@ -143,5 +155,6 @@ async def asyncio(
         dry_run=dry_run,
         if_match=if_match,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -13,10 +13,14 @@ def _get_kwargs(
     *,
     body: DkimKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if not isinstance(idempotency_key, Unset):
         headers["Idempotency-Key"] = idempotency_key
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -54,11 +58,13 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: DkimKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[DkimKey]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -68,6 +74,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: DkimKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> DkimKey:
     """Make a new DKIM key
 
@@ -77,6 +84,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
+        prefer (str | Unset):
         body (DkimKey): A key that signs mail whose sender has this domain (RFC 6376, RFC 8463).
 
     Raises:
@@ -87,6 +95,7 @@ def sync(
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -96,11 +105,13 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: DkimKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[DkimKey]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -110,10 +121,12 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: DkimKey,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> DkimKey:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

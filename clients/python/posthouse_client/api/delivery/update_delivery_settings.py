@@ -15,12 +15,16 @@ def _get_kwargs(
     body: DeliverySettingsPatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["If-Match"] = if_match
 
     if not isinstance(if_none_match, Unset):
         headers["If-None-Match"] = if_none_match
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "patch",
@@ -59,12 +63,14 @@ def sync_detailed(
     body: DeliverySettingsPatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[DeliverySettings]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -75,6 +81,7 @@ def sync(
     body: DeliverySettingsPatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> DeliverySettings:
     """Change the delivery settings
 
@@ -86,6 +93,7 @@ def sync(
     Args:
         if_match (str):
         if_none_match (str | Unset):
+        prefer (str | Unset):
         body (DeliverySettingsPatch): A merge patch (RFC 7396) of DeliverySettings: absent members do not
             change, and null sets the default.
 
@@ -98,6 +106,7 @@ def sync(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -108,12 +117,14 @@ async def asyncio_detailed(
     body: DeliverySettingsPatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[DeliverySettings]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -124,11 +135,13 @@ async def asyncio(
     body: DeliverySettingsPatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> DeliverySettings:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

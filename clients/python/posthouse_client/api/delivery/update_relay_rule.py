@@ -17,12 +17,16 @@ def _get_kwargs(
     body: RelayRulePatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["If-Match"] = if_match
 
     if not isinstance(if_none_match, Unset):
         headers["If-None-Match"] = if_none_match
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "patch",
@@ -64,6 +68,7 @@ def sync_detailed(
     body: RelayRulePatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[RelayRule]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
@@ -71,6 +76,7 @@ def sync_detailed(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -82,6 +88,7 @@ def sync(
     body: RelayRulePatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> RelayRule:
     """Change one relay rule
 
@@ -94,6 +101,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
+        prefer (str | Unset):
         body (RelayRulePatch): A merge patch (RFC 7396) of RelayRule: absent members do not change, and null
             sets the default.
 
@@ -107,6 +115,7 @@ def sync(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -118,6 +127,7 @@ async def asyncio_detailed(
     body: RelayRulePatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[RelayRule]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
@@ -125,6 +135,7 @@ async def asyncio_detailed(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -136,6 +147,7 @@ async def asyncio(
     body: RelayRulePatch,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> RelayRule:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
@@ -143,5 +155,6 @@ async def asyncio(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

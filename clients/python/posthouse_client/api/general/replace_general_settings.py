@@ -14,12 +14,16 @@ def _get_kwargs(
     body: GeneralSettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["If-Match"] = if_match
 
     if not isinstance(if_none_match, Unset):
         headers["If-None-Match"] = if_none_match
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "put",
@@ -58,12 +62,14 @@ def sync_detailed(
     body: GeneralSettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[GeneralSettings]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -74,6 +80,7 @@ def sync(
     body: GeneralSettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> GeneralSettings:
     """Replace the general settings
 
@@ -85,6 +92,7 @@ def sync(
     Args:
         if_match (str):
         if_none_match (str | Unset):
+        prefer (str | Unset):
         body (GeneralSettings): SMTP AUTH, the session profile, the external postmasters.
 
     Raises:
@@ -96,6 +104,7 @@ def sync(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -106,12 +115,14 @@ async def asyncio_detailed(
     body: GeneralSettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[GeneralSettings]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -122,11 +133,13 @@ async def asyncio(
     body: GeneralSettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> GeneralSettings:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -14,10 +14,14 @@ def _get_kwargs(
     *,
     body: LocalDomainBatch,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if not isinstance(idempotency_key, Unset):
         headers["Idempotency-Key"] = idempotency_key
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -55,11 +59,13 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: LocalDomainBatch,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[BatchResult]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -69,6 +75,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: LocalDomainBatch,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> BatchResult:
     """Make, replace and delete many local domains at once
 
@@ -78,6 +85,7 @@ def sync(
 
     Args:
         idempotency_key (str | Unset):
+        prefer (str | Unset):
         body (LocalDomainBatch): Many changes of local domains, of different objects.
 
     Raises:
@@ -88,6 +96,7 @@ def sync(
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -97,11 +106,13 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: LocalDomainBatch,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[BatchResult]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -111,10 +122,12 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: LocalDomainBatch,
     idempotency_key: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> BatchResult:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         body=body,
         idempotency_key=idempotency_key,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -15,12 +15,16 @@ def _get_kwargs(
     *,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["If-Match"] = if_match
 
     if not isinstance(if_none_match, Unset):
         headers["If-None-Match"] = if_none_match
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "delete",
@@ -59,12 +63,14 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[Removed | None]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         id=id,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -75,6 +81,7 @@ def sync(
     client: AuthenticatedClient | Client,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Removed | None:
     """Remove one relay domain
 
@@ -86,6 +93,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
+        prefer (str | Unset):
 
     Raises:
         ProblemError: the API refused it.
@@ -96,6 +104,7 @@ def sync(
         id=id,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -106,12 +115,14 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[Removed | None]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         id=id,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -122,11 +133,13 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Removed | None:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         id=id,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

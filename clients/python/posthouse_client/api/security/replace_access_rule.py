@@ -16,12 +16,16 @@ def _get_kwargs(
     body: AccessRule,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["If-Match"] = if_match
 
     if not isinstance(if_none_match, Unset):
         headers["If-None-Match"] = if_none_match
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "put",
@@ -63,6 +67,7 @@ def sync_detailed(
     body: AccessRule,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[AccessRule]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
@@ -70,6 +75,7 @@ def sync_detailed(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -81,6 +87,7 @@ def sync(
     body: AccessRule,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> AccessRule:
     """Replace one access rule
 
@@ -93,6 +100,7 @@ def sync(
         id (str):
         if_match (str):
         if_none_match (str | Unset):
+        prefer (str | Unset):
         body (AccessRule): An entry of the block list or allow list. Values are compared exactly. An allow
             rule never permits relaying.
 
@@ -106,6 +114,7 @@ def sync(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -117,6 +126,7 @@ async def asyncio_detailed(
     body: AccessRule,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[AccessRule]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
@@ -124,6 +134,7 @@ async def asyncio_detailed(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -135,6 +146,7 @@ async def asyncio(
     body: AccessRule,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> AccessRule:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
@@ -142,5 +154,6 @@ async def asyncio(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))

@@ -14,12 +14,16 @@ def _get_kwargs(
     body: ConnectionPolicySettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["If-Match"] = if_match
 
     if not isinstance(if_none_match, Unset):
         headers["If-None-Match"] = if_none_match
+
+    if not isinstance(prefer, Unset):
+        headers["Prefer"] = prefer
 
     _kwargs: dict[str, Any] = {
         "method": "put",
@@ -58,12 +62,14 @@ def sync_detailed(
     body: ConnectionPolicySettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[ConnectionPolicySettings]:
     """Like `sync`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(client.get_httpx_client().request(**kwargs))
 
@@ -74,6 +80,7 @@ def sync(
     body: ConnectionPolicySettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> ConnectionPolicySettings:
     """Replace the connection policy
 
@@ -85,6 +92,7 @@ def sync(
     Args:
         if_match (str):
         if_none_match (str | Unset):
+        prefer (str | Unset):
         body (ConnectionPolicySettings): Limits and checks of clients by their addresses. Trusted networks
             are exempt.
 
@@ -97,6 +105,7 @@ def sync(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(client.get_httpx_client().request(**kwargs))
 
@@ -107,12 +116,14 @@ async def asyncio_detailed(
     body: ConnectionPolicySettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> Response[ConnectionPolicySettings]:
     """Like `asyncio`, with status and headers."""
     kwargs = _get_kwargs(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _build_response(await client.get_async_httpx_client().request(**kwargs))
 
@@ -123,11 +134,13 @@ async def asyncio(
     body: ConnectionPolicySettings,
     if_match: str,
     if_none_match: str | Unset = UNSET,
+    prefer: str | Unset = UNSET,
 ) -> ConnectionPolicySettings:
     """Like `sync`, for an event loop."""
     kwargs = _get_kwargs(
         body=body,
         if_match=if_match,
         if_none_match=if_none_match,
+        prefer=prefer,
     )
     return _parse_response(await client.get_async_httpx_client().request(**kwargs))
