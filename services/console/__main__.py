@@ -12,6 +12,7 @@ from libs.runtime.http_connections import ConnectionGuard
 from libs.runtime.http_server import HttpServer
 from libs.runtime.https_certificate import Certificate
 from libs.runtime.lifecycle import Background, Shutdown, StartupError
+from libs.runtime.metrics import MetricsServer, show_build
 from libs.runtime.settings import begin
 from libs.smtp.network import counter_key
 from services.console.api import api_client
@@ -34,12 +35,17 @@ async def main(shutdown: Shutdown) -> None:
     sessions = load_sessions(settings.secret_key.get_secret_value(), settings.data_dir)
     dependencies = Dependencies(sessions, client, ENTRIES, secure=settings.is_secure)
     server = http_server(settings, create_app(dependencies, settings.hosts))
+    show_build("console")
+    # A console needs nothing to be ready: while the API does not answer, its pages say so.
+    metrics = MetricsServer(dict)
+    await metrics.start(settings.metrics_host, settings.metrics_port)
     background = Background(shutdown)
     background.start(server.run(), "http")
     log.info("ready", http_port=server.port, api=settings.api_url)
     service_manager.tell_ready()
     await shutdown.wait()
     await server.stop()
+    await metrics.stop()
     await background.stop()
     await client.aclose()
     if background.failure is not None:

@@ -57,6 +57,8 @@ class Settings(ProcessSettings):
         ),
     )
 
+    metrics_host: str = Field(default="127.0.0.1", description="Address of the metrics.")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="Port of the metrics; 0: none are served.")
     max_connections_per_client: int = Field(
         default=100,
         ge=1,

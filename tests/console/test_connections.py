@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import stat
+import sys
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,8 @@ from libs.runtime import http_connections
 from services.console.__main__ import http_server
 from services.console.settings import Settings
 from tests.libs.runtime.test_http_connections import connected
+from tests.peers.ports import free_port
+from tests.peers.process import PeerProcess
 
 
 async def test_a_connection_with_an_incomplete_head_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +48,29 @@ async def test_with_a_self_signed_certificate_it_may_listen_outside_of_loopback(
             assert (await browser.get(f"https://{host}:{server.port}/")).text == "here"
     await server.stop()
     await running
+
+
+def test_its_metrics_port_says_that_it_runs(tmp_path: Path) -> None:
+    port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "CONSOLE_PORT": str(free_port()),
+        "CONSOLE_METRICS_PORT": str(port),
+        "POSTHOUSE_DATA_DIR": str(tmp_path),
+    }
+    process = PeerProcess(
+        [sys.executable, "-m", "services.console"],
+        tmp_path / "log",
+        environment=environment,
+    )
+    try:
+        # The log line `ready` follows the start of the metrics port.
+        process.until_ready(lambda: b'"event": "ready"' in process.log.read_bytes())
+        answers = {path: httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=60) for path in ("metrics", "readyz")}
+    finally:
+        process.stop()
+    assert "posthouse_console_build_info{" in answers["metrics"].text
+    assert answers["readyz"].json() == {"status": "ready", "missing": {}}
 
 
 def test_outside_of_loopback_it_needs_a_certificate() -> None:

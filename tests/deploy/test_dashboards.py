@@ -206,7 +206,7 @@ _GOES_ON, _STANDS_STILL = "0+60x80", "0x80"
 _IN_90_DAYS = f"{90 * 86400}x80"
 # The series of a gateway without faults. Each case below changes some of them.
 _WELL: Mapping[str, str] = {
-    **{f'up{{job="{job}",{_AT}}}': "1x80" for job in ("config_api", "ingress", "policy", "relay")},
+    **{f'up{{job="{job}",{_AT}}}': "1x80" for job in ("config_api", "console", "ingress", "policy", "relay")},
     f'posthouse_ingress_stream_up{{service="policy",{_AT}}}': "1x80",
     f'posthouse_ingress_stream_up{{service="relay",{_AT}}}': "1x80",
     f'posthouse_ingress_policy_failures_total{{stage="RCPT",{_AT}}}': _STANDS_STILL,
@@ -259,6 +259,7 @@ _WELL: Mapping[str, str] = {
 # The change that makes each alert fire: the beginning of a series' name (and of its labels), and its new values.
 _ILL: list[tuple[str, str, str]] = [
     ("PosthouseTargetDown", 'up{job="relay"', "1x10 0x70"),
+    ("PosthouseConsoleDown", 'up{job="console"', "1x10 0x70"),
     ("PosthouseStreamDown", 'posthouse_ingress_stream_up{service="relay"', "1x10 0x70"),
     ("PosthouseDecisionsFail", "posthouse_ingress_policy_failures_total", "0x10 0+30x70"),
     ("PosthouseTemporaryFailures", 'posthouse_ingress_replies_total{code="451"', "0x10 0+60x70"),
@@ -303,6 +304,7 @@ _ILL: list[tuple[str, str, str]] = [
 # Changes that must make no alert fire: values just within the limit, too short a time, or a fault that is over.
 _NEARLY: list[tuple[str, str, str]] = [
     ("PosthouseTargetDown", 'up{job="relay"', "1x74 0x5"),
+    ("PosthouseConsoleDown", 'up{job="console"', "1x75 0x4"),
     ("PosthouseStreamDown", 'posthouse_ingress_stream_up{service="relay"', "1x74 0x5"),
     ("PosthouseDecisionsFail", "posthouse_ingress_policy_failures_total", "0+5x80"),
     ("PosthouseTemporaryFailures", 'posthouse_ingress_replies_total{code="451"', "0+12x80"),
