@@ -47,7 +47,7 @@ async def show(page: ReaderPage, period: str = "day") -> Response:
         queued=sum(destination["queued"] for destination in destinations["items"]),
         is_part=destinations["next_cursor"] is not None,
         troubles=_with_failures(destinations["items"]),
-        findings=[check for check in checks["items"] if check["level"] != "ok"],
+        findings=_distinct([check for check in checks["items"] if check["level"] != "ok"]),
         passed=sum(check["level"] == "ok" for check in checks["items"]),
     )
 
@@ -56,6 +56,18 @@ async def show(page: ReaderPage, period: str = "day") -> Response:
 async def run_checks(page: OperatorPage) -> Response:
     await page.api.post("/v1/checks:run")
     return page.redirect("/#checks", "Every check was made again.")
+
+
+def _distinct(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns each finding once, with the names of all services that have it: those of one machine find the same."""
+    services: dict[tuple[str, ...], list[str]] = {}
+    for check in checks:
+        key = (check["level"], check["id"], check["text"], check["remedy"])
+        services.setdefault(key, []).append(check["service"])
+    return [
+        {"level": level, "id": name, "text": text, "remedy": remedy, "services": list(dict.fromkeys(of_finding))}
+        for (level, name, text, remedy), of_finding in services.items()
+    ]
 
 
 def _graphs(figures: PeriodCounts) -> list[dict[str, Any]]:
