@@ -21,6 +21,7 @@ COPY services services
 COPY libs libs
 COPY proto proto
 COPY clients/python clients/python
+COPY deploy/certificates deploy/certificates
 COPY scripts/collect_licences.py scripts/collect_licences.py
 RUN /opt/uv/bin/uv pip install --system-certs --no-cache --compile-bytecode --no-deps --python /opt/posthouse/bin/python . \
     && /opt/posthouse/bin/python scripts/collect_licences.py /opt/posthouse/licences

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ import trustme
 from services.ingress.metrics import Metrics
 from services.ingress.tls import Certificates, TlsOptions
 
-HOOK = Path(__file__).parents[2] / "deploy/certificates/install-certificate"
+ROOT = Path(__file__).parents[2]
+HOOK = ROOT / "deploy/certificates/install-certificate"
 
 
 def _renewed(folder: Path, certificates: trustme.CA, name: str, by: str) -> dict[str, str]:
@@ -50,6 +53,25 @@ def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path, certifi
     assert shown.in_use[0].names == ("new.test",)
     assert [path.stat().st_mode & 0o777 for path in pair] == [0o600, 0o600]
     assert sorted(path.name for path in installed.iterdir()) == ["chain.pem", "key.pem"]
+
+
+def test_the_package_has_the_hook_beside_the_command(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        (name,) = [name for name in content.namelist() if name.endswith(".data/scripts/posthouse-install-certificate")]
+        assert content.read(name) == HOOK.read_bytes()
+        # The upper half of the attributes is the mode of the file.
+        assert content.getinfo(name).external_attr >> 16 & 0o111
+
+
+def test_the_image_is_built_with_the_hook() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = lines.index("COPY deploy/certificates deploy/certificates")
+    installed = next(number for number, line in enumerate(lines) if "--no-deps --python /opt/posthouse" in line)
+    assert copied < installed
+    assert "!deploy/certificates" in (ROOT / ".dockerignore").read_text().splitlines()
 
 
 def test_the_hook_without_variables_of_a_program_fails_and_installs_nothing(tmp_path: Path) -> None:
