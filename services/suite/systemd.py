@@ -110,7 +110,10 @@ def units(program: Path, user: str = USER) -> dict[str, str]:
         )
     }
     for service in SERVICES:
-        stem = f"posthouse-{service.replace('_', '-')}"
+        name = service.replace("_", "-")
+        stem = f"posthouse-{name}"
+        # A settings file has the name of its unit. Earlier releases called that of config_api config_api-1.env.
+        own_files = dict.fromkeys((f"{service}-%i.env", f"{name}-%i.env"))
         contents[f"{stem}@.service"] = _unit(
             f"{stem}@%i.service",
             program,
@@ -118,7 +121,7 @@ def units(program: Path, user: str = USER) -> dict[str, str]:
             description=f"{service} %i of Posthouse",
             arguments=service,
             state=f"{stem}-%i",
-            settings=(SETTINGS_FOLDER / "posthouse.env", SETTINGS_FOLDER / f"{service}-%i.env"),
+            settings=(SETTINGS_FOLDER / "posthouse.env", *(SETTINGS_FOLDER / file for file in own_files)),
             # An empty value removes every capability.
             capabilities="CAP_NET_BIND_SERVICE" if service == "ingress" else "",
         )

@@ -79,6 +79,17 @@ def test_listening_on_ports_under_1024_is_the_only_privilege_and_only_of_ingress
         assert f"CapabilityBoundingSet={allowed}" in lines
 
 
+def test_the_settings_file_of_a_replica_has_the_name_of_its_unit() -> None:
+    contents = systemd.units(Path("/opt/posthouse/bin/posthouse"))
+    for name, content in contents.items():
+        files = [line.rpartition("/")[2] for line in content.splitlines() if line.startswith("EnvironmentFile=")]
+        of_replica = name.removeprefix("posthouse-").replace("@.service", "-%i.env")
+        own = of_replica if "@" in name else "posthouse.env"
+        assert (files[0], files[-1]) == ("posthouse.env", own)
+    before = contents["posthouse-config-api@.service"].index("config_api-%i.env")
+    assert before < contents["posthouse-config-api@.service"].index("config-api-%i.env"), "the last file wins"
+
+
 def test_the_command_installs_units_reports_it_and_keeps_settings(
     tmp_path: Path, command: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
