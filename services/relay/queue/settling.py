@@ -177,10 +177,12 @@ def settle(connection: Connection, settlements: Sequence[Settlement], worker: in
     _GIVE_BACK.run(connection, back_rows)
     _ATTEMPT.run(connection, attempt_rows)
     close(connection, closed, now)
-    _follow_up(connection, settlements, lease_owners, now)
+    errors = _follow_up(connection, settlements, lease_owners, now)
     if reports:
         store(connection, reports, worker, now)
     wake(connection, woken)
+    # The first mail that waits for a destination makes its row, so its error is recorded after that.
+    record_errors(connection, errors)
     if not_mine:
         result.dropped_reports = {report.id for report in not_mine} - _stored_before(connection, not_mine, worker)
     return result
@@ -258,8 +260,10 @@ def _rows_of(
         attempt_rows.append((settled.delivery_id, settled.started_at, settled.attempt, number))
 
 
-def _follow_up(connection: Connection, settlements: Sequence[Settlement], held: dict[int, int], now: int) -> None:
-    """Records events and errors, which most settlements do not have."""
+def _follow_up(
+    connection: Connection, settlements: Sequence[Settlement], held: dict[int, int], now: int
+) -> dict[str, tuple[str, int]]:
+    """Records events, and returns the last error of each destination."""
     errors: dict[str, tuple[str, int]] = {}
     new_events: list[Event] = []
     refused: set[bytes] = set()
@@ -272,5 +276,5 @@ def _follow_up(connection: Connection, settlements: Sequence[Settlement], held: 
         errors.update({name: (text, now) for name, text in settlement.errors})
         refused.update(settlement.refused)
     record_events(connection, new_events)
-    record_errors(connection, errors)
     remove_answers(connection, refused)
+    return errors

@@ -421,7 +421,7 @@ async def test_destinations_have_counts_and_can_be_suspended_and_resumed(
         ("domain:one.test", 2, 0, 1, 1),
         ("domain:two.test", 1, 0, 1, 0),
     ]
-    assert listed[0].last_error == "451 4.3.0 later"
+    assert [each.last_error for each in listed] == ["451 4.3.0 later"] * 2, "also after the first attempt"
     [(stored_at,)] = await relay.rows("SELECT stored_at FROM messages ORDER BY id LIMIT 1")
     assert listed[0].oldest_at.ToMicroseconds() == stored_at
     assert listed[0].next_due_at.seconds > listed[0].oldest_at.seconds
