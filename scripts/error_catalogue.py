@@ -14,7 +14,8 @@ from services.config_api import error_codes
 PAGE = Path(__file__).parents[1] / "docs" / "api-errors.md"
 HEAD = """# Errors of the API
 
-Every error is a problem detail (RFC 9457) of the media type `application/problem+json`:
+This page is for those who write a program that calls the API, and handles what it refuses. Every error is a problem
+detail (RFC 9457) of the media type `application/problem+json`:
 
     {
       "type": "urn:posthouse:problem:invalid",

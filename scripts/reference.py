@@ -61,6 +61,7 @@ def environment() -> str:
         ]
     parts = [
         "# Environment variables\n",
+        "This page is for operators who configure the processes of Posthouse.",
         "What operators configure is in the API. Ports, addresses, files and limits of a process are environment",
         "variables. They are read once, at the start. An empty variable counts as not set. A variable that begins with",
         "a prefix of Posthouse and is none of these is refused, with the name of the nearest right one. A secret may",
@@ -119,6 +120,7 @@ def refusals() -> str:
     """
     parts = [
         "# Refusals and replies\n",
+        "This page is for operators who see a reply or a `reason_id`, and want to know which rule gave it.\n",
         "## Rules\n",
         "Policy tries its rules in this order at each stage of a session. The `reason_id` of the rule that refused a",
         "command stands in the log, in the metrics, in `GET /v1/messages`, and in what Explain answers. A discard rule",
@@ -183,6 +185,7 @@ def log_page() -> str:
     """Returns the page of every event of the log."""
     parts = [
         "# Log events\n",
+        "This page is for operators who read the log, and for those who write programs that read it.",
         "Each line of the log is an event with a name. Every line has `timestamp`, `level`, `service` and `event`; the",
         "rest is in this table. An event stands here more than once where its fields differ.\n",
     ]
@@ -201,6 +204,7 @@ def contracts() -> str:
     """Returns the page of every method of the gRPC contracts, with its comment and its callers."""
     parts = [
         "# gRPC contracts\n",
+        "This page is for developers of Posthouse, and for operators who decide which process may call which other.",
         "How the services talk with each other. The files are in `proto`; the order is theirs. Over TCP only the",
         "services that need a method may call it. Through a Unix socket every process that can open it may.\n",
     ]
@@ -240,6 +244,7 @@ def command_line() -> str:
     """Returns the page of every command with its arguments and options."""
     parts = [
         "# The command line\n",
+        "This page is for operators who look up a command or an option.",
         "Exit status: 0 done, 1 refused or found nothing, 2 wrong usage, 3 not reachable, 4 not allowed, 5 conflict.",
         "On the machine of `posthouse up` the commands find the API and its key themselves; elsewhere `POSTHOUSE_URL`",
         "and `POSTHOUSE_KEY`, or a profile, say where it is.\n",
@@ -273,6 +278,7 @@ def commands_not_run() -> str:
     """
     parts = [
         "# Commands that are not run\n",
+        "This page is for readers who want to know which commands of the documentation no test runs.",
         "The tests run the commands of README and these pages, in the order of the page and on a fresh suite, except",
         "the measurements of [Performance](../performance.md) and [Scaling](../scaling.md), and the commands below. A",
         "comment in the source of the page says why.\n",

@@ -12,6 +12,7 @@ def page() -> str:
     api = document()
     parts = [
         "# HTTP API\n",
+        "This page is for those who write a program that calls the API.",
         "Every operation of `openapi.json`, by subject. [The API, for those who write a client](../api.md) explains",
         "what they have in common, [Settings](settings.md) has the members of every object that can be set, and",
         "[Errors of the API](../api-errors.md) what is answered when something is wrong. A running suite shows each",

@@ -92,6 +92,7 @@ def page() -> str:
     """Returns the page."""
     parts = [
         "# Metrics\n",
+        "This page is for operators who make a dashboard or an alert.",
         "[Observing a gateway](../observability.md#metrics-metrics) says where they are read and what to look at",
         "first. A counter only grows until its process restarts. A histogram has `_bucket`, `_sum` and `_count`.\n",
     ]

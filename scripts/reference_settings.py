@@ -254,6 +254,7 @@ def page() -> str:
             by_setting.setdefault(setting, []).append(answer)
     parts = [
         "# Settings\n",
+        "This page is for operators who look up a setting, its values, or the replies that it causes.",
         "Everything that operators set through the API, with `posthouse config set` or with the command of its",
         "collection. A member inside another one has a dot: `relay_host.port`. `[]` stands for each element of a list.",
         "*Answers* lists what an SMTP client may be told because of a setting, with the stage of the session and the",
