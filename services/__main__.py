@@ -118,7 +118,7 @@ def demo(
     ] = False,
     minutes: Annotated[float, typer.Option(min=0, max=24 * 60, help="Longest time for --keep.")] = 60,
 ) -> None:
-    """Send mail through a temporary suite on loopback, and show what becomes of each message."""
+    """Send mail through a temporary suite on loopback. Show what became of each message."""
     import asyncio
 
     from services.suite import demo as demonstration
@@ -168,7 +168,8 @@ def backup(
     postgres: Postgres = "",
     as_json: AsJson = False,
 ) -> None:
-    """Write queue, settings with secrets, and keys into one sealed file, while mail flows.
+    """Back up a suite into one sealed file, while mail flows. It holds the queue, the settings with their secrets, and
+    the keys.
 
     Run it on the machine of the services, as their user. It finds the databases of `posthouse up` by itself; those of
     services that are started one by one are named by the same environment variables as for them.
@@ -188,7 +189,7 @@ def restore(
     postgres: Postgres = "",
     as_json: AsJson = False,
 ) -> None:
-    """Restore a backup on an empty machine, before the services are started there."""
+    """Fill an empty machine from a backup. The services must not run there yet."""
     from services.suite import backup as backups
 
     databases, folder = _databases(postgres)
@@ -277,7 +278,7 @@ def _show_backup(
 
 @app.command()
 def migrate(postgres: Postgres = "") -> None:
-    """Bring the databases of config_api and relay up to date, and exit. The services do the same when they start."""
+    """Bring the databases up to date, and end. When config_api and relay start, they do the same."""
     _find_databases(postgres)
     for service in ("config_api", "relay"):
         _run_service(service, "migrate")
@@ -313,7 +314,7 @@ def install_systemd(
         str, typer.Option(help="The user who runs the services. The user is created when it does not exist.")
     ] = "posthouse",
 ) -> None:
-    """Write units for systemd: one for the whole suite, and a template for each service."""
+    """Write units for systemd. There is one for the whole suite, and a template for each service."""
     from libs.runtime.lifecycle import StartupError
     from services.suite import systemd
 
@@ -359,7 +360,7 @@ def certificates(
     days: Annotated[int, typer.Option(min=1, max=3650, help="Validity of a service's certificate.")] = 365,
     owner: Annotated[str, typer.Option(help="User who runs the services; needs root.")] = "",
 ) -> None:
-    """Make or renew the certificates by which the services know each other over TCP. Run it again every week."""
+    """Make or renew the certificates of gRPC over TCP. Run it again every week."""
     import datetime
 
     from libs.runtime.lifecycle import StartupError
@@ -383,7 +384,7 @@ def make_secrets(
     folder: Annotated[Path, typer.Argument(help="Folder of the files, which compose.yaml calls ./secrets.")],
     hostname: Annotated[str, typer.Option(help="Name in the self-signed certificates.")] = "localhost",
 ) -> None:
-    """Make the secrets of compose.yaml that are missing: passwords, keys, and self-signed certificates."""
+    """Make the missing secrets of compose.yaml. They are passwords, keys, and self-signed certificates."""
     import datetime
 
     from libs.runtime.lifecycle import StartupError

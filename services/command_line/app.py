@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -28,8 +28,28 @@ if TYPE_CHECKING:
     from libs.runtime.settings import ProcessSettings
 
 
+# The headings of `posthouse --help`, each with its commands.
+HEADINGS: Mapping[str, tuple[str, ...]] = {
+    "Run a suite": ("up", "demo", "ready", "install", "settings", "secrets", "certificates"),
+    "Run one service": ("ingress", "policy", "relay", "config_api", "console"),
+    "See what happens": ("status", "doctor", "top", "trace", "why", "send-test", "test-relay", "version"),
+    "Act on mail that waits": ("queue", "suspend", "resume"),
+    "Configure": (
+        *("config", "domain", "relay-domain", "account", "recipients", "alias", "rule", "access", "blocked"),
+        *("trusted", "dkim", "tls", "webhook", "key", "import", "profile"),
+    ),
+    "Keep data safe": ("backup", "restore", "migrate", "rotate-secret-key"),
+}
+
+
 class OperatorGroup(TyperGroup):
-    """Ends a command that failed with one line and an exit status."""
+    """Lists the commands under headings, and ends a command that failed with one line and an exit status."""
+
+    def format_commands(self, _: Any, formatter: Any) -> None:
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for heading, names in HEADINGS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(width)) for name in names])
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import httpx
     from posthouse_client import Posthouse
 
-app = typer.Typer(no_args_is_help=True, help="The settings, their history, and all of them as one document.")
+app = typer.Typer(no_args_is_help=True, help="The settings, their history, and all as one document.")
 
 
 def _find_sections() -> dict[str, str]:
@@ -50,10 +50,20 @@ _SECTIONS = _find_sections()
 
 def _operation(section: str, verb: str) -> str:
     if section not in _SECTIONS:
+        having = [f"{each}.{section}" for each in _SECTIONS if section in _members(each)]
+        hint = f", but there is {' and '.join(having)}" if having else ""
         raise CommandError(
-            f"there is no section {section!r}; the sections are {', '.join(_SECTIONS)}", ExitStatus.USAGE
+            f"there is no section {section!r}{hint}; the sections are {', '.join(_SECTIONS)}", ExitStatus.USAGE
         )
     return _SECTIONS[section].format(verb=verb)
+
+
+def _members(section: str) -> frozenset[str]:
+    """The names of the members of a section."""
+    import posthouse_client.models
+
+    model = getattr(posthouse_client.models, f"{section.replace('-', ' ').title().replace(' ', '')}Settings")
+    return frozenset(model.__annotations__)
 
 
 def _member(settings: dict[str, Any], path: list[str], name: str) -> Any:
@@ -99,7 +109,7 @@ def set_(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Change members of a section in one revision. The command returns when every service uses it."""
+    """Change members of a section. The command returns when every service uses them."""
     patch: dict[str, Any] = {}
     sections = set()
     for assignment in assignments:
@@ -221,7 +231,7 @@ def diff(
     to: Annotated[int, typer.Argument(help="Number of a revision. 0 is the newest.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show what differs between two revisions. The default is the change that made the newest revision."""
+    """Show what differs between two revisions. By default, show what the newest has changed."""
     with connected() as posthouse:
         newest = next(items(posthouse, "configuration.list_revisions", most=1))["number"]
         first, last = (number + newest if number <= 0 else number for number in (from_, to))

@@ -117,8 +117,10 @@ def _of_this_machine(environment: Mapping[str, str], ca_file: str) -> Access:
         except OSError:
             url = _LOCAL_URL
         return Access(url, key, ca_file)
+    looked_in = " or ".join((folder,) if folder else DATA_FOLDERS)
     raise CommandError(
-        "no API key was found: set POSTHOUSE_URL and POSTHOUSE_KEY, or save them with `posthouse profile save`",
+        f"no API key was found, because no suite has its data in {looked_in}: call the command where the suite was "
+        "started, set POSTHOUSE_DATA_DIR to its data folder, or name another machine with `posthouse profile save`",
         ExitStatus.USAGE,
     )
 

@@ -154,8 +154,7 @@ def rotate(
     nameserver: Annotated[str, typer.Option(help="HOST:PORT of the name server to ask for the record.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Replace the key of a domain, one step at each call: a new key is published, then it signs, and then the old key
-    is withdrawn.
+    """Replace the key of a domain, one step each time. A new key is published, then used, then the old one withdrawn.
 
     The first call makes a key that does not sign yet, and shows the record to publish. The next call, when the record
     is in the DNS, lets the new key sign instead of the old one. A call after the overlap removes the old key, and says

@@ -82,7 +82,7 @@ def settings_command(models: Callable[[], Iterable[type[ProcessSettings]]]) -> C
         ] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Show every environment variable: its default, its value here, and the source of this value."""
+        """Show every environment variable. Each has its default, what is in force here, and from where."""
         parts = [name.upper() for name in names or ()]
         shown = [
             variable

@@ -33,7 +33,7 @@ def doctor(
     everything: Annotated[bool, typer.Option("--all", help="Also show the checks whose result is ok.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the services found about their machines and settings. Exit status 1: a check found an error."""
+    """Show what is wrong with machines and settings. Exit status 1: a check found an error."""
     with connected() as posthouse:
         if domain:
             keys = list(items(posthouse, "delivery.list_dkim_keys", {"domain": domain}))
@@ -86,7 +86,9 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Show the figures once, and exit.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show messages and refusals of the last hour, the queue, and what delays it. The figures change until Ctrl-C."""
+    """Show what happens, live until Ctrl-C. These are messages and refusals of the last hour, and what holds up the
+    queue.
+    """
     with connected() as posthouse:
         if as_json:
             print_json(_look(posthouse, minutes))

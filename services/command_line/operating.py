@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show every service with its version and state, and what needs attention. Exit status 1: a service
-    is not ready.
-    """
+    """Show every service with its version and state. Warnings follow. Exit status 1: a service is not ready."""
     with connected() as posthouse:
         suite_status = call(posthouse, "status.get_status")
     if as_json:
@@ -37,7 +35,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 def version(as_json: AsJson = False) -> None:
-    """Show the version of this command line, and of each service that runs."""
+    """Show the version of this command and of each service."""
     from importlib.metadata import version as version_of
 
     own = version_of("posthouse")
@@ -115,7 +113,7 @@ def suspend(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Suspend a destination: its mail stays in the queue and is not tried."""
+    """Suspend a destination. Its mail stays in the queue and is not tried."""
     if (age := parse_age(until)) is not None:
         until = (datetime.datetime.now(datetime.UTC) + age).isoformat(timespec="seconds")
     body = Body({"until": until} if until else {})
@@ -170,7 +168,7 @@ def try_relay_host(
     rule: Annotated[str, typer.Argument(help="Name or id of a rule, or `default` for the settings' relay host.")],
     as_json: AsJson = False,
 ) -> None:
-    """Try a relay host step by step: name, connection, TLS, login. Sends no mail."""
+    """Try a relay host step by step. The steps are name, connection, TLS and login. No mail is sent."""
     kind = next(kind for kind in KINDS if kind.command == "rule")
     with connected() as posthouse:
         rule_id = "delivery" if rule == "default" else find(posthouse, kind, rule)["id"]

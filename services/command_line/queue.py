@@ -90,7 +90,7 @@ def show(
     content: Annotated[bool, typer.Option("--content", help="Print only the message itself.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show one message: its recipients, every attempt, and what happened to it."""
+    """Show one message with its recipients and every attempt."""
     with connected() as posthouse:
         if content:
             from posthouse_client.api.queue import get_queued_message_content
@@ -104,7 +104,7 @@ def show(
 
 @app.command()
 def shape(terms: Terms = None, as_json: AsJson = False) -> None:
-    """Count recipients by domain and age in minutes, which shows where mail waits and since when."""
+    """Count recipients by domain and age in minutes. This shows where mail is stuck, and since when."""
     selection = select(terms)
     now = datetime.datetime.now(datetime.UTC)
     counts: dict[str, Counter[str]] = {}
@@ -254,7 +254,7 @@ def redirect(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send mail that waits to another recipient or to another server."""
+    """Send mail that waits to another recipient or server."""
     if [recipient is not None, next_hop is not None, configured_route].count(True) != 1:
         raise CommandError("give exactly one of --to, --next-hop and --configured-route", ExitStatus.USAGE)
     members: dict[str, Any] = {"configured_route": True}

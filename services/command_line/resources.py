@@ -216,14 +216,28 @@ def _add(app: typer.Typer, kind: Kind) -> None:
 def _change(app: typer.Typer, kind: Kind) -> None:
     @app.command("change")
     def change(name: str, fields: Fields, as_json: AsJson = False) -> None:
-        """Change members of an object, and leave its other members as they are."""
-        patch = Body(members(kind, fields or []))
+        """Change members of an object. Its other members stay as they are."""
+        patch = members(kind, fields or [])
         with connected() as posthouse:
             identifier = find(posthouse, kind, name)["id"]
             read, update = operation(kind.name("get")), operation(kind.name("update"))
-            written = posthouse.change(read, update, lambda _: patch, identifier)
+            written = posthouse.change(
+                read, update, lambda present: Body(_of_another_kind(patch, present.to_dict())), identifier
+            )
             posthouse.wait_until_in_force(written)
         _shown(kind, written.content, as_json, "changed", ())
+
+
+def _of_another_kind(patch: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
+    """Returns a patch that also removes what belongs to the kind before, as the path of a Maildir that becomes a
+    server: where `kind` of an inner object changes, only the members of the patch stay.
+    """
+    whole = dict(patch)
+    for name, new in patch.items():
+        old = present.get(name)
+        if isinstance(new, dict) and isinstance(old, dict) and new.get("kind", old.get("kind")) != old.get("kind"):
+            whole[name] = {**dict.fromkeys(old), **new}
+    return whole
 
 
 def _remove(app: typer.Typer, kind: Kind) -> None:
@@ -275,7 +289,7 @@ def _import(app: typer.Typer, kind: Kind) -> None:
         yes: Yes = False,
         as_json: AsJson = False,
     ) -> None:
-        """Add the rows of a CSV file, and change the objects that exist already with the same name."""
+        """Add the rows of a CSV file. Change the objects that exist already with the same name."""
         from posthouse_client import ProblemError
 
         rows = _rows(kind, file)
@@ -437,7 +451,7 @@ KINDS = (
     ),
     Kind(
         "access",
-        "Rules that block clients and mail, or exempt them from checks.",
+        "Rules that block clients and mail, or exempt them.",
         "security",
         "access_rule",
         "access_rules",

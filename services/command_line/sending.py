@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,11 +17,14 @@ from services.command_line.timeline import print_message
 
 if TYPE_CHECKING:
     import smtplib
+    import ssl
     from email.message import EmailMessage
 
     from posthouse_client import Posthouse
 
 _UNFINISHED = ("active", "unknown")
+_TLS_PORTS = (465, 8465)
+_SECONDS = 60.0
 
 
 def send_test(
@@ -33,7 +37,7 @@ def send_test(
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the first attempt.")] = 30.0,
     as_json: AsJson = False,
 ) -> None:
-    """Send a small message through the suite, and show what became of it."""
+    """Send a small message, and show what becomes of it."""
     import smtplib
 
     host, _, port = server.rpartition(":")
@@ -42,10 +46,14 @@ def send_test(
     password = read_secret("Password") if login else ""
     message = _message(from_, to)
     try:
-        with smtplib.SMTP(host.strip("[]"), int(port), timeout=60) as client:
+        with _connect(host.strip("[]"), int(port)) as client:
             submitted = _submit(client, message, from_, to, login, password)
     except _ContentRefusedError as error:
-        raise CommandError(f"refused: {error}") from None
+        raise CommandError(f"refused: {error}{_hint(to)}") from None
+    except smtplib.SMTPRecipientsRefused as error:
+        raise CommandError(f"refused: {_refusal(error)}{_hint(to)}") from None
+    except smtplib.SMTPServerDisconnected as error:
+        raise CommandError(f"{server} ended the connection: {error}", ExitStatus.NOT_REACHABLE) from None
     except smtplib.SMTPException as error:
         raise CommandError(f"refused: {_refusal(error)}") from None
     except OSError as error:
@@ -60,9 +68,31 @@ def send_test(
         print_message(shown)
     refused = [recipient for recipient, reply in submitted.replies.items() if not reply.startswith("2")]
     if refused:
-        raise CommandError(f"refused for {', '.join(refused)}")
+        raise CommandError(f"refused for {', '.join(refused)}{_hint(refused)}")
     if shown["state"] == "bounced":
         raise CommandError("the message was not delivered")
+
+
+def _hint(refused: list[str]) -> str:
+    return f"; `posthouse why {shlex.quote(printable(refused[0]))}` says by which rule"
+
+
+def _connect(host: str, port: int) -> smtplib.SMTP:
+    """Connects, with TLS from the start at the ports that have it by default."""
+    import smtplib
+
+    if port in _TLS_PORTS:
+        return smtplib.SMTP_SSL(host, port, timeout=_SECONDS, context=_unverified())
+    return smtplib.SMTP(host, port, timeout=_SECONDS)
+
+
+def _unverified() -> ssl.SSLContext:
+    """Other commands check the certificate. This connection goes to the operator's own suite."""
+    import ssl
+
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class _ContentRefusedError(Exception):
@@ -101,14 +131,15 @@ def _submit(
     """
     import email.policy
     import smtplib
-    import ssl
 
     client.ehlo()
     if login:
-        # Other tests check the certificate. This connection goes to the operator's own suite.
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        client.starttls(context=context)
+        if not isinstance(client, smtplib.SMTP_SSL):
+            client.starttls(context=_unverified())
+            client.ehlo()
+        # After a refusal, smtplib would try the next mechanism. A wrong password would then count twice.
+        if offered := client.esmtp_features.get("auth", "").split():
+            client.esmtp_features["auth"] = "PLAIN" if "PLAIN" in offered else offered[0]
         client.login(login, password)
     code, text = client.mail(sender)
     if code >= 400:

@@ -32,7 +32,7 @@ def trace(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on to show new events until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happened to mail: one timeline a message, oldest first."""
+    """Show what happened to mail. Each message has a timeline; the oldest comes first."""
     with connected() as posthouse:
         messages = _messages(posthouse, what, limit)
         if not messages and not follow:
@@ -102,6 +102,14 @@ def _lines(message: dict[str, Any]) -> Iterator[str]:
 
 
 def why(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="[WHAT]",
+            help="Address, domain, queue id or session id: its newest mail that was refused is explained.",
+            show_default=False,
+        ),
+    ] = "",
     session: Annotated[str, typer.Option(help="Id of a past session.")] = "",
     client: Annotated[str, typer.Option(help="Address of a client.")] = "",
     sender: Annotated[str, typer.Option("--from", help="Envelope sender. An empty text is the null sender.")] = "",
@@ -121,17 +129,24 @@ def why(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which rule accepts or refuses mail, and by which route the mail would go."""
-    if bool(session) == bool(client):
-        raise CommandError("give --session ID, or --client IP with --from and --to", ExitStatus.USAGE)
-    if session and proposed_rule:
+    """Say which rule refused mail, or would refuse it. With --to, also show where mail would go."""
+    if [bool(what), bool(session), bool(client)].count(True) != 1:
+        raise CommandError(
+            "give an address or queue id of refused mail, or --session ID, or --client IP with --from and --to",
+            ExitStatus.USAGE,
+        )
+    if proposed_rule and not client:
         raise CommandError("--proposed-rule needs --client: a past session is not decided again", ExitStatus.USAGE)
     question: dict[str, Any] = {"kind": "past", "session_id": session}
+    if what and (sender or recipient):
+        raise CommandError("--from and --to need --client", ExitStatus.USAGE)
     if client:
         facts = _facts(client, sender, recipient, helo, login, listener)
         rule = {"proposed_rule": members(_ACCESS_RULES, proposed_rule)} if proposed_rule else {}
         question = {"kind": "hypothetical", "facts": facts, **rule}
     with connected() as posthouse:
+        if what:
+            question["session_id"] = _refused_session(posthouse, what)
         explanation = call(posthouse, "explain.explain_session", body=Body(question))
         route = None
         if recipient:
@@ -140,9 +155,29 @@ def why(
     if as_json:
         print_json({"session": explanation, "route": route})
         return
-    _print_session(explanation, past=bool(session))
+    _print_session(explanation, past=not client)
     if route is not None:
-        _print_route(route)
+        _print_route(route, refused=explanation["action"] == "reject")
+
+
+def _refused_session(posthouse: Posthouse, what: str) -> str:
+    """Returns the session of the newest mail of an address, a domain or an id that was refused."""
+    if _SESSION_ID.fullmatch(what):
+        return what
+    filters = _filters(what)
+    refused = (
+        [
+            message
+            for each in filters
+            for message in items(posthouse, "queue.list_message_history", {**each, "state": "rejected"}, most=1)
+        ]
+        if filters
+        else [call(posthouse, "queue.get_message", what)]
+    )
+    sessions = {each["received_at"] or "": each["origin"]["session_id"] for each in refused}
+    if not any(sessions.values()):
+        raise CommandError(f"no mail of {what!r} is known that was refused; `posthouse trace` shows all its mail")
+    return str(sessions[max(sessions)])
 
 
 def _facts(client: str, sender: str, recipient: str, helo: str, login: str, listener: str) -> dict[str, Any]:
@@ -203,10 +238,11 @@ _ROUTES = {
 }
 
 
-def _print_route(explanation: dict[str, Any]) -> None:
+def _print_route(explanation: dict[str, Any], *, refused: bool = False) -> None:
     for route in explanation["routes"]:
         goes = _ROUTES.get(route["kind"], words(route["kind"]))
-        typer.echo(f"\n{printable(route['recipient'])} {goes}. Its destination is {printable(route['destination'])}.")
+        whose = "" if route["kind"] == "failed" else f" Its destination is {printable(route['destination'])}."
+        typer.echo(f"\n{'If it were accepted: ' if refused else ''}{printable(route['recipient'])} {goes}.{whose}")
         for sentence in _of_route(route):
             typer.echo(printable(sentence))
         rows = [

@@ -44,7 +44,7 @@ def deliveries(
     limit: Annotated[int, typer.Option(min=1, help="Largest number to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the newest events that were sent, with the last attempt of each."""
+    """List the newest events, with the last attempt of each."""
     with connected() as posthouse:
         of_webhook = {"id": _identifier(posthouse, webhook)}
         sent = list(items(posthouse, "events.list_webhook_deliveries", of_webhook, most=limit))

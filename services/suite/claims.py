@@ -4,6 +4,7 @@ services (F15).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -59,4 +60,6 @@ def check_ports(processes: Sequence[Process]) -> None:
         if (reason := unavailable_reason(host, port))
     ]
     if problems:
-        raise ClaimError("; ".join(problems))
+        is_refused = any(problem.endswith(os.strerror(errno.EACCES)) for problem in problems)
+        hint = "ports below 1024 need the capability CAP_NET_BIND_SERVICE; units of `posthouse install systemd` have it"
+        raise ClaimError("; ".join([*problems, *([hint] if is_refused else [])]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.command_line.configuration import with_parsed_lists
+from services.command_line.configuration import _operation, with_parsed_lists
+from services.command_line.failures import CommandError, ExitStatus
 
 CURRENT = {
     "external_postmasters": [],
@@ -33,3 +34,11 @@ def test_a_list_accepts_one_value_and_several_values_with_commas(
     patch: dict[str, object], sent: dict[str, object]
 ) -> None:
     assert with_parsed_lists(patch, CURRENT) == sent
+
+
+def test_a_member_without_its_section_is_found() -> None:
+    with pytest.raises(CommandError, match=r"no section 'profile', but there is general.profile; the sec") as refused:
+        _operation("profile", "update")
+    assert refused.value.status is ExitStatus.USAGE
+    with pytest.raises(CommandError, match=r"no section 'nonsense'; the sections are"):
+        _operation("nonsense", "update")

@@ -8,7 +8,7 @@ import posthouse_client.models
 import pytest
 
 from services.command_line.failures import CommandError
-from services.command_line.resources import KINDS, Kind, members
+from services.command_line.resources import KINDS, Kind, _of_another_kind, members
 
 ACCOUNT = next(kind for kind in KINDS if kind.command == "account")
 DOMAIN = next(kind for kind in KINDS if kind.command == "domain")
@@ -31,6 +31,15 @@ def test_values_get_the_types_of_the_members() -> None:
         "login": "42",
     }
     assert members(DOMAIN, ["mailbox.kind=smtp", "mailbox.port=24"]) == {"mailbox": {"kind": "smtp", "port": 24}}
+
+
+def test_a_mailbox_of_another_kind_loses_what_only_the_kind_before_has() -> None:
+    present = {"name": "x.test", "mailbox": {"kind": "maildir", "path": "/srv/mail"}, "catch_all": None}
+    patch = {"mailbox": {"kind": "smtp", "host": "mail.x.test"}}
+    assert _of_another_kind(patch, present) == {"mailbox": {"kind": "smtp", "path": None, "host": "mail.x.test"}}
+    for other in ({"mailbox": {"kind": "maildir", "path": "/mail"}}, {"mailbox": {"path": "/mail"}}, {"mailbox": None}):
+        assert _of_another_kind(other, present) == other
+    assert _of_another_kind(patch, {**present, "mailbox": None}) == patch
 
 
 @pytest.mark.parametrize("assignment", ["password=secret", "nothing", "=x"])

@@ -34,6 +34,8 @@ class Api:
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = []
+        self.listed: list[dict[str, Any]] = []
         self.session: dict[str, Any] = {
             "action": "accept",
             "reply": None,
@@ -59,6 +61,11 @@ class Api:
         self.asked[name] = body.to_dict()
         return self.session if name == "explain.explain_session" else {"routes": [self.route]}
 
+    def items(self, _: object, name: str, filters: dict[str, Any], *, most: int) -> list[dict[str, Any]]:
+        assert (name, most) == ("queue.list_message_history", 1)
+        self.listed.append(filters)
+        return [each for each in self.history if filters.items() - {("state", "rejected")} <= each.items()]
+
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Api:
@@ -69,7 +76,45 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     made = Api()
     monkeypatch.setattr(tracing, "connected", connected)
     monkeypatch.setattr(tracing, "call", made.call)
+    monkeypatch.setattr(tracing, "items", made.items)
     return made
+
+
+def test_an_address_stands_for_its_newest_mail_that_was_refused(api: Api) -> None:
+    api.history = [
+        {"received_at": "2026-01-02", "origin": {"session_id": "b" * 32}, "sender": "a@far.test"},
+        {"received_at": "2026-01-01", "origin": {"session_id": "a" * 32}, "recipient": "a@far.test"},
+    ]
+    tracing.why("a@far.test")
+    assert api.listed == [
+        {"sender": "a@far.test", "state": "rejected"},
+        {"recipient": "a@far.test", "state": "rejected"},
+    ]
+    assert api.asked["explain.explain_session"] == {"kind": "past", "session_id": "b" * 32}
+
+
+def test_an_address_without_refusals_is_an_error_that_names_the_next_command(api: Api) -> None:
+    with pytest.raises(CommandError, match="posthouse trace"):
+        tracing.why("a@far.test")
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"what": "a@far.test", "client": "192.0.2.1"}, {"what": "a@far.test", "recipient": "b@far.test"}]
+)
+def test_a_question_that_is_none_is_wrong_usage(api: Api, arguments: dict[str, Any]) -> None:
+    with pytest.raises(CommandError) as refused:
+        tracing.why(**arguments)
+    assert refused.value.status is ExitStatus.USAGE
+    assert api.asked == {}
+
+
+def test_the_route_of_refused_mail_is_only_what_would_be(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.session["action"] = "reject"
+    api.route |= {"kind": "failed", "destination": "fail"}
+    tracing.why(client="192.0.2.1", recipient="info@ours.test")
+    shown = capsys.readouterr().out
+    assert "If it were accepted: info@ours.test would be returned to the sender.\n" in shown
+    assert "Its destination" not in shown
 
 
 def test_a_proposed_rule_is_part_of_the_request(api: Api) -> None:

@@ -6,9 +6,15 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+
+from services.__main__ import app
+from services.command_line.app import HEADINGS
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +34,21 @@ def posthouse(tmp_path: Path, *arguments: str, **environment: str) -> subprocess
         timeout=100,
         check=False,
     )
+
+
+def test_help_lists_every_command_under_one_heading_with_a_whole_sentence() -> None:
+    def truncated(command: Any, name: str) -> Iterator[str]:
+        commands = getattr(command, "commands", {})
+        width = 80 - 6 - max(map(len, commands), default=0)
+        for each, subcommand in commands.items():
+            if subcommand.get_short_help_str(width).endswith("..."):
+                yield f"{name} {each}"
+            yield from truncated(subcommand, f"{name} {each}")
+
+    root: Any = get_command(app)
+    listed = [name for names in HEADINGS.values() for name in names]
+    assert sorted(listed) == sorted(root.commands)
+    assert list(truncated(root, "posthouse")) == []
 
 
 @pytest.mark.parametrize(

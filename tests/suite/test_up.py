@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from libs.runtime import service_manager
-from services.suite import children, up
+from services.suite import children, claims, up
 from services.suite.notices import Notices
 from services.suite.output import ConsoleOutput
 from services.suite.topology import Process
@@ -119,6 +120,17 @@ async def test_a_port_in_use_is_reported_with_its_variable_before_anything_start
             with pytest.raises(SuiteError, match=rf"127.0.0.1 port {port} \(CONFIG_API_PORT\): Address already in use"):
                 await suite.start()
             assert not suite.children[0].pid
+
+
+def test_a_port_that_needs_a_privilege_is_told_with_the_way_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "unavailable_reason", lambda *_: os.strerror(errno.EACCES))
+    with pytest.raises(claims.ClaimError, match=r"CONFIG_API_PORT\): Permission denied; ports below 1024 need"):
+        claims.check_ports([config_api(tmp_path)])
+    monkeypatch.setattr(claims, "unavailable_reason", lambda *_: os.strerror(errno.EADDRINUSE))
+    with pytest.raises(claims.ClaimError, match=r"Address already in use$"):
+        claims.check_ports([config_api(tmp_path)])
 
 
 async def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:

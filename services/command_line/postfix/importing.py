@@ -50,8 +50,8 @@ def import_postfix(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report what each parameter of Postfix becomes here, show the changes, ask for confirmation, and make all changes
-    as one revision.
+    """Take over the configuration of a Postfix. The command reports what each parameter becomes here, shows the
+    changes, asks, and makes them as one revision.
     """
     plan = _plan(folder, nameserver)
     if report_only:

@@ -190,7 +190,8 @@ async def postmasters(domains: Sequence[str], check_context: CheckContext, point
         Finding(
             pointer,
             "postmaster_missing",
-            f"No external postmaster, account or alias takes mail for {shown}, so it is held.",
+            f"No external postmaster, account or alias takes mail for {shown}, so it is held. Name somebody in "
+            "external_postmasters of the general settings.",
         ),
     )
 

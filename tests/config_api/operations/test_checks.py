@@ -30,7 +30,7 @@ async def test_the_hostname_is_checked_in_the_dns(begun: Path) -> None:
         async with running(url, begun, nameservers=dns.address) as service:
             first = (await results(service))["hostname"]
             assert (first["level"], "localhost.localdomain" in first["text"]) == ("error", True)
-            assert "/v1/settings/general" in first["remedy"]
+            assert "general.profile.hostname=NAME" in first["remedy"]
             await service.change("/v1/settings/general", {"profile": {"hostname": "mx.ours.test"}})
             # GET returns the results of the last run, until somebody runs the checks again.
             assert (await results(service, run=False))["hostname"] == first

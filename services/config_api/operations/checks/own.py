@@ -62,7 +62,10 @@ async def _hostname(hostname: _Hostname, check_context: StoredCheckContext) -> S
     name = await hostname.read()
     if name == FALLBACK_HOSTNAME:
         text = f"The hostname is {name}, the default hostname, from which other servers refuse mail."
-        remedy = "Set profile.hostname in /v1/settings/general to the name that this gateway has in the DNS."
+        remedy = (
+            "Set it to the name that this gateway has in the DNS, in the general settings: "
+            "`posthouse config set general.profile.hostname=NAME`."
+        )
         return [CheckResult("hostname", Level.ERROR, text, remedy)]
     remedy = (
         f"Publish an A or AAAA record for {name}, and have the owner of the address publish a PTR record that names "

@@ -77,7 +77,10 @@ async def _of_settings(store: Store) -> list[StatusWarning]:
     warnings = []
     general = await store.get("settings/general", "settings/general")
     if general is None or general.body["profile"]["hostname"] == FALLBACK_HOSTNAME:
-        text = "The hostname is the default one: other servers refuse mail from it."
+        text = (
+            "The hostname is the default one: other servers refuse mail from it. "
+            "`posthouse config set general.profile.hostname=NAME` sets it."
+        )
         warnings.append(_warning("default_hostname", text, ["/v1/settings/general"]))
     delivery = await store.get("settings/delivery", "settings/delivery")
     unverified = ["/v1/settings/delivery"] if delivery is not None and _is_unverified(delivery) else []
