@@ -36,6 +36,9 @@ CALLERS = {
 # it on, so the reads would be needed anyway. A read needs one row by its key, and it also finds an outage of the
 # database.
 POLL_SECONDS = 0.25
+# The shortest time between two publications. A publication costs config_api and each consumer some milliseconds, and
+# costs hardly more for several revisions together.
+_PUBLISH_SECONDS = 0.02
 # The next revision is sent when the consumer has put the last one in force, or after this time, because a consumer may
 # refuse a revision.
 _TAKING_SECONDS = 0.2
@@ -192,12 +195,15 @@ async def follow(snapshots: CurrentSnapshots, wake: asyncio.Event, on_database: 
 
     `on_database` is called after each read with the error of the database, or with the empty text.
     """
+    loop = asyncio.get_running_loop()
     ailing = False
+    published_at = float("-inf")
     while True:
         wake.clear()
         try:
             if await _catch_up(snapshots.cache, on_database):
                 snapshots.refresh()
+                published_at = loop.time()
             if ailing:
                 log.info("database_available")
             ailing = False
@@ -212,6 +218,7 @@ async def follow(snapshots: CurrentSnapshots, wake: asyncio.Event, on_database: 
                 await wake.wait()
         except TimeoutError:
             pass
+        await asyncio.sleep(published_at + _PUBLISH_SECONDS - loop.time())
 
 
 async def _catch_up(cache: ConfigurationCache, on_database: Callable[[str], None]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +79,34 @@ async def test_revisions_during_the_processing_of_an_earlier_one_are_sent_as_one
         await watch.next()
         assert len([piece for part in watch.parts for piece in part.pieces]) == 3
         assert not watch.is_whole
+
+
+async def test_revisions_that_follow_quickly_are_published_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "_PUBLISH_SECONDS", 3600.0)
+
+    class Snapshots:
+        """Counts the reads and the publications. Each read finds a new revision."""
+
+        def __init__(self) -> None:
+            self.cache = self
+            self.reads = self.publications = 0
+
+        async def catch_up(self, on_answer: Callable[[], None]) -> bool:
+            on_answer()
+            self.reads += 1
+            return True
+
+        def refresh(self) -> None:
+            self.publications += 1
+
+    snapshots, wake = Snapshots(), asyncio.Event()
+    following = asyncio.create_task(publisher.follow(snapshots, wake, lambda _: None))  # type: ignore[arg-type]
+    for _ in range(50):
+        wake.set()
+        await asyncio.sleep(0)
+    assert (snapshots.reads, snapshots.publications) == (1, 1)
+    following.cancel()
+    await asyncio.wait({following})
 
 
 async def test_a_consumer_that_refuses_a_revision_gets_the_next_one(service: Service) -> None:
