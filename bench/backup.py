@@ -175,7 +175,7 @@ def measure(name: str, databases: Sequence[Mapping[str, str]], rate: float, queu
         with suite_of(databases[0]) as former:
             world.trust_loopback(former)
             world.until_in_force(former)
-            until(lambda: world.reply_to_rcpt(former, f"user@{_WAITING}")[0] == 250, "mail is taken for others")
+            until(lambda: world.reply_to_rcpt(former, f"user@{_WAITING}")[0] == 250, "mail is accepted for others")
             _fill(former, acceptance, queued)
             with SteadySource(former.host, former.smtp_port, rate, acceptance, first=10_000_000) as source:
                 time.sleep(_CALM_SECONDS)

@@ -102,7 +102,7 @@ class _Client(asyncio.Protocol):
             self._waiter.set_exception(RefusedError("the connection was closed"))
 
     async def reply(self, wanted: bytes) -> None:
-        """Returns the next reply. Raises RefusedError when it does not begin with `wanted`."""
+        """Waits for the next reply. Raises RefusedError when it does not begin with `wanted`."""
         if self._reply:
             got, self._reply = self._reply, b""
         elif self._lost:

@@ -175,7 +175,7 @@ async def report_searches(name: str, database: Database, messages: int) -> None:
 
 
 async def report_commits(name: str, searched: Database, plain: Database, messages: int) -> None:
-    """Returns the time of a commit, and its CPU time in this process, which depends little on other load."""
+    """Prints the time of a commit, and its CPU time in this process, which depends little on other load."""
     times: dict[bool, list[float]] = {True: [], False: []}
     cpu: dict[bool, list[float]] = {True: [], False: []}
     # The other database has no indexes, as before there was a search.

@@ -128,7 +128,7 @@ def _add_access_rules(snapshot: config_pb2.PolicySnapshot) -> None:
 
 
 def requests() -> list[policy_pb2.DecideRequest]:
-    """Yields the requests of one session after the other."""
+    """Returns the requests of one session after the other."""
     batch = []
     for number in range(CLIENTS):
         session = policy_pb2.Session(

@@ -25,8 +25,8 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_octets(pid: int) -> int:
-    """Returns the proportional set size: its own pages, and its share of pages that it shares with others. The result
-    is 0 when it has ended.
+    """Returns the proportional set size of a process: its own pages, and its share of pages that it shares with others.
+    The result is 0 when the process has ended.
     """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()

@@ -49,7 +49,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Returns the given number of messages with the given octets, spread over domains."""
+    """A number of messages of one size, which are spread over domains."""
 
     name: str
     size: int

@@ -182,7 +182,7 @@ def memory_table(results: Mapping[str, Memory]) -> str:
 
 
 def plot(results: Mapping[str, Sequence[Series]], path: Path) -> None:
-    """Returns bars of delivered messages in a second with the range of the runs, as SVG."""
+    """Writes an SVG file with bars of the delivered messages in a second, and with the range of the runs."""
     import matplotlib as mpl
 
     mpl.use("svg")

@@ -43,7 +43,7 @@ class Cost:
 
 
 class Topology:
-    """The replicas on one database, and the next hop that takes their mail."""
+    """The replicas on one database, and the next hop that accepts their mail."""
 
     def __init__(self, stack: ExitStack, postgres: Postgres, redis: Redis, ingress: int, relay: int) -> None:
         self._postgres = postgres

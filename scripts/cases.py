@@ -62,7 +62,7 @@ def citations(root: Path) -> dict[str, list[str]]:
 
 
 def cited(text: str) -> list[str]:
-    """Yields the cases in one line of a file, also in the name of a test: `def test_c01_...`."""
+    """Returns the cases in one line of a file, also in the name of a test: `def test_c01_...`."""
     cases = _CITATION.findall(text)
     for numbers in _TEST_NAME.findall(text):
         cases += [number.upper() for number in numbers.strip("_").split("_")]
@@ -92,7 +92,7 @@ def names_in(file: Path) -> set[str]:
 
 
 def faults(root: Path) -> list[str]:
-    """Yields each fault as one sentence."""
+    """Returns each fault as one sentence."""
     lines = read((root / CASES).read_text("utf-8"))
     cases = [line.case for line in lines]
     problems = [f"{case} has more than one line" for case in sorted({case for case in cases if cases.count(case) > 1})]

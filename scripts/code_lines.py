@@ -90,7 +90,7 @@ def totals(sources: Iterator[tuple[str, str]], depth: int) -> Counter[str]:
 
 
 def over_budget(counts: Mapping[str, int], budget: Mapping[str, int]) -> list[str]:
-    """Yields the faults: a folder with more lines than its budget, a folder without a budget, and a budget without a
+    """Returns the faults: a folder with more lines than its budget, a folder without a budget, and a budget without a
     folder. A budget is not a target. It makes each growth a decision, in a separate commit.
     """
     faults = [

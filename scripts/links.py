@@ -18,7 +18,7 @@ _GENERATED = ("bench/results/",)
 
 
 def faults(root: Path) -> list[str]:
-    """Yields each link or path that leads nowhere, with its file and line."""
+    """Returns each link or path that leads nowhere, with its file and line."""
     return [fault for file in _documents(root) for fault in _of_file(root, file)]
 
 

@@ -83,7 +83,7 @@ class Comparison:
         if old["operationId"] != new["operationId"]:
             self.breaks.append(f"{place}: operationId was {old['operationId']}.")
         if _needs_more(old["x-required-role"], new["x-required-role"]):
-            self.breaks.append(f"{place}: it took the role {old['x-required-role']}.")
+            self.breaks.append(f"{place}: the required role was {old['x-required-role']}.")
         self._parameters(place, old, new)
         self._body(place, old, new)
         for status, response in old["responses"].items():
@@ -119,7 +119,7 @@ class Comparison:
             self.breaks.append(f"{place}: a body is needed.")
         for media_type, content in before.get("content", {}).items():
             if media_type not in after.get("content", {}):
-                self.breaks.append(f"{place}: it takes no body of {media_type} any more.")
+                self.breaks.append(f"{place}: a body of {media_type} is no longer accepted.")
             else:
                 self._schema(f"{place} body", content["schema"], after["content"][media_type]["schema"], is_sent=True)
 

@@ -162,7 +162,7 @@ _LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 
 
 def log_events(root: Path = ROOT) -> list[LogEvent]:
-    """Yields every call of a logger in services and libs."""
+    """Returns every call of a logger in services and libs."""
     events = set()
     for file in sorted([*(root / "services").rglob("*.py"), *(root / "libs").rglob("*.py")]):
         parts = file.relative_to(root).parts

@@ -23,7 +23,7 @@ _TYPES = {
     "_histogram": "histogram",
     "_histograms": "histogram",
 }
-# Stands for the service in the name of a metric that several services have.
+# In the name of a metric that several services have, this text replaces the name of the service.
 SERVICE = "*service*"
 NAME = re.compile(r"\bposthouse_[a-z_]+\b")
 

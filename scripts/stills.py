@@ -137,7 +137,7 @@ def deliver_and_wait(scene: World) -> None:
     scene.example_org.on(Stage.RCPT, reply("451 4.7.1 Greylisted, try again in a minute"), times=1)
     send(suite, "anna@example.org")
     posthouse = CommandLine(suite)
-    until(lambda: "Greylisted" in posthouse("queue", "list"), "the first attempt was put off")
+    until(lambda: "Greylisted" in posthouse("queue", "list"), "the first attempt was deferred")
     for number in range(len(_AGES)):
         send(suite, f"user{number}@{'slow.example' if number % 3 else 'example.net'}")
     until(lambda: posthouse("queue", "list").count("refused") >= len(_AGES), "each has been tried once")

@@ -34,7 +34,7 @@ def _addressed(text: str) -> str:
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
-    """Raises ValueError."""
+    """Divides host[:port], or a bracketed IPv6 address with a port, into both. Raises ValueError for other text."""
     host, port = text, str(_PORT)
     if text.count(":") == 1 or "]:" in text:
         host, _, port = text.rpartition(":")

@@ -1,4 +1,4 @@
-"""Addresses of gRPC: `unix:PATH` for a Unix socket, `host:port` for TCP. Pure."""
+"""Addresses of gRPC: `unix:PATH` for a Unix socket, `host:port` for TCP. This module is pure."""
 
 from __future__ import annotations
 

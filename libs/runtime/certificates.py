@@ -32,7 +32,7 @@ def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Raises ValueError when the path is not a regular file, because reading a pipe or a device might never end."""
+    """Checks that the path is a regular file, because reading a pipe or a device might never end. Raises ValueError."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

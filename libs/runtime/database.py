@@ -149,7 +149,7 @@ class Schema:
             environment.run_migrations()
 
     def _refuse_foreign_file(self, connection: Connection) -> None:
-        """Raises StartupError for an SQLite file with tables that no migration of Posthouse made (F16)."""
+        """Refuses an SQLite file with tables that no migration of Posthouse made (F16). Raises StartupError."""
         if connection.dialect.name == "sqlite" and set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
             raise StartupError(f"{self.variable} names a file with the tables of another program")
 

@@ -74,7 +74,7 @@ async def copy_out(database: ServiceDatabase, take: Callable[[Record], None]) ->
 
 
 async def check_empty(database: ServiceDatabase) -> None:
-    """Raises CopyError when the database has tables, or cannot be reached."""
+    """Checks that the database can be reached and has no tables. Raises CopyError."""
     url = _url(database)
     if url.get_backend_name() == "sqlite":
         _check_file(database, url)

@@ -58,7 +58,7 @@ class Certificate:
             log.info("certificates_loaded", files=[str(self.chain)])
 
     def _load(self) -> ssl.SSLContext:
-        """Raises ValueError when the pair cannot be used."""
+        """Makes a TLS context with the pair of certificate and key. Raises ValueError when they cannot be used."""
         context = _server_context()
         load_pair(context, self.chain, self._key)
         return context

@@ -114,8 +114,8 @@ class FrequentEvent:
         self._head = ""
 
     def tell(self, at: int, fields: str) -> None:
-        """`at` is in microseconds since 1970. `fields` is the inside of a JSON object, and not empty (`"a": 1, "b":
-        "c"`).
+        """Writes a line with a time in microseconds since 1970, and with the inside of a JSON object, which must not be
+        empty (`"a": 1, "b": "c"`).
         """
         if at != self._at:
             self._at, self._head = at, self.beginning(at)

@@ -139,7 +139,9 @@ def _names(leaf: x509.Certificate) -> set[str]:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """RFC 9525 6.3: a wildcard stands for one whole label."""
+    """Whether a name of a certificate, perhaps with a wildcard for one whole label, covers a host name
+    (RFC 9525 6.3).
+    """
     return pattern == name or (pattern.startswith("*.") and name.partition(".")[2] == pattern[2:])
 
 

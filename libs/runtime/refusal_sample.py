@@ -1,4 +1,6 @@
-"""Chooses the refusals that get a line in the log when there are too many of them, and counts the others. Pure."""
+"""Chooses the refusals that get a line in the log when there are too many of them, and counts the others. This module
+is pure.
+"""
 
 from __future__ import annotations
 

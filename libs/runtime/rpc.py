@@ -162,8 +162,8 @@ def channel(target: str, security: Security, service: str) -> grpc.aio.Channel:
     """Makes a channel to `unix:PATH` or `host:port`, which connects again within 2 s at most.
 
     Over TCP the server must have the certificate of `service`. The files are read now, and later changes of the files
-    do not affect the channel. Raises StartupError when they can't be read, or when the target must not be called as
-    `security` has it.
+    do not affect the channel. Raises StartupError when they can't be read, or when `security` does not allow calls of
+    the target.
     """
     address = addresses.parse(target)
     if isinstance(address, UnixSocket):
@@ -198,7 +198,9 @@ class Dialer:
         self._closing: set[asyncio.Task[None]] = set()
 
     def channel(self) -> grpc.aio.Channel:
-        """Raises StartupError when the certificates can't be read at the first call."""
+        """Returns the channel. When the files of the certificates have changed, it is a new channel. Raises
+        StartupError when they can't be read at the first call.
+        """
         state = self._tls.state() if self._tls is not None else ()
         if self._current is None:
             self._current, self._state = channel(self.target, self._security, self._service), state

@@ -80,7 +80,7 @@ def split_keys(text: str) -> tuple[str, ...]:
 
 
 def check_keys(text: str) -> None:
-    """Raises ValueError when a key is too short."""
+    """Checks that no key is too short. Raises ValueError."""
     if any(len(key) < SHORTEST_KEY for key in split_keys(text)):
         raise ValueError(f"must have {SHORTEST_KEY} characters or more")
 

@@ -55,7 +55,7 @@ class TlsFiles:
             raise StartupError(f"gRPC TLS: {error}") from error
 
     def check(self) -> None:
-        """Raises StartupError when the files cannot be read, or when certificate and key do not belong together."""
+        """Checks that the files can be read, and that certificate and key belong together. Raises StartupError."""
         self.read()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
@@ -89,8 +89,8 @@ class Security:
     reflection: bool = False
 
     def require(self, listen_or_targets: Iterable[str]) -> None:
-        """Raises ValueError when one of the addresses is neither a Unix socket, nor used with TLS, nor on loopback
-        where that is allowed.
+        """Checks that each address is a Unix socket, is used with TLS, or is on loopback where that is allowed. Raises
+        ValueError.
         """
         for text in listen_or_targets:
             address = addresses.parse(text)

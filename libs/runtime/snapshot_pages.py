@@ -1,4 +1,4 @@
-"""The pieces of a snapshot in the order of their keys, serialised in pages. Pure.
+"""The pieces of a snapshot in the order of their keys, serialised in pages. This module is pure.
 
 A change affects only one page. A page is a serialised config.v1.SnapshotPart. config_api sends pages to a consumer that
 has no snapshot, and a consumer stores them in a file.

@@ -22,7 +22,7 @@ def make(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """Raises StartupError when the folder is not a folder of our user that nobody else can enter."""
+    """Checks that the path is a folder of our user that nobody else can enter. Raises StartupError."""
     try:
         # A symbolic link is refused, because it could be changed later.
         status = folder.lstat()

@@ -53,7 +53,7 @@ _IS_DOT_STRING = re.compile(_DOT_STRING).fullmatch
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _TO_ESCAPE = re.compile(r'(["\\])')
 
-# RFC 5321 allows no underscore in a domain,  but names with an underscore exist and get mail. Postfix and Exim accept
+# RFC 5321 allows no underscore in a domain, but names with an underscore exist and get mail. Postfix and Exim accept
 # them.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*").fullmatch
@@ -336,7 +336,7 @@ def _cut(raw: bytes, fault: Reply, *, lenient: bool) -> tuple[bytes, bytes]:
         raise _error(fault, "not a path")
     rest = raw[path.end() :]
     if rest and rest[0] not in b" \t":
-        raise _error(fault, "unexpected text after it")
+        raise _error(fault, "unexpected text after the path")
     return path[1], rest.strip(b" \t")
 
 

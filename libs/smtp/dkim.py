@@ -1,5 +1,5 @@
-"""The common part of DKIM signing and verification: the canonical forms (RFC 6376 3.4) and the kinds of keys. Pure.
-Bodies are hashed piece by piece, in linear time, with only one piece in memory.
+"""The common part of DKIM signing and verification: the canonical forms (RFC 6376 3.4) and the kinds of keys. This
+module is pure. Bodies are hashed piece by piece, in linear time, with only one piece in memory.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ def canonical_field(name: bytes, value: bytes, *, relaxed: bool) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class BodyHash:
-    """`digest` is the SHA-256 of the canonical body up to the length in `l=`. `octets` is the length of the whole
-    canonical body.
-    """
+    """The hash of a canonical body: `digest` is its SHA-256 up to the length in `l=`, `octets` is its whole length."""
 
     digest: bytes
     octets: int
@@ -53,7 +51,9 @@ class BodyHashes:
         self._known: dict[tuple[bool, int | None], BodyHash] = {}
 
     def get(self, *, relaxed: bool, limit: int | None) -> BodyHash:
-        """`limit` is the value of `l=`. It is None when the signature has no `l=`."""
+        """Returns the hash for a canonicalization, and for the value of `l=`, which is None when the signature has
+        none.
+        """
         key = (relaxed, limit)
         if key not in self._known:
             self._known[key] = _hash(self._body(), relaxed=relaxed, limit=limit)
@@ -106,7 +106,7 @@ class _Canonical:
         self._ends += (len(lines) - len(without_end)) // 2
 
     def finish(self, empty: bytes) -> BodyHash:
-        """`empty` is the canonical form of a body without lines."""
+        """Returns the hash after the last piece. `empty` is the canonical form of a body without lines."""
         self._add(b"\r\n" if self._octets else empty)
         return BodyHash(self._hash.digest(), self._octets)
 

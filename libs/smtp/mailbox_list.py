@@ -73,7 +73,7 @@ _COLON: Final = _Token(_Kind.SPECIAL, ":")
 
 @fast_value(frozen=True, slots=True)
 class MailboxList:
-    """`addresses` has every mailbox in order. `unparsable` means that some text belongs to no mailbox."""
+    """The mailboxes of a field, in order. `unparsable` means that some of its text belongs to no mailbox."""
 
     addresses: tuple[Address, ...]
     unparsable: bool

@@ -114,7 +114,7 @@ SENDER_OK: Final = Reply(250, "2.1.0", "Sender ok")
 RECIPIENT_OK: Final = Reply(250, "2.1.5", "Recipient ok")
 CHUNK_OK: Final = Reply(250, "2.0.0", "Octets received")
 MESSAGE_ACCEPTED: Final = Reply(250, "2.0.0", "Message accepted")
-CANNOT_VERIFY: Final = Reply(252, "2.1.5", "Cannot verify, but will take mail and try to deliver it")
+CANNOT_VERIFY: Final = Reply(252, "2.1.5", "Cannot verify, but will accept mail and try to deliver it")
 START_MAIL_INPUT: Final = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 
 # The gateway cannot serve now.
@@ -170,7 +170,7 @@ ALIAS_LOOP: Final = Reply(550, "5.4.6", "The address leads back to itself")
 NON_FQDN_SENDER: Final = Reply(504, "5.5.2", "Sender domain is not fully qualified")
 SENDER_DOMAIN_UNKNOWN_NOW: Final = Reply(450, "4.1.8", "Sender domain could not be looked up just now")
 SENDER_DOMAIN_UNKNOWN: Final = Reply(550, "5.1.8", "Sender domain does not exist")
-SENDER_NULL_MX: Final = Reply(550, "5.7.27", "Sender domain takes no mail (null MX)")
+SENDER_NULL_MX: Final = Reply(550, "5.7.27", "Sender domain accepts no mail (null MX)")
 CLIENT_NAME_UNKNOWN: Final = Reply(450, "4.7.25", "Client address has no matching reverse name")
 CLIENT_NAME_UNKNOWN_NOW: Final = Reply(450, "4.7.25", "Reverse name of the client could not be looked up just now")
 MESSAGE_RATE: Final = Reply(450, "4.7.1", "Too many messages a minute from your address")
@@ -199,4 +199,4 @@ SPAM_DELAYED: Final = Reply(451, "4.7.1", "Message is not accepted yet, try agai
 SPAM_CHECK_FAILED: Final = Reply(451, "4.3.0", "Message could not be checked for spam, try again later")
 
 # Replies about deliveries to other hosts.
-NULL_MX: Final = Reply(556, "5.1.10", "Recipient domain takes no mail (null MX)")
+NULL_MX: Final = Reply(556, "5.1.10", "Recipient domain accepts no mail (null MX)")

@@ -225,7 +225,7 @@ def _change(posthouse: Posthouse, identifier: str, patch: Body) -> None:
 
 
 def _is_published(key: dict[str, Any], nameserver: str) -> bool:
-    """Raises CommandError when no name server answers."""
+    """Whether the record of a DKIM key is in the DNS. Raises CommandError when no name server answers."""
     import dns.exception
 
     from services.command_line.domain_checks import DomainChecks

@@ -14,7 +14,7 @@ import dns.reversename
 
 _CONNECT_SECONDS = 15.0
 _DNS_SECONDS = 10.0
-# The reply code of a server that takes mail (RFC 5321 section 4.2.3).
+# The reply code of a server that accepts mail (RFC 5321 section 4.2.3).
 _READY = 220
 
 
@@ -106,7 +106,7 @@ class DomainChecks:
                 has_tls = client.has_extn("starttls")
         except (OSError, smtplib.SMTPException) as error:
             return Finding(
-                "port_25", "error", f"{where} takes no mail: {error}.", "Check the firewalls and the listener."
+                "port_25", "error", f"{where} accepts no mail: {error}.", "Check the firewalls and the listener."
             )
         words = greeting.decode("ascii", "replace").split()
         name = words[0] if words else ""

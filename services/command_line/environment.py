@@ -71,7 +71,7 @@ def _text(value: Any) -> str:
 
 
 def settings_command(models: Callable[[], Iterable[type[ProcessSettings]]]) -> Callable[..., None]:
-    """`posthouse settings` for these services; their models are loaded when it runs."""
+    """Returns the command `posthouse settings` for these services, whose models are loaded when the command runs."""
 
     def settings(
         names: Annotated[

@@ -180,7 +180,7 @@ def try_relay_host(
         columns = ("step", "ok", "detail")
         print_table(columns, ([step.get(column) for column in columns] for step in result["steps"]))
     if not result["ok"]:
-        raise CommandError("the relay host does not take mail with these settings")
+        raise CommandError("the relay host does not accept mail with these settings")
 
 
 def rotate_key(

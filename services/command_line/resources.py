@@ -399,7 +399,7 @@ KINDS = (
     ),
     Kind(
         "relay-domain",
-        "Domains whose mail is taken for another server.",
+        "Domains whose mail is accepted for another server.",
         "relay_control",
         "relay_domain",
         "relay_domains",

@@ -33,7 +33,7 @@ _PARTIES = {"from": "sender", "to": "recipient"}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """`ids` are the queue ids of messages. `filters` are those of the API."""
+    """The chosen messages: those with these queue ids, or those that match these filters of the API."""
 
     ids: tuple[str, ...]
     filters: Mapping[str, Any]

@@ -34,7 +34,7 @@ PROBLEM_TYPES: Mapping[str, str] = {
     "too-many-streams": "Too many streams of events are open, for this key or in total.",
     "too-many-octets": "Too much mail in JSON is being read at present.",
     "message-refused": "No recipient was accepted, or the content was refused. `recipients` and `reply` say why.",
-    "message-deferred": "The message cannot be taken now. `recipients` and `reply` say why.",
+    "message-deferred": "The message cannot be accepted now. `recipients` and `reply` say why.",
 }
 
 # The values of `errors[].code`.
@@ -166,7 +166,7 @@ WARNING_CODES: Mapping[str, str] = {
     "no_quarantine_mailbox": "No domain has a quarantine mailbox.",
     "not_direct": "Mail to the domain is not sent directly to its MX.",
     "plaintext": "Mail to the domain is sent without TLS.",
-    "postmaster_missing": "No recipient takes the mail for a postmaster.",
+    "postmaster_missing": "No recipient accepts the mail for a postmaster.",
     "rspamd_in_clear": "Mail is sent to rspamd over the network without encryption.",
     "target_of_alias": "An alias leads here.",
     "unreachable": "Another rule, or an alias, takes this mail first.",

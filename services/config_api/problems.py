@@ -20,8 +20,8 @@ SENTENCES = {
     "missing": "This member is required.",
     "taken": "Another object has this value.",
     "unknown_member": "There is no such member.",
-    "wrong_characters": "It holds characters that are not allowed here, or lacks some that are needed.",
-    "not_unicode": "It is not Unicode text: a surrogate stands alone.",
+    "wrong_characters": "This contains characters that are not allowed here, or lacks some that are needed.",
+    "not_unicode": "This is not Unicode text, because it contains a surrogate without its pair.",
 }
 
 
@@ -39,7 +39,7 @@ class FieldError:
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """Ends a request with this answer. All its text is in our own words."""
+    """An error with which the API answers a request. It contains no text of the client."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Bar charts as SVG, from counts over time. Pure."""
+"""Bar charts as SVG, from counts over time. This module is pure."""
 
 from __future__ import annotations
 

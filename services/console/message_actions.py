@@ -1,4 +1,4 @@
-"""The actions of operators on messages, and their effects in words. Pure."""
+"""The actions of operators on messages, and their effects in words. This module is pure."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def needs(role: str) -> Callable[[Request], Awaitable[Page]]:
 
 
 async def _read_form(request: Request) -> Form:
-    """Raises FormTooLargeError."""
+    """Reads the form in the body of a request. Raises FormTooLargeError."""
     content = bytearray()
     async for part in request.stream():
         content += part

@@ -1,4 +1,4 @@
-"""The search of the messages: the possible meanings of a text, as filters of the API. Pure."""
+"""The search of the messages: the possible meanings of a text, as filters of the API. This module is pure."""
 
 from __future__ import annotations
 

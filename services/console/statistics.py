@@ -1,4 +1,4 @@
-"""The counts of `/v1/statistics` over a period, with the buckets that the API leaves out. Pure."""
+"""The counts of `/v1/statistics` over a period, with the buckets that the API leaves out. This module is pure."""
 
 from __future__ import annotations
 

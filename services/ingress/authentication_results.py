@@ -1,4 +1,6 @@
-"""Authentication-Results (RFC 8601): writes our field, and removes forged fields that have our id. Pure."""
+"""Authentication-Results (RFC 8601): writes our field, and removes forged fields that have our id.
+This module is pure.
+"""
 
 from __future__ import annotations
 

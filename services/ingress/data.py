@@ -1,5 +1,5 @@
-"""Reads content from the octets of DATA and BDAT in bulk, and checks its lines. Pure, in linear time and bounded
-memory.
+"""Reads content from the octets of DATA and BDAT in bulk, and checks its lines. This module is pure. It needs linear
+time and bounded memory.
 """
 
 from __future__ import annotations

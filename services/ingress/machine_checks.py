@@ -27,8 +27,8 @@ class Hostname:
 
 
 def checks(settings: Settings, certificates: Sequence[Path], hostname: Hostname) -> Checks:
-    """`certificates` are in order. The first one is for clients that ask for no name, so it must be valid for the
-    hostname.
+    """Returns the checks of ingress. `certificates` are in order. The first one is for clients that ask for no name, so
+    it must be valid for the hostname.
     """
     servers = server_list(settings.nameservers)
     system = ResolvConf()

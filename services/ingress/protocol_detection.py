@@ -1,4 +1,6 @@
-"""Recognises data that is not SMTP: other protocols that reach our port, and headers of the PROXY protocol. Pure."""
+"""Recognises data that is not SMTP: other protocols that reach our port, and headers of the PROXY protocol. This module
+is pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The header of the PROXY protocol, versions 1 and 2 (HAProxy, proxy-protocol.txt). Pure."""
+"""The header of the PROXY protocol, versions 1 and 2 (HAProxy, proxy-protocol.txt). This module is pure."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ class Recipient:
 class Transaction:
     """A mail transaction: it begins with an accepted MAIL, and ends with the reply after the content."""
 
-    # In the form of `Recipient.address`. It is empty for the null sender.
+    # The sender, in the form of `Recipient.address`. It is empty for the null sender.
     sender: bytes
     parameters: MailParameters
     # The key is the form in which addresses are compared, so that each mailbox occurs only once (C56).
@@ -209,7 +209,7 @@ class Transaction:
     envelope: Any = None
     # The reason_id with which policy refuses the whole message. It is empty while it does not.
     refusal_reason: str = ""
-    # Whether the whole message must be dropped.
+    # Why the whole message must be dropped. It is None when it must not.
     discard: Discard | None = None
     verdicts: list[PastVerdict] = field(default_factory=list)
 

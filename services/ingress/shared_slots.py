@@ -20,8 +20,8 @@ class _Waiter:
 
 
 class SharedSlots:
-    """`slots` is the number of callers that may work at the same time, of which one party may have `share`. `under_way`
-    is the number that may work or wait.
+    """Lets `slots` callers work at the same time, of which `share` may be of one party. `under_way` is the number of
+    callers that may work or wait.
 
     Waiting parties get slots in turns, and the callers of a party in the order of their arrival. When too many wait,
     the newest caller of the party with the most callers is refused, if the new caller's party has fewer. Work may count

@@ -1,4 +1,4 @@
-"""The question to rspamd about a message, and the fields that mark a message as spam. Pure."""
+"""The question to rspamd about a message, and the fields that mark a message as spam. This module is pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ _SPAM_FIELDS = (b"x-spam", b"x-spam-score")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A message for rspamd. `head` replaces the first octets, and `tail` has the rest."""
+    """A question to rspamd about a message: its envelope, its size, and its first octets. The other octets are passed
+    separately.
+    """
 
     session: SessionFacts
     transaction: Transaction

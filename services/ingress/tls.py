@@ -99,8 +99,8 @@ class TlsFilter:
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """`minimum` is TLSv1.2 or TLSv1.3. `ciphers` is in OpenSSL's notation for TLS 1.2, and empty for the default of the
-    library.
+    """The settings of TLS. `minimum` is TLSv1.2 or TLSv1.3. `ciphers` is in OpenSSL's notation for TLS 1.2, and empty
+    for the default of the library.
     """
 
     minimum: str

@@ -1,4 +1,6 @@
-"""Writes the trace fields that ingress adds at the top, and removes the fields that must not pass. Pure."""
+"""Writes the trace fields that ingress adds at the top, and removes the fields that must not pass.
+This module is pure.
+"""
 
 from __future__ import annotations
 

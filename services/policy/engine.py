@@ -294,7 +294,7 @@ class Engine:
 
     @staticmethod
     def _plain(request: wire.Request, answer: Answer, reason_id: str, rule_match: RuleMatch) -> None:
-        """Returns the answer to a request that could not be decided."""
+        """Answers a request that could not be decided."""
         answer(wire.answer(request, wire.body(verdict_of(reason_id, rule_match), 0)))
 
     # In the methods below, sets have open sessions as (session, client address).

@@ -25,7 +25,9 @@ class HitCounts:
         return len(self._hits)
 
     def add(self, session_id: str, rule_ids: Iterable[str], now: float, *, recipients_asked: int) -> None:
-        """`recipients_asked` is the number of earlier recipients of the message. With 0 a new message begins."""
+        """Counts each rule once for each message. `recipients_asked` is the number of earlier recipients of the
+        message. With 0 a new message begins.
+        """
         counted = self._counted.get(session_id)
         if counted is None or recipients_asked == 0:
             counted = self._counted[session_id] = set()

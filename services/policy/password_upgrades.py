@@ -1,4 +1,6 @@
-"""New hashes of passwords whose present hash came from another system, until config_api has them. Pure."""
+"""New hashes of passwords whose present hash came from another system, until config_api has them.
+This module is pure.
+"""
 
 from __future__ import annotations
 

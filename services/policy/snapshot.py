@@ -48,7 +48,7 @@ _CRITERIA = {
 _DEFAULT_CODES = ("127.0.0.2-127.0.0.11",)
 _DEFAULT_SCAN_SECONDS = 60
 _DEFAULT_RSPAMD_SECONDS = 10
-# The kinds of which there may be many objects, and which change while mail is taken.
+# The kinds of which there may be many objects, and which change while mail is accepted.
 _OFTEN_CHANGED = ("accounts/", "aliases/", "access-rules/", "recipients/")
 
 
@@ -110,8 +110,8 @@ def _merged(pieces: Iterable[bytes]) -> config_pb2.PolicySnapshot:
 
 
 def compile_snapshot(message: config_pb2.PolicySnapshot) -> Snapshot:
-    """Returns the tables of one snapshot. An absent field is off. It takes about a second for 100,000 access rules.
-    Raises ValueError for values that config_api never accepts.
+    """Returns the tables of one snapshot. A rule whose field is absent is off. This takes about a second for 100,000
+    access rules. Raises ValueError for values that config_api never accepts.
     """
     nothing = config_pb2.PolicySnapshot()
     return _compiled(
@@ -141,7 +141,9 @@ def _compiled(
     rules: _AccessRules,
     buckets: Mapping[int, bytes],
 ) -> Snapshot:
-    """`message` is read for all kinds except accounts, aliases, access rules and buckets of listed recipients."""
+    """Makes a snapshot of objects that are already read. The others are read from `message`: all except accounts,
+    aliases, access rules and buckets of listed recipients.
+    """
     auth, profile = message.general.smtp_auth, message.general.profile
     connection, advanced = message.connection_policy, message.advanced_security
     return Snapshot(

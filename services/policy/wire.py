@@ -284,7 +284,7 @@ def body(verdict: Verdict, revision: int) -> bytes:
 
 # The parts of an answer's body.
 LOGIN_LAPSED = policy_pb2.Verdict(login_lapsed=True).SerializeToString()
-# The key includes whether the message is marked.
+# The key of each part is whether the message is marked as spam.
 SPAM_FIELDS = {
     is_marked: policy_pb2.Verdict(spam_fields=policy_pb2.SpamFields(mark=is_marked)).SerializeToString()
     for is_marked in (False, True)
@@ -434,7 +434,7 @@ def _lookup_report(question: Question, lookup_result: LookupResult) -> policy_pb
 
 
 def _fill_facts(message: policy_pb2.DecideRequest, decision_facts: Facts) -> None:
-    """Returns the facts that the rules saw, in the form of a request."""
+    """Writes the facts that the rules saw into a message, in the form of a request."""
     message.stage = decision_facts.stage  # type: ignore[assignment]
     session = message.session
     session.id = decision_facts.session_id
@@ -510,5 +510,5 @@ def _rule_report(message: policy_pb2.RuleReport, stage: int, rule_report: RuleRe
 
 
 def _enum(value: Any) -> Any:
-    """The enumerations of this service have the numbers of the contract."""
+    """Returns the number of a value. The contract has the same numbers."""
     return int(value)

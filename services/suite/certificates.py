@@ -121,7 +121,7 @@ def _locked(authority_folder: Path) -> Iterator[None]:
 
 
 def _load_authority(folder: Path) -> _Authority | None:
-    """Returns None when there is no authority yet. Raises StartupError when there is one that cannot be used."""
+    """Returns the authority, or None when there is none yet. Raises StartupError when it cannot be used."""
     if not (folder / _KEY).exists():
         return None
     try:

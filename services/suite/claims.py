@@ -50,7 +50,7 @@ class FolderLock:
 
 
 def check_ports(processes: Sequence[Process]) -> None:
-    """Raises ClaimError, which names the variables, when a service could not listen at one of its ports."""
+    """Checks that each service can listen at its ports. Raises ClaimError, which names the variables."""
     problems = [
         f"can't listen on {host} port {port} ({variable}): {reason}"
         for process in processes

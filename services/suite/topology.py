@@ -1,4 +1,4 @@
-"""The processes of the suite, with their addresses and environments. Pure."""
+"""The processes of the suite, with their addresses and environments. This module is pure."""
 
 from __future__ import annotations
 

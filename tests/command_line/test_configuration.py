@@ -1,4 +1,4 @@
-"""`posthouse config set`: values get the form that the section has now."""
+"""`posthouse config set` converts each value to the type that the section has at present."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _DEEPEST = 12
 
 
 class FakeApi:
-    """`text` is in every field that is free text. With `nulls`, every value that may be null is null.
+    """An API for tests. `text` is in every field that is free text. With `nulls`, every value that may be null is null.
 
     With `items`, every list has one item.
     """

@@ -1,4 +1,4 @@
-"""Connections to the console: one on which too little is sent is closed, and one off loopback is encrypted."""
+"""Connections to the console: it closes one on which too little is sent, and encrypts those from other machines."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ async def test_a_connection_with_an_incomplete_head_is_closed(monkeypatch: pytes
     await running
 
 
-async def test_with_a_self_signed_certificate_it_may_listen_outside_of_loopback(tmp_path: Path) -> None:
+async def test_with_a_self_signed_certificate_the_console_may_listen_outside_of_loopback(tmp_path: Path) -> None:
     settings = Settings(port=0, host="0.0.0.0", tls_self_signed=True, data_dir=tmp_path)
-    assert settings.is_secure, "cookies are for HTTPS alone"
+    assert settings.is_secure, "browsers send the cookies only over HTTPS"
     file = tmp_path / "console-self-signed.pem"
     server = http_server(settings, PlainTextResponse("here"))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -1,4 +1,6 @@
-"""CHUNKING (RFC 3030): the octets of a chunk are always read, LAST has one answer, memory is limited (C44 to C48)."""
+"""CHUNKING (RFC 3030): the octets of a chunk are always read, a message gets one reply after its last chunk, and memory
+is limited (C44 to C48).
+"""
 
 from __future__ import annotations
 
@@ -184,7 +186,7 @@ async def test_c48_data_is_refused_after_bdat(ingress: Ingress) -> None:
 
 
 @pytest.mark.parametrize("how", ["disconnect in mid-chunk", "QUIT without LAST", "RSET without LAST"])
-async def test_c48_a_message_without_its_last_chunk_leaves_nothing(ingress: Ingress, how: str) -> None:
+async def test_c48_a_message_without_its_last_chunk_does_not_reach_relay(ingress: Ingress, how: str) -> None:
     client = await ingress.client(Listener.SMTP)
     await client.envelope()
     client.send(chunk(CONTENT))

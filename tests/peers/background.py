@@ -85,7 +85,7 @@ class Gate:
         await asyncio.to_thread(self.wait_reached, times, seconds)
 
     async def passing(self) -> None:
-        """Is called by peers. It returns when the gate is open."""
+        """Waits until the gate is open. Peers call this."""
         with self._changed:
             self._arrived += 1
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""A complete Dovecot in a temporary folder: a mailbox server that takes mail by LMTP, with users and quotas."""
+"""A complete Dovecot in a temporary folder: a mailbox server that accepts mail by LMTP, with users and quotas."""
 
 from __future__ import annotations
 

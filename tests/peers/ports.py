@@ -34,7 +34,7 @@ _addresses: Iterator[str] = iter(())
 
 
 def free_port(*hosts: str) -> int:
-    """Returns a port that is free for TCP and UDP on each of `hosts` [127.0.0.1].
+    """Returns a port that is free for TCP and UDP on each of `hosts`, which is 127.0.0.1 by default.
 
     A process never gets the same port twice.
     """

@@ -57,13 +57,13 @@ class ScriptedClamd(ScriptedServer):
         self._add(_Rule(parts=parts, times=times, terminated=terminated))
 
     def hold(self, *parts: bytes, times: int | None = None) -> Gate:
-        """Answers with `parts` [clean] after the returned gate is open."""
+        """Answers with `parts` after the returned gate is open. Without parts, it reports the stream as clean."""
         gate = Gate()
         self._add(_Rule(parts=parts or (_CLEAN,), gate=gate, times=times))
         return gate
 
     def cut(self, *parts: bytes, after_octets: int = 0, times: int | None = None) -> None:
-        """Sends `parts` [nothing] and closes after this many octets of the stream."""
+        """Sends `parts`, if there are any, and closes the connection after this many octets of the stream."""
         self._add(_Rule(parts=parts, cut_after=after_octets, times=times))
 
     @property

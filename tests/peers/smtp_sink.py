@@ -160,7 +160,9 @@ class SmtpSink:
         times: int | None = None,
         session: int | None = None,
     ) -> Gate:
-        """Waits at `stage` until the returned gate is open, then does `then` [the peer's own answer]."""
+        """Waits at `stage` until the returned gate is open, then does `then`, which is the peer's own answer by
+        default.
+        """
         gate = Gate()
         self.on(stage, Wait(gate), *(then or (Proceed(),)), address=address, times=times, session=session)
         return gate

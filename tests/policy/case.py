@@ -115,9 +115,8 @@ def cases() -> Iterator[Case]:
 
 
 def _variants(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`modes: {off: …, shadow: …, enforce: …}` stands for one case for each mode.
-
-    `MODE` in the settings is its mode.
+    """Returns the cases that are written as one: `modes: {off: …, shadow: …, enforce: …}` makes a case for each mode.
+    In its settings, `MODE` is replaced by the mode.
     """
     if "modes" not in given:
         yield given["name"], dict(given)

@@ -99,7 +99,9 @@ async def refused(folder: Path, variables: Mapping[str, object]) -> str:
     return said.decode()
 
 
-async def test_policy_serves_once_it_has_a_snapshot_and_later_from_disk(tmp_path: Path) -> None:
+async def test_policy_serves_when_it_has_received_a_snapshot_and_after_a_restart_with_the_stored_one(
+    tmp_path: Path,
+) -> None:
     config_api = ConfigApi()
     await config_api.start()
     try:
@@ -131,7 +133,9 @@ async def test_policy_serves_once_it_has_a_snapshot_and_later_from_disk(tmp_path
         assert replied(await policy.stub.Decide(rcpt("alice@local.test"))) == "accept"
 
 
-async def test_the_end_of_policy_ends_streams_and_leaves_sessions_counted(tmp_path: Path, redis_url: str) -> None:
+async def test_the_end_of_a_policy_process_ends_its_streams_and_sessions_still_count(
+    tmp_path: Path, redis_url: str
+) -> None:
     """Two processes share Redis. After one has ended, its worker's sessions count until the worker reports others."""
     config_api = ConfigApi()
     await config_api.start()

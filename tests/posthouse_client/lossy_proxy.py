@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class LossyProxy:
-    """`losses` is the number of answers that will still be lost. `answered` counts the answers of the server."""
+    """A proxy that loses answers. `losses` is the number of answers that will still be lost. `answered` counts the
+    answers of the server.
+    """
 
     port: int = 0
     losses: int = 0

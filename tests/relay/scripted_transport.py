@@ -42,7 +42,9 @@ def failed(recipient: OutgoingRecipient) -> Outcome:
 
 @dataclass(slots=True)
 class ScriptedTransport:
-    """`answers` lists the answers for a recipient: each is used once, the last one always. Other mail is delivered."""
+    """A transport that gives the answers of a list for each recipient: it uses each one once, and repeats the last one.
+    Other mail is delivered.
+    """
 
     answers: dict[bytes, list[Answer]] = field(default_factory=dict)
     capacities: dict[str, int] = field(default_factory=dict)

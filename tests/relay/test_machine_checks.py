@@ -54,7 +54,7 @@ async def test_a_record_with_the_key_is_ok(dns_server: DnsServer, form: PublicFo
     assert [each.level for each in await look(dns_server, RSA_KEY)] == [Level.OK]
 
 
-async def test_a_record_of_an_ed25519_key(dns_server: DnsServer) -> None:
+async def test_a_record_with_an_ed25519_key_is_ok(dns_server: DnsServer) -> None:
     octets = ED25519.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     dns_server.add(NAME, "TXT", f"v=DKIM1; k=ed25519; p={base64.b64encode(octets).decode()}")
     assert [each.level for each in await look(dns_server, ED25519_KEY)] == [Level.OK]

@@ -1,4 +1,4 @@
-"""The check of links and paths in documents, on a small project of its own."""
+"""The check of links and paths in documents, in a small project that is made for the test."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def project(tmp_path: Path) -> Path:
         "[here](#below)",
     ],
 )
-def test_what_exists_is_no_fault(project: Path, text: str) -> None:
+def test_links_to_existing_places_are_not_faults(project: Path, text: str) -> None:
     (project / "docs" / "decisions" / "page.md").write_text(text)
     assert links.faults(project) == []
 
 
 @pytest.mark.parametrize("text", ["[one](scaling.md)", "`services/relay/dns.py`", "see docs/scale.md."])
-def test_what_does_not_exist_is_a_fault(project: Path, text: str) -> None:
+def test_each_link_to_a_missing_place_is_a_fault(project: Path, text: str) -> None:
     (project / "docs" / "decisions" / "page.md").write_text(f"\n{text}\n")
     (fault,) = links.faults(project)
     assert fault.startswith("docs/decisions/page.md:2: ")

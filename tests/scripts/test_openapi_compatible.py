@@ -52,7 +52,10 @@ def test_a_document_is_compatible_with_itself() -> None:
     [
         (lambda d: d["paths"].pop("/v1/accounts/{id}"), "the operation is gone"),
         (lambda d: _create(d).update(operationId="makeAccount"), "operationId was createAccount"),
-        (lambda d: d["paths"]["/v1/accounts"]["get"].update({"x-required-role": "admin"}), "it took the role reader"),
+        (
+            lambda d: d["paths"]["/v1/accounts"]["get"].update({"x-required-role": "admin"}),
+            "the required role was reader",
+        ),
         (lambda d: d["paths"]["/v1/accounts"]["get"].update(parameters=[]), "the parameter login is gone"),
         (
             lambda d: _create(d)["parameters"].append(
@@ -114,7 +117,7 @@ def _release(folder: Path, tag: str, document: dict[str, Any]) -> None:
 
 @pytest.fixture
 def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty repository, of which the check believes that it is ours."""
+    """An empty repository, which the check reads in place of ours."""
     monkeypatch.setattr(openapi_compatible, "ROOT", tmp_path)
     _git(tmp_path, "init")
     return tmp_path

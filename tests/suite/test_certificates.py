@@ -45,7 +45,9 @@ def trusted(files: TlsFiles) -> list[x509.Certificate]:
 
 
 def accepts(files: TlsFiles, leaf: x509.Certificate, service: str, now: datetime.datetime) -> None:
-    """Raises an exception when a service with these files would not accept the certificate for that of `service`."""
+    """Checks that a service with these files accepts the certificate as that of `service`. Otherwise it raises an
+    exception.
+    """
     builder = PolicyBuilder().store(Store(trusted(files))).time(now)
     dns_name = x509.DNSName(f"{service.replace('_', '-')}.posthouse.internal")
     builder.build_server_verifier(dns_name).verify(leaf, [])

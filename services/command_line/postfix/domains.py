@@ -27,7 +27,7 @@ class Domains:
         self._local: dict[str, dict[str, Any]] = {}
 
     def read(self, mailboxes: dict[str, dict[str, Any]]) -> None:
-        """`mailboxes` has the mailboxes of domains whose transport is LMTP."""
+        """Reads all domains. `mailboxes` has the mailboxes of the domains whose transport is LMTP."""
         self._virtual_mailbox_domains(mailboxes)
         self._system_domains(mailboxes)
         self._virtual_alias_domains()
@@ -195,7 +195,9 @@ class Domains:
                 self._plan.converted("relay_recipient_maps", f"{name}: {counted(len(listed), 'address', 'addresses')}")
         below = "parent_domain_matches_subdomains"
         if names and (not self._parameters.is_set(below) or "relay_domains" in self._parameters[below]):
-            self._plan.partly("relay_domains", "Postfix takes mail for their sub-domains too; here each must be named")
+            self._plan.partly(
+                "relay_domains", "Postfix accepts mail for their sub-domains too; here each must be named"
+            )
 
     def _virtual_aliases(self) -> None:
         origin = self._parameters["myorigin"]

@@ -14,7 +14,9 @@ MailExchangers = Callable[[str], list[str]]
 
 
 class NoMailExchangerError(Exception):
-    """`is_silent` means that the DNS gave no answer. Otherwise the domain says that it takes no mail (RFC 7505)."""
+    """The MX hosts of a domain are unknown, because the DNS gave no answer (`is_silent`), or because the domain says
+    that it accepts no mail (RFC 7505).
+    """
 
     def __init__(self, *, is_silent: bool) -> None:
         super().__init__()

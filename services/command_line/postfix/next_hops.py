@@ -91,7 +91,7 @@ class NextHops:
                 self._plan.unsupported("smtp_fallback_relay", "direct mail has no other way than the MX hosts")
 
     def other_policies(self) -> None:
-        """Returns the policies for direct mail. Call it last, because levels that a next hop has used are not among
+        """Adds the policies for direct mail. Call this last, because levels that a next hop has used are not among
         them.
         """
         for levels in self._tls.values():
@@ -100,7 +100,7 @@ class NextHops:
             if policy["domain"] in self._relay_domains:
                 self._plan.unsupported(
                     "smtp_tls_policy_maps",
-                    f"{policy['domain']}: a relay domain whose MX takes its mail uses STARTTLS when it is offered; "
+                    f"{policy['domain']}: a relay domain whose MX accepts its mail uses STARTTLS when it is offered; "
                     "name its server as next_hop, with tls",
                 )
 
@@ -262,7 +262,7 @@ class NextHops:
         try:
             names = self._look_up(name)
         except NoMailExchangerError as error:
-            why = "the DNS gave no answer for its MX" if error.is_silent else "its MX says that it takes no mail"
+            why = "the DNS gave no answer for its MX" if error.is_silent else "its MX says that it accepts no mail"
             self._plan.partly(parameter, f"{next_hop}: {why}, so it is taken for the name of a host")
             names = [name]
         if names == [name]:

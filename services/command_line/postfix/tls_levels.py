@@ -70,7 +70,9 @@ class TlsLevels:
         self.default = _default(parameters, client)
 
     def of(self, destination: str) -> TlsLevel:
-        """`destination` is a domain, or a next hop with its brackets and port, which only an equal key matches."""
+        """Returns the level for a domain, or for a next hop with its brackets and port, which only an equal key
+        matches.
+        """
         key = destination.casefold()
         while True:
             if key in self._policies:

@@ -28,7 +28,7 @@ async def has_admin_key(connection: AsyncConnection) -> bool:
 
 
 async def require_one(connection: AsyncConnection) -> None:
-    """Raises Problem 409 when the change that was just written removed the last admin key."""
+    """Checks that the change that was just written has left an admin key. Raises Problem 409."""
     if not await has_admin_key(connection):
         raise Problem(
             409,

@@ -25,7 +25,9 @@ class StreamShares:
         self._open: Counter[str] = Counter()
 
     def admit(self, key_id: str) -> None:
-        """Raises Problem 429 when the key, or all keys together, have the largest number of open streams."""
+        """Checks that a key may open a stream. Raises Problem 429 when it, or all keys together, have too many open
+        streams.
+        """
         if self._open[key_id] >= self._per_key or self._open.total() >= self._most:
             raise Problem(
                 429,

@@ -136,7 +136,7 @@ class Access:
 
 
 def demand(actor: Actor, role: str) -> None:
-    """Raises Problem 403 when the caller lacks the role. The problem names the role."""
+    """Checks that the caller has the role. Raises Problem 403, which names the role."""
     if actor.role not in ROLES or ROLES.index(actor.role) < ROLES.index(role):
         raise Problem(
             403,

@@ -391,7 +391,7 @@ def _is_deeper(body: bytes, levels: int) -> bool:
 
 
 class _Replayed:
-    """Returns a `receive` that gives the body, which was read already, once more."""
+    """A `receive` that returns the body once more, after it was read already."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body

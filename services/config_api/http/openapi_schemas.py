@@ -119,7 +119,7 @@ ENUMERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 # The names of unions, with the schemas that they contain.
 UNIONS: Mapping[str, tuple[str, frozenset[str]]] = {
     "Mailbox": ("Where the mail of a domain goes.", frozenset({"SmtpMailbox", "LmtpMailbox", "MaildirMailbox"})),
-    "MailboxServer": ("A server that takes the mail of a domain.", frozenset({"SmtpMailbox", "LmtpMailbox"})),
+    "MailboxServer": ("A server that accepts the mail of a domain.", frozenset({"SmtpMailbox", "LmtpMailbox"})),
     "RelayHostToTest": ("The relay host to test.", frozenset({"ConfiguredRelayHost", "ProposedRelayHost"})),
     "SessionToExplain": ("The session to explain.", frozenset({"HypotheticalSession", "PastSession"})),
 }

@@ -37,7 +37,7 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 class RelayHost(Model):
-    """A server that takes mail for other domains."""
+    """A server that accepts mail for other domains."""
 
     host: Host
     port: Port = Field(default=25, description="TCP port.")

@@ -220,8 +220,8 @@ class Collection(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """`terms` returns the canonical values of an object. `canonical` converts the value of a parameter, and raises
-    ValueError.
+    """A filter of a list. `terms` returns the canonical values of an object. `canonical` converts the value of a
+    parameter, and raises ValueError.
     """
 
     description: str

@@ -1,4 +1,4 @@
-"""Servers that are tried after another one. There are up to seven, so eight with the first."""
+"""At most seven servers that are tried when the first one cannot be reached or temporarily refuses a session."""
 
 from __future__ import annotations
 

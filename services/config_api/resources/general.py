@@ -190,7 +190,7 @@ async def postmasters(domains: Sequence[str], check_context: CheckContext, point
         Finding(
             pointer,
             "postmaster_missing",
-            f"No external postmaster, account or alias takes mail for {shown}, so it is held. Name somebody in "
+            f"No external postmaster, account or alias accepts mail for {shown}, so it is held. Name somebody in "
             "external_postmasters of the general settings.",
         ),
     )

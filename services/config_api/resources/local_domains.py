@@ -126,8 +126,8 @@ async def _catch_all(body: Body, check_context: CheckContext) -> Sequence[Findin
 
 
 async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Raises Problem 422 when a mailbox server is a listener of this gateway, or when a new maildir is in a forbidden
-    folder.
+    """Refuses a mailbox server that is a listener of this gateway, and a new maildir in a forbidden folder. Raises
+    Problem 422.
 
     A path that is already stored causes only a warning, so that its domain can still be changed.
     """
@@ -146,7 +146,7 @@ async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 def _refuse_unverifiable(body: Body) -> None:
-    """Raises Problem 422 when no mailbox server can be asked, or when its answer has no effect."""
+    """Refuses `verify` when no mailbox server can be asked, or when its answer has no effect. Raises Problem 422."""
     if body["mailbox"] is None or body["mailbox"]["kind"] == "maildir":
         raise invalid_field(
             "/recipients", "nobody_to_ask", "verify needs a mailbox server: the mailbox must be of kind smtp or lmtp."

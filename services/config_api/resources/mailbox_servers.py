@@ -1,4 +1,4 @@
-"""Servers that take the mail of our own domains by SMTP or LMTP."""
+"""Servers that accept the mail of our own domains by SMTP or LMTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Mailbox(Model):
 
 
 class MailboxServer(Mailbox):
-    """A server that takes the mail of a domain."""
+    """A server that accepts the mail of a domain."""
 
 
 class SmtpMailbox(MailboxServer):

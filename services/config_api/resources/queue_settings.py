@@ -98,8 +98,8 @@ class QueueSettings(Model):
 
 
 async def refuse(body: Body, _: CheckContext) -> Sequence[Finding]:
-    """Raises Problem 422 when mail would expire before its first retry, or when the history of a message would be
-    removed too early (F34).
+    """Refuses settings with which mail would expire before its first retry, or with which the history of a message
+    would be removed too early (F34). Raises Problem 422.
     """
     first_hours = body["retry_schedule"]["first_minutes"] / _MINUTES
     for name in ("expire_after_hours", "bounce_expire_hours", "delay_notice_after_hours"):

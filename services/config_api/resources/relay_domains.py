@@ -37,7 +37,7 @@ class RelayDomain(Model):
     )
     next_hop: AnyMailboxServer | None = Field(
         default=None,
-        description="The server that takes the domain's mail. null means that the MX of the domain takes it.",
+        description="The server that accepts the domain's mail. null means that the MX of the domain accepts it.",
     )
     enabled: bool = Field(default=True, description="false means that it has no effect.")
 
@@ -109,7 +109,7 @@ def _is_here(address: str, check_context: CheckContext) -> bool:
 
 
 async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Raises Problem 422 when the next hop is a listener of this gateway."""
+    """Refuses a next hop that is a listener of this gateway. Raises Problem 422."""
     if body["next_hop"] is not None:
         await refuse_this_gateway(body["next_hop"], "/next_hop", check_context)
     return ()

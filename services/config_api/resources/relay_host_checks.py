@@ -67,7 +67,9 @@ def unverified(body: Body) -> Sequence[Finding]:
 
 
 async def refuse_relay_host(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Raises Problem 422 when the relay host is a listener of this gateway, or is verified although TLS is optional."""
+    """Refuses a relay host that is a listener of this gateway, or is verified although TLS is optional. Raises Problem
+    422.
+    """
     relay_host = body["relay_host"]
     if relay_host is None:
         return ()
@@ -82,7 +84,7 @@ async def refuse_relay_host(body: Body, check_context: CheckContext) -> Sequence
 
 
 async def refuse_this_gateway(server: Body, pointer: str, check_context: CheckContext) -> None:
-    """Raises Problem 422 when a server, or one of its fallback hosts, is a listener of this gateway."""
+    """Refuses a server if it, or one of its fallback hosts, is a listener of this gateway. Raises Problem 422."""
     fallback_hosts = {f"/fallback_hosts/{number}": host for number, host in enumerate(server["fallback_hosts"])}
     for place, host in {"": server, **fallback_hosts}.items():
         if await is_this_gateway(host["host"], host["port"], check_context):

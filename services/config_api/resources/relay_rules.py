@@ -1,4 +1,4 @@
-"""The collection `/v1/relay-rules`, and warnings about targets whose mail another rule takes."""
+"""The collection `/v1/relay-rules`, and warnings about targets to which another rule already applies."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RelayRule(Model):
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns of targets that another rule takes first, or that aliases replace before rules are applied."""
+    """Warns of targets to which another rule applies first, or which aliases replace before rules are applied."""
     findings = [*unverified(body)]
     taken: set[str] = set()
     for other in await check_context.others("relay-rules"):

@@ -1,4 +1,4 @@
-"""The revision in force at each replica of policy and relay, and waits until a revision is in force."""
+"""Stores which revision is in force at each replica of policy and relay, and waits until a revision is in force."""
 
 from __future__ import annotations
 

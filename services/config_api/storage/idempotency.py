@@ -58,8 +58,8 @@ class IdempotentRequest:
         self._row = {"actor": actor_id, "key": key, "fingerprint": fingerprint}
 
     async def recall(self, connection: AsyncConnection) -> None:
-        """Raises ReplayResponse when the request was answered before, and Problem 409 when the key belongs to another
-        request or its request is still at work.
+        """Looks for an earlier request with the key. Raises ReplayResponse when it was answered, and Problem 409 when
+        it is still at work or was another request.
         """
         row = (await connection.execute(select(idempotency).where(*self._mine()))).one_or_none()
         if row is None:

@@ -1,4 +1,6 @@
-"""The contents of the OpenAPI document: settings, collections with their operations, and their schemas. Pure."""
+"""The contents of the OpenAPI document: settings, collections with their operations, and their schemas. This module is
+pure.
+"""
 
 from __future__ import annotations
 

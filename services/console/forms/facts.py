@@ -1,4 +1,4 @@
-"""Values of the API in the form in which a page shows them. Pure."""
+"""Values of the API in the form in which a page shows them. This module is pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The fields of a form in the form in which a page shows them: texts, limits in words, and errors. Pure."""
+"""The fields of a form in the form in which a page shows them: texts, limits in words, and errors.
+This module is pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a JSON schema of the OpenAPI document as a tree of members. Pure."""
+"""Reads a JSON schema of the OpenAPI document as a tree of members. This module is pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converts a JSON value to the texts of a form, and the texts back to JSON. Pure.
+"""Converts a JSON value to the texts of a form, and the texts back to JSON. This module is pure.
 
 The name of a field is the JSON pointer of its value, with `:variant` after a member that has several forms. Read-only
 members are not shown in a form, so the texts and the JSON from them do not contain these members.

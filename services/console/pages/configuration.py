@@ -192,7 +192,7 @@ async def act_on_part(page: ReaderPage, kind: str, object_id: str, part_name: st
 
 
 async def _resource(page: Page, kind: str) -> Resource:
-    """Raises HTTPException 404, NotAllowedError."""
+    """Returns the resource of a kind. Raises HTTPException 404 when it is unknown, and NotAllowedError."""
     resource = (await page.document()).resources.get(kind)
     if resource is None:
         raise HTTPException(404)
@@ -202,14 +202,14 @@ async def _resource(page: Page, kind: str) -> Resource:
 
 
 def _needed(operation: Operation | None) -> Operation:
-    """Raises HTTPException 404 for an object that the API does not have."""
+    """Returns the operation, or raises HTTPException 404 when the API does not have it."""
     if operation is None:
         raise HTTPException(404)
     return operation
 
 
 def _allowed(page: Page, operation: Operation | None) -> Operation:
-    """Raises HTTPException 404, NotAllowedError."""
+    """Returns the operation when the user may use it. Raises HTTPException 404 or NotAllowedError."""
     if not page.may(_needed(operation).role):
         raise NotAllowedError
     return _needed(operation)

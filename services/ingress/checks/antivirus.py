@@ -33,8 +33,8 @@ class Scanner:
         )
 
     async def scan(self, clamd: str, pieces: Iterator[bytes], seconds: float, client: str = "") -> VirusScan:
-        """`clamd` is host:port, or the path of a socket. `client` is the sender of the content. Never raises: any
-        answer that is not clear is an error.
+        """Asks ClamAV whether content has a virus. `clamd` is host:port, or the path of a socket. `client` is the
+        sender of the content. This never raises an exception: any answer that is not clear counts as an error.
         """
         try:
             async with asyncio.timeout(seconds), self._slots.held(client):

@@ -128,7 +128,9 @@ class CheckRunner:
         return outcome
 
     async def _in_thread(self, work: Callable[[], _Outcome], client: str) -> _Outcome | None:
-        """Returns None when the work took too long, failed, or could not begin."""
+        """Does work in a thread, and returns its result. This is None when it took too long, failed, or could not
+        begin.
+        """
         try:
             async with asyncio.timeout(_CRYPTO_SECONDS), self._thread_slots.held(client):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)

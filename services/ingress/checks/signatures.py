@@ -1,4 +1,5 @@
-"""DKIM signatures (RFC 6376, 8301, 8463): reads, hashes and verifies them. Pure: keys, clock and body are arguments.
+"""DKIM signatures (RFC 6376, 8301, 8463): reads, hashes and verifies them. This module is pure: keys, clock and body
+are arguments.
 
 dkimpy reads the tag lists and checks the fields. The splitting of the message, the canonical forms, the hashes and the
 cryptography are those of this module and of libs/smtp/dkim.py. So all modules see the same header, every pattern needs

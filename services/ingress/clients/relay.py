@@ -85,7 +85,7 @@ class RelayClient:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a replica that can take mail."""
+        """Whether there is a replica that can accept mail."""
         return bool(self._usable)
 
     @property

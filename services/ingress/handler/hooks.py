@@ -59,7 +59,7 @@ class Hooks:
 
     @classmethod
     async def load(cls, name: str, metrics: Metrics, seconds: float) -> Hooks:
-        """Raises StartupError."""
+        """Loads the handler with this name, and starts a thread for it. Raises StartupError."""
         thread = HandlerThread()
         try:
             return cls(name, await make(name, thread), thread, metrics, seconds)
@@ -212,9 +212,7 @@ class _FailedError(Exception):
 
 
 def _expect(transaction: Transaction, recipients: list[str]) -> None:
-    """Raises _FailedError when the envelope has another sender or other recipients than those that policy decided
-    about.
-    """
+    """Checks that policy decided about the sender and the recipients of the envelope. Raises _FailedError."""
     envelope = transaction.envelope
     senders = (_sender(transaction),) if transaction.sender else (_NULL_SENDER, "")
     if envelope.mail_from not in senders or envelope.rcpt_tos != recipients:

@@ -1,4 +1,6 @@
-"""Reads the answer of a hook: an SMTP reply as one text that begins with the code, as in aiosmtpd. Pure."""
+"""Reads the answer of a hook: an SMTP reply as one text that begins with the code, as in aiosmtpd.
+This module is pure.
+"""
 
 from __future__ import annotations
 

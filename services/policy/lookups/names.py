@@ -35,8 +35,8 @@ async def client_name(resolver: Asker, address: str) -> TimedResult:
 
 
 async def host(resolver: Asker, name: str) -> TimedResult:
-    """Whether a name has MX or address records. A host with null MX (RFC 7505) is accepted, because it may still greet
-    with its name.
+    """Finds whether a name has MX or address records. A host with null MX (RFC 7505) is accepted, because it may still
+    greet with its name.
     """
     domain_result = await mail_domain(resolver, name)
     if domain_result.lookup_result.detail != NULL_MX:
@@ -50,7 +50,9 @@ async def host(resolver: Asker, name: str) -> TimedResult:
 
 
 async def mail_domain(resolver: Asker, domain: str) -> TimedResult:
-    """Whether a domain has MX or address records. A null MX counts as none. Beside other MX records it is ignored."""
+    """Finds whether a domain has MX or address records. A null MX counts as none. Beside other MX records it is
+    ignored.
+    """
     answers = await resolver.resolve_all([(domain, record_type) for record_type in ("MX", "A", "AAAA")])
     expires_at = earliest(answers)
     exchanges = answers[0]

@@ -1,4 +1,6 @@
-"""Block and allow lists: which entries match, how a match is answered, and which checks an allow rule skips. Pure."""
+"""Block and allow lists: which entries match, how a match is answered, and which checks an allow rule skips. This
+module is pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts about the address of a sender, recipient or author. Pure."""
+"""Facts about the address of a sender, recipient or author. This module is pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The addresses of requests: their keys, and the facts about them under a snapshot. Pure.
+"""The addresses of requests: their keys, and the facts about them under a snapshot. This module is pure.
 
 The facts are cached for a bounded number of addresses. The cache contains only facts that follow from address and
 snapshot, and never facts that a session has proved (C69).

@@ -1,4 +1,4 @@
-"""Follows aliases: finds whether any target accepts mail, and which accounts own the alias. Pure.
+"""Follows aliases: finds whether any target accepts mail, and which accounts own the alias. This module is pure.
 
 relay expands recipients in the same way, so that it can deliver all mail that is accepted here.
 """

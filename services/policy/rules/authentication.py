@@ -1,4 +1,6 @@
-"""The rules of AUTH: when it may be tried, and how each result of the password check is answered. Pure."""
+"""The rules of AUTH: when it may be tried, and how each result of the password check is answered.
+This module is pure.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Facts that follow from the address of a client alone: whether it is trusted or local, its counter key, and the access
-rules on it. Pure.
+rules on it. This module is pure.
 
 Patterns are grouped by mask, so a look-up costs one dictionary access for each mask, however many rules there are. The
 facts are cached for a bounded number of addresses. The cache contains only facts that follow from address and snapshot,

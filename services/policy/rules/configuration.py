@@ -1,4 +1,4 @@
-"""The settings of operators, as rules read them. Pure."""
+"""The settings of operators, as rules read them. This module is pure."""
 
 from __future__ import annotations
 

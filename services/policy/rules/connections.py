@@ -1,5 +1,5 @@
 """Limits on clients: connections, messages in a minute, and clients that are blocked for naming unknown recipients.
-Pure.
+This module is pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The rules about content: the results of DNS block lists, SPF, DKIM, DMARC, the virus scanner and rspamd. Pure."""
+"""The rules about content: the results of DNS block lists, SPF, DKIM, DMARC, the virus scanner and rspamd. This module
+is pure.
+"""
 
 from __future__ import annotations
 

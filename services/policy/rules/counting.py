@@ -1,4 +1,4 @@
-"""Chooses the counters that a decision changes or reads, before any rule is tried. Pure."""
+"""Chooses the counters that a decision changes or reads, before any rule is tried. This module is pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""DMARC (RFC 9989): reading records, the tree walk, alignment, and the policy of a message's From domains. Pure."""
+"""DMARC (RFC 9989): reading records, the tree walk, alignment, and the policy of a message's From domains. This module
+is pure.
+"""
 
 from __future__ import annotations
 
@@ -245,7 +247,7 @@ def _passed(facts: Facts, spf: CheckResult, spf_domain: str) -> Iterable[str]:
 
 
 def _record(facts: Facts, domain: str) -> DmarcRecord | None:
-    """Returns the organizational domain, or None when there was no answer."""
+    """Returns the DMARC record that applies to a domain, or None when there was no answer."""
     lookup_result: LookupResult | None = facts.lookup_results.get(question(domain))
     return None if lookup_result is None or lookup_result.outcome is Outcome.NO_ANSWER else lookup_result.dmarc
 

@@ -1,4 +1,4 @@
-"""Tries every rule of a stage separately, whatever the earlier rules decide, for Explain. Pure."""
+"""Tries every rule of a stage separately, whatever the earlier rules decide, for Explain. This module is pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules in their order, and how they are tried. Pure.
+"""The rules in their order, and how they are tried. This module is pure.
 
 The order within RCPT: discard rules, absolute limits of the client, block lists, relay permission, existence of the
 recipient, checks without cost, and last those with a look-up or a question to the mailbox server. So a recipient that

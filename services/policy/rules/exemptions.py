@@ -1,4 +1,4 @@
-"""Exemptions from rules. They depend on the session alone, and not on what the client sends. Pure.
+"""Exemptions from rules. They depend on the session alone, and not on what the client sends. This module is pure.
 
 Each function returns the name of the exemption, or the id of an allow rule. Empty means that it does not apply.
 """

@@ -1,4 +1,4 @@
-"""Rules about the names of the client: its reverse name and its HELO name. Pure."""
+"""Rules about the names of the client: its reverse name and its HELO name. This module is pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look-ups in the DNS, and their results. Pure."""
+"""Look-ups in the DNS, and their results. This module is pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LookupResult:
 
     outcome: Outcome
     records: tuple[str, ...] = ()
-    # The reason in our words. It is NULL_MX when a domain says that it takes no mail (RFC 7505).
+    # The reason in our words. It is NULL_MX when a domain says that it accepts no mail (RFC 7505).
     detail: str = ""
     dmarc: DmarcRecord | None = None
     # The seconds that the look-up took when it was made.

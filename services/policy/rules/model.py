@@ -1,4 +1,4 @@
-"""The values that all rules use: the snapshot, the facts of a session, matches and verdicts. Pure.
+"""The values that all rules use: the snapshot, the facts of a session, matches and verdicts. This module is pure.
 
 `Facts` and `Verdict` are made for every decision, so they are plain classes with slots. They are not changed after the
 rules have got them. All values that live longer are frozen.

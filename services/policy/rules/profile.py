@@ -1,5 +1,5 @@
 """The session profile: the limits that ingress applies to a session, and the stages at which it must ask policy.
-Pure.
+This module is pure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from services.policy.rules.model import Facts, Listener, Snapshot, Stage
 
 @dataclass(frozen=True, slots=True)
 class SessionProfile:
-    """`max_message_size` is in octets. A limit of 0 means none."""
+    """The settings of a session. `max_message_size` is in octets. A limit of 0 means that there is no limit."""
 
     revision: int
     hostname: str

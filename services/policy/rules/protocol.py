@@ -1,4 +1,6 @@
-"""Rules about the protocol: early talkers, junk commands, message size and hops. No allow rule lifts them. Pure."""
+"""Rules about the protocol: early talkers, junk commands, message size and hops. No allow rule lifts them. This module
+is pure.
+"""
 
 from __future__ import annotations
 

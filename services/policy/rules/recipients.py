@@ -1,4 +1,4 @@
-"""Rules about recipients: which exist, how many a message may have, and which are always valid. Pure."""
+"""Rules about recipients: which exist, how many a message may have, and which are always valid. This module is pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ROUTING = frozenset("%!@")
 
 
 def is_postmaster(recipient: AddressFacts, snapshot: Snapshot) -> bool:
-    """Whether the address always takes mail (RFC 5321 4.5.1), so that a refused sender can still reach a person."""
+    """Whether the address always accepts mail (RFC 5321 4.5.1), so that a refused sender can still reach a person."""
     domain = recipient.domain
     is_here = domain in snapshot.local_domains or domain == snapshot.profile.hostname
     if recipient.local == "postmaster":
@@ -69,7 +69,7 @@ def is_named(key: str, domain: str, snapshot: Snapshot) -> bool:
 
 
 def has_mailbox(key: str, domain: str, snapshot: Snapshot) -> bool:
-    """Whether a local domain's mailbox takes mail for an address, as far as this configuration tells."""
+    """Whether a local domain's mailbox accepts mail for an address, as far as this configuration tells."""
     local = snapshot.local_domains.get(domain)
     if local is None:
         return False
@@ -92,7 +92,7 @@ def base_key(recipient: AddressFacts, snapshot: Snapshot) -> str:
 
 def existence(recipient: AddressFacts, base: str, snapshot: Snapshot) -> tuple[bool, bool, AddressFacts | None]:
     """Returns whether an address of ours is unknown, whether its mailbox server decides this, and the catch-all that
-    takes its mail. `base` is the result of `base_key`. All three are false for a domain that is not ours.
+    accepts its mail. `base` is the result of `base_key`. All three are false for a domain that is not ours.
     """
     domain = recipient.domain
     local = snapshot.local_domains.get(domain)
@@ -145,7 +145,7 @@ _BY_VERIFICATION: dict[int, RuleMatch | None] = {
     Verification.NOT_ASKED_YET: RuleMatch(
         RECIPIENT_NOT_VERIFIED, verify_recipient=True, explanation="The mailbox server must be asked."
     ),
-    Verification.NONE: RuleMatch(NO_SUCH_USER, explanation="The mailbox server takes no mail for this address."),
+    Verification.NONE: RuleMatch(NO_SUCH_USER, explanation="The mailbox server accepts no mail for this address."),
     Verification.EXISTS: None,
     Verification.NEVER_ASKED: None,
     Verification.TOO_MANY: RuleMatch(

@@ -1,5 +1,5 @@
 """Rules about who may send where, and with which addresses: relay permission, login on submission ports, and senders
-that belong to logins. Pure.
+that belong to logins. This module is pure.
 """
 
 from __future__ import annotations

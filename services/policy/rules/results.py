@@ -1,4 +1,6 @@
-"""The results for the field Authentication-Results (RFC 8601): auth, iprev, spf, dkim, dmarc, arc. Pure."""
+"""The results for the field Authentication-Results (RFC 8601): auth, iprev, spf, dkim, dmarc, arc.
+This module is pure.
+"""
 
 from __future__ import annotations
 

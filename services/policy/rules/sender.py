@@ -1,4 +1,4 @@
-"""The sender policy: the sender's domain must be a full name, and must exist. Pure."""
+"""The sender policy: the sender's domain must be a full name, and must exist. This module is pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FOUND = Outcome.FOUND
 _NON_FQDN = RuleMatch(NON_FQDN_SENDER, explanation="The sender's domain has only one label.")
 _NO_ANSWER = RuleMatch(SENDER_DOMAIN_UNKNOWN_NOW, explanation="The DNS gives no answer about the sender's domain.")
 _UNKNOWN = RuleMatch(SENDER_DOMAIN_UNKNOWN, explanation="The sender's domain has neither MX nor address.")
-_TAKES_NO_MAIL = RuleMatch(SENDER_NULL_MX, explanation="The sender's domain says that it takes no mail (RFC 7505).")
+_TAKES_NO_MAIL = RuleMatch(SENDER_NULL_MX, explanation="The sender's domain says that it accepts no mail (RFC 7505).")
 
 
 def _non_fqdn(facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:

@@ -34,7 +34,7 @@ _PREFIX = "posthouse:policy:"
 _PAUSE_SECONDS = 1.0
 # The interval of checks whether Redis answers, for metrics and health.
 _PING_SECONDS = 3.0
-# The largest number of requests in one script call, and the largest number of sessions in one request of a whole set.
+# The largest number of requests in one script call.
 _LARGEST_BATCH = 500
 _LISTED_SESSIONS = 200
 # The number of arguments of one operation.
@@ -175,7 +175,7 @@ class RedisStore:
         while not self._stopping:
             await self._wake.wait()
             self._wake.clear()
-            # One turn of the event loop lets the rest of a frame join.
+            # In this turn of the event loop, the rest of a frame arrives and joins the same call.
             await asyncio.sleep(0)
             try:
                 await self._flush()

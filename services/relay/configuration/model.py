@@ -1,5 +1,5 @@
 """What operators configured, as the rest of relay reads it: immutable values, with tables for look-ups that are built
-once. Pure.
+once. This module is pure.
 
 Addresses are canonical wire forms (`libs.smtp.address`): the local part as written, the domain an A-label in lower
 case. Aliases, local accounts, relay rules and the recipients of relay domains are typed by operators. Their local parts
@@ -90,7 +90,7 @@ class LocalDomain:
 class RelayDomain:
     id: str
     domain: str
-    # The server that takes the domain's mail. None means that its MX hosts take it.
+    # The server that accepts the domain's mail. None means that its MX hosts accept it.
     next_hop: Mailbox | None = None
 
 

@@ -57,7 +57,7 @@ _TLS_LEVELS = {
     config_pb2.TLS_LEVEL_VERIFY: TlsLevel.VERIFY,
 }
 
-# The kinds of which there may be many objects, and which change while mail is taken.
+# The kinds of which there may be many objects, and which change while mail is accepted.
 _OFTEN_CHANGED = ("accounts/", "aliases/", "recipients/")
 
 

@@ -109,7 +109,7 @@ class ConcurrencyLimits:
         return concurrency
 
     def known(self, destination: str) -> Concurrency | None:
-        """Returns None for a destination to which nothing was sent lately."""
+        """Returns the concurrency of a destination, or None when nothing was sent there lately."""
         return self._limits.get(destination)
 
     def _forget(self) -> None:

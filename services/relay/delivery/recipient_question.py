@@ -69,7 +69,7 @@ class RecipientQuestions:
     async def _ask_server(self, session: Session, recipient: bytes) -> ServerAnswer:
         protocol, needs_utf8 = session.protocol, not recipient.isascii()
         if needs_utf8 and not session.capabilities.smtputf8:
-            # The server could not take mail for this recipient.
+            # The server could not accept mail for this recipient.
             protocol.quit()
             return ServerAnswer.NO
         try:

@@ -157,7 +157,7 @@ class MailTransport:
         return self._tester.run(relay_host, hostname, configured=configured)
 
     async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
-        """Asks whether the server of the route takes mail for a recipient. No mail is sent."""
+        """Asks whether the server of the route accepts mail for a recipient. No mail is sent."""
         return await self._questions.ask(configuration, route, recipient)
 
     async def look_up_text(self, name: str) -> Sequence[str] | None:

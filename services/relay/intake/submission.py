@@ -1,4 +1,4 @@
-"""A submission as a value, before it becomes a message of the queue. Pure."""
+"""A submission as a value, before it becomes a message of the queue. This module is pure."""
 
 from __future__ import annotations
 

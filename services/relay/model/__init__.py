@@ -1,1 +1,1 @@
-"""The values that intake, queue, scheduler, delivery and reports share. Pure."""
+"""The values that intake, queue, scheduler, delivery and reports share. This package is pure."""

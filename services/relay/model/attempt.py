@@ -1,4 +1,5 @@
-"""One attempt as values: the input that the dispatcher gives to a transport, and the outcomes that it returns. Pure.
+"""One attempt as values: the input that the dispatcher gives to a transport, and the outcomes that it returns. This
+module is pure.
 
 The queueing half of relay (intake, claiming, scheduling, settling, reports) and the delivering half (routing, look-ups,
 SMTP, LMTP, Maildir) share only these types.
@@ -69,7 +70,7 @@ class Route:
     domain: str = ""
     relay_host: RelayHost | None = None
     mailbox: Mailbox | None = None
-    # For RELAY_DOMAIN: the server that takes the mail of the domain. None means its MX hosts.
+    # For RELAY_DOMAIN: the server that accepts the mail of the domain. None means its MX hosts.
     next_hop: Mailbox | None = None
     # The id of the rule that decided: of a relay rule, local domain or relay domain. It is empty when none did.
     rule_id: str = ""

@@ -1,4 +1,6 @@
-"""Messages and deliveries as values, from intake to report. Times are in microseconds since 1970. Pure."""
+"""Messages and deliveries as values, from intake to report. Times are in microseconds since 1970.
+This module is pure.
+"""
 
 from __future__ import annotations
 

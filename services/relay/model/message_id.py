@@ -1,4 +1,6 @@
-"""Finds the Message-ID and the subject of a content, and makes the keys by which a Message-ID is looked up. Pure."""
+"""Finds the Message-ID and the subject of a content, and makes the keys by which a Message-ID is looked up. This module
+is pure.
+"""
 
 from __future__ import annotations
 

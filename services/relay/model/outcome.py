@@ -1,4 +1,4 @@
-"""The meaning of a next hop's reply, or of its silence, for the recipients that it concerns. Pure."""
+"""The meaning of a next hop's reply, or of its silence, for the recipients that it concerns. This module is pure."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def meaning_of(stage: Stage, reply: Reply) -> ReplyMeaning:
     family = reply.code // 100
     text = sanitised(reply.text)
     if family == 2 and stage in _OF_THE_MESSAGE:
-        # At an earlier stage no 2yz can mean that the message was taken.
+        # At an earlier stage no 2yz can mean that the message was accepted.
         return ReplyMeaning(Result.DELIVERED, reply.code, enhanced_code(reply, "2.0.0"), text)
     if stage is Stage.AUTH:
         # 535 and the other 5yz of RFC 4954 6, none of which is about the message: 534 mechanism too weak, 538 no TLS.
@@ -149,7 +149,7 @@ def by_operators_own_host(meaning: ReplyMeaning) -> ReplyMeaning:
 def lost(stage: Stage, what: str, error: str) -> ReplyMeaning:
     """Returns the meaning of a connection that ended, or of a time-out, while a reply was due.
 
-    After the final dot nobody knows whether the message was taken (RFC 1047): it is tried again, later, and marked
+    After the final dot nobody knows whether the message was accepted (RFC 1047): it is tried again, later, and marked
     as a possible duplicate (C120).
     """
     if stage is Stage.END_OF_DATA:

@@ -1,4 +1,4 @@
-"""Redirects, by which an operator sends queued mail to another recipient or next hop. Pure."""
+"""Redirects, by which an operator sends queued mail to another recipient or next hop. This module is pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Redirect:
     before is removed.
     """
 
-    # In canonical form.
+    # The recipient in canonical form. It is empty when the redirect has none.
     recipient: bytes = b""
     next_hop: Mailbox | None = None
 

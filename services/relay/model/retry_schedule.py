@@ -1,4 +1,5 @@
-"""Computes when a delivery is tried again, when its sender gets a notice of delay, and when it expires. Pure.
+"""Computes when a delivery is tried again, when its sender gets a notice of delay, and when it expires. This module is
+pure.
 
 Times are microseconds since 1970; durations in the settings are seconds.
 """

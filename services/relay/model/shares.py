@@ -1,4 +1,4 @@
-"""The share of one party in a bounded resource. Pure.
+"""The share of one party in a bounded resource. This module is pure.
 
 The rule is the dynamic threshold (A. K. Choudhury, E. L. Hahne: Dynamic Queue Length Thresholds for Shared-Memory
 Packet Switches, 1998): nobody may hold more than a fixed multiple of what is free. One party alone gets most of the

@@ -1,4 +1,4 @@
-"""The states of a delivery and the kinds of messages, as the database keeps them. Pure."""
+"""The states of a delivery and the kinds of messages, as the database keeps them. This module is pure."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _NEXT_WAKE = Once(
     .limit(literal_column("1")),
     ("destination",),
 )
-# Waiting deliveries whose source has no row in `waiting_sources`, because an older release stored them.
+# Adds the sources of waiting deliveries that have no row in `waiting_sources`, because an older release stored them.
 _FORGOTTEN_SOURCES = Once(
     insert(waiting_sources).from_select(
         ["destination", "source", "wake_at"],

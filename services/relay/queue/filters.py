@@ -197,7 +197,7 @@ def _submitted_as(recipient: bytes) -> Condition:
 
 
 class octets_contain(FunctionElement[bool]):  # noqa: N801 - as SQLAlchemy names functions
-    """Returns the condition that a column of octets contains a text, compared without case."""
+    """The condition that a column of octets contains a text. Letters are compared without regard to case."""
 
     type = Boolean()
     inherit_cache = True

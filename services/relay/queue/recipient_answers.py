@@ -28,7 +28,7 @@ class RecipientAnswer:
 
     is_there: bool
     answered_at: int
-    # The last time at which the server took mail for the address. None means never.
+    # The last time at which the server accepted mail for the address. None means never.
     known_good_at: int | None
 
     def holds(self, now: int) -> bool:

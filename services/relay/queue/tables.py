@@ -243,7 +243,7 @@ recipient_answers = Table(
     Column("recipient", LargeBinary, primary_key=True),
     Column("is_there", Boolean, nullable=False),
     Column("answered_at", BigInteger, nullable=False),
-    # The last time at which the server took mail for it. NULL means never, or that the server has refused it since.
+    # The last time at which the server accepted mail for it. NULL means never, or that the server has refused it since.
     Column("known_good_at", BigInteger),
 )
 Index("recipient_answers_by_age", recipient_answers.c.answered_at)

@@ -1,4 +1,5 @@
-"""Delivery status notifications as bytes: RFC 3461, 3464, 6522, and 6533 for addresses beyond ASCII. Pure.
+"""Delivery status notifications as bytes: RFC 3461, 3464, 6522, and 6533 for addresses beyond ASCII. This module is
+pure.
 
 A report is a multipart/report with three parts: a text for people, fields for programs, and the header or the whole of
 the original message. Its lines end in CRLF and none is longer than 998 octets (C142).

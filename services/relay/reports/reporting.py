@@ -1,4 +1,6 @@
-"""Decides which reports a message needs and who gets them, and makes them as messages for the queue. Pure."""
+"""Decides which reports a message needs and who gets them, and makes them as messages for the queue. This module is
+pure.
+"""
 
 from __future__ import annotations
 

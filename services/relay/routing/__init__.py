@@ -1,1 +1,1 @@
-"""Computes the route of each recipient: roles, aliases, and relay rules. Pure."""
+"""Computes the route of each recipient: roles, aliases, and relay rules. This package is pure."""

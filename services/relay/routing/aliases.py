@@ -1,5 +1,5 @@
 """Aliases and roles: computes the addresses that a recipient stands for. Their depth and number are bounded, and loops
-end. Pure.
+end. This module is pure.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ class Expanded:
     submitted: bytes
     # The addresses that it stands for: only the submitted one when it is neither alias nor role.
     targets: tuple[bytes, ...] = ()
-    # external_postmasters, catch_all, or the id of the alias. It is empty when the recipient stands for itself.
+    # What replaced the recipient: external_postmasters, postmaster, catch_all, alias, or the id of an alias. It is
+    # empty when the recipient stands for itself.
     by: str = ""
-    # Why the recipient stands for no address: enhanced code and text. Then there are no targets.
+    # The enhanced code and the text that say why the recipient stands for no address. Then there are no targets.
     fault: tuple[str, str] | None = None
 
     @property
@@ -142,7 +143,9 @@ def postmasters(configuration: Configuration) -> tuple[bytes, ...]:
 
 @dataclass(slots=True)
 class _Walk:
-    """Expands depth first, so that the targets keep the order in which they were configured."""
+    """The expansion of one recipient. It is depth first, so that the targets keep the order in which they were
+    configured.
+    """
 
     configuration: Configuration
     room: int
@@ -185,7 +188,7 @@ class _Walk:
             self.visit(target, (*path, key), depth + 1)
 
     def _goes_to_catch_all(self, address: bytes, key: bytes, path: tuple[bytes, ...], depth: int) -> bool:
-        """Whether the catch-all of the domain takes mail for an address that does not exist."""
+        """Expands the catch-all of the domain in place of an address that does not exist. Returns whether it did so."""
         taker = catch_all(self.configuration, key)
         if not taker or key_of(taker) == key or key in path or is_postmaster(self.configuration, address):
             return False

@@ -1,4 +1,4 @@
-"""Finds which addresses of our domains exist, and which are tagged forms of others. Pure.
+"""Finds which addresses of our domains exist, and which are tagged forms of others. This module is pure.
 
 policy decides at RCPT by the same rules (`services/policy/rules/recipients.py`), so that what is accepted there can be
 delivered.
@@ -33,7 +33,7 @@ def base_of(configuration: Configuration, key: bytes) -> bytes:
 
 
 def has_mailbox(configuration: Configuration, local: LocalDomain, base: bytes) -> bool:
-    """Whether the mailbox of the local domain takes mail for an address (`base_of`), as far as the configuration
+    """Whether the mailbox of the local domain accepts mail for an address (`base_of`), as far as the configuration
     tells.
     """
     if local.recipients not in _BY_NAME or base in configuration.account_addresses:
@@ -42,7 +42,7 @@ def has_mailbox(configuration: Configuration, local: LocalDomain, base: bytes) -
 
 
 def catch_all(configuration: Configuration, base: bytes) -> bytes:
-    """Returns the catch-all address that takes the mail of an address (`base_of`). The result is empty when there is
+    """Returns the catch-all address that accepts the mail of an address (`base_of`). The result is empty when there is
     none.
     """
     local = configuration.local_domains.get(domain_of(base))

@@ -1,5 +1,5 @@
 """Makes deliveries from the recipients of an envelope: removes repetitions, expands aliases, and finds the
-destinations. Pure.
+destinations. This module is pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Computes the new deliveries of a message that is redirected to another recipient. Pure."""
+"""Computes the new deliveries of a message that is redirected to another recipient. This module is pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The route of a recipient's mail by the order of rules, as a pure function of the configuration.
 
 Aliases are expanded before. The rules are applied in the order of `_STEPS`. Sender rules and the single relay host come
-after the domains, so they never take mail for our own domains. There is no fallback: mail for a relay host is never
+after the domains, so they never apply to mail for our own domains. There is no fallback: mail for a relay host is never
 sent to MX hosts instead.
 """
 
@@ -198,7 +198,7 @@ def _own_role(mail: _Mail) -> Route | None:
     if not is_own_role(mail.configuration, mail.local_part, mail.domain):
         return None
     # If it were sent on, it would come back (F20).
-    return _hold(f"no account, alias or external postmaster takes mail for {mail.address.decode('ascii')}")
+    return _hold(f"no account, alias or external postmaster accepts mail for {mail.address.decode('ascii')}")
 
 
 # Rules of senders
@@ -309,7 +309,7 @@ def _into_mailbox(
 ) -> Route:
     exists = has_mailbox(configuration, local, address)
     if local_part in _ROLES and not exists:
-        return _hold(f"no account, alias or external postmaster takes mail for {address.decode('ascii')}", local.id)
+        return _hold(f"no account, alias or external postmaster accepts mail for {address.decode('ascii')}", local.id)
     mailbox = local.mailbox
     if quarantine and configuration.quarantine is Quarantine.MAILBOX and local.quarantine_mailbox is not None:
         mailbox = local.quarantine_mailbox

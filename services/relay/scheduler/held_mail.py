@@ -1,5 +1,5 @@
 """Forwards mail that was held because its address stood for no other address, when a new configuration names addresses
-for it. Pure.
+for it. This module is pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Computes what is stored after an attempt from its outcomes: states, due times, records, and reports to the sender.
-Pure.
+This module is pure.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def host(name: str, port: int = 25) -> dict[str, Any]:
         ("provider.example:587", [host("mx1.provider.example", 587), host("mx2.provider.example", 587)], "2 MX hosts"),
         ("many.example", [host(f"mx{number}.many.example") for number in range(8)], "of 9 hosts the first 8"),
         ("silent.example", [host("silent.example")], "no answer"),
-        ("null.example", [host("null.example")], "takes no mail"),
+        ("null.example", [host("null.example")], "accepts no mail"),
         ("192.0.2.1", [host("192.0.2.1")], ""),
         ("[ipv6:2001:db8::1]", [host("2001:db8::1")], ""),
         ("[a.example], [b.example]:26", [host("a.example"), host("b.example", 26)], "no connection to [a.example]"),
@@ -182,7 +182,7 @@ smtp_fallback_relay = [192.0.2.9]
 """
 
 
-def test_the_server_of_a_relay_domain_is_its_next_hop_with_its_level(tmp_path: Path) -> None:
+def test_the_next_hop_of_a_relay_domain_is_its_server_with_the_tls_level_of_that_server(tmp_path: Path) -> None:
     plan = plan_of(RELAY_DOMAINS, tmp_path)
     domains = {each["domain"]: each.get("next_hop") for each in plan.objects["relay_domains"]}
     assert domains == {

@@ -322,7 +322,9 @@ async def test_an_import_refuses_invalid_documents(on_sqlite: Service) -> None:
 
 
 async def test_yaml_is_read_by_the_core_schema(on_sqlite: Service) -> None:
-    """`off` is a mode and not a boolean, 010 is ten and not eight, times are text; aliases and depth are limited."""
+    """In YAML, `off` is a mode and not a boolean, 010 is ten and not eight, and times are text. Aliases and depth are
+    limited.
+    """
     text = yaml.safe_dump(await _export(on_sqlite)).replace("'off'", "off").replace("max_hops: 50", "max_hops: 010")
     assert "mode: off" in text
     answer = await on_sqlite.api.post("/v1/config:import", content=text, headers={**YAML, **ANY_VERSION})

@@ -173,7 +173,7 @@ def test_unions_are_named_and_have_a_discriminator(document: dict[str, Any]) -> 
     for name, schema in document["components"]["schemas"].items():
         if "oneOf" in schema:
             assert schema["discriminator"]["mapping"], name
-            # A discriminator names only components, so nothing else can be a member, null neither.
+            # A discriminator names only components, so nothing else can be a member, not even null.
             assert all(member.keys() == {"$ref"} for member in schema["oneOf"]), name
             beside_null = [{"$ref": f"#/components/schemas/{name}"}, {"type": "null"}]
             is_nullable = any(member.get("anyOf") == beside_null for member in _schemas(document))

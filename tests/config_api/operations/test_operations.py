@@ -91,7 +91,7 @@ async def test_cursors_belong_to_their_list_and_filters(operated: Operated) -> N
 
 
 async def test_the_values_of_a_filter_are_not_converted_to_other_types(operated: Operated) -> None:
-    """`true` is not taken for a number; a wrong filter would delete the wrong mail."""
+    """The API does not read `true` as a number, because a wrong filter would delete the wrong mail."""
     service, _, fake_relay = operated
     # No message can be in the state `unknown`, and relay would take this value for no filter at all.
     for path in ("queue/messages", "messages"):

@@ -81,7 +81,7 @@ async def test_f54_closing_waits_for_running_queries(begun: Path, monkeypatch: p
     at_work = asyncio.ensure_future(read())
     await reading.wait()
     closing = asyncio.ensure_future(database.close())
-    # These are more turns of the loop than a `close` that does not wait needs until it disposes of the engines.
+    # If `close` did not wait, it would dispose of the engines within these turns of the event loop.
     for _ in range(20):
         await asyncio.sleep(0)
     assert disposed == []

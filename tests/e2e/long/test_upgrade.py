@@ -124,7 +124,7 @@ def migrate(suite: Suite, service: str) -> None:
 
 @pytest.fixture
 def relay_host(certificates: trustme.CA) -> Iterator[SmtpSink]:
-    """A relay host that takes mail only after TLS and a login with the password that is encrypted in the settings."""
+    """A relay host that accepts mail only after TLS and a login with the password that is encrypted in the settings."""
     offer = Offer(logins={"gateway": RELAY_HOST_PASSWORD}, auth_required=True, tls_required=True)
     leaf = certificates.issue_cert(RELAY_HOST)
     with SmtpSink(offer, host=free_address(), port=RELAY_HOST_PORT, certificate=leaf) as sink:

@@ -294,7 +294,7 @@ def message(marker: str, *, sender: str = FAR, header: str = "", body: str = "He
 
 
 def within_one_minute() -> None:
-    """Returns at a moment after which a few connections fit into the present clock minute."""
+    """Waits until a few connections fit into the rest of the present clock minute."""
     left = _SECONDS_PER_MINUTE - time.time() % _SECONDS_PER_MINUTE
     if left < _MINUTE_MARGIN:
         until(

@@ -115,7 +115,7 @@ async def test_random_names_of_one_zone_do_not_displace_keys_of_others(
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "options timeout:1\n", None])
-async def test_f08_without_name_servers_there_is_no_answer_until_there_are(
+async def test_f08_without_name_servers_there_is_no_answer_until_one_is_configured(
     dns_server: DnsServer, tmp_path: Path, text: str | None
 ) -> None:
     path = tmp_path / "resolv.conf"

@@ -32,7 +32,9 @@ KEYS: dict[str, Key | NoKey] = {
 
 
 def check(message: bytes, keys: dict[str, Key | NoKey] | None = None, now: int | None = None) -> list[DkimSignature]:
-    """Verifies the signatures. `now` is in seconds since 1970 [now, because dkimpy signs with the current time]."""
+    """Verifies the signatures. `now` is in seconds since 1970. By default it is the current time, with which dkimpy
+    signs.
+    """
     where = header.boundary(message)
     fields = HeaderFields.of(message[: where.header_end])
     body = message[where.body_start :]

@@ -121,7 +121,7 @@ class TaggingHandler:
 
 
 class Scripted:
-    """`on[hook]` is called in place of the hook, with its arguments. It may be a coroutine function."""
+    """A handler that calls `on[hook]` in place of the hook, with its arguments. It may be a coroutine function."""
 
     def __init__(self) -> None:
         self.on: dict[str, Any] = {}

@@ -275,7 +275,9 @@ async def test_an_invalid_helo_name_causes_no_look_ups(helo: bytes, dns_server: 
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", None])
-async def test_f08_without_name_servers_there_is_no_answer_until_there_are(tmp_path: Path, text: str | None) -> None:
+async def test_f08_without_name_servers_there_is_no_answer_until_one_is_configured(
+    tmp_path: Path, text: str | None
+) -> None:
     path = tmp_path / "resolv.conf"
     if text is not None:
         path.write_text(text)

@@ -143,13 +143,15 @@ async def test_a_negative_answer_replaces_an_earlier_positive_one(
 async def test_a_full_mailbox_is_refused_while_it_is_full_and_not_remembered(
     verifier: RecipientVerifier, servers: Servers, now: Now
 ) -> None:
-    """The same holds for a recipient whose mail was taken before, since mail that is taken now would be bounced."""
+    """The same holds for a recipient whose mail was accepted before, because mail that is accepted now would be
+    bounced.
+    """
     assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
     now.seconds += 2 * HOUR
     servers.answer = ServerAnswer.FULL
     for address in (b"ann@boxes.test", b"new@boxes.test"):
         assert await verifier.verify(address, CLIENT) is MAILBOX_FULL
-    # That it was known good outlives this.
+    # The refusal does not remove the time at which the address was known to exist.
     servers.answer = ServerAnswer.NONE
     assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
     servers.answer = ServerAnswer.YES

@@ -296,7 +296,8 @@ async def test_a_source_with_enough_deliveries_is_skipped(database: Database) ->
     there = await claimed(database, wanted_of_source={("d:a", "bulk"): 0}, left_of_source={"bulk": 0})
     assert sources_of(there) == {"other": [2]}
     assert there.more == {"d:a": {"bulk"}}
-    # No other source waits, so the destination is put off. It is found again when its source is named as refilled.
+    # No other source waits, so the destination is not checked for a while. It is found again when its source is named
+    # as refilled.
     assert (await claimed(database)).jobs[0][1].id == 1
     again = await claimed(database)
     assert again.jobs == []

@@ -24,7 +24,7 @@ class ProposedRelayHost:
 
     Attributes:
         kind (Literal['proposed']): The relay host is not configured yet.
-        relay_host (RelayHost): A server that takes mail for other domains.
+        relay_host (RelayHost): A server that accepts mail for other domains.
     """
 
     kind: Literal["proposed"]

@@ -32,8 +32,8 @@ class RelayDomain:
             dot.
         name (str | Unset): A description for people. Default: ''.
         recipients (RelayDomainRecipients | Unset): A value of recipients of RelayDomainPatch.
-        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server that takes the domain's mail. null means that
-            the MX of the domain takes it.
+        next_hop (LmtpMailbox | None | SmtpMailbox | Unset): The server that accepts the domain's mail. null means that
+            the MX of the domain accepts it.
         enabled (bool | Unset): false means that it has no effect. Default: True.
         warnings (list[ConfigurationWarning] | Unset): Warnings about the values that were just written. They are not
             stored, and GET does not show them.

@@ -28,8 +28,8 @@ class RelayDomainPatch:
             final dot.
         recipients (None | RelayDomainRecipients | Unset): Which addresses exist. any: all. list: those of
             /v1/recipients. verify: those that the domain's server accepts, which is asked.
-        next_hop (MailboxServerPatch | None | Unset): The server that takes the domain's mail. null means that the MX of
-            the domain takes it.
+        next_hop (MailboxServerPatch | None | Unset): The server that accepts the domain's mail. null means that the MX
+            of the domain accepts it.
         enabled (bool | None | Unset): false means that it has no effect.
     """
 

@@ -18,7 +18,7 @@ T = TypeVar("T", bound="RelayHost")
 
 @_attrs_define
 class RelayHost:
-    """A server that takes mail for other domains.
+    """A server that accepts mail for other domains.
 
     Attributes:
         host (str): A host name or an IP address. Its A and AAAA records are used, and not its MX records.

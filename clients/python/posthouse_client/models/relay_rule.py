@@ -33,7 +33,7 @@ class RelayRule:
         target_type (RelayRuleTargetType): What the targets of a relay rule are.
         targets (list[str]): Full addresses, or domains. A domain includes its subdomains only if it is written as
             .example.com.
-        relay_host (RelayHost): A server that takes mail for other domains.
+        relay_host (RelayHost): A server that accepts mail for other domains.
         position (int | Unset): Of rules that match equally, the one with the lowest position is used, and then the
             oldest. Default: 0.
         enabled (bool | Unset): false means that it has no effect. Default: True.

@@ -58,7 +58,7 @@ class AuditPage(Answer):
 
 
 class AuditQuery(PageQuery):
-    """Returns a page of the entries that match."""
+    """The query parameters of the audit log: filters, and those of a page."""
 
     actor: FilterText | None = Field(default=None, description="Name of the API key.")
     actor_id: FilterText | None = Field(default=None, description="Id of the API key.")

@@ -45,7 +45,7 @@ _MOST_ERRORS = 50
 
 ItemId = Annotated[
     str | None,
-    Field(default=None, pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="Kept when it is given."),
+    Field(default=None, pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="The id is not changed."),
 ]
 
 
@@ -157,7 +157,7 @@ def scope_of(only: str | None) -> Scope:
     names = {name.strip() for name in only.split(",")}
     known_names = {member_name(collection.kind) for collection in PORTABLE} | {"settings"}
     if names - known_names:
-        detail = f"It is a list of {', '.join(sorted(known_names))}."
+        detail = f"This must be a list of {', '.join(sorted(known_names))}."
         raise invalid([FieldError("/only", "not_one_of", detail, "query")])
     return Scope(
         tuple(SINGLETONS) if "settings" in names else (),

@@ -1,4 +1,4 @@
-"""Finds the access rules that can never act, among many thousands. Pure.
+"""Finds the access rules that can never act, among many thousands. This module is pure.
 
 `resources/access_rules.py` makes the same check for one rule when it is written, by comparison with all other rules.
 """

@@ -385,14 +385,14 @@ async def _redirecting(request: Request, place: str, redirect: MessageRedirect, 
 
 
 async def _refuse_circle(request: Request, redirect: MessageRedirect) -> None:
-    """Raises Problem 422 when the next hop is a listener of this gateway."""
+    """Refuses a next hop that is a listener of this gateway. Raises Problem 422."""
     if redirect.next_hop is not None:
         check_context = app_context(request).editor.check_context()
         await refuse_this_gateway(redirect.next_hop.model_dump(), "/next_hop", check_context)
 
 
 def _refuse_empty(chosen: MessageFilter) -> None:
-    """Raises Problem 422 for an empty filter, which all messages would match."""
+    """Refuses an empty filter, because all messages would match it. Raises Problem 422."""
     if not chosen.model_dump(exclude_none=True):
         raise invalid_field("/filter", "empty_filter", "At least one member must be given.")
 

@@ -93,7 +93,7 @@ async def _of_settings(store: Store) -> list[StatusWarning]:
     domains = await store.all("relay-domains")
     unlimited = [f"/v1/relay-domains/{each.id}" for each in domains if _is_unlimited(each)]
     if unlimited:
-        text = "These relay domains take mail for any recipient, and return the mail that their own server refuses."
+        text = "These relay domains accept mail for any recipient, and return the mail that their own server refuses."
         warnings.append(_warning("unlimited_relay_domain", text, unlimited))
     return warnings
 

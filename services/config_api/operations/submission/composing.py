@@ -1,5 +1,5 @@
-"""Makes a message (RFC 5322, RFC 2045 to 2047) from the members of a request. Pure, except that it writes to the given
-file.
+"""Makes a message (RFC 5322, RFC 2045 to 2047) from the members of a request. This module is pure, except that it
+writes to the given file.
 """
 
 from __future__ import annotations

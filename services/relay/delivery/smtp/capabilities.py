@@ -1,4 +1,4 @@
-"""The extensions that a server offers in its answer to EHLO or LHLO (RFC 5321 4.1.1.1). Pure."""
+"""The extensions that a server offers in its answer to EHLO or LHLO (RFC 5321 4.1.1.1). This module is pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A message and its recipients in the form in which they are sent. Pure."""
+"""A message and its recipients in the form in which they are sent. This module is pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PreparedMessage:
 
     The content is never changed, apart from the dots of DATA (RFC 5321 4.5.2).
 
-    So an 8-bit message goes to a server without 8BITMIME as it is (C63): every server of today takes it, while
+    So an 8-bit message goes to a server without 8BITMIME as it is (C63): every present server accepts it, while
     re-encoding would break signatures and a bounce would help nobody.
     """
 
@@ -94,7 +94,7 @@ class PreparedMessage:
         if self.needs_smtputf8 and not offered.smtputf8:
             return failed(553, "5.6.7", "the message needs SMTPUTF8 and the server does not offer it")
         if offered.size and len(self.content) > offered.size:
-            limit = f"the message has {len(self.content)} octets and the server takes {offered.size}"
+            limit = f"the message has {len(self.content)} octets and the server accepts {offered.size}"
             return failed(552, "5.3.4", limit)
         return None
 

@@ -92,7 +92,7 @@ class Transaction:
 
     def _lost(self, meaning: ReplyMeaning) -> None:
         if self._stage is Stage.END_OF_DATA:
-            # The result is final for this attempt: no other host may get a message that this host may have taken
+            # The result is final for this attempt: no other host may get a message that this host may have accepted
             # (C120).
             self._decide([one for one in self._accepted if self.meanings[one] is None], meaning)
         if self.failure is None:

@@ -1,4 +1,4 @@
-"""The addresses that relay connects to, and the error that says why a host gave no session. Pure."""
+"""The addresses that relay connects to, and the error that says why a host gave no session. This module is pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MTA-STS policies as values (RFC 8461 3.1, 3.2), and the MX hosts that a policy allows (4.1). Pure."""
+"""MTA-STS policies as values (RFC 8461 3.1, 3.2), and the MX hosts that a policy allows (4.1). This module is pure."""
 
 from __future__ import annotations
 

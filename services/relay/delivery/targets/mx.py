@@ -386,7 +386,7 @@ def no_answer(lookup: Lookup) -> ReplyMeaning:
 
 
 def _null_mx(domain: str) -> ReplyMeaning:
-    return failed(556, "5.1.10", f"{domain} does not take mail (null MX)")
+    return failed(556, "5.1.10", f"{domain} does not accept mail (null MX)")
 
 
 def _no_addresses(domain: str, mx: Lookup, lookups: Sequence[Lookup]) -> ReplyMeaning:

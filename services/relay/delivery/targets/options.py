@@ -63,7 +63,7 @@ class Timeouts:
     mail: float = 300.0
     rcpt: float = 300.0
     data: float = 120.0
-    # The longest time in which the peer takes no piece of the content.
+    # The longest time for which relay waits until the peer receives the next piece of the content.
     block: float = 180.0
     end_of_data: float = 600.0
     reset: float = 20.0

@@ -1,8 +1,8 @@
 """Adds the source that each waiting message counts against, so that the mail of one sender does not delay that of
 others to the same destination.
 
-Mail that was stored before has the empty source, so all of it counts as one source. `waiting_sources` fills itself when
-a destination is looked at (queue/claiming.py), which also covers mail that an older release stores beside this one.
+Mail that was stored before has the empty source, so all of it counts as one source. Rows of `waiting_sources` are added
+when a destination is checked (queue/claiming.py), which also covers mail that an older release stores beside this one.
 
 Revision ID: 0004
 """
