@@ -80,7 +80,7 @@ class _Client(asyncio.Protocol):
         self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # The transports of uvloop have no class of asyncio.
+        # The transports of uvloop are not instances of asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:

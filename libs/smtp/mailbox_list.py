@@ -1,4 +1,5 @@
-"""Reads the mailboxes of an originator field (RFC 5322 3.4, RFC 6854), whatever the sender wrote. Nothing here raises.
+"""Reads the mailboxes of an originator field (RFC 5322 3.4, RFC 6854), whatever the sender wrote. It raises no
+exceptions.
 
 The reader finds every domain that a person could take for the author's (C98). It reads obsolete and broken forms as
 mail programs do, and reports when something was left that belongs to no mailbox.

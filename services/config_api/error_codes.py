@@ -108,7 +108,7 @@ FIELD_CODES: Mapping[str, str] = {
     "too_many_passwords": "The batch has more plain passwords than are allowed.",
     "too_short": "It has too few characters or items, or is too short a time.",
     "too_small": "The number is smaller than the smallest allowed value.",
-    "twice": "It is given more than once.",
+    "twice": "This is given more than once.",
     "two_forms": "It must not be given with raw, which is a whole message.",
     "two_passwords": "The password is given both as text and as a hash.",
     "undeliverable": "Mail for the address would fail at once: nobody has it, or its alias leads back to itself.",

@@ -53,7 +53,7 @@ _COMMIT_SECONDS = 10.0
 
 
 class DeliveringSide(Transport, Explainer, AsksServers, Protocol):
-    """The delivering half, as `open_transport` makes it."""
+    """The part of relay that delivers mail, and that explains routes and asks servers about recipients."""
 
 
 class Relay:
@@ -77,7 +77,7 @@ class Relay:
         name = replica_name("relay", settings.grpc_address)
         self.watch = configuration_watch(self._dialers, settings.kept_snapshot, name, settings.config_wait_seconds)
         self.identifiers = Identifiers(database)
-        # A part that listens to another one adds itself to the listeners of that part, which is made before it.
+        # A part that listens to another part is made after that part, and adds itself to its listeners.
         self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
         self.statistics = Statistics(database, clock)
         self.committer = Committer(database, clock, self.holder, settings.store_seconds, self.statistics)

@@ -134,7 +134,7 @@ def _check(path: Path, passphrase: str, folder: Path, environment: Mapping[str, 
     }
     for name in files:
         if not any(_is_named(name, pattern) for pattern in _FILES):
-            raise BackupError(f"{path}: it holds a file {name!r} that no backup has")
+            raise BackupError(f"{path} contains the file {name!r}, which does not belong in a backup")
         if (folder / name).exists():
             raise BackupError(f"{folder / name} exists already: a backup needs an empty data folder")
     keys = environment.get(SECRET_KEY_VARIABLE, "")
@@ -156,7 +156,7 @@ def _is_named(name: str, pattern: str) -> bool:
 
 def _time(record: Record | None) -> datetime.datetime:
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise BackupError("the backup has a form of a newer release: restore it with that one")
+        raise BackupError("a newer release made the backup: restore it with that release")
     return datetime.datetime.fromtimestamp(record["taken_at"] / 1_000_000, datetime.UTC)
 
 
@@ -190,7 +190,7 @@ def _records(path: Path, passphrase: str) -> Iterator[Record]:
 
 
 class _Records:
-    """The records in order. The next record can be read before it is taken."""
+    """The records in order. The next record can be examined before it is removed."""
 
     def __init__(self, records: Iterator[Record]) -> None:
         self._records = records

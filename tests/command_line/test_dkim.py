@@ -41,7 +41,7 @@ def test_folders_of_opendkim_and_rspamd_are_read(tmp_path: Path) -> None:
         _found(tmp_path)
 
 
-def test_a_key_table_of_opendkim(tmp_path: Path) -> None:
+def test_the_keys_of_a_key_table_of_opendkim_are_found(tmp_path: Path) -> None:
     path = _write(tmp_path / "elsewhere" / "k.private")
     text = f"# names\n\nfirst a.test:mail:{path}\nsecond  b.test:s2:elsewhere/k.private # relative\n"
     assert _found(_write(tmp_path / "KeyTable", text)) == [("a.test", "mail"), ("b.test", "s2")]

@@ -10,7 +10,7 @@ from services.command_line.failures import CommandError
 from services.command_line.selection import parse_age, select
 
 
-def test_ids_and_filters() -> None:
+def test_ids_and_filters_are_read() -> None:
     assert select(["A1", "B2"]).ids == ("A1", "B2")
     assert select(["from=a@x.test", "to=y.test", "attempts_at_least=3"]).filters == {
         "sender": "a@x.test",

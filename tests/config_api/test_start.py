@@ -153,7 +153,9 @@ REVISIONS = [script.revision for script in SCHEMA.scripts().walk_revisions()][::
 
 
 @pytest.mark.parametrize("begin", ["nothing", *REVISIONS])
-async def test_migrations_from_every_release(database_url: str, tmp_path: Path, resolver: str, begin: str) -> None:
+async def test_databases_of_every_release_are_migrated(
+    database_url: str, tmp_path: Path, resolver: str, begin: str
+) -> None:
     """A database of each earlier schema, with data that its release could have written, works after the upgrade."""
     if begin != "nothing":
         await _as_of(database_url, begin)

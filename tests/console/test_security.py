@@ -160,7 +160,7 @@ def test_a_session_ends_after_twelve_hours_and_needs_its_own_key() -> None:
     assert sessions.open(old.decode()) is None
 
 
-async def test_cookies_are_for_tls_alone_where_the_console_has_it() -> None:
+async def test_cookies_are_sent_only_over_tls_when_the_console_uses_tls() -> None:
     async with httpx.AsyncClient() as client:
         app = create_app(Dependencies(Sessions(["k" * 16]), client, (), secure=True), frozenset({"console.test"}))
         transport = httpx.ASGITransport(app)

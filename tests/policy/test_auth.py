@@ -39,9 +39,8 @@ def checker() -> Iterator[CredentialChecker]:
 
 
 def _limits(store: Store, minute: int = 0) -> FailureLimits:
-    """Makes limits whose clock stands still, so a test counts in one minute, however long it takes.
-
-    `minute` chooses it.
+    """Makes limits with a clock that stands still at `minute`, so a test counts in one minute, however
+    long it takes.
     """
     now = time.time() + minute * 60
     return FailureLimits(store, lambda: now)
@@ -213,7 +212,7 @@ async def test_a_client_has_two_slots_and_waits_for_them(monkeypatch: pytest.Mon
 async def test_guesses_do_not_lock_out_clients_that_logged_in_recently(
     checker: CredentialChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client is known, or the account is: strangers use up only their own threads."""
+    """A known client, and a known account, get threads that strangers cannot use up."""
     await checker.check(given(), UNDER, "office", "office network")
     with _held_up(monkeypatch) as hold:
         guesses = [
@@ -260,7 +259,7 @@ async def test_failures_are_limited_by_client_and_by_login(
     assert (await checker.check(given(), UNDER, "client3", "n"))[0] is CredentialOutcome.TOO_MANY_FAILURES
 
 
-async def test_the_next_minute_forgets_failures() -> None:
+async def test_failures_of_an_earlier_minute_do_not_count() -> None:
     store = MemoryStore()
     before, after = (CredentialChecker(_limits(store, minute)) for minute in (0, 1))
     try:

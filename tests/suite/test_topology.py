@@ -16,7 +16,7 @@ def laid_out(environment: dict[str, str], replicas: dict[str, int] | None = None
     return lay_out(environment, replicas, sockets=SOCKETS, **more)
 
 
-def test_one_process_of_each_service_on_the_documented_ports() -> None:
+def test_there_is_one_process_of_each_service_on_the_documented_ports() -> None:
     processes = {process.name: process for process in laid_out({})}
     assert tuple(processes) == SERVICES
     ports = {name: port for process in processes.values() for name, port in process.ports.items()}

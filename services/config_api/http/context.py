@@ -104,7 +104,7 @@ def repetition_of(request: Request, caller: Actor, key: str | None, content: byt
     if key is None:
         return None
     if len(set(request.headers.getlist("idempotency-key"))) > 1:
-        raise invalid([FieldError("/Idempotency-Key", "twice", "It is given more than once.", "header")])
+        raise invalid([FieldError("/Idempotency-Key", "twice", "This is given more than once.", "header")])
     what = request.url.path.removeprefix("/v1/") + ("?" + request.url.query if request.url.query else "")
     fingerprint = hashlib.sha256(what.encode() + b"\0" + content).digest()
     found = app_context(request)
@@ -118,11 +118,13 @@ def note_action(request: Request, target: str) -> None:
 
 
 def leave_share(request: Request) -> None:
-    """Takes the request out of the count of its key. Call this for an answer that never ends."""
+    """Lets the request no longer count among the concurrent requests of its key. Call this for an answer that never
+    ends.
+    """
     leave: Callable[[], None] = request.scope["posthouse.leave_share"]
     leave()
 
 
 def still_valid(request: Request) -> bool:
-    """Returns a function that tells whether the key of the request is still valid."""
+    """Whether the key of the request is still valid."""
     return app_context(request).access.is_valid(request.headers.get("authorization"), actor(request))

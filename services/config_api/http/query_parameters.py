@@ -26,7 +26,7 @@ async def known_query(request: Request) -> None:
         FieldError(pointer([name]), "unknown_member", "There is no such parameter.", "query")
         for name in sorted(counts.keys() - known_names)
     ] + [
-        FieldError(pointer([name]), "twice", "It is given more than once.", "query")
+        FieldError(pointer([name]), "twice", "This is given more than once.", "query")
         for name in sorted(known_names - lists)
         if counts[name] > 1
     ]

@@ -16,7 +16,7 @@ def test_a_compiled_table_is_read_from_its_text(tmp_path: Path) -> None:
         assert read(table, tmp_path).entries == entries
 
 
-def test_networks_inline_and_static_tables(tmp_path: Path) -> None:
+def test_networks_and_inline_and_static_tables_are_read(tmp_path: Path) -> None:
     (tmp_path / "networks").write_text("192.0.2.7 OK\n[2001:db8::]/32 REJECT no\n")
     assert read("cidr:networks", tmp_path).entries == (("192.0.2.7/32", "OK"), ("2001:db8::/32", "REJECT no"))
     assert read("inline:{ {a = b c}, {d = e} }", tmp_path).entries == (("a", "b c"), ("d", "e"))

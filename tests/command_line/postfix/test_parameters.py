@@ -49,7 +49,7 @@ def test_braces_keep_words_together() -> None:
     assert split("inline:{ {a = b}, {c = d} }, hash:/x y") == ["inline:{ {a = b}, {c = d} }", "hash:/x", "y"]
 
 
-def test_services_and_their_options() -> None:
+def test_services_and_their_options_are_read() -> None:
     text = (
         "smtp inet n - y - - smtpd\n"
         "submission inet n - y - - smtpd\n  -o smtpd_sasl_auth_enable=yes\n  -o { mynetworks = a, b }\n"

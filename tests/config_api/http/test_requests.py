@@ -151,7 +151,7 @@ PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8:1:
         ("10.0.0.1", [","], "10.0.0.1"),
     ],
 )
-def test_c82_the_address_of_the_client_behind_proxies(peer: str, fields: list[str], found: str) -> None:
+def test_c82_the_address_of_the_client_behind_proxies_is_found(peer: str, fields: list[str], found: str) -> None:
     assert client_address(peer, fields, PROXIES) == found
 
 

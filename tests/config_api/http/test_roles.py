@@ -44,7 +44,7 @@ def _expected(operation: str, method: str) -> str:
     return "admin"
 
 
-async def test_the_matrix_of_roles_over_all_operations(on_sqlite: Service) -> None:
+async def test_each_role_may_call_exactly_its_operations(on_sqlite: Service) -> None:
     """The table is generated from the routes, so each new operation must be added to a set above."""
     await on_sqlite.make("accounts", {"login": "alice"})
     account = {"sender": {"account": "alice"}}

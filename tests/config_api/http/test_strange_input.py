@@ -179,7 +179,7 @@ async def test_c150_lists_of_tags(on_sqlite: Service, field: str, status: int) -
         assert _pointers(answer) == ["/If-Match"]
 
 
-async def test_c150_preconditions_in_several_lines_and_with_tags_of_other_objects(service: Service) -> None:
+async def test_c150_preconditions_are_checked_in_several_lines_and_with_tags_of_other_objects(service: Service) -> None:
     tag = (await service.api.get(GENERAL)).headers["etag"]
     lines = [("If-Match", '"0"'), ("If-Match", tag), ("Content-Type", "application/json")]
     body = b'{"profile": {"max_hops": 9}}'
@@ -318,7 +318,7 @@ async def test_head_is_answered_like_get_without_a_body(on_sqlite: Service) -> N
     assert (await on_sqlite.get("/v1/audit-log?status=200&actor=CONFIG_API_ADMIN_KEY"))["items"] == []
 
 
-async def test_media_types_and_codings(on_sqlite: Service) -> None:
+async def test_unsupported_media_types_and_codings_are_refused(on_sqlite: Service) -> None:
     async def send(method: str, path: str, *types: str, **more: str) -> int:
         lines = [*(("Content-Type", found) for found in types), ("If-Match", "*"), *more.items()]
         body = b'{"profile": {"hostname": "gateway.example"}}' if path == GENERAL else b'{"login": "a"}'

@@ -136,7 +136,7 @@ async def test_content_is_streamed_and_recorded(operated: Operated) -> None:
     assert (entry["target"], entry["status"]) == ("queue/messages/q1/content", 200)
 
 
-async def test_actions_on_one_message_and_on_many_messages(operated: Operated) -> None:
+async def test_an_action_applies_to_one_message_or_to_many_messages(operated: Operated) -> None:
     service, _, fake_relay = operated
     for action in ("retry", "hold", "release", "bounce", "delete"):
         answer = await service.api.post(f"/v1/queue/messages/q1:{action}")

@@ -73,7 +73,7 @@ async def test_the_timeline_shows_verdicts_and_attempts(operated: Operated) -> N
     assert tried["verdict"] is None
 
 
-async def test_statistics_by_bucket_reason_and_rule(operated: Operated) -> None:
+async def test_statistics_are_shown_by_bucket_and_reason_and_rule(operated: Operated) -> None:
     service, _, fake_relay = operated
     shown = await service.get(
         "/v1/statistics?after=2026-01-31T12:00:00%2B01:00&before=2026-02-01T00:00:00Z&bucket=five_minutes"

@@ -79,7 +79,7 @@ def test_subjects_come_out_as_they_went_in(subject: str) -> None:
     assert composed(subject=subject)["Subject"].strip() == subject.strip()
 
 
-def test_text_html_a_picture_and_a_file() -> None:
+def test_a_message_may_contain_text_and_html_and_a_picture_and_a_file() -> None:
     png, pdf = b"\x89PNG\r\n\x1a\n", bytes(range(256)) * 100
     message = composed(
         text="Grüße\n",

@@ -77,7 +77,7 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", sorted(BODIES))
-async def test_the_life_of_an_object(service: Service, kind: str) -> None:
+async def test_an_object_is_created_and_changed_and_deleted(service: Service, kind: str) -> None:
     first, second, colliding = BODIES[kind]
     made = await service.api.post(f"/v1/{kind}", json=first)
     assert made.status_code == 201, made.text
@@ -131,7 +131,7 @@ async def test_c149_unknown_members_are_refused_and_read_only_ones_ignored(on_sq
         assert after.json()["id"] == made.json()["id"]
 
 
-async def test_c152_pages_of_objects_made_at_one_time(service: Service) -> None:
+async def test_c152_pages_of_objects_that_were_created_at_one_time_are_complete(service: Service) -> None:
     """50 objects are created at once, and some are removed and added during paging.
 
     No object is missing or repeated.

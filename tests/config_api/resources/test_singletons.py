@@ -72,7 +72,7 @@ async def test_put_replaces_the_whole_object(service: Service) -> None:
     assert (await service.get(GENERAL))["profile"]["max_hops"] == 50
 
 
-async def test_c150_preconditions(service: Service) -> None:
+async def test_c150_preconditions_are_checked(service: Service) -> None:
     first = await service.api.get(GENERAL)
     tag = first.headers["etag"]
     patch = {"profile": {"banner": "one"}}

@@ -184,7 +184,7 @@ def test_a_destination_that_is_stuck(
     )
 
 
-def test_a_smart_host_for_all_and_another_for_one_customer(
+def test_all_mail_uses_one_smart_host_and_the_mail_of_one_customer_uses_another(
     suite: Suite, posthouse: CommandLine, smart_host: SmtpSink
 ) -> None:
     revision = posthouse.json("config", "log", "--limit", "1")["items"][0]["number"]
@@ -221,7 +221,7 @@ def test_a_smart_host_for_all_and_another_for_one_customer(
     posthouse("rule", "remove", "customer")
 
 
-def test_a_blocked_client(suite: Suite, posthouse: CommandLine) -> None:
+def test_an_operator_lists_and_lifts_a_blocked_client(suite: Suite, posthouse: CommandLine) -> None:
     assert posthouse.json("blocked", "list") == {"items": []}
     nothing = posthouse.run("blocked", "lift", "--all", "--yes")
     assert (nothing.status, nothing.errors) == (1, "posthouse: no client is blocked\n")
@@ -240,7 +240,7 @@ def test_a_blocked_client(suite: Suite, posthouse: CommandLine) -> None:
     posthouse("config", "rollback", str(revision), "--yes")
 
 
-def test_a_smart_host_with_a_login(suite: Suite, posthouse: CommandLine, certificates: trustme.CA) -> None:
+def test_a_smart_host_with_a_login_gets_mail(suite: Suite, posthouse: CommandLine, certificates: trustme.CA) -> None:
     leaf = certificates.issue_cert("127.0.0.1")
     with SmtpSink(offer=Offer(logins={"gateway": "smart secret"}), certificate=leaf) as sink:
         rule = ("rule", "add", "with-login", "type=sender", "target_type=address", f"targets={world.ALICE}")
@@ -345,7 +345,7 @@ def test_a_password_that_is_typed_is_not_shown(suite: Suite, posthouse: CommandL
         client.login("zoe", "a typed password")
 
 
-def test_every_exit_status(suite: Suite, posthouse: CommandLine, tmp_path: Path) -> None:
+def test_each_exit_status_has_its_cause(suite: Suite, posthouse: CommandLine, tmp_path: Path) -> None:
     assert posthouse.run("status").status == 0
     assert posthouse.run("account", "show", "nobody").status == 1
     assert posthouse.run("queue", "list", "state=waiting").status == 2

@@ -24,7 +24,9 @@ ENFORCED = ["554 5.5.0", "closed"]
 
 @pytest.mark.parametrize(("mode", "expected"), [("off", ["220"]), ("shadow", ["220"]), ("enforce", ENFORCED)])
 @pytest.mark.parametrize("octets", [b"EHLO early.test\r\n", b"E", b"\r\n"])
-def test_octets_before_the_greeting(gateway: Gateway, mode: str, expected: list[str], octets: bytes) -> None:
+def test_octets_before_the_greeting_are_refused_when_the_rule_is_enforced(
+    gateway: Gateway, mode: str, expected: list[str], octets: bytes
+) -> None:
     gateway.patch("advanced-security", {"reject_unauthorized_pipelining": mode})
     assert Client.early(gateway.public_address(), gateway.suite.smtp_port, octets) == expected
 

@@ -166,7 +166,7 @@ def test_the_author_must_match_the_login(gateway: Gateway, http: httpx.Client) -
     same_both_ways(gateway, http, Mail(content=world.message(sender=STRANGE)), 553)
 
 
-def test_an_unknown_recipient_among_others(gateway: Gateway, http: httpx.Client) -> None:
+def test_only_the_unknown_recipient_among_others_is_refused(gateway: Gateway, http: httpx.Client) -> None:
     replies = same_both_ways(gateway, http, Mail(recipients=("nobody@ours.test", FAR)), 550)
     assert [code for code, _ in replies.recipients] == [550, 250]
 

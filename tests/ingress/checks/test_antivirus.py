@@ -223,7 +223,9 @@ async def test_c102_a_real_clamd_finds_the_eicar_file(clamd_small: Clamd, conten
     assert (found.outcome, found.signature) == (ScanOutcome.INFECTED, SIGNATURE.encode())
 
 
-async def test_c102_a_real_clamd_with_a_clean_stream_a_too_large_one_and_dead(clamd_small: Clamd) -> None:
+async def test_c102_a_real_clamd_reports_a_clean_stream_and_neither_a_too_large_one_nor_its_death(
+    clamd_small: Clamd,
+) -> None:
     assert (await scan(clamd_small.address)).outcome is ScanOutcome.CLEAN
     over = await scan(clamd_small.address, b"x" * 3_000_000, piece=100_000)
     assert over.outcome is ScanOutcome.ERROR

@@ -49,7 +49,9 @@ def validate(message: bytes, keys: dict[str, Key | NoKey]) -> ArcChain:
 
 @pytest.mark.skipif(not CASES, reason="the public suite is not here")
 @pytest.mark.parametrize(("case", "keys"), CASES)
-def test_c101_the_public_validation_suite(case: dict[str, Any], keys: dict[str, Key | NoKey]) -> None:
+def test_c101_the_public_validation_suite_has_the_expected_results(
+    case: dict[str, Any], keys: dict[str, Key | NoKey]
+) -> None:
     message = case["message"].replace("\n", "\r\n").encode()
     found = validate(message, keys)
     assert found.result is EXPECTED[str(case["cv"])]

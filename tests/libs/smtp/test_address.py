@@ -651,7 +651,7 @@ soup = st.lists(
 
 @given(local=st.text(local_chars, max_size=40), domain=domains)
 @checked
-def test_wire_and_path_round_trip(local: str, domain: str) -> None:
+def test_an_address_is_the_same_after_writing_and_reading(local: str, domain: str) -> None:
     address = Address(local, domain)
     wire = address.wire()
     assert from_wire(wire) == address

@@ -160,7 +160,9 @@ def test_invalid_patterns_are_refused(text: str) -> None:
 
 @given(value=st.integers(0, 2**32 - 1), mask=st.integers(0, 2**32 - 1), client=ipv4)
 @checked
-def test_an_ipv4_pattern_is_arithmetic_and_its_form_round_trips(value: int, mask: int, client: IPv4Address) -> None:
+def test_an_ipv4_pattern_is_compared_bit_by_bit_and_its_text_is_read_as_the_same_pattern(
+    value: int, mask: int, client: IPv4Address
+) -> None:
     pattern = parse_pattern(f"{IPv4Address(value)}/{IPv4Address(mask)}")
     assert pattern == AddressPattern(4, value & mask, mask)
     assert pattern.matches(client) is (int(client) & mask == value & mask)
@@ -170,7 +172,9 @@ def test_an_ipv4_pattern_is_arithmetic_and_its_form_round_trips(value: int, mask
 
 @given(address=ipv6, prefix=st.integers(0, 128), client=ipv6)
 @checked
-def test_an_ipv6_pattern_is_its_network(address: IPv6Address, prefix: int, client: IPv6Address) -> None:
+def test_an_ipv6_pattern_matches_exactly_the_addresses_of_its_network(
+    address: IPv6Address, prefix: int, client: IPv6Address
+) -> None:
     if address.ipv4_mapped is None:
         pattern = parse_pattern(f"{address}/{prefix}")
         network = IPv6Network((int(address), prefix), strict=False)

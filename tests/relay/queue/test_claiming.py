@@ -253,7 +253,7 @@ async def test_due_times_beyond_any_schedule_are_pulled_back(database: Database)
     assert await rows(database, "SELECT wake_at FROM destinations") == [(NOW + 100 * SECOND,)]
 
 
-async def test_two_relays_never_claim_the_same(postgres_url: str) -> None:
+async def test_two_relays_never_claim_the_same_delivery(postgres_url: str) -> None:
     """SKIP LOCKED: while one transaction holds its claim, another takes the remaining deliveries without waiting."""
     opened = open_database(postgres_url)
     await opened.open()

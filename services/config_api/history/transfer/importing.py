@@ -41,7 +41,7 @@ class _Wanted:
 
 
 class Importer:
-    """Makes one import. Each import has its own."""
+    """Makes one import. Each import has its own Importer."""
 
     def __init__(self, store: Store, secret_fields: SecretFields, stored: StoredCheckContext, scope: Scope) -> None:
         """`scope` is the part of the configuration that the import replaces."""
@@ -60,8 +60,8 @@ class Importer:
         *,
         dry_run: bool,
     ) -> StoredResponse:
-        """Makes the import. Returns the answer, made from the newest revision after it, the changes, and warnings about
-        them.
+        """Makes the import. Returns the answer, which contains the changes, warnings about them, and the newest
+        revision after the import.
 
         A dry run makes the whole import and rolls it back, so it finds the same faults and changes. Raises Problem 409,
         412, 422 and 428; a dry run needs no If-Match.
@@ -173,7 +173,7 @@ class Importer:
             if before is not None:
                 for name in resource.fixed:
                     if want.body[name] != before[name]:
-                        raise conflict([FieldError(f"/{name}", "fixed", "It can't be changed: give it another id.")])
+                        raise conflict([FieldError(f"/{name}", "fixed", "This can't be changed: give another id.")])
                 stored |= {name: before[name] for name in resource.hidden if name in before}
             elif resource.create is not None:
                 stored |= self._secret_fields.seal_hidden(resource, (await resource.create(want.item.model)).hidden)

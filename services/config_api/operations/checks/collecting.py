@@ -74,8 +74,8 @@ def _add(
 
 
 def _report(replica: ReplicaChecks) -> CheckReport:
-    """Adds the checks that need a comparison: whether the replica can be reached, and whether its clock is
-    different.
+    """Returns the results of a replica, and of the checks that need a comparison: whether the replica can be reached,
+    and whether its clock is different.
     """
     if replica.report is None:
         text = f"{replica.service} cannot be reached."

@@ -15,7 +15,7 @@ from services.relay.delivery.smtp.replies import MalformedReplyError, ReplyReade
 from services.relay.delivery.targets.tls import TlsPlan
 from services.relay.model.outcome import Reply
 
-# The content is written in pieces of this many octets, so that relay notices when the peer takes none for too long
+# The content is written in pieces of this many octets, so that relay notices when the peer receives none for too long
 # (C49).
 _BLOCK = 65_536
 _QUIT_SECONDS = 5.0
@@ -95,7 +95,7 @@ class DeliveryProtocol(SMTPProtocol):
         return True
 
     async def send_content(self, start: bytes, content: bytes, end: bytes, seconds: float, replies: int) -> bool:
-        """Writes `start`, the content and `end`. `seconds` is the longest time for which the peer may take no data.
+        """Writes `start`, the content and `end`. `seconds` is the longest time for which the peer may receive no data.
 
         Returns False when a reply came before the end, because the server refused the content early. Then the rest is
         not sent, and the connection cannot be used again. Raises ConnectionFailedError when the peer cannot have
@@ -264,7 +264,7 @@ class DeliveryProtocol(SMTPProtocol):
             self._time_out()
 
     async def _progress(self, seconds: float) -> None:
-        """Waits until the peer has taken enough of what was written."""
+        """Waits until the peer has received enough of what was written."""
         try:
             async with asyncio.timeout(seconds):
                 await self._drain_helper()
