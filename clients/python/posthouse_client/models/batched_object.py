@@ -14,7 +14,7 @@ class BatchedObject:
     """The result for one object.
 
     Attributes:
-        id (str): Its id.
+        id (str): The id of the object.
         etag (None | str): The ETag of the object after the batch. null means that it is deleted.
     """
 

@@ -14,10 +14,10 @@ class LookupReport:
     """One question to the DNS.
 
     Attributes:
-        name (str): Its name.
-        outcome (str): Its result.
+        name (str): The name that was looked up.
+        outcome (str): The result.
         detail (None | str): The records that were found.
-        took_us (int): Microseconds.
+        took_us (int): The microseconds that the look-up took.
     """
 
     name: str

@@ -14,10 +14,10 @@ class RouteHost:
     """A host that would be tried, or the reason why not.
 
     Attributes:
-        preference (int): MX preference.
-        host (str): Its name.
+        preference (int): The preference of the MX record.
+        host (str): The name of the host.
         port (int | None): The TCP port.
-        addresses (list[str]): Its addresses.
+        addresses (list[str]): The addresses of the host.
         left_out (None | str): Why it would not be tried. null means that it would.
     """
 
