@@ -1,4 +1,4 @@
-"""The tables of block and allow lists. Pure.
+"""The tables of block and allow lists. This module is pure.
 
 A change of a few rules makes new tables that share everything else with the former ones. So it costs little, however
 many rules there are.
