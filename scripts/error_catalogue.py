@@ -22,7 +22,7 @@ detail (RFC 9457) of the media type `application/problem+json`:
       "title": "The request is not valid.",
       "status": 422,
       "errors": [
-        {"location": "body", "pointer": "/login", "code": "missing", "detail": "This member is required."}
+        {"location": "body", "pointer": "/login", "code": "missing", "detail": "It is needed."}
       ]
     }
 

@@ -21,7 +21,7 @@ SENTENCES = {
     "taken": "Another object has this value.",
     "unknown_member": "There is no such member.",
     "wrong_characters": "This contains characters that are not allowed here, or lacks some that are needed.",
-    "not_unicode": "This is not Unicode text, because it contains a lone surrogate.",
+    "not_unicode": "This is not Unicode text, because it contains a surrogate without its pair.",
 }
 
 

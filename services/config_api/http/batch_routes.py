@@ -30,7 +30,7 @@ BATCHED = tuple(each for each in COLLECTIONS if each.kind not in ("api-keys", "w
 class BatchedObject(responses.Answer):
     """The result for one object."""
 
-    id: str = Field(description="The id of the object.")
+    id: str = Field(description="Its id.")
     etag: str | None = Field(
         description="The ETag of the object after the batch. null means that it is deleted.", examples=['"42"']
     )

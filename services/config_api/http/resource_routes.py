@@ -368,7 +368,7 @@ async def _page(request: Request, resource: Collection, given: Any) -> Response:
 
 def _canonical_filter(name: str, canonical: Any, text: str) -> str:
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise invalid([FieldError(f"/{name}", "text", "This contains characters that no value has.", "query")])
+        raise invalid([FieldError(f"/{name}", "text", "It holds characters that no value has.", "query")])
     try:
         canonical_text: str = canonical(text)
     except ValueError as error:

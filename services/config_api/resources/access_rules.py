@@ -137,7 +137,7 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
     if _has_ended(body, now):
         findings.append(Finding("/expires_at", "ended", "The rule has already ended, so it never acts."))
     if body["criterion"] == "network" and parse_pattern(body["value"]).mask == 0:
-        findings.append(Finding("/value", "everyone", "This matches every client of its IP version."))
+        findings.append(Finding("/value", "everyone", "It matches every client of its IP version."))
     if body["mode"] == "off" or findings:
         return findings
     if body["list"] == "block":

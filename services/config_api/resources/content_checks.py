@@ -192,7 +192,7 @@ class Spam(Model):
 class Arc(Model):
     """RFC 8617: the chain is verified and reported in Authentication-Results, but never trusted."""
 
-    verify: bool = Field(default=False, description="Whether ARC chains are verified.")
+    verify: bool = Field(default=False, description="Verify ARC chains.")
 
 
 class ContentChecksSettings(Model):

@@ -18,7 +18,7 @@ SMTPS_PORT = 465
 class RelayHostAuth(Model):
     """The login at a relay host."""
 
-    username: Text = Field(min_length=1, description="The login name.", examples=["gateway"])
+    username: Text = Field(min_length=1, description="Login name.", examples=["gateway"])
     password: Password | None = Field(
         default=None,
         description="Write-only, without control characters, encrypted at rest. If a PUT or PATCH leaves it out, it "
@@ -40,7 +40,7 @@ class RelayHost(Model):
     """A server that accepts mail for other domains."""
 
     host: Host
-    port: Port = Field(default=25, description="The TCP port.")
+    port: Port = Field(default=25, description="TCP port.")
     always_tls: bool = Field(
         default=False,
         description="true means that plaintext is never used. false means STARTTLS if the server offers it.",

@@ -13,7 +13,7 @@ class FallbackHost(Model):
     """A server that is tried after another one."""
 
     host: Host
-    port: Port = Field(description="The TCP port.", examples=[25])
+    port: Port = Field(description="TCP port.", examples=[25])
 
 
 # pydantic makes a separate list for each object.

@@ -31,7 +31,7 @@ class SmtpMailbox(MailboxServer):
 
     kind: Literal["smtp"] = Field(description="The mail is sent by SMTP.")
     host: Host
-    port: Port = Field(default=25, description="The TCP port.")
+    port: Port = Field(default=25, description="TCP port.")
     tls: TlsLevel = "may"
     fallback_hosts: FallbackHosts = NO_FALLBACK
 
@@ -41,7 +41,7 @@ class LmtpMailbox(MailboxServer):
 
     kind: Literal["lmtp"] = Field(description="The mail is sent by LMTP.")
     host: Host
-    port: Port = Field(default=24, description="The TCP port.")
+    port: Port = Field(default=24, description="TCP port.")
     tls: TlsLevel = "may"
     fallback_hosts: FallbackHosts = NO_FALLBACK
 

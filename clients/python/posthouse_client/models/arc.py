@@ -16,7 +16,7 @@ class Arc:
     """RFC 8617: the chain is verified and reported in Authentication-Results, but never trusted.
 
     Attributes:
-        verify (bool | Unset): Whether ARC chains are verified. Default: False.
+        verify (bool | Unset): Verify ARC chains. Default: False.
     """
 
     verify: bool | Unset = False

@@ -15,7 +15,7 @@ class ArcPatch:
     """A merge patch (RFC 7396) of Arc: absent members do not change, and null sets the default.
 
     Attributes:
-        verify (bool | None | Unset): Whether ARC chains are verified.
+        verify (bool | None | Unset): Verify ARC chains.
     """
 
     verify: bool | None | Unset = UNSET

@@ -16,7 +16,7 @@ class Attachment:
 
     Attributes:
         filename (str): The file name that the recipient sees, as any Unicode text.
-        content (str): Content in base64.
+        content (str): Base64.
         content_type (str | Unset): The media type of the attachment. Default: 'application/octet-stream'.
         content_id (None | str | Unset): The id under which `html` shows the attachment, as cid:…. null means that it is
             an ordinary attachment.

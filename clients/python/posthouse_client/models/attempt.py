@@ -15,8 +15,8 @@ class Attempt:
     """One attempt to deliver.
 
     Attributes:
-        started_at (datetime.datetime | None): When the attempt began.
-        ended_at (datetime.datetime | None): When the attempt ended.
+        started_at (datetime.datetime | None): When it began.
+        ended_at (datetime.datetime | None): When it ended.
         host (None | str): The host that was connected to. null when there was none.
         address (None | str): The address of the host.
         port (int | None): The TCP port.

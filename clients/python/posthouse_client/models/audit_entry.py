@@ -17,7 +17,7 @@ class AuditEntry:
     """One call that changed something, or was refused.
 
     Attributes:
-        id (str): The id of the entry.
+        id (str): Its id.
         occurred_at (datetime.datetime): When it happened.
         actor (None | str): The name of the API key at that time. null means that there was no valid key.
         actor_id (None | str): The id of the API key, which never changes. null means that there was no valid key.

@@ -18,7 +18,7 @@ class AuditPage:
     """A page of the audit log.
 
     Attributes:
-        items (list[AuditEntry]): The newest one is first.
+        items (list[AuditEntry]): Newest first.
         next_cursor (None | str): The cursor of the next page. null means that this is the last page.
     """
 

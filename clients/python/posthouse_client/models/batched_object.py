@@ -14,7 +14,7 @@ class BatchedObject:
     """The result for one object.
 
     Attributes:
-        id (str): The id of the object.
+        id (str): Its id.
         etag (None | str): The ETag of the object after the batch. null means that it is deleted.
     """
 

@@ -16,7 +16,7 @@ class BlockedClient:
 
     Attributes:
         client (str): An IPv4 address, or an IPv6 /64.
-        reason (str): Why the client is blocked.
+        reason (str): Why.
         count (int): The number of times that the client did the thing for which it is blocked.
         blocked_at (datetime.datetime | None): When the block began.
         ends_at (datetime.datetime | None): When the block ends by itself.

@@ -17,7 +17,7 @@ class Caller:
 
     Attributes:
         id (str): The id of the API key, as in the audit log.
-        name (str): The name of the API key.
+        name (str): Its name.
         role (ApiKeyRole): The role of an API key.
         client_address (str): The address from which the request comes.
     """

@@ -21,8 +21,8 @@ class ContentFacts:
     """The facts about the content.
 
     Attributes:
-        size (int | Unset): The size in octets. Default: 1000.
-        hops (int | Unset): The number of Received fields. Default: 0.
+        size (int | Unset): Octets. Default: 1000.
+        hops (int | Unset): Received fields. Default: 0.
         from_addresses (list[str] | Unset): The mailboxes of the From field.
         dkim (list[DkimFacts] | None | Unset): null means that it was not verified.
         virus (ContentFactsVirus | None | Unset): null means that it was not scanned.

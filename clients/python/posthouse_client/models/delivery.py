@@ -19,7 +19,7 @@ class Delivery:
     """One recipient of a message.
 
     Attributes:
-        id (str): The id of the delivery.
+        id (str): Its id.
         recipient (str): The address of the recipient.
         original_recipient (None | str): The recipient as submitted, if an alias or a redirect replaced it.
         state (str): The state of a delivery. unknown means that a newer relay has a state that this release of

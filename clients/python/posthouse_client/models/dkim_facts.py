@@ -19,7 +19,7 @@ class DkimFacts:
 
     Attributes:
         result (AuthenticationResult): The result of an authentication method (RFC 8601 section 2.7).
-        domain (str): The domain of the signature (d=).
+        domain (str): d=
     """
 
     result: AuthenticationResult

@@ -15,7 +15,7 @@ class FallbackHost:
 
     Attributes:
         host (str): A host name or an IP address. Its A and AAAA records are used, and not its MX records.
-        port (int): The TCP port.
+        port (int): TCP port.
     """
 
     host: str

@@ -14,10 +14,10 @@ class LookupReport:
     """One question to the DNS.
 
     Attributes:
-        name (str): The name that was looked up.
-        outcome (str): The result.
+        name (str): Its name.
+        outcome (str): Its result.
         detail (None | str): The records that were found.
-        took_us (int): The microseconds that the look-up took.
+        took_us (int): Microseconds.
     """
 
     name: str

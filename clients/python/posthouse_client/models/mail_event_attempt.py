@@ -15,9 +15,9 @@ class MailEventAttempt:
 
     Attributes:
         host (None | str): The host that was connected to. null when there was none.
-        address (None | str): The IP address of the host.
-        port (int | None): The TCP port of the host.
-        tls (None | str): The version and the cipher of TLS. null without TLS.
+        address (None | str): Its address.
+        port (int | None): TCP port.
+        tls (None | str): Version and cipher of TLS. null without TLS.
         code (int | None): The code of the reply. null when there was no reply.
         enhanced_code (None | str): The code of RFC 3463.
         text (None | str): The text of the reply, or our reason.

@@ -21,11 +21,11 @@ class MailEventData:
     Attributes:
         event_id (str): The id of the event. It is the same each time that the event is sent.
         queue_id (str): The queue id of the message.
-        sender (str): The sender of the envelope. It is empty for a report.
+        sender (str): The sender of the envelope. Empty for a report.
         recipients (list[str]): The recipient. For a refusal, all recipients that were refused.
         envelope_id (None | str): The ENVID of the sender.
         session_id (None | str): The session from which the message came.
-        client_address (None | str): The address of the client in that session.
+        client_address (None | str): Its client.
         account_login (None | str): The login of the session's account.
         attempt (MailEventAttempt | None): The attempt. null when no attempt caused the event.
         reply (MailEventReply | None): For refusals: the reply to the client.

@@ -14,7 +14,7 @@ class MailEventReply:
     """The reply that a refused client got.
 
     Attributes:
-        code (int): The SMTP code.
+        code (int): SMTP code.
         enhanced_code (None | str): The code of RFC 3463.
         text (str): The text.
     """

@@ -25,7 +25,7 @@ class MailboxPatch:
             directory.
         host (None | str | Unset): A host name or an IP address. Its A and AAAA records are used, and not its MX
             records.
-        port (int | None | Unset): The TCP port.
+        port (int | None | Unset): TCP port.
         tls (None | TlsLevel | Unset): none: TLS is never used. may: STARTTLS is used if the server offers it. encrypt:
             plaintext is never used. verify: as encrypt, and the certificate must be valid for the host.
         fallback_hosts (list[FallbackHost] | None | Unset): The servers are tried in this order, in the same attempt,

@@ -24,7 +24,7 @@ class MailboxServerPatch:
         kind (MailboxServerKind | None | Unset): The mail is sent by SMTP. The mail is sent by LMTP.
         host (None | str | Unset): A host name or an IP address. Its A and AAAA records are used, and not its MX
             records.
-        port (int | None | Unset): The TCP port.
+        port (int | None | Unset): TCP port.
         tls (None | TlsLevel | Unset): none: TLS is never used. may: STARTTLS is used if the server offers it. encrypt:
             plaintext is never used. verify: as encrypt, and the certificate must be valid for the host.
         fallback_hosts (list[FallbackHost] | None | Unset): The servers are tried in this order, in the same attempt,

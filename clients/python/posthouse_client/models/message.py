@@ -24,7 +24,7 @@ class Message:
         queue_id (str): The id of the message in the queue.
         submission_id (None | str): The id of the message between ingress and relay.
         sender (None | str): The sender of the envelope. null means the null sender.
-        size (int): The size in octets.
+        size (int): Octets.
         received_at (datetime.datetime | None): When it was received.
         origin (Origin): The origin of the message.
         state (str): The state of a delivery. unknown means that a newer relay has a state that this release of

@@ -20,8 +20,8 @@ class MessageFilter:
     """The conditions for messages. A message must meet all that are given.
 
     Attributes:
-        sender (None | str | Unset): The envelope sender.
-        recipient (None | str | Unset): The address of a recipient.
+        sender (None | str | Unset): Envelope sender.
+        recipient (None | str | Unset): A recipient.
         sender_domain (None | str | Unset): The domain of the sender.
         recipient_domain (None | str | Unset): The domain of a recipient.
         state (DeliveryStateFilter | None | Unset): The state of a delivery.

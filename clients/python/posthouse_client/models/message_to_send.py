@@ -32,7 +32,7 @@ class MessageToSend:
         subject (None | str | Unset): Any Unicode text.
         text (None | str | Unset): The message as plain text.
         html (None | str | Unset): The message as HTML, with `text` or alone.
-        attachments (list[Attachment] | Unset): The attached files.
+        attachments (list[Attachment] | Unset): Files.
         headers (MessageToSendHeaders | Unset): Further fields of the header, such as List-Unsubscribe, In-Reply-To,
             Date or Message-ID.
     """

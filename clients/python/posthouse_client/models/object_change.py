@@ -19,9 +19,9 @@ class ObjectChange:
 
     Attributes:
         kind (str): The kind of the object.
-        id (str): The id of the object.
+        id (str): Its id.
         event (str): What happened to an object.
-        differences (list[Difference]): The changes of the members of the object.
+        differences (list[Difference]): The changes of its members.
     """
 
     kind: str

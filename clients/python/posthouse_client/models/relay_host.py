@@ -22,7 +22,7 @@ class RelayHost:
 
     Attributes:
         host (str): A host name or an IP address. Its A and AAAA records are used, and not its MX records.
-        port (int | Unset): The TCP port. Default: 25.
+        port (int | Unset): TCP port. Default: 25.
         always_tls (bool | Unset): true means that plaintext is never used. false means STARTTLS if the server offers
             it. Default: False.
         implicit_tls (bool | Unset): TLS from the first octet. Until it is set, it follows from the port: true on 465.

@@ -16,7 +16,7 @@ class RelayHostAuth:
     """The login at a relay host.
 
     Attributes:
-        username (str): The login name.
+        username (str): Login name.
         password (None | str | Unset): Write-only, without control characters, encrypted at rest. If a PUT or PATCH
             leaves it out, it is kept, except when host, port, fallback_hosts or username change. Then it must be given
             again.

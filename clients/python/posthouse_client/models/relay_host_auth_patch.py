@@ -15,7 +15,7 @@ class RelayHostAuthPatch:
     """A merge patch (RFC 7396) of RelayHostAuth: absent members do not change, and null sets the default.
 
     Attributes:
-        username (str | Unset): The login name.
+        username (str | Unset): Login name.
         password (None | str | Unset): Write-only, without control characters, encrypted at rest. If a PUT or PATCH
             leaves it out, it is kept, except when host, port, fallback_hosts or username change. Then it must be given
             again.

@@ -21,7 +21,7 @@ class RelayHostPatch:
 
     Attributes:
         host (str | Unset): A host name or an IP address. Its A and AAAA records are used, and not its MX records.
-        port (int | None | Unset): The TCP port.
+        port (int | None | Unset): TCP port.
         always_tls (bool | None | Unset): true means that plaintext is never used. false means STARTTLS if the server
             offers it.
         implicit_tls (bool | None | Unset): TLS from the first octet. Until it is set, it follows from the port: true on

@@ -17,7 +17,7 @@ class RelayHostTestStep:
         step (str): resolve, connect, connection, greeting, ehlo, starttls, ehlo_tls, auth, mail, reset or quit.
         ok (bool): Whether the step succeeded.
         detail (None | str): The reply, or what was found. It never contains credentials.
-        took_us (int): The duration in microseconds.
+        took_us (int): Microseconds.
     """
 
     step: str

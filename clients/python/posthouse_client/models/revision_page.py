@@ -18,7 +18,7 @@ class RevisionPage:
     """A page of revisions.
 
     Attributes:
-        items (list[RevisionSummary]): The newest one is first.
+        items (list[RevisionSummary]): Newest first.
         next_cursor (None | str): The cursor of the next page. null means that this is the last page.
     """
 

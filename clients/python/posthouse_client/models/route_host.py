@@ -14,10 +14,10 @@ class RouteHost:
     """A host that would be tried, or the reason why not.
 
     Attributes:
-        preference (int): The preference of the MX record.
-        host (str): The name of the host.
+        preference (int): MX preference.
+        host (str): Its name.
         port (int | None): The TCP port.
-        addresses (list[str]): The addresses of the host.
+        addresses (list[str]): Its addresses.
         left_out (None | str): Why it would not be tried. null means that it would.
     """
 

@@ -14,11 +14,11 @@ class RouteLookup:
     """One question to the DNS.
 
     Attributes:
-        query (str): The name and the type of the records.
-        outcome (str): The result of the look-up.
-        answers (list[str]): The records that were found.
+        query (str): Name and type.
+        outcome (str): Its result.
+        answers (list[str]): The records.
         name_server (None | str): The name server that was asked. null means one of the system.
-        took_us (int): The microseconds that the look-up took.
+        took_us (int): Microseconds.
     """
 
     query: str

@@ -15,7 +15,7 @@ class RouteQuery:
     """A sender and a recipient, whose route is explained.
 
     Attributes:
-        recipient (str): The envelope recipient.
+        recipient (str): Envelope recipient.
         sender (None | str | Unset): The sender of the envelope. null means the null sender.
     """
 

@@ -16,9 +16,9 @@ class RouteRule:
     Attributes:
         kind (str): The kind of the rule.
         rule_id (None | str): The id of the rule. null when it has none.
-        name (None | str): The name of the rule.
-        won (bool): Whether this rule decides.
-        reason (str): Why the rule decides or not.
+        name (None | str): Its name.
+        won (bool): Whether it decides.
+        reason (str): Why.
     """
 
     kind: str

@@ -21,7 +21,7 @@ class RuleReport:
         stage (str): The stage of the session that the rule belongs to.
         reason_id (str): The constant name of the rule.
         rule_id (None | str): The id of the access rule. null when it is not an access rule.
-        outcome (str): The result of the rule.
+        outcome (str): Its result.
         skipped_by (None | str): The id of the allow rule, or the name of the exemption.
         reply (None | Reply): The reply to the client. null when there is none.
         explanation (str): The result in a sentence.

@@ -23,7 +23,7 @@ class SessionExplanation:
         rules (list[RuleReport]): Every rule, in order.
         lookups (list[LookupReport]): Every question to the DNS.
         action (str): The final result.
-        reply (None | Reply): The reply to the client. null means that the mail is accepted.
+        reply (None | Reply): null: accepted.
         reason_id (None | str): The constant name of the rule that decided. null when none did.
         rule_id (None | str): The id of the access rule that decided.
         delay_seconds (float): The delay of the answer, in seconds.

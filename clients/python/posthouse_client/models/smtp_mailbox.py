@@ -29,7 +29,7 @@ class SmtpMailbox:
     Attributes:
         kind (Literal['smtp']): The mail is sent by SMTP.
         host (str): A host name or an IP address. Its A and AAAA records are used, and not its MX records.
-        port (int | Unset): The TCP port. Default: 25.
+        port (int | Unset): TCP port. Default: 25.
         tls (TlsLevel | Unset): The TLS that a connection needs. encrypt means that plaintext is never used. verify also
             demands a valid certificate.
         fallback_hosts (list[FallbackHost] | Unset): The servers are tried in this order, in the same attempt, when no

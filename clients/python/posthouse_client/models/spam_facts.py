@@ -17,7 +17,7 @@ class SpamFacts:
 
     Attributes:
         action (SpamFactsAction): The action that rspamd wants. error means that it gave no answer.
-        score (float | Unset): The score of the message. Default: 0.0.
+        score (float | Unset): Its score. Default: 0.0.
     """
 
     action: SpamFactsAction

@@ -19,7 +19,7 @@ class SuspendedDestination:
     """A destination that was just suspended.
 
     Attributes:
-        name (str): The name of the destination.
+        name (str): Its name.
         queued (int): The number of all deliveries.
         active (int): The number of deliveries that are due now or being tried.
         deferred (int): The number of deliveries that wait for their next attempt.
@@ -30,7 +30,7 @@ class SuspendedDestination:
         suspended (bool): Whether it is suspended.
         suspended_until (datetime.datetime | None): When the suspension ends. null means that it ends when somebody
             resumes the destination.
-        suspended_by (None | str): Who suspended the destination.
+        suspended_by (None | str): Who suspended it.
         next_due_at (datetime.datetime | None): When the next attempt is due.
         warnings (list[ConfigurationWarning]): Warnings about the name of the destination.
     """

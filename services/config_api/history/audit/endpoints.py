@@ -26,7 +26,7 @@ router = APIRouter(tags=["configuration"], route_class=Route)
 class AuditEntry(Answer):
     """One call that changed something, or was refused."""
 
-    id: str = Field(description="The id of the entry.")
+    id: str = Field(description="Its id.")
     occurred_at: Time = Field(description="When it happened.")
     actor: str | None = Field(
         description="The name of the API key at that time. null means that there was no valid key."
@@ -53,7 +53,7 @@ class AuditEntry(Answer):
 class AuditPage(Answer):
     """A page of the audit log."""
 
-    items: list[AuditEntry] = Field(description="The newest one is first.")
+    items: list[AuditEntry] = Field(description="Newest first.")
     next_cursor: str | None = Field(description="The cursor of the next page. null means that this is the last page.")
 
 

@@ -54,9 +54,9 @@ class ObjectChange(Answer):
     """The change of one object."""
 
     kind: str = Field(description="The kind of the object.", examples=["relay-rules"])
-    id: str = Field(description="The id of the object.")
+    id: str = Field(description="Its id.")
     event: Literal["made", "changed", "removed"] = Field(description="What happened.")
-    differences: list[Difference] = Field(description="The changes of the members of the object.")
+    differences: list[Difference] = Field(description="The changes of its members.")
 
 
 class RevisionDetails(RevisionSummary):
@@ -68,7 +68,7 @@ class RevisionDetails(RevisionSummary):
 class RevisionPage(Answer):
     """A page of revisions."""
 
-    items: list[RevisionSummary] = Field(description="The newest one is first.")
+    items: list[RevisionSummary] = Field(description="Newest first.")
     next_cursor: str | None = Field(description="The cursor of the next page. null means that this is the last page.")
 
 

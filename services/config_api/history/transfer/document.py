@@ -219,12 +219,12 @@ def _without_old_defaults(resource: Resource, given: Any) -> Any:
 def _shape(content: dict[str, Any], settings: Any, scope: Scope) -> list[FieldError]:
     errors = []
     if content.get("format") not in (FORMAT, OLDER_FORMAT):
-        errors.append(FieldError("/format", "format", f"This must be {FORMAT}."))
+        errors.append(FieldError("/format", "format", f"It must be {FORMAT}."))
     lists = {member_name(collection.kind) for collection in scope.collections}
     known_members = {"format", "settings", *(member_name(collection.kind) for collection in PORTABLE)}
     errors += _members(content, {"format", *scope.sections}, known_members, "")
     errors += [
-        FieldError(f"/{kind}", "wrong_type", "This must be a list.")
+        FieldError(f"/{kind}", "wrong_type", "It must be a list.")
         for kind in sorted(lists)
         if kind in content and not isinstance(content[kind], list)
     ]
@@ -232,12 +232,12 @@ def _shape(content: dict[str, Any], settings: Any, scope: Scope) -> list[FieldEr
         singletons = {member_name(singleton.kind) for singleton in SINGLETONS}
         errors += _members(settings, singletons, singletons, "/settings")
     elif scope.singletons and "settings" in content:
-        errors.append(FieldError("/settings", "wrong_type", "This must be an object."))
+        errors.append(FieldError("/settings", "wrong_type", "It must be an object."))
     return errors
 
 
 def _members(found: dict[Any, Any], wanted: set[str], known: set[str], pointer: str) -> list[FieldError]:
-    missing = [FieldError(f"{pointer}/{name}", "missing", "This is needed.") for name in sorted(wanted - found.keys())]
+    missing = [FieldError(f"{pointer}/{name}", "missing", "It is needed.") for name in sorted(wanted - found.keys())]
     if found.keys() - known:
         missing.append(FieldError(pointer, "unknown_member", "There are unknown members."))
     return missing
@@ -250,7 +250,7 @@ def _without_id(entry: Any, pointer: str, errors: list[FieldError]) -> tuple[Any
     try:
         _ID_MODEL.model_validate({"id": item_id})
     except ValidationError:
-        errors.append(FieldError(f"{pointer}/id", "id", "This must be a UUID in lower case."))
+        errors.append(FieldError(f"{pointer}/id", "id", "It must be a UUID in lower case."))
         item_id = None
     return {name: value for name, value in entry.items() if name != "id"}, item_id
 

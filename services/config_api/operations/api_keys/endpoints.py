@@ -29,7 +29,7 @@ class Caller(responses.Answer):
     """The caller, identified by the API key of this request."""
 
     id: str = Field(description="The id of the API key, as in the audit log.")
-    name: str = Field(description="The name of the API key.")
+    name: str = Field(description="Its name.")
     role: Role = Field(description="The role of the API key.")
     client_address: str = Field(description="The address from which the request comes.", examples=["192.0.2.7"])
 

@@ -11,7 +11,7 @@ class BlockedClient(Answer):
     """A client that policy refuses until the block ends."""
 
     client: str = Field(description="An IPv4 address, or an IPv6 /64.", examples=["192.0.2.7", "2001:db8::/64"])
-    reason: str = Field(description="Why the client is blocked.", examples=["unknown_recipients"])
+    reason: str = Field(description="Why.", examples=["unknown_recipients"])
     count: int = Field(description="The number of times that the client did the thing for which it is blocked.")
     blocked_at: Time | None = Field(description="When the block began.")
     ends_at: Time | None = Field(description="When the block ends by itself.")

@@ -11,9 +11,9 @@ class MailEventAttempt(Answer):
     """The attempt that caused an event."""
 
     host: str | None = Field(description="The host that was connected to. null when there was none.")
-    address: str | None = Field(description="The IP address of the host.")
-    port: int | None = Field(description="The TCP port of the host.")
-    tls: str | None = Field(description="The version and the cipher of TLS. null without TLS.")
+    address: str | None = Field(description="Its address.")
+    port: int | None = Field(description="TCP port.")
+    tls: str | None = Field(description="Version and cipher of TLS. null without TLS.")
     code: int | None = Field(description="The code of the reply. null when there was no reply.")
     enhanced_code: str | None = Field(description="The code of RFC 3463.")
     text: str | None = Field(description="The text of the reply, or our reason.")
@@ -25,7 +25,7 @@ class MailEventAttempt(Answer):
 class MailEventReply(Answer):
     """The reply that a refused client got."""
 
-    code: int = Field(description="The SMTP code.", examples=[550])
+    code: int = Field(description="SMTP code.", examples=[550])
     enhanced_code: str | None = Field(description="The code of RFC 3463.", examples=["5.7.1"])
     text: str = Field(description="The text.")
 
@@ -37,11 +37,11 @@ class MailEventData(Answer):
         description="The id of the event. It is the same each time that the event is sent.", examples=["81-1-1734"]
     )
     queue_id: str = Field(description="The queue id of the message.")
-    sender: str = Field(description="The sender of the envelope. It is empty for a report.")
+    sender: str = Field(description="The sender of the envelope. Empty for a report.")
     recipients: list[str] = Field(description="The recipient. For a refusal, all recipients that were refused.")
     envelope_id: str | None = Field(description="The ENVID of the sender.")
     session_id: str | None = Field(description="The session from which the message came.")
-    client_address: str | None = Field(description="The address of the client in that session.")
+    client_address: str | None = Field(description="Its client.")
     account_login: str | None = Field(description="The login of the session's account.")
     attempt: MailEventAttempt | None = Field(description="The attempt. null when no attempt caused the event.")
     reply: MailEventReply | None = Field(description="For refusals: the reply to the client.")

@@ -52,7 +52,7 @@ class DkimFacts(Model):
     """The verification of a signature."""
 
     result: Check = Field(description="The result in the words of RFC 8601.")
-    domain: Annotated[str, Field(min_length=1, max_length=255)] = Field(description="The domain of the signature (d=).")
+    domain: Annotated[str, Field(min_length=1, max_length=255)] = Field(description="d=")
 
 
 class SpamFacts(Model):
@@ -61,14 +61,14 @@ class SpamFacts(Model):
     action: Literal["no_action", "greylist", "add_header", "rewrite_subject", "soft_reject", "reject", "error"] = Field(
         description="The action that rspamd wants. error means that it gave no answer."
     )
-    score: float = Field(default=0.0, ge=-1e6, le=1e6, description="The score of the message.")
+    score: float = Field(default=0.0, ge=-1e6, le=1e6, description="Its score.")
 
 
 class ContentFacts(Model):
     """The facts about the content."""
 
-    size: int = Field(default=1000, ge=0, le=1 << 50, description="The size in octets.")
-    hops: int = Field(default=0, ge=0, le=10_000, description="The number of Received fields.")
+    size: int = Field(default=1000, ge=0, le=1 << 50, description="Octets.")
+    hops: int = Field(default=0, ge=0, le=10_000, description="Received fields.")
     from_addresses: list[AnyAddress] = Field(default=[], max_length=100, description="The mailboxes of the From field.")
     dkim: list[DkimFacts] | None = Field(
         default=None, max_length=10, description="null means that it was not verified."
@@ -180,7 +180,7 @@ class RuleReport(Answer):
     reason_id: str = Field(description="The constant name of the rule.", examples=["relay_denied"])
     rule_id: str | None = Field(description="The id of the access rule. null when it is not an access rule.")
     outcome: Literal["pass", "decided", "shadow", "off", "skipped", "not_reached", "unknown"] = Field(
-        description="The result of the rule."
+        description="Its result."
     )
     skipped_by: str | None = Field(description="The id of the allow rule, or the name of the exemption.")
     reply: Reply | None = Field(description="The reply to the client. null when there is none.")
@@ -190,10 +190,10 @@ class RuleReport(Answer):
 class LookupReport(Answer):
     """One question to the DNS."""
 
-    name: str = Field(description="The name that was looked up.")
-    outcome: Literal["found", "none", "no_answer", "unknown"] = Field(description="The result.")
+    name: str = Field(description="Its name.")
+    outcome: Literal["found", "none", "no_answer", "unknown"] = Field(description="Its result.")
     detail: str | None = Field(description="The records that were found.")
-    took_us: int = Field(description="The microseconds that the look-up took.")
+    took_us: int = Field(description="Microseconds.")
 
 
 class SessionExplanation(Answer):
@@ -202,7 +202,7 @@ class SessionExplanation(Answer):
     rules: list[RuleReport] = Field(description="Every rule, in order.")
     lookups: list[LookupReport] = Field(description="Every question to the DNS.")
     action: Literal["accept", "reject", "discard", "unknown"] = Field(description="The final result.")
-    reply: Reply | None = Field(description="The reply to the client. null means that the mail is accepted.")
+    reply: Reply | None = Field(description="null: accepted.")
     reason_id: str | None = Field(description="The constant name of the rule that decided. null when none did.")
     rule_id: str | None = Field(description="The id of the access rule that decided.")
     delay_seconds: float = Field(description="The delay of the answer, in seconds.")
@@ -215,7 +215,7 @@ class RouteQuery(Model):
     sender: AnyAddress | None = Field(
         default=None, description="The sender of the envelope. null means the null sender."
     )
-    recipient: Recipient = Field(description="The envelope recipient.")
+    recipient: Recipient = Field(description="Envelope recipient.")
 
 
 class RouteRule(Answer):
@@ -225,28 +225,28 @@ class RouteRule(Answer):
         description="The kind of the rule."
     )
     rule_id: str | None = Field(description="The id of the rule. null when it has none.")
-    name: str | None = Field(description="The name of the rule.")
-    won: bool = Field(description="Whether this rule decides.")
-    reason: str = Field(description="Why the rule decides or not.")
+    name: str | None = Field(description="Its name.")
+    won: bool = Field(description="Whether it decides.")
+    reason: str = Field(description="Why.")
 
 
 class RouteLookup(Answer):
     """One question to the DNS."""
 
-    query: str = Field(description="The name and the type of the records.")
-    outcome: str = Field(description="The result of the look-up.")
-    answers: list[str] = Field(description="The records that were found.")
+    query: str = Field(description="Name and type.")
+    outcome: str = Field(description="Its result.")
+    answers: list[str] = Field(description="The records.")
     name_server: str | None = Field(description="The name server that was asked. null means one of the system.")
-    took_us: int = Field(description="The microseconds that the look-up took.")
+    took_us: int = Field(description="Microseconds.")
 
 
 class RouteHost(Answer):
     """A host that would be tried, or the reason why not."""
 
-    preference: int = Field(ge=0, le=65535, description="The preference of the MX record.")
-    host: str = Field(description="The name of the host.")
+    preference: int = Field(ge=0, le=65535, description="MX preference.")
+    host: str = Field(description="Its name.")
     port: int | None = Field(ge=1, le=65535, description="The TCP port.")
-    addresses: list[str] = Field(description="The addresses of the host.")
+    addresses: list[str] = Field(description="Its addresses.")
     left_out: str | None = Field(description="Why it would not be tried. null means that it would.")
 
 

@@ -39,8 +39,8 @@ Stage = Literal["connect", "auth", "helo", "mail", "rcpt", "data", "end_of_data"
 class Attempt(Answer):
     """One attempt to deliver."""
 
-    started_at: OptionalTime = Field(description="When the attempt began.")
-    ended_at: OptionalTime = Field(description="When the attempt ended.")
+    started_at: OptionalTime = Field(description="When it began.")
+    ended_at: OptionalTime = Field(description="When it ended.")
     host: str | None = Field(description="The host that was connected to. null when there was none.")
     address: str | None = Field(description="The address of the host.")
     port: int | None = Field(ge=0, le=65535, description="The TCP port.")
@@ -59,7 +59,7 @@ class Attempt(Answer):
 class Delivery(Answer):
     """One recipient of a message."""
 
-    id: str = Field(description="The id of the delivery.")
+    id: str = Field(description="Its id.")
     recipient: str = Field(description="The address of the recipient.")
     original_recipient: str | None = Field(
         description="The recipient as submitted, if an alias or a redirect replaced it."
@@ -134,7 +134,7 @@ class Message(Answer):
     queue_id: str = Field(description="The id of the message in the queue.")
     submission_id: str | None = Field(description="The id of the message between ingress and relay.")
     sender: str | None = Field(description="The sender of the envelope. null means the null sender.")
-    size: int = Field(description="The size in octets.")
+    size: int = Field(description="Octets.")
     received_at: OptionalTime = Field(description="When it was received.")
     origin: Origin
     state: State = Field(description="The least finished state of its deliveries.")
@@ -170,7 +170,7 @@ class MessagePage(Answer):
 class Destination(Answer):
     """A destination of queued mail."""
 
-    name: str = Field(description="The name of the destination.", examples=["domain:example.com"])
+    name: str = Field(description="Its name.", examples=["domain:example.com"])
     queued: int = Field(description="The number of all deliveries.")
     active: int = Field(description="The number of deliveries that are due now or being tried.")
     deferred: int = Field(description="The number of deliveries that wait for their next attempt.")
@@ -182,7 +182,7 @@ class Destination(Answer):
     suspended_until: OptionalTime = Field(
         description="When the suspension ends. null means that it ends when somebody resumes the destination."
     )
-    suspended_by: str | None = Field(description="Who suspended the destination.")
+    suspended_by: str | None = Field(description="Who suspended it.")
     next_due_at: OptionalTime = Field(description="When the next attempt is due.")
 
 
@@ -230,8 +230,8 @@ class MessageFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    sender: AnyAddress | None = Field(default=None, description="The envelope sender.")
-    recipient: AnyAddress | None = Field(default=None, description="The address of a recipient.")
+    sender: AnyAddress | None = Field(default=None, description="Envelope sender.")
+    recipient: AnyAddress | None = Field(default=None, description="A recipient.")
     sender_domain: Domain | None = Field(default=None, description="The domain of the sender.")
     recipient_domain: Domain | None = Field(default=None, description="The domain of a recipient.")
     state: KnownState | None = Field(default=None, description="The state of a delivery.")

@@ -50,7 +50,7 @@ class RelayHostTestStep(Answer):
     )
     ok: bool = Field(description="Whether the step succeeded.")
     detail: str | None = Field(description="The reply, or what was found. It never contains credentials.")
-    took_us: int = Field(description="The duration in microseconds.")
+    took_us: int = Field(description="Microseconds.")
 
 
 class RelayHostTestResult(Answer):

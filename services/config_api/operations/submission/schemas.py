@@ -75,7 +75,7 @@ class Attachment(Model):
         description="The media type of the attachment.",
         examples=["application/pdf"],
     )
-    content: str = Field(description="Content in base64.", json_schema_extra={"format": "byte"}, examples=["SGVsbG8="])
+    content: str = Field(description="Base64.", json_schema_extra={"format": "byte"}, examples=["SGVsbG8="])
     content_id: Annotated[str, AfterValidator(_content_id)] | None = Field(
         default=None,
         description="The id under which `html` shows the attachment, as cid:…. null means that it is an ordinary "
@@ -140,7 +140,7 @@ class MessageToSend(Model):
     text: str | None = Field(default=None, description="The message as plain text.", examples=["Hello"])
     html: str | None = Field(default=None, description="The message as HTML, with `text` or alone.")
     attachments: Annotated[list[Attachment], Field(max_length=_MOST_ATTACHMENTS)] = Field(
-        default=[], description="The attached files."
+        default=[], description="Files."
     )
     headers: Annotated[
         dict[str, Annotated[str, Field(max_length=2000, pattern=r"^[^\u0000-\u001f\u007f]*$")]],
