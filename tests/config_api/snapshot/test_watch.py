@@ -75,6 +75,9 @@ async def test_revisions_during_the_processing_of_an_earlier_one_are_sent_as_one
         await watch.next()
         for number in range(3):
             await service.make("trusted-networks", {"name": f"office {number}", "networks": [f"192.0.2.{number}"]})
+        published = {"service": "config_api", "revision": watch.revision + 3}
+        while not any(published.items() <= each.items() for each in (await service.get("/v1/status"))["services"]):
+            pass
         await watch.put_in_force()
         await watch.next()
         assert len([piece for part in watch.parts for piece in part.pieces]) == 3
