@@ -42,8 +42,7 @@ class Open:
 
     message: QueuedMessage
     delay_noticed: bool
-    # The locked rows of the waiting deliveries, and the number of the other deliveries, which are being tried or are
-    # finished.
+    # The locked rows of the waiting deliveries, and the number of the other open deliveries, which are being tried.
     waiting: list[Any] = field(default_factory=list)
     others: int = 0
 

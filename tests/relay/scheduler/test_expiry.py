@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+
+import pytest
 
 from services.relay.api.operator import Action, Progress
 from services.relay.configuration.model import Configuration, QueueSettings
@@ -97,14 +100,48 @@ async def test_the_sender_gets_one_notice_of_delay(database_url: str, tmp_path: 
         relay.clock.pass_time(3.9 * HOUR)
         await sweep(relay)
         assert transport.to(b"a@sender.test") == []
-        relay.clock.pass_time(0.2 * HOUR)
-        for _ in range(3):
+        # A delivery that is being tried just now makes the notice wait for a minute.
+        for _ in range(12):
+            relay.clock.pass_time(0.02 * HOUR)
+            await relay.committed()
             await sweep(relay)
         await transport.until(lambda: len(transport.to(b"a@sender.test")) == 1)
         (notice,) = transport.to(b"a@sender.test")
         assert notice.content.count(b"Action: delayed") == 2
         assert b"w@three.test" not in notice.content
         assert b"Will-Retry-Until: " in notice.content
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_the_notice_of_delay_waits_for_deliveries_that_are_being_tried(
+    database_url: str, tmp_path: Path, is_answered: bool
+) -> None:
+    """It waits for an hour at most, because a server may be slow for every recipient of a long list."""
+    transport = ScriptedTransport({b"u@one.test": [deferred], b"v@two.test": [deferred]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        await relay.submit(b"u@one.test", b"v@two.test")
+        await relay.settled(2)
+        transport.gates[b"v@two.test"] = asyncio.Event()
+        await relay.after(3.9 * HOUR)
+        await relay.settled(3)
+        await transport.until_begun(4)
+        relay.clock.pass_time(0.2 * HOUR)
+        await sweep(relay)
+        relay.clock.pass_time(61)
+        await sweep(relay)
+        await relay.committed()
+        assert transport.to(b"a@sender.test") == []
+        if is_answered:
+            transport.gates[b"v@two.test"].set()
+            await relay.settled(4)
+            relay.clock.pass_time(61)
+        else:
+            relay.clock.pass_time(HOUR)
+        await sweep(relay)
+        await transport.until(lambda: len(transport.to(b"a@sender.test")) == 1)
+        (notice,) = transport.to(b"a@sender.test")
+        assert (b"u@one.test" in notice.content, b"v@two.test" in notice.content) == (True, is_answered)
+        transport.gates[b"v@two.test"].set()
 
 
 async def test_reports_cause_no_reports_or_notices(database_url: str, tmp_path: Path) -> None:
