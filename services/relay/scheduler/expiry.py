@@ -46,8 +46,8 @@ _REMOVED_AT_ONCE = 500
 # A message whose deliveries are being tried is checked again after this time.
 _AGAIN = 600 * MICROSECONDS
 # The sender gets only one notice of delay. While deliveries of the message are being tried, the notice waits for their
-# outcomes, because it could not name these recipients. It is checked again after the first time, and does not wait for
-# longer than the second one.
+# outcomes, because it could not name these recipients. It is checked again after the first time. After the second one
+# it is sent if it can name any recipient.
 _NOTICE_AGAIN = 60 * MICROSECONDS
 _NOTICE_WAITS = 3600 * MICROSECONDS
 # While nothing may expire, an expired message is checked again after this time.
@@ -266,7 +266,7 @@ class Sweeper:
             return len(entry.waiting) if may_expire else 0
         next_sweep = sweep(settings, message.stored_at, null_sender=null_sender, delay_noticed=noticed)
         if next_sweep <= now and not noticed:
-            if entry.others and now < next_sweep + _NOTICE_WAITS:
+            if entry.others and (not entry.waiting or now < next_sweep + _NOTICE_WAITS):
                 next_sweep = now + _NOTICE_AGAIN
             else:
                 self._notice(connection, configuration, entry, now)
