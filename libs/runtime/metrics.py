@@ -32,7 +32,7 @@ BUILD_INFO_HELP = "Always 1. The labels say which release runs, and on which ver
 
 
 def build_labels() -> dict[str, str]:
-    """The labels of the `build_info` of a service."""
+    """Returns the labels of the gauge `build_info` of a service."""
     return {"version": version("posthouse"), "python": platform.python_version()}
 
 

@@ -75,7 +75,7 @@ class LineReader:
         return Fault.STORAGE if self._no_room else None
 
     def lines(self, part: bytes, *, crs_paired: bool = False) -> None:
-        """Takes whole lines without dot-stuffing, of which the last ends in CRLF. `crs_paired` means that every CR has
+        """Adds whole lines without dot-stuffing, of which the last ends in CRLF. `crs_paired` means that every CR has
         its LF.
         """
         self.octets += len(part)

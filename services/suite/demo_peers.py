@@ -99,7 +99,7 @@ class MailServer:
         return int(self._server.sockets[0].getsockname()[1])
 
     def _session(self) -> SMTP:
-        # aiosmtpd warns of an attribute of its own that it reads itself.
+        # aiosmtpd logs a warning about the use of a deprecated attribute, which only its own code uses.
         logging.getLogger("mail.log").setLevel(logging.ERROR)
         return SMTP(
             self,

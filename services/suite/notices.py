@@ -23,7 +23,9 @@ class Notices:
     """
 
     def __init__(self, on_ready: Callable[[int], None], on_more_time: Callable[[int, float], None]) -> None:
-        """The first argument is the process id of the child. `on_more_time` gets the seconds that it needs."""
+        """Both callables get the process id of the child first. `on_more_time` also gets the seconds that it
+        needs.
+        """
         self._on_ready = on_ready
         self._on_more_time = on_more_time
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)

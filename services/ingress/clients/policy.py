@@ -302,8 +302,8 @@ class PolicyClient:
 
 
 def _chooser(replicas: Sequence[PolicyReplica]) -> Callable[[str], PolicyReplica]:
-    """Chooses the replica that is asked about a client. When a replica is lost, only its clients move to another
-    one.
+    """Returns the function that chooses the replica for the address of a client. When a replica is lost, only its
+    clients move to another one.
     """
     if len(replicas) == 1:
         return lambda _: replicas[0]

@@ -51,7 +51,7 @@ class AccessRule:
     allow: bool
     mode: Mode
     discard: bool = False
-    # In seconds since the epoch. Infinity means never.
+    # The time at which the rule ends, in seconds since the epoch. Infinity means never.
     expires_at: float = float("inf")
 
 
@@ -129,7 +129,7 @@ class Antivirus:
 @dataclass(frozen=True, slots=True)
 class Spam:
     mode: Mode = Mode.OFF
-    # http or https, with host and port.
+    # The URL of rspamd, which begins with http or https and has a host and a port.
     rspamd: str = ""
     password: str = field(default="", repr=False)
     accept_on_error: bool = True

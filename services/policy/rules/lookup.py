@@ -31,8 +31,9 @@ class Question(NamedTuple):
 
     lookup: Lookup
     subject: str
-    # For DNSBL: the zone. For SPF: the HELO name and the client's address.
+    # The zone of a look-up in a DNS block list.
     zone: str = ""
+    # The HELO name and the address of the client, which only a check of SPF needs.
     helo: str = ""
     client: str = ""
 

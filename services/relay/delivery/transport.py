@@ -1,4 +1,4 @@
-"""The delivering half as the queue sees it: it gets a route and a message, and returns one outcome for each
+"""The interface between queue and delivery: a transport gets a route and a message, and returns one outcome for each
 recipient.
 """
 
@@ -221,7 +221,7 @@ def open_transport(
     wall_clock: Callable[[], float] = time.time,
     rng: random.Random | None = None,
 ) -> MailTransport:
-    """Makes the delivering half of this process. Call it in the event loop. Raises ValueError for bad name servers."""
+    """Makes the transport of this process. Call it in the event loop. Raises ValueError for bad name servers."""
     return MailTransport(options, clock, wall_clock, rng or random.Random())  # noqa: S311 - spreads load, guards nothing
 
 

@@ -163,7 +163,7 @@ def test_the_clients_address_survives_starttls(gateway: Gateway) -> None:
         ({"list": "allow", "criterion": "domain", "value": "far..test"}, 422),
     ],
 )
-def test_the_api_takes_only_rules_that_can_match(gateway: Gateway, fields: dict[str, Any], status: int) -> None:
+def test_the_api_accepts_only_rules_that_can_match(gateway: Gateway, fields: dict[str, Any], status: int) -> None:
     assert gateway.status("POST", "access-rules", fields) == status
     gateway.settle("access-rules")
 
@@ -217,7 +217,7 @@ def test_discarding_does_not_tell_who_exists(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("allow", ["sender", "recipient", "ip", "network", "domain"])
 @pytest.mark.parametrize("block", ["sender", "recipient", "ip", "network"])
-def test_an_allow_rule_lifts_a_block_rule_but_one_on_a_client_only_by_ip_or_network(
+def test_a_block_rule_on_a_client_is_lifted_only_by_an_allow_rule_on_ip_or_network(
     gateway: Gateway, allow: str, block: str
 ) -> None:
     values = {criterion: value for criterion, value, _ in MATCHES} | {"domain": "far.test"}
@@ -259,7 +259,9 @@ def test_an_allow_rule_never_grants_relaying(gateway: Gateway, criterion: str) -
         ("far.test", '"@far.test"@evil.test', False),
     ],
 )
-def test_an_allowed_domain_is_the_senders_exactly(gateway: Gateway, value: str, sender: str, allowed: bool) -> None:
+def test_an_allowed_domain_is_exactly_that_of_the_sender(
+    gateway: Gateway, value: str, sender: str, allowed: bool
+) -> None:
     gateway.access("block", "recipient", world.ALICE, action="reject")
     gateway.access("allow", "domain", value)
     assert gateway.attempt(sender=sender) == ("accepted" if allowed else "RCPT 554 5.7.1")

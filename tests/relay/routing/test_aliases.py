@@ -155,7 +155,7 @@ def test_an_accounts_address_in_other_case_is_the_same_recipient() -> None:
     ]
 
 
-def test_case_and_composition_beyond_ascii_have_no_meaning_here_either() -> None:
+def test_relay_ignores_case_and_composition_beyond_ascii_as_policy_does() -> None:
     """An address that policy recognizes as an alias or an account must be recognized by relay too."""
     composed, decomposed, upper = ("\u00fcmit@ours.test", "u\u0308mit@ours.test", "\u00dcMIT@ours.test")
     with_ = configuration({composed.encode(): (b"x@far.test",)}, domains=("ours.test",))

@@ -70,8 +70,8 @@ class _Allowed:
         self._networks = _Networks(parse_pattern(text) for name in _OF_CLIENTS for text in by_criterion[name])
 
     def cover(self, block: Body) -> bool:
-        """Whether they match everything that a block rule matches. Only a rule about clients can lift a rule about
-        clients.
+        """Whether these allow rules match everything that a block rule matches. Only a rule about clients can lift a
+        rule about clients.
         """
         criterion, value = block["criterion"], canonical_value(block["criterion"], block["value"])
         if criterion in _OF_CLIENTS:
