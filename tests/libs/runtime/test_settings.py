@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import structlog
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
@@ -244,6 +247,19 @@ def test_each_secret_may_come_from_a_file() -> None:
     }
 
 
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """Restores the log of this process, because later tests read their own log lines."""
+    configuration, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**configuration)
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("as_before")
 def test_the_log_has_the_reason_why_settings_are_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
