@@ -38,20 +38,20 @@ public final class Job {
         String etag = current.getHeaders().get("etag").get(0);
         GeneralSettingsPatch patch = new GeneralSettingsPatch().profile(new ProfilePatch().hostname(hostname));
         // 412 would mean that somebody else has changed it since: read and change it again.
-        return general.updateGeneralSettings(etag, patch, null).getProfile().getHostname();
+        return general.updateGeneralSettings(etag, patch, null, null).getProfile().getHostname();
     }
 
     private LocalDomain addDomain(String name, String folder) throws ApiException {
         MaildirMailbox maildir = new MaildirMailbox().kind(MaildirMailbox.KindEnum.MAILDIR).path(folder);
         LocalDomain domain = new LocalDomain().name(name).mailbox(new Mailbox(maildir));
         // The same key again would give the same answer again, and make no second domain.
-        return new LocalDomainsApi(client).createLocalDomain(domain, UUID.randomUUID().toString());
+        return new LocalDomainsApi(client).createLocalDomain(domain, UUID.randomUUID().toString(), null);
     }
 
     private void addAccount(String address) throws ApiException {
         Account account = new Account().login(address).password("correct horse battery staple");
         account.setAddresses(List.of(address));
-        new AccountsApi(client).createAccount(account, UUID.randomUUID().toString());
+        new AccountsApi(client).createAccount(account, UUID.randomUUID().toString(), null);
     }
 
     private TreeSet<String> addresses() throws ApiException {
