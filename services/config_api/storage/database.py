@@ -150,6 +150,12 @@ class Database:
         self._idle.clear()
         try:
             yield
+        except (SQLAlchemyError, OSError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A driver may report its cancellation as an error. A caller that goes on after errors would never end.
+                raise asyncio.CancelledError from error
+            raise
         finally:
             self._open -= 1
             if not self._open:

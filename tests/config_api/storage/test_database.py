@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.config_api.snapshot import publisher
@@ -245,4 +246,30 @@ async def test_a_change_whose_caller_is_cancelled_is_made_whole_or_not_at_all(tm
             found = await connection.execute(text(query), {"cancelled": turns, "made": 1_000 + turns})
             counts = {row.number: row[1] for row in found}
         assert counts in ({1_000 + turns: 2}, {turns: 2, 1_000 + turns: 2})
+    await database.close()
+
+
+async def test_an_error_of_a_cancelled_query_ends_its_caller(tmp_path: Path) -> None:
+    """asyncpg reports a cancellation as an error when the server is silent. Background work goes on after errors."""
+    database = Database(f"sqlite:///{tmp_path / 'config.sqlite3'}")
+    at_work, outcomes = asyncio.Event(), list[str]()
+
+    async def query() -> None:
+        with contextlib.suppress(OperationalError):
+            async with database.reading():
+                at_work.set()
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError as error:
+                    raise OperationalError("SELECT 1", {}, error) from None
+        outcomes.append("went on")
+
+    querying = asyncio.ensure_future(query())
+    await at_work.wait()
+    querying.cancel()
+    await asyncio.wait({querying})
+    assert (querying.cancelled(), outcomes) == (True, [])
+    with pytest.raises(OperationalError):
+        async with database.reading():
+            raise OperationalError("SELECT 1", {}, ValueError())
     await database.close()
