@@ -146,10 +146,8 @@ def postgres(_postgres: Postgres) -> Iterator[Postgres]:
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
     """The postgresql+asyncpg:// URL of a new database, which is dropped after the test."""
-    url = postgres.create_database()
-    yield url
-    postgres.ensure_running()
-    postgres.drop_database(url)
+    with postgres.temporary_database() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

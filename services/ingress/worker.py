@@ -253,7 +253,6 @@ def _freeze_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def _sweep_seconds(settings: Settings) -> float:

@@ -63,7 +63,6 @@ def _freeze_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 async def _migrate(shutdown: Shutdown) -> None:

@@ -70,10 +70,8 @@ def begun_url(request: pytest.FixtureRequest, begun: Path) -> Iterator[str]:
         yield f"sqlite:///{begun / 'config.sqlite3'}"
         return
     server: Postgres = request.getfixturevalue("postgres")
-    url = server.create_database(request.getfixturevalue("postgres_beginning"))
-    yield url
-    server.ensure_running()
-    server.drop_database(url)
+    with server.temporary_database(request.getfixturevalue("postgres_beginning")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import itertools
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -140,6 +141,16 @@ class Postgres:
     def drop_database(self, url: str) -> None:
         """Drops the database, even while clients are connected to it."""
         self.query(f"DROP DATABASE IF EXISTS {_name_of(url)} WITH (FORCE)")
+
+    @contextmanager
+    def temporary_database(self, template: str = "") -> Iterator[str]:
+        """Creates a database as `create_database` does, and drops it at the end, even if the test has stopped the
+        server.
+        """
+        url = self.create_database(template)
+        yield url
+        self.ensure_running()
+        self.drop_database(url)
 
     def url(self, database: str) -> str:
         return f"postgresql+asyncpg://{_SUPERUSER}@{LOOPBACK}:{self.port}/{database}"

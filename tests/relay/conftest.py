@@ -48,10 +48,8 @@ def database_url(request: pytest.FixtureRequest, memory_path: Path) -> Iterator[
         yield f"sqlite+aiosqlite:///{file}"
         return
     server: Postgres = request.getfixturevalue("postgres")
-    url = server.create_database(request.getfixturevalue("migrated_postgres_url"))
-    yield url
-    server.ensure_running()
-    server.drop_database(url)
+    with server.temporary_database(request.getfixturevalue("migrated_postgres_url")) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

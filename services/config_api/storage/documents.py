@@ -19,16 +19,13 @@ from services.config_api.storage.database import Database
 from services.config_api.storage.diff import load
 from services.config_api.storage.idempotency import IdempotentRequest
 from services.config_api.storage.identifiers import Identifiers
-from services.config_api.storage.revision import Actor, Revision
+from services.config_api.storage.revision import TAKEN, Actor, Revision
 from services.config_api.storage.tables import documents, head, key_uses, rule_hits, terms, unique_keys
 
 # Frequent statements are made once, because making one costs about as much as its execution.
 _NEWEST = select(head.c.revision)
 _FIND = select(documents).where(documents.c.kind == bindparam("b_kind"), documents.c.id == bindparam("b_id"))
 _ALL = select(documents).where(documents.c.kind == bindparam("b_kind")).order_by(documents.c.id)
-_TAKEN = select(unique_keys.c.value).where(
-    unique_keys.c.scope == bindparam("b_scope"), unique_keys.c.value.in_(bindparam("b_values", expanding=True))
-)
 _STREAM_ROWS = 1000
 _IN_LIMIT = 500
 
@@ -103,7 +100,7 @@ class Store:
         found: set[str] = set()
         async with self.database.reading() as connection:
             for start in range(0, len(values), _IN_LIMIT):
-                query = _TAKEN
+                query = TAKEN
                 if other_than:
                     query = query.where(unique_keys.c.kind.not_in(sorted(other_than)))
                 asked = {"b_scope": scope, "b_values": values[start : start + _IN_LIMIT]}

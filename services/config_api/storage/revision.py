@@ -48,7 +48,8 @@ _REMOVE_KEYS, _REMOVE_TERMS = (
     delete(table).where(table.c.kind == bindparam("b_kind"), table.c.document_id == bindparam("b_id"))
     for table in (unique_keys, terms)
 )
-_TAKEN = select(unique_keys.c.value).where(
+# The values among b_values that are unique keys in the scope b_scope.
+TAKEN = select(unique_keys.c.value).where(
     unique_keys.c.scope == bindparam("b_scope"), unique_keys.c.value.in_(bindparam("b_values", expanding=True))
 )
 _ADD_REVISION, _ADD_AUDIT_ENTRY = insert(revisions), insert(audit_log)
@@ -266,7 +267,7 @@ class Revision:
             values = [value for _, value in of_scope]
             for start in range(0, len(values), _IN_LIMIT):
                 asked = {"b_scope": scope, "b_values": values[start : start + _IN_LIMIT]}
-                taken = (await self.connection.execute(_TAKEN, asked)).scalars()
+                taken = (await self.connection.execute(TAKEN, asked)).scalars()
                 errors.extend(_taken(*keys[(scope, value)]) for value in taken)
         return errors
 

@@ -136,6 +136,27 @@ async def test_the_notice_of_delay_waits_for_deliveries_that_are_being_tried(dat
         assert (b"u@one.test" in notice.content, b"v@two.test" in notice.content) == (True, True)
 
 
+async def test_the_notice_of_delay_waits_for_an_hour_at_most(database_url: str, tmp_path: Path) -> None:
+    """A server may be slow for every recipient of a long list."""
+    transport = ScriptedTransport({b"u@one.test": [deferred], b"v@two.test": [deferred]})
+    async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
+        await relay.submit(b"u@one.test", b"v@two.test")
+        await relay.settled(2)
+        gate = transport.gates[b"v@two.test"] = asyncio.Event()
+        await relay.after(3.9 * HOUR)
+        await relay.settled(3)
+        await transport.until_begun(4)
+        relay.clock.pass_time(1.2 * HOUR)
+        for _ in range(5):
+            await relay.committed()
+            await sweep(relay)
+            relay.clock.pass_time(61)
+        await transport.until(lambda: len(transport.to(b"a@sender.test")) == 1)
+        (notice,) = transport.to(b"a@sender.test")
+        assert (b"u@one.test" in notice.content, b"v@two.test" in notice.content) == (True, False)
+        gate.set()
+
+
 async def test_reports_cause_no_reports_or_notices(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
