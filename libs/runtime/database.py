@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
+import select
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from libs.runtime.lifecycle import StartupError
 
@@ -23,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 VERSION_TABLE = "alembic_version"
 _POSTGRESQL_PORT = 5432
+# A connection that was not used for this time may have been lost without a sign, so it is asked for an answer.
+_UNCHECKED_SECONDS = 5.0
 
 
 def database_url(url: str, variable: str) -> URL:
@@ -80,19 +87,51 @@ def postgresql_engine(
     """Makes the engine for PostgreSQL. All tables are in a schema with the service's name, so that two services can
     share one database.
     """
-    return create_async_engine(
+    engine = create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=max_overflow,
         hide_parameters=True,
-        # A restart of the server is noticed before the work begins, and not in the middle of it.
-        pool_pre_ping=True,
         connect_args={
             "timeout": connect_seconds,
             "command_timeout": statement_seconds,
             "server_settings": {"search_path": service, "application_name": f"posthouse-{service}"},
         },
     )
+    _check_before_use(engine)
+    return engine
+
+
+def _check_before_use(engine: AsyncEngine) -> None:
+    """Replaces connections that were lost, for example by a restart of the server, before the work begins.
+
+    `pool_pre_ping` of SQLAlchemy would do this too, but it asks the server three times before every transaction. Here
+    the server is asked only when the connection was not used for some time, or has got something unexpected, which may
+    be its end.
+    """
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def note_time(_: object, record: ConnectionPoolEntry) -> None:
+        record.info["returned_at"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def check(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+        driver = connection.driver_connection
+        if driver.is_closed():
+            raise DisconnectionError
+        unused_seconds = time.monotonic() - record.info.get("returned_at", math.inf)
+        if unused_seconds > _UNCHECKED_SECONDS or _has_input(driver):
+            try:
+                connection.ping()
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError from error
+
+
+def _has_input(driver: Any) -> bool:
+    """Whether there is something to read from the server, which the event loop has not read yet."""
+    poll = select.poll()
+    poll.register(driver._transport.get_extra_info("socket").fileno(), select.POLLIN)  # noqa: SLF001 - asyncpg has no method for it
+    return bool(poll.poll(0))
 
 
 @dataclass(frozen=True, slots=True)

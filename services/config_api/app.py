@@ -6,7 +6,7 @@ import asyncio
 import functools
 from importlib.metadata import version
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
@@ -24,10 +24,9 @@ from services.config_api.http.batch_routes import BATCHED, batch_router
 from services.config_api.http.context import AppContext, app_context
 from services.config_api.http.documents import ServedFile, page_files
 from services.config_api.http.middleware import App, RequestMiddleware
-from services.config_api.http.query_parameters import known_query
 from services.config_api.http.request_shares import RequestShares
 from services.config_api.http.resource_routes import collection_router, singleton_router
-from services.config_api.http.roles import RoleTable
+from services.config_api.http.roles import FoundRoute, RoleTable
 from services.config_api.operations.api_keys import endpoints as api_keys
 from services.config_api.operations.blocked_clients import endpoints as blocked_clients
 from services.config_api.operations.checks import endpoints as checks
@@ -124,8 +123,9 @@ def describe_app() -> FastAPI:
             )
         ),
     )
+    app.router.routes.append(FoundRoute())
     for router in routers:
-        app.include_router(router, dependencies=[Depends(known_query)])
+        app.include_router(router)
     app.state.routes = [route for router in routers for route in router.routes]
     app.state.schemas = (MailEvent, MessageToSend)
     _add_probes(app)

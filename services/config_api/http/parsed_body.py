@@ -1,5 +1,5 @@
-"""Gives endpoints the JSON that the middleware has already parsed. Long JSON is parsed in a thread, to keep the event
-loop free.
+"""The route of an operation, with the JSON that the middleware has already parsed. Long JSON is parsed in a thread, to
+keep the event loop free.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from services.config_api.http.query_parameters import refuse_unknown_query
 from services.config_api.problems import malformed
 
 # The key under which the middleware puts the value into the scope.
@@ -27,12 +28,13 @@ class ParsedRequest(Request):
 
 
 class Route(APIRoute):
-    """A route that gets its body from the middleware."""
+    """A route that gets its body from the middleware, and refuses unknown query parameters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def handle_parsed(request: Request) -> Response:
+            refuse_unknown_query(request)
             return await handle(ParsedRequest(request.scope, request.receive))
 
         return handle_parsed

@@ -14,12 +14,12 @@ from pydantic import BaseModel
 from services.config_api.problems import FieldError, invalid, pointer
 
 
-async def known_query(request: Request) -> None:
-    """Refuses unknown parameters. It is a dependency of every operation. Raises Problem 422."""
+def refuse_unknown_query(request: Request) -> None:
+    """Refuses unknown parameters of the operation. Raises Problem 422."""
     if not request.url.query:
         return
     route = request.scope["route"]
-    assert isinstance(route, APIRoute)  # noqa: S101 - nothing else has dependencies
+    assert isinstance(route, APIRoute)  # noqa: S101 - every operation is one
     counts = Counter(name for name, _ in request.query_params.multi_items())
     known_names, lists = _names(route)
     errors = [

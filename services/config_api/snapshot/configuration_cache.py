@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.runtime.metrics import fingerprint
@@ -31,6 +32,7 @@ _CHANGES = (
 )
 # After this number of changed objects, the event loop may run other tasks.
 _TURN = 500
+_SOME_CHANGES = _CHANGES.limit(_TURN)
 # The largest number of octets of changes that are remembered for policy, and for relay. A consumer with an older
 # snapshot gets the whole snapshot.
 _REMEMBERED_OCTETS = 8 * 1024 * 1024
@@ -162,28 +164,39 @@ class ConfigurationCache:
         """Reads the changes since the last call. Returns False when there were none. `on_answer` is called as soon as
         the database has answered at all, because many changes take a while.
         """
-        async with self._store.database.reading() as connection:
-            newest = await newest_revision(connection)
-            on_answer()
-            if newest == self.revision:
-                return False
-            listed = False
-            asked = {"b_after": self.revision, "b_newest": newest}
-            async with connection.stream(_CHANGES, asked, execution_options={"yield_per": _TURN}) as rows:
+        newest = await self._store.newest()
+        on_answer()
+        if newest == self.revision:
+            return False
+        # Transactions are not needed, because a revision is never changed once it is committed.
+        asked = {"b_after": self.revision, "b_newest": newest}
+        async with self._store.database.reading(short=True) as connection:
+            few = (await connection.execute(_SOME_CHANGES, asked)).all()
+        if len(few) < _TURN:
+            kinds = self._take_changes(few)
+        else:
+            kinds = set()
+            async with (
+                self._store.database.reading() as connection,
+                connection.stream(_CHANGES, asked, execution_options={"yield_per": _TURN}) as rows,
+            ):
                 async for batch in rows.partitions(_TURN):
-                    for kind, document_id, after in batch:
-                        if kind == recipients.KIND:
-                            listed = True
-                        elif kind in RESOURCES:
-                            stored = load(after)
-                            body = None if stored is None else complete(RESOURCES[kind], stored)
-                            self._take(kind, document_id, body)
+                    kinds |= self._take_changes(batch)
                     await asyncio.sleep(0)
-            if listed:
+        if recipients.KIND in kinds:
+            async with self._store.database.reading() as connection:
                 numbers = await recipients.changed_buckets(connection, self.revision, newest)
                 await self._take_buckets(connection, numbers)
         self.revision = newest
         return True
+
+    def _take_changes(self, rows: Sequence[Row[Any, Any, Any]]) -> set[str]:
+        """Returns the kinds of the objects that were changed."""
+        for kind, document_id, after in rows:
+            if kind in RESOURCES and kind != recipients.KIND:
+                stored = load(after)
+                self._take(kind, document_id, None if stored is None else complete(RESOURCES[kind], stored))
+        return {row.kind for row in rows}
 
     def publish(self, now: datetime) -> bool:
         """Makes the present state the newest revision of both snapshots. Returns False when nothing is new."""

@@ -9,15 +9,16 @@ import functools
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import aiosqlite
-from sqlalchemy import Connection, Dialect, Table, event, insert
+from sqlalchemy import Connection, CursorResult, Dialect, Table, create_engine, event, insert
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from libs.runtime.database import Schema, SqliteFile, database_url, postgresql_engine, server_of
@@ -35,9 +36,6 @@ _CONNECTIONS = 20
 _BUSY_SECONDS = 15
 _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 5.0
-# The execution option of transactions with short statements, and the most rows that one of these writes.
-_SHORT = "short_statements"
-_SHORT_ROWS = 100
 # The rows that a statement on SQLite reads at once.
 _FIRST_ROWS = 64
 # After this time a server that does not answer is given up. The longest statement is that of an import with 100,000
@@ -63,7 +61,11 @@ _OUTAGE_STATES = ("08", "53300", "57P")
 
 
 class Database:
-    """Gives transactions by `reading()` and `writing()`. On SQLite only one writer is active, in order of arrival."""
+    """Gives transactions by `reading()` and `writing()`. On SQLite only one writer is active, in order of arrival.
+
+    In a short transaction, each statement reads or writes a few rows by their keys. On SQLite, the event loop executes
+    such statements itself, because that takes a fraction of the time that it takes to pass them to another thread.
+    """
 
     def __init__(self, url: str) -> None:
         """Raises StartupError for a text that is not a URL, or for another kind of database."""
@@ -74,14 +76,17 @@ class Database:
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        # Those who write wait here for each other. In PostgreSQL they would hold a connection while they wait.
+        self._turns = asyncio.Lock()
         # The threads of the SQLite connections.
         self._threads: list[threading.Thread] = []
+        self._inline: _InlineEngine | None = None
         if self.is_sqlite:
             self._reader = _sqlite_engine(self._url, self._threads, writer=False)
             self._writer = _sqlite_engine(self._url, self._threads, writer=True)
-            self._short_writer = self._writer.execution_options(**{_SHORT: True})
+            self._inline = _InlineEngine(self._url, self._writer)
         else:
-            self._reader = self._writer = self._short_writer = postgresql_engine(
+            self._reader = self._writer = postgresql_engine(
                 self._url,
                 SCHEMA.service,
                 pool_size=_CONNECTIONS // 2,
@@ -116,16 +121,25 @@ class Database:
         await at_most(_CLOSE_SECONDS, self._idle.wait())
         for engine in (self._reader, self._writer):
             await at_most(_CLOSE_SECONDS, engine.dispose())
+        if self._inline is not None:
+            await at_most(_CLOSE_SECONDS, asyncio.to_thread(self._inline.close))
         # A thread whose caller was cancelled still reports to the event loop, so the loop must not be closed before.
         await at_most(_CLOSE_SECONDS, asyncio.to_thread(_join, self._threads))
         self._file.release()
 
     @asynccontextmanager
-    async def reading(self, *, once: bool = False) -> AsyncIterator[AsyncConnection]:
-        """Opens a transaction that only reads, and sees one consistent state. `once`: it has only one statement, for
-        which PostgreSQL is not asked to begin and end a transaction.
+    async def reading(self, *, once: bool = False, short: bool = False) -> AsyncIterator[AsyncConnection]:
+        """Opens a transaction that only reads, and sees one consistent state.
+
+        `once` means that it has only one statement, so that PostgreSQL is not asked to begin and end a transaction.
+        `short` means the same, and that the statement is short.
         """
+        once = once or short
         with self._counted():
+            if short and self._inline is not None:
+                with self._inline.reading() as connection:
+                    yield connection
+                return
             async with self._reader.connect() as connection:
                 if not self.is_sqlite:
                     level: Literal["AUTOCOMMIT", "REPEATABLE READ"] = "AUTOCOMMIT" if once else "REPEATABLE READ"
@@ -134,15 +148,33 @@ class Database:
                     yield connection
 
     @asynccontextmanager
-    async def writing(self, *, short: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def writing(self, *, short: bool = False, in_turn: bool = False) -> AsyncIterator[AsyncConnection]:
         """Opens a transaction that is committed at the end, or rolled back by an exception.
 
-        `short` means that its statements read and write a few rows by their keys. On SQLite, the event loop executes
-        them itself once the transaction has begun, because that takes less time than to pass them to another thread.
+        `short` means that its statements are short. `in_turn` is for transactions that lock the same row: on
+        PostgreSQL, too, only one of these is active in this process, in order of arrival.
         """
         with self._counted():
-            async with (self._short_writer if short else self._writer).begin() as connection:
-                yield connection
+            async with self._turn(in_turn):
+                if short and self._inline is not None:
+                    async with self._inline.writing() as connection:
+                        yield connection
+                else:
+                    async with self._writer.begin() as connection:
+                        yield connection
+
+    @asynccontextmanager
+    async def _turn(self, in_turn: bool) -> AsyncIterator[None]:
+        """Waits for its turn. Raises TimeoutError, which is an outage of the database, when it does not come."""
+        if not (in_turn or self.is_sqlite):
+            yield
+            return
+        async with asyncio.timeout(_STATEMENT_SECONDS):
+            await self._turns.acquire()
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -207,17 +239,11 @@ class SqliteCursor(aiosqlite.Cursor):
 
     async def execute(self, sql: str, parameters: Any = None) -> Self:
         parameters = () if parameters is None else parameters
-        if self._connection.is_short:
-            self._run("", sql, parameters)
-        else:
-            await self._in_thread(self._run, self._connection.take_beginning(), sql, parameters)
+        await self._in_thread(self._run, self._connection.take_beginning(), sql, parameters)
         return self
 
     async def executemany(self, sql: str, parameters: Any) -> Self:
-        if self._connection.is_short and len(parameters) <= _SHORT_ROWS:
-            self._run_many("", sql, parameters)
-        else:
-            await self._in_thread(self._run_many, self._connection.take_beginning(), sql, parameters)
+        await self._in_thread(self._run_many, self._connection.take_beginning(), sql, parameters)
         return self
 
     async def fetchone(self) -> Any:
@@ -283,19 +309,10 @@ class SqliteConnection(aiosqlite.Connection):
         self._is_writer = writer
         # The statement that begins the transaction, until the first statement takes it along.
         self._beginning = ""
-        self._has_short_statements = False
 
-    def begin(self, *, short: bool = False) -> None:
-        """Begins a transaction with the next statement. `short` is as for `Database.writing`."""
+    def begin(self) -> None:
+        """Begins a transaction with the next statement."""
         self._beginning = "BEGIN IMMEDIATE" if self._is_writer else "BEGIN"
-        self._has_short_statements = short
-
-    @property
-    def is_short(self) -> bool:
-        """Whether the event loop may execute the next statement itself. The first one of a transaction may have to wait
-        for the lock of the file.
-        """
-        return self._has_short_statements and not self._beginning
 
     def take_beginning(self) -> str:
         """Returns the statement that must be executed before the next one. Empty when there is none."""
@@ -360,22 +377,110 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
         pool_timeout=60,
     )
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _: Any) -> None:
-        # The driver's own BEGIN comes too late for IMMEDIATE, so the begin event of SQLAlchemy sends it instead.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
+    event.listen(engine.sync_engine, "connect", _prepare)
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         driver_connection: Any = connection.connection.driver_connection
-        driver_connection.begin(short=connection.get_execution_options().get(_SHORT, False))
+        driver_connection.begin()
 
     return engine
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    # The driver's own BEGIN comes too late for IMMEDIATE, so others send it instead.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+class _InlineConnection(AsyncConnection):
+    """A connection whose statements the event loop executes itself. It has no other methods than these."""
+
+    def __init__(self, engine: AsyncEngine, connection: Connection) -> None:
+        super().__init__(engine, connection)
+        self._inline = connection
+
+    async def execute(self, statement: Any, parameters: Any = None, **options: Any) -> CursorResult[Any]:
+        return self._inline.execute(statement, parameters, **options)
+
+    async def exec_driver_sql(self, statement: str, parameters: Any = None, _: Any = None) -> CursorResult[Any]:
+        return self._inline.exec_driver_sql(statement, parameters)
+
+
+class _InlineEngine:
+    """The connections to SQLite for short transactions. The caller executes their statements, and a thread does only
+    what may have to wait: for the lock of the file, and for the disk at a commit.
+    """
+
+    def __init__(self, url: URL, engine: AsyncEngine) -> None:
+        self._async_engine = engine
+        self._engine = create_engine(
+            url.set(drivername="sqlite+pysqlite"),
+            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+            # One of them writes, and the other one reads.
+            pool_size=2,
+            max_overflow=0,
+            pool_reset_on_return=None,
+            hide_parameters=True,
+        )
+        event.listen(self._engine, "connect", _prepare)
+        self._waiting = ThreadPoolExecutor(1, "config-database")
+
+    @contextmanager
+    def reading(self) -> Iterator[AsyncConnection]:
+        with self._engine.connect() as connection:
+            yield _InlineConnection(self._async_engine, connection)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        with self._engine.connect() as connection:
+            driver: sqlite3.Connection | None = connection.connection.driver_connection
+            assert driver is not None  # noqa: S101 - the connection was just opened
+            try:
+                await self._begin(driver)
+                yield _InlineConnection(self._async_engine, connection)
+                # The driver is called without SQLAlchemy, because two threads that execute Python hinder each other.
+                await self._in_thread(driver.commit)
+            except sqlite3.Error as error:
+                raise DBAPIError.instance(None, None, error, sqlite3.Error) from error
+            finally:
+                # It does nothing after a commit.
+                driver.rollback()
+
+    async def _begin(self, driver: sqlite3.Connection) -> None:
+        # Only another program can have the lock, since the transactions of this process take turns.
+        driver.execute("PRAGMA busy_timeout=0")
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            driver.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+            await self._in_thread(functools.partial(driver.execute, "BEGIN IMMEDIATE"))
+
+    async def _in_thread(self, call: Callable[[], object]) -> None:
+        """Waits for the call even when it is cancelled, because the connection is used next."""
+        calling = asyncio.get_running_loop().run_in_executor(self._waiting, call)
+        cancelled = False
+        while not calling.done():
+            try:
+                await asyncio.wait({calling})
+            except asyncio.CancelledError:
+                cancelled = True
+        error = calling.exception()
+        if cancelled:
+            raise asyncio.CancelledError
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        """Waits for the thread, and closes the connections."""
+        self._waiting.shutdown()
+        self._engine.dispose()
 
 
 def _is_outage(error: BaseException) -> bool:

@@ -27,6 +27,8 @@ _NEWEST = select(head.c.revision)
 _FIND = select(documents).where(documents.c.kind == bindparam("b_kind"), documents.c.id == bindparam("b_id"))
 _ALL = select(documents).where(documents.c.kind == bindparam("b_kind")).order_by(documents.c.id)
 _STREAM_ROWS = 1000
+# So many rows are few enough for a short statement.
+_SHORT_ROWS = 100
 _IN_LIMIT = 500
 
 
@@ -59,7 +61,7 @@ class Store:
         self._on_change = on_change
 
     async def get(self, kind: str, document_id: str) -> Document | None:
-        async with self.database.reading(once=True) as connection:
+        async with self.database.reading(short=True) as connection:
             return await find(connection, kind, document_id)
 
     async def page(
@@ -76,7 +78,9 @@ class Store:
                 return list(map(_recipient, found))
         query = _statement(tuple(filters), is_after=after is not None, is_updated=updated_after is not None)
         values = _values(kind, filters, after=after, updated=updated_after, limit=limit)
-        async with self.database.reading(once=True) as connection:
+        # One index has the rows of a page in order, unless there are several conditions.
+        short = limit <= _SHORT_ROWS and len(filters) <= 1 and updated_after is None
+        async with self.database.reading(once=True, short=short) as connection:
             return [document(row) for row in await connection.execute(query, values)]
 
     async def count(self, kind: str, filters: Mapping[str, str], updated_after: int | None = None) -> int:
@@ -90,6 +94,9 @@ class Store:
             return int((await connection.execute(query, values)).scalar_one())
 
     async def all(self, kind: str) -> Sequence[Document]:
+        few = await self.page(kind, {}, None, _SHORT_ROWS)
+        if len(few) < _SHORT_ROWS:
+            return few
         async with self.database.reading(once=True) as connection:
             return [document(row) for row in await connection.execute(_ALL, {"b_kind": kind})]
 
@@ -98,7 +105,7 @@ class Store:
         ignored.
         """
         found: set[str] = set()
-        async with self.database.reading() as connection:
+        async with self.database.reading(short=len(values) <= _SHORT_ROWS) as connection:
             for start in range(0, len(values), _IN_LIMIT):
                 query = TAKEN
                 if other_than:
@@ -124,7 +131,7 @@ class Store:
 
     async def newest(self) -> int:
         """Returns the number of the newest revision."""
-        async with self.database.reading(once=True) as connection:
+        async with self.database.reading(short=True) as connection:
             return await newest_revision(connection)
 
     @asynccontextmanager
@@ -140,7 +147,7 @@ class Store:
         Only one writer is active at a time, so everything that is read through the revision stays valid until the
         commit.
         """
-        async with self.database.writing(short=short) as connection:
+        async with self.database.writing(short=short, in_turn=True) as connection:
             revision = await Revision.begin(connection, actor, action, self.identifiers)
             if repeat is not None:
                 await repeat.recall(connection)

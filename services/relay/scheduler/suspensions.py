@@ -25,6 +25,8 @@ BY_OURSELVES = "relay"
 _LOGIN_SECONDS = 1800
 # The time between two reads of the database, because other relays suspend destinations too.
 _LOOK_SECONDS = 5.0
+# The least time between two looks at all mail for new configurations. Several that come quickly need only one look.
+_BETWEEN_CHANGES_SECONDS = 0.25
 # The pause before a change that could not be stored is tried again.
 _RETRY_SECONDS = 1.0
 _BATCH = 500
@@ -103,6 +105,8 @@ class Suspensions:
 
     async def run(self) -> None:
         """Stores changes, and reads those of other relays, without end."""
+        loop = asyncio.get_running_loop()
+        looked_at = float("-inf")
         while True:
             suspension: Suspension | None = None
             try:
@@ -110,6 +114,8 @@ class Suspensions:
                     suspension = await self._changes.get()
             except TimeoutError:
                 pass
+            if suspension is None and self._new_configuration is not None:
+                await asyncio.sleep(looked_at + _BETWEEN_CHANGES_SECONDS - loop.time())
             configuration = self._new_configuration if suspension is None else None
             if configuration is not None:
                 self._new_configuration = None
@@ -118,6 +124,7 @@ class Suspensions:
                     await self.suspend(suspension)
                 elif configuration is not None:
                     await self._after_change(configuration)
+                    looked_at = loop.time()
                 await self.look()
                 self._answers()
             except QueueError as error:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.snapshot import publisher
-from services.config_api.storage.database import Database, SqliteConnection
+from services.config_api.storage.database import Database, SqliteConnection, _InlineEngine
 from services.config_api.storage.documents import Store
+from services.config_api.storage.revision import Actor, Write
 
 PATIENCE_SECONDS = 60
 STARTS = 200
@@ -180,35 +182,37 @@ async def test_a_transaction_begins_with_its_first_statement(tmp_path: Path) -> 
     await writer.close()
 
 
-@pytest.mark.parametrize(("short", "expected"), [(True, 2), (False, 4)])
-async def test_the_thread_is_asked_only_where_it_may_have_to_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool, expected: int
+@pytest.mark.parametrize(("short", "calls_to_write", "calls_to_read"), [(True, 1, 0), (False, 4, 1)])
+async def test_a_short_transaction_asks_a_thread_only_for_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool, calls_to_write: int, calls_to_read: int
 ) -> None:
-    """In a short transaction these are the first statement, which may wait for the lock, and the commit."""
     database = Database(f"sqlite:///{tmp_path / 'config.sqlite3'}")
     await database.open()
     calls = 0
-    in_thread = SqliteConnection._execute
 
-    async def counted(connection: SqliteConnection, *arguments: Any, **more: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        return await in_thread(connection, *arguments, **more)  # type: ignore[no-untyped-call]
+    def counted(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def count_and_call(*arguments: Any, **more: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return await call(*arguments, **more)
+
+        return count_and_call
 
     async with database.writing() as connection:
         await connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
     count = text("SELECT count(*) FROM numbers")
     async with database.reading() as connection:
         assert (await connection.execute(count)).scalar_one() == 0
-    monkeypatch.setattr(SqliteConnection, "_execute", counted)
+    monkeypatch.setattr(SqliteConnection, "_execute", counted(SqliteConnection._execute))
+    monkeypatch.setattr(_InlineEngine, "_in_thread", counted(_InlineEngine._in_thread))
     async with database.writing(short=short) as connection:
         for number in range(3):
             await connection.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
-    assert calls == expected
+    assert calls == calls_to_write
     calls = 0
-    async with database.reading() as connection:
+    async with database.reading(short=short) as connection:
         assert (await connection.execute(count)).scalar_one() == 3
-    assert calls == 1
+    assert calls == calls_to_read
     with contextlib.suppress(ZeroDivisionError):
         async with database.writing(short=short) as connection:
             await connection.execute(text("DELETE FROM numbers"))
@@ -218,6 +222,72 @@ async def test_the_thread_is_asked_only_where_it_may_have_to_wait(
         await connection.execute(text("INSERT INTO numbers VALUES (:number)"), many)
     async with database.reading() as connection:
         assert (await connection.execute(count)).scalar_one() == 203
+    await database.close()
+
+
+async def test_a_short_transaction_leaves_the_event_loop_free_while_another_program_has_the_lock(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "config.sqlite3"
+    database = Database(f"sqlite:///{path}")
+    await database.open()
+    async with database.writing() as connection:
+        await connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
+    other_program = sqlite3.connect(path, isolation_level=None)
+    other_program.execute("BEGIN IMMEDIATE")
+    other_program.execute("INSERT INTO numbers VALUES (1)")
+
+    async def add() -> None:
+        async with database.writing(short=True) as connection:
+            await connection.execute(text("INSERT INTO numbers VALUES (2)"))
+
+    adding = asyncio.ensure_future(add())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not adding.done()
+    other_program.execute("COMMIT")
+    await adding
+    assert other_program.execute("SELECT number FROM numbers ORDER BY number").fetchall() == [(1,), (2,)]
+    other_program.close()
+    await database.close()
+
+
+@pytest.mark.parametrize("short", [True, False])
+async def test_an_error_at_the_commit_undoes_the_transaction_and_no_other(tmp_path: Path, short: bool) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'config.sqlite3'}")
+    await database.open()
+    async with database.writing() as connection:
+        await connection.execute(text("CREATE TABLE parents (id INTEGER PRIMARY KEY)"))
+        await connection.execute(
+            text("CREATE TABLE children (parent INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
+        )
+    with pytest.raises(IntegrityError):
+        async with database.writing(short=short) as connection:
+            await connection.execute(text("INSERT INTO children VALUES (1)"))
+    async with database.writing(short=short) as connection:
+        await connection.execute(text("INSERT INTO parents VALUES (2)"))
+        await connection.execute(text("INSERT INTO children VALUES (2)"))
+    async with database.reading() as connection:
+        assert list((await connection.execute(text("SELECT parent FROM children"))).scalars()) == [2]
+    await database.close()
+
+
+async def test_revisions_are_made_in_order_of_arrival(begun_url: str) -> None:
+    """More of them than there are connections wait at once. Every third one is not short."""
+    database = Database(begun_url)
+    store = Store(database)
+    singleton = SINGLETONS[0]
+    numbers: list[tuple[int, int]] = []
+
+    async def change(place: int) -> None:
+        async with store.revision(Actor("a test", "admin"), "test", short=place % 3 > 0) as revision:
+            body = {"number": place}
+            await revision.apply([Write(singleton, f"object-{place}", None, body)])
+            numbers.append((place, revision.number))
+
+    await asyncio.gather(*map(change, range(60)))
+    assert [place for place, _ in numbers] == list(range(60))
+    assert [number for _, number in numbers] == list(range(numbers[0][1], numbers[0][1] + 60))
     await database.close()
 
 
