@@ -309,11 +309,12 @@ class Neighbours:
         # Other replicas and operators know this replica by this address. A wildcard address would be the same for each
         # replica.
         self.own_address = _of_machine(listen)
+        self._version = version("posthouse")
 
     def own(self, revision: int) -> Neighbour:
         """Describes this replica. `revision` is the newest revision that it has."""
         transport = self._security.transport(self._listen)
-        return Neighbour("config_api", self.own_address, transport, "ready", version("posthouse"), revision)
+        return Neighbour("config_api", self.own_address, transport, "ready", self._version, revision)
 
     async def look(self) -> list[Neighbour]:
         """Asks all replicas of the other services at the same time."""

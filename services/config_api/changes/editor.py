@@ -233,28 +233,25 @@ class Editor:
         action: str,
         named: object,
     ) -> Changed:
-        stored_document = await self.store.get(resource.kind, document_id)
-        if stored_document is None:
+        before = await self.store.get(resource.kind, document_id)
+        if before is None:
             raise not_found(resource.label)
-        expected = required_versions(preconditions.if_match, preconditions.if_none_match, stored_document.version)
-        given = wanted(stored_document)
+        expected = required_versions(preconditions.if_match, preconditions.if_none_match, before.version)
+        given = wanted(before)
         model = validate(resource, given)
         extracted = await self.secret_fields.extract(resource, model)
         body = extracted.body
-        _refuse_fixed(resource, stored_document.body, body)
+        _refuse_fixed(resource, before.body, body)
         check_context = self._check_context_for(document_id)
         await resource.refuse(body, check_context)
-        findings = await self._findings(resource, body, check_context, stored_document.body)
+        findings = await self._findings(resource, body, check_context, before.body)
+        # The change was validated against this version. If the document is changed or removed before it is written, the
+        # write raises an error.
+        expected &= {before.version}
+        stored = _joined(resource, extracted.was_set, extracted.secrets, given if named is None else named, before.body)
         async with self.store.revision(actor, action, short=True) as revision:
-            before = await self._present(revision, resource, document_id)
-            # The change was validated against the stored document. If that has changed since, `expected` raises an
-            # error here.
-            expected &= {stored_document.version}
-            stored = _joined(
-                resource, extracted.was_set, extracted.secrets, given if named is None else named, before.body
-            )
             describe(revision, resource, document_id, 200)
-            if stored == before.stored and before.version in expected:
+            if stored == before.stored and expected:
                 # Nothing has changed, so no revision is made and the ETag stays the same. A secret in the request is
                 # always written.
                 document = before

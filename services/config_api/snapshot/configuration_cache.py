@@ -170,8 +170,7 @@ class ConfigurationCache:
             return False
         # Transactions are not needed, because a revision is never changed once it is committed.
         asked = {"b_after": self.revision, "b_newest": newest}
-        async with self._store.database.reading(short=True) as connection:
-            few = (await connection.execute(_SOME_CHANGES, asked)).all()
+        few = await self._store.database.rows(_SOME_CHANGES, asked)
         if len(few) < _TURN:
             kinds = self._take_changes(few)
         else:

@@ -61,8 +61,11 @@ class Store:
         self._on_change = on_change
 
     async def get(self, kind: str, document_id: str) -> Document | None:
-        async with self.database.reading(short=True) as connection:
-            return await find(connection, kind, document_id)
+        if kind == recipients.KIND:
+            found = await self.database.rows(recipients.FIND, {"b_id": document_id})
+            return _recipient(found[0]) if found else None
+        found = await self.database.rows(_FIND, {"b_kind": kind, "b_id": document_id})
+        return document(found[0]) if found else None
 
     async def page(
         self, kind: str, filters: Mapping[str, str], after: str | None, limit: int, updated_after: int | None = None
@@ -78,9 +81,10 @@ class Store:
                 return list(map(_recipient, found))
         query = _statement(tuple(filters), is_after=after is not None, is_updated=updated_after is not None)
         values = _values(kind, filters, after=after, updated=updated_after, limit=limit)
-        # One index has the rows of a page in order, unless there are several conditions.
-        short = limit <= _SHORT_ROWS and len(filters) <= 1 and updated_after is None
-        async with self.database.reading(once=True, short=short) as connection:
+        if limit <= _SHORT_ROWS and len(filters) <= 1 and updated_after is None:
+            # One index has exactly these rows, in order.
+            return list(map(document, await self.database.rows(query, values)))
+        async with self.database.reading(once=True) as connection:
             return [document(row) for row in await connection.execute(query, values)]
 
     async def count(self, kind: str, filters: Mapping[str, str], updated_after: int | None = None) -> int:
@@ -104,14 +108,11 @@ class Store:
         """Returns those of the values that are unique keys in the scope. Objects of the kinds `other_than` are
         ignored.
         """
+        query = TAKEN.where(unique_keys.c.kind.not_in(sorted(other_than))) if other_than else TAKEN
         found: set[str] = set()
-        async with self.database.reading(short=len(values) <= _SHORT_ROWS) as connection:
-            for start in range(0, len(values), _IN_LIMIT):
-                query = TAKEN
-                if other_than:
-                    query = query.where(unique_keys.c.kind.not_in(sorted(other_than)))
-                asked = {"b_scope": scope, "b_values": values[start : start + _IN_LIMIT]}
-                found.update((await connection.execute(query, asked)).scalars())
+        for start in range(0, len(values), _IN_LIMIT):
+            asked = {"b_scope": scope, "b_values": values[start : start + _IN_LIMIT]}
+            found.update(row.value for row in await self.database.rows(query, asked))
         return frozenset(found)
 
     async def hits(self, rule_ids: Sequence[str]) -> dict[str, tuple[int, int | None]]:
@@ -131,8 +132,7 @@ class Store:
 
     async def newest(self) -> int:
         """Returns the number of the newest revision."""
-        async with self.database.reading(short=True) as connection:
-            return await newest_revision(connection)
+        return int((await self.database.rows(_NEWEST, {}))[0].revision)
 
     @asynccontextmanager
     async def revision(

@@ -31,6 +31,8 @@ _MANY_ERRORS = 20
 _STREAM_ROWS = 5000
 # If more buckets changed, all buckets are read in one query.
 _MANY_BUCKETS = 4000
+# The recipient with the id b_id.
+FIND = select(recipients).where(recipients.c.id == bindparam("b_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class RecipientWrite:
 
 
 async def find(connection: AsyncConnection, recipient_id: str) -> Row[Any] | None:
-    return (await connection.execute(select(recipients).where(recipients.c.id == recipient_id))).one_or_none()
+    return (await connection.execute(FIND, {"b_id": recipient_id})).one_or_none()
 
 
 async def page(
