@@ -202,6 +202,9 @@ async def _patch_at_once(api: httpx.AsyncClient, clock: Clock, changes: int) -> 
     """
     page = (await api.get("/v1/accounts", params={"limit": CLIENTS})).json()["items"]
 
+    # The clients connect before their changes are timed.
+    await asyncio.gather(*(api.get("/v1/whoami") for _ in page))
+
     async def client(account: str) -> list[float]:
         return [
             await clock.time(lambda: _patch(api, account, {"enabled": number % 2 == 1}))  # noqa: B023

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import BindParameter, Table, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.config_api.problems import FieldError, conflict, stale
@@ -44,15 +44,36 @@ _REPLACE = update(documents).where(*_OBJECT).values(_NEW_BODY)
 _REPLACE_AS_EXPECTED = update(documents).where(*_OBJECT_AS_EXPECTED).values(_NEW_BODY)
 _REMOVE = delete(documents).where(*_OBJECT)
 _REMOVE_AS_EXPECTED = delete(documents).where(*_OBJECT_AS_EXPECTED)
-_REMOVE_KEYS, _REMOVE_TERMS = (
-    delete(table).where(table.c.kind == bindparam("b_kind"), table.c.document_id == bindparam("b_id"))
-    for table in (unique_keys, terms)
+_REMOVE_KEYS = delete(unique_keys).where(
+    unique_keys.c.kind == bindparam("b_kind"), unique_keys.c.document_id == bindparam("b_id")
+)
+_REMOVE_TERM = delete(terms).where(
+    terms.c.kind == bindparam("b_kind"),
+    terms.c.field == bindparam("b_field"),
+    terms.c.value == bindparam("b_value"),
+    terms.c.document_id == bindparam("b_id"),
 )
 # The values among b_values that are unique keys in the scope b_scope.
 TAKEN = select(unique_keys.c.value).where(
     unique_keys.c.scope == bindparam("b_scope"), unique_keys.c.value.in_(bindparam("b_values", expanding=True))
 )
 _ADD_REVISION, _ADD_AUDIT_ENTRY = insert(revisions), insert(audit_log)
+
+
+def _named(table: Table) -> dict[str, BindParameter[Any]]:
+    return {column.name: bindparam(f"{table.name}.{column.name}") for column in table.c}
+
+
+# PostgreSQL adds all rows about a change of one object in one statement, because all other writers wait while a
+# revision waits for an answer.
+_ADD_RECORDS = (
+    insert(audit_log)
+    .values(_named(audit_log))
+    .add_cte(
+        insert(revisions).values(_named(revisions)).cte("new_revision"),
+        insert(changes).values(_named(changes)).cte("new_change"),
+    )
+)
 
 _IN_LIMIT = 500
 _SUMMARY_LIMIT = 500
@@ -131,6 +152,8 @@ class Revision:
         self.answer: StoredResponse | None = None
         self._ids = ids
         self._changed = False
+        # The row of `changes` that `finish` adds.
+        self._change: tuple[Any, ...] | None = None
 
     @property
     def newest(self) -> int:
@@ -165,43 +188,49 @@ class Revision:
                 await self._conditionally(write)
         await self._in_bulk([write for write in writes if write.expected is None])
         await self._index(writes)
-        await insert_rows(
-            self.connection,
-            changes,
-            [
-                (
-                    self.number,
-                    write.resource.kind,
-                    write.id,
-                    None if write.before is None else dump(write.before),
-                    None if write.after is None else dump(write.after),
-                )
-                for write in writes
-            ],
-        )
+        rows = [
+            (
+                self.number,
+                write.resource.kind,
+                write.id,
+                None if write.before is None else dump(write.before),
+                None if write.after is None else dump(write.after),
+            )
+            for write in writes
+        ]
+        if self._change is None and len(rows) == 1 and self.connection.dialect.name == "postgresql":
+            self._change = rows[0]
+        else:
+            await insert_rows(self.connection, changes, rows)
 
     async def finish(self) -> None:
         """Writes the row of the revision and its audit entry. The caller commits. When nothing changes, no revision
         number is used.
         """
-        if self._changed:
-            of_revision = {
-                "number": self.number,
-                "created_at": self.at,
-                "actor": self.actor.name,
-                "actor_id": self.actor.key_id or None,
-                "action": self.action,
-                "summary": self.summary[:_SUMMARY_LIMIT],
-            }
-            await self.connection.execute(_ADD_REVISION, of_revision)
-        else:
-            await self.connection.execute(_NUMBER_UNUSED)
-        if not self._changed and not self.actor.request_id:
-            # A start of the service that changed nothing needs no audit entry.
-            return
         number = self.number if self._changed else None
         entry = audit_row(self._ids.new(), self.actor, self.action, self.target, self.status, "", number)
-        await self.connection.execute(_ADD_AUDIT_ENTRY, entry)
+        if number is None:
+            await self.connection.execute(_NUMBER_UNUSED)
+            # A start of the service that changed nothing needs no audit entry.
+            if self.actor.request_id:
+                await self.connection.execute(_ADD_AUDIT_ENTRY, entry)
+            return
+        of_revision = {
+            "number": number,
+            "created_at": self.at,
+            "actor": self.actor.name,
+            "actor_id": self.actor.key_id or None,
+            "action": self.action,
+            "summary": self.summary[:_SUMMARY_LIMIT],
+        }
+        if self._change is None:
+            await self.connection.execute(_ADD_REVISION, of_revision)
+            await self.connection.execute(_ADD_AUDIT_ENTRY, entry)
+        else:
+            change = dict(zip(changes.c.keys(), self._change, strict=True))
+            rows = ((audit_log, entry), (revisions, of_revision), (changes, change))
+            values = {f"{table.name}.{name}": value for table, row in rows for name, value in row.items()}
+            await self.connection.execute(_ADD_RECORDS, values)
 
     async def _conditionally(self, write: Write) -> None:
         """Checks and writes in one statement. So of several writers with the same version, only one succeeds (C150)."""
@@ -234,8 +263,8 @@ class Revision:
         keys: dict[tuple[str, str], tuple[Write, str]] = {}
         new_keys: dict[tuple[str, str], tuple[Write, str]] = {}
         new_terms: list[tuple[str, str, str, str]] = []
+        old_terms: list[dict[str, str]] = []
         with_old_keys: list[dict[str, str]] = []
-        with_old_terms: list[dict[str, str]] = []
         errors: list[FieldError] = []
         for write in writes:
             if not isinstance(write.resource, Collection):
@@ -248,12 +277,12 @@ class Revision:
             if before.keys.keys() != after.keys.keys():
                 with_old_keys += [_key(write)] if before.keys else []
                 new_keys.update((place, (write, pointer)) for place, pointer in after.keys.items())
-            if before.terms != after.terms:
-                with_old_terms += [_key(write)] if before.terms else []
-                new_terms += [(write.resource.kind, name, value, write.id) for name, value in sorted(after.terms)]
-        for statement, with_old in ((_REMOVE_KEYS, with_old_keys), (_REMOVE_TERMS, with_old_terms)):
-            if with_old:
-                await self.connection.execute(statement, with_old)
+            gone, new = sorted(before.terms - after.terms), sorted(after.terms - before.terms)
+            old_terms += [{**_key(write), "b_field": name, "b_value": value} for name, value in gone]
+            new_terms += [(write.resource.kind, name, value, write.id) for name, value in new]
+        for statement, rows in ((_REMOVE_KEYS, with_old_keys), (_REMOVE_TERM, old_terms)):
+            if rows:
+                await self.connection.execute(statement, rows)
         errors += await self._conflicts(new_keys)
         if errors:
             raise conflict(errors[:_MANY_ERRORS])
