@@ -92,8 +92,9 @@ class Database:
             self._reader = self._writer = postgresql_engine(
                 self._url,
                 SCHEMA.service,
-                pool_size=_CONNECTIONS // 2,
-                max_overflow=_CONNECTIONS // 2,
+                # All are kept, because making one costs more than a whole change.
+                pool_size=_CONNECTIONS,
+                max_overflow=0,
                 connect_seconds=_CONNECT_SECONDS,
                 statement_seconds=_STATEMENT_SECONDS,
             )
