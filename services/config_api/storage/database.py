@@ -463,7 +463,8 @@ class _InlineEngine:
         try:
             driver.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            # The lowest octet of the code is the kind of the error.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             driver.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
             await self._in_thread(functools.partial(driver.execute, "BEGIN IMMEDIATE"))

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
 
 from services.config_api.resources.catalogue import SINGLETONS
 from services.config_api.snapshot import publisher
@@ -61,6 +62,26 @@ def test_f54_200_starts_and_stops_with_cancelled_look_ups_end_by_themselves(
 
     for number in range(STARTS):
         asyncio.run(one(number))
+
+
+async def test_f54_cancelled_look_ups_keep_no_connection(begun_url: str) -> None:
+    database = Database(begun_url)
+    store = Store(database)
+    await store.newest()
+    for number in range(200):
+        looking = asyncio.ensure_future(store.newest())
+        # With different numbers of turns of the loop, the cancellation comes while the connection is opened, checked,
+        # read or given back.
+        for _ in range(number % 50):
+            await asyncio.sleep(0)
+        looking.cancel()
+        await asyncio.wait({looking})
+    # More look-ups than there are connections still get answers.
+    assert len(await asyncio.gather(*(store.newest() for _ in range(60)))) == 60
+    pool = database._reader.pool
+    assert isinstance(pool, QueuePool)
+    assert pool.checkedout() == 0
+    await database.close()
 
 
 async def test_f54_closing_waits_for_running_queries(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
