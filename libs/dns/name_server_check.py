@@ -22,8 +22,9 @@ _NO_ANSWER = (dns.rcode.SERVFAIL, dns.rcode.REFUSED, dns.rcode.NOTIMP)
 
 
 async def look(servers: Sequence[str], system: Callable[[], Iterable[str]]) -> list[tuple[str, bool, bool]]:
-    """Returns for each name server whether it answers, and whether it validates. `servers` are host[:port], with
-    brackets around an IPv6 host that has a port. Empty means those that `system` returns.
+    """Returns for each name server whether it answers, and whether it validates. `servers` have the form host[:port],
+    with brackets around an IPv6 host that has a port. If `servers` is empty, the name servers that `system` returns are
+    checked.
     """
     named = list(dict.fromkeys(servers or system()))
     states = await asyncio.gather(*(_look(*parse_server(server)) for server in named))

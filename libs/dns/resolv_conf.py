@@ -26,8 +26,8 @@ class ResolvConf:
         self._addresses: tuple[str, ...] | None = None
 
     def addresses(self) -> tuple[str, ...]:
-        """Returns the same object while the file does not change. The result is empty while the file names no
-        server.
+        """Returns the addresses of the name servers, as the same object while the file does not change. The result is
+        empty while the file names no server.
         """
         state = self._look()
         if self._addresses is None or state != self._state:

@@ -17,7 +17,7 @@ def addressed(text: str) -> str:
 
 
 def server_list(text: str) -> tuple[str, ...]:
-    """Returns the same as `addressed`, as one text for each server. Raises ValueError."""
+    """Returns the name servers of a setting as `addressed` does, as one text for each server. Raises ValueError."""
     return tuple(filter(None, addressed(text).split(",")))
 
 
@@ -34,7 +34,9 @@ def _addressed(text: str) -> str:
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
-    """Divides host[:port], or a bracketed IPv6 address with a port, into both. Raises ValueError for other text."""
+    """Divides host[:port], or a bracketed IPv6 address with a port, into host and port. Raises ValueError for any other
+    text.
+    """
     host, port = text, str(_PORT)
     if text.count(":") == 1 or "]:" in text:
         host, _, port = text.rpartition(":")

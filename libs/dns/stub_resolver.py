@@ -30,7 +30,7 @@ _ALIAS_LIMIT = 8
 _EDNS_PAYLOAD = 1232
 # A server may be upgraded, so EDNS, which DNSSEC needs, is tried again after this time.
 _WITHOUT_EDNS_SECONDS = 3600.0
-# The largest number of lists of name servers whose resolvers are stored.
+# Resolvers are stored for at most this number of lists of name servers.
 _LISTS = 100
 _EDNS_ERRORS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
@@ -49,8 +49,8 @@ class Answer:
 
     outcome: Outcome
     records: tuple[dns.rdata.Rdata, ...] = ()
-    # The seconds for which the result is valid: the shortest lifetime of the records and of the aliases that led to
-    # them, or for names that do not exist the value of the SOA record (RFC 2308 5). None means unknown.
+    # The seconds for which the result is valid. This is the shortest lifetime of the records and of the aliases that
+    # led to them. For names that do not exist, it is the value in the SOA record (RFC 2308 5). None means unknown.
     lifetime: float | None = None
     # NXDOMAIN: the whole name does not exist.
     is_nonexistent: bool = False
@@ -64,7 +64,7 @@ class Answer:
 
 
 class StubResolver:
-    """Asks the name servers of a setting, or the present ones of the system."""
+    """Asks the name servers of a setting, or those that the system has at the time of the question."""
 
     def __init__(
         self,
@@ -75,8 +75,9 @@ class StubResolver:
         clock: Callable[[], float] = time.monotonic,
         resolv_conf: Path = RESOLV_CONF,
     ) -> None:
-        """`servers` (address[:port]) replace those of the system. `seconds` is the time limit of a question, of which
-        one try at one server gets at most `try_share`. Raises ValueError when a name server is not an address.
+        """`servers` (address[:port]) replace those of the system. `seconds` is the time limit of a question. One try at
+        one server gets at most the share `try_share` of this time. Raises ValueError when a name server is not an
+        address.
         """
         for server in servers:
             parse_server(server)
@@ -146,8 +147,8 @@ class StubResolver:
     async def _answer(
         self, servers: tuple[str, ...], question: dns.name.Name, kind: str, seconds: float | None
     ) -> dns.resolver.Answer:
-        """Returns the answer. If every name server failed, and one of them because of EDNS, it asks again without EDNS
-        (RFC 6891 7). Raises DNSException, OSError.
+        """Returns the answer. If all name servers failed, and at least one of them because of EDNS, the question is
+        repeated without EDNS (RFC 6891 7). Raises DNSException, OSError.
         """
         with_edns = self._without_edns.get(servers, 0.0) <= self._clock()
         try:
@@ -203,7 +204,7 @@ def _is_authenticated(response: dns.message.Message) -> bool:
 
 
 def negative_lifetime(response: dns.message.Message, of_aliases: float) -> float | None:
-    """Returns the seconds for which a negative answer is valid, by its SOA record, or None without one (RFC 2308 5)."""
+    """Returns the seconds for which a negative answer is valid (RFC 2308 5), or None when it has no SOA record."""
     for rrset in response.authority:
         if rrset.rdtype == dns.rdatatype.SOA:
             return float(min(rrset.ttl, rrset[0].minimum, of_aliases))
@@ -221,6 +222,6 @@ def _reason(error: Exception) -> str:
         return "time-out"
     if isinstance(error, dns.resolver.NoNameservers):
         errors = error.kwargs.get("errors") or []
-        # (nameserver, tcp, port, error, response)
+        # Each entry is a tuple (nameserver, tcp, port, error, response).
         return str(errors[-1][3]) if errors else "no name server"
     return str(error) or type(error).__name__

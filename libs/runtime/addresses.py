@@ -35,8 +35,8 @@ class TcpAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only processes of this machine can reach it. A name other than `localhost` counts as no, because it
-        may mean any address.
+        """Whether only processes of this machine can reach the port. The result is False for a name other than
+        `localhost`, because such a name may stand for any address.
         """
         if self.host == "localhost":
             return True
@@ -76,8 +76,8 @@ def host_and_port(text: str) -> TcpAddress:
 
 
 def targets(text: str) -> tuple[str, ...]:
-    """Reads the addresses of a setting, separated by commas. Raises ValueError when one is not valid, or when there is
-    none.
+    """Reads the addresses of a setting, separated by commas. Raises ValueError when an address is not valid, or when
+    there is no address.
     """
     addresses = tuple(str(parse(part)) for part in text.split(",") if part.strip())
     if not addresses:

@@ -13,9 +13,9 @@ from libs.runtime.security import URI_SCHEME
 
 log = structlog.get_logger(__name__)
 
-# This stands for the callers of a method that every service may call.
+# The callers of a method that every service may call.
 ANY_SERVICE = frozenset({"*"})
-# For each full name of a gRPC service and each method, the services that may call it.
+# For each full name of a gRPC service and each of its methods, the services that may call the method.
 Callers = Mapping[str, Mapping[str, Collection[str]]]
 
 if TYPE_CHECKING:

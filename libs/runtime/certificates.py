@@ -15,8 +15,8 @@ from prometheus_client import Gauge
 def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Loads a chain and its key. Raises ValueError, which names the files and says what is wrong with them.
 
-    It never waits. OpenSSL by itself would ask for a passphrase at the terminal (F10), and opening a pipe would wait
-    for a writer.
+    This function never waits. OpenSSL by itself would ask for a passphrase at the terminal (F10), and opening a pipe
+    would wait for a writer.
     """
     for path in (certificate, key):
         require_file(path)

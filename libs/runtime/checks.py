@@ -23,7 +23,7 @@ _CHECK_SECONDS = 20.0
 
 
 class Level(enum.IntEnum):
-    """The level of a result. The numbers are those of the contract."""
+    """The level of a result. The numbers are those of checks.v1."""
 
     OK = 1
     # The service works, but some mail may be refused, late or unprotected.
@@ -44,7 +44,7 @@ class CheckResult:
     remedy: str = ""
 
 
-# A function that makes one check, and returns its results, at least one.
+# A function that makes one check and returns one or more results.
 Check = Callable[[], Awaitable[Sequence[CheckResult]]]
 
 
@@ -82,7 +82,7 @@ class Checks:
 
     async def make(self) -> CheckReport:
         """Makes the checks and returns a new report. A caller that asks while checks are running gets the results of
-        these.
+        the running checks.
         """
         if self._running is None:
             self._running = asyncio.create_task(self._make())
@@ -115,8 +115,9 @@ def checks_servicer(
     on_hostname: Callable[[str], None] = lambda _: None,
     certificates: Callable[[], Sequence[CertificateFacts]] = tuple,
 ) -> Any:
-    """Implements posthouse.checks.v1.Checks for any service. `messages` is the module of the contract, which libs do
-    not import. `on_hostname` gets the gateway's name. `certificates` are those that the service shows to clients.
+    """Returns an implementation of posthouse.checks.v1.Checks for any service. `messages` is the generated module of
+    checks.v1, which libs do not import. `on_hostname` is called with the gateway's name. `certificates` returns the
+    certificates that the service shows to clients.
     """
     return _ChecksServicer(checks, messages, on_hostname, certificates)
 

@@ -42,7 +42,9 @@ class DigestDiffersError(Exception):
 
 
 class PieceChange(NamedTuple):
-    """A piece of the snapshot, before and after a change. It is empty where it did not exist or does not exist."""
+    """A piece of the snapshot, before and after a change. `before` is empty if the piece did not exist, and `after` is
+    empty if it does not exist any more.
+    """
 
     key: str
     before: bytes
@@ -54,11 +56,11 @@ Made_co = TypeVar("Made_co", covariant=True)
 
 
 class SnapshotReader(Protocol[Made_co]):
-    """Makes configurations from pieces, and stores the data for the next change."""
+    """Makes configurations from pieces, and keeps the data that it needs to apply the next change."""
 
     def read(self, changes: Sequence[PieceChange], revision: int) -> Made_co:
-        """Returns the configuration after these changes. The first call gets all pieces as changes. It is called in a
-        worker thread.
+        """Returns the configuration after these changes. The first call gets all pieces as changes. This method is
+        called in a worker thread.
 
         Raises ValueError when the configuration contradicts itself. After an error the reader is not used any more.
         """
@@ -124,24 +126,25 @@ class ConfigurationWatch(Generic[Configuration]):
         self._name = name or source.service
         self._pages = SnapshotPages()
         self._digest = b""
-        # It is None while the pages are empty, or have a configuration that was refused.
+        # The reader of the pages. It is None while the pages are empty, or have a configuration that was refused.
         self._reader: SnapshotReader[Configuration] | None = None
         self._configured = asyncio.Event()
-        # The configuration of the file and its revision. It is put in force when config_api does not send one in time.
+        # The configuration of the file and its revision. They are put in force when config_api sends no configuration
+        # in time.
         self._restored: tuple[Configuration, int] | None = None
         self._wait_seconds = wait_seconds
         # The last good snapshot in the form of the file, and an event that is set when it must be written.
         self._good: Sequence[bytes] = ()
         self._unkept = asyncio.Event()
         self._writing: tuple[asyncio.Future[None], ...] = ()
-        # It is None until the first configuration.
+        # The configuration in force. It is None until there is one.
         self.current: Configuration | None = None
-        # The revision in force. It is 0 until the first configuration.
+        # The revision in force. It is 0 until there is a configuration.
         self.revision = 0
         self.connected = False
-        # These are called on the event loop with each configuration that differs from the previous one.
+        # These functions are called on the event loop with each configuration that differs from the previous one.
         self.on_change: list[Callable[[Configuration], None]] = []
-        # These are called on the event loop at each revision, even if it changed nothing for this service.
+        # These functions are called on the event loop at each revision, even if it changed nothing for this service.
         self.on_revision: list[Callable[[Configuration], None]] = []
 
     async def restore(self) -> None:
@@ -187,7 +190,7 @@ class ConfigurationWatch(Generic[Configuration]):
                 await self._write_file()
 
     async def _use_restored(self) -> None:
-        """Puts the configuration of the file in force if no other one arrives in time."""
+        """Puts the configuration of the file in force if no other configuration arrives in time."""
         if self._restored is None or await finished_within(self._wait_seconds, self._configured.wait()):
             return
         self.adopt(*self._restored)
@@ -209,7 +212,7 @@ class ConfigurationWatch(Generic[Configuration]):
             if self.connected:
                 log.warning("configuration_watch_lost", target=target, reason=reason)
             elif pause == _FIRST_PAUSE:
-                # This is no warning, because services start in any order.
+                # This line is not a warning, because services start in any order.
                 log.info("configuration_unreachable", target=target, reason=reason)
             self._set_connected(False)
             pause = _FIRST_PAUSE if loop.time() - began > _STABLE_SECONDS else min(pause * 2, _LONGEST_PAUSE)
@@ -247,8 +250,8 @@ class ConfigurationWatch(Generic[Configuration]):
     async def _follow_until_cancelled(self, call: Any) -> None:
         """Follows the stream. When it is cancelled, it first tells config_api that this replica leaves.
 
-        Cancelling a task that reads a gRPC stream cancels the stream too. So another task reads, and this one can still
-        write.
+        Cancelling a task that reads a gRPC stream cancels the stream too. So a separate task reads, and the cancelled
+        task can still write.
         """
         following = asyncio.create_task(self._follow(call))
         try:
@@ -257,7 +260,7 @@ class ConfigurationWatch(Generic[Configuration]):
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
                 async with asyncio.timeout(_LEAVE_SECONDS):
                     await call.write(self._source.request(leaving=True))
-                    # When config_api has read this, it ends the stream.
+                    # When config_api has read this message, it ends the stream.
                     await asyncio.wait((following,))
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
@@ -319,7 +322,9 @@ class ConfigurationWatch(Generic[Configuration]):
         self._metrics.created.set(part.created_at.seconds)
 
     def adopt(self, configuration: Configuration, revision: int, *, is_same: bool = False) -> None:
-        """Puts a configuration in force, and tells `on_change` (unless it is the same as before) and `on_revision`."""
+        """Puts a configuration in force. Calls the functions in `on_change` (unless the configuration is the same as
+        before) and those in `on_revision`.
+        """
         self.current, self.revision = configuration, revision
         self._metrics.revision.set(revision)
         self._configured.set()

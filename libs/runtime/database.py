@@ -28,13 +28,13 @@ log = structlog.get_logger(__name__)
 
 VERSION_TABLE = "alembic_version"
 _POSTGRESQL_PORT = 5432
-# A connection that was not used for this time may have been lost without a sign, so it is asked for an answer.
+# A connection that was not used for this time may have been lost without notice, so it is tested before it is used.
 _UNCHECKED_SECONDS = 5.0
 
 
 def database_url(url: str, variable: str) -> URL:
-    """Reads the URL of an SQLite file or of PostgreSQL from the setting `variable`. Raises StartupError for any
-    other.
+    """Reads the URL of an SQLite file or of PostgreSQL from the setting `variable`. Raises StartupError for any other
+    URL.
     """
     try:
         parsed = make_url(url)
@@ -106,8 +106,8 @@ def _check_before_use(engine: AsyncEngine) -> None:
     """Replaces connections that were lost, for example by a restart of the server, before the work begins.
 
     `pool_pre_ping` of SQLAlchemy would do this too, but it asks the server three times before every transaction. Here
-    the server is asked only when the connection was not used for some time, or has got something unexpected, which may
-    be its end.
+    the server is asked only when the connection was not used for some time, or has received something unexpected, which
+    may be the end of the connection.
     """
 
     @event.listens_for(engine.sync_engine, "checkin")
@@ -128,7 +128,7 @@ def _check_before_use(engine: AsyncEngine) -> None:
 
 
 def _has_input(driver: Any) -> bool:
-    """Whether there is something to read from the server, which the event loop has not read yet."""
+    """Whether the server has sent something that the event loop has not read yet."""
     poll = select.poll()
     poll.register(driver._transport.get_extra_info("socket").fileno(), select.POLLIN)  # noqa: SLF001 - asyncpg has no method for it
     return bool(poll.poll(0))
@@ -146,19 +146,19 @@ class Schema:
     # Replicas that start together use this lock to migrate one after the other.
     migration_lock: int
     # A database of a newer release can be used if that release only added to the schema, because the added columns may
-    # be empty or have defaults. This is the case within a generation, which is the first two digits of a revision. A
-    # migration that changes or removes anything begins a new generation.
+    # be empty or have defaults. Releases of one generation only add to the schema. The generation is the first two
+    # digits of a revision. A migration that changes or removes anything begins a new generation.
     allows_newer: bool = False
 
     def scripts(self) -> ScriptDirectory:
-        """The migrations of this code."""
+        """Returns the migrations of this code."""
         config = Config()
         config.set_main_option("script_location", str(self.folder))
         config.set_main_option("path_separator", "os")
         return ScriptDirectory.from_config(config)
 
     def create(self, connection: Connection) -> None:
-        """On PostgreSQL, waits for other replicas that migrate, and makes the schema when there is none."""
+        """Waits for other replicas that migrate, and makes the schema when there is none. This needs PostgreSQL."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self.migration_lock})
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {self.service}"))
 

@@ -30,7 +30,7 @@ _ROWS_AT_ONCE = 500
 # Rows with the content of messages are large, so fewer of them are written at once.
 _OCTETS_AT_ONCE = 8 << 20
 _CONNECT_SECONDS = 10
-# The longest time of one statement. The largest one reads all rows of a table.
+# The longest time of one statement. The slowest statement reads all rows of a table.
 _STATEMENT_SECONDS = 3600
 
 
@@ -43,7 +43,7 @@ class ServiceDatabase:
     """A service's database: its URL, its tables, and what must be done to restored rows before the service starts.
 
     `after_restore` is called in the transaction that writes the rows, with the time of the copy (microseconds since
-    1970). It returns a text for the operator.
+    1970). It returns texts for the operator.
     """
 
     schema: Schema
@@ -52,8 +52,9 @@ class ServiceDatabase:
 
 
 async def copy_out(database: ServiceDatabase, take: Callable[[Record], None]) -> dict[str, int]:
-    """Passes every row to the caller: the name and the columns of a table, and then its rows as lists. Returns the
-    number of rows of each table. Raises CopyError.
+    """Passes all records to `take`. The first record has the service and the revision of its schema. For each table, a
+    record with its name and columns follows, and then its rows as lists. Returns the number of rows of each table.
+    Raises CopyError.
     """
 
     def read(connection: Connection) -> dict[str, int]:
@@ -93,8 +94,8 @@ def _refuse_tables(database: ServiceDatabase, connection: Connection) -> None:
 
 
 async def copy_in(database: ServiceDatabase, schema: str, taken_at: int, records: Iterable[Record]) -> list[str]:
-    """Writes the records of `copy_out` after the first one into an empty database. The first record named `schema`.
-    Returns a text for the operator. Raises CopyError, and then nothing was written.
+    """Writes the records of `copy_out`, except the first one, into an empty database. `schema` is the revision in the
+    first record. Returns texts for the operator. Raises CopyError, and then nothing was written.
     """
 
     def write(connection: Connection) -> list[str]:
@@ -202,7 +203,7 @@ def _on_sqlite(url: URL, begin: str, work: Callable[[Connection], T]) -> T:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
         if path.stat().st_size == 0:
-            # This is the setting that services use for their files. It has an effect only before the first table.
+            # Services use this setting for their files. It has an effect only before the first table is made.
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")

@@ -1,4 +1,4 @@
-"""Occasional calls to one of several replicas: chooses the replica, while names and their addresses may change."""
+"""Chooses the replica for occasional calls, while the names of replicas and their addresses may change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NoReplicaError(Exception):
 class Dialers:
     """The replicas of `service` behind `targets`: every Unix socket, and every address of every name.
 
-    Each process uses another order, so that not all processes call the same replica first.
+    Each process has its own order, so that not all processes call the same replica first.
     """
 
     def __init__(self, service: str, targets: Sequence[str], security: Security) -> None:

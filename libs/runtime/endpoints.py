@@ -22,7 +22,7 @@ class Endpoints:
 
     def __init__(self, targets: Sequence[str]) -> None:
         self._fixed: list[str] = []
-        # The replicas of each name at the last look-up that found any.
+        # The replicas that the last successful look-up of each name found.
         self._named: dict[TcpAddress, list[str]] = {}
         for target in targets:
             address = parse(target)

@@ -93,8 +93,9 @@ class GrpcSettings(DataFolder):
 
     @property
     def grpc_weakness(self) -> dict[str, str]:
-        """Returns an entry for /readyz, as an optional dependency, when every user of the machine may call this
-        process.
+        """Returns the entry `grpc` for /readyz, an optional dependency. Its text is a warning when every user of the
+        machine may call this process, or may pretend to be a service that this process calls. Otherwise the text is
+        empty.
         """
         open_to_all = any(self.security.is_open(each) for each in (str(self.grpc_address), *self.grpc_targets))
         return {"grpc": INSECURE_WARNING if open_to_all else ""}
@@ -120,7 +121,7 @@ def check_targets(text: str) -> str:
     return text
 
 
-# The fields for the address of gRPC, and for the addresses that are called. Empty means the Unix socket in the data
-# folder.
+# The types of the fields for the address of gRPC, and for the addresses that are called. An empty text means the Unix
+# socket in the data folder.
 ListenField = Annotated[str, AfterValidator(check_address)]
 TargetField = Annotated[str, AfterValidator(check_targets)]

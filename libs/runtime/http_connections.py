@@ -27,9 +27,10 @@ _SWEEP_SECONDS = 1.0
 class ConnectionGuard:
     """The open connections of one server. `run` closes those that exceed a deadline.
 
-    When a client has too many, those without a request are closed, the longest silent one first. Connections of the
-    proxies are not counted, because they serve many clients. `client_key` returns the key under which an IP address is
-    counted, and raises ValueError for a text that is not an address.
+    When a client has too many connections, the connection without a request that was silent for the longest time is
+    closed, or the newest connection if there is none. The connections of proxies are not limited, because they serve
+    many clients. `client_key` returns the key under which an IP address is counted, and raises ValueError for a text
+    that is not an address.
     """
 
     def __init__(
@@ -89,14 +90,15 @@ class ConnectionGuard:
 
 
 class GuardedProtocol(H11Protocol):
-    """The protocol of uvicorn, which here also measures how long the client makes it wait."""
+    """The protocol of uvicorn, which here also measures how long the client makes the server wait."""
 
     def __init__(self, guard: ConnectionGuard, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._guard = guard
         self.client_key = ""
         self.last_octet_at = guard.clock()
-        # The time when the present head, body, or reading of an answer began.
+        # The times when the present head and the present body began, the number of octets that the client has not read,
+        # and the time since which this number has not changed.
         self._head_since: float | None = None
         self._body_since: float | None = None
         self._unread = 0
@@ -130,7 +132,7 @@ class GuardedProtocol(H11Protocol):
         """Whether a whole request has arrived that is not answered yet."""
         if self._head_since is not None or self._body_since is not None:
             return False
-        # It is None before the first request.
+        # The cycle is None before the first request.
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 

@@ -21,9 +21,11 @@ _MOST_OCTETS_OF_A_HEAD = 32_768
 
 
 class HttpServer:
-    """An ASGI application on a socket that is bound before anything is announced.
+    """Serves an ASGI application. `__init__` binds the socket, so an address in use is found before the process reports
+    that it is ready.
 
-    `protocol` makes the protocol of a connection, in place of uvicorn's. `besides` runs as long as the server.
+    `protocol` makes the protocol of a connection, in place of uvicorn's. `besides` makes a coroutine that runs as long
+    as the server.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class HttpServer:
             self._ended.set()
 
     async def stop(self) -> None:
-        """Accepts no more requests, and returns when the running ones are answered or out of time."""
+        """Accepts no more requests, and returns when the running requests are answered or out of time."""
         self._server.should_exit = True
         await self._ended.wait()
 
@@ -114,8 +116,8 @@ class _Uvicorn(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only on connections of a socket that names its protocol. Without it, the body of an
-    # answer waits until the client has acknowledged the header, which takes up to 40 ms.
+    # asyncio sets TCP_NODELAY only on connections of a socket that was made with an explicit protocol. Without
+    # TCP_NODELAY, the body of an answer waits until the client has acknowledged the header, which takes up to 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -64,13 +64,13 @@ class Certificate:
         return context
 
     def _choose_newest(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        """Passes a handshake to the newest context. It is called for each handshake, with and without a server name
-        from the client.
+        """Passes a handshake to the newest context. The ssl module calls this method for each handshake, with and
+        without a server name from the client.
         """
         handshake.context = self._newest
 
     def _stamp(self) -> tuple[_Stamp | None, ...]:
-        """Returns values that change when one of the files is replaced, or None where there is no file."""
+        """Returns for each file a value that changes when the file is replaced, or None when there is no file."""
         stamps: list[_Stamp | None] = []
         for path in (self.chain, self._key):
             try:

@@ -31,7 +31,7 @@ _LAST_LINE_SECONDS = 1.0
 SERVER_SECONDS = 60.0
 _SERVER_PAUSE_SECONDS = 2.0
 
-# These functions are called at the end of the process, whatever ends it.
+# The functions that are called at the end of the process, whatever the reason for the end is.
 _at_end: list[Callable[[], None]] = []
 
 
@@ -85,7 +85,7 @@ class Shutdown:
                 end_after(self._last_seconds)
 
     def allow(self, seconds: float) -> None:
-        """Extends the time for the end of the process, if it is shorter than the given seconds."""
+        """Allows the end of the process to take at least the given seconds, if its time is limited."""
         if self._last_seconds:
             self._last_seconds = max(self._last_seconds, seconds)
 
@@ -95,8 +95,8 @@ class Shutdown:
 
 
 def end_after(seconds: float) -> None:
-    """Ends the process with status 1 when it still runs after the given seconds. The event loop, a thread, or Python's
-    own end may hang, so this function uses none of them.
+    """Ends the process with status 1 when it still runs after the given seconds. The event loop, another thread, or the
+    end of the Python interpreter may hang. So this function uses its own thread and os._exit.
     """
 
     def end() -> None:
@@ -132,7 +132,7 @@ def run(main: Callable[[Shutdown], Coroutine[Any, Any, None]], last_seconds: flo
             if not shutdown.requested:
                 end_after(last_seconds)
             # At its end, Python restores the default handlers, and then a second signal would end the process with the
-            # status of a killed one (C137). Ignored signals stay ignored.
+            # status of a killed process (C137). Ignored signals stay ignored.
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
@@ -227,14 +227,14 @@ async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replaces the file in one step, durably, and so that only its owner can read it (mode 0600). Raises OSError."""
+    """Replaces the file in one step and durably. Only the owner can read the new file (mode 0600). Raises OSError."""
     with _private_file(path, content) as fresh:
         fresh.replace(path)
 
 
 def write_private_once(path: Path, content: bytes) -> None:
-    """Writes a file as `write_private` does, but never replaces one. If several processes call it, the content of the
-    first one stays.
+    """Writes a file as `write_private` does, but never replaces an existing file. If several processes call this
+    function, the file of the first process stays.
     """
     with _private_file(path, content) as fresh, contextlib.suppress(FileExistsError):
         path.hardlink_to(fresh)
@@ -242,7 +242,9 @@ def write_private_once(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _private_file(beside: Path, content: bytes) -> Iterator[Path]:
-    """Makes a file with this content in the same folder. It is removed at the end, unless it was renamed."""
+    """Makes a file with this content in the folder of `beside`. The new file is removed at the end, unless it was
+    renamed.
+    """
     file, name = tempfile.mkstemp(dir=beside.parent, prefix=f".{beside.name}.")
     fresh = Path(name)
     try:

@@ -16,7 +16,7 @@ _BLOCK_OCTETS = 65_536
 
 class LineWriter:
     """Writes lines to a file descriptor in a separate thread. The log may be on a full disk, in a pipe that nobody
-    reads, or on a stopped terminal. This must not stop mail (F14), so `write` neither waits nor fails. Lines that
+    reads, or on a stopped terminal. Such a log must not stop mail (F14), so `write` neither waits nor fails. Lines that
     cannot be written are dropped and counted, and the next written line tells how many were lost.
     """
 
@@ -43,7 +43,7 @@ class LineWriter:
         self.on_loss: Callable[[int], None] = lambda _: None
 
     def write(self, text: str) -> None:
-        """Takes whole lines. It may be called in any thread."""
+        """Accepts whole lines, which the thread writes. It may be called in any thread."""
         octets = text.encode("utf-8", "backslashreplace")
         with self._changed:
             if self._waiting_octets + len(octets) > self._max_waiting_octets:
@@ -90,7 +90,7 @@ class LineWriter:
                 self._changed.notify_all()
 
     def _write_out(self, octets: bytes) -> bytes | None:
-        """Writes all octets. Returns those that could not be written, or None."""
+        """Writes all octets. Returns the octets that could not be written, or None when all were written."""
         written = 0
         try:
             if self._inside_a_line:

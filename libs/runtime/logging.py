@@ -1,10 +1,11 @@
 """The log of a process: structured events, one line each, on standard error.
 
-A separate thread writes them (LineWriter), so that the log can never delay mail. Lines of the general pipeline go to
-that thread at once. The lines of events for every message (`FrequentEvent`) are collected for up to 50 ms, because
-waking the thread costs more than making the line. Before a line of the general pipeline, the collected ones are
-written, so the order is kept. The end of the process writes the rest. A killed process loses the lines that were not
-written yet. So important facts are also stored elsewhere: an attempt is in the database of the queue.
+A separate thread writes the lines (LineWriter), so that the log can never delay mail. Lines of the general pipeline go
+to that thread at once. The lines of events for every message (`FrequentEvent`) are collected for up to 50 ms, because
+waking the thread costs more than making the line. The collected lines are written before each line of the general
+pipeline, so the order is kept. Lines that are left are written at the end of the process. A killed process loses the
+lines that were not written yet. So important facts are also stored elsewhere: each delivery attempt is in the database
+of the queue.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ quoted: Callable[[str], str] = encode_basestring_ascii
 
 
 class Sink(Protocol):
-    """A function that takes finished lines. It neither fails nor waits."""
+    """An object that accepts finished lines. Its `write` neither fails nor waits."""
 
     def write(self, text: str) -> None: ...
 
 
 class _StandardError:
-    """Takes lines before `configure` was called, and writes them to standard error at once."""
+    """Accepts the lines that are logged before `configure` is called, and writes them to standard error at once."""
 
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):
@@ -57,7 +58,7 @@ class _StandardError:
 
 
 class Output:
-    """Takes lines in any thread, and passes them on at once or collected."""
+    """Accepts lines in any thread, and passes them to `sink` at once or collected."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -65,7 +66,7 @@ class Output:
         self._lock = threading.Lock()
 
     def write(self, text: str) -> int:
-        """Passes on the collected lines, and then this one."""
+        """Passes on the collected lines, and then this text."""
         with self._lock:
             self._gathered.append(text)
             self._hand_on()
@@ -97,19 +98,19 @@ class Output:
 class FrequentEvent:
     """An event of level info that is logged for every message. The caller renders its fields.
 
-    structlog takes some 100 µs for such a line, as long as ingress takes for the rest of a short message.
+    structlog would need some 100 µs for such a line, which is as long as ingress needs for the rest of a short message.
     """
 
     def __init__(self, service: str, event: str, write: Callable[[str], object] | None = None) -> None:
-        """Create it after `configure`. `write` gets the finished lines; the default is the log of the process.
-        `enabled` tells whether the event is logged, so that its fields must be rendered.
+        """Create the object after `configure`. `write` gets the finished lines; the default is the log of the process.
+        The fields need to be rendered only if `enabled` is True.
         """
         self.enabled = write is not None or logging.getLogger().isEnabledFor(logging.INFO)
         self.write = write or gather
         self._middle = f'"level": "info", "event": {quoted(event)}, "service": {quoted(service)}'
         self._second = -1
         self._stamp = ""
-        # The beginning of all lines with the same time.
+        # The time of the last line, and the beginning of all lines with this time.
         self._at = -1
         self._head = ""
 
@@ -138,15 +139,15 @@ _console = False
 
 
 def output() -> Output:
-    """The output of this process."""
+    """Returns the output of this process."""
     return _output
 
 
 def configure(service: str, level: str, *, console: bool = False) -> None:
     """Sends structlog's events and the standard library's records through one pipeline.
 
-    Lines are JSON; with `console` they are readable for a person. Values that hold control
-    characters are escaped by both renderers, so that one event is always one line (C37).
+    Lines are JSON; with `console` they are readable for a person. Both renderers escape values with control characters,
+    so that one event is always one line (C37).
 
     Raises ValueError for a level that does not exist.
     """
@@ -187,7 +188,7 @@ def configure(service: str, level: str, *, console: bool = False) -> None:
 
 
 def _redirected(service: str) -> TextIO:
-    """The output as a file object, for libraries that write to standard error."""
+    """Returns the output as a file object, for libraries that write to standard error."""
     global _output, _writer  # noqa: PLW0603 - one for the process, as standard error is
     if _writer is None:
         _writer = LineWriter(_loss_line)
@@ -205,9 +206,9 @@ def _loss_line(count: int) -> str:
 
 
 def _at_exit() -> None:
-    """Writes the gathered lines.
+    """Writes the collected lines.
 
-    Lines that a full disk does not take are dropped. Otherwise Python would end with status 120.
+    Lines for which a full disk has no space are dropped. Otherwise Python would end with status 120.
     """
     _output.flush()
     if _writer is not None:
@@ -221,7 +222,7 @@ def _at_exit() -> None:
 
 
 def gather(line: str) -> None:
-    """Logs a finished JSON line, which ends in a newline, collected with others."""
+    """Collects a finished JSON line, which ends in a newline, with other lines, and logs them together."""
     _output.gather(_for_console(line) if _console else line)
 
 
@@ -252,7 +253,9 @@ def _text_value(value: object) -> str:
 
 
 def _render(value: object) -> str:
-    """Bytes, which clients sent, as text with every byte escaped that is not ASCII; any other value as its repr."""
+    """Returns bytes, which come from clients, as text in which every byte that is not ASCII is escaped. Returns any
+    other value as its repr.
+    """
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode("ascii", "backslashreplace")
     return repr(value)

@@ -27,7 +27,7 @@ _TIMEX_OCTETS = 512
 
 
 def disk(folder: Path) -> Check:
-    """Free space and free inodes of the file system that a folder lies in."""
+    """Checks the free space and the free inodes of the file system that a folder lies in."""
 
     async def check() -> Sequence[CheckResult]:
         return [await asyncio.to_thread(_disk, folder)]
@@ -91,8 +91,9 @@ def open_files(wanted: int) -> Check:
 def certificate(
     path: Path, name: Callable[[], str] = lambda: "", *, public: bool = False, check_id: str = "certificate"
 ) -> Check:
-    """Checks the expiry of the certificate in a file, and its names. `name` is the name for which it must be valid, and
-    empty for any name. `public` means that unknown clients must trust it, so it must not be self-signed.
+    """Checks the expiry of the certificate in a file, and its names. `name` returns the name for which the certificate
+    must be valid, or an empty text if any name is right. `public` means that unknown clients must trust the
+    certificate, so it must not be self-signed.
     """
 
     async def check() -> Sequence[CheckResult]:
@@ -146,7 +147,9 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def name_servers(look: Callable[[], Awaitable[Iterable[tuple[str, bool, bool]]]]) -> Check:
-    """Checks whether the name servers answer and validate. `look` returns each one with these facts."""
+    """Checks whether the name servers answer and validate. `look` returns for each server whether it answers and
+    whether it validates.
+    """
 
     async def check() -> Sequence[CheckResult]:
         servers = list(await look())

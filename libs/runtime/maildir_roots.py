@@ -22,7 +22,9 @@ class MaildirRoots:
     data_folder: PurePosixPath
 
     def allow(self, path: str) -> bool:
-        """Whether mail may be written to this folder. It checks only the path. The writer checks symbolic links."""
+        """Whether mail may be written to this folder. Only the path is checked here. The code that writes the mail
+        checks symbolic links.
+        """
         folder = _folder(path)
         if not folder.is_absolute() or ".." in folder.parts:
             return False
@@ -36,7 +38,9 @@ class MaildirRoots:
         return bool(below) and not below[0].startswith(_OWN_NAMES)
 
     def resolved(self) -> MaildirRoots:
-        """Returns the same folders with symbolic links resolved, to compare them with resolved paths. It blocks."""
+        """Returns the same folders with symbolic links resolved, to compare them with resolved paths. It may wait for
+        the disk.
+        """
         real = tuple(_folder(os.path.realpath(root)) for root in self.roots)
         return MaildirRoots(real, _folder(os.path.realpath(self.data_folder)))
 

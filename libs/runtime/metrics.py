@@ -45,8 +45,8 @@ def show_build(service: str) -> None:
 def report(readiness: Readiness, optional: Collection[str] = ()) -> tuple[int, dict[str, Any]]:
     """Returns the HTTP status of /readyz and its body: `status` is ready, degraded or unready; `missing` says why.
 
-    Without an `optional` dependency the process goes on working (degraded, 200), so that a load balancer does not turn
-    away from it.
+    While only `optional` dependencies are missing, the process continues to work. The answer is then 200 (degraded), so
+    that load balancers still send requests to the process.
     """
     missing = {name: text for name, text in readiness().items() if text}
     if not missing:
@@ -69,7 +69,7 @@ class MetricsServer:
     def __init__(
         self, readiness: Readiness, registry: CollectorRegistry = REGISTRY, *, optional: Collection[str] = ()
     ) -> None:
-        """Without an `optional` dependency the process continues to work."""
+        """The process can work without the dependencies named in `optional`."""
         self._readiness = readiness
         self._registry = registry
         self._optional = optional

@@ -13,7 +13,7 @@ from passlib.hash import sha512_crypt
 
 # 19 MiB, 2 passes, 1 lane: some 25 ms of a processor at each check.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=Type.ID)
-# bcrypt of the system's libc is not used, because it would block all other threads.
+# crypt(3) of the system's libc is not used, because it would block all other threads.
 sha512_crypt.set_backend("builtin")
 
 LONGEST_HASH = 512
@@ -23,11 +23,11 @@ _ARGON2ID = re.compile(
 )
 _SHA512 = re.compile(r"\$6\$(?:rounds=(\d{4,7})\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}")
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./0-9A-Za-z]{53}")
-# A more expensive hash would let anybody who guesses its password stop the service.
+# With a more expensive hash, anybody who tries passwords for its account could stop the service.
 _MOST_ARGON2ID = (262_144, 16, 16)
 _MOST_SHA512_ROUNDS = 1_000_000
 _MOST_BCRYPT_COST = 14
-# bcrypt ignores the octets of a password after these.
+# bcrypt uses only this number of octets of a password.
 _BCRYPT_OCTETS = 72
 
 
@@ -56,7 +56,7 @@ def canonical_hash(text: str) -> str:
 
 
 def is_outdated(password_hash: str) -> bool:
-    """Whether the hash must be replaced when the password is known, because it is not argon2id."""
+    """Whether the hash is not argon2id, so that it must be replaced as soon as the password is known."""
     return not password_hash.startswith("$argon2id$")
 
 
@@ -76,8 +76,8 @@ def matches(password_hash: str, password: bytes) -> bool:
 
 
 def decoy_of(password_hash: str) -> str | None:
-    """Returns a hash of the same cost that no password has, or None for argon2id, for which the caller makes such
-    hashes.
+    """Returns a hash that costs as much to check and belongs to no password. Returns None for argon2id, because the
+    caller makes such hashes itself.
     """
     if password_hash.startswith("$6$"):
         return password_hash[:-86] + _random(86)

@@ -6,8 +6,8 @@ import socket
 
 
 def unavailable_reason(host: str, port: int) -> str:
-    """Returns why no process can listen there now. The result is empty when one can, or when `host` is a name, which
-    only a look-up could tell.
+    """Returns why no process can listen at this port now. The result is empty when a process can listen, or when `host`
+    is a name that cannot be looked up.
 
     The check does not share the port (SO_REUSEPORT), so a port that another process shares counts as taken.
     """

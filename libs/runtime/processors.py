@@ -32,7 +32,7 @@ def usable() -> tuple[int, ...]:
 
 
 def set_affinity(processors: Collection[int]) -> None:
-    """Lets this thread, and those that it starts from now on, run on these processors only.
+    """Lets this thread, and those that it starts from now on, run only on these processors.
 
     Raises ValueError when the system refuses.
     """
@@ -45,7 +45,7 @@ def set_affinity(processors: Collection[int]) -> None:
 def use_batch_scheduling() -> None:
     """Puts this thread, and those that it starts later, under SCHED_BATCH, unless another class is set.
 
-    A thread that wakes up then waits for the one that runs on its processor instead of interrupting it. The services
+    Under SCHED_BATCH, a thread that wakes up does not interrupt the thread that runs on its processor. The services
     wake each other at every step of a session, and each interruption costs two switches of context and a cold cache.
     """
     with contextlib.suppress(AttributeError, OSError):

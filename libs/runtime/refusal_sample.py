@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# The largest numbers of lines in a minute for the network of one client, and for all clients together. They make at
-# most some 300 MB in a day.
+# The largest numbers of lines in a minute for the network of one client, and for all clients together. All these lines
+# together have at most some 300 MB in a day.
 LINES_OF_CLIENT = 60
 LINES_IN_ALL = 600
 # The largest number of networks that are counted separately in a minute. Further networks share the lines that are left
@@ -17,7 +17,7 @@ _MOST_CLIENTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Unlogged:
-    """The number of refusals in one minute of the clock without a line, and the network with the most of them."""
+    """The number of refusals without a line in one minute of the clock, and the network with the most such refusals."""
 
     refusals: int
     networks: int
@@ -26,7 +26,9 @@ class Unlogged:
 
 
 class RefusalSample:
-    """Counts by minutes of the clock. Beyond the limits, the 1st, 2nd, 4th, 8th … refusal of the minute has a line."""
+    """Counts refusals by minutes of the clock. Beyond the limits, the 1st, 2nd, 4th, 8th … refusal of the minute has a
+    line.
+    """
 
     def __init__(self) -> None:
         self._minute = 0

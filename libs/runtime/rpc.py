@@ -24,7 +24,7 @@ from libs.runtime.socket_folder import SocketLock
 log = structlog.get_logger(__name__)
 
 # The largest number of octets of a message. Mail and snapshots of any size are sent in chunks. Frames with many
-# requests are closed at a much smaller size.
+# requests are kept much smaller than this.
 MAX_MESSAGE_OCTETS = 64 * 1024 * 1024
 
 _OPTIONS: list[tuple[str, int | str]] = [
@@ -32,7 +32,7 @@ _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_OCTETS),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A keepalive is a ping. The default waits a minute for its answer.
+    # A keepalive is a ping. By default, gRPC would wait a minute for its answer.
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
@@ -52,9 +52,9 @@ _CLIENT_OPTIONS: list[tuple[str, int | str]] = [
 ]
 # The longest time of a call that is running when its channel is closed.
 LONGEST_CALL_SECONDS = 120.0
-# The metadata with the running release in answers of the health service.
+# The key of the metadata with the running release, in answers of the health service.
 VERSION_METADATA = "posthouse-version"
-# The metadata with the revision of the configuration in force, if the service has a configuration.
+# The key of the metadata with the revision of the configuration in force, if the service has a configuration.
 REVISION_METADATA = "posthouse-revision"
 
 
@@ -102,7 +102,7 @@ class Server:
     async def start(self, listen: str, security: Security) -> str:
         """Listens on `unix:PATH` or `host:port`. Returns this address, with the real port if it was 0.
 
-        Raises StartupError when the address is taken or must not be served as `security` says.
+        Raises StartupError when the address is in use, or when `security` does not allow it.
         """
         try:
             security.require([listen])
@@ -149,7 +149,7 @@ class Server:
             await self._health.set(name, status)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Reports NOT_SERVING, accepts no new call, and lets running ones end within `grace_seconds`."""
+        """Reports NOT_SERVING, accepts no new calls, and lets running calls end within `grace_seconds`."""
         await self._health.enter_graceful_shutdown()
         if self._server is not None:
             await self._server.stop(grace_seconds)
@@ -184,7 +184,7 @@ def channel(target: str, security: Security, service: str) -> grpc.aio.Channel:
 
 
 class Dialer:
-    """The channel to a target for occasional calls. It is made anew when the certificates have changed."""
+    """The channel to a target for occasional calls. A new channel is made when the certificates have changed."""
 
     def __init__(self, target: str, security: Security, service: str) -> None:
         """`service` is the service of the target."""

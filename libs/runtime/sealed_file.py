@@ -28,8 +28,9 @@ class UnsealError(Exception):
 class SealedFile:
     """A sealed file. `keys` are separated by commas: the first one encrypts, and each of them can decrypt.
 
-    Without `keys`, the key is in a file of mode 0600 beside the sealed file, and is made on first use. Such a key
-    protects copies and backups without the key file. It does not protect from somebody who can read both files.
+    Without `keys`, the key is in a file of mode 0600 beside the sealed file, and is made on first use. This key
+    protects a copy or backup of the sealed file that does not contain the key file. It does not protect from somebody
+    who can read both files.
     """
 
     def __init__(self, path: Path, keys: str = "") -> None:

@@ -30,7 +30,7 @@ class SealedStreamError(Exception):
 
 
 class SealedWriter:
-    """Encrypts the data that is written to it. `finish` writes the last frame. Without it the file cannot be read."""
+    """Encrypts the data that is written to it. `finish` writes the last frame; without it the file cannot be read."""
 
     def __init__(self, file: BinaryIO, passphrase: str) -> None:
         self._file = file

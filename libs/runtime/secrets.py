@@ -11,8 +11,8 @@ from libs.runtime.lifecycle import SettingsError
 def from_files(environment: MutableMapping[str, str], names: Iterable[str]) -> None:
     """If NAME is not set and NAME_FILE is, sets NAME to the content of that file, without outer blanks.
 
-    NAME_FILE is removed, so that child processes find only one of the two. Raises SettingsError when a file cannot be
-    read or is empty, or when both are set.
+    NAME_FILE is removed, so that child processes find only NAME. Raises SettingsError when a file cannot be read or is
+    empty, or when both are set.
     """
     for name in names:
         path = environment.get(f"{name}_FILE")

@@ -18,8 +18,8 @@ from libs.runtime.lifecycle import StartupError
 
 log = structlog.get_logger(__name__)
 
-# The certificate of a service contains the URI of the service, by which servers know the caller, and a DNS name of this
-# domain, by which clients know the server.
+# The certificate of a service contains a URI, by which servers recognise the service as a caller. It also contains a
+# DNS name in this domain, by which clients recognise the service as a server.
 URI_SCHEME = "posthouse"
 DNS_DOMAIN = "posthouse.internal"
 
@@ -80,7 +80,7 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """The protection of the gRPC that a process serves and calls. Unix sockets need none of these settings."""
+    """The protection of the gRPC that a process serves and calls. Unix sockets do not need these settings."""
 
     tls: TlsFiles | None = None
     # Whether plain TCP between processes of this machine is allowed (POSTHOUSE_INSECURE_GRPC).
@@ -120,8 +120,9 @@ class Security:
 
 
 class ServerCredentials:
-    """The certificates of a server for each handshake: the present files, or the last valid ones while the present ones
-    do not belong together. This happens while the files are replaced one by one.
+    """The certificates of a server for each handshake: those in the present files, or the last valid certificates while
+    the present files do not belong together. Files do not belong together for a moment while they are replaced one by
+    one.
     """
 
     def __init__(self, files: TlsFiles) -> None:

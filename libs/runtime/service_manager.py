@@ -20,7 +20,7 @@ ALIVE = "WATCHDOG=1"
 # The variable with the microseconds without ALIVE after which the service manager ends the process
 # (sd_watchdog_enabled(3)).
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
-# The state that asks for more time, in microseconds.
+# The beginning of the state that requests more time, in microseconds.
 EXTEND_TIMEOUT = "EXTEND_TIMEOUT_USEC="
 
 
@@ -35,8 +35,8 @@ def tell_stopping(seconds: float) -> None:
 
 
 async def tell_alive_for_ever() -> None:
-    """Reports that the event loop runs, three times in each period of the service manager. Without a watchdog it
-    returns.
+    """Reports that the event loop runs, three times in each period of the service manager. Returns at once when there
+    is no watchdog.
     """
     try:
         period_seconds = int(os.environ.get(WATCHDOG_VARIABLE, "")) / 1e6

@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 # The prefix of variables that several services share. Each service also checks the names with its own prefix.
 SHARED_PREFIX = "POSTHOUSE_"
 PREFIXES = (SHARED_PREFIX, "CONFIG_API_", "CONSOLE_", "INGRESS_", "POLICY_", "RELAY_")
-# The variables with the shared prefix. The command line reads those of the second part, and the compose files those of
-# the third.
+# The variables with the shared prefix. The command line reads POSTHOUSE_URL to POSTHOUSE_PROFILE, and the compose files
+# read the variables after these.
 SHARED_VARIABLES = (
     "POSTHOUSE_DATA_DIR",
     "POSTHOUSE_LOG_FORMAT",
@@ -41,11 +41,12 @@ SHARED_VARIABLES = (
     "POSTHOUSE_SUBMISSION",
 )
 
-# A name without one of our prefixes counts as mistyped only when it is this similar (difflib's ratio).
+# A name without one of our prefixes counts as mistyped only when it is this similar (by difflib's ratio) to one of our
+# names.
 _MISTYPED_PREFIX_RATIO = 0.92
 _SIMILAR_RATIO = 0.6
-# Kubernetes sets these in each container for each Service of the namespace, unless the pod has
-# `enableServiceLinks: false`: for a Service named relay, RELAY_PORT=tcp://10.0.0.1:50052 among others.
+# Kubernetes sets variables with such names and values in each container, for each Service of the namespace, unless the
+# pod has `enableServiceLinks: false`: for a Service named relay, RELAY_PORT=tcp://10.0.0.1:50052 among others.
 _KUBERNETES_NAME = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?$")
 _KUBERNETES_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
@@ -169,7 +170,9 @@ def begin(settings_type: type[SettingsType]) -> SettingsType:
 
 
 def drop_kubernetes_variables(environment: MutableMapping[str, str]) -> list[str]:
-    """Removes variables that Kubernetes sets for Services with names like ours, and returns their names."""
+    """Removes the variables that Kubernetes sets for Services with names like ours, and returns the names of these
+    variables.
+    """
     names = sorted(
         name
         for name, value in environment.items()
@@ -186,7 +189,7 @@ def refuse_unknown(
 ) -> None:
     """Refuses names with one of `prefixes` that are not in `variables`, and names that look like mistyped ones.
 
-    Raises SettingsError with the nearest right names.
+    Raises SettingsError, which suggests the most similar right names.
     """
     right = sorted(variables)
     problems = []

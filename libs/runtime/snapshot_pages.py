@@ -120,7 +120,8 @@ class SnapshotPages:
         page = self._pages[number]
         at_end = number == len(self._pages) - 1 and (not page.keys or page.keys[-1] < key)
         if at_end and page.keys and part and len(page) + len(part) > self._largest:
-            # A snapshot is loaded in the order of its keys. A new page leaves this one full; a split would halve it.
+            # A snapshot is loaded in the order of its keys. With a new page, this page stays full, while a split would
+            # leave both pages half full.
             self._insert(number + 1, _Page(), key)
             page = self._pages[number + 1]
         part_before = page.replace(key, part)
@@ -160,7 +161,7 @@ class SnapshotPages:
         if len(page) > self._largest and len(page.keys) > 1:
             other = page.split()
             self._insert(number + 1, other, other.keys[0])
-            # If the pieces are few and large, a half may still be too large.
+            # If the pieces are few and large, one of the two pages may still be too large.
             self._balance(number + 1)
             self._balance(number)
         elif len(page) < self._largest // 4:

@@ -37,8 +37,8 @@ def check(folder: Path) -> None:
 
 
 class SocketLock:
-    """A lock of the process that listens on a Unix socket. gRPC itself would take over a path that another process
-    uses, without notice.
+    """A lock of the process that listens on a Unix socket. Without the lock, gRPC would take over a path that another
+    process uses, without notice.
     """
 
     def __init__(self, path: Path) -> None:

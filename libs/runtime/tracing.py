@@ -1,4 +1,5 @@
-"""Traces: spans for an OpenTelemetry collector. They are off, and cost nothing, unless the environment names one.
+"""Makes traces of spans for an OpenTelemetry collector. Traces are off, and cost nothing, unless the environment names
+a collector.
 
 `tracer` is None while traces are off; code that makes spans checks it first. A span contains no more than the log does:
 no mail content, no mail address and no credentials.
@@ -25,8 +26,8 @@ log = structlog.get_logger(__name__)
 Kind = Literal["internal", "server", "client"]
 Attribute = str | int | bool
 
-# These are OpenTelemetry's own variables: one variable serves all processes, and the SDK reads those for headers, TLS
-# and sampling.
+# These are OpenTelemetry's own variables: one variable is enough for all processes, and the SDK also reads its own
+# variables for headers, TLS and sampling.
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 # The longest time for which the end of the process waits for unsent spans.
@@ -76,7 +77,7 @@ class Tracer:
         return Span(
             self._tracer.start_span(
                 name,
-                # The context is empty, because no current one is ever set.
+                # The context is empty, because Posthouse never sets a current context.
                 context.Context() if parent_span is None else trace.set_span_in_context(parent_span, context.Context()),
                 trace.SpanKind[kind.upper()],
                 _named(attributes),
@@ -86,18 +87,18 @@ class Tracer:
 
     def close(self) -> None:
         """Sends the remaining spans, for at most a few seconds."""
-        # The exporter would try to reach a collector for longer than the end of a process may take.
+        # By itself, the exporter would try to reach a collector for longer than the end of a process may take.
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(_FLUSH_SECONDS)
 
 
-# Each process has one tracer, as it has one log.
+# Each process has one tracer, just as it has one log.
 tracer: Tracer | None = None
 
 
 def configure(service: str) -> None:
-    """Makes the `tracer` of the process, if the environment asks for one. Raises StartupError."""
+    """Makes the `tracer` of the process, if the environment names a collector. Raises StartupError."""
     global tracer  # noqa: PLW0603 - as above
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
     if not endpoint or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":

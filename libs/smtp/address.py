@@ -25,12 +25,12 @@ MAX_LABEL_OCTETS: Final = 63
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
 _CONTROL = r"\x00-\x1f\x7f"
-# The C1 controls and the line and paragraph separators are left out: RFC 6532 allows them, but other programs end lines
-# at them.
+# This range leaves out the C1 controls and the line and paragraph separators. RFC 6532 allows them, but other programs
+# end lines at them.
 _UTF8 = "\u00a0-\u2027\u202a-\U0010ffff"
 
 # The pattern of nearly every address: a dot-string as the local part, and LDH labels, of which the last begins with a
-# letter, as the domain. Both are groups. The caller checks the lengths.
+# letter, as the domain. The local part and the domain are groups. The caller checks the lengths.
 COMMON_MAILBOX: Final = (
     rf"([{_ATEXT}]++(?:\.[{_ATEXT}]++)*)"
     r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)"
@@ -38,10 +38,10 @@ COMMON_MAILBOX: Final = (
 _COMMON_PATH = re.compile(rf"<{COMMON_MAILBOX}>(?: (.*))?".encode(), re.DOTALL).fullmatch
 _COMMON_WIRE = re.compile(COMMON_MAILBOX.encode()).fullmatch
 
-# Groups are repeated greedily in this module, and never possessively: before Python 3.11.5 a possessive group keeps
-# what its last turn matched, even when that turn failed.
+# Groups are repeated greedily in this module, and never possessively: before Python 3.11.5, a possessive group contains
+# what its last repetition matched, even when this repetition failed.
 
-# These find the end of a path. A quoted string may contain angle brackets and spaces.
+# The next patterns find the end of a path. A quoted string may contain angle brackets and spaces.
 _QUOTED = rf'"(?:[^"\\{_CONTROL}]++|\\[ -~])*"'
 _BRACKETED = re.compile(rf'<((?:[^<>"\\{_CONTROL}]++|{_QUOTED})*)>'.encode()).match
 _UNBRACKETED = re.compile(rf'((?:[^ <>"\\{_CONTROL}]++|{_QUOTED})+)'.encode()).match
@@ -106,9 +106,7 @@ class Address:
         return f"{quoted_local(self.local)}@{self.domain}"
 
     def local_key(self) -> str:
-        """Returns the key among local accounts and aliases, which are compared without regard to the case of the local
-        part.
-        """
+        """Returns the key by which local accounts and aliases are found, whatever the case of the local part is."""
         return f"{quoted_local(_lower(self.local))}@{self.domain}" if self.domain else _lower(self.local)
 
     def matching_key(self) -> str:
@@ -148,9 +146,10 @@ def parse_path(
 ) -> ParsedPath:
     """Reads the path after `MAIL FROM:` or `RCPT TO:`, and the text after it (RFC 5321 4.1.2, RFC 6531 3.3).
 
-    `null_allowed` makes it a reverse-path, whose faults are 501 5.1.7; those of a forward-path are 501 5.1.3. A source
-    route is checked and dropped (C52). Blanks before the path are accepted (F66), and with `lenient` (submission) also
-    a path without angle brackets (C22). Octets over 127 without `smtputf8` give 553 5.6.7 (C60). Raises AddressError.
+    With `null_allowed` the path is a reverse-path, whose faults are answered with 501 5.1.7. Without it the path is a
+    forward-path, whose faults are answered with 501 5.1.3. A source route is checked and dropped (C52). Blanks before
+    the path are accepted (F66), and with `lenient` (submission) also a path without angle brackets (C22). Octets over
+    127 without `smtputf8` are answered with 553 5.6.7 (C60). Raises AddressError.
     """
     common = _COMMON_PATH(raw)
     if common is not None:
@@ -247,18 +246,18 @@ def is_fqdn(domain: str) -> bool:
 
 
 def is_host_name(domain: str) -> bool:
-    """Whether a canonical domain is a fully qualified host name: it meets `is_fqdn`, and has only letters, digits and
-    hyphens.
+    """Whether a canonical domain is a fully qualified host name: `is_fqdn` is True, and the domain has only letters,
+    digits and hyphens.
     """
     return _HOST_NAME(domain) is not None and is_fqdn(domain)
 
 
 class HeloKind(Enum):
     FQDN = "fqdn"
-    # The name is one label, or an IP address without brackets. It is accepted unless a rule refuses it.
+    # The name is one label, or an IP address without brackets. It is accepted unless a rule of policy refuses it.
     NON_FQDN = "non_fqdn"
     LITERAL = "literal"
-    # The argument is not a name, and is answered with 501.
+    # The argument is not a name, and the command is answered with 501.
     MALFORMED = "malformed"
 
 
@@ -292,7 +291,7 @@ def parse_helo(raw: bytes) -> HeloName:
         return _MALFORMED_HELO
     name = text.lower()
     if not name.endswith(".."):
-        # One final dot stands for the root of the DNS. A text with two final dots is not a name, so they are kept.
+        # One final dot stands for the root of the DNS. A text with two final dots is not a name, so its dots are kept.
         name = name.removesuffix(".")
     return HeloName(HeloKind.FQDN if is_fqdn(name) else HeloKind.NON_FQDN, name)
 

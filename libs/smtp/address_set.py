@@ -1,4 +1,4 @@
-"""A large set of addresses that needs little memory. A look-up takes the same time for every size of the set.
+"""A large set of addresses that needs little memory. A look-up needs the same time for every size of the set.
 
 The addresses are in many short buckets, and each bucket is one bytes object. A million addresses of 25 octets need some
 30 MB, while a set of str needs 130 MB. config_api sends the buckets unchanged, so after a change only one of them is
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from zlib import crc32
 
-# With a million addresses, a bucket contains fifteen on the average.
+# There are 65,536 buckets. With a million addresses, a bucket contains fifteen on average.
 _MASK = 0xFFFF
 
 
@@ -31,7 +31,7 @@ class AddressSet:  # noqa: PLW1641 - sets are compared, but no keys
     __slots__ = ("_buckets",)
 
     def __init__(self, buckets: Mapping[int, bytes]) -> None:
-        """`buckets` has octets in the form that `bucket` makes, by the number of the bucket."""
+        """`buckets` has, for each number of a bucket, octets in the form that `bucket` makes."""
         self._buckets = buckets
 
     @classmethod
@@ -42,7 +42,7 @@ class AddressSet:  # noqa: PLW1641 - sets are compared, but no keys
         return cls({number: bucket(sorted(of_number)) for number, of_number in by_number.items()})
 
     def changed(self, removed: Iterable[int], added: Mapping[int, bytes]) -> AddressSet:
-        """Returns a copy without some buckets, and with others, which are given by number."""
+        """Returns a copy without the buckets whose numbers are in `removed`, and with the buckets in `added`."""
         buckets = dict(self._buckets)
         for number in removed:
             buckets.pop(number, None)

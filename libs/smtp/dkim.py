@@ -42,8 +42,8 @@ class BodyHash:
 
 
 class BodyHashes:
-    """The hashes of one body, each computed at most once. `body` returns its pieces anew, with CRLF lines, divided
-    anywhere.
+    """The hashes of one body, each computed at most once. Each call of `body` returns the pieces of the body from its
+    beginning. Lines end in CRLF, and pieces may end anywhere.
     """
 
     def __init__(self, body: Callable[[], Iterable[bytes]]) -> None:
@@ -51,9 +51,7 @@ class BodyHashes:
         self._known: dict[tuple[bool, int | None], BodyHash] = {}
 
     def get(self, *, relaxed: bool, limit: int | None) -> BodyHash:
-        """Returns the hash for a canonicalization, and for the value of `l=`, which is None when the signature has
-        none.
-        """
+        """Returns the hash for a canonicalization and a value of `l=`. `limit` is None when the signature has none."""
         key = (relaxed, limit)
         if key not in self._known:
             self._known[key] = _hash(self._body(), relaxed=relaxed, limit=limit)
@@ -79,7 +77,7 @@ def _hash(pieces: Iterable[bytes], *, relaxed: bool, limit: int | None) -> BodyH
 def _relaxed(lines: bytes) -> bytes:
     """Returns lines in the relaxed form (RFC 6376 3.4.4 a): first each run of blanks becomes one space, and then the
     space at the end of a line is removed. In this order both steps take linear time. A search for blanks before CRLF
-    would not.
+    would take longer.
     """
     if b"\t" in lines or b"  " in lines:
         lines = _BLANKS.sub(b" ", lines)
@@ -87,8 +85,8 @@ def _relaxed(lines: bytes) -> bytes:
 
 
 class _Canonical:
-    """Hashes whole lines. Empty lines are hashed only when another line follows them, because those at the end do not
-    count (RFC 6376 3.4.3, 3.4.4 b).
+    """Hashes whole lines. Empty lines are hashed only when another line follows them, because empty lines at the end of
+    the body do not count (RFC 6376 3.4.3, 3.4.4 b).
     """
 
     def __init__(self, limit: int | None) -> None:

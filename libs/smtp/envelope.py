@@ -59,8 +59,8 @@ class Envelope:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether an address contains UTF-8 that has no ASCII form. Otherwise the header may still need the
-        extension.
+        """Whether an address contains UTF-8 that has no ASCII form, so that SMTPUTF8 is needed. The header may need
+        SMTPUTF8 even if the result is False.
         """
         return self.sender.needs_smtputf8 or any(recipient.address.needs_smtputf8 for recipient in self.recipients)
 

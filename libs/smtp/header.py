@@ -14,16 +14,16 @@ from libs.smtp.address import Address
 from libs.smtp.mailbox_list import MAX_MAILBOXES, MAX_OCTETS, parse_mailbox_list
 from libs.smtp.value import fast_value
 
-# Field name, and the colon with the blanks that obsolete syntax has before it (RFC 5322 4.5).
+# A field name, and the colon with the blanks that obsolete syntax has before it (RFC 5322 4.5).
 _NAME = rb"[!-9;-~]++[ \t]*+:"
-# These find the first line that neither begins nor continues a field. The very first line cannot continue a field
-# (C13).
+# The next patterns find the first line that neither begins nor continues a field. The very first line cannot continue a
+# field (C13).
 _NO_FIELD_FIRST = re.compile(rb"(?!%b)" % _NAME).match
 _NO_FIELD_LATER = re.compile(rb"\r\n(?![ \t]|%b)" % _NAME).search
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:((?:[^\r]++|\r(?!\n)|\r\n[ \t])*)(?:\r\n|\Z)").match
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
-# A continuation line that has only blanks. Some programs treat a vertical tab or a form feed as a blank.
 _BLANKS_BEFORE_COLON = re.compile(rb"((?:\A|\r\n)[!-9;-~]++)[ \t]++:")
+# A continuation line that has only blanks. Some programs treat a vertical tab or a form feed as a blank.
 _BLANK_LINE = re.compile(rb"\r\n[ \t][ \t\x0b\x0c]*+(?=\r\n)")
 _EMPTY_LINE = re.compile(rb"\r\n\r\n").search
 _BLANKS_AND_COLON = re.compile(rb"[ \t]*+:").match
@@ -32,10 +32,10 @@ _BLANKS_AND_COLON = re.compile(rb"[ \t]*+:").match
 @fast_value(frozen=True, slots=True)
 class Boundary:
     """The end of the header and the start of the body: `content[:header_end]` is the header, and `content[body_start:]`
-    the body. Between the two is the empty line. It is missing (`body_start == header_end`) when the header ends at a
-    line that is not a field, or at the end of the content. Code that passes the content on writes the empty line
-    between the two, so that every next hop and every program sees the header that was checked here (Postfix does the
-    same).
+    the body. Between the two is the empty line. The empty line is missing (`body_start == header_end`) when the header
+    ends at a line that is not a field, or at the end of the content. Code that passes the content on writes the empty
+    line between the two, so that every next hop and every program sees the header that was checked here (Postfix does
+    the same).
     """
 
     header_end: int
@@ -77,12 +77,12 @@ def split(content: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
 
 
 def unambiguous(header: bytes) -> bytes:
-    """Returns the header without obsolete forms at which some programs end the header. It is the same object if there
-    are none.
+    """Returns the header without obsolete forms at which some programs end the header. The result is the same object if
+    there are no such forms.
 
-    These are continuation lines that hold nothing but blanks, and blanks before the colon of a field (RFC 5322 4.2,
-    4.5). Such a program would show the unsigned fields below these forms as the text of a signed message (F46). The
-    fields' values do not change, and neither do relaxed signatures.
+    Such forms are continuation lines that contain only blanks, and blanks before the colon of a field (RFC 5322 4.2,
+    4.5). A program that ends the header there would show the unsigned fields below as the text of a signed message
+    (F46). The fields' values do not change, and neither do relaxed signatures.
     """
     header = _BLANK_LINE.sub(b"", header)
     if b" :" in header or b"\t:" in header:
@@ -102,8 +102,8 @@ class Field:
 
 
 def fields(header: bytes) -> Iterator[Field]:
-    """Yields the fields of a header from the top. It stops at a line that is not a field, which a header from `split`
-    never has.
+    """Yields the fields of a header from the top. Stops at a line that is not a field. A header from `split` has no
+    such line.
     """
     position = 0
     while (match := _FIELD(header, position)) is not None:
@@ -135,7 +135,9 @@ def remove(header: bytes, predicate: Callable[[Field], bool]) -> bytes:
 
 
 def remove_named(header: bytes, name: bytes) -> bytes:
-    """Returns the header without the fields with this name (in any case). It costs one search when there are none."""
+    """Returns the header without the fields with this name (in any case). If there are none, this costs only one
+    search.
+    """
     starts = _starts(header, name)
     if not starts:
         return header
@@ -151,8 +153,8 @@ def remove_named(header: bytes, name: bytes) -> bytes:
 @fast_value(frozen=True, slots=True)
 class FromHeader:
     """The authors of a message. `addresses` has every mailbox of every From field. `unparsable` means that a field
-    contains something else, or nothing. Without a From field, `field_count` is 0 and `unparsable` is False, and no
-    check may be skipped because of this (C98).
+    contains something else, or nothing. Without a From field, `field_count` is 0 and `unparsable` is False, and checks
+    must treat this case too (C98).
     """
 
     field_count: int
@@ -177,7 +179,7 @@ def from_mailboxes(header: bytes) -> FromHeader:
 def needs_smtputf8(header: bytes) -> bool:
     """Whether a header holds bytes over 127. A message that came with SMTPUTF8 must then leave with it (RFC 6532; C59).
 
-    In a message that came without it, such bytes are unlabelled text of old programs, and need no extension.
+    In a message that came without SMTPUTF8, such bytes are unlabelled text of old programs, and need no extension.
     """
     return not header.isascii()
 
@@ -196,8 +198,8 @@ def _field_at(header: bytes, start: int) -> re.Match[bytes]:
 
 
 def _starts(header: bytes, name: bytes) -> list[int]:
-    """Returns the position of each field with this name. It uses only bulk searches, because it runs for every
-    message.
+    """Returns the position of each field with this name. This function uses only bulk searches, because it runs for
+    every message.
     """
     lines = b"\r\n" + header.lower()
     line_start = b"\r\n" + name.lower()

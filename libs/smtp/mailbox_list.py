@@ -2,7 +2,7 @@
 exceptions.
 
 The reader finds every domain that a person could take for the author's (C98). It reads obsolete and broken forms as
-mail programs do, and reports when something was left that belongs to no mailbox.
+mail programs do, and reports when the field contains something that belongs to no mailbox.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def _tokens(text: str) -> Iterator[_Token]:
     """Yields the tokens without blanks and comments. A quote or comment that is never closed counts as one stray
     character.
 
-    If one quote or comment is never closed, no later one can be closed either, except by characters that the first
-    would have hidden. So the search is not repeated, which keeps the time linear.
+    If one quote or comment is never closed, no later one can be closed either, except by characters that are inside the
+    first one. So the search is not repeated, which keeps the time linear.
     """
     kinds = {"encoded": _Kind.WORD, "atom": _Kind.WORD, "quoted": _Kind.QUOTED, "literal": _Kind.LITERAL}
     position, quotes, comments = 0, True, True
@@ -174,7 +174,7 @@ class _Reader:
         self.unparsable |= not self._anything
 
     def _name_group(self) -> None:
-        """Takes the words before a colon as the name of a group. An address among them makes the value unparsable."""
+        """Treats the words before a colon as the name of a group. An address among them makes the value unparsable."""
         self._anything = True
         self.unparsable |= self._in_group
         self._in_group = True
@@ -202,8 +202,8 @@ class _Reader:
             self._dangling = False
 
     def _judge_angle(self, element: list[_Token]) -> None:
-        """Reads a name and `<address>`. It also reads several of these without a comma between, and an address in place
-        of the name.
+        """Reads a name and `<address>`. Several `<address>` without a comma between them, and an address in place of
+        the name, are also read.
         """
         self._anything = True
         phrase: list[_Token] = []
@@ -246,7 +246,7 @@ def _scan(tokens: list[_Token]) -> tuple[list[Address], bool]:
     while position < len(tokens):
         local, position = _run(tokens, position, (_Kind.WORD, _Kind.QUOTED))
         if position >= len(tokens) or tokens[position] != _AT:
-            # There are words before the last sequence, or a token that joins nothing.
+            # The words that were read are not followed by @, or the token is neither a word nor @.
             clean = False
             position += not local
             continue

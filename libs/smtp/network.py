@@ -62,7 +62,7 @@ def sharing_network(address: str) -> str:
 class AddressPattern:
     """The criterion `network` of an access rule: it matches when `client & mask == value`, in the same IP version.
 
-    `value` has no bit outside `mask`. An IPv4 mask may be any bit pattern; an IPv6 one is a prefix.
+    `value` has no bit outside `mask`. An IPv4 mask may be any bit pattern; an IPv6 mask is a prefix.
     """
 
     version: int
@@ -85,7 +85,7 @@ class AddressPattern:
 def parse_pattern(text: str) -> AddressPattern:
     """Reads CIDR, address/netmask or one address, and drops host bits. Raises ValueError.
 
-    A netmask is taken as a bit pattern: 0.0.0.255 is not read as a host mask.
+    A netmask is read as a bit pattern, so 0.0.0.255 is not a host mask.
     """
     base, mask = _base_and_mask(text)
     bits = base.max_prefixlen

@@ -29,8 +29,8 @@ _CODE_POINT = re.compile(rb"[0-9A-Fa-f]{2,6}").fullmatch
 
 @fast_value(frozen=True, slots=True)
 class Offered:
-    """The extensions in the reply to EHLO of this session. After HELO there are none. Parameters of other extensions
-    get 555. CHUNKING adds no parameter, because BINARYMIME is never offered.
+    """The extensions in the reply to EHLO of this session. After HELO no extension is offered. Parameters of other
+    extensions are answered with 555. CHUNKING adds no parameter, because BINARYMIME is never offered.
     """
 
     size: bool = False
@@ -47,8 +47,8 @@ NOTHING_OFFERED: Final = Offered()
 @fast_value(frozen=True, slots=True)
 class MailParameters:
     """The parameters of MAIL. `size` is in octets, and 0 without SIZE (RFC 1870 gives SIZE=0 no other meaning).
-    `envelope_id` is ENVID as sent (xtext). `auth` is the decoded AUTH, empty for `<>`, and None without it. It proves
-    nothing, because any client may send it.
+    `envelope_id` is ENVID as sent (xtext). `auth` is the decoded AUTH, empty for `<>`, and None without it. AUTH proves
+    nothing, because any client may send it here.
     """
 
     size: int = 0
@@ -211,7 +211,8 @@ def _size(value: bytes | None) -> int:
 def _body(value: bytes | None) -> Body:
     kind = (value or b"").upper()
     if kind == b"BINARYMIME":
-        # The value belongs to an extension that is not offered (RFC 3030 2). An unknown value gets 501.
+        # BINARYMIME belongs to an extension that is not offered (RFC 3030 2), so it is answered with 555, and not with
+        # 501 as an unknown value is.
         raise ParameterError(PARAMETER_UNKNOWN)
     if kind == b"8BITMIME":
         return Body.EIGHT_BIT_MIME

@@ -54,9 +54,9 @@ class CommandError(ValueError):
 def lines(code: int, enhanced: str, texts: Iterable[str]) -> bytes:
     """Returns the bytes of a reply with one line for each text (`250-…`, `250 …`), each folded at 512 octets.
 
-    Control characters become spaces and non-ASCII becomes `?`, so that nothing a client or a configuration supplied
-    can end a line or add one (C37). An enhanced code that contradicts RFC 3463 or the code's first digit is replaced
-    by the class's X.0.0. Raises ValueError when `code` is no reply code.
+    Control characters become spaces and non-ASCII becomes `?`, so that nothing a client or a configuration supplied can
+    end a line or add one (C37). An enhanced code that contradicts RFC 3463 or the first digit of `code` is replaced by
+    X.0.0, where X is this digit. Raises ValueError when `code` is no reply code.
     """
     if not 200 <= code <= 599:
         raise ValueError(f"{code} is not an SMTP reply code")

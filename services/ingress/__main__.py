@@ -23,7 +23,7 @@ async def main(shutdown: Shutdown) -> None:
     if number is None:
         _check_ports(settings)
     if number is None and settings.workers > 1:
-        # The certificate is made here, because several workers would make it at the same time.
+        # The certificate is made here and not in the workers, because several workers would make it at the same time.
         worker.certificate_files(settings)
         await supervisor.supervise(shutdown, settings.workers, settings.stop_seconds)
     else:
@@ -31,8 +31,8 @@ async def main(shutdown: Shutdown) -> None:
 
 
 def _check_ports(settings: Settings) -> None:
-    """Checks that the ports are free. This is done before any file is written (F16). It is needed because workers would
-    share a port with the workers of another ingress (F15).
+    """Checks that the ports are free, before any file is written (F16). The check is needed because workers would share
+    a port with the workers of another ingress (F15).
     """
     ports = {
         "smtp": settings.smtp_port,

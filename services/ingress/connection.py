@@ -22,7 +22,8 @@ _OUTBOX_OCTETS = 32 * 1024
 # Content is processed in portions of about this size, which is much less than the limit for reading.
 GATHER_OCTETS = 32 * 1024
 END_OF_DATA = b"\r\n.\r\n"
-# After our last reply, this much is still read, for this time, so that the client gets the reply.
+# After our last reply, at most this many octets are still read, for at most this time, so that the client gets the
+# reply.
 _LINGER_OCTETS = 4 * 1024 * 1024
 _LINGER_SECONDS = 3.0
 _FOREVER = float("inf")
@@ -33,12 +34,12 @@ T = TypeVar("T")
 class Connection(SMTP):
     """The server's end of one TCP connection. Its task runs `serve`.
 
-    Like aiosmtpd's SMTP, it is a protocol object of the event loop that is also the reader and writer of one coroutine,
-    and it has the attributes that a site's handler may read (`handler.server`). These parts of aiosmtpd are replaced,
-    for the reasons in docs/cases.md, P1 to P20: the StreamReader, by one buffer of bounded size that is searched in
-    bulk (P1); bare LF as a line end (P13); the cancellation of running work when the client disconnects (P3); a timer
-    that also ends our own work (P2); TLS that forgets the peer's address (P4); and the inspection of handler and
-    methods at every connection.
+    Like aiosmtpd's SMTP, it is a protocol object of the event loop, and also the reader and writer of one coroutine. It
+    has the attributes that a site's handler may read (`handler.server`). These parts of aiosmtpd are replaced, for the
+    reasons in docs/cases.md, P1 to P20: the StreamReader, in whose place there is one buffer of bounded size that is
+    searched in bulk (P1); bare LF as a line end (P13); the cancellation of running work when the client disconnects
+    (P3); a timer that also ends our own work (P2); TLS that forgets the peer's address (P4); and the inspection of
+    handler and methods at every connection.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class Connection(SMTP):
         self._metrics = metrics
         self._serve = serve
         self._on_lost = lost
-        # The received octets that were not processed yet. Callers may read it. It is always the same object.
+        # The received octets that were not processed yet. Callers may read this buffer, which is always the same
+        # object.
         self.pending = bytearray()
 
     # These defaults are class attributes, which saves time because most connections never change them.
@@ -81,7 +83,7 @@ class Connection(SMTP):
     _gather = 0
     _until_dot = False
     _seen = 0
-    # After this time every wait for the client ends, whatever its own deadline is.
+    # At this time every wait for the client ends, even if its own deadline is later.
     session_deadline = _FOREVER
     received = 0
 
@@ -95,7 +97,7 @@ class Connection(SMTP):
         """Returns the TLS layer, or None before the handshake is done."""
         return self._tls.ssl_object if self._tls is not None and not self._handshaking else None
 
-    # These methods are called by the event loop.
+    # The methods below are called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast("asyncio.Transport", transport)
@@ -120,7 +122,7 @@ class Connection(SMTP):
             self._wake()
 
     def _gathered(self) -> bool:
-        """Whether enough of the content has arrived, or a possible end of it."""
+        """Whether enough of the content, or a possible end of the content, has arrived."""
         buffer = self.pending
         if len(buffer) >= self._gather or not self._until_dot or buffer.startswith(b"."):
             return len(buffer) >= self._gather or self._until_dot
@@ -285,14 +287,14 @@ class Connection(SMTP):
     # Writing.
 
     def reply(self, reply: Reply) -> None:
-        """Adds a reply to those that wait to be sent together (RFC 2920 3.2)."""
+        """Adds a reply to the replies that wait to be sent together (RFC 2920 3.2)."""
         self._metrics.replies[reply.code] += 1
         self._outbox += reply.line()
         if len(self._outbox) > _OUTBOX_OCTETS:
             self.flush()
 
     def send(self, octets: bytes) -> None:
-        """Adds octets to those that wait to be sent."""
+        """Adds octets to the octets that wait to be sent."""
         self._outbox += octets
         if len(self._outbox) > _OUTBOX_OCTETS:
             self.flush()
@@ -317,8 +319,8 @@ class Connection(SMTP):
 
     def close(self, *, linger: bool = False) -> None:
         """Sends the waiting octets, ends TLS, and closes. With `linger`, only our side is closed at first, and data
-        from the client is thrown away for a while. A close with unread octets would reset the connection, and the
-        client might not get the last reply.
+        from the client is discarded for a while. Closing with unread octets would reset the connection, and the client
+        might not get the last reply.
         """
         if self._closing:
             return

@@ -13,7 +13,7 @@ from typing import IO
 from services.ingress.data import ChunkReader, LineReader
 from services.ingress.submission import INLINE_OCTETS
 
-# The octets of each message that stay in memory. This always includes the whole header, whose limit is lower.
+# The octets of each message that stay in memory. These octets always include the whole header, whose limit is lower.
 MEMORY_OCTETS = 256 * 1024
 
 
@@ -63,7 +63,7 @@ class Content:
 
     @property
     def head(self) -> bytes:
-        """Returns the part in memory: everything, or at least the first MEMORY_OCTETS."""
+        """Returns the part in memory: the whole content, or its first part while the rest is in the file."""
         if len(self._parts) != 1:
             self._parts = [b"".join(self._parts)]
         return self._parts[0]
@@ -75,7 +75,7 @@ class Content:
         self.size += len(start) - octets
 
     def tail(self) -> Iterator[bytes]:
-        """Yields the content after `head`, in pieces. It may be called several times, also at the same time."""
+        """Yields the content after `head`, in pieces. Several callers may call this method at the same time."""
         if self._file is None:
             return
         self._file.flush()
@@ -85,7 +85,7 @@ class Content:
             yield piece
 
     def pieces(self) -> Iterator[bytes]:
-        """Returns the whole content."""
+        """Yields the whole content, in pieces."""
         yield self.head
         yield from self.tail()
 

@@ -1,6 +1,6 @@
 """Facts about a message's content that ingress tells policy: sizes, hops, From, and the results of the checks.
 
-No I/O.
+This module does no I/O.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ArcChain:
 
 
 class ScanOutcome(enum.IntEnum):
-    """The results. The numbers are those of the contract."""
+    """The results of a virus scan. The numbers are those of policy.v1."""
 
     CLEAN = 1
     INFECTED = 2
@@ -57,7 +57,7 @@ class VirusScan:
 
 
 class SpamAction(enum.IntEnum):
-    """The action that rspamd recommends. The numbers are those of the contract."""
+    """The action that rspamd recommends. The numbers are those of policy.v1."""
 
     NO_ACTION = 1
     GREYLIST = 2

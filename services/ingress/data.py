@@ -9,12 +9,13 @@ import re
 from typing import Protocol
 
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
-# Finds, in lines of which the last ends in CRLF, a line after the first with a leading dot, or a CR that does not end a
-# line. It answers both questions in one fast pass, from CR to CR.
+# Searches lines, of which the last ends in CRLF. Finds a line after the first that has a leading dot, or a CR that does
+# not end a line. The pattern looks for both in one fast pass, from CR to CR.
 _DOT_OR_BARE_CR = re.compile(rb"\r(?:\n\.|[^\n])").search
 
 
-# A line must fit into the buffer of a connection, whatever is done to it afterwards.
+# The largest number of octets between two CRLFs while bare CR and LF are normalised. These octets must fit into the
+# buffer of a connection.
 _WIRE_LINE_OCTETS = 60_000
 
 
@@ -54,7 +55,7 @@ class LineReader:
         self._max_line = max_line
         self._normalise = normalise
         self._remove_nul = remove_nul
-        # The limit of a line between two CRLFs. Lines that normalising makes are measured afterwards.
+        # The longest line between two CRLFs. Lines that result from normalising are measured afterwards.
         self.wire_line = _WIRE_LINE_OCTETS if normalise else max_line
         # The octets of content that were read, whether stored or not.
         self.octets = 0
@@ -107,7 +108,7 @@ class LineReader:
                 self._give_up()
 
     def skip(self, part: bytes) -> None:
-        """Takes a part of a line that is too long. The part does not end between CR and LF."""
+        """Checks and drops a part of a line that is too long. The part does not end between CR and LF."""
         self.octets += len(part)
         self._line_too_long = True
         if b"\0" in part:
@@ -129,7 +130,7 @@ class LineReader:
 
     @staticmethod
     def _has_bare_newline(part: bytes) -> bool:
-        """Whether a CR or LF is not a part of CRLF. Two fast passes are made, because a pattern takes ten times as
+        """Whether a CR or LF is not a part of CRLF. This makes two fast passes, because a pattern takes ten times as
         long.
         """
         return len(part) - len(part.translate(None, b"\r\n")) != 2 * part.count(b"\r\n")
@@ -160,8 +161,8 @@ class DotReader:
     def feed(self, buffer: bytearray) -> tuple[int, bool]:
         """Reads from the front of `buffer`. Returns how many octets were processed, and whether the end was among them.
 
-        Call it, and remove the processed octets, until it processes none. The remaining octets are then less than a
-        line: at most `max_line` and a few more.
+        Call this method, and remove the processed octets, until it processes none. The remaining octets are then less
+        than a line: at most `max_line` and a few more.
         """
         if self._in_long_line:
             return self._leave_long_line(buffer)
@@ -173,7 +174,7 @@ class DotReader:
         if whole == len(buffer) and buffer.endswith(b"\r\n.\r\n"):
             part = _front(buffer, whole - 3)
             if _DOT_OR_BARE_CR(part) is None:
-                # This is the usual case: nothing follows the end, and no dot is within.
+                # This is the usual case: nothing follows the end, and no line begins with a dot.
                 self._lines.lines(part.removeprefix(b"."), crs_paired=True)
                 return whole, True
         end = buffer.find(b"\r\n.\r\n", 0, whole)
@@ -191,7 +192,7 @@ class DotReader:
         self._lines.lines(part)
 
     def _enter_long_line(self, buffer: bytearray, taken: int) -> tuple[int, bool]:
-        # A leading dot and a CR may be added to the line.
+        # The buffer may have a leading dot and a CR in addition to the longest line.
         if len(buffer) - taken <= self._lines.wire_line + 2:
             return taken, False
         self._in_long_line = True
@@ -224,9 +225,7 @@ def _before_cr(buffer: bytearray) -> int:
 
 
 class ChunkReader:
-    """The content of BDAT (RFC 3030): unchanged octets, divided into whole lines, whatever the borders of the
-    chunks.
-    """
+    """The content of BDAT (RFC 3030): unchanged octets, divided into whole lines, wherever chunks begin and end."""
 
     def __init__(self, lines: LineReader) -> None:
         self._lines = lines
@@ -245,8 +244,8 @@ class ChunkReader:
             del partial[:end]
 
     def finish(self) -> None:
-        """Ends the content after the last chunk. A last line without CRLF gets one, because relay must send it in this
-        way.
+        """Ends the content after the last chunk. Adds CRLF to a last line without it, because relay must send whole
+        lines.
         """
         if self._partial:
             partial = bytes(self._partial)

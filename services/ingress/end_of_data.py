@@ -96,8 +96,8 @@ async def finish(smtp_session: SmtpSession, content: Content, fault: Fault | Non
 
 
 async def _passes_handler(smtp_session: SmtpSession, hooks: Hooks, content: Content) -> bool:
-    """Whether the site's handler lets the message continue. It may have changed the content. Otherwise the message was
-    answered.
+    """Whether the site's handler lets the message continue. The handler may have changed the content. If the result is
+    False, the message was already answered.
     """
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
@@ -121,7 +121,7 @@ async def refuse(smtp_session: SmtpSession, reply: Reply, reason_id: str, messag
 
 
 def _message_id(head: bytes) -> bytes:
-    """Returns the first fault. The result is empty when there is none."""
+    """Returns the first Message-ID of a header. The result is empty when there is none."""
     return next(iter(header.values(head, b"message-id")), b"")
 
 
@@ -147,7 +147,7 @@ async def _last_decision(smtp_session: SmtpSession, content: Content, head: byte
         from_unparsable=author.unparsable,
     )
     if checks.wanted:
-        # The log lines of the checks then name the session.
+        # With this, the log lines of the checks name the session.
         structlog.contextvars.bind_contextvars(session_id=smtp_session.session.id)
         content_facts = await smtp_session.connection.while_there(_checked(smtp_session, content, head, content_facts))
     verdict = await smtp_session.decide(Stage.END_OF_DATA, content_facts=content_facts)
@@ -160,7 +160,7 @@ async def _last_decision(smtp_session: SmtpSession, content: Content, head: byte
 async def _checked(
     smtp_session: SmtpSession, content: Content, head: bytes, content_facts: ContentFacts
 ) -> ContentFacts:
-    """Adds the results of the checks that policy asked for. rspamd comes last, because it gets the other results."""
+    """Adds the results of the checks that policy asked for. rspamd is asked last, because it gets the other results."""
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
     checks, checker = transaction.checks, smtp_session.context.checker
@@ -226,7 +226,7 @@ def _header(
     smtp_session: SmtpSession, head: bytes, verdict: Verdict | None, submission_id: str, now: int
 ) -> tuple[bytes, ...]:
     """Returns the header for relay, with the empty line: our fields first, and then the fields of the client without
-    those that must not pass.
+    those that must not be passed on.
     """
     session, transaction, profile = smtp_session.session, smtp_session.transaction, smtp_session.profile
     assert transaction is not None  # noqa: S101

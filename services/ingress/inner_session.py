@@ -42,7 +42,7 @@ class InnerReply:
 
 @dataclass(frozen=True, slots=True)
 class InnerMessage:
-    """The commands in the form in which they are sent, without line ends, and the client."""
+    """A message to submit: the account, the client, and the commands as they are sent, without line ends."""
 
     account: str
     peer: Peer
@@ -84,7 +84,7 @@ class MemoryTransport(asyncio.Transport):
         self._protocol = protocol
         protocol.connection_made(self)
 
-    # These methods are called by the session.
+    # The methods below are called by the session.
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._ends.get(name, default)
@@ -115,10 +115,10 @@ class MemoryTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
-    # These methods are the side of the client.
+    # The methods below are for the client's side.
 
     async def send(self, octets: bytes) -> None:
-        """Waits while the server cannot take more. Raises GoneError."""
+        """Sends octets as soon as the server accepts more. Raises GoneError."""
         await self._may_send.wait()
         if self.closed:
             raise GoneError

@@ -32,7 +32,8 @@ _BACKLOG = 2_048
 # The time for the last replies to clients whose connections are closed, and the interval of checks for relay's answers.
 _EXPIRED_SECONDS = 2.0
 _PENDING_SECONDS = 0.2
-# TLS as it is shown for mail over HTTP. The caller is responsible for its encryption, which is not known here.
+# The TLS facts of a session for mail over HTTP. They are empty, because the caller is responsible for the encryption,
+# and its details are not known here.
 _INNER_TLS = Tls("", "", "")
 # The file descriptors that are reserved for streams, spool files and logs. The rest is for clients.
 _RESERVED_FILES = 256
@@ -68,7 +69,7 @@ def usable_connections(wanted: int) -> int:
 
 
 class Listeners:
-    """All ports of a worker and their connections. A limit of 0 means none."""
+    """All ports of a worker and their connections. A limit of 0 means that there is no limit."""
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class Listeners:
         self._proxy_networks = tuple(proxy_networks)
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
-        # A session may live longer than its connection, because it waits for relay's answer.
+        # A session may exist longer than its connection, because it waits for relay's answer.
         self._dialogues: set[SmtpSession] = set()
         self._per_client: Counter[str] = Counter()
         self._empty = asyncio.Event()
@@ -92,7 +93,7 @@ class Listeners:
         self.ports: dict[Listener, int] = {}
 
     async def listen(self, kind: Listener, hosts: Sequence[str], port: int, *, shared: bool) -> int:
-        """Opens a port on each address. Port 0 selects a free one. `shared` means that other workers listen there too.
+        """Opens a port on each address. Port 0 selects a free port. `shared` means that other workers listen there too.
         Raises StartupError.
         """
         loop = asyncio.get_running_loop()
@@ -119,7 +120,7 @@ class Listeners:
 
     @property
     def connections(self) -> int:
-        """Returns the number of open connections, including those that are closing."""
+        """Returns the number of open connections, including connections that are being closed."""
         return len(self._connections)
 
     def open_sessions(self) -> dict[tuple[str, str], int]:
@@ -140,8 +141,8 @@ class Listeners:
                 connection.check_deadline(now)
 
     async def drain(self, seconds: float) -> None:
-        """Accepts no more connections and closes those of idle clients. Transactions may end within `seconds`. Then the
-        rest is closed.
+        """Accepts no more connections and closes those of idle clients. Transactions may end within `seconds`. After
+        this time, all other connections are closed.
         """
         for server in self._servers:
             server.close()
@@ -175,8 +176,8 @@ class Listeners:
             self._empty.set()
 
     async def open_inner(self, transport: InnerTransport) -> SmtpSession:
-        """Starts a submission session with TLS for mail that does not come over SMTP. It has the limits of all
-        sessions. Raises GoneError when the session cannot begin, and then the transport has the reply.
+        """Starts a submission session, which counts as encrypted, for mail that does not come over SMTP. The limits of
+        all sessions apply to it. Raises GoneError when the session cannot begin, and then the transport has the reply.
         """
         loop = asyncio.get_running_loop()
         begun: asyncio.Future[SmtpSession] = loop.create_future()

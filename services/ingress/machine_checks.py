@@ -17,7 +17,7 @@ _OTHER_FILES = 100
 
 
 class Hostname:
-    """The gateway's name in the settings, which config_api has sent. Empty means that it was not sent yet."""
+    """The gateway's name in the settings. It is empty until config_api has sent it."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -27,8 +27,8 @@ class Hostname:
 
 
 def checks(settings: Settings, certificates: Sequence[Path], hostname: Hostname) -> Checks:
-    """Returns the checks of ingress. `certificates` are in order. The first one is for clients that ask for no name, so
-    it must be valid for the hostname.
+    """Returns the checks of ingress. The first one of `certificates` is for clients that ask for no name, so it must be
+    valid for the hostname.
     """
     servers = server_list(settings.nameservers)
     system = ResolvConf()

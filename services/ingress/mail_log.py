@@ -1,7 +1,7 @@
 """Writes the two log events that every message or refusal has, `submission_stored` and `verdict`.
 
-The number of lines about rejections in a minute is limited, for each client's network and for all together. Further
-rejections are counted, and one line tells their number.
+The number of lines about rejections in a minute is limited, for each client's network and for all together. Rejections
+beyond the limit are counted, and one line tells their number.
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ class MailLog:
         )
 
     def _turn(self) -> int:
-        """Returns the time, in microseconds since 1970. At the end of a minute, it logs how many lines were left
-        out.
-        """
+        """Returns the time, in microseconds since 1970. At the end of a minute, logs how many lines were left out."""
         now = time.time_ns() // 1000
         unlogged = self._refusals.turn(now / 1_000_000)
         if unlogged is not None:

@@ -1,9 +1,9 @@
 """The metrics of one worker. They are plain numbers, which prometheus_client reads only when it is asked.
 
 This module replaces prometheus_client's own counters, because they are slow where every command is counted:
-`Counter.inc` takes a lock and six times as long as `+=` on a dict's value, and `Histogram.observe` ten times as long as
-the one here. A short message is some thirty counts and six observations, which would cost ingress about a tenth of the
-CPU time that it has for one.
+`Counter.inc` acquires a lock and needs six times as long as `+=` on a value in a dict, and `Histogram.observe` needs
+ten times as long as the method in this module. A short message causes some thirty counts and six observations, which
+would cost about a tenth of the CPU time that ingress needs for such a message.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Metrics:
 
 class MetricsCollector(Collector):
     """Gives `metrics` and present values to prometheus_client. `open_sessions` returns the number of sessions by
-    listener and state. `streams` tells whether the streams to policy and relay are open. `certificates` are those in
-    use.
+    listener and state. `streams` tells whether the streams to policy and relay are open. `certificates` returns the
+    certificates in use.
     """
 
     def __init__(

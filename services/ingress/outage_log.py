@@ -1,4 +1,4 @@
-"""An outage as the log shows it: a line when it begins, one now and then while it lasts, and one when it is over."""
+"""Logs an outage: a line when it begins, a line now and then while it lasts, and a line when it is over."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ _OTHER = re.compile(
 _HTTP_VERSION = (b" HTTP/1.1", b" HTTP/1.0", b" HTTP/2.0")
 _TLS_RECORD = (b"\x16\x03", b"\x80")
 
-# The PROXY protocol in lines: the verb of version 1, and from the signature of version 2 the line that no SMTP client
-# sends.
+# The PROXY protocol is recognised by the verb of version 1, by a line in the signature of version 2 that no SMTP client
+# sends, and by the beginning of this signature.
 _PROXY_VERB = b"PROXY"
 _PROXY_2_LINE = b"\x00"
 _PROXY_2 = b"\r\n\r\n\x00\r\n"

@@ -26,7 +26,7 @@ class ProxyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """A header of `octets` octets. `peer` has the ends of the connection that the proxy accepted. It is None for a
+    """A header of `octets` octets. `peer` has the ends of the connection that the proxy accepted. `peer` is None for a
     connection of the proxy itself, such as a health check (LOCAL, UNKNOWN).
     """
 

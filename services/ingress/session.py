@@ -1,4 +1,4 @@
-"""Facts about one session and the mail transaction in it. No I/O."""
+"""Facts about one session and the mail transaction in it. This module does no I/O."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Tls:
 
 @fast_value(frozen=True, slots=True)
 class PastVerdict:
-    """A verdict in which a rule matched, also a rule in shadow mode. `at` is the Unix time in nanoseconds."""
+    """A verdict in which a rule matched, possibly a rule in shadow mode. `at` is the Unix time in nanoseconds."""
 
     at: int
     stage: Stage
@@ -115,7 +115,7 @@ class SessionFacts:
     id: str
     peer: Peer
     listener: Listener
-    # Unix time in nanoseconds.
+    # The Unix time at which the client connected, in nanoseconds.
     connected_at: int
     tls: Tls | None = None
     # The name from HELO or EHLO: as the client sent it, and in canonical form. Both are empty before the command.
@@ -137,7 +137,7 @@ class SessionFacts:
     # The number of recipients that policy refused, and the number of those that it refused permanently.
     refused_recipients: int = 0
     permanently_refused_recipients: int = 0
-    # The verdicts outside of mail transactions. A Transaction has its own.
+    # The verdicts outside of mail transactions. A Transaction has its own verdicts.
     verdicts: list[PastVerdict] = field(default_factory=list)
     # The facts that were last sent to policy, and the encoded request. Only clients.wire uses them.
     told: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
@@ -207,9 +207,9 @@ class Transaction:
     spam_score: float = 0.0
     # aiosmtpd's Envelope for the hooks of a site's handler. It exists from the first hook on.
     envelope: Any = None
-    # The reason_id with which policy refuses the whole message. It is empty while it does not.
+    # The reason_id with which policy refuses the whole message. It is empty while policy does not refuse it.
     refusal_reason: str = ""
-    # Why the whole message must be dropped. It is None when it must not.
+    # Why the whole message must be dropped. It is None when the message must not be dropped.
     discard: Discard | None = None
     verdicts: list[PastVerdict] = field(default_factory=list)
 

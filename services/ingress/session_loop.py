@@ -68,7 +68,7 @@ async def run(smtp_session: SmtpSession) -> None:
         await _greet(smtp_session)
         await _commands(smtp_session)
     except LineTooLongError as error:
-        # The session ends here, because reading more from a client with such lines is not useful (C09).
+        # The session ends here, because reading more from a client that sends such lines is not useful (C09).
         smtp_session.end("line_too_long", AUTH_LINE_TOO_LONG if error.verb == b"AUTH" else LINE_TOO_LONG)
     except GoneError:
         smtp_session.end_reason = "client_gone"
@@ -163,7 +163,7 @@ async def _commands(smtp_session: SmtpSession) -> None:
 
 
 def _command(smtp_session: SmtpSession, verb: bytes, line: bytes) -> Command | None:
-    """Returns the command in the line, or None when there is none, and the line was answered."""
+    """Returns the command in the line. When there is no valid command, answers the line and returns None."""
     known = COMMANDS.get(verb)
     if known is None or protocol_detection.is_http_request(line):
         smtp_session.context.metrics.commands["unknown"] += 1
@@ -180,7 +180,7 @@ def _command(smtp_session: SmtpSession, verb: bytes, line: bytes) -> Command | N
         smtp_session.error(LINE_TOO_LONG)
         return None
     if _CONTROL(line):
-        # A command must not contain NUL, CR, LF and similar characters, and they must not get into a header, log or
+        # A command must not contain NUL, CR, LF and similar characters, which must never get into a header, log or
         # database (C38, C39).
         smtp_session.error(BAD_COMMAND_SYNTAX)
         return None

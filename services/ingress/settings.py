@@ -21,8 +21,8 @@ Network = IPv4Network | IPv6Network
 
 
 class Settings(ServiceSettings):
-    """The settings `INGRESS_*`, and those of all services. Port 0 means closed. Sizes are in octets, and times in
-    seconds.
+    """The settings `INGRESS_*`, and those of all services. A port with the number 0 is not opened. Sizes are in octets,
+    and times in seconds.
     """
 
     model_config = SettingsConfigDict(env_prefix="INGRESS_")
@@ -181,8 +181,8 @@ class Settings(ServiceSettings):
 
     @property
     def stop_seconds(self) -> float:
-        """The longest time of a stop. Sessions may end first. A session that still waits for relay's answer continues
-        to wait, so that its client gets a reply (F63).
+        """Returns the longest time of a stop. It includes the time for sessions to end. A session that still waits for
+        relay's answer continues to wait, so that its client gets a reply (F63).
         """
         return self.drain_seconds + self.relay_seconds + 10.0
 

@@ -20,12 +20,13 @@ class _Waiter:
 
 
 class SharedSlots:
-    """Lets `slots` callers work at the same time, of which `share` may be of one party. `under_way` is the number of
-    callers that may work or wait.
+    """Lets `slots` callers work at the same time, and at most `share` of them for one party. `under_way` is the largest
+    number of callers that work or wait.
 
-    Waiting parties get slots in turns, and the callers of a party in the order of their arrival. When too many wait,
-    the newest caller of the party with the most callers is refused, if the new caller's party has fewer. Work may count
-    for two parties, for example a client and the server that is asked. Then the turns are those of the first party.
+    Waiting parties get slots in turns. The callers of a party get slots in the order of their arrival. When too many
+    wait, the newest caller of the party with the most callers is refused, if the new caller's party has fewer. Work may
+    count for two parties, for example a client and the server that is asked. Then the turns are those of the first
+    party.
     """
 
     def __init__(self, slots: int, *, share: int, under_way: int) -> None:
@@ -85,7 +86,7 @@ class SharedSlots:
             waiter.granted.set_result(None)
 
     def _next(self) -> _Waiter | None:
-        """Returns the caller whose turn it is. Its party is put behind the others."""
+        """Returns the caller whose turn it is, and puts its party behind the others."""
         for party, queue in self._queues.items():
             for waiter in queue:
                 # A cancelled caller is removed by its own task a moment later.

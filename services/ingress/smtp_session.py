@@ -87,7 +87,7 @@ class SmtpSession:
         self.chunks: Chunks | None = None
         # Whether policy was asked about the connection, and may count it.
         self.counted = False
-        # The reason why the session ends. It is empty while it continues.
+        # The reason why the session ends. It is empty while the session continues.
         self.end_reason = ""
 
     @property
@@ -120,7 +120,7 @@ class SmtpSession:
         self.end_reason = self.end_reason or reason
 
     def leave(self, reason: str) -> None:
-        """Ends the session. Its last reply was already given."""
+        """Ends the session, whose last reply was already given."""
         self.end_reason = self.end_reason or reason
 
     @property
@@ -156,7 +156,7 @@ class SmtpSession:
 
         A refusal because policy gave no verdict is not counted, because it is not the client's fault. A recipient over
         the limit of the message is not counted either, because the end of the session would prevent the delivery to the
-        other recipients. For the same reason, temporary refusals slow the session down, and do not end it.
+        other recipients. For the same reason, temporary refusals slow the session down but do not end it.
         """
         self.report(verdict, Stage.RCPT, (address,))
         session, limit = self.session, self.profile.max_refused_recipients
@@ -213,8 +213,8 @@ class SmtpSession:
         content_facts: ContentFacts | None = None,
         transaction: Transaction | None = None,
     ) -> Verdict:
-        """Returns policy's verdict, after its delay. When policy gives none, this method returns a rejection with
-        451 4.3.0. No other place does this.
+        """Returns policy's verdict, after its delay. When there is no verdict, this method returns a rejection with 451
+        4.3.0. No other code does this.
         """
         session = self.session
         try:

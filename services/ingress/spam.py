@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from libs.smtp import header
 from services.ingress.session import SessionFacts, Transaction
 
-# Fields that say whether a message is spam. Programs may trust them, so those of the sender must not pass.
+# Fields that say whether a message is spam. Programs may trust such fields, so the sender's own are removed.
 _SPAM_FIELDS = (b"x-spam", b"x-spam-score")
 
 

@@ -41,7 +41,7 @@ class Spans:
         )
 
     def stored(self, session_id: str, queue_id: str, octets: int) -> None:
-        """Ends the span of the message, which relay has stored."""
+        """Adds the queue id and the size to the span of a message that relay has stored."""
         span = self._messages.get(session_id)
         if span is not None:
             span.set(queue_id=queue_id, size=octets)
@@ -57,7 +57,7 @@ class Spans:
         return span.traceparent if span is not None else ""
 
 
-# There is one in the process, like its tracer. It is None while tracing is off.
+# Each process has one object of this class, just as it has one tracer. It is None while tracing is off.
 current: Spans | None = None
 
 

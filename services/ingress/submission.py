@@ -1,4 +1,6 @@
-"""The values that are handed to relay: an accepted message, and the record of a refused one. No I/O."""
+"""The values that are handed to relay: an accepted message, and the record of a refused message. This module does no
+I/O.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from libs.smtp.reply import Reply
 from libs.smtp.value import fast_value
 from services.ingress.session import Discard, PastVerdict, Recipient, SessionFacts, Transaction
 
-# Content up to this size is sent with its envelope. Larger content follows in pieces of this size.
+# Content up to this size is sent together with its envelope. Larger content follows in pieces of this size.
 INLINE_OCTETS = 256 * 1024
 
 
@@ -43,7 +45,7 @@ class Submission:
 
 @fast_value(frozen=True, slots=True)
 class Refusal:
-    """A message or recipient that was refused, for relay's history. `stage` has the form MAIL or END_OF_DATA."""
+    """A message or recipient that was refused, for relay's history. `stage` is a name such as MAIL or END_OF_DATA."""
 
     session_id: str
     client_address: str
@@ -65,7 +67,7 @@ class Refusal:
 
 
 class HandoverError(Exception):
-    """As far as is known, nothing was stored. `reply` is the answer to the client."""
+    """The submission failed, and as far as ingress knows, nothing was stored. `reply` is the answer to the client."""
 
     def __init__(self, reply: Reply, reason: str) -> None:
         super().__init__(reason)

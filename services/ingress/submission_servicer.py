@@ -33,7 +33,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class IngressServicer(ingress_pb2_grpc.IngressServicer):
-    """Implements the contract ingress.v1, whose names its methods have."""
+    """Implements ingress.v1. Its methods have the names of the contract."""
 
     def __init__(self, listeners: Listeners) -> None:
         self._listeners = listeners

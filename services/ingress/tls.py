@@ -49,7 +49,7 @@ class TlsFilter:
 
     @property
     def waiting_octets(self) -> int:
-        """Returns the octets of ciphertext that were passed in and not read yet."""
+        """Returns the number of octets of ciphertext that were passed in and not read yet."""
         return self._incoming.pending
 
     def handshake(self) -> bool:
@@ -78,12 +78,12 @@ class TlsFilter:
         self._object.write(plaintext)
 
     def end(self) -> None:
-        """Sends close_notify, without waiting for that of the client."""
+        """Sends close_notify, without waiting for the client's close_notify."""
         try:
             self._object.unwrap()
         except (ssl.SSLError, ValueError):
-            # SSLWantRead means that our close_notify is written, and that of the client has not arrived. After any
-            # other error, nothing can be sent.
+            # SSLWantRead means that our close_notify is written, and the client's has not arrived. After any other
+            # error, nothing can be sent.
             return
 
     def take_out(self) -> bytes:
@@ -117,7 +117,7 @@ class Certificates:
         self._options = options
         self._metrics = metrics
         self._stamps = self._stamp()
-        # The certificates in use, with the default one first.
+        # The certificates in use, with the default certificate first.
         self.in_use: tuple[CertificateFacts, ...] = ()
         try:
             self._contexts = self._load()
@@ -192,8 +192,8 @@ class Certificates:
         return context
 
     def _choose(self, chosen: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        """Chooses the context for SNI: the exact name, otherwise a wildcard for one label, otherwise the default. For a
-        name that is not ASCII, this is not called, because the ssl module ends the handshake with an alert.
+        """Chooses the context for SNI: the exact name, otherwise a wildcard for one label, otherwise the default. This
+        method is not called for a name that is not ASCII, because the ssl module ends the handshake with an alert.
         """
         host_name = (name or "").lower().rstrip(".")
         if isinstance(chosen, _NamedObject):

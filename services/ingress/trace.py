@@ -1,5 +1,5 @@
-"""Writes the trace fields that ingress adds at the top, and removes the fields that must not pass.
-This module is pure.
+"""Writes the trace fields that ingress adds at the top, and removes the fields that must not be passed on. This module
+is pure.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def protocol_keyword(session: SessionFacts, *, smtputf8: bool) -> str:
 def received(session: SessionFacts, transaction: Transaction, submission_id: str, now: int) -> bytes:
     """Returns the Received field of this hop (RFC 5321 4.4). `now` is in Unix nanoseconds.
 
-    The recipient is named only when there is exactly one (C42, C145), and only in ASCII. Otherwise our field could make
-    the header need SMTPUTF8, although an alias may lead to a server without it (C59). The field contains no unchecked
-    text of the client.
+    The recipient is named only when there is exactly one (C42, C145), and only in ASCII. With UTF-8, our field would
+    make the header need SMTPUTF8, although an alias may lead to a server without this extension (C59). The field
+    contains no unchecked text of the client.
     """
     literal = address_literal(session.peer.client_address)
     profile = session.profile

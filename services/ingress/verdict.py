@@ -1,4 +1,6 @@
-"""The answers of policy: accept, reject or discard, the session profile, and the content checks. No I/O."""
+"""The answers of policy: accept, reject or discard, the session profile, and the content checks. This module does no
+I/O.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from libs.smtp.value import fast_value
 
 
 class Action(enum.IntEnum):
-    """The actions. The numbers are those of the contract."""
+    """The actions of a verdict. The numbers are those of policy.v1."""
 
     ACCEPT = 1
     REJECT = 2
@@ -18,7 +20,7 @@ class Action(enum.IntEnum):
 
 
 class CheckResult(enum.IntEnum):
-    """The results of SPF, DKIM, DMARC and ARC (RFC 8601 2.7). The numbers are those of the contract."""
+    """The results of SPF, DKIM, DMARC and ARC (RFC 8601 2.7). The numbers are those of policy.v1."""
 
     NONE = 1
     NEUTRAL = 2
@@ -32,9 +34,9 @@ class CheckResult(enum.IntEnum):
 
 @fast_value(frozen=True, slots=True, eq=False)
 class Profile:
-    """The limits and options of the session. `max_message_size` is in octets, and a limit of 0 means none. `ask_stages`
-    has numbers of Stage. Profiles are compared and hashed by identity, because values that are computed from a profile
-    are cached under it for all sessions.
+    """The limits and options of the session. `max_message_size` is in octets, and a limit of 0 means that there is no
+    limit. `ask_stages` has numbers of Stage. Profiles are compared and hashed by identity, because values that are
+    computed from a profile are cached under it for all sessions.
     """
 
     revision: int
@@ -65,8 +67,8 @@ class Rspamd:
 
 @fast_value(frozen=True, slots=True)
 class Checks:
-    """The content checks to run before END_OF_DATA. `clamd` is host:port or the path of a socket. Empty means no
-    scan.
+    """The content checks to run before END_OF_DATA. `clamd` is host:port or the path of a socket. If it is empty, the
+    content is not scanned for viruses.
     """
 
     dkim: bool = False
@@ -77,7 +79,7 @@ class Checks:
     rspamd: Rspamd | None = None
 
     def united(self, other: Checks) -> Checks:
-        """Returns the checks that either asks for, with the longer time for clamd."""
+        """Returns the checks that `self` or `other` asks for, with the longer time for clamd."""
         if other == NO_CHECKS:
             return self
         return Checks(
@@ -133,8 +135,8 @@ class Verdict:
     login_lapsed: bool = False
     # For RCPT: whether the whole message is refused, and not only this recipient.
     refuses_message: bool = False
-    # For RCPT: whether relay must be asked about the recipient, and then policy again. `reply` is used when that is not
-    # possible.
+    # For RCPT: whether relay must be asked about the recipient, and then policy again. `reply` is the answer when relay
+    # cannot be asked.
     verify_recipient: bool = False
     results: tuple[AuthenticationResult, ...] = ()
     quarantine: bool = False
@@ -152,4 +154,4 @@ class Verdict:
 
 
 class InvalidVerdictError(ValueError):
-    """The answer of policy violates the contract. It is treated like no answer."""
+    """The answer of policy violates the contract. Such an answer is treated like no answer."""

@@ -50,7 +50,9 @@ class Worker:
         registry: CollectorRegistry,
         crypto_processors: Collection[int] = (),
     ) -> None:
-        """`crypto_processors` run work that would delay sessions. Empty means the processors of the sessions."""
+        """`crypto_processors` run work that would delay sessions. If it is empty, this work runs on the processors of
+        the sessions.
+        """
         self._settings = settings
         self._number = number
         self.metrics = Metrics()
@@ -154,7 +156,7 @@ class Worker:
         return {"policy": self.policy.connected, "relay": self.relay.connected}
 
     def _all_certificates(self) -> tuple[CertificateFacts, ...]:
-        """Returns the certificates for SMTP, and the one for gRPC, whose names are left out."""
+        """Returns the certificates for SMTP and the certificate for gRPC, whose names are left out."""
         if self._grpc_certificate is None:
             return self._certificates.in_use
         own = CertificateFacts(self._grpc_certificate.path, (), self._grpc_certificate.expiry())
@@ -164,8 +166,8 @@ class Worker:
         return {**self._missing(), **self._settings.grpc_weakness}
 
     def _missing(self) -> dict[str, str]:
-        """Returns the state for /readyz. Without either service no mail can be accepted. Too few open files only limit
-        the connections.
+        """Returns the dependencies for /readyz, with what is wrong with each. While policy or relay cannot be reached,
+        no mail can be accepted. Too few open files only limit the number of connections.
         """
         missing = {service: "" if is_open else "unreachable" for service, is_open in self._streams().items()}
         if self._usable_connections < self._wanted_connections:
@@ -222,7 +224,9 @@ def _checker(settings: Settings, metrics: Metrics, crypto_processors: Collection
 
 
 def certificate_files(settings: Settings) -> tuple[tuple[Path, Path], ...]:
-    """Returns the configured pairs, or the self-signed one, which is made if there is none. Raises StartupError."""
+    """Returns the configured pairs. If there are none, returns the pair that `self_signed` finds or makes. Raises
+    StartupError.
+    """
     if settings.certificate_files:
         return settings.certificate_files
     return (self_signed(settings.data_dir / "tls", "localhost", datetime.datetime.now(datetime.UTC)),)
@@ -256,8 +260,8 @@ def _freeze_garbage_collector() -> None:
 
 
 def _sweep_seconds(settings: Settings) -> float:
-    """Returns the interval of the sweeps: a quarter of the shortest time-out, so that no time-out is late by more than
-    that.
+    """Returns the interval of the sweeps: a quarter of the shortest time-out, but at most 1 s. No time-out is late by
+    more than this interval.
     """
     shortest = min(
         settings.command_seconds,

@@ -46,7 +46,7 @@ class WorkerContext:
     spool: Path
     # None means that the site has no handler.
     hooks: Hooks | None = None
-    # Whether the worker is stopping. Then connections of idle clients are closed, and no transaction begins.
+    # Whether the worker is stopping. While it stops, connections of idle clients are closed, and no transaction begins.
     draining: bool = False
     policy_outage: Outage = field(default_factory=lambda: Outage("policy_unavailable", "policy_available"))
     relay_outage: Outage = field(default_factory=lambda: Outage("submission_not_stored", "submissions_stored"))

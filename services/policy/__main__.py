@@ -44,8 +44,8 @@ from services.policy.verdict_log import VerdictLog
 log = structlog.get_logger(__name__)
 
 _GRACE_SECONDS = 5.0
-# Decisions create no reference cycles either, and the garbage collector would only walk through the decisions that are
-# stored for Explain.
+# Garbage collection is rare, because decisions create no reference cycles, and each collection would walk through all
+# decisions that are stored for Explain.
 _GC_THRESHOLDS = (50_000, 20, 50)
 _FREEZE_SECONDS = 600.0
 
@@ -93,7 +93,7 @@ async def main(shutdown: Shutdown) -> None:
         snapshot = "" if watch.current is not None else "no configuration yet"
         return {"snapshot": snapshot, "redis": store.unavailable_reason, **settings.grpc_weakness}
 
-    # Mail flows without Redis. Only the rules that count there are skipped.
+    # Policy works without Redis. Only the rules whose counters are there are skipped.
     metrics = MetricsServer(readiness, optional=("redis", "grpc"))
     background = Background(shutdown)
     await store.start()
@@ -127,8 +127,9 @@ async def main(shutdown: Shutdown) -> None:
 
 
 class _Freezing:
-    """Excludes the tables of 100,000 accounts and rules from garbage collection, because they contain no reference
-    cycles. Cycles that exist at this moment are never freed, so the tables of small changes are not excluded.
+    """Excludes the tables of a snapshot from garbage collection. They may have 100,000 accounts and rules, and contain
+    no reference cycles. Reference cycles that exist at the time of an exclusion are never freed, so there is at most
+    one exclusion in ten minutes.
     """
 
     def __init__(self) -> None:
@@ -148,8 +149,8 @@ async def _serve_when_configured(server: rpc.Server, watch: Watch) -> None:
 
 
 def open_store(url: str, seconds: float = 1.0, blocks: BlockFile | None = None) -> Store:
-    """Makes the store for a URL: memory://, with the file for blocked clients, or redis://, with the time limit of one
-    call.
+    """Makes the store of counters for a URL (memory:// or redis://). `seconds` is the time limit of a call of Redis.
+    `blocks` is the file of blocked clients, which the store in memory uses.
     """
     return MemoryStore(blocks) if url == "memory://" else RedisStore(url, seconds=seconds)
 

@@ -58,7 +58,7 @@ class HitReporter:
         self._unsent: list[config_pb2.ReportRuleHitsRequest] = []
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Reports hits until cancelled."""
         while True:
             await asyncio.sleep(_REPORT_SECONDS)
             await self.report()
@@ -96,7 +96,7 @@ class PasswordUpgrader:
         self._upgrades = upgrades
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Sends new hashes until cancelled."""
         while True:
             await asyncio.sleep(_REPORT_SECONDS)
             await self.send()

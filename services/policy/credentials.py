@@ -30,8 +30,8 @@ from services.policy.rules.model import Snapshot
 
 log = structlog.get_logger(__name__)
 
-# The largest number of checks that run at the same time in each group of threads, and how many of these may belong to
-# one client's network. A check takes some 50 ms.
+# The largest number of checks that run at the same time in each group of threads, and the largest number of them that
+# belong to one client's network. A check takes some 50 ms.
 _THREADS = 2
 _SLOTS_OF_CLIENT = 2
 # The largest number of checks that wait for each group of threads, and the longest wait. One client's network may have
@@ -92,9 +92,9 @@ class _Recently:
 
 
 class CredentialChecker:
-    """Checks credentials. There is one in each process. A client that guesses passwords does not prevent others from
-    logging in: the network of a client has two slots, and clients and accounts that logged in recently have a separate
-    group of threads.
+    """Checks credentials. Each process has one object of this class. A client that guesses passwords does not prevent
+    others from logging in. The network of a client has only two slots. Clients and accounts that logged in recently
+    have a separate group of threads.
     """
 
     def __init__(self, failures: FailureLimits, upgrades: PasswordUpgrades | None = None) -> None:
@@ -123,16 +123,16 @@ class CredentialChecker:
     async def check(
         self, given: Credentials, snapshot: Snapshot, client: str, network: str
     ) -> tuple[CredentialOutcome, Account | None]:
-        """Returns the result, with the account if the credentials are right. `client` and `network` are those of
-        `rules.clients.Client`. An unknown login takes as long as a wrong password. Never raises.
+        """Returns the result, with the account if the credentials are right. `client` and `network` are `key` and
+        `network` of `rules.clients.Client`. An unknown login takes as long as a wrong password. Never raises.
         """
         login = _composed(given.login).decode("utf-8", "replace")
         account = account_of(login, snapshot)
         # The failures of an account are counted together, whichever of its names the client uses.
         login = account.login if account is not None else login_key(login)
         if given.mechanism == EXTERNAL:
-            # There is no password: config_api has checked the API key of the account, and policy believes this as it
-            # believes every other fact from ingress.
+            # There is no password. config_api has checked the API key of the account, and policy trusts this fact as it
+            # trusts every other fact from ingress.
             return CredentialOutcome.REFUSED if account is None else CredentialOutcome.ACCEPTED, account
         if given.mechanism not in MECHANISMS:
             return CredentialOutcome.REFUSED, None
@@ -156,8 +156,8 @@ class CredentialChecker:
         return outcome, account
 
     def _threads_for(self, client: str, network: str, account: Account | None) -> tuple[_CheckThreads, str]:
-        """Returns the group of threads, and the party whose slots the check uses. All unknown clients that try one
-        account are one party.
+        """Returns the group of threads, and the party whose slots the check uses. All unknown clients that try the same
+        account are one party if the account logged in recently.
         """
         if client in self._clients:
             return self._familiar, network
@@ -198,8 +198,8 @@ class CredentialChecker:
         return CredentialOutcome.ACCEPTED
 
     def _typical(self, accounts: Mapping[str, Account]) -> str:
-        """Returns the hash of some account, whose parameters the dummy check uses. Accounts without a login have no
-        hash.
+        """Returns the hash of any account. The check of an unknown login uses its parameters. Accounts without a login
+        have no hash.
         """
         if self._typical_of is not accounts:
             self._typical_of = accounts
@@ -209,7 +209,9 @@ class CredentialChecker:
         return self._typical_hash
 
     def _matches(self, password_hash: str, password: bytes, typical: str) -> tuple[bool, str]:
-        """Returns whether the password is right, and a new hash if the present one is outdated. It runs in a thread."""
+        """Returns whether the password is right, and a new hash if the present one is outdated. This method runs in a
+        thread.
+        """
         is_right = passwords.matches(password_hash or self._decoy(typical), password)
         is_outdated = is_right and passwords.is_outdated(password_hash)
         return is_right, passwords.hash_password(password) if is_outdated else ""

@@ -35,9 +35,10 @@ log = structlog.get_logger(__name__)
 # The largest number of decisions that wait for a look-up, a password or a store. Further decisions are answered with
 # 451, so that the queue stays short.
 MAX_WAITING = 10_000
-# The same limit for one client's network (/24, /64).
+# The largest number of such decisions for one client's network (/24, /64).
 MAX_WAITING_OF_CLIENT = 1_000
-# Alignment needs another round once the author's policy is known. No decision needs more rounds than this.
+# The largest number of rounds of look-ups for one decision. For example, DMARC alignment needs another round once the
+# author's policy is known. No decision needs more rounds than this.
 _MAX_ROUNDS = 4
 
 # The value is stored here, because access to members of enumerations is slow and this runs for every decision.
@@ -59,10 +60,10 @@ class LookupService(Protocol):
         """Returns the result if it is already known."""
 
     def start(self, questions: Sequence[Question], party: str) -> None:
-        """Begins a look-up whose result is needed later."""
+        """Begins look-ups whose results are needed later."""
 
     async def find(self, questions: Sequence[Question], party: str) -> dict[Question, LookupResult]:
-        """Makes the look-ups at the same time. Those that take too long have no answer. Never raises. `party` is the
+        """Makes the look-ups at the same time. Look-ups that take too long have no answer. Never raises. `party` is the
         party whose share of the look-ups is used.
         """
 
@@ -98,7 +99,7 @@ class Engine:
         self._bodies: dict[Verdict, bytes] = {}
 
     def use(self, snapshot: Snapshot) -> None:
-        """Puts a snapshot in force. Running decisions end with the snapshot with which they began."""
+        """Puts a snapshot in force. Running decisions keep the snapshot with which they began."""
         self.rulebook = Rulebook(snapshot)
         self._profiles, self._bodies = {}, {}
         self.workers.count(bool(snapshot.connection_policy.max_concurrent_connections))
@@ -106,9 +107,9 @@ class Engine:
     def decide(
         self, request: wire.Request, answer: Answer, stamp: FrameStamp, now: float
     ) -> Coroutine[None, None, None] | None:
-        """Answers at once, or returns an awaitable that answers. Never raises. `stamp` is that of the frame. A session
-        that opens belongs to the worker in the stamp. `now` is the time of `clock`, the same for all requests of a
-        frame.
+        """Answers at once, or returns an awaitable that answers. Never raises. `stamp` is the stamp of the frame. A
+        session that opens belongs to the worker in the stamp. `now` is the time of `clock`, which is the same for all
+        requests of a frame.
         """
         try:
             return self._decide(request, answer, stamp, now)
@@ -181,7 +182,7 @@ class Engine:
         self._waiting_of[network] += 1
         try:
             await work
-        except Exception:  # as in `decide`
+        except Exception:  # A failure of one request must not end the stream of all others.
             log.exception("decision_failed", session_id=decision.facts.session_id, stage=decision.facts.stage)
             self._end(decision, verdict_of("internal_error", _LATER))
         finally:
@@ -216,7 +217,7 @@ class Engine:
 
     async def _authenticate(self, decision: _Decision, credentials: Credentials) -> None:
         facts, rulebook = decision.facts, decision.rulebook
-        # The log lines of the password check then name the session.
+        # With this, the log lines of the password check name the session.
         structlog.contextvars.bind_contextvars(session_id=facts.session_id)
         verdict = rulebook.evaluate(facts)
         if isinstance(verdict, NeedsLookups):
@@ -274,7 +275,8 @@ class Engine:
             if spam is not None and snapshot.content_checks.spam.mode is Mode.ENFORCE:
                 body += wire.SPAM_FIELDS[spam.is_marked]
         elif verdict.checks.rspamd is not None:
-            # This access adds the name to the results.
+            # This call must come first: it adds the client's name to `facts.lookup_results`, from where
+            # `envelope_results` reads it.
             client_name = results.client_name(facts, snapshot)
             body += wire.known_at_rcpt(results.envelope_results(facts, snapshot), client_name)
         if verdict.hits:
@@ -297,18 +299,20 @@ class Engine:
         """Answers a request that could not be decided."""
         answer(wire.answer(request, wire.body(verdict_of(reason_id, rule_match), 0)))
 
-    # In the methods below, sets have open sessions as (session, client address).
+    # In the methods below, `closed`, `opened` and `sessions` have pairs (session, client address).
 
     def close_sessions(self, closed: Iterable[tuple[str, str]], stamp: FrameStamp, *, remember: bool) -> None:
         """Removes sessions that ended. With `remember`, an older set of open sessions that arrives later must not add
-        them again.
+        these sessions again.
         """
         sessions = self._counted_under(closed)
         if sessions:
             self.store.close_sessions(sessions, stamp, remember=remember)
 
     def replace_sessions(self, opened: Iterable[tuple[str, str]], stamp: FrameStamp, settled_before: int) -> None:
-        """Sets all open sessions of a worker, without changing those that opened from the frame `settled_before` on."""
+        """Sets all open sessions of a worker. Sessions that were opened by the frame `settled_before` or a later frame
+        are not changed.
+        """
         if self._counts_sessions:
             self.store.replace_sessions(self._counted_under(opened), stamp, settled_before)
 

@@ -17,7 +17,7 @@ from services.policy.rules.evaluate import NeedsLookups, Rulebook
 from services.policy.rules.lookup import DmarcRecord, Lookup, LookupResult, LookupResults, Outcome, Question
 from services.policy.rules.model import NO_COUNTS, Action, Counts, Facts, Snapshot, Stage, Verdict, Verification
 
-# The stages in order. A message passes the earlier ones before it reaches a stage.
+# The stages in order. A message reaches a stage only after all earlier stages.
 _PATH = (Stage.CONNECT, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA)
 _MAX_ROUNDS = 4
 # Operators have their own share of look-ups.
@@ -29,7 +29,7 @@ class UnknownSessionError(Exception):
 
 
 class Explainer:
-    """Explains with the rules that also make the decisions."""
+    """Explains decisions, with the same rules that make them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -50,7 +50,8 @@ class Explainer:
     ) -> tuple[PastDecision, ...]:
         """Returns the decisions for these facts, from CONNECT to their stage or to a rejection. `assumed` has the
         outcomes of some look-ups by name. These look-ups are not made. `propose` gets the snapshot in force and returns
-        the snapshot to try. It raises ValueError when it cannot. Raises MalformedError for facts that are not valid.
+        the snapshot to try. `propose` raises ValueError when there is no such snapshot. Raises MalformedError for facts
+        that are not valid.
         """
         rulebook = self._engine.rulebook
         if rulebook is None:
@@ -79,7 +80,9 @@ class Explainer:
         return counted(counter_operations, await self._engine.store.peek(counter_operations, facts.now))
 
     async def _evaluate(self, facts: Facts, rulebook: Rulebook, assumed: Mapping[str, Outcome]) -> Verdict:
-        """Every look-up of the stage is made, even for rules after the one that decides."""
+        """Returns the verdict at one stage. All look-ups of the stage are made, even those of rules after the rule that
+        decides.
+        """
         for _ in range(_MAX_ROUNDS):
             missing = list(rulebook.questions(facts))
             if facts.stage == Stage.END_OF_DATA:
@@ -117,7 +120,7 @@ def _at(stage: Stage, given: Facts) -> Facts:
     facts = replace(given, stage=stage, counts=NO_COUNTS, lookup_results=LookupResults(), listed=None, allowed_by=None)
     facts.may_be_exempt = True
     if stage in (Stage.RCPT, Stage.END_OF_DATA) and stage != given.stage:
-        # The facts of a later stage name all recipients. The first one is used for RCPT.
+        # The facts of a later stage name all recipients. The first recipient is used for RCPT.
         if stage is Stage.RCPT and not facts.recipient.wire and facts.recipients:
             facts.recipient = facts.recipients[0]
             facts.recipients, facts.recipient_count = (), 0

@@ -1,4 +1,4 @@
-"""Limits failed logins for each client and each login. They are counted in the store of all counters."""
+"""Limits failed logins for each client and each login. Failures are counted in the store of all counters."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FAILURES_PER_LOGIN = 20
 
 
 class FailureLimits:
-    """When a client or a login reaches the limit in a minute of the clock, no more of its passwords are checked in this
-    minute.
+    """Limits failed logins. When a client or a login reaches the limit in a minute of the clock, no more of its
+    passwords are checked in this minute.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
@@ -24,9 +24,9 @@ class FailureLimits:
         self._clock = clock
 
     async def exceeded(self, client: str, login: str | None) -> bool:
-        """Counts a failed login, and returns whether the limit is exceeded. `login` is None when only the client
-        counts. The result is False while the store does not answer; then only the cost of each check limits the
-        guesses.
+        """Whether the limit of the client or of the login is reached. This counts nothing. `login` is None when only
+        the failures of the client matter. The result is False while the store does not answer; then guesses are limited
+        only by the time that each check takes.
         """
         failures = await self._count(client, login, READ_ONLY)
         limits = (FAILURES_PER_CLIENT, FAILURES_PER_LOGIN)

@@ -15,8 +15,8 @@ _REMEMBERED = 10_000
 
 
 class FairSlots:
-    """A bounded number of slots. A free slot goes to the waiting party that has the fewest. A party may have only its
-    share, and for a while after a slow question only a small one.
+    """A bounded number of slots. A free slot goes to the waiting party that has the fewest slots. A party may have at
+    most `share` slots, and for a while after a slow question at most `slow_share`.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class FairSlots:
         return self._held.get(party, 0)
 
     def take(self, party: str) -> bool:
-        """Takes a slot if one is free. Returns whether it did."""
+        """Takes a slot if one is free for the party. Returns whether a slot was taken."""
         if self._taken >= self._total or party in self._waiting or self.held(party) >= self._share_of(party):
             return False
         self._take(party)
         return True
 
     async def wait(self, party: str, seconds: float) -> bool:
-        """Takes a slot, after waiting for at most the given time."""
+        """Takes a slot, after waiting for at most the given time. Returns whether a slot was taken."""
         if self.take(party):
             return True
         queue = self._waiting.get(party, ())
@@ -110,7 +110,7 @@ class FairSlots:
                     return
             turn = self._waiting[party][0]
             self._forget(party, turn)
-            # The time of a caller may have ended in this round of the event loop. Its turn is cancelled then.
+            # If the time of a caller has ended in this round of the event loop, its turn is cancelled.
             if not turn.cancelled():
                 self._take(party)
                 turn.set_result(None)

@@ -1,10 +1,11 @@
-"""Decisions of recent sessions, for Explain. They are in memory, bounded, and without credentials or content.
+"""Decisions of recent sessions, for Explain. These decisions are in memory only, and contain no credentials and no
+content.
 
 The number of sessions and of octets is bounded, and a client's network has a share of both. So a client that opens many
-sessions displaces only its own earlier ones.
+sessions displaces only its own earlier sessions.
 
-A request is stored as its serialised octets. This is one object, while its facts are a dozen objects, which would slow
-down every decision. The facts are read from the octets when Explain needs them.
+A request is stored as its serialised octets. The octets are one object. The facts would be a dozen objects, which would
+slow down every decision. The facts are read from the octets when Explain needs them.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ _FULL = 50 * _WIDTH
 # names all recipients.
 _MOST_OCTETS = 128 * 1024 * 1024
 _MOST_OCTETS_OF_SESSION = 256 * 1024
-# The share of one client's network in sessions and octets: one part in this many.
+# One client's network may use one part in this number of the sessions and octets.
 _CLIENT_SHARE = 20
-# A snapshot may be large, so few are kept. Decisions under older ones are explained by the oldest one.
+# The number of snapshots that are kept. It is small, because a snapshot may be large. Decisions under older snapshots
+# are explained by the oldest snapshot that is kept.
 _SNAPSHOTS = 3
 
 
@@ -49,15 +51,15 @@ class PastRequest:
 
 
 class _Network:
-    """The sessions of one client's network, the oldest first, and the sum of their octets. The session that is dropped
-    is always the oldest one.
+    """The sessions of one client's network, the oldest first, and the sum of their octets. Only the oldest session is
+    ever dropped.
     """
 
     __slots__ = ("name", "octets", "sessions")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        # To find its oldest entry, a dict would have to skip the places of all that were removed.
+        # This is no dict, because a dict would have to skip the places of all removed entries to find its oldest entry.
         self.sessions: deque[str] = deque()
         self.octets = 0
 
@@ -124,8 +126,9 @@ class History:
             del decisions[middle : middle + _WIDTH]
 
     def _drop_for_room(self, session: _Session) -> None:
-        """Removes the oldest sessions of a party that has more than its share, or of all. The session of the newest
-        decision stays.
+        """Removes old sessions while all sessions together have too many octets. If the network of `session` has more
+        than its share, its oldest session is removed, and otherwise the oldest of all sessions. The session of the
+        newest decision stays.
         """
         while self._octets > _MOST_OCTETS and len(self._kept) > 1:
             network = session.network

@@ -16,7 +16,7 @@ class HitCounts:
     """Counts hits by rule, once for each message, until they are taken for a report."""
 
     def __init__(self) -> None:
-        # For each rule id: (hits, time of the last one in seconds since the epoch).
+        # For each rule id: (number of hits, time of the last hit in seconds since the epoch).
         self._hits: dict[str, tuple[int, float]] = {}
         # For each session, the rules that were counted for its present message.
         self._counted: OrderedDict[str, set[str]] = OrderedDict()
@@ -26,7 +26,7 @@ class HitCounts:
 
     def add(self, session_id: str, rule_ids: Iterable[str], now: float, *, recipients_asked: int) -> None:
         """Counts each rule once for each message. `recipients_asked` is the number of earlier recipients of the
-        message. With 0 a new message begins.
+        message. If it is 0, a new message begins.
         """
         counted = self._counted.get(session_id)
         if counted is None or recipients_asked == 0:

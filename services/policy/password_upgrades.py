@@ -13,7 +13,7 @@ _MOST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class PasswordUpgrade:
-    """A hash that will replace the present one of the account."""
+    """A hash that will replace the present hash of the account."""
 
     account: Account
     new_hash: str

@@ -59,7 +59,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServicer):
 
     def register(self, server: grpc.aio.Server) -> None:
         policy_pb2_grpc.add_PolicyServicer_to_server(self, server)
-        # This replaces the generated handler, because frames of answers are already serialised.
+        # The handler below replaces the generated handler, because frames of answers are already serialised.
         stream: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
             self.DecideStream, policy_pb2.DecideFrame.FromString
         )
@@ -166,7 +166,7 @@ class Stream:
             await asyncio.gather(writer, *self._tasks, return_exceptions=True)
 
     def take(self, frame: policy_pb2.DecideFrame) -> None:
-        """Decides requests that need no wait at once, and begins the others."""
+        """Decides requests that need no wait at once, and starts tasks for the others."""
         engine, answer = self._engine, self._answers.extend
         if frame.worker:
             self._opened(frame.worker[:_LONGEST_WORKER_NAME])
@@ -176,7 +176,7 @@ class Stream:
             sessions = frame.open_sessions
             engine.replace_sessions(_pairs(sessions.sessions), stamp, sessions.settled_before)
         if frame.closed_sessions:
-            # Ended sessions come first, so that a client that has just closed a connection has its place again.
+            # Ended sessions are handled first, so that a client that has just closed a connection may open another one.
             engine.close_sessions(_pairs(frame.closed_sessions), stamp, remember=frame.remember_closed)
         decide = engine.decide if tracing.tracer is None else traced(tracing.tracer, engine.decide)
         now = engine.clock()

@@ -55,12 +55,12 @@ _OFTEN_CHANGED = ("accounts/", "aliases/", "access-rules/", "recipients/")
 class PolicySnapshotReader:
     """Makes snapshots from pieces. A change of one object costs little even when there are many of its kind.
 
-    Tables are never changed once they are in a snapshot: a change makes new ones, which share most of the content.
+    Tables are never changed once they are in a snapshot: a change makes new tables, which share most of the content.
     """
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
-        # The pieces of all other kinds, by key. There are few of these.
+        # The pieces of all other kinds, by key. There are few such pieces.
         self._others: dict[str, bytes] = {}
         self._others_message = config_pb2.PolicySnapshot()
         self._accounts = _Accounts()
@@ -141,8 +141,8 @@ def _compiled(
     rules: _AccessRules,
     buckets: Mapping[int, bytes],
 ) -> Snapshot:
-    """Makes a snapshot of objects that are already read. The others are read from `message`: all except accounts,
-    aliases, access rules and buckets of listed recipients.
+    """Makes a snapshot. Accounts, aliases, access rules and buckets of listed recipients are given as tables. All other
+    objects are read from `message`.
     """
     auth, profile = message.general.smtp_auth, message.general.profile
     connection, advanced = message.connection_policy, message.advanced_security
@@ -270,7 +270,7 @@ class _Accounts:
     owners: Map[str, str] = field(default_factory=Map)
 
     def changed(self, removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot) -> _Accounts:
-        """Returns the tables without the accounts of one message and with those of the other."""
+        """Returns the tables without the accounts in `removed`, and with the accounts in `added`."""
         if not any(each.accounts or each.disabled_account_addresses for each in (removed, added)):
             return self
         by_login, by_login_key = self.by_login.mutate(), self.by_login_key.mutate()
@@ -322,7 +322,7 @@ class _AccessRules:
     of_clients: ClientRules = field(default_factory=ClientRules)
 
     def changed(self, removed: config_pb2.PolicySnapshot, added: config_pb2.PolicySnapshot) -> _AccessRules:
-        """Returns the tables without the rules of one message and with those of the other."""
+        """Returns the tables without the rules in `removed`, and with the rules in `added`."""
         if not removed.access_rules and not added.access_rules:
             return self
         removed_rules, removed_of_clients = _placed(removed.access_rules)

@@ -17,7 +17,9 @@ Decide = Callable[[wire.Request, Answer, FrameStamp, float], Coroutine[None, Non
 
 
 def traced(tracer: Tracer, decide: Decide) -> Decide:
-    """Does the same as `decide`, and makes a span from the request to its answer."""
+    """Returns a function that calls `decide`. For a request with a traceparent, it makes a span that lasts until the
+    answer.
+    """
 
     def decide_traced(
         request: wire.Request, answer: Answer, stamp: FrameStamp, now: float

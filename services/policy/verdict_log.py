@@ -1,7 +1,7 @@
 """Writes the log event `verdict`, with one line for each decision.
 
-The number of lines about refusals in a minute is limited, for each client's network and for all together. Further
-refusals are counted, and one line tells their number.
+The number of lines about refusals in a minute is limited, for each client's network and for all together. Refusals
+beyond the limit are counted, and one line tells their number.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class VerdictLog:
         self._write(line + end)
 
     def _turn(self, now: float) -> None:
-        """Notes the time of a new frame. At the end of a minute, it logs how many lines were left out."""
+        """Notes the time of a new frame. At the end of a minute, logs how many lines were left out."""
         self._now, self._head = now, self._event.beginning(int(now * 1e6))
         unlogged = self._refusals.turn(now)
         if unlogged is not None:
@@ -76,7 +76,7 @@ class VerdictLog:
             )
 
     def _of_verdict(self, stage: int, verdict: Verdict, revision: int) -> tuple[str, str]:
-        """Returns the parts of a line before and after the addresses. The second one ends the line. The names of
+        """Returns the parts of a line before and after the addresses. The second part ends the line. The names of
         stages, actions and reasons need no escapes.
         """
         said = f'"stage": "{_STAGES[stage]}", "action": "{_ACTIONS[verdict.action]}", "revision": {revision}'

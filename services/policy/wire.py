@@ -84,8 +84,9 @@ def facts(given: Request, snapshot: Snapshot, now: float, lookup_results: Lookup
     """Returns the facts of a request under a snapshot, as far as the rules of its stage read them. Look-up results are
     added to `lookup_results`. Raises MalformedError.
 
-    This runs for every decision, and each field that is read costs about half a percent of it. So fields that belong to
-    one stage are read only there. Addresses that are in the cache are taken from it without a call.
+    This function runs for every decision, and each field that is read costs about half a percent of the time of a
+    decision. So fields that belong to one stage are read only there. Addresses that are in the cache are taken from it
+    without a call.
     """
     request: policy_pb2.DecideRequest = given  # type: ignore[assignment]
     stage: int = request.stage
@@ -139,7 +140,9 @@ def facts(given: Request, snapshot: Snapshot, now: float, lookup_results: Lookup
 
 
 def all_facts(given: Request, snapshot: Snapshot, now: float, lookup_results: LookupResults | None = None) -> Facts:
-    """Like `facts`, with those that only rules of other stages read. Explain shows them, and tries these rules too."""
+    """Returns the facts as `facts` does, with those that only rules of other stages read. Explain shows all facts, and
+    tries the rules of other stages too.
+    """
     decision_facts = facts(given, snapshot, now, lookup_results)
     request = _message(given)
     session = request.session
@@ -157,7 +160,7 @@ def _add_violations(decision_facts: Facts, session: policy_pb2.Session) -> None:
 
 
 def _proved(login: str, proof: bytes, snapshot: Snapshot) -> Account | None:
-    """Returns the account, if it still has the login and the password of the session. Requests to Explain give no
+    """Returns the account, if it still has the login and the password of the session. Requests to Explain contain no
     proof.
     """
     account = snapshot.accounts.get(login)
@@ -251,8 +254,8 @@ def credentials(request: Request) -> Credentials:
     return Credentials(message.mechanism, message.authorization_identity, message.login, message.password)
 
 
-# Answers are joined from serialised parts, because the fields of a message may have any order. So equal verdicts have
-# equal octets, except for the id of the request.
+# Answers are joined from serialised parts, which is possible because the fields of a message may have any order. The
+# octets of equal verdicts differ only in the id of the request.
 
 
 def _varint(number: int) -> bytes:
@@ -292,7 +295,7 @@ SPAM_FIELDS = {
 
 
 class HasRequestId(Protocol):
-    """A value that stands for a request whose answer is made later."""
+    """A value that has the id of a request, for an answer that is made later."""
 
     request_id: int
 
@@ -475,7 +478,7 @@ def assumptions(message: policy_pb2.AssumedFacts) -> tuple[dict[str, Outcome], f
 
 
 def explanation(steps: Sequence[Step], asked: policy_pb2.DecideRequest | None) -> policy_pb2.ExplainResponse:
-    """Returns the answer to Explain. `asked` has the facts that were given. It is None for a past session."""
+    """Returns the answer to Explain. `asked` has the facts that were given. `asked` is None for a past session."""
     response = policy_pb2.ExplainResponse()
     named: set[Question] = set()
     for step in steps:
@@ -510,5 +513,5 @@ def _rule_report(message: policy_pb2.RuleReport, stage: int, rule_report: RuleRe
 
 
 def _enum(value: Any) -> Any:
-    """Returns the number of a value. The contract has the same numbers."""
+    """Returns the number of a value. policy.v1 has the same numbers."""
     return int(value)

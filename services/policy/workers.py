@@ -13,7 +13,7 @@ _REFRESH_SECONDS = 1.0
 
 
 class Worker:
-    """A worker of ingress, as seen by one stream of this process."""
+    """A worker of ingress at one stream to this process."""
 
     __slots__ = ("ask", "name", "refresh_at")
 
@@ -57,7 +57,9 @@ class Workers:
             self._wake.set()
 
     def count(self, counting: bool) -> None:
-        """Notes whether sessions are counted from now on. Workers are then asked for their open sessions."""
+        """Notes whether sessions are counted from now on. If they were not counted before, asks workers for their open
+        sessions.
+        """
         if counting and not self._counting:
             for worker in self._workers:
                 worker.ask()

@@ -16,13 +16,13 @@ _PIECE_OCTETS = 64 * 1024
 _SIGNATURE_OCTETS = 255
 _FOUND = re.compile(rb"(?:stream: )?(.+) FOUND").fullmatch
 _CLEAN = b"stream: OK"
-# The largest number of scans that run or wait, as a multiple of those that may run. Further ones fail at once.
+# The largest number of scans that run or wait, as a multiple of the number that may run. Further scans fail at once.
 _UNDER_WAY_PER_PLACE = 4
 
 
 class Scanner:
-    """Scans at most `concurrency` messages at the same time, of which one client may have three quarters. aioclamd is
-    not used, because it reads a kilobyte per thread and does not support Unix sockets.
+    """Scans at most `concurrency` messages at the same time. One client may use three quarters of these places.
+    aioclamd is not used, because it reads each kilobyte in a thread and does not support Unix sockets.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -34,7 +34,7 @@ class Scanner:
 
     async def scan(self, clamd: str, pieces: Iterator[bytes], seconds: float, client: str = "") -> VirusScan:
         """Asks ClamAV whether content has a virus. `clamd` is host:port, or the path of a socket. `client` is the
-        sender of the content. This never raises an exception: any answer that is not clear counts as an error.
+        network of the SMTP client that sent the content. Never raises: any answer that is not clear counts as an error.
         """
         try:
             async with asyncio.timeout(seconds), self._slots.held(client):
@@ -103,7 +103,7 @@ async def _ask(clamd: str, pieces: Iterator[bytes]) -> bytes:
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:
-    """Reads up to the NUL, in any number of segments. A truncated answer counts as none."""
+    """Reads up to the NUL, in any number of segments. A truncated answer counts as no answer."""
     try:
         return (await reader.readuntil(b"\0"))[:-1].strip()
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):

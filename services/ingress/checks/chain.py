@@ -1,5 +1,5 @@
-"""ARC chains (RFC 8617): validated by the rules of dkimpy, with the hashes and the cryptography of this package.
-This module is pure.
+"""Validates ARC chains (RFC 8617) by the rules of dkimpy, with the hashes and the cryptography of this package. This
+module is pure.
 """
 
 from __future__ import annotations

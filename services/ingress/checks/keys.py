@@ -1,5 +1,5 @@
-"""The public keys of DKIM and ARC: looks them up in the DNS and reads them. A key that does not exist differs from one
-that could not be looked up.
+"""The public keys of DKIM and ARC: looks them up in the DNS and reads them. A key that does not exist has another
+result than a key that could not be looked up.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 log = structlog.get_logger(__name__)
 
-# The time limit for one key, and the limit for all keys of a message.
+# The time limit for one key, and the time limit for all keys of a message.
 _LOOKUP_SECONDS = 5.0
 _MESSAGE_SECONDS = 10.0
 # The share of a key's time for one try at one name server.
 _TRY_SHARE = 0.4
 _RECORD_OCTETS = 4096
-# The largest number of look-ups at the same time, those of one client or in one zone, and those that run or wait.
+# Limits of look-ups: how many run at the same time, how many of these belong to one client or one zone, and how many
+# run or wait.
 _LOOKUPS_AT_ONCE = 256
 _SHARE = 16
 _MOST_UNDER_WAY = 1280
-# The largest number of keys in memory, and those of them in one zone.
+# The largest number of keys in memory, and the largest number of them in one zone.
 _KEPT = 10_000
 _KEPT_OF_A_ZONE = 100
 _LONGEST_KEPT_SECONDS = 3600.0
-# A zone counts as silent after this number of time-outs in a row, for this time after the last of them.
+# After this number of time-outs in a row, a zone counts as silent for this time, which begins with the last time-out.
 _SILENT_AFTER = 3
 _SILENT_SECONDS = 30.0
 _SILENT_KEPT = 4096
@@ -56,7 +57,7 @@ _SECOND_LEVEL_LETTERS = 3
 @dataclass(frozen=True, slots=True)
 class Key:
     """A public key. `hashes` is None when the record allows all. `exact_identity` means that i= must have exactly the
-    domain d= (t=s). `testing` means that its owner is testing it (t=y).
+    domain d= (t=s). `testing` means that the owner is testing the key (t=y).
     """
 
     public: rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -87,8 +88,8 @@ class KeyLookup:
     def __init__(
         self, nameservers: str, clock: Callable[[], float] = time.time, resolv_conf: Path = RESOLV_CONF
     ) -> None:
-        """`nameservers` are host[:port], separated by commas. Empty means those of the system. Raises ValueError when a
-        name server is not an address.
+        """`nameservers` has name servers as host[:port], separated by commas. If it is empty, the name servers of the
+        system are asked. Raises ValueError when a name server is not an address.
         """
         self._clock = clock
         self._kept = _KeptKeys()
@@ -101,8 +102,8 @@ class KeyLookup:
     async def find(
         self, names: Iterable[str], client: str = "", seconds: float = _MESSAGE_SECONDS
     ) -> dict[str, Key | NoKey]:
-        """Returns the keys with these names (selector._domainkey.domain). They are looked up at the same time, in
-        `seconds` for all of them. `client` is the sender of the message.
+        """Returns the keys with these names (selector._domainkey.domain). They are looked up at the same time, and
+        `seconds` is the time limit for all of them. `client` is the network of the SMTP client that sent the message.
         """
         now = self._clock()
         keys: dict[str, Key | NoKey] = {}
@@ -180,7 +181,7 @@ class _KeptKeys:
         if len(keys) > _KEPT_OF_A_ZONE:
             self._drop_oldest(zone)
         if self._count > _KEPT:
-            # A key of the zone that was not used for the longest time is removed.
+            # The oldest key of the least recently used zone is removed.
             self._drop_oldest(next(iter(self._zones)))
 
     def _drop_oldest(self, zone: str) -> None:
@@ -192,10 +193,10 @@ class _KeptKeys:
 
 
 class _SilentZones:
-    """The zones of which several look-ups in a row timed out. They are not asked for a while."""
+    """The zones of which several look-ups in a row timed out. Such zones are not asked for a while."""
 
     def __init__(self) -> None:
-        # The number of time-outs since the last answer, and the time of the last one.
+        # For each zone, the number of time-outs since the last answer, and the time of the last time-out.
         self._zones: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def holds(self, zone: str, now: float) -> bool:

@@ -15,7 +15,7 @@ from services.ingress.shared_slots import NoSlotError, SharedSlots
 from services.ingress.spam import Question
 from services.ingress.verdict import Rspamd
 
-# The largest number of checks that run or wait, as a multiple of those that may run. Further ones fail at once.
+# The largest number of checks that run or wait, as a multiple of the number that may run. Further checks fail at once.
 _UNDER_WAY_PER_SLOT = 4
 _ANSWER_OCTETS = 1024 * 1024
 _SYMBOLS = 10
@@ -36,8 +36,8 @@ _ACTIONS = {
 
 
 class RspamdClient:
-    """Asks about at most `concurrency` messages at the same time, of which one client may have three quarters. Each
-    question uses a new connection, because a check would fail on a connection that rspamd has closed.
+    """Asks about at most `concurrency` messages at the same time. One client may use three quarters of these places.
+    Each question uses a new connection, because a check would fail on a connection that rspamd has closed.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -49,8 +49,8 @@ class RspamdClient:
         self._http: httpx.AsyncClient | None = None
 
     async def ask(self, rspamd: Rspamd, question: Question, tail: Iterator[bytes], client: str = "") -> SpamScan:
-        """Asks rspamd. `tail` is the content after the head in the question. `client` is the sender of the message.
-        Never raises.
+        """Asks rspamd. `question` contains the head of the content, and `tail` is the rest. `client` is the network of
+        the SMTP client that sent the message. Never raises.
         """
         try:
             async with asyncio.timeout(rspamd.seconds), self._slots.held(client):
@@ -100,7 +100,7 @@ async def _pieces(head: bytes, tail: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def read_answer(body: bytes) -> SpamScan:
-    """Reads rspamd's JSON."""
+    """Returns the result in rspamd's JSON answer. An answer that is not clear counts as no answer."""
     try:
         answer = json.loads(body)
         action = _ACTIONS.get(answer["action"])

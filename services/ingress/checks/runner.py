@@ -1,5 +1,5 @@
-"""Runs the checks that policy asked for at the same time. Each has a time limit, their number is bounded, and none
-blocks the event loop.
+"""Runs all checks that policy asked for at the same time. Each check has a time limit, the number of checks is bounded,
+and no check blocks the event loop.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from services.ingress.verdict import CheckResult, Checks, Rspamd
 
 log = structlog.get_logger(__name__)
 
-# The largest number of messages whose signatures are verified or wait, for each thread. Further ones are not verified.
+# The largest number of messages, for each thread, whose signatures are being verified or wait to be verified.
+# Signatures of further messages are not verified.
 _UNDER_WAY_PER_THREAD = 50
 _HANDED_OVER_PER_THREAD = 8
 _CRYPTO_SECONDS = 60.0
@@ -65,8 +66,8 @@ class CheckRunner:
             initializer=_go_to,
             initargs=(crypto_processors,),
         )
-        # Hashing is fast, so one client may use all threads, and waiting clients take turns. More messages than threads
-        # are submitted, so that a thread that becomes free finds the next one without the event loop.
+        # Hashing is fast, so one client may use all threads. Waiting clients take turns. More messages than threads are
+        # submitted, so that a thread that becomes free finds the next one without the event loop.
         places = crypto_threads * _HANDED_OVER_PER_THREAD
         self._thread_slots = SharedSlots(places, share=places, under_way=crypto_threads * _UNDER_WAY_PER_THREAD)
         self._metrics = metrics
@@ -80,7 +81,7 @@ class CheckRunner:
         self, wanted: Checks, content: Content, client_address: str = ""
     ) -> tuple[tuple[DkimSignature, ...] | None, ArcChain | None, VirusScan | None]:
         """Returns the results of the checks in `wanted`, and None for the others. Never raises: a failure is a result
-        of the check. `client_address` is the client whose share is used.
+        of the check. `client_address` is the address of the client, whose network has a share of the places.
         """
         client = sharing_network(client_address) if client_address else ""
         scanning = None
@@ -111,7 +112,9 @@ class CheckRunner:
         return virus_scan
 
     async def _signed(self, wanted: Checks, content: Content, client: str) -> _Outcome:
-        """Looks up the keys on the event loop, so that slow DNS blocks no thread. Then a thread hashes and verifies."""
+        """Looks up the keys on the event loop, so that a slow DNS blocks no thread, and then hashes and verifies in a
+        thread.
+        """
         began = time.monotonic()
         where = header.boundary(content.head)
         fields = HeaderFields.of(content.head[: where.header_end])
@@ -128,9 +131,7 @@ class CheckRunner:
         return outcome
 
     async def _in_thread(self, work: Callable[[], _Outcome], client: str) -> _Outcome | None:
-        """Does work in a thread, and returns its result. This is None when it took too long, failed, or could not
-        begin.
-        """
+        """Does work in a thread. Returns its result, or None when it took too long, failed, or could not begin."""
         try:
             async with asyncio.timeout(_CRYPTO_SECONDS), self._thread_slots.held(client):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -182,7 +183,9 @@ def _verify(
 
 
 def _gave_up(wanted: Checks, found: list[Signature | DkimSignature]) -> _Outcome:
-    """Returns the results of a check that failed. They are temporary errors, because the message is not the cause."""
+    """Returns the results of a check that failed. The results are temporary errors, because the message is not the
+    cause.
+    """
     dkim = None
     if wanted.dkim:
         dkim = tuple(

@@ -1,9 +1,9 @@
 """DKIM signatures (RFC 6376, 8301, 8463): reads, hashes and verifies them. This module is pure: keys, clock and body
 are arguments.
 
-dkimpy reads the tag lists and checks the fields. The splitting of the message, the canonical forms, the hashes and the
-cryptography are those of this module and of libs/smtp/dkim.py. So all modules see the same header, every pattern needs
-only linear time, SHA-1 is not accepted, and a key that could not be looked up does not count as a wrong signature.
+dkimpy reads the tag lists and checks the fields. This module and libs/smtp/dkim.py split the message, make the
+canonical forms, hash and verify. So all modules see the same header, every pattern needs only linear time, and SHA-1 is
+not accepted. A signature is not wrong only because its key could not be looked up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from services.ingress.verdict import CheckResult
 
 # Further signatures would cost time and prove nothing more.
 MAX_SIGNATURES = 10
-# The largest number of octets of a signature field. Longer ones are attacks.
+# The largest number of octets of a signature field. Longer fields are attacks.
 MAX_FIELD_OCTETS = 8192
 MIN_RSA_BITS = 1024
 # The largest accepted difference between the clocks of two machines.
@@ -44,8 +44,8 @@ _NAME = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?").fullmat
 
 @dataclass(frozen=True, slots=True)
 class HeaderFields:
-    """The fields of a message as name (lower case) and raw value after the colon, with CRLF; and the positions of each
-    name.
+    """The header fields of a message, and their positions by name. A field has its name in lower case, its name as
+    written, and the raw value after the colon, with CRLF.
     """
 
     fields: tuple[tuple[bytes, bytes, bytes], ...]
@@ -62,8 +62,8 @@ class HeaderFields:
         return cls(tuple(named_fields), {name: tuple(numbers) for name, numbers in positions.items()})
 
     def select(self, names: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-        """Returns the fields that h= names, (name as written, value). Several fields of one name are taken from the
-        bottom up (RFC 6376 5.4.2).
+        """Returns the fields that h= names, as (name as written, value). Several fields with one name are selected from
+        the bottom up (RFC 6376 5.4.2).
         """
         taken_of_name: dict[bytes, int] = {}
         chosen: list[tuple[bytes, bytes]] = []
@@ -103,8 +103,8 @@ def _finding(tags: Mapping[bytes, bytes], result: CheckResult, reason: str) -> D
 
 
 def signatures(fields: HeaderFields, now: int) -> list[Signature | DkimSignature]:
-    """Returns the topmost signatures, ready to be verified, or their result if that is already known. `now` is in Unix
-    seconds.
+    """Returns for each of the topmost signatures either a Signature that is ready to be verified, or the result if it
+    is already known. `now` is in Unix seconds.
     """
     numbers = fields.positions.get(b"dkim-signature", ())[:MAX_SIGNATURES]
     return [_read(fields.fields[number], now) for number in numbers]
@@ -122,7 +122,7 @@ def _read(field: tuple[bytes, bytes, bytes], now: int) -> Signature | DkimSignat
         if name in tags:
             tags[name] = _WHITESPACE.sub(b"", tags[name])
     try:
-        # Times are compared here, with the given clock.
+        # t= and x= are checked below, with the given time.
         validate_signature_fields({name: tag for name, tag in tags.items() if name not in (b"t", b"x")})
     except DKIMException:
         return _finding(tags, CheckResult.NEUTRAL, "signature field invalid")
@@ -145,8 +145,8 @@ def key_name(tags: Mapping[bytes, bytes]) -> str:
 
 
 def _outdated(tags: Mapping[bytes, bytes], now: int) -> tuple[CheckResult, str] | None:
-    """Checks t= and x= (RFC 6376 3.5), each of them and both together (C96). Returns the result when one of them is not
-    valid.
+    """Checks t= and x= (RFC 6376 3.5), each alone and both together (C96). Returns the result of the signature when
+    they are not valid or not in force, and otherwise None.
     """
     times: dict[bytes, int] = {}
     for name in (b"t", b"x"):
@@ -247,7 +247,9 @@ def _verify(tags: Mapping[bytes, bytes], digest: bytes, key: Key) -> tuple[Check
 
 
 def _decoded(value: bytes) -> bytes:
-    """Decodes base64. The result is empty when it is not valid, and then it is no signature and no hash."""
+    """Decodes base64. The result is empty when `value` is not valid base64. An empty result is never a valid signature
+    or hash.
+    """
     try:
         return base64.b64decode(value, validate=True)
     except binascii.Error:

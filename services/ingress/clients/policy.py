@@ -1,9 +1,9 @@
 """Asks policy over a decision stream to each replica. Requests and verdicts are matched by id, and each request has a
 deadline.
 
-It also tells policy which sessions are open. They belong to this worker, whichever replica counts them. A replica with
-a new stream is told all open sessions, and then each change, so that the counts stay correct when replicas start and
-stop.
+It also tells policy which sessions are open. The sessions belong to this worker, whichever replica counts them. At the
+start of a stream the replica is told all open sessions, and then each change, so that the counts stay correct when
+replicas start and stop.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SWEEP_SECONDS = 0.1
 _SILENCE_SECONDS = 1.5
 # A request whose stream broke this often is not sent again, because the request itself may crash the replicas.
 _MOST_LOSSES = 3
-# During this time after it was sent, a set of open sessions may not have reached the store of counters.
+# A set of open sessions that was sent may need this time to reach the store of counters.
 _SET_SECONDS = 10.0
 # The longest time for which the end of this process waits until policy knows the last ended sessions.
 _GOODBYE_SECONDS = 1.0
@@ -58,8 +58,9 @@ class PolicyClient:
     """The decisions of one worker. `deadline` is the time in seconds from request to verdict.
 
     All requests about a client go to one of the healthy replicas, so that the end of a session and the next connection
-    of the client come in order. When that replica stops or dies, unanswered requests are sent to another one. A request
-    holds every fact that is needed, and is marked as sent before, so that policy does not count it twice.
+    of the client arrive in this order. When that replica stops or dies, unanswered requests are sent to another
+    replica. This is possible because a request holds every fact that is needed. A request that is sent again is marked,
+    so that policy does not count it twice.
     """
 
     def __init__(self, targets: Sequence[str], security: Security, metrics: Metrics, *, deadline: float) -> None:
@@ -153,8 +154,8 @@ class PolicyClient:
             self._tell_closed(session.id, address)
 
     def _tell_closed(self, session_id: str, address: str) -> None:
-        """Notes for a replica that a session closed. Without a replica this is not needed, because the next one gets
-        the whole set of open sessions.
+        """Notes for a replica that a session closed. While there is no replica, this is not needed, because the next
+        replica to connect gets the whole set of open sessions.
         """
         if self._usable:
             # The end is sent with the next request or at the next sweep, because a separate frame would cost too much.
@@ -162,7 +163,7 @@ class PolicyClient:
 
     def _give_up(self, decision: PendingDecision) -> None:
         """Drops a decision that nobody waits for any more. policy may have counted the session, or will do so soon. The
-        same replica is told of the session's end, so that both reach the store in the right order.
+        same replica is told that the session ended, so that its beginning and its end reach the store in this order.
         """
         asked, session = decision.replica, decision.request.session
         if asked is not None and asked.connected and decision.sent_at:
@@ -180,7 +181,7 @@ class PolicyClient:
                 while any(replica.connected for replica in self._replicas):  # noqa: ASYNC110 - streams end
                     await asyncio.sleep(0.01)
 
-    # The parts of a frame other than its requests.
+    # The methods below make the parts of a frame other than its requests.
 
     def new_frame(self) -> policy_pb2.DecideFrame:
         frame = policy_pb2.DecideFrame(counter=next(self._counter))
@@ -196,7 +197,7 @@ class PolicyClient:
             frame.worker = self._name
         self._set_sent_at = time.monotonic()
 
-    # Handles changes of the replicas.
+    # The methods below handle changes of the replicas.
 
     def _join(self, target: str) -> FrameStream:
         joined = PolicyReplica(target, self)
@@ -228,7 +229,7 @@ class PolicyClient:
         for each in went:
             waiting += each.take_unsent()
         if lost is not None:
-            # Its unanswered requests are sent again too.
+            # The unanswered requests of the lost replica are sent again too.
             unanswered = [each for each in self._pending.values() if each.replica is lost and each.sent_at]
             if unanswered:
                 log.warning("decisions_unanswered", count=len(unanswered), reason=reason)
@@ -244,8 +245,8 @@ class PolicyClient:
             self._ask_again(decision)
 
     def _ask_again(self, decision: PendingDecision) -> None:
-        """Sends a request to another replica. If there is none, it is sent to the first one that connects within a
-        short time.
+        """Sends a request to another replica. If no replica is connected, the request is sent to the first replica that
+        connects within a short time.
         """
         if decision.verdict.done():
             return
@@ -263,7 +264,7 @@ class PolicyClient:
             decision.deadline = min(decision.deadline, self._down_since + _GRACE_SECONDS)
             self._waiting.append(decision)
 
-    # These methods are called with the data from a stream.
+    # The method below is called with the data from a stream.
 
     def take(self, frame: policy_pb2.VerdictFrame) -> None:
         for message in frame.verdicts:
@@ -285,7 +286,7 @@ class PolicyClient:
         return any(decision.replica is asked for decision in self._pending.values())
 
     def _hold_deadlines(self, now: float) -> None:
-        """Fails decisions past their deadline, and probes replicas that have sent nothing since they were asked."""
+        """Fails decisions whose deadline has passed, and probes replicas that sent nothing after a request."""
         late: list[PendingDecision] = []
         for decision in self._pending.values():
             if decision.deadline <= now:
@@ -303,7 +304,7 @@ class PolicyClient:
 
 def _chooser(replicas: Sequence[PolicyReplica]) -> Callable[[str], PolicyReplica]:
     """Returns the function that chooses the replica for the address of a client. When a replica is lost, only its
-    clients move to another one.
+    clients move to another replica.
     """
     if len(replicas) == 1:
         return lambda _: replicas[0]

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 # rest is sent in the next frame.
 _FRAME_REQUESTS = 512
 _FRAME_ADDRESSES = 50_000
-# After this time without a frame, an empty one is sent, which tells that the worker is alive.
+# After this time without a frame, an empty frame is sent, which shows that the worker is alive.
 _HEARTBEAT_SECONDS = 3.0
 
 
@@ -49,17 +49,18 @@ class PendingDecision:
         deadline: float,
     ) -> None:
         self.request = request
-        # Number of addresses in the request.
+        # The number of addresses in the request.
         self.addresses = addresses
         self.verdict = verdict
         self.asked_at = now
         self.deadline = deadline
-        # The replica to which it is sent. It is None while none is connected.
+        # The replica to which the request is sent. It is None while no replica is connected.
         self.replica: PolicyReplica | None = None
-        # The time when it was sent, by the monotonic clock, and the counter of its frame. Both are 0 before that.
+        # The time when the request was sent, by the monotonic clock, and the counter of its frame. Both are 0 before
+        # that.
         self.sent_at = 0.0
         self.frame_counter = 0
-        # Number of streams that broke while it was unanswered.
+        # The number of streams that broke while the request was unanswered.
         self.losses = 0
 
     @property
@@ -71,12 +72,12 @@ class Client(Protocol):
     """The methods of the policy client that a replica calls."""
 
     def changed(self, lost: PolicyReplica | None = None, reason: str = "") -> None:
-        """Handles a replica that connected, was lost, or changed its health. `lost` is the one whose stream broke, and
-        `reason` says why.
+        """Handles a replica that connected, was lost, or changed its health. `lost` is the replica whose stream broke,
+        and `reason` says why.
         """
 
     def take(self, frame: policy_pb2.VerdictFrame) -> None:
-        """Takes the verdicts of a frame."""
+        """Handles the verdicts in a frame."""
 
     def new_frame(self) -> policy_pb2.DecideFrame:
         """Makes a frame with only its counter."""
@@ -95,7 +96,8 @@ class PolicyReplica(Replica):
         self.unsent: list[PendingDecision] = []
         # The address of the client by session id, for ended sessions that the replica does not know of yet.
         self.closed: dict[str, str] = {}
-        # Whether the next frame must contain the worker's open sessions, because it is the first one of the stream.
+        # Whether the next frame must contain the worker's open sessions, and whether it must also contain the worker's
+        # name, because it is the first frame of the stream.
         self._tells_sessions = False
         self._introduces = False
         self._wrote_at = 0.0
@@ -119,7 +121,7 @@ class PolicyReplica(Replica):
         return closed
 
     def on_timeouts(self, late: Sequence[PendingDecision]) -> None:
-        """Handles decisions that timed out. If the stream has brought nothing since they were requested, it is opened
+        """Handles decisions that timed out. If the stream has received nothing since these requests, it is opened
         again.
         """
         self.unsent = [decision for decision in self.unsent if not decision.verdict.done()]
@@ -130,14 +132,14 @@ class PolicyReplica(Replica):
             self.stream.recycle()
 
     def sweep(self, now: float) -> None:
-        """Sends data that went with no request: ended sessions, or a sign of life."""
+        """Sends data that no request has taken along: ended sessions, or an empty frame as a sign of life."""
         if self.connected and not self.ending and (self.closed or self._needs_heartbeat(now)):
             self.stream.wake()
 
     def _needs_heartbeat(self, now: float) -> bool:
         return now - self._wrote_at >= _HEARTBEAT_SECONDS
 
-    # These methods are called by FrameStream.
+    # The methods below are called by FrameStream.
 
     def opened(self) -> None:
         self._tells_sessions = self._introduces = True

@@ -24,8 +24,8 @@ class Refusals:
         return self._count > 0
 
     def add(self, refusal: Refusal) -> bool:
-        """Adds a refusal. Returns False when one was dropped: this one, or the newest one of the network with the
-        most.
+        """Adds a refusal. Returns False when a refusal was dropped: this one, or the newest refusal of the network with
+        the most refusals.
         """
         network = sharing_network(refusal.client_address)
         waiting = self._by_network.get(network)
@@ -49,6 +49,6 @@ class Refusals:
         refusal = waiting.popleft()
         self._count -= 1
         if waiting:
-            # The other networks come before the next refusal of this one.
+            # The other networks get their turns before the next refusal of this network.
             self._by_network[network] = waiting
         return refusal

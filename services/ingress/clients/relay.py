@@ -36,7 +36,7 @@ _VERIFICATION_SECONDS = 60.0
 _SILENCE_SECONDS = 3.0
 # A submission whose stream broke this often is not sent again, because the submission itself may crash the replicas.
 _MOST_LOSSES = 5
-# A frame is full when it has this many octets. A recipient counts like the longest address.
+# A frame is full when it has this many octets. Each recipient is counted with the octets of the longest address.
 _FRAME_OCTETS = 1024 * 1024
 _RECIPIENT_OCTETS = 320
 _REFUSALS_KEPT = 2_000
@@ -53,19 +53,19 @@ class _Pending:
         self.acknowledged = acknowledged
         self.deadline = deadline
         self.pieces: Iterator[bytes] | None = None
-        # The replica to which it is sent. It is None while none is connected.
+        # The replica to which the submission is sent. It is None while no replica is connected.
         self.replica: RelayReplica | None = None
-        # The time when its first frame was sent, by the monotonic clock. It is 0 before that. It does not change when
-        # the stream breaks afterwards.
+        # The time when its first frame was sent, by the monotonic clock, or 0 before that. This time does not change
+        # when the stream breaks afterwards.
         self.sent_at = 0.0
-        # Number of streams that broke while it was unacknowledged.
+        # The number of streams that broke while the submission was unacknowledged.
         self.losses = 0
 
 
 class RelayClient:
     """The submissions of one worker. `deadline` is the time in seconds until the acknowledgement. Each submission is
-    sent to the replica that has the fewest. After a broken stream, a submission is sent again with the same id, to
-    another replica or on the next stream. Relay stores only one message for it.
+    sent to the replica with the fewest unacknowledged submissions. After a broken stream, a submission is sent again
+    with the same id, to another replica or on the next stream. Relay stores only one message for each id.
     """
 
     def __init__(self, targets: Sequence[str], security: Security, metrics: Metrics, *, deadline: float) -> None:
@@ -175,7 +175,7 @@ class RelayClient:
             pending.replica = None
             self._waiting.append(pending)
 
-    # Handles changes of the replicas.
+    # The methods below handle changes of the replicas.
 
     def _join(self, target: str) -> FrameStream:
         replica = RelayReplica(self)
@@ -187,7 +187,7 @@ class RelayClient:
 
     def changed(self, lost: RelayReplica | None = None) -> None:
         """Handles a replica that connected, was lost, or changed its health. A replica that is stopping or has no
-        configuration gets mail only while there is no other. `lost` is a replica whose stream broke.
+        configuration gets mail only while there is no other replica. `lost` is a replica whose stream broke.
         """
         self._replicas = without_retired(self._replicas)
         usable = usable_replicas(self._replicas)
@@ -224,7 +224,7 @@ class RelayClient:
         lost.load = 0
         return unacknowledged
 
-    # These methods are called with the data from a stream, and for the data to send.
+    # The methods below are called with the data from a stream, and to get the data to send.
 
     def acknowledge(self, ack: relay_pb2.SubmitAck) -> None:
         pending = self._pending.get(ack.submission_id)
@@ -257,7 +257,7 @@ class RelayClient:
                 replica.finish_when(not replica.load)
 
     def _abandon(self, pending: _Pending) -> None:
-        """Fails a submission that was not acknowledged in time, and cancels it at relay if it was not sent whole."""
+        """Fails a submission that was not acknowledged in time, and cancels it at relay if it was sent only in part."""
         if pending.sent_at:
             submission = pending.submission
             log.warning("submission_unconfirmed", session_id=submission.session.id, submission_id=submission.id)
@@ -272,12 +272,12 @@ class RelayReplica(Replica):
     def __init__(self, client: RelayClient) -> None:
         super().__init__(client.changed)
         self._client = client
-        # The number of submissions that were sent to it, or wait for that, and are not acknowledged yet.
+        # The number of submissions that were sent to this replica or wait to be sent, and are not acknowledged yet.
         self.load = 0
         self._unsent: deque[_Pending] = deque()
         self._in_pieces: deque[_Pending] = deque()
         self._abandoned: list[str] = []
-        # The octets for which it has space. It is None until it has reported this.
+        # The number of octets for which the replica has space. It is None until the replica has reported it.
         self._available: int | None = None
         self._accepting = True
 
@@ -299,13 +299,13 @@ class RelayReplica(Replica):
         return list(unsent)
 
     def cancel(self, pending: _Pending) -> None:
-        """Tells the replica to drop the part of a submission that it has got."""
+        """Tells the replica to drop the part of a submission that it has received."""
         if pending in self._in_pieces:
             self._in_pieces.remove(pending)
             self._abandoned.append(pending.submission.id)
             self.stream.wake()
 
-    # These methods are called by FrameStream.
+    # The methods below are called by FrameStream.
 
     def opened(self) -> None:
         self._available, self._accepting = None, True
@@ -321,7 +321,7 @@ class RelayReplica(Replica):
                 octets += pending.submission.size if pending.pieces is None else 0
                 octets += _RECIPIENT_OCTETS * len(pending.submission.transaction.recipients)
         while self._in_pieces and octets < _FRAME_OCTETS:
-            # Large messages take turns, so that one does not delay the others.
+            # Large messages take turns, so that one large message does not delay the others.
             pending = self._in_pieces.popleft()
             octets += self._piece(pending, frame)
         frame.refused.extend(self._client.take_refusals())

@@ -11,7 +11,9 @@ from services.ingress.clients.stream import FrameStream
 
 
 class Replica:
-    """The state of one replica and the stream to it. `changed` is called when it connects or its health changes."""
+    """The state of one replica and the stream to it. `changed` is called when the replica connects or its health
+    changes.
+    """
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -28,7 +30,7 @@ class Replica:
         self.heard_at = 0.0
 
     def probe_if_silent(self, since: float) -> None:
-        """Probes the replica if it has sent nothing since `since`, when a request was sent that is still unanswered."""
+        """Probes the replica if it has sent nothing since `since`, the time of a request that is still unanswered."""
         if self.connected and self.heard_at < since:
             self.stream.probe()
 
@@ -38,7 +40,7 @@ class Replica:
             self.ending = True
             self.stream.finish()
 
-    # These methods are called by FrameStream.
+    # The methods below are called by FrameStream.
 
     def serving(self, yes: bool) -> None:
         self.healthy = yes
@@ -62,7 +64,7 @@ R = TypeVar("R", bound=Replica)
 
 
 def without_retired(replicas: Sequence[R]) -> list[R]:
-    """Returns the replicas without those that are disconnected and no longer targets."""
+    """Returns all replicas except those that are disconnected and no longer targets."""
     return [replica for replica in replicas if replica.connected or not replica.stream.retired]
 
 

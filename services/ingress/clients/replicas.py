@@ -1,4 +1,4 @@
-"""Keeps a stream to each replica behind the targets of a setting, also when the answers of the name server change."""
+"""Keeps a stream to each replica behind the targets of a setting, even when the answers of the name server change."""
 
 from __future__ import annotations
 

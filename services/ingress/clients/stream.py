@@ -30,18 +30,18 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class Peer(Protocol):
-    """The owner of a stream, which makes the frames to send and handles those that arrive."""
+    """The owner of a stream, which makes the frames to send and handles the frames that arrive."""
 
     def serving(self, yes: bool) -> None:
         """Gets the health of the replica, before `opened` and at each change. A replica is not healthy while it has no
-        configuration, and after it was told to stop. It still answers earlier requests.
+        configuration, and after it was told to stop. A replica that was told to stop still answers earlier requests.
         """
 
     def opened(self) -> None:
         """Handles a stream that is open, before anything is written to it."""
 
     def next_frame(self) -> tuple[Any, bool] | None:
-        """Returns all waiting data as one frame, and whether it needs an answer, or None when there is
+        """Returns all waiting data as one frame, and whether the frame needs an answer. Returns None when there is
         nothing to send.
         """
 
@@ -110,8 +110,8 @@ class FrameStream:
         self._peer.serving(False)
 
     def probe(self) -> None:
-        """Probes the replica, and gives the stream up when it does not answer. A machine that is gone, or a process
-        that hangs, would never report this.
+        """Probes the replica, and cancels the stream when the replica does not answer. A machine that is gone, or a
+        process that hangs, would never end the stream by itself.
         """
         if self._channel is not None and (self._probe is None or self._probe.done()):
             self._probe = asyncio.create_task(self._ask(self._channel, self._call))
@@ -189,8 +189,8 @@ class FrameStream:
         return reason
 
     async def _write(self, call: Any) -> None:
-        """Writes one frame after the other. The next frame is written when an answer has arrived, or after a short
-        pause, so that more requests join it. A frame costs as much as about twenty of its requests.
+        """Writes one frame after another. The next frame is written when an answer has arrived, or after a short pause,
+        so that more requests can join this frame. A frame costs as much as about twenty of its requests.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -210,8 +210,8 @@ class FrameStream:
                 self._wake.set()
                 if answered:
                     self._turn.clear()
-                    # The frame was answered in the meantime. Its timer would send the next frame too early, or wake the
-                    # event loop without need.
+                    # The previous frame was answered in the meantime. Its timer would send the next frame too early, or
+                    # wake the event loop without need.
                     if self._gap is not None:
                         self._gap.cancel()
                     self._gap = loop.call_later(_GAP_SECONDS, self._turn.set)

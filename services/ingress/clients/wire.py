@@ -45,7 +45,7 @@ def _seconds(duration: Duration) -> float:
 
 
 def _number(value: enum.IntEnum) -> Any:
-    """The enumerations of this service have the numbers of the contract."""
+    """Returns the number of a value in protobuf messages. The enumerations of ingress have the same numbers."""
     return value
 
 
@@ -107,7 +107,7 @@ _BODY = {
 
 def _describe(message: policy_pb2.Transaction, facts: Transaction, recipient: bytes) -> None:
     parameters = facts.parameters
-    # This makes the field present, even when all its members have their default values.
+    # `SetInParent` makes the field present, even when all its members have their default values.
     message.SetInParent()
     message.sender = facts.sender
     message.recipient = recipient
@@ -189,7 +189,7 @@ def verdict(message: policy_pb2.Verdict) -> Verdict:
     """Returns the verdict in a message. Raises InvalidVerdictError for an answer that violates the contract. `message`
     is changed, and must not be used afterwards.
     """
-    # Without its id, an answer is often equal to an earlier one, whose verdict is used again.
+    # Without its id, an answer is often equal to an earlier answer, whose verdict is used again.
     message.request_id = 0
     return _verdict(message.SerializeToString())
 
@@ -371,14 +371,14 @@ def refused(refusal: Refusal) -> relay_pb2.RefusedMessage:
 
 
 def add_closed_sessions(frame: policy_pb2.DecideFrame, sessions: Mapping[str, str]) -> None:
-    """`sessions` has the address of the client for each session id."""
+    """Writes ended sessions into a frame. `sessions` has the address of the client for each session id."""
     add = frame.closed_sessions.add
     for session_id, address in sessions.items():
         add(session_id=session_id, client_address=address)
 
 
 def add_open_sessions(frame: policy_pb2.DecideFrame, sessions: Mapping[str, str], settled_before: int) -> None:
-    """`sessions` has the address of the client for each session id."""
+    """Writes all open sessions into a frame. `sessions` has the address of the client for each session id."""
     frame.open_sessions.settled_before = settled_before
     add = frame.open_sessions.sessions.add
     for session_id, address in sessions.items():

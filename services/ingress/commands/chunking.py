@@ -22,17 +22,19 @@ from services.ingress.smtp_session import SmtpSession
 _ARGUMENT = re.compile(rb"([0-9]+)(?:[ \t]+(LAST))?", re.IGNORECASE).fullmatch
 # Finds the size even if the rest of the argument is wrong: `BDAT +9`, `BDAT 9, LAST`, `BDAT 9 FIRST`.
 _LEADING_NUMBER = re.compile(rb"\+?([0-9]+)(?![0-9A-Za-z])").match
-# Above this number of chunks, they must have this many octets on the average. Thousands of tiny chunks are an attack
-# (C45).
+# If a message has more chunks than this, they must have at least this many octets on average. Thousands of tiny chunks
+# are an attack (C45).
 _CHUNKS_FREE = 1_000
 _CHUNK_OCTETS = 256
-# A refused chunk up to this size is read and dropped. A larger one ends the session.
+# A refused chunk up to this size is read and dropped. A larger chunk ends the session.
 _REFUSED_OCTETS = 64 * 1024 * 1024
 TOO_BIG_TO_SKIP = Reply(552, "5.3.4", "Chunk is too big")
 
 
 async def bdat(smtp_session: SmtpSession, argument: bytes) -> None:
-    """Takes a chunk. If the command is wrong but has a size, that many octets are not run as commands (C44)."""
+    """Reads a chunk. If the command is wrong but has a size, that many octets are dropped and not run as commands
+    (C44).
+    """
     parsed = _ARGUMENT(argument)
     if parsed is None:
         number = _LEADING_NUMBER(argument)

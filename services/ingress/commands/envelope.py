@@ -22,8 +22,8 @@ from services.ingress.session import Discard, Recipient, Stage, Transaction
 from services.ingress.smtp_session import SmtpSession, handler_refused
 from services.ingress.verdict import Action, Verdict
 
-# The largest number of recipients of a discarded message that are recorded. Further ones get the same answer, and use
-# no memory.
+# The largest number of recipients of a discarded message that are recorded. Further recipients get the same answer, and
+# use no memory.
 _DISCARDED_RECORDED = 1_000
 
 # Clients mostly repeat the arguments of earlier messages, so the parsed arguments are cached.
@@ -91,7 +91,9 @@ async def mail(smtp_session: SmtpSession, argument: bytes) -> None:
 
 
 async def _mail_permitted(smtp_session: SmtpSession, transaction: Transaction) -> bool:
-    """Asks policy if there is something to decide, or if junk commands cause a delay."""
+    """Whether MAIL is allowed. A refused MAIL was answered. Policy is asked only when a rule may match, or when junk
+    commands cause a delay.
+    """
     session, profile = smtp_session.session, smtp_session.profile
     delayed = 0 < profile.junk_commands_per_delay <= session.junk_commands_uncharged
     if not delayed and Stage.MAIL not in profile.ask_stages:

@@ -11,7 +11,7 @@ from services.ingress.session import Stage, Violation
 from services.ingress.smtp_session import SmtpSession
 from services.ingress.verdict import Action, Profile
 
-# The longest name (RFC 5321 4.5.3.1.2).
+# The largest number of octets of the name (RFC 5321 4.5.3.1.2).
 MAX_NAME_OCTETS = 255
 
 
@@ -32,8 +32,8 @@ async def _greeted(smtp_session: SmtpSession, argument: bytes, *, extended: bool
         if not session.on_submission_port:
             smtp_session.error(BAD_COMMAND_SYNTAX.with_text("Name or address literal needed"))
             return
-        # Many mail programs send the name of the user's computer, which may be invalid. Nothing depends on the name
-        # here, so it is accepted, and the trace field has the address instead (F45).
+        # Many mail programs send the name of the user's computer, which may be invalid. On submission ports nothing
+        # depends on the name, so it is accepted, and the trace field has the address instead (F45).
         argument, canonical = argument[:MAX_NAME_OCTETS], address_literal(session.peer.client_address)
     if session.helo_name and await smtp_session.junk():
         return
@@ -73,7 +73,7 @@ async def _piled_up(smtp_session: SmtpSession) -> bool:
     if not pending:
         return False
     if smtp_session.session.on_submission_port and pending == b"QUIT\r\n":
-        # Monitoring clients do this, and it does no harm.
+        # Monitoring clients send QUIT without waiting for the answer, and this does no harm.
         return False
     await smtp_session.violation(Violation.AFTER_HELO)
     return smtp_session.ending
@@ -96,7 +96,7 @@ OFFERED = (
 
 
 def offered(smtp_session: SmtpSession) -> int:
-    """Returns the index of the session's entry in OFFERED. It is a number because it is a part of keys."""
+    """Returns the index of the session's entry in OFFERED. It is a number because it is a part of cache keys."""
     if not smtp_session.session.esmtp:
         return 0
     profile = smtp_session.profile
@@ -119,7 +119,7 @@ def _extensions(profile: Profile, *, tls: bool, auth: tuple[str, ...]) -> bytes:
     if auth:
         lines.append(f"AUTH {' '.join(auth)}")
     if profile.max_recipients:
-        # RFC 9422
+        # The keyword LIMITS is defined in RFC 9422.
         lines.append(f"LIMITS RCPTMAX={profile.max_recipients}")
     last = len(lines) - 1
     return "".join(f"250{' ' if number == last else '-'}{line}\r\n" for number, line in enumerate(lines)).encode()

@@ -1,6 +1,6 @@
 """Calls the hooks of a site's handler, each with a time limit, and checks their answers and their changes.
 
-They are called with aiosmtpd's own Session and Envelope. 250 means that the message continues. Policy has not seen
+Hooks are called with aiosmtpd's own Session and Envelope. 250 means that the message continues. Policy has not seen
 changes that a hook makes to the envelope, so such a message is answered with 451. The answer is also 451 when a hook
 fails, takes too long, or does not return an SMTP reply.
 """
@@ -36,8 +36,8 @@ from services.ingress.shared_slots import NoSlotError, SharedSlots
 
 log = structlog.get_logger(__name__)
 
-# The largest number of hooks at the same time. Hooks that block run one after the other. Each may have a whole message
-# in memory.
+# The largest number of hooks at the same time. Hooks that block run one after another. Each hook may have a whole
+# message in memory.
 _SLOTS = 16
 _SHARE = 12
 _UNDER_WAY = 1_000
@@ -174,8 +174,8 @@ class Hooks:
             self._metrics.handler_seconds[hook].observe(time.monotonic() - began)
 
     async def _chosen(self, caller: Caller, error: Exception) -> Reply:
-        """Returns the reply to an error of a hook, which handle_exception may choose. Whatever it answers, the message
-        does not continue.
+        """Returns the reply to an error of a hook, which handle_exception may choose. The message does not continue,
+        whatever handle_exception returns.
         """
         if not self._has("handle_exception"):
             return TRY_AGAIN
@@ -220,7 +220,7 @@ def _expect(transaction: Transaction, recipients: list[str]) -> None:
 
 
 def _replace(caller: Caller, content: Content, after: object) -> None:
-    """Replaces the content by the one of a hook, as lines that end in CRLF. Raises _FailedError."""
+    """Replaces the content by the content from a hook, as lines that end in CRLF. Raises _FailedError."""
     if isinstance(after, str):
         after = after.encode("utf-8", "surrogateescape")
     if not isinstance(after, (bytes, bytearray)):

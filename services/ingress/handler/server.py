@@ -19,7 +19,7 @@ from services.ingress.verdict import Profile
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The connection for which hooks are called, or its substitute."""
+    """The connection for which hooks are called. For a message over HTTP, `server` is a StandInServer."""
 
     server: SMTP
     session: SessionFacts
@@ -33,7 +33,8 @@ class StandInServer(SMTP):
     """The `server` of a message that came over HTTP: there is no connection, and no reply is sent."""
 
     def __init__(self) -> None:
-        # SMTP.__init__ is not called, as for a connection. `present` sets the attributes that a handler may read.
+        # SMTP.__init__ is not called here either, as in Connection. `present` sets the attributes that a handler may
+        # read.
         self.transport = None
 
 
@@ -81,7 +82,7 @@ def present(caller: Caller, handler: object, loop: asyncio.AbstractEventLoop) ->
     server.require_starttls = False
     handler_session = getattr(server, "session", None)
     if handler_session is None or (handler_session.ssl is None) is not (tls is None):
-        # The session is reset after TLS (RFC 3207 4.2), for handlers too.
+        # The session is reset after the TLS handshake (RFC 3207 4.2), so handlers get a new one, too.
         server.session = handler_session = HandlerSession(loop)
     handler_session.peer = peer
     handler_session.host_name = session.helo_sent.decode("utf-8", "surrogateescape") or None
@@ -89,7 +90,7 @@ def present(caller: Caller, handler: object, loop: asyncio.AbstractEventLoop) ->
     handler_session.authenticated = bool(session.account) or None
     # Only policy gets the password.
     handler_session.auth_data = LoginPassword(session.account.encode(), b"") if session.account else None
-    # Sets the value behind a deprecated property, since setting the property logs a warning.
+    # The value behind a deprecated property is set directly, because setting the property logs a warning.
     handler_session._login_data = handler_session.auth_data and handler_session.auth_data.login  # noqa: SLF001
     if tls is not None and transport is not None:
         handler_session.ssl = {

@@ -19,7 +19,7 @@ class StatusError(ValueError):
 
 def refusal(status: object) -> Reply | None:
     """Returns the reply with which a hook refuses, or None when the message continues. Raises StatusError. Without an
-    enhanced code from the hook, it is X.7.1, which means that a rule of the site refused (RFC 3463 3.8).
+    enhanced code from the hook, the enhanced code is X.7.1, which means that a rule of the site refused (RFC 3463 3.8).
     """
     if status is MISSING:
         return None

@@ -1,4 +1,4 @@
-"""A bounded cache that cannot be emptied by names that are asked for only once."""
+"""A bounded cache in which names that are asked for only once do not displace names that are asked for repeatedly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class TwoStageCache(Generic[Key, Value]):
         self._room_new = room // 5
         self._room_again = room - self._room_new
         self._new: OrderedDict[Key, Value] = OrderedDict()
-        # The entries that were used again. A caller for which a call of `get` is too slow looks here first.
+        # The entries that were used again. A caller for which a call of `get` would be too slow looks in this dict
+        # first.
         self.met_again: OrderedDict[Key, Value] = OrderedDict()
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
 """Sends one question to one name server by UDP. It uses the messages of dnspython, but not its resolver, which needs
 several tasks.
 
-Each question has its own socket, so that the port is as hard to guess as the id. Datagrams that do not match are
-ignored (RFC 5452 4.3, 9.1). A truncated answer is left to dnspython's resolver, which asks by TCP.
+Each question has its own socket, so that an attacker must guess the port as well as the id. Datagrams that do not match
+are ignored (RFC 5452 4.3, 9.1). A truncated answer is left to dnspython's resolver, which asks by TCP.
 """
 
 from __future__ import annotations

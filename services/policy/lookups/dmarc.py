@@ -10,8 +10,8 @@ from services.policy.rules.lookup import LookupResult, Outcome
 
 
 async def record(resolver: Asker, domain: str) -> TimedResult:
-    """Finds the record for a domain. FOUND means that `dmarc` is the policy for the domain. NONE means that `dmarc`
-    only tells its organizational domain.
+    """Finds the record for a domain. With FOUND, `dmarc` in the result is the policy for the domain. With NONE, there
+    is no policy, and `dmarc` only has the organizational domain.
     """
     found: dict[str, Published] = {}
     expires_at = float("inf")
@@ -31,7 +31,7 @@ async def record(resolver: Asker, domain: str) -> TimedResult:
         expires_at = min(expires_at, domain_result.expires_at)
         if domain_result.lookup_result.outcome is Outcome.NO_ANSWER:
             return TimedResult(LookupResult(Outcome.NO_ANSWER), expires_at)
-        # A domain with null MX exists.
+        # A domain with a null MX record exists.
         exists = domain_result.lookup_result.outcome is Outcome.FOUND or bool(domain_result.lookup_result.detail)
     holds = applying(domain, found, exists=exists)
     if not holds.published_at:

@@ -1,4 +1,4 @@
-"""DNS block lists (RFC 5782): listings of a client, and whether a list works correctly."""
+"""Asks DNS block lists (RFC 5782) whether they list a client, and checks whether a list works correctly."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from services.policy.rules.lookup import LookupResult, Outcome
 
 log = structlog.get_logger(__name__)
 
-# RFC 5782 5: a list with this entry lists every address. The other test entry, 127.0.0.2, is missing in many lists.
+# RFC 5782 5: a list that lists this entry lists every address. The other test entry, 127.0.0.2, is missing in many
+# lists.
 _NEVER_LISTED = {4: "127.0.0.1", 6: "::ffff:7f00:1"}
 
 
 class BlockLists:
-    """Asks block lists about clients. A list that lists every address is not used, which the metrics show."""
+    """Asks block lists about clients. A list that lists every address is not used, and the metrics show this."""
 
     def __init__(self) -> None:
-        # The fault of each zone. It is empty when it has none.
+        # The fault of each zone. The text is empty when the zone has no fault.
         self._faults: dict[str, str] = {}
 
     async def listing(self, resolver: Asker, address: str, zone: str) -> TimedResult:
         """Returns the A records of the client in one list. The test entries of the list are looked up at the same time,
-        and cached too.
+        and their answers are cached too.
         """
         versions = (4,) if ip_address(address).version == 4 else (4, 6)
         tests = [(query_name(_NEVER_LISTED[version], zone), "A") for version in versions]

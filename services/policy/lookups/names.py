@@ -50,8 +50,8 @@ async def host(resolver: Asker, name: str) -> TimedResult:
 
 
 async def mail_domain(resolver: Asker, domain: str) -> TimedResult:
-    """Finds whether a domain has MX or address records. A null MX counts as none. Beside other MX records it is
-    ignored.
+    """Finds whether a domain has MX or address records. With a null MX the outcome is NONE, even if there are address
+    records. Beside other MX records, a null MX is ignored.
     """
     answers = await resolver.resolve_all([(domain, record_type) for record_type in ("MX", "A", "AAAA")])
     expires_at = earliest(answers)

@@ -1,5 +1,5 @@
-"""A caching resolver. Its cache is bounded, and also has negative answers. While a question runs, nobody asks the same
-question again. Each question has a time limit.
+"""A caching resolver. Its cache is bounded, and also contains negative answers. While a question is being asked, the
+same question is not asked again: all callers wait for the one answer. Each question has a time limit.
 
 Each client, and each zone whose name servers do not answer, has only a share of the running questions (fair_slots.py,
 silence.py).
@@ -32,13 +32,14 @@ from services.policy.metrics import LOOKUPS_REFUSED
 from services.policy.rules.lookup import Outcome
 
 _CACHED = 50_000
-# Limits of questions: how many run at the same time, how many of these may belong to one client (/24, /64), how many
-# while name servers do not answer this client's questions, and how many wait.
+# Limits of questions: how many run at the same time, how many of these belong to one client (/24, /64), how many belong
+# to a client whose questions are not answered, and how many wait.
 _CONCURRENT = 500
 _SHARE = 50
 _SLOW_SHARE = 2
 _MOST_WAITING = 5_000
-# When a question has no answer after this time, its name servers count as silent.
+# A question that fails after at least this time counts as slow: its zone may then count as silent, and its client gets
+# a smaller share.
 _SLOW_SECONDS = 0.5
 _LONGEST_TTL = 3600.0
 _LONGEST_NEGATIVE_TTL = 300.0
@@ -63,7 +64,7 @@ class Answer:
 
 
 class Resolver:
-    """Asks the given name servers, or those of the system."""
+    """Asks the given name servers, or the name servers of the system."""
 
     def __init__(
         self,
@@ -73,8 +74,8 @@ class Resolver:
         clock: Callable[[], float] = time.monotonic,
         resolv_conf: Path = RESOLV_CONF,
     ) -> None:
-        """Each of `nameservers` is address[:port]. Without any, those of the system are asked. `seconds` is the time
-        limit of one question with all its tries.
+        """Each of `nameservers` is address[:port]. Without any, the name servers of the system are asked. `seconds` is
+        the time limit of one question with all its tries.
         """
         self._stub = StubResolver(
             nameservers,
@@ -143,7 +144,7 @@ class Resolver:
         return known_or_pending.result()
 
     def _begin(self, name: str, record_type: str, party: str) -> Answer | asyncio.Future[Answer]:
-        """Asks the name servers. The party has taken a slot."""
+        """Asks the name servers. The party has already taken a slot."""
         zone = self._silent.zone_of(name)
         if zone and not self._silent.enter(zone):
             self._slots.release(party)
@@ -218,8 +219,8 @@ class Resolver:
         return self._no_answer()
 
     def _answer(self, message: dns.message.QueryMessage) -> Answer:
-        """Returns the answer in a message. Its lifetime is the shortest one of the records and of the aliases that led
-        to them. Without records, the lifetime comes from the SOA.
+        """Returns the answer in a message. Its lifetime is the shortest lifetime of the records and of the aliases that
+        led to them. Without records, the lifetime comes from the SOA record.
         """
         try:
             chain = message.resolve_chaining()
@@ -237,8 +238,8 @@ class Resolver:
         return Answer(Outcome.NONE, (), self._clock() + seconds)
 
     def _no_answer(self) -> Answer:
-        """Returns a failure: SERVFAIL, REFUSED, a time-out, or any other problem. It never means that a name does not
-        exist (C85, C86).
+        """Returns a failure: SERVFAIL, REFUSED, a time-out, or any other problem. A failure never means that a name
+        does not exist (C85, C86).
         """
         return Answer(Outcome.NO_ANSWER, (), self._clock() + _NO_ANSWER_TTL)
 
@@ -272,8 +273,8 @@ class PartyResolver:
 
 
 def _datagram_servers(servers: Iterable[str]) -> list[tuple[int, Any]]:
-    """Returns the family and the socket address of each server. The result is empty when one of them cannot be asked by
-    UDP.
+    """Returns the family and the socket address of each server. The result is empty when one of the servers cannot be
+    asked by UDP.
     """
     addresses: list[tuple[int, Any]] = []
     for host, port in map(parse_server, servers):

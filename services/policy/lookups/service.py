@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED = 50_000
 _UNDER_WAY = 5_000
-# The same limit, for one client's network (/24, /64).
+# The largest number of running look-ups for one client's network (/24, /64).
 _UNDER_WAY_OF_PARTY = 500
 _NO_ANSWER = LookupResult(Outcome.NO_ANSWER, detail="no answer in time")
 
@@ -38,7 +38,8 @@ class Lookups:
         self._seconds = seconds
         self._known: TwoStageCache[Question, TimedResult] = TwoStageCache(_REMEMBERED)
         self._met_again = self._known.met_again
-        # The key is (party, question), so that nobody waits for a party that asks about silent name servers.
+        # The key is (party, question), so that no party waits for the look-up of another party, which may have used up
+        # its share of questions.
         self._under_way: dict[tuple[str, Question], asyncio.Task[LookupResult]] = {}
         self._of_party: Counter[str] = Counter()
         self._ways: dict[Lookup, Callable[[Asker, Question], Awaitable[TimedResult]]] = {
@@ -51,7 +52,8 @@ class Lookups:
         }
 
     def known(self, question: Question) -> LookupResult | None:
-        # Nearly all results were used again. Finding them takes no call, because every recipient has several look-ups.
+        # Nearly all results are in `_met_again`. They are found there without a call of `get`, which would cost time,
+        # because every recipient has several look-ups.
         timed_result = self._met_again.get(question) or self._known.get(question)
         if timed_result is None or timed_result.expires_at <= time.monotonic():
             return None
@@ -87,7 +89,9 @@ class Lookups:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, question: Question, party: str) -> asyncio.Task[LookupResult] | None:
-        """Begins a look-up. Returns None when too many are running."""
+        """Returns the task of a look-up, which begins unless it is already running. Returns None when too many are
+        running.
+        """
         key = (party, question)
         task = self._under_way.get(key)
         if task is None:

@@ -12,9 +12,10 @@ _REMEMBERED = 10_000
 
 
 class SilentZones:
-    """The zones whose name servers have answered no question of the last 30 s in time. It is unknown which part of a
-    name is a zone, so each domain above the name is treated as one. A zone counts as silent when several different
-    names directly below it had no answer. This ends when a name below it gets an answer.
+    """The zones whose name servers do not answer in time. It is unknown which part of a name is a zone, so each domain
+    above the name is treated as a zone. A zone counts as silent when several different names directly below it had no
+    answer. This ends when a question about a name below the zone is answered, or 30 s after the last question without
+    an answer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +35,9 @@ class SilentZones:
         return ""
 
     def enter(self, zone: str) -> bool:
-        """Whether one more question about a silent zone may be asked. After True, `leave` must be called."""
+        """Whether one more question about a silent zone may be asked. If the result is True, `leave` must be called
+        when the question has ended.
+        """
         count = self._under_way.get(zone, 0)
         if count >= _PLACES_OF_SILENT_ZONE:
             return False
@@ -78,7 +81,7 @@ _NONE: set[str] = set()
 def _zones(name: str) -> Iterator[tuple[str, str]]:
     """Yields each domain above the name, the widest first, with the label of the name directly below it."""
     labels = name.split(".")
-    # A zone with one label never counts as silent, and neither does one with two labels in the reverse tree.
+    # A zone with one label never counts as silent, and neither does a zone with two labels in the reverse tree.
     first = len(labels) - (3 if labels[-1] == "arpa" else 2)
     for start in range(first, max(first - _MOST_ZONES, 0), -1):
         yield ".".join(labels[start:]), labels[start - 1]

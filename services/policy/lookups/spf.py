@@ -1,9 +1,9 @@
 """SPF (RFC 7208) with pyspf over our own resolver, on the event loop.
 
 pyspf evaluates a record without a pause, and asks the DNS during the evaluation. Here an evaluation stops at the first
-answer that is not known. The question is asked on the event loop, and then the record is evaluated again with the
-answer. RFC 7208 limits the questions of one check (4.6.4), and the questions of an `mx` or `ptr` mechanism are asked
-together. So there are few evaluations.
+answer that is not known. The missing question is asked on the event loop, and then the record is evaluated again with
+the answer. RFC 7208 limits the questions of one check (4.6.4), and the questions of an `mx` or `ptr` mechanism are
+asked together. So there are few evaluations.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class _Evaluation(spf.query):  # type: ignore[misc]
         """
         super().__init__(i=question.client, s=question.subject, h=question.helo)
         if question.subject:
-            # pyspf splits at the first @, but a quoted local part may contain one.
+            # pyspf splits at the first @, but a quoted local part may contain an @.
             self.l, _, self.o = question.subject.rpartition("@")
             self.d = self.o
         self.t = began
@@ -101,8 +101,8 @@ class _Evaluation(spf.query):  # type: ignore[misc]
         return str(spf_result)
 
     def get_explanation(self, _spec: object) -> None:
-        """Returns no explanation. It would be a text of the sender's domain, which nobody is shown, so it is not looked
-        up.
+        """Returns no explanation. The explanation would be a text of the sender's domain. It is not looked up, because
+        nobody would see it.
         """
 
     def dns_mx(self, domainname: str) -> list[str]:
@@ -131,8 +131,8 @@ class _Evaluation(spf.query):  # type: ignore[misc]
             return False
 
     def dns(self, name: str, qtype: str, _cnames: object = None, ignore_void: bool = False) -> list[Any]:
-        """Returns the records, in place of pyspf's own resolver, with aliases followed. It counts void look-ups
-        (4.6.4).
+        """Returns the records, in place of pyspf's own resolver, with aliases followed. This method also counts void
+        look-ups (4.6.4).
         """
         canonical_name = _canonical(name)
         if not _is_askable(canonical_name, qtype):

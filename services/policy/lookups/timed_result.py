@@ -18,5 +18,5 @@ class TimedResult:
 
 
 def earliest(answers: Iterable[Answer]) -> float:
-    """Returns the time at which the first of these expires."""
+    """Returns the earliest time at which one of the answers expires."""
     return min(answer.expires_at for answer in answers)

@@ -24,7 +24,8 @@ EXEMPTS: Mapping[Criterion, frozenset[Check]] = MappingProxyType(
     }
 )
 
-# A sender can be forged, and an address cannot. So a block on an address is lifted only by an allow rule on an address.
+# The sender of a message can be forged, and the address of a client cannot. So a block on a client's address is lifted
+# only by an allow rule on a client's address.
 _BY_ADDRESS = frozenset({Criterion.IP, Criterion.NETWORK})
 
 
@@ -32,8 +33,8 @@ _ENFORCE = Mode.ENFORCE
 
 
 def matches(facts: Facts) -> tuple[AccessRule, ...]:
-    """Returns every access rule that the facts match, whatever its mode and end: by address, sender, sender's domain,
-    and recipient.
+    """Returns every access rule that the facts match by address, sender, sender's domain or recipient. The mode and the
+    end of the rule do not matter.
     """
     matching_rules = facts.listed
     if matching_rules is None:
@@ -63,7 +64,7 @@ def hits(facts: Facts) -> tuple[str, ...]:
 
 
 def exempts(check: Check) -> Exempt:
-    """Returns the exemption that the allow matrix gives from one check."""
+    """Returns a function that returns the id of an allow rule that exempts from `check`."""
 
     def exempt(facts: Facts, snapshot: Snapshot) -> str:
         for rule in allow_rules(facts, snapshot):
@@ -96,8 +97,8 @@ def discarded_by(facts: Facts, snapshot: Snapshot) -> str:
 
 
 def discards(recipient: AddressFacts, facts: Facts, snapshot: Snapshot) -> bool:
-    """Whether this recipient, which was answered as accepted, was discarded by a block rule. It is used at later
-    stages.
+    """Whether this recipient, which was answered as accepted, was discarded by a block rule. This function is used at
+    stages after RCPT.
     """
     if not snapshot.access.has_discard:
         return False
@@ -159,7 +160,7 @@ def _blocks(*modes: Mode, discard: bool) -> tuple[Rule, ...]:
     return tuple(_block(criterion, mode, discard=discard) for criterion in criteria for mode in modes)
 
 
-# These are tried before all others at RCPT, because discarded mail is neither refused nor counted.
+# These rules are tried before all others at RCPT, because discarded mail is neither refused nor counted.
 DISCARDS = _blocks(Mode.ENFORCE, Mode.SHADOW, discard=True)
 REJECTIONS = _blocks(Mode.ENFORCE, Mode.SHADOW, discard=False)
 _DISCARDS_IN_FORCE = _blocks(Mode.ENFORCE, discard=True)

@@ -1,6 +1,6 @@
 """The tables of block and allow lists. This module is pure.
 
-A change of a few rules makes new tables that share everything else with the former ones. So it costs little, however
+A change of a few rules makes new tables that share everything else with the former tables. So it costs little, however
 many rules there are.
 """
 
@@ -59,7 +59,7 @@ class AccessTables:
         added_of_clients: Iterable[AccessRule] = (),
     ) -> AccessTables:
         """Returns these tables without some rules and with others. Rules with the same key are in the order of their
-        ids, which is that of creation.
+        ids, which is the order of their creation.
         """
         senders, recipients = self.senders.mutate(), self.recipients.mutate()
         domains, subdomains, kinds = self.domains.mutate(), self.subdomains.mutate(), self.kinds.mutate()
@@ -85,8 +85,8 @@ class AccessTables:
         return AccessTables(*tables, kinds=kinds.finish())
 
     def of_domain(self, domain: str) -> Rules:
-        """Returns rules on the domain itself, and then those on the subdomains of each domain above it, the closest
-        first.
+        """Returns rules on the domain itself, and then the rules on the subdomains of each domain above it, beginning
+        with the closest.
         """
         rules = self.domains.get(domain, ())
         if self.subdomains:
@@ -107,7 +107,7 @@ def add_rule(table: MapMutation[Key, Rules], key: Key, rule: AccessRule) -> None
 
 
 def remove_rule(table: MapMutation[Key, Rules], key: Key, rule: AccessRule) -> None:
-    """Removes the rule with the same id. Without any rule, the key is removed too."""
+    """Removes the rule with the same id. If no rule is left, the key is removed too."""
     rules = tuple(each for each in table.get(key, ()) if each.id != rule.id)
     if rules:
         table[key] = rules

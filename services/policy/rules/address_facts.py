@@ -15,9 +15,9 @@ class AddressFacts:
     """
 
     wire: bytes
-    # In lower case.
+    # The local part, in lower case.
     local: str
-    # A domain in A-labels, or a literal. Empty in `<>` and in `postmaster` without a domain.
+    # The domain in A-labels, or an address literal. It is empty in `<>` and in `postmaster` without a domain.
     domain: str
     # The key under which the address is compared: local parts are compared without case, whatever the domain.
     key: str
@@ -26,11 +26,11 @@ class AddressFacts:
     is_postmaster: bool = False
     # Whether the domain is ours, and the address is neither an account's nor an alias.
     is_unknown: bool = False
-    # Whether it is an alias that leads to no address that accepts mail, and whether it is an alias that leads back to
-    # itself.
+    # Whether the address is an alias that leads to no address that accepts mail, and whether it is an alias that leads
+    # back to itself.
     ends_nowhere: bool = False
     leads_back: bool = False
-    # Whether it is an address of an account, an alias or a postmaster here.
+    # Whether the address belongs to an account, an alias or a postmaster here.
     is_account: bool = False
     # Whether the mailbox server decides if the address exists.
     is_verified: bool = False
@@ -43,7 +43,7 @@ class AddressFacts:
     # The access rules that match the address as a sender, and as a recipient, including expired ones.
     as_sender: tuple[AccessRule, ...] = ()
     as_recipient: tuple[AccessRule, ...] = ()
-    # The look-ups about the domain for mail from the address.
+    # The look-ups about the domain that mail from this address needs.
     domain_questions: tuple[Question, ...] = ()
     # The address as a JSON string, for logs.
     quoted: str = '""'

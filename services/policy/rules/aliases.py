@@ -31,7 +31,7 @@ class AliasWalk:
     _visited: set[str] = field(default_factory=set)
 
     def visit(self, address: AddressFacts, path: tuple[str, ...] = ()) -> None:
-        """Follows an address to its end. `path` has the aliases on the way to `address`."""
+        """Follows an address to its final targets. `path` has the aliases on the way to `address`."""
         key = base_key(address, self.snapshot)
         owner = self.snapshot.owners.get(key)
         targets = self.snapshot.aliases.get(key)

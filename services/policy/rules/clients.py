@@ -40,7 +40,7 @@ class Client:
     local: bool
     # True for an address that is neither private nor special, so that DNS block lists are asked about it.
     public: bool
-    # The access rules that match the address, the closest first, including expired ones.
+    # The access rules that match the address, with the closest match first, including expired rules.
     access: tuple[AccessRule, ...] = ()
     # The look-ups about the address: its names, and its listing in each zone.
     name_questions: tuple[Question, ...] = ()
@@ -63,8 +63,8 @@ class Networks:
         return any(number & mask in values for of, mask, values in self._groups if of == version)
 
 
-# DNS block lists are never asked about these networks (C84): this network, private, shared, loopback, link-local,
-# multicast, reserved.
+# DNS block lists are never asked about these networks (C84): 0.0.0.0/8, and the private, shared, loopback, link-local,
+# multicast and reserved networks.
 _NOT_PUBLIC = Networks(
     parse_pattern(text)
     for text in (

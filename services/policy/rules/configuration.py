@@ -20,13 +20,14 @@ class Account:
     id: str
     login: str
     password_hash: str = field(repr=False)
-    # The proof for an earlier hash of the same password, with which sessions may have logged in.
+    # The proof of an earlier hash of the same password. Sessions that logged in before the hash was replaced send this
+    # proof.
     earlier_proof: bytes = field(default=b"", repr=False)
 
     @property
     def proof(self) -> bytes:
-        """Returns a value that changes with the password and does not reveal it. It shows whether a session has logged
-        in with an earlier password.
+        """Returns a value that changes with the password and does not reveal it. With this value, policy recognises a
+        session that logged in with an earlier password.
         """
         return self.earlier_proof or _proof(self.password_hash)
 
@@ -56,7 +57,7 @@ class AccessRule:
 
 
 class ExistingRecipients(IntEnum):
-    """How policy knows which recipients of a local or relay domain exist. The numbers are those of the contract."""
+    """How policy knows which recipients of a local or relay domain exist. The numbers are those of config.v1."""
 
     ACCOUNTS = 1
     LIST = 2

@@ -40,8 +40,8 @@ def message_rate(snapshot: Snapshot) -> Mode:
 
 
 def block_acts(client: str, snapshot: Snapshot, now: float) -> bool:
-    """Whether a block on a client (`Client.key`) refuses it now. It does not when the limit is off, or when an
-    exemption applies.
+    """Whether a block on a client (`Client.key`) refuses it now. The client is not refused when the limit is off, or
+    when an exemption applies.
     """
     if blocking(snapshot) is Mode.OFF:
         return False

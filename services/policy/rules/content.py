@@ -136,7 +136,7 @@ def is_listed(lookup_result: LookupResult, zone: DnsblZone) -> bool:
 
 
 def _dnsbl(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
-    # For some clients no list is asked. They have no questions, and then no zone is compared.
+    # For some clients no list is asked. Such clients have no questions, and then no zone is compared.
     lookup_results = [facts.lookup_results[question] for question in facts.client.dnsbl_questions]
     for lookup_result, zone in zip(lookup_results, snapshot.content_checks.dnsbl_zones, strict=False):
         if is_listed(lookup_result, zone):

@@ -15,7 +15,7 @@ from services.policy.rules.model import Counts, Facts, Snapshot, Stage, Verifica
 
 
 class Counter(StrEnum):
-    """The kinds of counters. The first four have fields in `Counts`. No rule reads the others."""
+    """The kinds of counters. The first four counters have fields in `Counts`. No rule reads the others."""
 
     BLOCKED = "blocked"
     CONNECTIONS = "connections"
@@ -31,21 +31,21 @@ _BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
 _CONNECTIONS_THIS_MINUTE, _MESSAGES_THIS_MINUTE = Counter.CONNECTIONS_THIS_MINUTE, Counter.MESSAGES_THIS_MINUTE
 
 
-# The most clients whose operation BLOCKED is cached.
+# The largest number of clients whose operation BLOCKED is cached.
 _REMEMBERED = 20_000
 
-# The value of `limit` with which a counter of a minute is read and not changed.
+# With this value of `limit`, a counter of a minute is read and not changed.
 READ_ONLY = -1
 
 
 class Operation(NamedTuple):
     """One operation on one counter of one client (`Client.key`), whose answer is a number. BLOCKED: the answer is 1
     when the client is blocked. CONNECTIONS: `member` is a session that opens, and the answer is the number of open
-    sessions. *_THIS_MINUTE: the answer is the number in this minute of the clock, including this one. With the limit
-    READ_ONLY this one is not added, because it may have been counted before. FAILED_LOGINS_*: the same for the failures
-    of a client, and of a login, whose digest is used in place of the client. UNKNOWN_RECIPIENTS_TODAY: `member` stands
-    for the recipient, and the answer is the number of distinct ones until `ends_at`. When it reaches `limit`, the
-    client is blocked until then.
+    sessions. *_THIS_MINUTE: the answer is the number in this minute of the clock, including this operation. With the
+    limit READ_ONLY, this operation is not added, because it may have been counted before. FAILED_LOGINS_*: the answer
+    is the number of failed logins in this minute, for a client, or for a login, whose digest then takes the place of
+    the client. UNKNOWN_RECIPIENTS_TODAY: `member` stands for the recipient, and the answer is the number of distinct
+    recipients until `ends_at`. When this number reaches `limit`, the client is blocked until `ends_at`.
     """
 
     counter: Counter
@@ -57,7 +57,9 @@ class Operation(NamedTuple):
 
 
 def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
-    """Returns the operations for this decision, or None where the rule is off or the client is exempt."""
+    """Returns the operations for this decision. The result is empty when no rule of the stage needs a counter, for
+    example because the rule is off or the client is exempt.
+    """
     at_stage = AT_STAGE.get(facts.stage)
     return at_stage(facts, snapshot) if at_stage is not None else ()
 
@@ -65,7 +67,7 @@ def operations(facts: Facts, snapshot: Snapshot) -> Sequence[Operation]:
 def counted(counter_operations: Sequence[Operation], numbers: Sequence[int | None]) -> Counts:
     """Returns the counts from the answers to these operations."""
     if len(numbers) == 1 and numbers[0] == 0 and counter_operations[0].counter is _BLOCKED:
-        # This is the usual case, for nearly every recipient.
+        # Nearly every recipient takes this path.
         return _NOT_BLOCKED
     counts = Counts()
     for operation, number in zip(counter_operations, numbers, strict=True):

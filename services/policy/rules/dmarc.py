@@ -17,7 +17,7 @@ _LONGEST_WALK_LABELS = 7
 _POLICIES = ("none", "quarantine", "reject")
 # The disposition while the owner tests the policy: one level weaker (RFC 9989 4.7, tag t).
 _MILDER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
-# The case of the tag's name does not matter, and that of its value does (RFC 9989 4.8).
+# The name of the tag may be in any case, and its value must have this case (RFC 9989 4.8).
 _VERSION = re.compile(r"\s*[vV]\s*=\s*DMARC1\s*(?:;|$)")
 _TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*", re.DOTALL)
 _REPORT_URI = re.compile(r"\s*mailto:[^\s,!]+@[^\s,!]+(?:![0-9]+[kmgt]?)?\s*", re.IGNORECASE)
@@ -39,8 +39,8 @@ class Published:
 
 
 def parse(text: str) -> Published | None:
-    """Returns the DMARC record in a TXT record (RFC 9989 4.7, 4.8), or None when the text is not one, or asks for no
-    processing.
+    """Returns the DMARC record in a TXT record (RFC 9989 4.7, 4.8), or None when the text is not a DMARC record or
+    contains no policy to apply.
     """
     if not _VERSION.match(text):
         return None
@@ -72,13 +72,15 @@ def parse(text: str) -> Published | None:
 
 
 def only_record(texts: Iterable[str]) -> Published | None:
-    """Returns the DMARC record among the TXT records of a name. Several count as none (4.10)."""
+    """Returns the DMARC record among the TXT records of a name. Several records count as none (4.10)."""
     of_dmarc = [text for text in texts if _VERSION.match(text)]
     return parse(of_dmarc[0]) if len(of_dmarc) == 1 else None
 
 
 def walk(domain: str) -> tuple[str, ...]:
-    """Returns the domains that a tree walk from `domain` may ask, in order. There are at most eight (4.10)."""
+    """Returns the domains that a tree walk from `domain` may ask, in order. There are at most eight such domains
+    (4.10).
+    """
     labels = domain.split(".")
     shorter = labels[1:] if len(labels) <= _LONGEST_WALK_LABELS else labels[-_LONGEST_WALK_LABELS:]
     return (domain, *(".".join(shorter[start:]) for start in range(len(shorter))))
@@ -125,8 +127,8 @@ def _organizational(domain: str, published: Mapping[str, Published]) -> str:
             # This domain is one label below the public suffix, on the way from `domain`.
             below = domain.removesuffix(f".{name}").rpartition(".")[2]
             return f"{below}.{name}"
-    # Otherwise the organizational domain is the one with the fewest labels that has a record. It is the last one of the
-    # walk.
+    # If no record decides this, the organizational domain is the domain with the fewest labels that has a record. This
+    # is the domain of the last record that the walk found.
     return list(published)[-1] if published else domain
 
 
@@ -193,7 +195,7 @@ def _evaluate_one(facts: Facts, domain: str, spf: CheckResult, spf_domain: str) 
     passed_dkim = {signature.domain for signature in facts.content.dkim if signature.result is CheckResult.PASS}
     passed_spf = spf is CheckResult.PASS
     if domain in passed_dkim or (passed_spf and spf_domain == domain):
-        # The identifier has exactly this domain, so it passes under any policy.
+        # The identifier has exactly the author's domain, so it is aligned under any policy.
         record = _record(facts, domain)
         has_policy = record is None or bool(record.published_at)
         return DmarcResult(
@@ -231,7 +233,7 @@ def _undecided(facts: Facts, record: DmarcRecord, spf: CheckResult, spf_domain: 
 
 
 def _same_organization(facts: Facts, identifier: str, record: DmarcRecord) -> bool | None:
-    """Whether an identifier is aligned. It is None when its own walk had no answer."""
+    """Whether an identifier is aligned. The result is None when the tree walk for the identifier had no answer."""
     if not _within(identifier, record.organizational_domain):
         return False
     of_identifier = _record(facts, identifier)

@@ -12,7 +12,7 @@ from services.policy.rules.model import Exemption, Facts, Rule, Snapshot
 
 
 class RuleOutcome(IntEnum):
-    """The results. The numbers are those of the contract."""
+    """The results of rules. The numbers are those of policy.v1."""
 
     PASS = 1
     DECIDED = 2

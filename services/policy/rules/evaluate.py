@@ -1,8 +1,8 @@
 """The rules in their order, and how they are tried. This module is pure.
 
-The order within RCPT: discard rules, absolute limits of the client, block lists, relay permission, existence of the
-recipient, checks without cost, and last those with a look-up or a question to the mailbox server. So a recipient that
-is refused anyway waits for neither.
+This is the order at RCPT: discard rules, absolute limits of the client, block lists, relay permission, existence of the
+recipient, and checks without cost. Checks that need a look-up or a question to the mailbox server are last. So a
+recipient that is refused anyway waits for neither of the two.
 """
 
 from __future__ import annotations
@@ -140,12 +140,13 @@ class Rulebook:
             for rule, _ in on
             if (lookups := rule.lookups if rule.begins_at_connect else rule.lookups_for_checks) is not None
         )
-        # Shared verdicts: the one when no rule matches, the same with content checks, and those of single rules.
+        # Shared verdicts: the verdict when no rule matches, the same verdict with content checks, and the verdicts of
+        # single rules.
         self.accepted = Verdict(shared=True)
         self._checked: dict[Checks, Verdict] = {}
         self._refused: dict[tuple[str, RuleMatch], Verdict] = {}
-        # For each stage number: the function for the counters, or None when no rule of the stage reads one; and
-        # whether a rule of the stage makes a look-up.
+        # `operations` has for each stage number the function for the counters, or None when no rule of the stage reads
+        # a counter. `looks_up` tells for each stage number whether a rule of the stage makes a look-up.
         self.operations = tuple(
             AT_STAGE.get(number) if any(rule.counted and rule.stage == number for rule, _ in on) else None
             for number in _NUMBERS
@@ -164,13 +165,13 @@ class Rulebook:
         return tuple(reason_id for _, _, _, _, reason_id in self._steps[stage])
 
     def asked_stages(self, facts: Facts) -> frozenset[Stage]:
-        """Returns the stages at which a rule may match in this session, whatever the client sends. `facts` are those of
-        the session alone.
+        """Returns the stages at which a rule may match in this session, whatever the client sends. `facts` are only the
+        facts of the session.
         """
         return frozenset(rule.stage for rule in self._askable if not rule.session_exempt(facts, self.snapshot))
 
     def early_questions(self, facts: Facts) -> tuple[Question, ...]:
-        """Returns the look-ups of later stages that need only the client's address. They begin at CONNECT."""
+        """Returns look-ups of later stages that can begin at CONNECT, because they need only the client's address."""
         questions: dict[Question, None] = {}
         for rule, lookups in self._early:
             if not (facts.may_be_exempt and rule.exempt(facts, self.snapshot)):
@@ -230,7 +231,9 @@ class Rulebook:
         return self._steps[stage]
 
     def _completed(self, facts: Facts, verdict: Verdict | None) -> Verdict:
-        """Returns the verdict, with the parts that it has besides the decision."""
+        """Returns the verdict after adding what does not come from the rule that decides: hits of access rules, content
+        checks and delays. `verdict` is None when no rule matched.
+        """
         stage = facts.stage
         if stage == _RCPT:
             if facts.listed:
@@ -282,7 +285,7 @@ def _by_stage(rules: Sequence[tuple[Rule, Mode]]) -> tuple[_Steps, ...]:
 
 
 def _hits(facts: Facts, verdict: Verdict | None, snapshot: Snapshot) -> tuple[str, ...]:
-    """Returns the access rules whose hits this decision counts."""
+    """Returns the ids of the access rules whose hits this decision counts."""
     hits: tuple[str, ...] = ()
     if verdict is not None:
         hits = tuple(outcome.rule_id for outcome in verdict.shadow if outcome.rule_id)
@@ -297,7 +300,7 @@ def _own(verdict: Verdict) -> Verdict:
 
 
 def verdict_of(reason_id: str, rule_match: RuleMatch) -> Verdict:
-    """Returns the verdict for a match that does not come from the rules' order."""
+    """Returns a new verdict for a match, without the results of other rules."""
     verdict = Verdict()
     _decide(verdict, reason_id, rule_match)
     return verdict

@@ -1,6 +1,7 @@
 """Exemptions from rules. They depend on the session alone, and not on what the client sends. This module is pure.
 
-Each function returns the name of the exemption, or the id of an allow rule. Empty means that it does not apply.
+Each function returns the name of the exemption, or the id of an allow rule. The result is empty when the exemption does
+not apply.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ _SMTP, _IP = Listener.SMTP.value, Criterion.IP
 
 
 def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
-    """Whether any exemption may apply. It is False for most sessions, which come from unknown clients on port 25 that
-    are on no list. Mail that a discard rule drops is exempt from the block of its client.
+    """Whether any exemption may apply. The result is False for most sessions, which come from unknown clients on port
+    25 that are on no list. Discard rules matter here, because mail that they drop is exempt from the block of its
+    client.
     """
     client, access = facts.client, snapshot.access
     if client.trusted or client.local or facts.listener != _SMTP or facts.account is not None:
@@ -25,7 +27,7 @@ def may_hold(facts: Facts, snapshot: Snapshot) -> bool:
 
 
 def logged_in(facts: Facts, snapshot: Snapshot) -> str:
-    """The exemption of logged-in clients. A login counts only while AUTH is on."""
+    """Returns the exemption of logged-in clients. A login counts only while AUTH is on."""
     return Exemption.LOGGED_IN if facts.account is not None and snapshot.smtp_auth.enabled else ""
 
 
@@ -34,12 +36,12 @@ def trusted_network(facts: Facts, _snapshot: Snapshot) -> str:
 
 
 def local_network(facts: Facts, snapshot: Snapshot) -> str:
-    """The exemption of clients in local networks, while these need no login."""
+    """Returns the exemption of clients in local networks, as long as they need no login."""
     return Exemption.LOCAL_NETWORK if facts.client.local and snapshot.smtp_auth.skip_for_local_networks else ""
 
 
 def any_local_network(facts: Facts, _snapshot: Snapshot) -> str:
-    """The exemption of clients in local networks, whether they need a login or not."""
+    """Returns the exemption of clients in local networks, whether they need a login or not."""
     return Exemption.LOCAL_NETWORK if facts.client.local else ""
 
 
@@ -48,7 +50,7 @@ def submission(facts: Facts, _snapshot: Snapshot) -> str:
 
 
 def allowed_ip(facts: Facts, snapshot: Snapshot) -> str:
-    """The exemption by an allow rule on exactly the client's address."""
+    """Returns the id of an allow rule on exactly the client's address."""
     for rule in allow_rules(facts, snapshot):
         if rule.criterion is _IP:
             return rule.id
@@ -56,7 +58,7 @@ def allowed_ip(facts: Facts, snapshot: Snapshot) -> str:
 
 
 def any_of(*exemptions: Exempt) -> Exempt:
-    """Returns a function for the first of these exemptions that applies."""
+    """Returns a function that returns the first of these exemptions that applies."""
 
     def exempt(facts: Facts, snapshot: Snapshot) -> str:
         for exemption in exemptions:

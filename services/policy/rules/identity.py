@@ -32,7 +32,7 @@ _FOUND, _NONE = Outcome.FOUND, Outcome.NONE
 class _Helo:
     """A HELO name in the form that rules use."""
 
-    # In canonical form. It is empty when it is an address literal or not a name.
+    # The name in canonical form. It is empty when HELO has an address literal, or no valid name.
     name: str
     is_literal: bool
     is_full: bool
@@ -54,7 +54,7 @@ def _helo(raw: bytes) -> _Helo:
 
 
 def helo_domain(helo_name: bytes) -> str:
-    """Returns the canonical HELO name. The result is empty when it is an address literal or not a name."""
+    """Returns the canonical HELO name. The result is empty when HELO has an address literal, or no valid name."""
     return _helo(helo_name).name
 
 

@@ -51,7 +51,7 @@ class LookupResult:
 
     outcome: Outcome
     records: tuple[str, ...] = ()
-    # The reason in our words. It is NULL_MX when a domain says that it accepts no mail (RFC 7505).
+    # The reason in our words. It is NULL_MX when the domain declares that it accepts no mail (RFC 7505).
     detail: str = ""
     dmarc: DmarcRecord | None = None
     # The seconds that the look-up took when it was made.
@@ -83,12 +83,12 @@ class LookupResults(dict[Question, LookupResult]):
 
 
 class CachedLookupResults(LookupResults):
-    """Results of one decision to which `source` adds those of a cache. Results that are read from it are also stored
-    here, to be shown later.
+    """The look-up results of one decision, with the results in a cache, which `source` returns. Results that are read
+    from the cache are also stored here, to be shown later.
     """
 
-    # The caller must set it. A constructor in Python would take longer than all the rest, and this is made for most
-    # decisions.
+    # The caller must set `source`. A constructor in Python would take longer than everything else here, and most
+    # decisions make such an object.
     __slots__ = ("source",)
 
     source: Callable[[Question], LookupResult | None]

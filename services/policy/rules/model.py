@@ -1,7 +1,7 @@
 """The values that all rules use: the snapshot, the facts of a session, matches and verdicts. This module is pure.
 
-`Facts` and `Verdict` are made for every decision, so they are plain classes with slots. They are not changed after the
-rules have got them. All values that live longer are frozen.
+`Facts` and `Verdict` are made for every decision, so they are plain classes with slots. Rules change them only to store
+a result in a field for it. All values that live longer are frozen.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from services.policy.rules.lookup import LookupResults, Question
 
 
 class Stage(IntEnum):
-    """The stages. The numbers are those of the contract."""
+    """The stages of a session. The numbers are those of policy.v1."""
 
     CONNECT = 1
     HELO = 2
@@ -59,7 +59,7 @@ class Action(IntEnum):
 
 
 class CheckResult(IntEnum):
-    """The results of RFC 8601 2.7. The numbers are those of the contract."""
+    """The results of RFC 8601 2.7. The numbers are those of policy.v1."""
 
     NONE = 1
     NEUTRAL = 2
@@ -72,7 +72,7 @@ class CheckResult(IntEnum):
 
 
 class Verification(IntEnum):
-    """The mailbox server's answer about the recipient. All numbers except the last are those of the contract."""
+    """The mailbox server's answer about the recipient. All numbers except the last are those of policy.v1."""
 
     NOT_ASKED_YET = 0
     EXISTS = 1
@@ -93,7 +93,7 @@ class ScanOutcome(IntEnum):
 
 
 class SpamAction(IntEnum):
-    """The action that rspamd recommends. The numbers are those of the contract."""
+    """The action that rspamd recommends. The numbers are those of policy.v1."""
 
     NO_ACTION = 1
     GREYLIST = 2
@@ -111,7 +111,8 @@ class SpamAction(IntEnum):
 @dataclass(frozen=True, slots=True)
 class LocalDomain:
     recipients: ExistingRecipients = ExistingRecipients.ACCOUNTS
-    # The address that gets mail for addresses that do not exist. It has only its key.
+    # The address that gets mail for addresses that do not exist. Of its facts, only those that need no snapshot are
+    # set.
     catch_all: AddressFacts | None = None
     # The delimiter between user and tag. Empty means that addresses have no tags.
     delimiter: str = ""
@@ -119,7 +120,7 @@ class LocalDomain:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The configuration, compiled for look-ups. A new one replaces it as a whole."""
+    """The configuration, compiled for look-ups. A new snapshot replaces the old one as a whole."""
 
     revision: int
     smtp_auth: SmtpAuth
@@ -129,7 +130,7 @@ class Snapshot:
     advanced: AdvancedSecurity
     content_checks: ContentChecks
     timezone: tzinfo
-    # The facts about clients, by their address.
+    # The facts about clients, by address.
     clients: ClientTable
     access: AccessTables
     relay_domains: Mapping[str, ExistingRecipients]
@@ -209,7 +210,7 @@ NO_CONTENT = Content()
 
 @dataclass(slots=True, eq=False)
 class Counts:
-    """The counts for this decision. None means that it was not counted, because the rule is off, the client is exempt,
+    """The counts for this decision. None means that there is no count, because the rule is off, the client is exempt,
     or the store does not answer.
     """
 
@@ -226,12 +227,12 @@ NO_LOOKUP_RESULTS = LookupResults()
 
 @dataclass(slots=True)
 class Facts:
-    """The facts about a session at one stage. `wire.facts` fills in those that the rules of the stage read. Comments
-    name the stages of facts that only some stages have.
+    """The facts about a session at one stage. `wire.facts` sets those that the rules of the stage read. If a fact
+    exists only at some stages, a comment names these stages.
     """
 
     stage: int
-    # Seconds since the epoch.
+    # The time of the decision, in seconds since the epoch.
     now: float
     session_id: str
     client: Client
@@ -243,12 +244,13 @@ class Facts:
     helo_name: bytes = b""
     # The revision of the profile that ingress has for the session.
     profile_revision: int = 0
-    # Whether the same request was sent before to another replica, which may have counted it before it died.
+    # Whether the same request was sent before to another replica, which may have counted the request and then failed.
     asked_before: bool = False
     lookup_results: LookupResults = field(default_factory=LookupResults)
-    # At AUTH.
+    # Only at AUTH: whether the session uses TLS.
     tls: bool = False
-    # At JUNK_COMMAND and PIPELINING.
+    # Only at JUNK_COMMAND and PIPELINING: the number of junk commands, and the point at which the client sent data too
+    # early.
     junk_commands: int = 0
     pipelining_violation: int = 0
     # At MAIL, the number of junk commands since the last delay, and the size that the client declared.
@@ -271,7 +273,7 @@ class Facts:
     # them when they are first needed.
     listed: tuple[AccessRule, ...] | None = None
     allowed_by: tuple[AccessRule, ...] | None = None
-    # False means that no exemption applies (exemptions.may_hold), so none must be checked.
+    # False means that no exemption applies (exemptions.may_hold), so that none needs to be checked.
     may_be_exempt: bool = True
 
 
@@ -280,13 +282,16 @@ class Facts:
 
 @fast_value(frozen=True, slots=True, eq=False)
 class RuleMatch:
-    """The answer of a rule that matches. Most rules make it only once. Access rules make one for each match."""
+    """The answer of a rule that matches. Most rules make their answer only once. Access rules make an answer for each
+    match.
+    """
 
     reply: Reply | None
     action: Action = Action.REJECT
     close: bool = False
     rule_id: str = ""
-    # Whether the message is marked for quarantine. Then nothing is refused, and the rules after this one are tried.
+    # Whether the message is marked for quarantine. A match with this mark refuses nothing, and the rules after it are
+    # tried.
     quarantine: bool = False
     # At RCPT: the whole message is refused, and not only this recipient.
     refuses_message: bool = False
@@ -364,7 +369,7 @@ class Exemption(StrEnum):
     TRUSTED_NETWORK = "trusted_network"
     LOCAL_NETWORK = "local_network"
     SUBMISSION = "submission"
-    # An exemption of the whole session, which no report of a rule names.
+    # This exemption is only for whole sessions, so no report of a rule names it.
     MAIL_PORT = "mail_port"
     NOT_LOGGED_IN = "not_logged_in"
     POSTMASTER = "postmaster"
@@ -407,7 +412,7 @@ class Rule:
     lookups: RuleLookups | None = None
     # Whether `lookups` needs only the client's address, so that these look-ups can begin at CONNECT.
     begins_at_connect: bool = False
-    # Returns look-ups that begin at CONNECT. A content check gets their outcome if it is known by RCPT.
+    # Returns look-ups that begin at CONNECT. A content check gets the outcome of such a look-up if it is known by RCPT.
     lookups_for_checks: RuleLookups | None = None
     # Whether `match` reads a counter.
     counted: bool = False
@@ -417,10 +422,12 @@ class Rule:
     by_access_rules: bool = False
     # Whether ingress applies the rule itself, with numbers from the session profile.
     applied_by_ingress: bool = False
-    # Returns an exemption for the whole session, whatever the client sends. It reads only the client, the listener and
-    # the login (see `profile.profile_key`). If every rule of a stage is exempt, ingress does not ask at the stage.
+    # Returns an exemption for the whole session, whatever the client sends. This function reads only the client, the
+    # listener and the login (see `profile.profile_key`). If every rule of a stage is exempt, ingress does not ask at
+    # the stage.
     session_exempt: Exempt = _never
-    # Describes in a sentence for Explain what the rule sees in the facts. Empty means nothing.
+    # Describes in a sentence for Explain what the rule sees in the facts. The result is empty when there is nothing to
+    # say.
     describe: Callable[[Facts], str] = lambda _: ""
 
 
@@ -430,5 +437,5 @@ def always(_snapshot: Snapshot) -> Mode:
 
 
 def when(on: bool) -> Mode:
-    """Returns the mode of a rule that is turned on by a number or a switch, and has no shadow mode."""
+    """Returns the mode of a rule that has no shadow mode: `on` tells whether it is in force."""
     return Mode.ENFORCE if on else Mode.OFF

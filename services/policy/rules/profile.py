@@ -32,8 +32,8 @@ class SessionProfile:
 
 
 _SMTP = Listener.SMTP.value
-# These stages are always asked: the client is counted at CONNECT, the password is checked at AUTH, and every recipient
-# is a decision.
+# Policy is always asked at these stages: the client is counted at CONNECT, the password is checked at AUTH, and every
+# recipient needs a decision.
 _ALWAYS_ASKED = frozenset({Stage.CONNECT, Stage.AUTH, Stage.RCPT})
 
 # Sessions with equal keys have the same profile under a snapshot.
@@ -41,8 +41,8 @@ ProfileKey = tuple[int, bool, bool, bool, bool, bool]
 
 
 def profile_key(facts: Facts, snapshot: Snapshot) -> ProfileKey:
-    """Returns the key of a session's profile. The revision is a part of it, because a decision may end under an older
-    snapshot.
+    """Returns the key of a session's profile. The revision is a part of the key, because a decision may end under an
+    older snapshot.
     """
     client = facts.client
     return (
@@ -56,7 +56,9 @@ def profile_key(facts: Facts, snapshot: Snapshot) -> ProfileKey:
 
 
 def session_profile(facts: Facts, rulebook: Rulebook) -> SessionProfile:
-    """Returns the profile for the present state of the session. After a login, the verdict of AUTH brings a new one."""
+    """Returns the profile for the present state of the session. After a login, the verdict of AUTH contains a new
+    profile.
+    """
     snapshot = rulebook.snapshot
     profile = snapshot.profile
     junk = snapshot.advanced.max_junk_commands

@@ -35,15 +35,16 @@ _MESSAGE_REFUSED = RuleMatch(
     refuses_message=True,
     explanation="The message has more recipients than it may have, so it is refused as a whole.",
 )
-# Postmasters must be reachable (RFC 5321 4.5.1), so they have a higher limit. They need a limit, because the case of
-# the local part and the domain can be varied.
+# Postmasters must be reachable (RFC 5321 4.5.1), so they have a higher limit. There must be a limit, because one
+# postmaster can be named with many spellings of the local part, in upper and lower case, and with many domains.
 _POSTMASTERS_OVER_LIMIT = 10
 _ACCOUNTS, _LIST, _VERIFY = ExistingRecipients.ACCOUNTS, ExistingRecipients.LIST, ExistingRecipients.VERIFY
 # The characters in a local part that name a further destination: percent hack, bang path, and a quoted @.
 _ROUTING = frozenset("%!@")
 
 
-# These functions take an address with only its keys. Rules read the results from `AddressFacts`.
+# The functions below accept AddressFacts in which only the facts that need no snapshot are set. Rules read their
+# results from complete AddressFacts.
 
 
 def is_postmaster(recipient: AddressFacts, snapshot: Snapshot) -> bool:
@@ -79,8 +80,8 @@ def has_mailbox(key: str, domain: str, snapshot: Snapshot) -> bool:
 
 
 def base_key(recipient: AddressFacts, snapshot: Snapshot) -> str:
-    """Returns the untagged form of the address. Returns its own key when it has no tag, or is configured with the
-    tag.
+    """Returns the key of the address without its tag. Returns the key unchanged when it has no tag, or is configured
+    with the tag.
     """
     local = snapshot.local_domains.get(recipient.domain)
     if local is not None and local.delimiter and not is_named(recipient.key, recipient.domain, snapshot):
@@ -92,7 +93,8 @@ def base_key(recipient: AddressFacts, snapshot: Snapshot) -> str:
 
 def existence(recipient: AddressFacts, base: str, snapshot: Snapshot) -> tuple[bool, bool, AddressFacts | None]:
     """Returns whether an address of ours is unknown, whether its mailbox server decides this, and the catch-all that
-    accepts its mail. `base` is the result of `base_key`. All three are false for a domain that is not ours.
+    accepts its mail. `base` is the result of `base_key`. For a domain that is not ours, the result is (False, False,
+    None).
     """
     domain = recipient.domain
     local = snapshot.local_domains.get(domain)

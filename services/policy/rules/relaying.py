@@ -57,7 +57,8 @@ def _untrusted_routing(facts: Facts, snapshot: Snapshot) -> RuleMatch | None:
 
 
 def _match_mode(snapshot: Snapshot) -> Mode:
-    # Nobody can log in while AUTH is off, so otherwise nobody could use an account's address.
+    # The rule is off while AUTH is off: nobody can log in then, so it would refuse every message from an account's
+    # address.
     return when(snapshot.smtp_auth.enabled and snapshot.smtp_auth.sender_must_match_login)
 
 

@@ -36,7 +36,7 @@ class AuthenticationResult:
 
 
 def questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
-    """Returns the look-ups that the results read. They were made for rules at RCPT, and are cached."""
+    """Returns the look-ups that the results read. The look-ups were made for rules at RCPT, and are cached."""
     if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
         return ()
     dns_questions: tuple[Question, ...] = ()
@@ -48,7 +48,7 @@ def questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
 
 
 def expected(facts: Facts, snapshot: Snapshot) -> bool:
-    """Whether a message of this session may have results. `facts` are those of the session alone."""
+    """Whether a message of this session may have results. `facts` are only the facts of the session."""
     if facts.account is not None:
         return True
     if exemptions.stranger_checks(facts, snapshot):
@@ -77,7 +77,9 @@ def envelope_results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationRe
 
 
 def client_name(facts: Facts, snapshot: Snapshot) -> str:
-    """Returns the first verified name of the client. The result is empty when it has none, or none is known yet."""
+    """Returns the first verified name of the client. The result is empty when the client has no verified name, or when
+    the name is not known yet.
+    """
     question = client_name_question(facts, snapshot)[0]
     if not facts.lookup_results.knows(question) or not facts.lookup_results[question].records:
         return ""
@@ -85,7 +87,7 @@ def client_name(facts: Facts, snapshot: Snapshot) -> str:
 
 
 def results(facts: Facts, snapshot: Snapshot) -> tuple[AuthenticationResult, ...]:
-    """Returns the results of all methods, without those that are off or from which the client is exempt."""
+    """Returns the results of all methods, except methods that are off or from which the client is exempt."""
     all_results = list(envelope_results(facts, snapshot))
     if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
         return tuple(all_results)

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class BlockFile:
-    """The file has a line of JSON for each client that is blocked, and one for each block that is lifted before its
+    """The file has a line of JSON for each client that is blocked, and a line for each block that is lifted before its
     end.
 
     A thread writes it, so that no decision waits for the disk. A block that could not be written is lost only at a
@@ -30,7 +30,7 @@ class BlockFile:
         self._writing: asyncio.Task[None] | None = None
 
     def read(self, now: float) -> list[Blocked]:
-        """Returns the blocks that have not ended. The file contains no others afterwards."""
+        """Returns the blocks that have not ended. Afterwards the file contains only these blocks."""
         blocked: dict[str, Blocked] = {}
         try:
             for line in self._path.read_text("utf-8").splitlines():
@@ -91,7 +91,7 @@ def _line(blocked: Blocked) -> str:
 
 
 def _apply(line: str, blocked: dict[str, Blocked]) -> None:
-    """Applies one line of the file. A damaged line is ignored, for example one that was truncated when the process
+    """Applies one line of the file. A damaged line is ignored, for example a line that was truncated when the process
     died.
     """
     try:

@@ -14,7 +14,7 @@ from services.policy.state.store import UNKNOWN_RECIPIENTS, WORKER_SECONDS, Bloc
 
 # The largest number of clients in one window. When a table is full, new clients are not counted.
 MAX_CLIENTS = 500_000
-# After this time, no set can arrive that still contains a closed session.
+# After this time, no set of open sessions can arrive that still contains a closed session.
 _REMEMBER_SECONDS = 30.0
 
 _BLOCKED, _CONNECTIONS = Counter.BLOCKED, Counter.CONNECTIONS
@@ -59,9 +59,10 @@ class _Worker:
 
     # The time of its last frame, by the monotonic clock.
     heard_at: float
-    # Its open sessions. Each has the client, and the number of the frame that opened it.
+    # Its open sessions. Each session has its client, and the number of the frame that opened it.
     sessions: dict[str, tuple[str, int]] = field(default_factory=dict)
-    # The number of the frame with its last whole set, and the number of the frame up to which this set is complete.
+    # The number of the frame with the last set of all open sessions, and the number of the frame up to which this set
+    # is complete.
     set_counter: int = 0
     settled_before: int = 0
     # The sessions that closed while a set was not yet complete, with the time of their end.
@@ -79,7 +80,7 @@ class MemoryStore:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`file` stores the blocks for a restart. None means that they are not stored."""
+        """`file` stores the blocks for a restart. None means that blocks are not stored."""
         self._file = file
         self._clock = clock
         self._monotonic = monotonic
@@ -201,7 +202,7 @@ class MemoryStore:
         worker.heard_at = self._monotonic()
         if stamp.counter >= worker.settled_before:
             self._count(client, operation.member, stamp, worker)
-        # Otherwise its worker has already reported the end of the session.
+        # A session from an older frame is not counted, because its worker has already reported its end.
         count = len(self._sessions.get(client, ()))
         if 0 < operation.limit < count:
             self._forget_dead_workers(client)

@@ -4,10 +4,10 @@ an alert fires.
 The operations of all waiting decisions are joined. One call of the script runs at a time, and operations that arrive
 during it are sent with the next call. Operations take effect in the order of their arrival.
 
-A session is counted under its worker of ingress and the number of the frame that opened it. The key of a worker expires
-10 s after its last frame. Without the key its sessions do not count. A Redis that lost its keys (after a restart
-without data, a failover or a flush) does not have the key. Then the worker is asked for its open sessions. This also
-happens after changes could not be written.
+A session is stored with its worker of ingress and the number of the frame that opened it. The key of a worker expires
+10 s after its last frame. The sessions of a worker without a key do not count. A Redis that lost its keys (after a
+restart without data, a failover or a flush) does not have the key. Then the worker is asked for its open sessions. The
+worker is also asked when changes of its sessions could not be written.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class RedisStore:
         return [None] * len(operations)
 
     def _skip(self, requests: Sequence[_Request]) -> None:
-        """Drops these operations: nobody waits for them any more, and their changes are not written."""
+        """Drops these operations: they are answered with None, and changes are not written."""
         for request in requests:
             if request.numbers is None:
                 self._incomplete.add(request.worker)
@@ -188,7 +188,8 @@ class RedisStore:
     async def _flush(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
-            # The decision was given up, so its worker has already reported the session as closed.
+            # Requests whose decision was given up are left out, because the worker has already reported the session as
+            # closed.
             await self._call([request for request in batch if not request.given_up])
 
     async def _call(self, batch: list[_Request]) -> None:

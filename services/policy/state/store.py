@@ -29,7 +29,7 @@ WORKER_SECONDS = 10
 
 class FrameStamp(NamedTuple):
     """The origin of a change of sessions: the worker of ingress, and the number of its frame. A later frame overrides
-    an earlier one.
+    an earlier frame.
     """
 
     worker: str
@@ -46,19 +46,21 @@ class Store(Protocol):
     """
 
     def apply_now(self, operations: Sequence[Operation], stamp: FrameStamp, now: float, /) -> list[int | None] | None:
-        """Executes the operations in order. Returns None when this needs a wait, and then `apply` must be awaited."""
+        """Executes the operations in order. Returns None when a wait is needed; then nothing was executed, and the
+        caller must await `apply`.
+        """
 
     async def apply(self, operations: Sequence[Operation], stamp: FrameStamp, now: float) -> list[int | None]:
         """Executes the operations in order, and waits for their answers. Never raises."""
 
     def close_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, *, remember: bool = False) -> None:
-        """Stops counting these (client, session). This may happen a moment later. With `remember`, an older set that
-        arrives later must not add them again.
+        """Stops counting these (client, session) pairs, perhaps a moment later. With `remember`, an older set of open
+        sessions that arrives later must not add these sessions again.
         """
 
     def replace_sessions(self, sessions: Sequence[tuple[str, str]], stamp: FrameStamp, settled_before: int) -> None:
-        """Counts exactly these (client, session) of a worker, and those that opened since the frame `settled_before`.
-        This may happen a moment later. If a newer set of the worker exists, this does nothing.
+        """Counts exactly these (client, session) pairs of a worker, and the sessions that opened since the frame
+        `settled_before`, perhaps a moment later. If a newer set of the worker exists, this call does nothing.
         """
 
     async def keep_alive(self, workers: Sequence[str]) -> Collection[str]:
