@@ -59,7 +59,7 @@ def _operation(section: str, verb: str) -> str:
 
 
 def _members(section: str) -> frozenset[str]:
-    """The names of the members of a section."""
+    """Returns the names of the members of a section."""
     import posthouse_client.models
 
     model = getattr(posthouse_client.models, f"{section.replace('-', ' ').title().replace(' ', '')}Settings")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PEM = "-----BEGIN"
 _MOST_OCTETS = 20_000
-# Signed mail may wait in queues for this time, and its receiver checks the signature at the end.
+# Signed mail may wait in queues for this time before its receiver checks the signature.
 _OVERLAP_DAYS = 7
 
 
@@ -225,7 +225,7 @@ def _change(posthouse: Posthouse, identifier: str, patch: Body) -> None:
 
 
 def _is_published(key: dict[str, Any], nameserver: str) -> bool:
-    """Whether the record of a DKIM key is in the DNS. Raises CommandError when no name server answers."""
+    """Returns whether the record of a DKIM key is in the DNS. Raises CommandError when no name server answers."""
     import dns.exception
 
     from services.command_line.domain_checks import DomainChecks

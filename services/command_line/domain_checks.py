@@ -132,7 +132,9 @@ class DomainChecks:
             yield Finding(check, "warning", f"{name} has no record {version}: {consequence}.", "Publish one.")
 
     def has_record(self, key: dict[str, Any]) -> bool:
-        """Checks whether the DNS has the record of a DKIM key. Raises dns.exception.DNSException without an answer."""
+        """Checks whether the DNS has the record of a DKIM key. Raises dns.exception.DNSException when no name server
+        answers.
+        """
         return any(_same_key(text, key["dns_record"]) for text in self._texts(key["dns_name"], "TXT"))
 
     def _dkim(self, keys: Iterable[dict[str, Any]]) -> Iterator[Finding]:
@@ -152,8 +154,8 @@ class DomainChecks:
 
 
 def _same_key(published: str, record: str) -> bool:
-    """Whether two DKIM records have the same public key. Other tags are ignored, because their publisher decides about
-    them.
+    """Returns whether two DKIM records have the same public key. Other tags are ignored, because their publisher
+    decides about them.
     """
     tags, wanted = _tags(published), _tags(record)
     return tags.get("p") == wanted["p"] and tags.get("k", "rsa") == wanted["k"]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ExitStatus(IntEnum):
-    """The failures that a calling program can distinguish."""
+    """The exit statuses, by which a calling program can distinguish failures."""
 
     DONE = 0
     REFUSED = 1

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """A JSON object in the form in which an operation takes it as the body of a request."""
+    """A JSON object in the form in which an operation accepts it as the body of a request."""
 
     def __init__(self, members: dict[str, Any]) -> None:
         self.members = members

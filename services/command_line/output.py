@@ -48,8 +48,8 @@ def _is_harmless(letter: str) -> bool:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Prints a table with all text: in a narrow terminal long values are folded, and elsewhere each row is one line.
-    `right` has the columns of numbers.
+    """Prints a table without truncating any text: in a narrow terminal long values are folded, and elsewhere each row
+    is one line. `right` has the columns of numbers.
     """
     from rich.cells import cell_len
     from rich.console import Console
@@ -71,7 +71,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
-    """Prints an object with one line for each member. The members of inner objects come below their name."""
+    """Prints an object with one line for each member. The members of inner objects have names such as
+    `profile.hostname`.
+    """
     flat = dict(flattened(fields))
     width = max(map(len, flat), default=0)
     for name, value in flat.items():
@@ -122,7 +124,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def read_secret(what: str) -> str:
-    """Reads a line of standard input. At a terminal it is asked for, and the typed text is not shown."""
+    """Reads a line of standard input. At a terminal the user is asked for it, and the typed text is not shown."""
     if sys.stdin.isatty():
         import getpass
 

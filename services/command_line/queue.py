@@ -182,8 +182,8 @@ def _act(
 def _act_on_ids(
     posthouse: Posthouse, action: str, ids: tuple[str, ...], members: dict[str, Any], *, dry_run: bool
 ) -> dict[str, Any]:
-    """Acts on messages by their ids, and returns the result. Raises ProblemError for the first one that refuses the
-    action.
+    """Acts on messages by their ids, and returns the result. Raises ProblemError for the first message that the API
+    refuses.
     """
     body = {"body": Body(members)} if members else {}
     for identifier in ids:

@@ -139,12 +139,12 @@ def _annotation(kind: Kind, field: str) -> str:
     if "." in field:
         return ""
     annotations = getattr(posthouse_client.models, kind.model).__annotations__
-    # Names that are Python keywords have an underscore at the end there.
+    # In the client, names that are Python keywords have an underscore at the end.
     return str(annotations.get(field) or annotations.get(f"{field}_") or "")
 
 
 def _value(annotation: str, text: str) -> Any:
-    """Converts text to the wanted type. If the type is unknown, valid JSON is read as JSON."""
+    """Converts text to the wanted type. For any other type than a text or a list, valid JSON is read as JSON."""
     if annotation.startswith("list[") and not text.startswith("["):
         return [part for part in LIST_SEPARATOR.split(text) if part]
     if annotation.startswith("str"):
@@ -229,8 +229,8 @@ def _change(app: typer.Typer, kind: Kind) -> None:
 
 
 def _of_another_kind(patch: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
-    """Returns a patch that also removes what belongs to the kind before, as the path of a Maildir that becomes a
-    server: where `kind` of an inner object changes, only the members of the patch stay.
+    """Returns a patch that also removes the members of a former `kind`, for example the path when a Maildir becomes a
+    server. When the `kind` of an inner object changes, the object keeps only the members that the patch gives.
     """
     whole = dict(patch)
     for name, new in patch.items():

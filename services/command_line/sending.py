@@ -78,7 +78,7 @@ def _hint(refused: list[str]) -> str:
 
 
 def _connect(host: str, port: int) -> smtplib.SMTP:
-    """Connects, with TLS from the start at the ports that have it by default."""
+    """Connects. At the ports that have implicit TLS by default, TLS begins before the greeting."""
     import smtplib
 
     if port in _TLS_PORTS:
@@ -87,7 +87,9 @@ def _connect(host: str, port: int) -> smtplib.SMTP:
 
 
 def _unverified() -> ssl.SSLContext:
-    """Other commands check the certificate. This connection goes to the operator's own suite."""
+    """Returns a TLS context that checks no certificate, because the connection goes to the operator's own suite. Other
+    commands check the certificate.
+    """
     import ssl
 
     context = ssl.create_default_context()

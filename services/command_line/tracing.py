@@ -49,8 +49,8 @@ def trace(
 
 
 def _filters(what: str) -> list[dict[str, Any]]:
-    """Returns filters of the lists that find the messages a text stands for. There are several if the text may have
-    several meanings.
+    """Returns the filters with which a list finds the messages that a text stands for. There are several filters if the
+    text may have several meanings.
     """
     if _SESSION_ID.fullmatch(what):
         return [{"session_id": what}]
@@ -77,7 +77,7 @@ def _messages(posthouse: Posthouse, what: str, limit: int) -> list[dict[str, Any
 
 
 def _whole(posthouse: Posthouse, message: dict[str, Any]) -> dict[str, Any]:
-    """Returns the message with its timeline. A refused message has no queue id, and is complete in the list."""
+    """Returns the message with its timeline. A message without a queue id is returned as the list shows it."""
     if not message["queue_id"]:
         return message
     whole: dict[str, Any] = call(posthouse, "queue.get_message", message["queue_id"])

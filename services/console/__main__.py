@@ -36,7 +36,7 @@ async def main(shutdown: Shutdown) -> None:
     dependencies = Dependencies(sessions, client, ENTRIES, secure=settings.is_secure)
     server = http_server(settings, create_app(dependencies, settings.hosts))
     show_build("console")
-    # A console needs nothing to be ready: while the API does not answer, its pages say so.
+    # The console is always ready: while the API does not answer, its pages say so.
     metrics = MetricsServer(dict)
     await metrics.start(settings.metrics_host, settings.metrics_port)
     background = Background(shutdown)

@@ -19,7 +19,7 @@ class Entry:
 
 
 def may(role: str, needed: str) -> bool:
-    """Whether a user with `role` may do things that need the role `needed`. An unknown role may do nothing."""
+    """Returns whether a user with `role` may do things that need the role `needed`. An unknown role may do nothing."""
     return role in ROLES and ROLES.index(role) >= ROLES.index(needed)
 
 

@@ -99,7 +99,7 @@ class Page:
         return str(self.caller.get("role", ""))
 
     def is_at(self, path: str) -> bool:
-        """Whether this entry of the navigation is the closest one above this page."""
+        """Returns whether this entry of the navigation is the closest one above this page."""
         own = self.request.url.path
         above = [
             entry.path
@@ -109,11 +109,11 @@ class Page:
         return path == max(above, key=len, default="")
 
     def may(self, needed: str) -> bool:
-        """Whether the user's role is enough."""
+        """Returns whether the user may do things that need the role `needed`."""
         return may(self.role, needed)
 
     def show(self, template: str, status_code: int = 200, /, **values: Any) -> HTMLResponse:
-        """Returns a page from a template, which gets `values` and: page, may, token, notice, entries."""
+        """Returns a page from a template, which gets `values` and the names page, may, token, notice and entries."""
         notice = self._dependencies.sessions.open_notice(self.request.cookies.get(sessions.NOTICE_COOKIE, ""))
         answer = HTMLResponse(
             render(
@@ -162,7 +162,7 @@ class Page:
 
 def forwarded_for(request: Request) -> str:
     """Returns X-Forwarded-For for the API: the value of the request, and then the address from which the request came.
-    The API believes the right-most address that is not one of its proxies, so a value from the browser has no effect.
+    The API uses the right-most address that is not one of its proxies, so a value from the browser has no effect.
     """
     peer = request.client.host if request.client else "unknown"
     return ", ".join((*request.headers.getlist("x-forwarded-for"), peer))

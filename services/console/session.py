@@ -38,7 +38,7 @@ class Session:
     token: str
 
     def allows(self, token: str) -> bool:
-        """Whether a form with this token comes from a page of this session."""
+        """Returns whether a form with this token comes from a page of this session."""
         return hmac.compare_digest(self.token.encode(), token.encode("utf-8", "replace"))
 
 
@@ -51,7 +51,7 @@ class Sessions:
         )
 
     def begin(self, key: str = "") -> Session:
-        """Returns the cookie of a new session, for the key or for the sign-in page."""
+        """Returns a new session, for the key or for the sign-in page."""
         return Session(key, secrets.token_urlsafe(24))
 
     def seal(self, session: Session) -> str:

@@ -101,7 +101,7 @@ class Settings(ProcessSettings):
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Returns the values of Host that are answered, without the port."""
+        """Returns the values of the Host field, without the port, for which requests are answered."""
         own = f"[{self.host}]" if ":" in self.host else self.host
         names = (name.strip().lower() for name in self.names.split(",") if name.strip())
         return frozenset({*_LOOPBACK_NAMES, own.lower(), *names})

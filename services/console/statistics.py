@@ -13,8 +13,8 @@ from services.console.graphs import Bar
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The length of the period. `bucket` is the API's name for the width of a bar, and `label` the format of its
-    time.
+    """The length of the period. `bucket` is the API's name for the width of a bar, and `label` the format in which the
+    time of a bar is shown.
     """
 
     name: str
@@ -72,7 +72,7 @@ class PeriodCounts:
         return [(reason, rule, count) for (reason, rule), count in counts.most_common()]
 
     def total(self, name: str) -> int:
-        """Returns the sum of accepted, delivered, deferred or bounced."""
+        """Returns the sum of one count over all buckets: `accepted`, `delivered`, `deferred` or `bounced`."""
         return sum(bucket[name] for bucket in self._buckets.values())
 
 

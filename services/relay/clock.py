@@ -45,7 +45,7 @@ class Clock:
     def now(self) -> int:
         """Returns microseconds since 1970."""
         wall = self._wall()
-        # A jump changes the wall clock alone. It stays undetected only if it is undone within this second.
+        # A jump changes the wall clock alone. A jump stays undetected only if it is undone before the next comparison.
         if not 0 <= wall - self._compared_at < _COMPARED_EVERY:
             self._compare(wall)
         return wall

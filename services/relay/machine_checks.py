@@ -36,7 +36,7 @@ _MOST_KEYS = 200
 def checks(
     settings: Settings, folder: Path | None, configuration: Callable[[], Configuration | None], look_up: LookUpText
 ) -> Checks:
-    """Makes the checks of relay. `folder` contains the queue. It is None when the queue is on another machine."""
+    """Returns the checks of relay. `folder` contains the queue. It is None when the queue is on another machine."""
     own = server_list(settings.nameservers)
     system = ResolvConf()
 
@@ -59,7 +59,7 @@ def checks(
 
 
 def dkim_records(configuration: Callable[[], Configuration | None], look_up: LookUpText) -> Check:
-    """Checks whether the DNS record of each key is published and contains the key."""
+    """Returns the check of whether the DNS record of each key is published and contains the key."""
 
     async def check() -> Sequence[CheckResult]:
         current = configuration()

@@ -77,7 +77,7 @@ class Relay:
         name = replica_name("relay", settings.grpc_address)
         self.watch = configuration_watch(self._dialers, settings.kept_snapshot, name, settings.config_wait_seconds)
         self.identifiers = Identifiers(database)
-        # A part that listens to another part is made after that part, and adds itself to its listeners.
+        # A part that listens to another part is made after that part, and adds itself to the listeners of that part.
         self.holder = Leaseholder(database, self.identifiers, clock, settings.lease_seconds)
         self.statistics = Statistics(database, clock)
         self.committer = Committer(database, clock, self.holder, settings.store_seconds, self.statistics)

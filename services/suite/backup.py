@@ -34,9 +34,7 @@ class BackupError(Exception):
 
 @dataclass(slots=True)
 class Contents:
-    """The content of a backup: its time (not later than any of its rows), the rows by service and table, and the
-    files.
-    """
+    """The content of a backup: the time at which it began, the number of rows by service and table, and the files."""
 
     taken_at: datetime.datetime
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -126,7 +124,9 @@ def _files(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, 
 
 
 def _check(path: Path, passphrase: str, folder: Path, environment: Mapping[str, str]) -> dict[str, bytes]:
-    """Returns the files of a whole backup that can be restored here. Raises BackupError, SealedStreamError, OSError."""
+    """Reads the whole backup, and returns its files if they can be restored here. Raises BackupError,
+    SealedStreamError, OSError.
+    """
     files = {
         record["file"]: base64.b64decode(record["content"])
         for record in _records(path, passphrase)
@@ -149,7 +149,7 @@ def _check(path: Path, passphrase: str, folder: Path, environment: Mapping[str, 
 
 
 def _is_named(name: str, pattern: str) -> bool:
-    """Whether the name of a file matches the pattern, and is below the data folder."""
+    """Returns whether the name of a file matches the pattern, and is below the data folder."""
     path = PurePosixPath(name)
     return not path.is_absolute() and len(path.parts) == len(PurePosixPath(pattern).parts) and path.match(pattern)
 

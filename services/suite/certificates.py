@@ -1,7 +1,8 @@
 """`posthouse certificates`: a private authority, and a certificate of it for each service.
 
-The authority's folder holds its key, and no service needs it. The other folder has one folder for each service, with
-what the service reads: `chain.pem`, `key.pem`, and `authority.pem`, by which it checks the others.
+The folder of the authority contains its key, and no service needs this folder. The other folder has one folder for each
+service, with the files that the service reads: `chain.pem`, `key.pem`, and `authority.pem`, with which it checks the
+certificates of the other services.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def _new_authority(
 
 
 def _reason_to_renew(files: TlsFiles, service: str, authority: _Authority, now: datetime.datetime) -> str:
-    """Returns why a service needs a new certificate. The result is empty when it needs none."""
+    """Returns the reason why a service needs a new certificate. The result is empty when it needs none."""
     if not (files.certificate.exists() and files.key.exists()):
         return "there was none"
     try:

@@ -19,12 +19,12 @@ _PR_SET_PDEATHSIG = 1
 _LINE_LIMIT = 1024 * 1024
 # The number of lines of each child that are shown again when it dies.
 _LAST_LINES = 12
-# The longest time for reading the output of a child that has ended, because a worker that it left may have its pipe
-# open.
+# The longest time for reading the output of a child that has ended, because a worker that the child left behind may
+# still hold the pipe.
 _OUTPUT_SECONDS = 1.0
 # The time for the end of a child that did not report how long it needs.
 _STOP_SECONDS = 30.0
-# The time in addition to that which a child requests, in which it ends by itself.
+# A child gets this time in addition to the time that it requests, before it is killed.
 _STOP_MARGIN_SECONDS = 10.0
 
 # The library is loaded here, because only few calls are safe between fork and exec.
@@ -81,7 +81,9 @@ class Child:
         return self._running is not None and self._running.returncode is None
 
     async def wait(self) -> int:
-        """Returns the exit status after it ended and its output was shown. It is negative for a signal."""
+        """Waits until the child has ended and its output was shown. Returns the exit status, which is negative for a
+        signal.
+        """
         if self._running is None:
             return 0
         status = await self._running.wait()
@@ -97,7 +99,7 @@ class Child:
         self._stop_seconds = seconds + _STOP_MARGIN_SECONDS
 
     async def stop(self) -> None:
-        """Sends SIGTERM, and SIGKILL to it and its workers when it runs longer than it said that it needs."""
+        """Sends SIGTERM. If the child runs longer than the time that it reported, it and its workers get SIGKILL."""
         if not self.runs:
             return
         self._signal(signal.SIGTERM)

@@ -26,8 +26,8 @@ _TOKEN_OCTETS = 24
 
 def make_missing(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:
     """Makes the missing files, and does not change the others. Returns the names of the new files. `hostname` is the
-    name in the self-signed certificates, which are used until there are real ones. If it runs as root, it gives each
-    file to the user of its container. Raises StartupError.
+    name in the self-signed certificates, which are used until there are real ones. If the process runs as root, each
+    file is given to the user of its container. Raises StartupError.
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -67,7 +67,9 @@ def _make_texts(folder: Path) -> list[str]:
 
 
 def _make_certificate(chain_path: Path, key_path: Path, now: datetime.datetime, hostname: str) -> list[str]:
-    """Makes a self-signed pair, which proves nothing. If either file exists, an operator has put it there."""
+    """Makes a self-signed pair, which proves nothing. Nothing is made if either file exists, because it may be from an
+    operator.
+    """
     if chain_path.exists() or key_path.exists():
         return []
     chain, key = self_signed.make(hostname, now, _CERTIFICATE_DAYS)

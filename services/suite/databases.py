@@ -41,7 +41,7 @@ def without_password(url: str) -> str:
 
 def find(folder: Path, environment: Mapping[str, str], postgres_url: str = "") -> dict[str, str]:
     """Returns the variables that the environment lacks: from the option `--postgres`, or from the suite of this folder.
-    Raises SettingsError when a URL has a password, because that is not stored.
+    Raises SettingsError when the suite uses a URL with a password, because such a URL is not stored.
     """
     urls = _remembered(folder / "run" / _FILE)
     found = {}

@@ -1,5 +1,5 @@
-"""`posthouse demo --keep`: a temporary suite that runs for an hour with mail of many results, to look at its
-console.
+"""`posthouse demo --keep`: a temporary suite that runs for an hour, with mail that has many different results, so that
+people can try its console.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ _TAKEN = "250 2.1.5 Taken"
 
 
 class Nameserver(asyncio.DatagramProtocol):
-    """Answers from one zone over UDP. A name outside of it is NXDOMAIN. A name without the type gets no records."""
+    """Answers from one zone over UDP. The answer is NXDOMAIN for a name outside of the zone, and empty for a name
+    without records of the type.
+    """
 
     def __init__(self, zone: Zone) -> None:
         self._zone = zone

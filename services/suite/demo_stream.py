@@ -11,13 +11,13 @@ from services.suite.demo_peers import Zone
 from services.suite.demo_world import ALICE
 
 BOB = "bob@ours.example"
-# Nobody has this address. Each message to such an address uses another one.
+# Nobody has such an address. Each message to such an address uses another number.
 HARVESTED = "guess{number}@ours.example"
 # Mail to this domain waits, because its destination is suspended. Mail to the board is also held.
 SUSPENDED_DOMAIN = "away.example"
 BOARD = f"board@{SUSPENDED_DOMAIN}"
 BLOCK_LIST = "blocked.example"
-# Addresses of mail servers on loopback.
+# Addresses on loopback: of two mail servers, and of a host where nothing listens.
 SLOW_HOST, GONE_HOST, DOWN_HOST = "127.0.0.10", "127.0.0.11", "127.0.0.14"
 ZONE: Zone = {
     ("slow.example", "MX"): ("10 mx.slow.example.",),
@@ -45,7 +45,7 @@ class Sending:
     logged_in: bool = False
 
     def message(self) -> EmailMessage:
-        """Returns its header and content."""
+        """Returns the header and the content of the message."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self.sender, self.recipient, self.subject
         message.set_content("This message belongs to a demonstration of Posthouse.\n")

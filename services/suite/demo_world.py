@@ -122,9 +122,9 @@ async def running(
 ) -> AsyncIterator[World]:
     """Starts everything, with ours.example as a local domain and partner.example behind a smart host.
 
-    `settings`: environment variables besides the demonstration's own. `others` has further mail servers, by the address
-    at which each listens. They use the same port as `mx`. `zone` has records for the name server, for example with
-    their names. Raises SuiteError.
+    `settings` are environment variables in addition to the demonstration's own. `others` has further mail servers, by
+    the address at which each listens. They use the same port as `mx`. `zone` has further records for the name server,
+    for example the names of `others`. Raises SuiteError.
     """
     smarthost_password = secrets.token_urlsafe(12)
     mx = MailServer("mx.far.example")

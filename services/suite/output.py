@@ -86,10 +86,10 @@ class JsonOutput:
             self._event("output", "warning", child=process, text=line)
 
     def show_held(self) -> None:
-        """Programs get every line at once, so nothing is held back."""
+        """Does nothing, because programs get every line at once."""
 
     def drop_held(self) -> None:
-        """Programs get every line at once, so nothing is held back."""
+        """Does nothing, because programs get every line at once."""
 
     def _event(self, event: str, level: str, **fields: object) -> None:
         timestamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

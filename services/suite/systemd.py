@@ -21,7 +21,8 @@ _USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # useradd(8)
 SERVICES = ("config_api", "policy", "relay", "ingress", "console")
 
 # The restrictions of every unit. The only privilege that mail needs is to listen on ports under 1024. Calls of
-# @privileged, @mount and similar groups fail with EPERM. Choosing a processor is in @resources, which stays allowed.
+# @privileged, @mount and similar groups fail with EPERM. The call that chooses a processor is in @resources, which
+# stays allowed.
 _HARDENING = """\
 AmbientCapabilities={capabilities}
 CapabilityBoundingSet={capabilities}

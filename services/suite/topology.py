@@ -67,9 +67,9 @@ class Process:
     """One child: a service, its addresses, and its environment."""
 
     service: str
-    # For example policy, or policy-2 for the second replica.
+    # The name, for example policy, or policy-2 for the second replica.
     name: str
-    # The host under which others call it.
+    # The host under which other services call this process.
     host: str
     ports: Mapping[str, int]
     environment: Mapping[str, str] = field(repr=False)
@@ -163,8 +163,8 @@ def parse_replicas(text: str) -> dict[str, int]:
 
 
 def _join_console(shared: dict[str, str], host: str, port: int, console_host: str, console_port: int) -> None:
-    """Gives console and API each other's addresses, and makes the API believe the console about the addresses of its
-    users.
+    """Gives console and API each other's addresses, and makes the API accept the addresses of users that the console
+    reports.
     """
     if not shared.get("CONSOLE_API_URL"):
         shared["CONSOLE_API_URL"] = f"{scheme_of(shared, 'CONFIG_API')}://{_reachable(host)}:{port}"
@@ -175,7 +175,7 @@ def _join_console(shared: dict[str, str], host: str, port: int, console_host: st
 
 
 def scheme_of(environment: Mapping[str, str], prefix: str) -> str:
-    """Returns http or https, as a service uses it. `prefix` is that of its variables."""
+    """Returns the scheme that a service uses: http or https. `prefix` is the prefix of its variables."""
     is_self_signed = environment.get(f"{prefix}_TLS_SELF_SIGNED", "").lower() in _TRUE
     return "https" if is_self_signed or environment.get(f"{prefix}_TLS_CERT") else "http"
 

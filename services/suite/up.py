@@ -279,7 +279,7 @@ def _welcome(output: Output, processes: tuple[Process, ...], folder: Path, secon
 
 
 def _url(process: Process, prefix: str) -> str:
-    """Returns the URL of a service with HTTP. `prefix` is that of its variables."""
+    """Returns the URL of a service that serves HTTP. `prefix` is the prefix of its variables."""
     return f"{scheme_of(process.environment, prefix)}://{process.url_host}:{process.ports[f'{prefix}_PORT']}"
 
 

@@ -96,7 +96,9 @@ class Domains:
         return {"kind": "maildir", "path": path}
 
     def _system_domains(self, mailboxes: dict[str, dict[str, Any]]) -> None:
-        """Reads mydestination: the users of the system, who are not accounts here, and the aliases of alias_maps."""
+        """Reads mydestination: the users of the system, who are not accounts of Posthouse, and the aliases of
+        alias_maps.
+        """
         names = [name for name in self._names("mydestination") if name != "localhost" and "." in name]
         names = [name for name in names if not name.startswith("localhost.")]
         if not names:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from services.command_line.postfix.parameters import logical_lines, split
 
-# These types are compiled from a text file with the same name, which is read instead.
+# The source of these types is a text file with the name of the table. The import reads this file.
 _FILES = frozenset({"hash", "texthash", "btree", "lmdb", "cdb", "dbm", "sdbm"})
-# These types only pass the request on.
+# The types with these prefixes only pass a request on to the table that follows the prefix.
 _WRAPPERS = ("proxy:",)
 
 
@@ -22,7 +22,7 @@ class MapError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The entries of a table in their order. `is_static` means that the only value is for every key."""
+    """The entries of a table in their order. `is_static` means that every key has the only value."""
 
     entries: tuple[tuple[str, str], ...]
     is_static: bool = False

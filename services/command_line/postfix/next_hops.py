@@ -91,9 +91,7 @@ class NextHops:
                 self._plan.unsupported("smtp_fallback_relay", "direct mail has no other way than the MX hosts")
 
     def other_policies(self) -> None:
-        """Adds the policies for direct mail. Call this last, because levels that a next hop has used are not among
-        them.
-        """
+        """Adds the policies for direct mail. Call this last: it leaves out the levels that a next hop has used."""
         for levels in self._tls.values():
             levels.of_domains(self._plan)
         for policy in self._plan.objects.get("tls_policies", []):
@@ -181,7 +179,9 @@ class NextHops:
     def relay_host(
         self, parameter: str, next_hop: str, sender: str = "", *, has_fallback: bool = True
     ) -> dict[str, Any] | None:
-        """Returns a relay host with login and TLS in the form of the API. Reports a next hop that is not valid here."""
+        """Returns a relay host with login and TLS in the form of the API. Reports a next hop that is not valid in
+        Posthouse, and returns None for it.
+        """
         words = split(next_hop)
         if not words or _NEXT_HOP.fullmatch(words[0]) is None:
             self._plan.unsupported(parameter, f"{next_hop!r} is no next hop")
@@ -221,7 +221,8 @@ class NextHops:
         self, parameter: str, next_hops: Sequence[str], client: str, sender: str = "", *, has_fallback: bool
     ) -> dict[str, Any]:
         """Returns host, port and fallback_hosts of a list of next hops, whose first one is valid. A host with another
-        login or TLS level than the first is left out, because here all have the same.
+        login or TLS level than the first is left out, because in Posthouse all hosts of a list have the same login and
+        level.
         """
         first, *others = next_hops
         hosts = self._hosts_of(parameter, first, client)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-# The defaults of Postfix for the parameters that are read here.
+# The defaults of Postfix for the parameters that the import reads.
 DEFAULTS: Mapping[str, str] = {
     "config_directory": "/etc/postfix",
     "mail_name": "Postfix",

@@ -10,7 +10,7 @@ Level = Literal["taken", "partly", "not taken"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One parameter: its counterpart here, or the reason why there is none."""
+    """One parameter: its counterpart in Posthouse, or the reason why there is none."""
 
     parameter: str
     level: Level

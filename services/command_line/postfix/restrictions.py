@@ -14,7 +14,7 @@ from services.command_line.postfix.parameters import Parameters
 from services.command_line.postfix.report import Plan
 
 _LISTS = ("client", "helo", "sender", "relay", "recipient", "data", "end_of_data")
-# The restrictions that are switches here: section and member.
+# The restrictions that are switches in Posthouse, each with its section and member.
 _SWITCHES = {
     "reject_non_fqdn_sender": ("sender_policy", "reject_non_fqdn_sender"),
     "reject_unknown_sender_domain": ("sender_policy", "reject_unknown_sender_domain"),
@@ -26,7 +26,7 @@ _SWITCHES = {
     "reject_unknown_client": ("connection_policy", "reject_unknown_client_hostname"),
     "reject_unauth_pipelining": ("advanced_security", "reject_unauthorized_pipelining"),
 }
-# The restrictions that always apply here.
+# The restrictions that Posthouse always applies.
 _ALWAYS = {
     "permit_mynetworks",
     "permit_sasl_authenticated",
@@ -72,7 +72,7 @@ class Restrictions:
         for word in words:
             if word in ("warn_if_reject", "defer_if_permit", "defer_if_reject"):
                 self._plan.unsupported(name, f"{word}: shadow mode is set for each rule here")
-                # The restrictions after this one must not be enforced.
+                # The next restriction must not be enforced.
                 next(words, None)
             elif word in _SWITCHES:
                 section, member = _SWITCHES[word]

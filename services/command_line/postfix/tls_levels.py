@@ -1,4 +1,4 @@
-"""The TLS levels of Postfix's SMTP and LMTP clients, by destination, and their counterparts here."""
+"""The TLS levels of Postfix's SMTP and LMTP clients, by destination, and their counterparts in Posthouse."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TlsLevel:
 
     @property
     def level(self) -> Level | None:
-        """Returns the level here, or None when Postfix's configuration sets none, or an unknown one."""
+        """Returns the level in Posthouse, or None when Postfix's configuration sets none, or an unknown one."""
         return _LEVELS.get(self.word)
 
     @property
@@ -49,7 +49,7 @@ class TlsLevel:
 
     @property
     def unsupported_parts(self) -> list[str]:
-        """Returns the parts that have no counterpart here."""
+        """Returns the parts that have no counterpart in Posthouse."""
         names = [attribute.partition("=")[0] for attribute in self.attributes]
         texts = [_WEAKER[self.word]] if self.word in _WEAKER else []
         if "match" in names:
@@ -70,9 +70,7 @@ class TlsLevels:
         self.default = _default(parameters, client)
 
     def of(self, destination: str) -> TlsLevel:
-        """Returns the level for a domain, or for a next hop with its brackets and port, which only an equal key
-        matches.
-        """
+        """Returns the level for a domain or a next hop. A next hop with brackets or port matches only an equal key."""
         key = destination.casefold()
         while True:
             if key in self._policies:

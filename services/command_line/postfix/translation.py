@@ -18,7 +18,7 @@ from services.command_line.postfix.restrictions import Restrictions
 _MEGABYTE = 1 << 20
 _MINUTE = 60
 _POSTFIX_MESSAGE_SIZE = 10_240_000
-# Limits that are one number here: section, member, and Postfix's default if it differs from ours.
+# Limits that are one number in Posthouse, each with its section and its member.
 _NUMBERS = {
     "hopcount_limit": ("general", "profile.max_hops"),
     "smtpd_client_connection_count_limit": ("connection_policy", "max_concurrent_connections"),
@@ -30,7 +30,7 @@ _RATES = {
     "smtpd_client_connection_rate_limit": "max_connections_per_minute",
     "smtpd_client_message_rate_limit": "max_messages_per_minute",
 }
-# Times: section, member, and the number of seconds in its unit.
+# Times, each with its section, its member, and the number of seconds in the unit of the member.
 _TIMES = {
     "maximal_queue_lifetime": ("queue", "expire_after_hours", 3600),
     "bounce_queue_lifetime": ("queue", "bounce_expire_hours", 3600),
@@ -77,7 +77,7 @@ _ENVIRONMENT = {
     "inet_interfaces": "set INGRESS_HOST to the addresses to listen on",
     "smtpd_upstream_proxy_protocol": "set INGRESS_PROXY_NETWORKS",
 }
-# Options of the submission ports that always apply here.
+# Options of the submission ports that Posthouse always applies.
 _OF_LISTENERS = (
     "syslog_name",
     "smtpd_sasl_auth_enable",
@@ -86,7 +86,8 @@ _OF_LISTENERS = (
     "smtpd_recipient_restrictions",
     "milter_macro_daemon_name",
 )
-# These parameters name parts of Postfix or its logging, and have no effect on mail.
+# The names, or ends of names, of parameters that need no counterpart, so they are not reported. Most of them name parts
+# of Postfix or concern its logging.
 _MEANINGLESS = tuple(
     """
     milter_default_action milter_protocol milter_macro_daemon_name _directory _path _group _owner _loglevel
@@ -246,7 +247,9 @@ def _limits(server: Parameters, plan: Plan) -> None:
 
 
 def _rate_delay(server: Parameters, plan: Plan) -> None:
-    """Converts the pause between two deliveries to a destination, which is a number of messages in a minute here."""
+    """Converts the pause between two deliveries to a destination, which Posthouse expresses as a number of messages in
+    a minute.
+    """
     name = next(
         (name for name in ("smtp_destination_rate_delay", "default_destination_rate_delay") if server.is_set(name)), ""
     )
@@ -290,7 +293,7 @@ def _ports(services: Sequence[Service], plan: Plan) -> None:
 
 
 def _rest(main: Parameters, plan: Plan) -> None:
-    """Reports for every parameter that is set and was not read why it has no effect here."""
+    """Reports for every parameter that is set and was not read why it has no effect in Posthouse."""
     told = {finding.parameter for finding in plan.findings}
     for name, value in main.given.items():
         if name in told or name in _READ or not value or name.endswith("_restrictions"):

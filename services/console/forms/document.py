@@ -61,7 +61,7 @@ class Resource:
     """Something that can be shown and changed: settings, or a collection of objects."""
 
     kind: str
-    # For example "Relay rules", and "relay rule" for one of them.
+    # The title of the resource, for example "Relay rules", and the name of one object, for example "relay rule".
     title: str
     singular: str
     tag: str
@@ -82,7 +82,7 @@ class Resource:
 
     @property
     def role(self) -> str:
-        """Returns the lowest role that may see it."""
+        """Returns the lowest role that may see the resource."""
         return self.get.role
 
 

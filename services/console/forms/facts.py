@@ -25,8 +25,9 @@ class Fact:
 
 
 def facts_of(member: Member, value: Any, *, read_only: bool | None = None) -> tuple[Fact, ...]:
-    """Returns the members of an object in their order. Those of inner objects come after the name of the outer one.
-    With `read_only` only the read-only ones, or only the others, are returned.
+    """Returns the members of an object in their order. The label of a member of an inner object begins with the label
+    of the outer one. If `read_only` is true, only read-only members are returned; if it is false, only the other
+    members.
     """
     record = value if isinstance(value, Mapping) else {}
     return tuple(

@@ -17,7 +17,7 @@ _LONGEST_HINT = 120
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One value of a choice. `fields` are those of a variant."""
+    """One value of a choice. If the value is a variant, `fields` are the fields of the variant."""
 
     value: str
     label: str
@@ -56,7 +56,7 @@ class Field:
 
     @property
     def id(self) -> str:
-        """Returns the id of its control in the page."""
+        """Returns the id of the field's control in the page."""
         return "field" + self.name.replace("/", "-").replace(":", "-")
 
 
@@ -69,7 +69,7 @@ class Errors:
         self.some = bool(self._by_pointer or self._by_name)
 
     def take(self, name: str, *, below: bool = False) -> tuple[str, ...]:
-        """Returns the errors of a field. With `below`, those of the fields in it are included."""
+        """Returns the errors of a field. With `below`, the errors of the fields inside this field are included."""
         at = pointer(name)
         own = [(where, text) for where, text in self._by_pointer if where == at or (below and _is_below(where, at))]
         self._by_pointer = [error for error in self._by_pointer if error not in own]
@@ -89,7 +89,7 @@ def _is_below(where: str, at: str) -> bool:
 
 
 def _at_place(below: str, text: str) -> str:
-    """Returns the text of an error, with the number of its line."""
+    """Returns the text of an error, with the number of its entry in a list."""
     number = below.removeprefix("/").split("/")[0]
     return f"Number {int(number) + 1}: {text}" if number.isdecimal() else text
 

@@ -110,8 +110,8 @@ class Schemas:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
-        # The members of groups that were read, by the identity of what they are read from, and by their depth: many
-        # operations refer to the same schema.
+        # The members of groups that were read, by the identity of the schema from which they were read, and by their
+        # depth. They are cached because many operations refer to the same schema.
         self._members: dict[tuple[int, int, int], tuple[Member, ...]] = {}
 
     def resolve(self, schema: Schema) -> Schema:
@@ -236,7 +236,7 @@ class Schemas:
 
 
 def _switched(member: Member) -> Member:
-    """Returns a member that may be absent."""
+    """Returns the member as a choice between no value and a value."""
     inner = replace(member, required=True, nullable=False, description="")
     return replace(
         member,
@@ -248,7 +248,7 @@ def _switched(member: Member) -> Member:
 
 
 def _missing(member: Member) -> tuple[Variant, ...]:
-    """Returns the variant that has no value."""
+    """Returns the variant without a value, if the member may be null or left out."""
     if member.nullable:
         return (Variant("null", "None"),)
     if not member.required:
@@ -279,7 +279,7 @@ def _kind_of_text(schema: Schema) -> Kind:
     return Kind.LONG_TEXT if is_open and schema.get("maxLength", _LONGEST_LINE + 1) > _LONGEST_LINE else Kind.TEXT
 
 
-# These words are not written like other words.
+# The words that `in_words` spells in another way, for example in capitals.
 _SPELLED = {
     **{word: word.upper() for word in ("arc", "dkim", "dmarc", "dns", "http", "id", "ip", "lmtp", "mb", "smtp", "spf")},
     **{word: word.upper() for word in ("tls", "url", "dnsbl", "api", "helo", "mx")},

@@ -78,7 +78,9 @@ def with_row(member: Member, texts: Texts, name: str) -> dict[str, list[str]]:
 
 
 def _find(member: Member, texts: Texts, at: str, name: str) -> Member | None:
-    """Returns the list of objects with this name, in a member with the name `at`."""
+    """Searches `member`, whose name is `at`, for the list of objects with the name `name`. Returns None when there is
+    none.
+    """
     if member.kind is Kind.ROWS and at == name:
         return member
     inner: list[tuple[str, Member]] = [(child(at, each.name), each) for each in member.members]

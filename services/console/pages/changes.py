@@ -101,7 +101,7 @@ def _number(text: str) -> int:
 
 
 def _shown(document: ApiDocument, changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the objects of a change for a template. The first ones have their differences."""
+    """Returns the objects of a change for a template. Only the first objects have their differences."""
     return {
         "count": len(changes),
         "rest": max(0, len(changes) - _MOST_OBJECTS),

@@ -232,7 +232,9 @@ def _texts(page: Page) -> dict[str, list[str]]:
 
 
 def _with_rows_changed(page: Page, resource: Resource, texts: Texts) -> dict[str, list[str]] | None:
-    """Returns the texts with one more or one less row, if this was requested. Then nothing is sent to the API."""
+    """Returns the texts with one more or one less row, if this was requested, and otherwise None. A form with such a
+    request is not sent to the API.
+    """
     if name := page.form.get("add"):
         return with_row(resource.body, texts, name)
     if name := page.form.get("remove"):

@@ -25,7 +25,7 @@ ReaderPage = Annotated[Page, Depends(needs("reader"))]
 OperatorPage = Annotated[Page, Depends(needs("operator"))]
 
 _ON_A_PAGE = 50
-# A search for a part of an address reads every message, so it is limited in time.
+# A search for a part of an address or of a subject reads every message, so it is limited to the messages of these days.
 _PART_OF_ADDRESS_DAYS = 7
 # The largest number of recipients of a message that its page shows.
 MOST_DELIVERIES = 100

@@ -190,12 +190,14 @@ def path_of(operation: Operation, object_id: str) -> str:
 
 
 def address_of(resource: Resource, object_id: str) -> str:
-    """Returns the path where the console shows it."""
+    """Returns the path at which the console shows the object or the settings."""
     own = f"/configuration/{resource.kind}"
     return f"{own}/{quote(object_id, safe='')}" if object_id else own
 
 
 def entity_tag_of(page: Page) -> str:
-    """Returns the values from which the form was made. Secrets are never included."""
+    """Returns the ETag of the state from which the form was made, or one that matches no state when the form has no
+    valid ETag.
+    """
     entity_tag = page.form.get("etag")
     return entity_tag if re.fullmatch('"[0-9]{1,18}"', entity_tag) else '"0"'

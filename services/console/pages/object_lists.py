@@ -87,7 +87,7 @@ def facts_of_columns(shown: Sequence[Member], record: Mapping[str, Any]) -> list
 
 
 def _entry(operation: Operation) -> Member:
-    """Returns the items of a list."""
+    """Returns the member of the schema that describes one item of a list."""
     items = next((each for each in (operation.answer or EMPTY).members if each.name == "items"), None)
     return items.item if items is not None and items.item is not None else EMPTY
 

@@ -59,7 +59,9 @@ async def run_checks(page: OperatorPage) -> Response:
 
 
 def _distinct(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns each finding once, with the names of all services that have it: those of one machine find the same."""
+    """Returns each finding once, with the names of all services that have it: the services of one machine find the
+    same.
+    """
     services: dict[tuple[str, ...], list[str]] = {}
     for check in checks:
         key = (check["level"], check["id"], check["text"], check["remedy"])
@@ -86,7 +88,7 @@ def _graphs(figures: PeriodCounts) -> list[dict[str, Any]]:
 
 
 def _oldest(destinations: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Returns the destination with the oldest waiting message."""
+    """Returns the destination with the oldest waiting message, or None when no message waits."""
     waiting = [destination for destination in destinations if destination["oldest_at"]]
     return min(waiting, key=lambda destination: str(destination["oldest_at"]), default=None)
 

@@ -63,7 +63,9 @@ async def ask_about_many(page: Annotated[Page, Depends(needs("operator"))]) -> R
 
 
 async def _act(page: Page, action: Action, chosen: Mapping[str, str]) -> Response:
-    """Sends a page while the work proceeds. A form that is sent twice is carried out once."""
+    """Carries out the action, and sends the page with its progress at the same time. A form that is sent twice is
+    carried out once.
+    """
     progress = _progress(page, action, chosen)
     # The first step is awaited here, so that a refusal gets its own page.
     first = await anext(progress)
@@ -100,7 +102,7 @@ async def _whole(html: str, steps: AsyncIterator[str]) -> AsyncIterator[str]:
 async def _steps(
     step: Mapping[str, Any], rest: AsyncIterator[dict[str, Any]], action: Action, expected: int
 ) -> AsyncIterator[str]:
-    """Yields a list entry for each step, of which the style sheet shows only the newest. The last one tells the
+    """Yields a list entry for each step, of which the style sheet shows only the newest. The last entry shows the
     result.
     """
     each, shown = max(expected // _STEPS, 1), 0

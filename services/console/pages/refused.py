@@ -27,7 +27,7 @@ ReaderPage = Annotated[Page, Depends(needs("reader"))]
 AdminPage = Annotated[Page, Depends(needs("admin"))]
 
 _SHOWN = 50
-# The number of the newest refusals in which clients are counted.
+# The number of newest refusals whose clients are counted.
 _COUNTED = 500
 _CLIENTS = 10
 
@@ -42,7 +42,8 @@ async def show(page: ReaderPage, period: str = "day", reason: str = "", client: 
         page.api.get("/v1/statistics", bucket=chosen.bucket, after=after),
         refused(client_address=client, limit=_SHOWN, cursor=cursor),
     )
-    # When few messages were refused, the API reads every message to find them, so this is done only once.
+    # When few messages were refused, the API reads every message to find them. So one search is made for the page and
+    # for the clients, if possible.
     is_whole = not client and not cursor and messages["next_cursor"] is None
     newest = messages if is_whole else await refused(limit=_COUNTED)
     figures = PeriodCounts(chosen, starts, statistics["buckets"])
@@ -118,14 +119,14 @@ async def take_back(page: AdminPage, queue_id: str) -> Response:
 
 
 async def _explain_past(page: Page, message: Mapping[str, Any]) -> Any:
-    """Returns policy's decisions in the session, or None when policy does not remember the session any more."""
+    """Returns policy's decisions in the session, or None when the session is unknown or policy has forgotten it."""
     session = message["origin"]["session_id"]
     return await _explained(page, {"kind": "past", "session_id": session}) if session else None
 
 
 async def _explain_now(page: Page, message: Mapping[str, Any], rule: Mapping[str, str] | None = None) -> Any:
-    """Returns the decisions for the same session now, or None when too few facts are known. `rule` is an access rule
-    that is tried as if it existed.
+    """Returns the decisions for the same session now, or None when too few facts are known, or policy cannot use them.
+    `rule` is an access rule that is tried as if it existed.
     """
     origin = message["origin"]
     if not origin["client_address"]:
@@ -163,7 +164,9 @@ def _allow_rule(message: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[s
 
 
 def _changes(now: Mapping[str, Any], proposed: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Returns the rules with another result, in their order. A rule may be tried several times at a stage."""
+    """Returns the rules whose result the proposed rule would change, in their order. A rule may be tried several times
+    at a stage.
+    """
     before = _numbered(now["rules"])
     return [
         {"stage": rule["stage"], "reason_id": rule["reason_id"], "now": before[place], "proposed": rule["outcome"]}
@@ -173,7 +176,9 @@ def _changes(now: Mapping[str, Any], proposed: Mapping[str, Any]) -> list[dict[s
 
 
 def _numbered(rules: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], str]:
-    """Returns the result of each rule, by stage, name and number among those of the same name."""
+    """Returns the result of each rule. The key has the stage, the name, and the number among the rules with the same
+    stage and name.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     outcomes = {}
     for rule in rules:

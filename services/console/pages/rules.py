@@ -82,7 +82,7 @@ def _share(count: int, judged: int) -> str:
 
 
 async def _others(page: Page, ids: Sequence[str]) -> dict[str, Any]:
-    """Returns the access rules that have counts and are no longer in shadow mode."""
+    """Returns the access rules with these ids, by id. They have counts, and most are no longer in shadow mode."""
 
     async def one(rule_id: str) -> Any:
         try:

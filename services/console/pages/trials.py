@@ -1,5 +1,5 @@
-"""Tests that change nothing: whether mail would be accepted, which route it would take, and whether a relay host takes
-mail.
+"""Tests that change nothing: whether mail would be accepted, which route it would take, and whether a relay host
+accepts mail.
 """
 
 from __future__ import annotations

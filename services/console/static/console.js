@@ -1,11 +1,11 @@
-// What makes the pages live. Every page works without it.
+// Adds local times and live events to the pages. Every page works without this script.
 "use strict";
 
 // More events than these are dropped, the oldest first.
 const MOST_EVENTS = 200;
 const EVENT_TYPES = ["delivered", "deferred", "bounced", "expired", "held", "refused", "client_blocked"];
 
-// The local time of each time of the page, as its title.
+// Shows the local time of each time of the page as its title.
 function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
@@ -15,14 +15,14 @@ function showLocalTimes(root) {
   }
 }
 
-// A cell with a text. Texts come from others, so they never become elements.
+// Returns a cell with a text. Texts come from others, so they never become elements.
 function cell(text) {
   const made = document.createElement("td");
   made.textContent = text;
   return made;
 }
 
-// A reply as one text. Many servers begin the text with the enhanced code, which is shown once.
+// Returns a reply as one text. Many servers begin the text with the enhanced code, which is then shown only once.
 function saying(data) {
   const said = data.reply || data.attempt;
   if (!said) {

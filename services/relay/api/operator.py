@@ -1,5 +1,5 @@
-"""The actions of operators on the queue. Each runs in batches, and each batch is one transaction, which also writes the
-events of the timelines.
+"""The actions of operators on the queue. Each action runs in batches, and each batch is one transaction, which also
+writes the events of the timelines.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Operator:
                 "queue_action",
                 action=action.value,
                 actor=actor,
-                # An empty `chosen` means that the action applies to all deliveries of the message that match.
+                # This is empty when the action applied to all messages that match.
                 queue_id="" if message_id is None else queue_id(message_id),
                 acted=progress.acted,
                 skipped=progress.skipped,
@@ -137,8 +137,8 @@ class Operator:
     async def _choose(
         self, wanted: MessageFilter, after: Position | None, until: int
     ) -> tuple[list[int], Position | None]:
-        """Finds the next messages to act on. They are searched on a connection for reading, so that other writers do
-        not have to wait for the search.
+        """Finds the next messages to act on. The search uses a connection for reading, so that other writers do not
+        have to wait for it.
         """
         now = self._clock.now()
         return await self._database.view(lambda connection: candidates(connection, wanted, after, until, _BATCH, now))
@@ -247,8 +247,8 @@ class Operator:
         store(connection, [waiting_copy(report) for report in made], 0, now)
 
     def _bounce(self, connection: Connection, entry: Open, now: int) -> list[NewMessage]:
-        """Makes the reports for the sender, which wait in the database for their delivery. Quarantined mail causes
-        none.
+        """Makes the reports for the sender, which wait in the database for their delivery. Quarantined mail causes no
+        report.
         """
         configuration = self._configuration()
         reported = [
@@ -275,7 +275,7 @@ def _notify(row: Any) -> tuple[str, ...]:
 
 
 def _can_be_redirected(configuration: Configuration, redirect: Redirect, row: Any) -> bool:
-    """Whether the redirect changes where this delivery goes."""
+    """Returns whether the redirect changes where this delivery goes."""
     if redirect.recipient:
         return not is_same_recipient(configuration, row.recipient, redirect.recipient)
     stored: str | None = row.next_hop

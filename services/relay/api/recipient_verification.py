@@ -49,13 +49,13 @@ class Verification(Enum):
 
 
 class AsksServers(Protocol):
-    """The delivering half of relay, as far as the verification uses it."""
+    """The method of the delivery code that the verification of recipients uses."""
 
     async def ask_recipient(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer: ...
 
 
 class _SharedSlots:
-    """A semaphore for each party, which exists only while the party uses it."""
+    """Keeps a semaphore for each server or client. A semaphore exists only while somebody uses it."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -73,8 +73,8 @@ class _SharedSlots:
 
 
 class RecipientVerifier:
-    """Verifies recipients. Ingress asks the same replica about the same address, so only one question about it is asked
-    at a time.
+    """Verifies recipients. Ingress asks the same replica about the same address, so only one question about each
+    address is asked at a time.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class RecipientVerifier:
         if answer is ServerAnswer.NONE:
             return Verification.EXISTS if before is not None and before.was_good(now) else Verification.NO_ANSWER
         if answer is ServerAnswer.FULL:
-            # Not remembered: the owner may make room at any moment.
+            # This answer is not stored, because the owner of the mailbox may make room at any moment.
             return Verification.MAILBOX_FULL
         is_there = answer is ServerAnswer.YES
         try:

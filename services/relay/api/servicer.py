@@ -1,5 +1,5 @@
-"""Serves relay.v1 over gRPC: it takes submissions and acknowledges them, shows and changes the queue for operators, and
-explains routes.
+"""Serves relay.v1 over gRPC: it accepts submissions and acknowledges them, shows and changes the queue for operators,
+and explains routes.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Explainer(Protocol):
-    """The part of the delivering half that answers questions of operators."""
+    """The methods of the delivery code that answer questions of operators."""
 
     async def explain(self, configuration: Configuration, sender: bytes, recipient: bytes) -> RouteExplanation: ...
 
@@ -220,7 +220,9 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         return views.whole(found, self._queue_settings(), now)
 
     async def _whole(self, number: int, now: int, *, with_header: bool) -> reading.StoredMessage | None:
-        """Returns the message with its history. The header is left out when the content is damaged (C140)."""
+        """Returns the message with its history, or None when it does not exist. The header is left out when the content
+        is damaged (C140).
+        """
         try:
             return await self._database.view(
                 lambda connection: reading.whole_message(connection, number, now, with_header=with_header)
@@ -314,7 +316,7 @@ class RelayServicer(relay_pb2_grpc.RelayServicer):
         except QueueError as error:
             await _unavailable(context, error)
         if not resumed:
-            # This answers NOT_FOUND for a destination that relay has never met.
+            # This call ends the request with NOT_FOUND when relay does not know the destination.
             await self._destination(name, context)
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the destination is not suspended")
         log.info("destination_resumed", destination=name, actor=request.actor)

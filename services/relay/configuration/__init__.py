@@ -1,1 +1,1 @@
-"""What operators configured: its values, the reader of a snapshot, and the watch for changes."""
+"""The configuration that operators have made: its values, the reader of its snapshots, and the watch for changes."""

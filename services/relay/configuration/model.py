@@ -1,9 +1,9 @@
-"""What operators configured, as the rest of relay reads it: immutable values, with tables for look-ups that are built
+"""The configuration in the form that the rest of relay reads: immutable values, with tables for look-ups that are built
 once. This module is pure.
 
 Addresses are canonical wire forms (`libs.smtp.address`): the local part as written, the domain an A-label in lower
 case. Aliases, local accounts, relay rules and the recipients of relay domains are typed by operators. Their local parts
-are compared without case, so their keys here are those of `key_of`.
+are compared without case, so `key_of` makes the keys for them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class TlsLevel(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FallbackHost:
-    """A server that is tried after another one. All other values are those of that server."""
+    """A server that is tried after the first server of a relay host or mailbox. All other values are those of the first
+    server.
+    """
 
     host: str
     port: int
@@ -98,7 +100,7 @@ class Quarantine(Enum):
     """What happens to mail that is marked for quarantine."""
 
     MARK = "mark"
-    # The mail goes into the quarantine mailbox of its local domain, where it has one.
+    # The mail goes into the quarantine mailbox of its local domain, if the domain has such a mailbox.
     MAILBOX = "mailbox"
     HOLD = "hold"
 
@@ -122,7 +124,7 @@ class RelayHost:
 
     @property
     def login(self) -> str:
-        """Returns the login at the host. The result is empty without one."""
+        """Returns the login at the host. The result is empty when there is no login."""
         return self.auth.username if self.auth is not None else ""
 
 
@@ -142,7 +144,7 @@ class RelayRule:
     name: str
     type: RuleType
     target_type: TargetType
-    # Lower-cased addresses, or domains; `.example.com` stands for its subdomains.
+    # Lower-cased addresses, or domains. `.example.com` stands for the subdomains of example.com.
     targets: tuple[str, ...]
     relay_host: RelayHost
     position: int = 0
@@ -178,8 +180,9 @@ class RuleTargets:
         return cls(addresses, domains, parents)
 
     def match(self, address: bytes, base: bytes, domain: str) -> RelayRule | None:
-        """Returns the rule for an address (its `key_of`) at its domain. A rule for an address wins over one for a
-        domain, and then the position decides.
+        """Returns the rule for `address` (as `key_of` returns it) at `domain`, or None when no rule matches. A rule for
+        the address takes precedence over rules for the domain. Among rules for the domain and its parent domains, the
+        position decides.
 
         `base` is the untagged form of the address, or the address itself.
         """
@@ -208,25 +211,25 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Resolvers:
-    # Each is host[:port].
+    # Each entry has the form host[:port].
     preferred: tuple[str, ...] = ()
     alternate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """Times in seconds."""
+    """The settings of the queue. All times are in seconds."""
 
     first_retry: float = 300.0
     retry_growth: float = 1.5
     max_retry: float = 7200.0
     expire_after: float = 120 * 3600.0
-    # 0 means never.
+    # 0 means that no notice is sent.
     delay_notice_after: float = 4 * 3600.0
     bounce_expire_after: float = 24 * 3600.0
     max_concurrency_per_destination: int = 20
     max_messages_per_connection: int = 100
-    # 0 means any number.
+    # 0 means that there is no limit.
     max_messages_per_minute_per_destination: int = 0
     retention: float = 7 * 86400.0
     keep_subjects: bool = False
@@ -248,7 +251,7 @@ class Configuration:
 
     revision: int
     hostname: str
-    # In octets. 0 means that there is no limit.
+    # The largest size of a message in octets. 0 means that there is no limit.
     max_message_size: int = 25 * 1024 * 1024
     max_hops: int = 50
     external_postmasters: tuple[bytes, ...] = ()
@@ -268,7 +271,7 @@ class Configuration:
     queue: QueueSettings = QueueSettings()
     # The key is the domain.
     dkim_keys: Mapping[str, tuple[DkimKey, ...]] = field(default_factory=dict)
-    # The TLS levels for direct mail, by domain; `.example.com` stands for its subdomains.
+    # The TLS levels for direct mail, by domain; `.example.com` stands for the subdomains of example.com.
     tls_policies: Mapping[str, TlsLevel] = field(default_factory=dict)
     quarantine: Quarantine = Quarantine.MAILBOX
     # The pairs of host and port for which more than one login is configured.
@@ -278,7 +281,7 @@ class Configuration:
     # These are made from relay_rules.
     recipient_targets: RuleTargets = field(init=False, repr=False, compare=False)
     sender_targets: RuleTargets = field(init=False, repr=False, compare=False)
-    # A cache of routes. It belongs to the configuration, so that it is dropped with it.
+    # A cache of routes. It is stored in the configuration, so that a new configuration begins with an empty cache.
     known_routes: dict[Any, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -85,8 +85,8 @@ class Attempt:
             configuration.resolvers if route.kind is RouteKind.RELAY_DOMAIN else None,
             configuration.tls_level(route.domain) if route.kind is RouteKind.DIRECT else None,
         )
-        # Whether a server took part in a transaction, or no server ever will. Then the destination may be used as
-        # before.
+        # Whether a server took part in a transaction, or the look-ups failed permanently. In both cases the attempt
+        # does not count as a failure of the destination.
         self.reached = False
         # Whether a server answered and refused the session. This is also true when no host accepted a connection.
         self._refused_session = False
@@ -119,7 +119,7 @@ class Attempt:
             if session is not None:
                 await self._transact(session)
             else:
-                # The session has carried as many messages as one session may carry.
+                # No idle session is left, for example because the last one has carried as many messages as it may.
                 await self._through_hosts(set())
             self._verdicts = [now or then for now, then in zip(self._verdicts, before, strict=True)]
             left = self._too_many()

@@ -1,5 +1,5 @@
-"""Limits the transactions that run to a destination at once, and remembers hosts that did not answer. The time is an
-argument.
+"""Limits the transactions that run to a destination at once, and remembers hosts that did not answer. Callers pass the
+time as an argument.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Concurrency:
     running: int = 0
     next_probe: float = 0.0
     probe_seconds: float = _FIRST_PROBE_SECONDS
-    # Transactions that have a session with a server of the destination.
+    # The number of transactions that have a session with a server of the destination.
     sessions: int = 0
-    # The number of connections that the servers accept at once, as observed. 0 means that it is not known, or not any
-    # more.
+    # The number of connections that the servers accept at once, as observed. 0 means that the number is not known, or
+    # no longer valid.
     ceiling: int = 0
     ceiling_ends: float = 0.0
 
@@ -68,9 +68,9 @@ class Concurrency:
         self.limit = min(max(maximum, 1), self.limit + 1, self.ceiling or self.limit + 1)
 
     def turned_away(self, now: float) -> None:
-        """Notes that a server refused one more connection while others are open, so it takes no more at once (F47).
+        """Notes that a server refused one more connection while others are open, so it accepts no more at once (F47).
 
-        The limit holds for a while, and then one more is tried.
+        The limit is valid for a while, and then one more connection is tried.
         """
         self.ceiling = max(1, self.sessions or self.limit // 2)
         self.ceiling_ends = now + _CEILING_SECONDS
@@ -129,7 +129,7 @@ class _Dead:
 class DeadHosts:
     """Remembers addresses that did not answer. They are tried last, except for one try at growing intervals.
 
-    So a dead first MX makes one transaction slow in each interval, and not all of them.
+    So a dead first MX makes only one transaction in each interval slow.
     """
 
     def __init__(self) -> None:
@@ -147,13 +147,15 @@ class DeadHosts:
             known.seconds = min(_LONGEST_RETRY_SECONDS, known.seconds * 2)
             known.next_try = now + known.seconds
             known.trying = False
-        # Otherwise the attempt had begun before the host counted as dead.
+        # In all other cases the attempt had begun before the host counted as dead, so it changes nothing.
 
     def answered(self, address: str, port: int) -> None:
         self._dead.pop((address, port), None)
 
     def avoid(self, address: str, port: int, now: float) -> bool:
-        """Whether the address should be tried last now. A caller that gets False for a dead host must try it next."""
+        """Returns whether the address should be tried last now. A caller that gets False for a dead host must try it
+        next.
+        """
         known = self._dead.get((address, port))
         if known is None:
             return False

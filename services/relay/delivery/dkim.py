@@ -52,7 +52,7 @@ class Signer:
         be signed.
 
         A message is signed only if its sender may use the domain. Mail from outside can claim to be from that domain,
-        and may pass through here to a mailbox or by an alias. It must not get a valid signature.
+        and may pass through here to a mailbox or by an alias. Such mail must not get a valid signature.
         """
         if not configuration.dkim_keys or not (message.account_login or message.authorized):
             return message.content

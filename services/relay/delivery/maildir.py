@@ -60,7 +60,8 @@ def store(roots: MaildirRoots, template: str, sender: bytes, recipient: bytes, c
     """Writes the message durably, if `roots` allows the folder. It blocks, so call it in a thread.
 
     The file gets Return-Path and Delivered-To in front (RFC 5321 4.4) and lines that end in LF, as everything that
-    reads Maildirs expects. Every failure is temporary, because its cause is in this gateway.
+    reads Maildirs expects. Failures are temporary, because their cause is in this gateway. Only an address that gives
+    too long a name is refused permanently.
     """
     root, directory = mailbox_root(template), mailbox_directory(template, recipient)
     head = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n" % (sender, recipient)

@@ -1,5 +1,5 @@
 """Threads that write into Maildirs. A file system that does not answer may block the threads that write to it, but no
-others.
+other threads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from services.relay.model.outcome import ReplyMeaning
 
 _THREADS = 32
-# The most of these threads that work for the Maildirs of one domain.
+# The largest number of these threads that work for the Maildirs of one domain.
 _SHARE = 4
 
 Store = Callable[[str, bytes, bytes, bytes], ReplyMeaning]

@@ -45,7 +45,7 @@ class RecipientQuestions:
     async def ask(self, configuration: Configuration, route: Route, recipient: bytes) -> ServerAnswer:
         """Asks the hosts of the route one after the other until one answers. Raises only CancelledError."""
         if route.kind not in _HAS_SERVER:
-            # Servers of other organisations are never asked, even if an old configuration tells so.
+            # Servers of other organisations are never asked, even if an old configuration says so.
             return ServerAnswer.NONE
         try:
             async with asyncio.timeout(_SECONDS):

@@ -24,10 +24,11 @@ from services.relay.model.outcome import sanitised
 class Step:
     """One step of the test."""
 
-    # The name of the step: resolve, connect, greeting, ehlo, tls, starttls, ehlo_tls, auth, mail, reset or quit.
+    # The name of the step: resolve, connect, greeting, ehlo, tls, starttls, ehlo_tls, auth, mail, reset, quit or
+    # connection.
     name: str
     ok: bool
-    # The server's reply, or what relay found. It never contains credentials.
+    # The server's reply, or the finding of relay itself. The text never contains credentials.
     detail: str
     seconds: float
     # Whether this is the last step.

@@ -64,7 +64,7 @@ class MailTransport:
         self._limits = ConcurrencyLimits()
         self._maildirs = MaildirWriter(partial(store, options.maildir_roots))
         self._pool = Pool(options.idle_seconds, options.max_idle_connections, clock)
-        # The deliveries that are running. `close` waits until there is none.
+        # The number of deliveries that are running. `close` waits until it is 0.
         self._running = 0
         self._quiet = asyncio.Event()
         contexts = Contexts(options.ca_file)
@@ -99,7 +99,7 @@ class MailTransport:
         message: OutgoingMessage,
         recipients: Sequence[OutgoingRecipient],
     ) -> Sequence[Outcome]:
-        """Tries once. Returns one outcome for each recipient, in their order. Raises only CancelledError."""
+        """Makes one attempt. Returns one outcome for each recipient, in their order. Raises only CancelledError."""
         concurrency = self._limits.of(route.destination)
         concurrency.running += 1
         self._running += 1

@@ -93,7 +93,7 @@ class Stream:
         return acks
 
     def feed(self, frame: Frame) -> None:
-        """Takes a frame. Acknowledgements follow later."""
+        """Accepts a frame. The acknowledgements follow later."""
         for incoming in frame.submissions:
             self._begin(incoming)
         for chunk in frame.chunks:
@@ -168,7 +168,9 @@ class Stream:
             self._refuse(incoming, Result.TEMPORARY_FAILURE, refused)
 
     def _begin_spans(self, tracer: tracing.Tracer, incoming: IncomingSubmission) -> IncomingSubmission:
-        """Begins the spans of a submission. The spans of later attempts are children of its first span."""
+        """Begins the spans of a submission, and returns the submission with the trace of its first span. The spans of
+        later attempts are children of this span.
+        """
         whole = tracer.start(
             "relay.submit",
             incoming.traceparent,
@@ -195,8 +197,8 @@ class Stream:
 
     def _refuse(self, incoming: IncomingSubmission, result: Result, reason: str) -> None:
         if incoming.sent_before:
-            # An earlier try may have stored the message. If ingress reported a failure then, the client would send it
-            # again.
+            # An earlier try may have stored the message. If ingress reported a failure in this case, the client would
+            # send the message again.
             self.pending += 1
             self._intake.look_up(incoming.id, functools.partial(self._looked_up, incoming, result, reason))
         else:
@@ -225,7 +227,7 @@ class Stream:
 
 
 class Intake:
-    """Takes submissions from all streams. There is one in each process."""
+    """Accepts submissions from all streams. There is one in each process."""
 
     def __init__(
         self,
@@ -256,11 +258,11 @@ class Intake:
         self._look_ups: set[asyncio.Task[None]] = set()
 
     async def roomy(self) -> None:
-        """Returns when more data may be read from the streams."""
+        """Waits until more data may be read from the streams."""
         await self._roomy.wait()
 
     def has_room(self, source: str, octets: int) -> bool:
-        """Whether content of a source may arrive: no source may use more than a multiple of the free memory
+        """Returns whether content of a source may arrive: no source may use more than a multiple of the free memory
         (model/shares.py).
         """
         free = self._most_octets - self._octets
@@ -268,7 +270,7 @@ class Intake:
         return self._octets == 0 or (octets <= free and octets_held + octets <= _MULTIPLE * free)
 
     def hold(self, source: str, octets: int) -> None:
-        """Counts content in memory."""
+        """Adds to the count of the octets in memory. A negative number is subtracted."""
         self._octets += octets
         octets_held = self._octets_of.get(source, 0) + octets
         if octets_held:
@@ -303,7 +305,7 @@ class Intake:
     def look_up(self, submission_id: str, tell: Callable[[int | None], None]) -> None:
         """Calls `tell` with the number of the message as which a submission was stored before.
 
-        It is None if the submission was not stored, or if the database does not answer.
+        The number is None if the submission was not stored, or if the database does not answer.
         """
         task = asyncio.create_task(self._look_up(submission_id, tell))
         self._look_ups.add(task)
@@ -318,7 +320,7 @@ class Intake:
         tell(message_id)
 
     async def looked_up(self) -> None:
-        """Returns when every look-up has ended."""
+        """Waits until every look-up has ended."""
         await asyncio.gather(*self._look_ups)
 
     def done(self, message: NewMessage, *, kept: bool) -> None:

@@ -50,7 +50,7 @@ class RefusalLimits:
         self._told_at = now
 
     def admit(self, source: str, now: float, *, space_is_short: bool) -> bool:
-        """Whether a refusal of a source is recorded. A refusal that is not recorded is counted."""
+        """Returns whether a refusal of a source is recorded. A refusal that is not recorded is counted."""
         if not space_is_short and self._take(source, now):
             self._tell(now)
             return True

@@ -1,8 +1,8 @@
 """One attempt as values: the input that the dispatcher gives to a transport, and the outcomes that it returns. This
 module is pure.
 
-The queueing half of relay (intake, claiming, scheduling, settling, reports) and the delivering half (routing, look-ups,
-SMTP, LMTP, Maildir) share only these types.
+Relay has two parts that share only these types: the part for queueing (intake, claiming, scheduling, settling, reports)
+and the part for delivery (routing, look-ups, SMTP, LMTP, Maildir).
 """
 
 from __future__ import annotations
@@ -110,14 +110,14 @@ class Outcome:
     counts: bool = True
     # Whether the next hop took over the duties of RFC 3461, because it offered DSN and got the parameters.
     dsn_passed_on: bool = False
-    # A destination whose mail must be held, with an alert (for example after 535 from a relay host, C131).
+    # A destination that must be suspended, with an alert (for example after 535 from a relay host, C131).
     suspend_destination: str = ""
     # Whether relay found the failure itself, perhaps during the session. Then code and text are not from the host.
     own: bool = False
 
 
 class Transport(Protocol):
-    """The delivering half as the dispatcher sees it. Every method may be cancelled at any time."""
+    """The interface of the part for delivery that the dispatcher uses. Every method may be cancelled at any time."""
 
     async def deliver(
         self,
@@ -126,7 +126,7 @@ class Transport(Protocol):
         message: OutgoingMessage,
         recipients: Sequence[OutgoingRecipient],
     ) -> Sequence[Outcome]:
-        """Tries once. Returns one outcome for each recipient, in their order. Raises only CancelledError."""
+        """Makes one attempt. Returns one outcome for each recipient, in their order. Raises only CancelledError."""
         ...
 
     def capacity(self, destination: str, configuration: Configuration) -> int:

@@ -194,9 +194,10 @@ class QueuedDelivery:
     uncounted: int = 0
     # Whether an earlier try may have been successful (C120).
     possible_duplicate: bool = False
-    # The time at which it became due. It gets this place in the order again if its lease is given up.
+    # The time at which the delivery became due. If its lease is given up, this time decides its place in the order
+    # again.
     due_at: int = 0
-    # The next hop that an operator chose for it. None means that the configuration decides.
+    # The next hop that an operator chose for the delivery. None means that the configuration decides.
     next_hop: Mailbox | None = None
 
     def outgoing(self) -> OutgoingRecipient:
@@ -314,7 +315,7 @@ class ReportedRecipient:
     # The code of the reply. It is 0 when relay found the failure itself.
     code: int = 0
     text: str = ""
-    # The server that gave the reply. It is empty when none did.
+    # The server that gave the reply. It is empty when no server gave one.
     remote_host: str = ""
     last_attempt_at: int | None = None
     will_retry_until: int | None = None

@@ -30,7 +30,8 @@ _USUAL_VALUE = re.compile(rb": <([!-;=?-~]{1,%d})>" % _LONGEST).match
 def message_id_of(content: bytes) -> str:
     """Returns the first Message-ID without its angle brackets. The result is empty when there is none.
 
-    Nearly every program writes it in one form, and the search for this form costs a fifth of the time.
+    Nearly every program writes the field in the same form. The search for this form comes first, because it takes a
+    fifth of the time of a full parse.
     """
     end = content.find(b"\r\n\r\n", 0, _HEADER_OCTETS)
     field = _FIELD_NAME(content, 0, end if end >= 0 else _HEADER_OCTETS)

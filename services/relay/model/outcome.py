@@ -98,9 +98,9 @@ def meaning_of(stage: Stage, reply: Reply) -> ReplyMeaning:
     """Returns the meaning of a reply for the recipients that it concerns. The first digit decides (RFC 5321 4.2.1),
     with these exceptions. Before MAIL, a 5yz is about the host and not about the message, so another host or a later
     attempt may succeed (a 554 greeting, RFC 5321 3.1). 552 at RCPT means "too many recipients" (RFC 5321 4.5.3.1.10),
-    unless its enhanced code is about the mailbox, for example a full one. 535 is temporary, because the operators can
-    correct the login (C131). A reply that is not 2yz, 4yz or 5yz where one of these is due is a protocol error, which
-    is temporary too.
+    unless its enhanced code is about the mailbox, for example a full one. Every refusal of AUTH, for example 535, is
+    temporary, because the operators can correct the login (C131). A reply that is not 2yz, 4yz or 5yz where one of
+    these is due is a protocol error, which is temporary too.
     """
     family = reply.code // 100
     text = sanitised(reply.text)
@@ -122,11 +122,12 @@ def meaning_of(stage: Stage, reply: Reply) -> ReplyMeaning:
 
 
 def refuses_our_address(meaning: ReplyMeaning, our_address: str = "") -> bool:
-    """Whether a reply refuses the address from which this client came, so that another address family may do (F03).
+    """Returns whether a reply refuses the address from which this client came, so that a try with the other address
+    family may succeed (F03).
 
-    The code may tell this (RFC 7372 3.2: the SPF record does not list the address, or the address has no reverse name).
-    If `our_address` is given, a text that contains this address also counts, because refusals by block lists contain
-    it. Give it only for replies before the content, since content filters name the client's address too.
+    The code may say so (RFC 7372 3.2: the SPF record does not list the address, or the address has no reverse name). If
+    `our_address` is given, a text that contains this address also counts, because refusals by block lists contain it.
+    Give it only for replies before the content, since content filters name the client's address too.
     """
     if meaning.result is Result.DELIVERED:
         return False

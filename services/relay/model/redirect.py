@@ -20,14 +20,14 @@ class Redirect:
 
     @property
     def text(self) -> str:
-        """Describes the redirect in the timeline."""
+        """Returns the description of the redirect for the timeline."""
         if self.recipient:
             return f"to {self.recipient.decode('utf-8', 'backslashreplace')}"
         return "to the configured route" if self.next_hop is None else f"to the next hop {address_of(self.next_hop)}"
 
 
 def address_of(next_hop: Mailbox) -> str:
-    """Returns the address as host:port"""
+    """Returns the address as host:port."""
     return f"{next_hop.host}:{next_hop.port}"
 
 

@@ -17,7 +17,8 @@ _JITTER = 0.1
 _DISTINCT_DELAYS = 40
 # A delivery that is due just before it expires gets this time for its last attempt, before the sweep ends it.
 _SWEEP_GRACE = 60 * MICROSECONDS
-# After this number of deferrals in a row that did not count (Outcome.counts), a delivery waits as after any other.
+# After this number of deferrals in a row that did not count (Outcome.counts), a delivery waits as long as after any
+# other deferral.
 UNCOUNTED_LIMIT = 3
 
 

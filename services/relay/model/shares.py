@@ -2,7 +2,7 @@
 
 The rule is the dynamic threshold (A. K. Choudhury, E. L. Hahne: Dynamic Queue Length Thresholds for Shared-Memory
 Packet Switches, 1998): nobody may hold more than a fixed multiple of what is free. One party alone gets most of the
-resource. Each further party lowers the share of all, and a part is always left for a new one.
+resource. Each further party lowers the share of all, and a part is always left for a new party.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ _OFFSET = "(SELECT next FROM identifiers WHERE id = 2)"
 # the numbers still grow.
 _OF_TRANSACTION = Once(text(f"SELECT pg_current_xact_id()::text::bigint + {_OFFSET}"))
 # The number of the oldest transaction that is running, or of the next one. Transactions of other databases on the same
-# server are left out, because they would hold back all events until they end. Only a role that may read
-# pg_stat_activity sees which ones these are: for its own sessions, or as a member of pg_read_all_stats.
+# server are left out, because they would hold back all events until they end. pg_stat_activity shows the transaction of
+# a session only to the role of the session and to members of pg_read_all_stats.
 _ENDED_BELOW = Once(
     text(
         "SELECT least(coalesce(min(number::text::bigint), pg_snapshot_xmax(pg_current_snapshot())::text::bigint),"

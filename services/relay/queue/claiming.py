@@ -2,9 +2,9 @@
 
 Each destination has a time at which it must be checked (`wake_at`). A claim reads only destinations whose time has
 come, and begins with the earliest time. For each destination, the sources with due mail are served in turn, the one
-that waited longest first. The mail of each source is served in the order in which it became due. Only as many
-deliveries are read as are taken. Suspended destinations have no such time. On PostgreSQL, rows that another relay has
-locked are skipped.
+that waited longest first. The mail of each source is served in the order in which it became due. No more deliveries are
+read than are claimed. The time of a suspended destination is the end of its suspension, if it has one. On PostgreSQL,
+rows that another relay has locked are skipped.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class Claim:
     corrupt: list[tuple[int, int, str]] = field(default_factory=list)
     # Destinations that were checked and have more due mail, each with at most 64 of the sources of this mail.
     more: dict[str, set[str]] = field(default_factory=dict)
-    # Pairs of destination and source whose due mail was taken completely.
+    # Pairs of destination and source whose due mail was claimed completely.
     drained: list[tuple[str, str]] = field(default_factory=list)
     # Whether the limit `total` was reached before all destinations were checked.
     cut_short: bool = False
@@ -315,7 +315,7 @@ def claim(
 
 
 def _awake(connection: Connection, now: int, limits: ClaimLimits) -> list[tuple[str, int | None]]:
-    """Returns the destinations to check, each with the end of its suspension."""
+    """Returns the destinations to check, each with the end of its suspension, or None when it is not suspended."""
     names: list[str] = []
     nothing = {name for name, count in limits.wanted.items() if count <= 0} if limits.refilled else set()
     for source in limits.refilled:
@@ -351,7 +351,9 @@ class _Claimer:
         return self._limits.total - len(self.taken)
 
     def take(self, name: str, allowed: int) -> int | None:
-        """Takes up to `allowed` deliveries for a destination. Returns when the destination must be checked again."""
+        """Takes up to `allowed` deliveries for a destination. Returns the time at which the destination must be checked
+        again.
+        """
         before = len(self.taken)
         barred = self._barred | self._barred_there.get(name, set())
         rows = self._awake_sources(name, barred)
@@ -402,7 +404,9 @@ class _Claimer:
 
 
 def earliest_wake(connection: Connection, skipped: Collection[str] = ()) -> int | None:
-    """Returns the first time at which a destination must be checked, without those in `skipped`."""
+    """Returns the first time at which a destination must be checked, or None when there is none. Destinations in
+    `skipped` are left out.
+    """
     wake_at: int | None = _EARLIEST.value(connection, listed(connection, skipped))
     return wake_at
 

@@ -1,8 +1,8 @@
 """The database of the queue: an SQLite file or PostgreSQL, with one interface for both. The schema is migrated to the
-one of this code.
+version that this code uses.
 
 A piece of work is a function that gets a SQLAlchemy connection. On SQLite it runs in the one writing thread or in one
-of the reading threads. On PostgreSQL it runs on a connection of the pool. The statements are the same.
+of the reading threads. On PostgreSQL it runs on a connection of the pool. The statements are the same for both.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class UnavailableError(QueueError):
 
 
 class Database(Protocol):
-    """The queue's database, whichever of the two it is."""
+    """The interface of the queue's database, which is the same for SQLite and PostgreSQL."""
 
     # Whether no other process can use the database.
     exclusive: bool
@@ -116,7 +116,9 @@ class Database(Protocol):
         """Runs `work` in a transaction that sees one consistent state. Raises QueueError."""
 
     async def view(self, work: Work[T]) -> T:
-        """Does the same as `read` for requests of operators. They may take long, and must not delay deliveries."""
+        """Does the same as `read` for requests of operators. Such requests may take long, and must not delay
+        deliveries.
+        """
 
     async def close(self) -> None: ...
 
@@ -260,7 +262,7 @@ class PostgresqlDatabase:
         def prepare(connection: Connection) -> None:
             SCHEMA.create(connection)
             # Other relays are working at the same time. A change of a table waits for their transactions, and their
-            # transactions wait for the change. So it waits only for a short time, and then tries again.
+            # transactions wait for the change. So the change waits only for a short time, and is then tried again.
             connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'"))
             _prepare(connection)
 
@@ -318,7 +320,8 @@ def _sqlite_engine(path: Path) -> Engine:
         # The file keeps both settings. They are set only in a new file, since setting them may need space on a full
         # disk.
         if path.stat().st_size == 0:
-            # It must be set before the first table. Freed pages can then be returned to the file system in small steps.
+            # `auto_vacuum` must be set before the first table is made. Freed pages can then be returned to the file
+            # system in small steps.
             cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
             cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
@@ -326,7 +329,7 @@ def _sqlite_engine(path: Path) -> Engine:
         # overwrites only where this needs no additional writes.
         cursor.execute("PRAGMA secure_delete=FAST")
         cursor.execute("PRAGMA cache_size=-32768")
-        # This value holds until the free space is known (free_space.py).
+        # This value is used until the free space is known (free_space.py).
         cursor.execute("PRAGMA wal_autocheckpoint=250")
         cursor.close()
 

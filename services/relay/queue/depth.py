@@ -1,5 +1,5 @@
-"""Counts what waits in the whole queue, at which destinations, and since when. It reads only the indexes of open
-mail.
+"""Counts the waiting deliveries in the whole queue and at each destination, and finds how long they wait. Only the
+indexes of open mail are read.
 """
 
 from __future__ import annotations

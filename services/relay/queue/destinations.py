@@ -127,7 +127,7 @@ def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]])
 
 
 def next_wake(connection: Connection, name: str) -> int | None:
-    """Returns when the first waiting delivery of a destination is due, or None when nothing waits."""
+    """Returns the time at which the first waiting delivery of a destination is due, or None when nothing waits."""
     wake_at: int | None = _NEXT_WAKE.value(connection, name)
     if wake_at is None:
         _FORGOTTEN_SOURCES.run(connection, name)

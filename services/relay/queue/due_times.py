@@ -15,8 +15,8 @@ from services.relay.queue.tables import HAS_OPEN_DELIVERIES, WAITING, deliveries
 def pull_back(connection: Connection, latest: Sequence[int], size: int) -> int:
     """Moves up to `size` deliveries that are due too late to the latest allowed time.
 
-    `latest[n]` is this time after n attempts. The last entry is for all higher numbers of attempts. Returns how many
-    deliveries were moved.
+    `latest[n]` is the latest allowed time after n attempts. The last entry is for all higher numbers of attempts.
+    Returns how many deliveries were moved.
     """
     times = [literal(at, BigInteger) for at in latest]
     by_attempts = [(deliveries.c.attempts <= number, at) for number, at in enumerate(times[:-1])]

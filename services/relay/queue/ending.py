@@ -78,7 +78,9 @@ def due_for_sweep(connection: Connection, now: int, size: int, only: int | None 
 
 
 def lock(connection: Connection, rows: Sequence[Any], conditions: Sequence[Any]) -> list[Open]:
-    """Locks the open deliveries of messages. The waiting ones cannot be claimed before the transaction ends."""
+    """Locks the open deliveries of messages, and returns the messages with them. The waiting deliveries cannot be
+    claimed before the transaction ends.
+    """
     if not rows:
         return []
     by_id = {row.id: Open(_message(row), bool(row.delay_noticed)) for row in rows}
@@ -129,7 +131,7 @@ def lift_quarantine(connection: Connection, message_id: int) -> None:
 
 
 def swept(connection: Connection, message_id: int, sweep_at: int | None, *, delay_noticed: bool) -> None:
-    """Sets the time of the next sweep of the message."""
+    """Sets the time of the next sweep of the message, and whether its sender was told of a delay."""
     connection.execute(
         update(messages).where(messages.c.id == message_id).values(sweep_at=sweep_at, delay_noticed=delay_noticed)
     )

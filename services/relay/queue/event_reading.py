@@ -90,7 +90,7 @@ class EventPage:
 def end(connection: Connection) -> Cursor:
     """Returns the cursor after all present events.
 
-    Call it in a transaction that writes, since SQLite allows only one of these at a time.
+    Call it in a transaction that writes, since SQLite allows only one such transaction at a time.
     """
     return Cursor(ended_below(connection) - 1, len(_TABLES) - 1, _MOST)
 
@@ -127,7 +127,7 @@ def _identifier(row: Any, place: int) -> int:
 
 
 def _behind(number: Any, identifier: Any, after: Cursor, place: int) -> list[ColumnElement[bool]]:
-    """Returns the condition in a form for which both databases use the index."""
+    """Returns the condition for rows after a cursor, in a form for which both databases use the index."""
     if place > after.place:
         return [number >= after.number]
     if place < after.place:

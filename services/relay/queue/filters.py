@@ -24,7 +24,7 @@ _STATES = frozenset(map(int, State))
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Each field that is set must match. Those about deliveries must match in the same delivery."""
+    """Each field that is set must match. All fields about deliveries must match the same delivery."""
 
     sender: bytes | None = None
     recipient: bytes | None = None

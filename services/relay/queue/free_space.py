@@ -54,13 +54,15 @@ class FreeSpace:
             self.give_up()
 
     def give_up(self) -> None:
-        """Removes the spare file, if it is there."""
+        """Removes the spare file, if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self._spare.unlink()
             log.warning("spare_file_released", path=str(self._spare), reason="the disk is full")
 
     def committed(self, driver: sqlite3.Connection) -> None:
-        """Measures the space at intervals, and limits the log accordingly."""
+        """Measures the space at intervals, limits the log accordingly, and makes the spare file again when there is
+        space for it.
+        """
         if self._short is not None:
             self._commits += 1
             if self._commits < _COMMITS:
@@ -86,7 +88,7 @@ class FreeSpace:
             log.warning("spare_file_not_made", path=str(self._spare), reason=error.strerror)
 
     def _free(self) -> int:
-        """Returns the free octets, or infinity when they cannot be measured."""
+        """Returns the free octets, or a very large number when they cannot be measured."""
         try:
             disk = os.statvfs(self._path.parent)
         except OSError:

@@ -1,9 +1,9 @@
 """Group commit: everything that arrived during a commit is committed together in the next one.
 
 A commit costs several times as much as one message in it. So a commit is delayed in two cases. A settlement alone is
-delayed, because nobody waits for it, and mostly a submission arrives soon, with which it is committed. And when many
-sessions submit messages, the first submission waits a short time for others. When only one or two sessions submit,
-nothing is delayed.
+delayed, because nobody waits for it, and usually a submission arrives soon, so that both are committed together. And
+when many sessions submit messages, the first submission waits a short time for others. When only one or two sessions
+submit, nothing is delayed.
 
 Submissions, settlements and records of refusals share a transaction. A submission that cannot be committed in time is
 refused, and removed if it is later found in the database. Settlements are retried until they are committed.
@@ -47,7 +47,7 @@ _ALONE_SECONDS = 0.01
 # The longest wait for more submissions in a batch. It is used only when the average batch exceeds 2.5.
 _MAX_WAIT_SECONDS = 0.003
 _MIN_AVERAGE_BATCH = 2.5
-# Wait until half of the average batch has arrived.
+# The share of the average batch for which a batch waits.
 _TARGET_SHARE = 0.5
 # The weight of a smaller batch in the average.
 _DECAY = 1 / 16
@@ -77,7 +77,7 @@ class Receiver(Protocol):
     """Gets the messages that were just stored, and delivers them."""
 
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
-        """Takes messages whose deliveries are leased to `owner`, or are not leased and wait in the database."""
+        """Accepts messages whose deliveries are leased to `owner`, or are not leased and wait in the database."""
 
     def due(self, woken: Mapping[tuple[str, str], int]) -> None:
         """Notes that mail waits in the database for these destinations and sources, each from the given time on."""
@@ -195,7 +195,7 @@ class Committer:
         self._notify()
 
     def refuse(self, refused: Refused) -> None:
-        """Takes the record of a refusal. It is dropped and counted when too many wait."""
+        """Accepts the record of a refusal. The record is dropped and counted when too many records wait."""
         if len(self._refused) >= _REFUSALS_KEPT:
             REFUSALS_DROPPED.inc()
             return
@@ -203,7 +203,7 @@ class Committer:
         self._notify()
 
     async def drained(self) -> None:
-        """Returns when everything that was handed over is committed or refused."""
+        """Waits until everything that was handed over is committed or refused."""
         await self._idle.wait()
 
     async def run(self) -> None:
@@ -273,7 +273,8 @@ class Committer:
                 self._failed("unavailable", error)
                 self._nack_overdue(batch, str(error))
             except LostIdentityError:
-                # The next try leases to the new id. Settlements under the old id will find that their leases are gone.
+                # The next try leases deliveries to the new id. Settlements under the old id will find that their leases
+                # are gone.
                 continue
             except Exception as error:  # noqa: BLE001 - one message that breaks our code must not stop all others
                 self._failed("error", error)

@@ -61,7 +61,7 @@ def workers_known(connection: Connection) -> set[int]:
 
 
 def registered(connection: Connection, worker: int) -> bool:
-    """Whether the worker may lease. It stays registered until this transaction ends."""
+    """Returns whether the worker may lease. It stays registered until this transaction ends."""
     query = select(workers.c.id).where(workers.c.id == worker).with_for_update(read=True)
     return connection.execute(query).scalar() is not None
 

@@ -16,8 +16,8 @@ from services.relay.queue.filters import MessageFilter, state_of
 from services.relay.queue.statements import among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 
-# The largest number of messages that are checked for one page. A filter that matches very few gives a short page, with
-# a token for the next one.
+# The largest number of messages that are checked for one page. A filter that matches very few of them gives a short
+# page, with a token for the next page.
 _WINDOW = 20_000
 _WINDOWS = 5
 # The number of messages that one batch of an action checks. The end of the batch is found by counting.
@@ -56,7 +56,7 @@ class Position:
 
 @dataclass(slots=True)
 class StoredMessage:
-    """The row of a message with its deliveries, and more data if it was asked for. The rows have the columns of the
+    """The row of a message with its deliveries, and more data if it was requested. The rows have the columns of the
     tables.
     """
 
@@ -172,8 +172,8 @@ def _window_edge(connection: Connection, start: list[Any]) -> Any:
 def candidates(
     connection: Connection, wanted: MessageFilter, after: Position | None, until: int, size: int, now: int
 ) -> tuple[list[int], Position | None]:
-    """Returns messages of the queue that match, the oldest first, and the position for the next call, which is None at
-    the end.
+    """Returns the ids of messages of the queue that match, the oldest first, and the position for the next call, which
+    is None at the end.
 
     Messages that were stored after `until` are left out, so that the pages come to an end.
     """

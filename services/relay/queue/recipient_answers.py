@@ -32,17 +32,17 @@ class RecipientAnswer:
     known_good_at: int | None
 
     def holds(self, now: int) -> bool:
-        """Whether the answer is still valid, so that no server must be asked."""
+        """Returns whether the answer is still valid, so that no server must be asked."""
         age = now - self.answered_at
         return 0 <= age < (YES_HOLDS if self.is_there else NO_HOLDS)
 
     def was_good(self, now: int) -> bool:
-        """Whether the address was known to exist within the last week."""
+        """Returns whether the address was known to exist within the last week."""
         return self.known_good_at is not None and now - self.known_good_at < KNOWN_GOOD_HOLDS
 
 
 def read_answer(connection: Connection, recipient: bytes) -> RecipientAnswer | None:
-    """Returns the last answer about a recipient (`key_of`)."""
+    """Returns the last answer about a recipient (as `key_of` returns it), or None when there is none."""
     row = connection.execute(select(recipient_answers).where(recipient_answers.c.recipient == recipient)).one_or_none()
     return None if row is None else RecipientAnswer(row.is_there, row.answered_at, row.known_good_at)
 
@@ -55,7 +55,7 @@ def keep_answer(connection: Connection, recipient: bytes, now: int, *, is_there:
 
 
 def remove_answers(connection: Connection, recipients: Collection[bytes]) -> None:
-    """Forgets what the mailbox servers said of recipients whose mail they have refused since."""
+    """Removes the answers about recipients whose mail the mailbox servers have refused since."""
     if recipients:
         # The rows are sorted, so that two replicas that do this cannot cause a deadlock.
         rows = [{"refused": recipient} for recipient in sorted(recipients)]
@@ -63,7 +63,9 @@ def remove_answers(connection: Connection, recipients: Collection[bytes]) -> Non
 
 
 def count_question(connection: Connection, client: str, now: int) -> int:
-    """Counts a new address that a client has named. Returns how many there were in this minute of the clock."""
+    """Counts a new address that a client has named. Returns how many new addresses the client has named in this minute
+    of the clock.
+    """
     minute = now // _MINUTE
     statement = upsert(connection.dialect.name, recipient_questions).values(client=client, minute=minute, questions=1)
     counted = statement.on_conflict_do_update(

@@ -1,4 +1,4 @@
-"""Gives a message other deliveries, and deliveries another next hop, as an operator redirects them."""
+"""Stores the redirects of operators: gives a message other deliveries, or gives deliveries another next hop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def recipients_present(connection: Connection, message_id: int, without: Collect
 
 
 def add_deliveries(connection: Connection, message: QueuedMessage, new: Sequence[NewDelivery], now: int) -> None:
-    """Adds deliveries to a message that has an open and locked delivery. The new ones wait until they are claimed."""
+    """Adds deliveries to a message that has an open and locked delivery. The new deliveries wait until they are
+    claimed.
+    """
     addition = NewMessage(
         message.id,
         message.kind,

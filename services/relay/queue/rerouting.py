@@ -34,19 +34,19 @@ class Moved:
 
 
 def names(connection: Connection) -> list[str]:
-    """Returns the destinations that have waiting mail."""
+    """Returns the names of all destinations that are stored."""
     rows = connection.execute(select(destinations.c.name).order_by(destinations.c.name))
     return [row[0] for row in rows]
 
 
 def differs(connection: Connection, name: str, resolve: Resolve) -> bool:
-    """Whether the first waiting delivery of a destination now has another route."""
+    """Returns whether the first waiting delivery of a destination now has another route."""
     row = connection.execute(_waiting(name, 0, 1)).first()
     return row is not None and resolve(row.sender, row.recipient, bool(row.quarantine), row.next_hop) != name
 
 
 def move(connection: Connection, name: str, resolve: Resolve, after: int, size: int, now: int) -> Moved:
-    """Moves one batch. Deliveries that are not held on their new route are due at once."""
+    """Moves one batch. Deliveries that an operator holds stay held, and all others are due at once."""
     rows = connection.execute(_waiting(name, after, size)).all()
     moved = []
     woken: dict[tuple[str, str], int] = {}

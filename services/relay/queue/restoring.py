@@ -16,14 +16,14 @@ _CHANGES_LEFT_OUT = 2**40
 
 
 def after_restore(connection: Connection, taken_at: int) -> list[str]:
-    """Prepares the restored rows, and returns a text that tells how much mail waits."""
+    """Prepares the restored rows, and returns a text that says how much mail waits."""
     for row, left_out in ((1, _IDENTIFIERS_LEFT_OUT), (2, _CHANGES_LEFT_OUT)):
         connection.execute(
             update(identifiers).where(identifiers.c.id == row).values(next=identifiers.c.next + left_out)
         )
     waiting = deliveries.c.finished_at.is_(None)
     count = connection.execute(select(func.count(), func.count(distinct(deliveries.c.message_id))).where(waiting)).one()
-    # The former relay may have delivered them after the backup was taken.
+    # The former relay may have delivered this mail after the backup was taken.
     connection.execute(update(deliveries).where(waiting).values(possible_duplicate=True))
     if not count[0]:
         return ["No mail waits in the queue, so none will be sent twice."]

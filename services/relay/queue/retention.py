@@ -29,7 +29,7 @@ def remove_old(connection: Connection, before: int, size: int, *, contents_too: 
 
 
 def forget_destinations(connection: Connection, before: int) -> None:
-    """Removes destinations that have no waiting mail, and had no error since the given time."""
+    """Removes destinations that have no waiting mail, are not suspended, and had no error since the given time."""
     waiting = exists().where(
         WAITING,
         deliveries.c.destination == destinations.c.name,

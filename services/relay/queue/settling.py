@@ -142,8 +142,8 @@ _DROP_CONTENT = Once(
 
 
 def settle(connection: Connection, settlements: Sequence[Settlement], worker: int, now: int) -> Settling:
-    """Records the outcomes of deliveries that are still leased to `worker`. Other settlements, and the reports about
-    them, are ignored.
+    """Records the outcomes of deliveries that are still leased to the owner of their settlement. Other outcomes are
+    ignored, and so are the reports of a settlement that has lost all of its leases. New reports are leased to `worker`.
     """
     result = Settling()
     lease_owners = _leases(connection, settlements)

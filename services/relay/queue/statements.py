@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 Row = tuple[Any, ...]
-# An expression, or a function that makes it for a named dialect.
+# An expression, or a function that makes the expression for a named dialect.
 Clause = Any | Callable[[str], Any]
 
 

@@ -1,6 +1,6 @@
-"""How many messages and recipients were accepted, refused, delivered, deferred and bounced, by time and reason.
+"""Counts the messages and recipients that were accepted, refused, delivered, deferred and bounced, by time and reason.
 
-They are counted in memory and written every few seconds, so that no commit and no replica waits for them. A process
+The counts are kept in memory and written every few seconds, so that no commit and no replica waits for them. A process
 that is killed loses the counts of those seconds.
 """
 
@@ -104,7 +104,7 @@ class Statistics:
         self.count(CountedEvent.ACCEPTED, number)
 
     def settled(self, settlements: Iterable[Sequence[Settled]], lost: Collection[int]) -> None:
-        """Counts the outcomes of one commit. `lost` has the deliveries that another relay has leased meanwhile."""
+        """Counts the outcomes of one commit. `lost` has the deliveries whose leases this relay had lost."""
         delivered = deferred = bounced = 0
         for deliveries in settlements:
             for each in deliveries:
@@ -135,7 +135,7 @@ class Statistics:
                 log.warning("statistics_not_written", reason=str(error))
 
     async def write(self) -> None:
-        """Writes the counts since the last write. Raises QueueError, and then they are written the next time."""
+        """Writes the counts since the last write. Raises QueueError. The counts are then kept for the next write."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
         if not counts:

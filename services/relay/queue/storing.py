@@ -52,7 +52,7 @@ def store(connection: Connection, new: Sequence[NewMessage], owner: int, now: in
     delivery_rows: list[Row] = []
     event_rows: list[Row] = []
     woken: dict[tuple[str, str], int] = {}
-    # Few messages need such a row.
+    # Few messages need the number of the change, so it is read only when one does.
     number = functools.cache(lambda: change_number(connection))
     for message in new:
         open_ones = _delivery_rows(delivery_rows, message, owner, now, woken, number)
@@ -81,17 +81,18 @@ def store_deliveries(connection: Connection, addition: NewMessage, now: int) -> 
 
 def confirm(connection: Connection, submission: str) -> int | None:
     """Returns the id of the message as which a submission is stored already, or None when it is not stored. The message
-    stays stored.
+    is kept, even if the relay that stored it is about to remove it.
     """
     known = {row[0]: row[1] for row in _BY_SUBMISSION.rows(connection, listed(connection, [submission]))}
     return _confirmed(connection, (), known).get(submission)
 
 
 def _confirmed(connection: Connection, new: Sequence[NewMessage], known: dict[str, int]) -> dict[str, int]:
-    """Returns the known submissions, and makes sure that the relay that stored them first does not remove them.
+    """Returns the known submissions that are still stored, and makes sure that the relay that stored them first does
+    not remove them.
 
     That relay may have refused them on a stream that broke, and may be about to remove them (`forget_refused`). A later
-    `stored_at` prevents this. A submission that was already removed is stored again.
+    `stored_at` prevents this. A submission that was already removed is not in the result, so it is stored again.
     """
     own = {message.id for message in new}
     others = [message_id for message_id in known.values() if message_id not in own]

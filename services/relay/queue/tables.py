@@ -1,7 +1,7 @@
 """The queue's tables and the states in them. Times are microseconds since 1970 (UTC), in integers.
 
-The indexes for claiming, sweeping and listing the queue contain no finished messages, so these cost nothing there. The
-indexes for claiming contain no leased deliveries either.
+The indexes for claiming, sweeping and listing the queue contain no finished messages, so finished messages cost nothing
+there. The indexes for claiming contain no leased deliveries either.
 """
 
 from __future__ import annotations
@@ -126,12 +126,12 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("possible_duplicate", Boolean, nullable=False),
     Column("finished_at", BigInteger),
-    # The last attempt, as JSON. The earlier ones are in `attempts`.
+    # The last attempt, as JSON. The earlier attempts are in `attempts`.
     Column("last_attempt", Text),
     Column("last_reply", Text, nullable=False),
     # The source that the message counts against (`source_of`). It is empty when a release without sources stored it.
     Column("source", Text, nullable=False, server_default=""),
-    # The number of the change in which an attempt or the intake finished the delivery. NULL when another event tells of
+    # The number of the change in which an attempt or the intake finished the delivery. NULL when another event records
     # its end.
     Column("change_number", BigInteger),
     # The next hop to which an operator redirected the delivery, as JSON (model/redirect.py). NULL means that the
@@ -199,7 +199,8 @@ destinations = Table(
     "destinations",
     metadata,
     Column("name", Text, primary_key=True),
-    # The time at which relay must check whether a delivery is due. NULL means that nothing waits.
+    # The time at which relay must check whether a delivery is due. NULL means that nothing waits, or that the
+    # destination is suspended until an operator resumes it.
     Column("wake_at", BigInteger),
     # NULL means that the destination is not suspended.
     Column("suspended_until", BigInteger),

@@ -33,14 +33,14 @@ class Threads(Generic[Own]):
 
     async def run(self, work: Callable[[Own], T]) -> T:
         """Runs `work` in one of the threads, and returns or raises its result. If the caller is cancelled before the
-        work begins, it is not run.
+        work begins, the work is not run.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._tasks.put((work, future))
         return await future
 
     def close(self) -> None:
-        """Returns when all work that was handed over is done."""
+        """Waits until all work that was handed over is done."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:

@@ -21,7 +21,7 @@ from services.relay.model.message import Action, ReportedRecipient
 
 # The largest number of octets of the original header that are returned.
 _HEADER_LIMIT = 64 * 1024
-# With RET=FULL, content up to this size is returned whole, and only the header of a larger one.
+# With RET=FULL, content up to this size is returned whole. Of larger content only the header is returned.
 FULL_LIMIT = 5 * 1024 * 1024
 _LINE_LIMIT = 998
 _FOLD_AT = 76
@@ -94,8 +94,8 @@ def build(report: Report) -> bytes:
 
 
 def is_automatic(content: bytes) -> bool:
-    """Whether the message is an automatic answer (RFC 3834 section 5), so that nobody waits for a report about it
-    (C141).
+    """Returns whether the message is an automatic answer (RFC 3834 section 5), so that nobody waits for a report about
+    it (C141).
     """
     original, _ = header.split(content)
     values = header.values(original, b"auto-submitted")
@@ -299,7 +299,7 @@ def _folded(line: str) -> str:
 
 
 def _fits(content: bytes) -> bool:
-    """Whether no line is too long to be sent unchanged."""
+    """Returns whether no line is too long to be sent unchanged."""
     return max(map(len, content.split(b"\r\n"))) <= _LINE_LIMIT
 
 
@@ -320,7 +320,7 @@ def _bounded_lines(text: bytes) -> bytes:
 
 
 def _character(text: bytes, at: int) -> int:
-    """Returns the position at which the UTF-8 character at a position begins."""
+    """Returns the position at which the UTF-8 character that contains the octet at `at` begins."""
     while at > 1 and text[at] & 0xC0 == 0x80:
         at -= 1
     return at

@@ -45,10 +45,10 @@ def reports(
 
 
 def as_written_to(reported: Sequence[ReportedRecipient]) -> list[ReportedRecipient]:
-    """Returns the recipients as the sender knows them. The report must not tell where an alias leads, in no text and no
-    field (F22).
+    """Returns the recipients as the sender knows them. No text and no field of the report may show where an alias leads
+    (F22).
 
-    The reply, the name and the code of a server might tell that, so they are left out. Several targets of one alias are
+    The reply, the name and the code of a server might show that, so they are left out. Several targets of one alias are
     one recipient for the sender.
     """
     shown: dict[tuple[bytes, Action], ReportedRecipient] = {}
@@ -80,8 +80,8 @@ _EXPANDED_TEXTS = {
 def _unreturnable(
     configuration: Configuration, next_id: NextId, report: NewMessage, now: int
 ) -> tuple[NewMessage, ...]:
-    """Handles a report that cannot be delivered. If the sender's address leads nowhere, for example because it is an
-    alias of itself, the delivery of the report fails at once.
+    """Returns the report to the postmasters when a report cannot be delivered, and otherwise nothing. If the sender's
+    address leads nowhere, for example because it is an alias of itself, the delivery of the report fails at once.
     """
     if any(delivery.state.open for delivery in report.deliveries):
         return ()

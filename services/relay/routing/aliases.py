@@ -41,8 +41,8 @@ class Expanded:
 
 
 def stands_for_itself(configuration: Configuration, recipient: bytes) -> bool:
-    """Whether the recipient certainly stands for itself: there are no aliases, there is no catch-all, and it is not a
-    role.
+    """Returns whether the recipient certainly stands for itself: there are no aliases, there is no catch-all, and it is
+    not a role.
     """
     return not configuration.has_aliases and not _is_role(recipient)
 
@@ -67,7 +67,7 @@ def expand(configuration: Configuration, recipients: Sequence[bytes]) -> list[Ex
 
 
 def _is_new(key: bytes, seen: set[bytes]) -> bool:
-    """Whether the address is new. It counts as seen from now on."""
+    """Returns whether the address is new. It counts as seen from now on."""
     if key in seen:
         return False
     seen.add(key)
@@ -110,8 +110,8 @@ def expand_one(configuration: Configuration, recipient: bytes, room: int = MAX_A
 
 
 def is_postmaster(configuration: Configuration, recipient: bytes) -> bool:
-    """Whether the address is postmaster@ or mailer-daemon@ with a local domain or our own hostname, or `postmaster`
-    alone (RFC 5321 4.5.1; F20).
+    """Returns whether the address is postmaster@ or mailer-daemon@ with a local domain or our own hostname, or
+    `postmaster` alone (RFC 5321 4.5.1; F20).
     """
     local_part, at, domain = recipient.rpartition(b"@")
     if not at:
@@ -122,8 +122,8 @@ def is_postmaster(configuration: Configuration, recipient: bytes) -> bool:
 
 
 def named_postmaster(configuration: Configuration) -> bytes | None:
-    """Returns the account, alias or listed recipient with the name postmaster. It is searched in the gateway's own
-    domain, and then in the local domains in their order.
+    """Returns the account, alias or listed recipient with the name postmaster, or None when there is none. It is
+    searched in the gateway's own domain first, and then in the other local domains in the order of their names.
     """
     domains = sorted(configuration.local_domains, key=lambda domain: (domain != configuration.hostname, domain))
     for domain in domains:

@@ -1,7 +1,7 @@
 """Finds which addresses of our domains exist, and which are tagged forms of others. This module is pure.
 
-policy decides at RCPT by the same rules (`services/policy/rules/recipients.py`), so that what is accepted there can be
-delivered.
+policy decides at RCPT by the same rules (`services/policy/rules/recipients.py`), so that relay can deliver the mail
+that policy accepts.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def base_of(configuration: Configuration, key: bytes) -> bytes:
 
 
 def has_mailbox(configuration: Configuration, local: LocalDomain, base: bytes) -> bool:
-    """Whether the mailbox of the local domain accepts mail for an address (`base_of`), as far as the configuration
-    tells.
+    """Returns whether the mailbox of the local domain accepts mail for an address (`base_of`), as far as the
+    configuration shows.
     """
     if local.recipients not in _BY_NAME or base in configuration.account_addresses:
         return True

@@ -164,19 +164,19 @@ def _discarded(next_id: NextId, recipient: SubmittedRecipient) -> NewDelivery:
 
 
 def wants_failure(notify: Sequence[str]) -> bool:
-    """Whether a failure is reported, which is so unless NOTIFY asks for something else (RFC 3461 4.1)."""
+    """Returns whether a failure is reported. This is so unless NOTIFY requests something else (RFC 3461 4.1)."""
     return not notify or "FAILURE" in notify
 
 
 def hears_of_failure(kind: Kind, notify: Sequence[str]) -> bool:
-    """Whether a failure is reported to anybody. Our own reports ask for no report, and the postmasters hear of their
-    failure.
+    """Returns whether a failure is reported to anybody. A failure of our own report is always reported to the
+    postmasters, although reports have NOTIFY=NEVER.
     """
     return kind is Kind.REPORT or wants_failure(notify)
 
 
 def wants_delay(notify: Sequence[str]) -> bool:
-    """Whether a delay is reported (RFC 3461 4.1)."""
+    """Returns whether a delay is reported (RFC 3461 4.1)."""
     return not notify or "DELAY" in notify
 
 

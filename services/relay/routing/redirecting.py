@@ -15,7 +15,9 @@ from services.relay.routing.rules import resolve
 
 
 def undeliverable(configuration: Configuration, recipient: bytes) -> str:
-    """Returns why mail for the recipient would fail before any attempt. The result is empty when it would not."""
+    """Returns the reason why mail for the recipient would fail before any attempt. The result is empty when there is
+    none.
+    """
     expanded = expand_one(configuration, recipient)
     if expanded.fault is not None:
         return expanded.fault[1]
@@ -24,7 +26,7 @@ def undeliverable(configuration: Configuration, recipient: bytes) -> str:
 
 
 def is_same_recipient(configuration: Configuration, first: bytes, second: bytes) -> bool:
-    """Whether both addresses are the same recipient of a message (C56)."""
+    """Returns whether both addresses are the same recipient of a message (C56)."""
     return identity(configuration, first) == identity(configuration, second)
 
 

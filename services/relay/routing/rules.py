@@ -269,8 +269,8 @@ def _name(rule: RelayRule | None) -> str:
 
 
 def is_own_role(configuration: Configuration, local_part: bytes, domain: str) -> bool:
-    """Whether the recipient is a role at the gateway's own hostname. This address is ours although the hostname is not
-    a local domain.
+    """Returns whether the recipient is a role at the gateway's own hostname. This address is ours although the hostname
+    is not a local domain.
     """
     return local_part in _ROLES and domain == configuration.hostname and domain not in configuration.relay_domains
 
@@ -342,7 +342,8 @@ def _rule_reports(
     domain: str,
     taken: str,
 ) -> list[RuleReport]:
-    """Reports on every relay rule of one type. `taken` says why none of them may decide, and is empty when one may.
+    """Reports on every relay rule of one type. `taken` says why none of them may decide, and is empty when one of them
+    may decide.
 
     `addresses` has the address and its untagged form.
     """

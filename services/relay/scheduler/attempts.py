@@ -35,7 +35,8 @@ from services.relay.scheduler.suspensions import Suspensions
 
 log = structlog.get_logger(__name__)
 
-# The largest number of recipients whose outcomes are recorded together. It is not more than one transaction takes.
+# The largest number of recipients whose outcomes are recorded together. It is not more than the largest number of
+# recipients of one transaction.
 _AT_ONCE = 100
 # The wait before another attempt when the configuration or the content is not available.
 _LATER = 5 * MICROSECONDS
@@ -83,7 +84,7 @@ class Attempts:
     async def attempt(self, destination: str, job: Job) -> list[tuple[str, Job]]:
         """Tries the deliveries of the job, and settles them.
 
-        Returns the deliveries that have another destination now, to be tried there.
+        Returns the deliveries that have another destination now and must be tried there.
         """
         configuration = self._configuration()
         if configuration is None:
@@ -284,12 +285,14 @@ class Attempts:
             try:
                 report_messages = reports(configuration, self._identifiers.next, message, done.reported, now)
             except ExhaustedError:
-                # The report is part of the outcome. If it cannot be made, the outcome is not recorded either.
+                # No report can be made at present. It is part of the outcome, so the outcome is not recorded either,
+                # and the deliveries are tried again.
                 log.error("report_impossible", queue_id=queue_id(message.id), reason="no identifiers")
                 self.give_back(route.destination, Job(message, deliveries), _LATER)
                 return
             except Exception:
-                # The outcomes are known and must be recorded, even when the report cannot be made.
+                # This is a fault of our code, and another attempt would not correct it. So the outcomes are recorded
+                # without the report.
                 log.exception("report_failed_internally", queue_id=queue_id(message.id))
             for report in report_messages:
                 REPORTS.labels(report.kind.name.lower()).inc()
@@ -393,7 +396,7 @@ def _refused_keys(configuration: Configuration, recipients: Sequence[bytes]) -> 
 
 
 def _ours(configuration: Configuration, recipient: bytes) -> bool:
-    """Whether the recipient's domain is one of ours, as far as this configuration knows."""
+    """Returns whether the recipient's domain is one of ours, as far as this configuration knows."""
     domain = domain_of(key_of(recipient))
     return (
         not domain

@@ -80,7 +80,7 @@ class DestinationQueue:
         return next(iter(self.by_source.values()))[0]
 
     def pop(self) -> Job:
-        """Takes the job that is served next. After it comes a job of the next source."""
+        """Removes and returns the job that is served next. The job after it is from the next source."""
         source, jobs = next(iter(self.by_source.items()))
         job = jobs.popleft()
         if not jobs:
@@ -96,7 +96,7 @@ class DestinationQueue:
         self.by_source[source] = self.by_source.pop(source)
 
     def pop_last(self, source: str) -> Job:
-        """Takes the newest job of a source."""
+        """Removes and returns the newest job of a source."""
         jobs = self.by_source[source]
         job = jobs.pop()
         if not jobs:
@@ -162,8 +162,8 @@ class MemoryBudget:
         return self.limit.deliveries - self.deliveries if self.octets < self.limit.octets else 0
 
     def admit(self, destination: str, source: str, deliveries: int, octets: int) -> bool:
-        """Whether new mail may be kept in memory: its parties are within their shares, and no older mail waits in the
-        database.
+        """Returns whether new mail may be kept in memory: its parties are within their shares, and no older mail waits
+        in the database.
         """
         pair = destination, source
         if pair in self._overflow:
@@ -175,7 +175,7 @@ class MemoryBudget:
         return False
 
     def fits(self, destination: str, source: str, deliveries: int, octets: int) -> bool:
-        """Whether this much more is within the shares of a destination, of a source, and of the source at the
+        """Returns whether this much more is within the shares of a destination, of a source, and of the source at the
         destination.
         """
         free, free_octets = self.limit.deliveries - self.deliveries, self.limit.octets - self.octets
@@ -236,7 +236,7 @@ class MemoryBudget:
             del self._overflow[next(iter(self._overflow))]
 
     def stored(self, pair: Pair) -> None:
-        """Notes that a submission that was being stored in the database is there, or was refused."""
+        """Notes that a submission that was being stored in the database is stored now, or was refused."""
         if self._overflow.get(pair):
             self._overflow[pair] -= 1
 
@@ -248,7 +248,8 @@ class MemoryBudget:
     def excess(self, queue: DestinationQueue) -> Iterator[str]:
         """Yields sources whose last job in a queue exceeds a fair share, until there is none.
 
-        The fair share is what each party would have if there were one more party, and all used as much as they may.
+        The fair share is the share that each party would have if there were one more party, and if all parties used as
+        much as they may.
         """
         limit, parties = self.limit, len(self.by_destination) + 1
         of_destination = Usage(fair_share(limit.deliveries, parties), fair_share(limit.octets, parties))
@@ -300,7 +301,7 @@ class Slots:
         return self.limit - self.used
 
     def may_start(self, source: str, running_there: int) -> bool:
-        """Whether an attempt may begin, because its source and its destination are within their shares."""
+        """Returns whether an attempt may begin, because its source and its destination are within their shares."""
         most = OF_SLOTS * (self.limit - self.used)
         return running_there < most and self.by_source.get(source, 0) < most
 

@@ -83,25 +83,26 @@ class Dispatcher:
         self._stopping = False
         # The first time at which mail in the database is known to be due. It is None when no such mail is known.
         self._wake_at: int | None = None
-        # The first such time that was reported since the last claim began.
+        # The first due time that was reported since the last claim began.
         self._heard_at: int | None = None
         # Whether the database must be asked for the first due time, and the time of the last such query, by the steady
         # clock.
         self._ask = True
         self._asked_at = 0.0
-        # Whether no claim was made because memory was lacking.
+        # Whether no claim may be made at present, for example because there is too little memory.
         self._postponed = False
-        # Destinations where jobs ended during the running claim, so that they may have more than its limits say. It is
-        # None when no claim is running.
+        # Destinations where jobs ended during the running claim, so that they may have more mail than the limits of the
+        # claim allow. It is None when no claim is running.
         self._ended_meanwhile: set[str] | None = None
         # Pairs of destination and source whose mail was stored without a lease since the last claim began. On
         # PostgreSQL another connection stores it, so the claim may not have seen it.
         self._stored_meanwhile: set[Pair] = set()
-        # Sources that were over their share at a claim: their mail waits in the database until they are not.
+        # Sources that were over their share at a claim: their mail waits in the database until they are within their
+        # share again.
         self._barred_sources: set[str] = set()
         self._excess_given_back_at = 0.0
         # Pairs whose deliveries were given back, each with the number of the settlement that records this. Until that
-        # is committed, later mail of the pair must not be claimed, since it would overtake.
+        # settlement is committed, later mail of the pair must not be claimed, since it would overtake the earlier mail.
         self._returning: dict[Pair, int] = {}
         # The owner and the deliveries of a claim that may have been committed although it reported a failure.
         self._uncertain_claim: tuple[int, list[int]] | None = None
@@ -116,7 +117,7 @@ class Dispatcher:
         return self._slots.used
 
     def wake(self) -> None:
-        """Notes that mail may have become due, which only a read of the database can tell."""
+        """Notes that mail may have become due, which only a read of the database can show."""
         self._ask = True
         self._woken.set()
 
@@ -137,7 +138,7 @@ class Dispatcher:
         self._schedule_wake()
 
     def take(self, messages: Sequence[NewMessage], stored_at: int, owner: int) -> None:
-        """Takes messages that were just stored. Their leased deliveries are tried, and the rest is claimed when there
+        """Accepts messages that were just stored. Their leased deliveries are tried, and the rest is claimed when there
         is memory.
         """
         for message in messages:
@@ -294,7 +295,8 @@ class Dispatcher:
             for source, jobs in queue.by_source.items():
                 wanted_of_source[name, source] = more = max(0, -(-most // sources) - len(jobs))
                 if not more:
-                    # If more of its mail is due, it is claimed when a job of this queue ends, even during the claim.
+                    # If more mail of this source is due, it is claimed when a job of this queue ends, even during the
+                    # present claim.
                     queue.more.add(source)
                     queue.to_be_claimed = False
         left_of_source = {source: memory.left_of_source(source) for source in memory.by_source}

@@ -1,7 +1,7 @@
 """Does the work that only time makes due: notices of delay, expiry of deferred and held mail, and removal of the
 history.
 
-It does not depend on attempts (C135), and nothing is done by a clock that has just jumped.
+This work does not depend on attempts (C135), and nothing is done by a clock that has just jumped.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _REMOVED_AT_ONCE = 500
 # A message whose deliveries are being tried is checked again after this time.
 _AGAIN = 600 * MICROSECONDS
 # The sender gets only one notice of delay. While deliveries of the message are being tried, the notice waits for their
-# outcomes, because it could not name these recipients. It is checked again after the first time. After the second one
+# outcomes, because it could not name these recipients. It is checked again after `_NOTICE_AGAIN`. After `_NOTICE_WAITS`
 # it is sent if it can name any recipient.
 _NOTICE_AGAIN = 60 * MICROSECONDS
 _NOTICE_WAITS = 3600 * MICROSECONDS
@@ -59,7 +59,7 @@ _START_SECONDS = 120.0
 
 
 class _Swept(NamedTuple):
-    """The result of one batch: how many messages it looked at, and the deliveries that expired."""
+    """The result of one batch: the numbers of messages that it examined and of deliveries that expired."""
 
     messages: int
     expired: int
@@ -84,8 +84,8 @@ class Sweeper:
         self._configuration = configuration
         self._wake = wake
         self._may_expire_at = clock.steady() + _START_SECONDS
-        # It is true at first, because the wall clock may have been set back since the due times were written, even
-        # while relay was not running.
+        # Whether due times must be checked for being too late. It is true at first, because the wall clock may have
+        # been set back since the due times were written, even while relay was not running.
         self._pull_back = True
         # Whether the clock was set back while this process ran.
         self._set_back = False
@@ -94,7 +94,7 @@ class Sweeper:
         clock.on_jump = self._jumped
 
     async def run(self) -> None:
-        """Sweeps, without end."""
+        """Sweeps the queue, without end."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             try:
@@ -120,7 +120,7 @@ class Sweeper:
                 log.warning("retention_failed", reason=str(error))
 
     async def find_forgotten(self) -> None:
-        """Searches for mail that a relay of an older release has stored. Raises QueueError."""
+        """Searches for mail that a relay of an older release has stored, so that it is claimed. Raises QueueError."""
         if await self._database.write(wake_forgotten):
             self._wake()
 
@@ -196,8 +196,8 @@ class Sweeper:
         settings = configuration.queue if configuration is not None else QueueSettings()
         delays = [settings.max_retry]
         if self._set_back:
-            # Each delivery gets the time of its own retry. This reads every delivery, so it is done only when the clock
-            # was set back, and not at every start.
+            # Each delivery gets the latest time that its number of attempts allows. This reads every delivery, so it is
+            # done only when the clock was set back, and not at every start.
             delays = longest_delays(settings)
             delays.insert(0, max(delays[0], _UNTRIED_SECONDS))
         now = self._clock.now()
@@ -252,7 +252,7 @@ class Sweeper:
     def _sweep_one(
         self, connection: Connection, configuration: Configuration, entry: Open, now: int, may_expire: bool
     ) -> int:
-        """Returns the number of deliveries that expired."""
+        """Sweeps one message, and returns the number of its deliveries that expired."""
         if not entry.waiting and not entry.others:
             raise ValueError("the message is open, but none of its deliveries is")
         settings, message = configuration.queue, entry.message
@@ -338,7 +338,7 @@ class Sweeper:
         except QueueError:
             raise
         except Exception:
-            # The expiry is recorded, even when the report cannot be made.
+            # The expiry or the notice is recorded, even when the report cannot be made.
             log.exception("report_failed_internally", queue_id=queue_id(message.id))
             return []
         for report in report_messages:

@@ -15,11 +15,12 @@ from services.relay.routing.recipients import NextId, SubmittedRecipient, addres
 def readdressed(
     configuration: Configuration, next_id: NextId, message: QueuedMessage, held: QueuedDelivery, now: int
 ) -> tuple[NewMessage, ...]:
-    """Makes a new message for the addresses that the held recipient stands for now, and the reports that this needs.
+    """Makes a new message for the addresses that the held recipient stands for now, and the reports that its sender
+    must get.
 
-    It is a new message because it has other deliveries, and because its time to expiry begins now. Returns nothing when
-    the recipient still stands for no address, or when the new mail would be held again. The content of the message must
-    have been read.
+    The mail becomes a new message because it has other deliveries, and because its time to expiry begins now. The
+    result is empty when the recipient still stands for no address, or when the new mail would be held again. The
+    content of the message must have been read.
     """
     recipient = SubmittedRecipient(
         held.recipient, held.notify, held.orcpt, submitted_recipient=held.submitted_recipient

@@ -43,7 +43,7 @@ class MessageRates:
         return count <= limit
 
     def is_exhausted(self, destination: str) -> bool:
-        """Whether the destination gets no more messages in this minute."""
+        """Returns whether the destination gets no more messages in this minute."""
         return bool(self._exhausted) and self._turn() > 0 and destination in self._exhausted
 
     def until_next(self) -> int:

@@ -1,5 +1,5 @@
-"""Computes what is stored after an attempt from its outcomes: states, due times, records, and reports to the sender.
-This module is pure.
+"""Computes from the outcomes of an attempt what is stored after it: states, due times, records, and reports to the
+sender. This module is pure.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Settlements:
     reported: list[ReportedRecipient] = field(default_factory=list)
     # The last error of the destination. Empty means none.
     error: str = ""
-    # Destinations that must not be tried until an operator acts.
+    # Destinations that must be suspended, because an operator must correct something first.
     suspend: set[str] = field(default_factory=set)
     # Recipients that a server refuses permanently, because of the address or its mailbox.
     refused_recipients: list[bytes] = field(default_factory=list)

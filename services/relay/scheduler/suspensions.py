@@ -25,7 +25,8 @@ BY_OURSELVES = "relay"
 _LOGIN_SECONDS = 1800
 # The time between two reads of the database, because other relays suspend destinations too.
 _LOOK_SECONDS = 5.0
-# The least time between two looks at all mail for new configurations. Several that come quickly need only one look.
+# The least time between two looks at all mail for new configurations. Several configurations that come quickly need
+# only one look.
 _BETWEEN_CHANGES_SECONDS = 0.25
 # The pause before a change that could not be stored is tried again.
 _RETRY_SECONDS = 1.0
@@ -41,13 +42,13 @@ class Suspensions:
         self._database = database
         self._clock = clock
         self._known: dict[str, Suspension] = {}
-        # Those of the known suspensions that are not stored in the database yet.
+        # The known suspensions that are not stored in the database yet.
         self._unwritten: dict[str, Suspension] = {}
         # None stands for the configuration in `_new_configuration`.
         self._changes: asyncio.Queue[Suspension | None] = asyncio.Queue()
         # The newest configuration. It is None after mail was made due under it.
         self._new_configuration: Configuration | None = None
-        # Whether the database did not answer the last time.
+        # Whether the database gave no answer to the last request.
         self._unknown = False
         # The relay hosts of the previous configuration, by destination. It is None when there was no previous
         # configuration.

@@ -41,7 +41,8 @@ def _event(of: StoredEvent) -> pb.DeliveryEvent:
         detail=of.detail,
         actor=of.actor,
     )
-    # When the JSON of an attempt or a refusal cannot be read, the event has the fields of the tables alone (C140).
+    # When the JSON of an attempt or a refusal cannot be read, the event has only the fields that come from the columns
+    # of the tables (C140).
     with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError):
         if of.attempt is not None:
             shown.attempt.CopyFrom(views.attempt(of.attempt))

@@ -8,7 +8,7 @@ _NAME_LIMIT = 1024
 
 
 def microseconds(at: Timestamp) -> int:
-    """Returns microseconds since 1970; 0 for the empty timestamp."""
+    """Returns the microseconds since 1970. The result is 0 for the empty timestamp."""
     return at.seconds * 1_000_000 + at.nanos // 1000
 
 
@@ -19,7 +19,7 @@ def timestamp(at: int) -> Timestamp:
 
 
 def optional(at: int | None) -> Timestamp | None:
-    """Returns the timestamp for microseconds since 1970, or None when there are none."""
+    """Returns the timestamp for microseconds since 1970, or None for None."""
     return None if at is None else timestamp(at)
 
 

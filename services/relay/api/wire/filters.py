@@ -23,9 +23,7 @@ _ACTIONS: dict[int, Action] = {
 
 
 def message_filter(of: pb.MessageFilter) -> MessageFilter:
-    """Reads a filter. An empty field matches everything. A state that is unknown matches no delivery, rather than
-    all.
-    """
+    """Reads a filter. An empty field matches everything. An unknown state matches no delivery."""
     return MessageFilter(
         sender=of.sender or None,
         recipient=of.recipient or None,
@@ -63,7 +61,7 @@ def action(of: int) -> Action | None:
 
 
 def redirect(of: pb.Redirect) -> Redirect:
-    """Reads a redirect. Raises ValueError when it has no target, or one that is not valid."""
+    """Reads a redirect. Raises ValueError when it has no target, or an invalid one."""
     target = of.WhichOneof("target")
     if target == "recipient" and of.recipient:
         return Redirect(recipient=of.recipient)

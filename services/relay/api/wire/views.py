@@ -29,8 +29,8 @@ _TOTALS = ("accepted", "delivered", "deferred", "bounced")
 
 
 def message(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Message:
-    """Returns a message with the deliveries that were read. A row that cannot be read is shown with a remark about this
-    (C140). `settings` is None while relay has no configuration. Then it is not known when deliveries expire.
+    """Returns a message with the deliveries that were read. A row that cannot be read is shown with a remark that says
+    so (C140). `settings` is None while relay has no configuration. The time at which deliveries expire is unknown then.
     """
     try:
         return _message(of, settings, now)

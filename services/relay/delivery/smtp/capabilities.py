@@ -12,7 +12,7 @@ from services.relay.model.outcome import Reply
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     pipelining: bool = False
-    # In octets. 0 means that no limit is known (RFC 1870 4).
+    # The largest size of a message in octets. 0 means that no limit is known (RFC 1870 4).
     size: int = 0
     size_offered: bool = False
     eight_bit: bool = False
@@ -20,7 +20,7 @@ class Capabilities:
     dsn: bool = False
     chunking: bool = False
     starttls: bool = False
-    # In lower case.
+    # The mechanisms of AUTH in lower case.
     auth: tuple[str, ...] = ()
 
     @classmethod

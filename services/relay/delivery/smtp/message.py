@@ -24,10 +24,10 @@ _DOTS_TRIED = 8
 class PreparedMessage:
     """The content and parameters that one attempt sends.
 
-    The content is never changed, apart from the dots of DATA (RFC 5321 4.5.2).
+    The content is never changed. Only DATA adds dots (RFC 5321 4.5.2), and a CRLF when the last line has none.
 
-    So an 8-bit message goes to a server without 8BITMIME as it is (C63): every present server accepts it, while
-    re-encoding would break signatures and a bounce would help nobody.
+    Even to a server without 8BITMIME an 8-bit message is sent unchanged (C63). Every present server accepts it, while
+    re-encoding would break signatures, and a bounce would help nobody.
     """
 
     __slots__ = ("_stuffed", "content", "eight_bit", "envelope_id", "fault", "needs_smtputf8", "ret", "sender")
@@ -80,14 +80,16 @@ class PreparedMessage:
         return line + b"\r\n"
 
     def came_through(self, hostname: str) -> bool:
-        """Whether the message passed through this gateway earlier: then two of its Received fields name it."""
+        """Returns whether the message passed through this gateway earlier: then at least two of its Received fields
+        name this gateway.
+        """
         head, _ = header.split(self.content)
         by_us = re.compile(rb"[ \t]by %b[ \t]" % re.escape(hostname.encode("ascii", "replace")), re.IGNORECASE)
         return sum(by_us.search(field) is not None for field in header.values(head, b"received")) > 1
 
     def refusal(self, offered: Capabilities) -> ReplyMeaning | None:
-        """Returns why this server cannot get the message. This is known before any command is sent. It is empty when it
-        can.
+        """Returns the reason why the message cannot be sent to this server, which is known before any command is sent.
+        Returns None when the message can be sent.
         """
         if self.fault is not None:
             return self.fault
@@ -111,7 +113,7 @@ def rcpt(recipient: OutgoingRecipient, offered: Capabilities) -> bytes:
 
 
 def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> ReplyMeaning | None:
-    """Returns why this recipient cannot be sent to this server. The result is empty when it can."""
+    """Returns the reason why this server cannot be given this recipient, or None when there is none."""
     address, original = recipient.address, recipient.original_recipient
     if _CONTROL.search(address) or (original and _CONTROL.search(original)):
         return failed(553, "5.1.3", "the address holds control characters")
@@ -121,14 +123,14 @@ def recipient_refusal(recipient: OutgoingRecipient, offered: Capabilities) -> Re
 
 
 def _fault(sender: bytes, envelope_id: bytes) -> ReplyMeaning | None:
-    """Returns why the sender must not be put into a command. The result is empty when it may."""
+    """Returns the reason why the sender must not be put into a command, or None when there is none."""
     if _CONTROL.search(sender) or (envelope_id and _CONTROL.search(envelope_id)):
         return failed(553, "5.1.7", "the sender's address holds control characters")
     return None
 
 
 def _has_dot_line(content: bytes) -> bool:
-    """Whether a line after the first begins with a dot."""
+    """Returns whether a line after the first begins with a dot."""
     if _DOT_LINE.search(content, 0, _HEAD + 1):
         return True
     if len(content) <= _HEAD:

@@ -51,7 +51,7 @@ class SessionConnector:
         that answers opens no session.
 
         Each endpoint that was tried is removed from `endpoints`, and the reason of its failure is added to `failures`.
-        With a `watcher`, what earlier sessions taught about the addresses is not used.
+        With a `watcher`, the results of earlier sessions with the addresses are not used.
         """
         connected = await self._connect(endpoints, failures, watcher)
         if connected is None:

@@ -28,7 +28,9 @@ class Pool:
         self._closed = False
 
     def take(self, key: Key) -> Session | None:
-        """Returns the session that was used last, because the server is least likely to have closed it."""
+        """Removes and returns a usable session, or returns None. The session that was used last is preferred, because
+        the server is least likely to have closed it.
+        """
         waiting = self._waiting.get(key[0])
         if waiting is None:
             return None
@@ -70,7 +72,7 @@ class Pool:
             self._drop(entry)
 
     def _sweep(self) -> None:
-        """Closes sessions that have waited for their time. Returns when the next one is due."""
+        """Closes the sessions that have waited too long, and sets a timer for the next one."""
         self._sweeper = None
         now = self._clock()
         for entry in list(self._by_age.values()):

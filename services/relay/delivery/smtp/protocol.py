@@ -68,7 +68,9 @@ class DeliveryProtocol(SMTPProtocol):
 
     @property
     def local_address(self) -> str:
-        """Returns our address of the connection. The result is empty when it has none or is closed."""
+        """Returns this gateway's own address in the connection. The result is empty when the connection has none or is
+        closed.
+        """
         name = self.transport.get_extra_info("sockname") if self.transport is not None else None
         return str(name[0]) if isinstance(name, tuple) else ""
 
@@ -142,8 +144,8 @@ class DeliveryProtocol(SMTPProtocol):
         return self._replies.popleft()
 
     def ready(self) -> Reply | None:
-        """Returns the next reply if it has arrived. The replies to commands that were sent together mostly arrive
-        together, so most need no wait.
+        """Returns the next reply if it has arrived, and otherwise None. The replies to commands that were sent together
+        mostly arrive together, so most replies need no wait.
         """
         return self._replies.popleft() if self._replies else None
 
@@ -154,7 +156,7 @@ class DeliveryProtocol(SMTPProtocol):
             cast("asyncio.Transport", self.transport).abort()
 
     def quit(self) -> None:
-        """Sends QUIT, waits for its answer only, and closes."""
+        """Sends QUIT and returns at once. The server closes the connection, or it is closed after a short time."""
         if not self.usable:
             self.abort()
             return
@@ -193,7 +195,9 @@ class DeliveryProtocol(SMTPProtocol):
         self._over_ssl = True
 
     def refusal(self, plan: TlsPlan) -> str:
-        """Returns why the TLS plan does not allow the certificate of the server. The result is empty when it does."""
+        """Returns the reason why the TLS plan does not allow the certificate of the server. The result is empty when
+        the plan allows the certificate.
+        """
         session = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
         return plan.refusal(session) if session is not None else "the server sent no certificate"
 
@@ -255,7 +259,7 @@ class DeliveryProtocol(SMTPProtocol):
 
     def _alarm(self) -> None:
         """Ends the connection when the deadline has passed, and otherwise sets the timer again. The timer may have been
-        set for an answer that has arrived meanwhile. So most waits need no timer.
+        set for an answer that has arrived meanwhile. So most waits need no new timer.
         """
         self._timer = None
         if self._deadline > self._timer_at:

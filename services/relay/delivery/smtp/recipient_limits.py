@@ -16,7 +16,7 @@ _SERVER_LIMIT = 10_000
 class RecipientLimits:
     """The limits of all servers, bounded in number and time. There is one in each process.
 
-    With them, a transaction offers no more recipients than the server accepts.
+    With these limits, a transaction offers no more recipients than the server accepts.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

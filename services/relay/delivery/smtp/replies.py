@@ -1,4 +1,4 @@
-"""Reads SMTP replies from a stream of octets. Its memory is bounded, whatever the peer sends. This module is pure."""
+"""Reads SMTP replies from a stream of octets, in bounded memory, whatever the peer sends. This module is pure."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class _Opening:
         verb = "LHLO" if self._endpoint.lmtp else "EHLO"
         reply = await self._command(f"{verb} {self._hostname}", Stage.EHLO, self._timeouts.ehlo)
         if not reply.positive and reply.code // 100 == 5 and not self._needs_extensions():
-            # RFC 5321 3.2: this is a server without extensions.
+            # The server supports no extensions (RFC 5321 3.2).
             reply = await self._command(f"HELO {self._hostname}", Stage.EHLO, self._timeouts.ehlo)
             self._show(step, reply.positive, _shown(reply))
             if reply.positive:
@@ -150,8 +150,8 @@ class _Opening:
         return endpoint.lmtp or endpoint.auth is not None or (endpoint.tls.required and not endpoint.tls.implicit)
 
     async def _secure(self, offered: Capabilities) -> Capabilities:
-        """Makes STARTTLS where it is offered and wanted, and sends EHLO again. What the server said before TLS is
-        forgotten.
+        """Sends STARTTLS if the server offers it and the plan allows TLS, and then sends EHLO again. The extensions
+        that the server offered before TLS are forgotten.
         """
         plan = self._endpoint.tls
         if plan.policy == "none" or (self._without_tls and not plan.required):

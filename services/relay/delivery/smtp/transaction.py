@@ -210,7 +210,9 @@ class Transaction:
         return True
 
     def _content_wanted(self, data: Reply) -> bool:
-        """Whether the reply to DATA was 354. Any other reply is the result for the recipients that were accepted."""
+        """Returns whether the reply to DATA was 354. Any other reply is the result for the recipients that were
+        accepted.
+        """
         if data.code == 354:
             return True
         if data.code // 100 in (4, 5):
@@ -253,8 +255,8 @@ class Transaction:
             protocol.abort()
 
     async def _cut_short(self) -> None:
-        """Handles an answer that came before the end of the content. A refusal is valid, but an acceptance of half a
-        message is not.
+        """Handles an answer that came before the end of the content. A refusal is valid, but an acceptance of an
+        incomplete message is not.
         """
         reply = await self._protocol.reply(self._timeouts.block)
         taken = reply.code // 100 not in (4, 5)

@@ -24,8 +24,8 @@ class AddressFamilyCache:
         self._good[host] = 6 if ":" in address else 4
 
     def ordered(self, host: str, addresses: Sequence[Address], rng: random.Random) -> list[Address]:
-        """Takes the addresses of the two families in turn, beginning with the family that worked, so that few tries
-        reach both.
+        """Returns the addresses of the two families in turn, beginning with the family that worked, so that two tries
+        reach both families.
         """
         shuffled = list(addresses)
         rng.shuffle(shuffled)

@@ -101,7 +101,7 @@ def _usable(lookup: Lookup) -> tuple[TlsaRecord, ...]:
 
 
 def verify(records: Iterable[TlsaRecord], chain: Sequence[bytes], names: Sequence[str], now: datetime.datetime) -> bool:
-    """Whether the certificate chain of a server (DER, its own certificate first) matches one of the records.
+    """Returns whether the certificate chain of a server (DER, its own certificate first) matches one of the records.
 
     DANE-EE compares only the certificate or its key, and ignores names and dates (RFC 7672 3.1.1). DANE-TA needs a
     chain to the anchor that is valid now, and one of `names` in the certificate (3.1.2, 3.2.2).
@@ -164,8 +164,8 @@ def _names(certificate: x509.Certificate, wanted: Sequence[str]) -> bool:
 
 
 def _is_usable(record: TlsaRecord) -> bool:
-    """Whether the record may be used. Usages of PKIX have no meaning between MTAs (RFC 7672 3.1.3), and unknown values
-    are not usable either.
+    """Returns whether the record may be used. Usages of PKIX have no meaning between MTAs (RFC 7672 3.1.3), and unknown
+    values are not usable either.
     """
     if record.usage not in (_TRUST_ANCHOR, _END_ENTITY) or record.selector not in (0, 1):
         return False

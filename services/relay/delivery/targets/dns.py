@@ -148,7 +148,9 @@ class HostsFile:
         self._addresses: dict[str, tuple[str, ...]] = {}
 
     def addresses(self, name: str) -> tuple[str, ...]:
-        """Returns the addresses of a name (lower case) in the order of the file. None exist when there is no file."""
+        """Returns the addresses of a name (lower case) in the order of the file. The result is empty when there is no
+        file.
+        """
         try:
             changed_at = self._path.stat().st_mtime_ns
             if changed_at != self._read_at:

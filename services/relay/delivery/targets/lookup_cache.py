@@ -28,7 +28,7 @@ class SegmentedCache(Generic[Key, Value]):
         return len(self._probation) + len(self._proven)
 
     def get(self, key: Key, now: float) -> Value | None:
-        """Returns the value of a key, unless it has expired."""
+        """Returns the value of a key, or None when there is none, or when it has expired."""
         entry = self._proven.get(key)
         if entry is not None:
             if entry[0] > now:

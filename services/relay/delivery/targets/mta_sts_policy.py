@@ -15,13 +15,13 @@ _PATTERN = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a
 class Policy:
     # One of enforce, testing, none.
     mode: str
-    # In seconds.
+    # The lifetime of the policy, in seconds.
     max_age: int
     # Host names, or `*.` with a name, in lower case and without a trailing dot.
     hosts: tuple[str, ...] = ()
 
     def allows(self, host: str) -> bool:
-        """Whether the policy allows the MX host (A-labels, no trailing dot). `*` stands for exactly one label."""
+        """Returns whether the policy allows the MX host (A-labels, no final dot). `*` stands for exactly one label."""
         name = host.lower().rstrip(".")
         parent = name.partition(".")[2]
         return any(pattern == name or (bool(parent) and pattern == f"*.{parent}") for pattern in self.hosts)

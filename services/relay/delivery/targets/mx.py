@@ -139,10 +139,11 @@ class MxResolver:
 
         The groups may have different views of the domain. So a name from both groups gives two candidates, each with
         the preference and the addresses from its own group. When the address of a candidate is known, only the address
-        tells whether it is this gateway, because the inner server may have the public name of this gateway (F51).
+        decides whether the candidate is this gateway, because the inner server may have the public name of this gateway
+        (F51).
 
-        Unlike `of_domain`, this method never bounces mail when it finds no server. The operator configured the domain
-        and can correct the mistake, and then the mail is delivered.
+        Unlike `of_domain`, this method bounces no mail when it finds no server, except for a null MX. The operator
+        configured the domain and can correct the mistake, and then the mail is delivered.
         """
         groups = [tuple(preferred), tuple(alternate)] if alternate else [tuple(preferred)]
         lookups = list(await asyncio.gather(*(self._resolver.lookup(domain, "MX", group) for group in groups)))
@@ -245,8 +246,8 @@ class MxResolver:
         silent = _first_silent(lookups)
         has_our_name = ourselves is not None and not ourselves.names.isdisjoint((host.name, host.alias_target))
         if has_our_name and (by_name or not host.addresses):
-            # This holds also when its address is not known: hosts of the same or a worse preference would hand the mail
-            # to us.
+            # This is also true when the address of this gateway is not known: hosts of the same or a worse preference
+            # would hand the mail to us.
             return replace(host, left_out=IS_OURSELVES)
         if not host.addresses:
             return replace(host, left_out="no answer" if silent else "has no address", unanswered=silent)
@@ -303,7 +304,7 @@ def _literal_host(address: Address, port: int, ourselves: OwnIdentity) -> Host:
 
 
 def _is_null_mx(lookup: Lookup) -> bool:
-    """Whether the result is a null MX, which is a single record that names the root (RFC 7505 3)."""
+    """Returns whether the result is a null MX, which is a single record that names the root (RFC 7505 3)."""
     return len(lookup.records) == 1 and lookup.answers[0].split()[-1] == "."
 
 
@@ -362,8 +363,8 @@ def _without_repeats(hosts: Sequence[Host]) -> list[Host]:
 
 
 def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: ReplyMeaning) -> Targets:
-    """Leaves out this gateway, and hosts of the same or a worse preference than it has. Hosts that remain come
-    first.
+    """Returns the targets. This gateway, and hosts of the same or a worse preference than it has, are left out, and
+    come after the hosts that are tried.
     """
     limit = min((host.preference for host in ordered if host.left_out == IS_OURSELVES), default=None)
     if limit is not None:

@@ -12,8 +12,8 @@ from services.relay.delivery.targets.own_addresses import Network, OwnAddresses,
 # RELAY_PROHIBITED_NETWORKS: networks to which an MX record, or an address literal of a recipient, must never lead:
 # "this" network, loopback, multicast and reserved space (C53, C111). IPv4 addresses mapped to IPv6 are judged as IPv4.
 # Private networks are not in this list, because the MX host of a relay domain may be in one. An empty value allows all
-# networks, which a set-up on loopback (tests, demo, benchmark) needs. The gateway's own addresses are left out even
-# then.
+# networks, which a set-up on loopback (tests, demo, benchmark) needs. Even then no mail is sent to the gateway's own
+# addresses.
 PROHIBITED_NETWORKS = "0.0.0.0/8,127.0.0.0/8,224.0.0.0/4,240.0.0.0/4,::/128,::1/128,ff00::/8"
 # The networks to which an address literal of a recipient must not lead either, unless the operator has set
 # RELAY_PROHIBITED_NETWORKS. Otherwise a sender could choose an internal host to connect to (C53).

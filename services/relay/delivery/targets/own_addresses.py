@@ -41,7 +41,7 @@ class OwnAddresses:
         return self._pairs
 
     def contain(self, address: Address, port: int) -> bool:
-        """Whether a connection to this address and port would end at this gateway."""
+        """Returns whether a connection to this address and port would end at this gateway."""
         if (address, port) in self._pairs or (address, 0) in self._pairs:
             return True
         version = address.version

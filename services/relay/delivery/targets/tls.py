@@ -46,8 +46,8 @@ class TlsPlan:
         return self.implicit or self.policy not in ("none", "opportunistic")
 
     def refusal(self, session: ssl.SSLObject) -> str:
-        """Returns why the certificate of the server is not accepted, for the checks that ssl itself does not make. The
-        result is empty when it is.
+        """Makes the checks of the server's certificate that ssl itself does not make. Returns the reason why the
+        certificate is not accepted, or the empty text when it is accepted.
         """
         if not self.tlsa:
             return ""

@@ -2,7 +2,8 @@
 others to the same destination.
 
 Mail that was stored before has the empty source, so all of it counts as one source. Rows of `waiting_sources` are added
-when a destination is checked (queue/claiming.py), which also covers mail that an older release stores beside this one.
+when a destination is checked (queue/claiming.py), which also covers mail that an older release stores while this
+release runs.
 
 Revision ID: 0004
 """
