@@ -1,1 +1,1 @@
-"""Measurements of Posthouse beside real peers, on loopback. Within one run the contenders are measured in turns."""
+"""Benchmarks of Posthouse, alone and beside other mail servers, over loopback. Compared programs run in turns."""

@@ -1,5 +1,6 @@
-"""`make bench`: Posthouse and its peers do the same job in turns. It prints medians and ratios, and writes a report. It
-takes about 20 minutes, and with `--quick` about 3. The report is bench/results/throughput.md and .svg.
+"""`make bench` lets Posthouse and other mail servers do the same work in turns. It prints medians and ratios, and
+writes a report to bench/results/throughput.md and throughput.svg. A run lasts about 20 minutes, or about 3 with
+`--quick`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _MEMORY_MESSAGES = 3000
 
 @contextlib.contextmanager
 def _started(kind: type[Gateway], workload: Workload) -> Iterator[tuple[Gateway, Sinks]]:
-    """Yields a gateway that is ready for the workload, and its next hops. Afterwards it checks that each sink has got
-    every message.
+    """Yields a gateway that is ready for the workload, and its next hops. Checks afterwards that each next hop has
+    received every message.
     """
     with contextlib.ExitStack() as stack:
         sinks = stack.enter_context(Sinks(workload.recipient_domains))
@@ -65,11 +66,11 @@ def _nameserver() -> DnsServer:
 
 
 def measure(kind: type[Gateway], workload: Workload) -> Measured:
-    """Makes one run. Raises LoadError when it cannot be compared."""
+    """Runs the workload once on a gateway. Raises LoadError when the run cannot be compared with others."""
     with _started(kind, workload) as (gateway, sinks):
         if workload.drain:
             return drain(workload, gateway, sinks)
-        # A few messages are sent first, so that connections and caches exist in every contender.
+        # A few messages are sent first, so that every gateway already has connections and filled caches.
         send(workload, _WARM_UP, gateway)
         sinks.wait_for(_WARM_UP)
         return run(workload, gateway, sinks, _WARM_UP)
@@ -89,12 +90,10 @@ def memory(kind: type[Gateway], scale: float) -> report.Memory:
 def compare(
     workloads: Sequence[Workload], runs: int, gateways: Sequence[type[Gateway]], findings: report.Findings
 ) -> None:
-    """Makes the runs of all gateways in turns. A workload that cannot be compared is left out, and is listed as not
-    compared.
-    """
+    """Runs each workload on all gateways in turns. A workload that cannot be compared is listed as not compared."""
     for workload in workloads:
         measured: dict[str, list[Measured]] = {kind.name: [] for kind in gateways}
-        # A queue is emptied in one run, because it has more messages than the other workloads in all their runs
+        # A workload that empties a queue runs only once, because it has more messages than all runs of another workload
         # together.
         times = 1 if workload.drain else runs
         try:

@@ -1,8 +1,8 @@
 """Measures a backup while mail flows: `python -m bench.backup [--rate 200] [--queued 2000] [--sqlite] [--postgresql]`.
 
-One suite takes messages of 4 KB at a steady rate. Half of them are delivered at once, and half wait, because their
-server defers them. In the middle `posthouse backup` is called. Then the suite is stopped, the backup is restored on
-another one, and every message that was accepted before the backup began must have arrived at one of the two servers.
+One suite accepts messages of 4 KB at a steady rate. Half of them are delivered at once, and half wait, because their
+server defers them. Meanwhile `posthouse backup` runs. Then the suite is stopped, the backup is restored on another
+suite, and every message that was accepted before the backup began must have arrived at one of the two servers.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from tests.peers.suite import ROOT, Suite
 
 _SESSIONS = 20
 _SIZE = 4096
-# The largest number of messages that wait for a session. A gateway that is slower than the rate gets no more.
+# The largest number of messages that wait for a free session. While so many wait, no further message is added.
 _MOST_WAITING = 2_000
 _CALM_SECONDS = 20.0
 _AFTER_SECONDS = 5.0
 _LONGEST_SECONDS = 300.0
 _DELIVERED, _WAITING = "near.test", "far.test"
-# The octets of a base64 line with its end.
+# The number of octets of a base64 line with its line end.
 _LINE = 78
 _LINES = base64.encodebytes(random.Random(1).randbytes(570_000)).decode().splitlines()
 _NUMBER = re.compile(rb"^number-(\d+)\.", re.MULTILINE)
@@ -50,7 +50,7 @@ _NUMBER = re.compile(rb"^number-(\d+)\.", re.MULTILINE)
 
 @dataclass(slots=True)
 class Acceptance:
-    """The times at which each message was due and was accepted, by the monotonic clock."""
+    """The time when each message was to be sent, and the time when it was accepted, by the monotonic clock."""
 
     due: dict[int, float] = field(default_factory=dict)
     accepted: dict[int, float] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class SteadySource:
                 sent += 1
             await asyncio.sleep(0.002)
         while not waiting.empty():
-            # These messages were not sent, and are not needed any more.
+            # These messages were not sent, so their delays are not measured.
             del self._acceptance.due[waiting.get_nowait()]
             waiting.task_done()
         await waiting.join()
@@ -160,8 +160,8 @@ def _servers() -> Iterator[tuple[DnsServer, SmtpSink, SmtpSink]]:
 
 
 def measure(name: str, databases: Sequence[Mapping[str, str]], rate: float, queued: int) -> None:
-    """Prints one row each for the time before, during and after the backup, and the number of messages that the
-    restored suite has.
+    """Makes the measurement. Prints a row for each of the times before, during and after the backup, and the number of
+    messages that the restored suite has.
     """
     acceptance = Acceptance()
     with _servers() as (names, near, far), tempfile.TemporaryDirectory(prefix="posthouse-bench-") as folder:
@@ -204,7 +204,7 @@ def measure(name: str, databases: Sequence[Mapping[str, str]], rate: float, queu
 
 
 def _fill(suite: Suite, acceptance: Acceptance, queued: int) -> None:
-    """Sends messages that wait in the queue before the measurement begins."""
+    """Fills the queue before the measurement: sends messages until about `queued` of them wait."""
     with SteadySource(suite.host, suite.smtp_port, 400.0, acceptance, first=0):
         until(lambda: len(acceptance.accepted) >= 2 * queued, f"{queued} messages wait", _LONGEST_SECONDS)
 

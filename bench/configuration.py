@@ -1,9 +1,9 @@
-"""`python -m bench.configuration`: config_api, policy and relay with 100,000 accounts and 10,000 access rules.
+"""Measures config_api, policy and relay with 100,000 accounts and 10,000 access rules: `python -m bench.configuration`.
 
-Measures, on SQLite and on PostgreSQL with fsync: the memory of the three processes, the time from a request to the
-answer that its change is in force at policy and relay, objects a second in a batch, and the time of PATCH with 20
-clients at once. The CPU time is that of all three processes for one change. Another load on the machine does not change
-this figure.
+It measures, on SQLite and on PostgreSQL with fsync: the memory of the three processes, the time from a request to the
+answer that its change is in force at policy and relay, the objects per second in a batch, and the time of PATCH with 20
+clients at once. The CPU time is that of all three processes for one change. It hardly depends on other load on the
+machine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ANY_VERSION = {"If-Match": "*"}
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The results for one database. Times are in seconds, and `memory` has octets by service."""
+    """The results for one database. Times are in seconds, and `memory` is in octets, by service."""
 
     database: str
     account_changes: Sequence[float]
@@ -53,7 +53,7 @@ class Figures:
     batch_rates: Sequence[float]
     patches: Sequence[float]
     memory: dict[str, int]
-    # Number of answers that said that the change was not in force yet.
+    # The number of answers that said that the change was not in force yet.
     not_in_force: int
 
     def row(self) -> str:
@@ -157,7 +157,7 @@ async def _ready(api: httpx.AsyncClient, url: str) -> None:
 
 
 class Clock:
-    """Times requests, and counts the answers whose change was not in force."""
+    """Measures how long requests take, and counts the answers that say that the change is not in force yet."""
 
     def __init__(self) -> None:
         self.not_in_force = 0

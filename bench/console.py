@@ -1,9 +1,10 @@
 """Measures pages of the console while very many messages wait: `python -m bench.console`.
 
-The queue is filled as relay stores messages, before the suite starts: for 20 domains, which are suspended, so that no
-delivery is tried. Then each page is requested several times over HTTP, by one user, without other load. The program
-fails when the median time of a page is over `--limit` milliseconds. Two requests that read every message are measured
-too, and have no limit: a search for a text that no message has, and the preview of an action on all messages.
+Before the suite starts, the queue is filled in the way in which relay stores messages. The messages are for 20 domains,
+which are suspended, so that no delivery is tried. Then each page is requested several times over HTTP, by one user,
+without other load. The program fails when the median time of a page is over `--limit` milliseconds. Two requests that
+read every message are measured too, and have no limit: a search for a text that no message has, and the preview of an
+action on all messages.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
 _DOMAINS = 20
 _BATCH = 2_000
-# The number of messages that are stored at the same time, like submissions that share a commit.
+# The number of messages that are stored in one commit, as relay does when several arrive at the same time.
 _TOGETHER = 20
-# One message in this many is held, and one in this many has two recipients.
+# One of 11 messages is held, and one of 7 has two recipients.
 _HELD, _WITH_TWO = 11, 7
 _OWNER = 7
-# A stream that never ends, and a page that needs a query.
+# Pages that are left out because one is a stream that never ends, and the other needs a query.
 _WITH_MORE = ("/live/events", "/changes/compare")
 
 
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def is_fast(visitor: Visitor, path: str, times: int, limit: float) -> bool:
-    """Requests a page, and prints how long this took."""
+    """Requests a page several times, and prints how long this took. Returns whether the median is within the limit."""
     taken = []
     octets = 0
     for _ in range(times):

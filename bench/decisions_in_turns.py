@@ -2,14 +2,14 @@
 
     python -m bench.decisions_in_turns OTHER [--rounds 5] [--seconds 3] [--bare]
 
-OTHER is the folder of another working tree with its own .venv, mostly of an older commit:
+OTHER is the folder of another working tree with its own .venv, usually of an older commit:
 
     git worktree add ../older COMMIT && make -C ../older .venv/.installed
 
 Each round runs `bench.policy_decisions` of each tree once; the tree that begins changes with every round. The figures
-are medians over the rounds; a ratio above 1 says that this tree is faster. With --bare it is the CPU time of a decision
-without gRPC, which depends less on what else the machine does. Only trees whose bench prints the same lines can be
-compared.
+are medians over the rounds; a ratio above 1 says that this tree is faster. With --bare the figures come from the CPU
+time of a decision without gRPC, which depends less on other load on the machine. Only trees whose bench prints the same
+lines can be compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OWN = Path(__file__).parents[1]
 _RATE = re.compile(r"\s*(?P<name>.+? in flight)\s+(?P<rate>[\d,]+) /s")
 _BARE = re.compile(r"(?P<name>content checks\s+\w+): (?P<microseconds>[\d.]+) us CPU each")
 
-# For each workload the decisions in a second, with one figure for each round.
+# The decisions per second of each workload, with one figure for each round.
 Figures = dict[str, list[float]]
 
 
@@ -61,7 +61,7 @@ def _run(tree: Path, command: Sequence[str]) -> str:
 
 
 def figures(text: str) -> Iterator[tuple[str, float]]:
-    """Yields (workload, decisions in a second) from each line of the benchmark that has a figure."""
+    """Yields (workload, decisions per second) for each line of the benchmark's output that has a figure."""
     section = ""
     for line in text.splitlines():
         if rate := _RATE.match(line):

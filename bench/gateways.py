@@ -1,5 +1,5 @@
-"""Posthouse and Postfix as contenders. Each accepts mail on loopback, calls fsync, and relays all mail to the next
-hops.
+"""Runs Posthouse and Postfix as gateways that the benchmarks compare. Each accepts mail on loopback, calls fsync, and
+relays all mail to the next hops.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ DNSBL_ZONE = "dnsbl.bench.example"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The job for which a gateway is started."""
+    """The configuration with which a gateway is started."""
 
     # The address and the port for each recipient domain. With only one domain, all mail goes there.
     next_hops: Mapping[str, tuple[str, int]]
-    # The certificate for STARTTLS, or None when the job does not use TLS.
+    # The certificate for STARTTLS, or None when TLS is not used.
     certificate: trustme.LeafCert | None = None
     # Whether clients must log in before they may relay.
     auth: bool = False
     # The name server for SPF and DNSBL, or None when nothing is checked.
     nameserver: DnsServer | None = None
-    # Whether nothing is delivered before `release`.
+    # Whether deliveries begin only when `release` is called.
     held: bool = False
     postgresql: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -57,10 +57,10 @@ class Task:
 
 
 class Gateway(Protocol):
-    """One contender."""
+    """A mail server that the benchmarks compare with others."""
 
     name: str
-    # Whether it checks SPF and DNSBL here, for addresses in PROXY headers.
+    # Whether this benchmark has the gateway check SPF and DNSBL, for the client addresses in PROXY headers.
     checks: bool
     # The login of clients. It is empty for a gateway that relays without a login.
     login: str
@@ -70,7 +70,7 @@ class Gateway(Protocol):
 
     @property
     def description(self) -> str:
-        """Returns version and settings of the gateway, for the report."""
+        """Returns the version and the settings of the gateway, for the report."""
         ...
 
     def start(self, task: Task) -> None: ...
@@ -80,14 +80,14 @@ class Gateway(Protocol):
         ...
 
     def processes(self) -> Mapping[str, Sequence[int]]:
-        """Returns process ids by the names in the report."""
+        """Returns the process ids, by the name that the report has for each kind of process."""
         ...
 
     def stop(self) -> None: ...
 
 
 class Posthouse:
-    """The four services with their defaults, where policy is asked for every decision."""
+    """Posthouse's four mail services with their defaults. Ingress asks policy for every decision."""
 
     name = "Posthouse"
     checks = True
@@ -231,11 +231,12 @@ def change(api: httpx.Client, path: str, patch: object) -> None:
 
 
 class Postfix:
-    """Debian's Postfix in a separate folder, without chroot. Apart from the next hops it has its defaults."""
+    """Debian's Postfix in a separate folder, without chroot. All settings except the next hops have their defaults."""
 
     name = "Postfix"
     checks = False
-    # Its SASL library stores passwords in one place for the whole machine, where a benchmark must not write.
+    # No login is used, because Postfix's SASL library stores passwords in one place for the whole machine, where a
+    # benchmark must not write.
     login = ""
 
     def __init__(self) -> None:
@@ -281,7 +282,7 @@ class Postfix:
 
 
 class _Peer(postfix.Postfix):
-    """Postfix with the additions that a benchmark needs."""
+    """A Postfix of the tests, with the settings that a benchmark needs."""
 
     @property
     def pids(self) -> list[int]:

@@ -1,7 +1,9 @@
-"""Sends the load that smtp-source can't send: TLS, AUTH, many domains, PROXY headers. It is the same for every gateway.
+"""Sends the load that smtp-source cannot send: with TLS, AUTH, many domains or PROXY headers. The load is the same for
+every gateway.
 
 `python -m bench.generator JOB.json` prints a JSON object with the seconds that it took and the CPU that it used. It
-sends one command at a time, like smtp-source, and all messages are equal. The first refusal ends it with status 1.
+sends one command at a time, like smtp-source, and all messages are equal. After the first refusal it exits with status
+1.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ class Job:
     # The login for AUTH. It is empty when AUTH is not used.
     login: str = ""
     password: str = ""
-    # Each connection begins with a PROXY header (version 1) with one of these addresses. Without addresses there are no
-    # PROXY headers.
+    # Each connection begins with a PROXY header (version 1) that has one of these addresses. If this is empty, no PROXY
+    # headers are sent.
     client_addresses: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
@@ -70,7 +72,7 @@ class RefusedError(Exception):
 
 
 class _Client(asyncio.Protocol):
-    """One connection, with one command and its reply at a time."""
+    """An SMTP connection, on which each command waits for the reply to the previous one."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None

@@ -2,8 +2,8 @@
 calibration loop.
 
 `python -m bench.guard` ends with 1 when a service uses more than `--margin` (2) times the figure in bench/guard.json.
-`--update` writes new figures into that file. CPU time is compared and not seconds, because other load on the machine
-changes it little. A faster or slower processor changes both sides of the ratio.
+`--update` writes new figures into that file. CPU time is compared rather than elapsed time, because other load on the
+machine hardly changes it. A faster or slower processor changes both sides of the ratio.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def calibration() -> float:
 
 
 def measure() -> dict[str, float]:
-    """Returns the CPU time of 1,000 messages by service, as a multiple of the calibration's."""
+    """Returns the CPU time of each service for 1,000 messages, as a multiple of the CPU time of the calibration."""
     calibrated = [calibration() for _ in range(_ROUNDS)]
     gateway = Posthouse()
     with Sinks((RECIPIENT_DOMAIN,)) as sinks:
@@ -70,7 +70,7 @@ def measure() -> dict[str, float]:
 
 
 def judge(measured: Mapping[str, float], committed: Mapping[str, float], margin: float) -> list[str]:
-    """Returns a line for each fault. A service that was measured and has no figure is a fault too."""
+    """Returns a line for each service that used too much CPU time, or that was measured but has no committed figure."""
     wrong = []
     for service, value in measured.items():
         figure = committed.get(service)

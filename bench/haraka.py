@@ -1,5 +1,5 @@
-"""Haraka as a contender. It is installed from npm in a separate folder, accepts mail into its queue on disk, and
-delivers from there.
+"""Runs Haraka as a gateway that the benchmarks compare. It is installed from npm in a separate folder, accepts mail
+into its queue on disk, and delivers from there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PACKAGE = f"Haraka@{VERSION}"
 _INSTALL_SECONDS = 600.0
 # The number of deliveries at the same time in each process, which is Haraka's default.
 _CONCURRENCY = 100
-# A plugin of Haraka with its hooks: loopback may relay, nothing is looked up outside, and the sinks are the next hops.
+# A plugin for Haraka, with which loopback may relay, no outside name server is asked, and the sinks are the next hops.
 _PLUGIN = """'use strict'
 const hops = %(hops)s
 exports.register = function () {
@@ -68,7 +68,7 @@ def installed() -> Path:
 
 
 def is_here() -> bool:
-    """Whether Haraka is installed or can be. Otherwise this prints the reason."""
+    """Whether Haraka is installed or can be installed. If it cannot, this prints the reason."""
     try:
         installed()
     except (PeerError, OSError, subprocess.TimeoutExpired) as error:
@@ -118,8 +118,8 @@ class Haraka:
             chain = b"".join(blob.bytes() for blob in task.certificate.cert_chain_pems)
             (self._folder / "config" / "tls_cert.pem").write_bytes(chain)
             (self._folder / "config" / "tls_key.pem").write_bytes(task.certificate.private_key_pem.bytes())
-            # Without this file Haraka would compute parameters during the whole run. The group of RFC 7919 costs
-            # nothing.
+            # Without this file Haraka would compute parameters during the whole run. A group of RFC 7919 needs no
+            # computation.
             group = ("genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048")
             run([program("openssl"), *group, "-out", self._folder / "config" / "dhparams.pem"])
         hops = {domain: list(hop) for domain, hop in task.next_hops.items()}
@@ -133,7 +133,7 @@ class Haraka:
         (self._folder / "config" / name).write_text(text)
 
     def release(self) -> None:
-        """Lets deliveries begin. Haraka reads its configuration again by itself."""
+        """Lets deliveries begin. Haraka reads its changed configuration by itself."""
         self._write("outbound.ini", _outbound(held=False))
 
     def processes(self) -> Mapping[str, Sequence[int]]:
@@ -143,7 +143,8 @@ class Haraka:
 
     def stop(self) -> None:
         if self._process is not None:
-            # All mail is delivered by now. An orderly end would wait half a minute for idle sessions.
+            # All mail is delivered by now, so the processes are killed. A normal shutdown would wait half a minute for
+            # idle sessions.
             family = descendants(self._process.pid)
             self._process.kill()
             send_all(family, signal.SIGKILL)

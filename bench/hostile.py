@@ -1,8 +1,8 @@
 """Measures how attacks affect honest mail: `python -m bench.hostile [--only NAME,...] [--messages N] [--seconds S]`.
 
-A new suite runs on loopback for each attack. Honest mail is measured first alone, and then during the attack: the time
-from the dot to the reply, the time from the reply to the next hop, and the delay of the second try for mail that the
-next hop deferred once. Everything is bounded: connections, messages and seconds, by the arguments below.
+A new suite runs on loopback for each attack. Honest mail is measured first alone, and then during the attack. The
+figures are the time from the dot to the reply, the time from the reply to the next hop, and the delay of the second try
+for mail that the next hop deferred once. The arguments below limit connections, messages and seconds.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ PASSWORD = "bench-password"
 # The seconds until the first retry of mail that the honest next hop defers. Relay adds up to a tenth of this.
 _RETRY_SECONDS = 6.0
 _JITTER = 1.1
-# One honest message in this many is deferred once.
+# One of this many honest messages is deferred once.
 _PUT_OFF_EVERY = 4
 _HONEST_PAUSE = 0.2
-# The pause of an attacker. Without it, an attacker that gets quick answers would only show the load of the benchmark
-# itself.
+# The pause of an attacker. Without a pause, an attacker that gets quick answers would mainly measure the load of the
+# benchmark itself.
 _ATTACKER_PAUSE = 1.0
 _LARGEST_WAIT = 120.0
 _BODY = b"Subject: bench\r\nFrom: <sender@source.example>\r\n\r\n" + (b"x" * 70 + b"\r\n") * 14
@@ -113,8 +113,8 @@ async def connected(port: int, client_address: str = "") -> AsyncIterator[Client
 
 
 class NextHop:
-    """An SMTP server of the benchmark. It accepts mail, and defers recipients that begin with `later` once. It may also
-    not answer.
+    """An SMTP server of the benchmark. It accepts mail, and defers recipients that begin with `later` once. With `mute`
+    it never answers.
     """
 
     def __init__(self, *, mute: bool = False, seconds: float = 0.0) -> None:
@@ -126,7 +126,8 @@ class NextHop:
         self._server: asyncio.Server | None = None
         self.port = 0
         self.connections = 0
-        # For each recipient, the time when its message was complete, and the time when it was deferred.
+        # For each recipient: the times when its message was complete, when it was deferred, and when it was tried
+        # again.
         self.arrived: dict[str, float] = {}
         self.put_off: dict[str, float] = {}
         self.came_back: dict[str, float] = {}
@@ -198,7 +199,7 @@ class Honest:
 
     accepted: list[float] = field(default_factory=list)
     passed_on: list[float] = field(default_factory=list)
-    # The delays of second tries of deferred mail, after the time when they were due.
+    # The seconds between the time when the second try of deferred mail was due and the try itself.
     late: list[float] = field(default_factory=list)
     refused: int = 0
     seconds: float = 0.0
@@ -224,7 +225,7 @@ def _figures(seconds: Sequence[float]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of the size of an attack."""
+    """The limits for the size and the length of an attack."""
 
     messages: int
     seconds: float
@@ -241,7 +242,7 @@ class Field:
     limits: Limits
     # The client address of honest mail in a PROXY header. If it is empty, honest mail comes from a trusted network.
     honest_address: str = ""
-    # The notes in a row beside the figures.
+    # Remarks that the row of the table has beside its figures.
     notes: list[str] = field(default_factory=list)
 
     async def measure(self, seconds: float) -> Honest:
@@ -261,7 +262,7 @@ class Field:
         return honest
 
     async def _honest_message(self, honest: Honest, number: int) -> None:
-        # A deferral is about one recipient, so the other mail to the destination does not wait because of it.
+        # Only one recipient is deferred each time, so other mail to the destination does not wait.
         kind = "later" if number % _PUT_OFF_EVERY == 0 else "now"
         recipient = f"{kind}{random.getrandbits(48):x}@{HONEST}"
         try:
@@ -282,7 +283,7 @@ class Field:
 
 @asynccontextmanager
 async def tasks(work: Sequence[Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
-    """Runs each piece of work again and again while the block lasts. Their errors are ignored."""
+    """Repeats each piece of work until the block ends. Refusals and connection errors are ignored."""
 
     async def again(piece: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -328,7 +329,7 @@ def route(api: httpx.Client, domain: str, port: int) -> None:
 
 @asynccontextmanager
 async def bad_next_hop(field_: Field, hop: NextHop, messages: int) -> AsyncIterator[None]:
-    """This number of messages waits for a next hop that accepts no mail or is slow."""
+    """Queues this number of messages for a next hop that does not answer or is slow."""
     async with hop:
         await asyncio.to_thread(route, field_.suite.api, "bad.example", hop.port)
         seconds = await fill(field_, "bad.example", messages)
@@ -339,14 +340,14 @@ async def bad_next_hop(field_: Field, hop: NextHop, messages: int) -> AsyncItera
 
 @asynccontextmanager
 async def mute(field_: Field) -> AsyncIterator[None]:
-    """A next hop that accepts connections and says nothing."""
+    """Makes mail wait for a next hop that accepts connections and never sends a reply."""
     async with bad_next_hop(field_, NextHop(mute=True), field_.limits.messages):
         yield
 
 
 @asynccontextmanager
 async def slow(field_: Field) -> AsyncIterator[None]:
-    """A next hop that takes 45 s for each message."""
+    """Makes mail wait for a next hop that needs 45 s for each message."""
     async with bad_next_hop(field_, NextHop(seconds=45.0), min(field_.limits.messages, 4200)):
         yield
 
@@ -357,8 +358,8 @@ def addresses(count: int) -> list[str]:
 
 @asynccontextmanager
 async def spf(field_: Field) -> AsyncIterator[None]:
-    """500 connections come from 100 addresses. The domain of each sender is another name in a zone whose servers are
-    silent.
+    """Opens 500 connections from 100 addresses. The domain of each sender is another name in a zone whose name servers
+    do not answer.
     """
     field_.dns.behave("silent.example", Behaviour.SILENT)
 
@@ -382,7 +383,7 @@ async def spf(field_: Field) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def dkim(field_: Field) -> AsyncIterator[None]:
-    """150 connections send messages with ten signatures each. The name servers of their keys are silent."""
+    """Sends messages with ten signatures each over 150 connections. The name servers of the keys do not answer."""
     field_.dns.behave("silent.example", Behaviour.SILENT)
     took: list[float] = []
 
@@ -410,7 +411,7 @@ async def dkim(field_: Field) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def refusals(field_: Field) -> AsyncIterator[None]:
-    """1,000 addresses, 100 of them at a time, name recipients that do not exist."""
+    """Sends RCPT for recipients that do not exist, from 1,000 addresses, 100 of them at a time."""
     before = _octets(field_.suite.folder)
     began = time.perf_counter()
     turn = itertools.cycle(addresses(1000))
@@ -436,7 +437,7 @@ async def refusals(field_: Field) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def passwords(field_: Field) -> AsyncIterator[None]:
-    """200 connections from 50 addresses guess passwords, while an account logs in from another address."""
+    """Guesses passwords over 200 connections from 50 addresses, while an account logs in from another address."""
     logins: list[float] = []
     failed = 0
 
@@ -464,8 +465,8 @@ async def passwords(field_: Field) -> AsyncIterator[None]:
 
 
 def _octets(folder: Path) -> int:
-    """Returns the octets of data and logs. The write-ahead logs of the databases are left out, because they do not grow
-    after the first hour.
+    """Returns how many octets the data and the logs have. The write-ahead logs of the databases are left out, because
+    they do not grow after the first hour.
     """
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm"))]
     return sum(path.stat().st_size for path in files)
@@ -474,8 +475,8 @@ def _octets(folder: Path) -> int:
 @dataclass(frozen=True, slots=True)
 class Row:
     attack: Callable[[Field], contextlib.AbstractAsyncContextManager[None]]
-    # Whether all clients are strangers, with addresses in PROXY headers. Otherwise all clients are in a trusted
-    # network.
+    # Whether no client is in a trusted network. The clients' addresses are then in PROXY headers. Otherwise all clients
+    # are in a trusted network.
     strangers: bool = True
     checks: tuple[str, ...] = ()
 
@@ -510,7 +511,7 @@ def configure(api: httpx.Client, row: Row, honest_port: int) -> None:
 
 
 async def run_row(name: str, row: Row, limits: Limits) -> list[str]:
-    """Returns two rows of the table: for honest mail alone, and for honest mail during the attack."""
+    """Runs one attack. Returns two rows of the table: for honest mail alone, and for honest mail during the attack."""
     environment = {f"{service}_METRICS_PORT": "0" for service in ("CONFIG_API", "POLICY", "RELAY", "INGRESS")}
     environment["INGRESS_PROXY_NETWORKS"] = f"{PROXY_ADDRESS}/32"
     with DnsServer() as server:

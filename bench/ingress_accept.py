@@ -1,9 +1,9 @@
-"""Measures how fast ingress accepts mail, beside stock aiosmtpd in the same run, with the CPU time for each message and
-the memory of each idle connection.
+"""Measures how fast ingress and unchanged aiosmtpd accept mail, with the CPU time for each message and the memory of
+each idle connection.
 
-`python -m bench.ingress_accept [--messages 4000] [--sessions 20] [--rounds 3] [--idle 5000]`; needs smtp-source. policy
-and relay are replaced by the cheapest possible programs, so that the figures are those of ingress alone. Stock aiosmtpd
-asks no other service and stores nothing. Only ratios within one run are meaningful, because the speed of the machine
+`python -m bench.ingress_accept [--messages 4000] [--sessions 20] [--rounds 3] [--idle 5000]`; needs smtp-source. Policy
+and relay are replaced by the cheapest possible programs, so that the figures are those of ingress alone. Aiosmtpd calls
+no other service and stores nothing. Only ratios within one run are meaningful, because the speed of the machine
 changes.
 """
 
@@ -48,7 +48,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The CPU time for one message in `cpu_ms`."""
+    """The result of a measurement. `cpu_ms` is the CPU time for one message."""
 
     rate: float
     cpu_ms: float
@@ -76,7 +76,9 @@ def _peer(kind: str) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def targets(peers: str = "grpc", *, checkout: Path = _ROOT, **environment_too: str) -> Iterator[tuple[Target, Target]]:
-    """Runs ingress of a checkout, with those `peers` and this environment, and stock aiosmtpd."""
+    """Runs the ingress of a checkout with this environment, and unchanged aiosmtpd. `peers` selects the programs of
+    bench.ingress_peers that replace policy and relay.
+    """
     with (
         _peer(peers) as (grpc_port, _),
         _peer("stock") as (stock_port, stock_pid),
@@ -134,7 +136,7 @@ def _until_greeting(port: int) -> None:
 def load(
     target: Target, *, messages: int, sessions: int, size: int = 0, reuse: bool, content: Path | None = None
 ) -> Figure:
-    """Runs smtp-source once against the target, with `content` or with a body of the given octets."""
+    """Runs smtp-source once against the target, with `content` or with a body of the given size."""
     command = ["smtp-source", "-s", str(sessions), "-m", str(messages)]
     command += ["-l", str(size)] if content is None else ["-F", str(content)]
     command += ["-f", "sender@example.org", "-t", "recipient@example.com", *(["-d"] if reuse else [])]
@@ -145,7 +147,7 @@ def load(
 
 
 def compare(messages: int, sessions: int, rounds: int) -> list[dict[str, object]]:
-    """Returns the medians of each workload for both targets, which are measured in turns."""
+    """Measures both targets in turns. Returns the medians of each workload for both."""
     rows: list[dict[str, object]] = []
     with targets() as (ingress, stock):
         for size in _SIZES:
@@ -190,7 +192,7 @@ async def _idle(port: int, count: int) -> list[asyncio.StreamWriter]:
 
 
 def idle_memory(count: int) -> dict[str, object]:
-    """Returns the resident octets of each idle connection after EHLO."""
+    """Returns how many octets of resident memory each idle connection needs after EHLO."""
     found: dict[str, object] = {"idle_connections": count}
     with targets() as pair:
         for target in pair:

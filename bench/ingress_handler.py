@@ -2,8 +2,8 @@
 nothing.
 
 `python -m bench.ingress_handler [--messages 3000] [--sessions 20] [--rounds 5] [--beside FOLDER]`; needs smtp-source.
-`--beside` is another checkout, such as one from before a change, whose ingress takes the same messages without a
-handler. Only ratios within one run are meaningful.
+`--beside` is another checkout, for example of the commit before a change. Its ingress accepts the same messages without
+a handler. Only ratios within one run are meaningful.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Nothing:
 
 
 class Accepting:
-    """A handler with every hook, each of which accepts at once."""
+    """A handler with hooks for MAIL, RCPT and DATA, each of which accepts at once."""
 
     async def handle_MAIL(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
         envelope.mail_from = address
@@ -41,7 +41,7 @@ class Accepting:
 
 
 def measure(messages: int, sessions: int, rounds: int, beside: Path | None) -> None:
-    """Prints the medians, and the ratio of each to the one without a handler."""
+    """Prints the median for each handler, and its ratio to the median without a handler."""
     handlers = {
         "none": "",
         "no hooks": "bench.ingress_handler:Nothing",

@@ -1,8 +1,8 @@
-"""The programs for measurements of ingress: the cheapest possible policy and relay in one process, and stock aiosmtpd
-in another one.
+"""Programs for measurements of ingress: the cheapest possible policy and relay in one process, and unchanged aiosmtpd
+in another process.
 
-Run as `python -m bench.ingress_peers grpc`, `… grpc-dkim` (policy asks for DKIM) or `… stock`; prints its port and
-serves until its standard input ends.
+`python -m bench.ingress_peers grpc|grpc-dkim|stock` prints its port, and serves until its standard input ends. With
+grpc-dkim, policy asks for the verification of DKIM signatures.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Policy(policy_pb2_grpc.PolicyServicer):
                 elif self._dkim and request.stage == policy_pb2.STAGE_RCPT:
                     verdict.checks.CopyFrom(_DKIM)
                 elif request.stage == policy_pb2.STAGE_END_OF_DATA:
-                    # A measurement of verified messages must not count unverified ones.
+                    # The figures would be wrong if ingress had not verified the signatures.
                     assert [each.result for each in request.content.dkim] == [policy_pb2.CHECK_RESULT_PASS]
             if answer.verdicts:
                 yield answer

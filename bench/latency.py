@@ -1,4 +1,6 @@
-"""Measures the time of one message without other load: from the dot to 250, and from 250 to the next hop's dot."""
+"""Measures the times of single messages without other load: from the dot of the client to the reply 250, and from this
+reply until the next hop has the dot.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,10 @@ _WARM_UP = 20
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The seconds of each message, in the order of sending."""
+    """The times of each message in seconds, in the order of sending."""
 
     accepting: tuple[float, ...]
-    # The time from 250 until the next hop had the message's dot, which may be negative.
+    # The time from the reply 250 until the next hop had the message's dot. It is negative when the next hop was first.
     passing_on: tuple[float, ...]
 
 
@@ -38,7 +40,7 @@ class _Sink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # The transports of uvloop have no class of asyncio.
+        # The transports of uvloop are not instances of asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(b"220 sink.example ESMTP\r\n")
 
@@ -109,7 +111,7 @@ async def _run(gateway_port: int, sink_port: int, messages: int, size: int) -> L
 
 
 def measure(kind: type[Gateway], messages: int, size: int = 4096) -> Latency:
-    """Sends one message after the other in one session, each only when the previous one has arrived."""
+    """Sends the messages in one session. Each message is sent when the previous one has reached the next hop."""
     sink_port = free_port()
     gateway = kind()
     try:

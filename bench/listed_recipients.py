@@ -5,8 +5,8 @@ lengths.
 
 Each length runs in a separate process on one processor. The snapshot is compiled from the octets that config_api sends.
 Then this process decides about recipients in random order, without gRPC. Half of them are not on the list. Policy
-remembers the facts of addresses, so there are two figures: for 2,000 recipients that come again and again, and for
-recipients whose facts are not remembered. The latter need the list.
+remembers the facts of addresses. So there are two figures: for 2,000 recipients that are repeated, and for recipients
+whose facts are not remembered, so that policy must search the list.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from services.policy.snapshot import compile_snapshot
 _DOMAIN = "listed.example.com"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _ROUNDS = 5
-# The number of recipients before the first one is repeated. A list of 1,000 gives this number, together with the
-# recipients that are not on it.
+# The number of different recipients that are repeated. Even a list of 1,000 suffices for this number, because half of
+# the recipients are not on the list.
 _DISTINCT = 2_000
 
 
@@ -64,7 +64,7 @@ def _measure(result: Connection, length: int, decisions: int) -> None:
     compiled = time.perf_counter() - started
     gc.collect()
     grown = _resident() - before
-    # The thresholds are those of policy's __main__.
+    # The garbage collector has the same thresholds in services/policy/__main__.py.
     gc.set_threshold(50_000, 20, 50)
     gc.freeze()
     chance = random.Random(7)
@@ -83,7 +83,7 @@ def _measure(result: Connection, length: int, decisions: int) -> None:
 
 
 def _recipients(length: int, chance: random.Random) -> list[int]:
-    """Returns the numbers of distinct recipients in random order. About half of them are on the list."""
+    """Returns the numbers of different recipients in random order. About half of them are on the list."""
     return chance.sample(range(2 * length), min(_DISTINCT, 2 * length))
 
 
@@ -108,7 +108,9 @@ def _new(rulebook: Rulebook, length: int, decisions: int, chance: random.Random)
 
 
 def _set(rulebook: Rulebook, numbers: list[int], length: int) -> float:
-    """Returns the CPU seconds of a decision at RCPT about each recipient. Fails when a decision is wrong."""
+    """Decides at RCPT about each recipient, and returns the CPU seconds of all decisions. Fails when a decision is
+    wrong.
+    """
     requests = [_request(number) for number in numbers]
     started = time.process_time()
     verdicts = [rulebook.evaluate(wire.facts(wire.Request(request), rulebook.snapshot, 1.8e9)) for request in requests]

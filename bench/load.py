@@ -1,4 +1,4 @@
-"""One measured run: a load generator, a gateway, and smtp-sink as the next hop of each domain."""
+"""Measures a single run: a load generator sends mail through a gateway to smtp-sink, the next hop of each domain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.peers.smtp_tools import CountingSink, Load, send_load
 from tests.peers.suite import ROOT
 
 RUN_SECONDS = 600.0
-# The addresses are enough for all sessions, and are public, so that block lists are asked about them.
+# There is an address for every session. The addresses are public, so that block lists are asked about them.
 CLIENT_ADDRESSES = tuple(f"100.200.{number // 200}.{number % 200 + 1}" for number in range(1000))
 
 
@@ -37,7 +37,7 @@ class Measured:
     messages: int
     accepted_seconds: float
     delivered_seconds: float
-    # The CPU time of the load generator and the sinks, for the table of CPU time.
+    # The CPU times of the load generator and of the sinks, which the report shows beside those of the gateway.
     source_cpu_seconds: float
     sink_cpu_seconds: float
     # The CPU time of the gateway, by process.
@@ -53,11 +53,11 @@ class Measured:
 
 
 class LoadError(Exception):
-    """The run cannot be compared. The message says why."""
+    """The run cannot be compared with others. The message gives the reason."""
 
 
 class Sink(CountingSink):
-    """smtp-sink, with its CPU time."""
+    """Runs smtp-sink, and measures its CPU time."""
 
     @property
     def cpu_seconds(self) -> float:
@@ -65,7 +65,7 @@ class Sink(CountingSink):
 
 
 class Sinks:
-    """A next hop for each recipient domain. Each has its own address, and all have the same port."""
+    """Runs a next hop for each recipient domain. Each next hop has its own address, and all have the same port."""
 
     def __init__(self, domains: Sequence[str]) -> None:
         self.of_domain: dict[str, Sink] = {}
@@ -104,10 +104,10 @@ class Sinks:
 
 
 def send(workload: Workload, messages: int, gateway: Gateway) -> tuple[float, float]:
-    """Sends the messages of the workload to the gateway. Returns the seconds that it took and the CPU seconds of the
-    load.
+    """Sends the messages of the workload to the gateway. Returns the seconds until all were accepted, and the CPU
+    seconds of the load generator.
 
-    Raises LoadError when the gateway refuses one.
+    Raises LoadError when the gateway refuses a message.
     """
     sender = f"sender@{SENDER_DOMAIN}"
     if workload.plain:
@@ -157,11 +157,11 @@ def _generate(job: Job, name: str) -> tuple[float, float]:
 
 
 def run(workload: Workload, gateway: Gateway, sinks: Sinks, already: int) -> Measured:
-    """Sends the workload through the gateway, while `already` messages are at the sinks. Raises LoadError."""
+    """Sends the workload through the gateway. The sinks already have `already` messages. Raises LoadError."""
     cpu, sink_cpu = total_cpu(gateway.processes()), sinks.cpu_seconds
     began = time.monotonic()
     accepted, source_cpu = send(workload, workload.messages, gateway)
-    # The start of our own generator takes a moment, which is not counted for the gateway.
+    # The time in which the load generator starts is not counted.
     starting = max(0.0, time.monotonic() - began - accepted)
     sinks.wait_for(already + workload.messages)
     delivered = time.monotonic() - began - starting
@@ -176,8 +176,8 @@ def run(workload: Workload, gateway: Gateway, sinks: Sinks, already: int) -> Mea
 
 
 def drain(workload: Workload, gateway: Gateway, sinks: Sinks) -> Measured:
-    """Fills the queue while nothing is delivered, then starts the deliveries, and measures from the first to the
-    last.
+    """Fills the queue while nothing is delivered, then starts the deliveries, and measures the time from the first
+    delivery to the last.
     """
     accepted, source_cpu = send(workload, workload.messages, gateway)
     if max(sinks.counts):

@@ -49,7 +49,7 @@ def _compare(gateway: Posthouse, sinks: Sinks, rounds: int) -> None:
     sent = _WARM_UP
     for number in range(rounds):
         results: dict[bool, tuple[float, float]] = {}
-        # The rounds with and without the indexes come first in turns.
+        # The order changes with every round: first with the indexes, then first without them.
         for has_index in (True, False) if number % 2 else (False, True):
             for statement in _CREATE if has_index else _DROP:
                 gateway.change_queue(statement)

@@ -1,14 +1,15 @@
 """Measures the search among a million messages by Message-ID, and the cost of its index: `python -m
 bench.message_search`.
 
-Two measurements on SQLite and on PostgreSQL with fsync.
+It makes two measurements, on SQLite and on PostgreSQL with fsync.
 
-Search: a page of `GET /v1/messages?message_id=…` as relay reads it, for Message-IDs that are there and for some that
-are not, among messages that came within the seven days of retention.
+Search: the time in which relay reads a page of `GET /v1/messages?message_id=…`, for Message-IDs that exist and for some
+that do not, among messages that came within the seven days of retention.
 
-Accepting: commits of 20 messages into two databases in turn, of which one has neither the two indexes nor the
-Message-ID of a message. The ratio of their times is what searching costs a commit. A commit is a part of what
-accepting a message costs, so accepting loses less than the ratio says.
+Accepting: the time of commits of 20 messages into two databases in turn. One of the databases has neither the two
+indexes nor the Message-IDs of messages. The ratio of the times shows how much longer a commit takes because of the
+search. A commit is only a part of the work for an accepted message, so accepting mail slows down less than the ratio
+says.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 async def measure(name: str, searched_url: str, plain_url: str, messages: int, *, only_search: bool) -> None:
-    """Makes both measurements, or only that of the search."""
+    """Makes both measurements, or only the one of the search."""
     searched, plain = open_database(searched_url), open_database(plain_url)
     try:
         await searched.open()
@@ -118,7 +119,7 @@ def _messages(start: int, end: int, received_at: int, step: int) -> Iterator[New
 
 
 def _finish(connection: Connection, new: list[NewMessage]) -> None:
-    """Delivers the messages, so that the rows are like those of a history."""
+    """Records the messages as delivered, so that the rows are like those of finished messages."""
     attempt = (
         '{"started_at": 1, "ended_at": 2, "result": "delivered", "code": 250, "text": "ok", "host": "mx.one.test"}'
     )
@@ -150,7 +151,7 @@ async def fill(database: Database, messages: int) -> None:
 
         await database.write(work)
     if not database.exclusive:
-        # Autovacuum would do this in the time in which a history grows so long.
+        # With a history that grows slowly, autovacuum would have done this.
         await database.write(lambda connection: connection.execute(text("ANALYZE")))
 
 
@@ -178,7 +179,7 @@ async def report_commits(name: str, searched: Database, plain: Database, message
     """Prints the time of a commit, and its CPU time in this process, which depends little on other load."""
     times: dict[bool, list[float]] = {True: [], False: []}
     cpu: dict[bool, list[float]] = {True: [], False: []}
-    # The other database has no indexes, as before there was a search.
+    # The other database is as it was before the search existed.
     read_message_id = message_id_of
     number = messages + 1
     for _ in range(_COMMITS):

@@ -1,13 +1,13 @@
-"""Measures the decisions in a second of one policy process, with all rules, 100,000 access rules, and counters in
-memory and in Redis.
+"""Measures the decisions per second of one policy process, with all rules, with 100,000 access rules, and with counters
+in memory and in Redis.
 
     python -m bench.policy_decisions [--seconds 5] [--profile]
     python -m bench.policy_decisions --bare     without gRPC: frames of bytes in, frames of bytes out
 
-policy runs in a separate process on one core, and the client on the other. Requests and verdicts go over loopback. The
-mix is that of mail: CONNECT, MAIL, two RCPT, END_OF_DATA, by 2,000 clients. A DNS server on loopback answers the
-look-ups. Then the answers are cached, as they are for all mail of a client but the first. The verdict log is on, into a
-file.
+Policy runs in a separate process on one core, and the client on another core. Requests and verdicts go over loopback.
+The requests are those of typical sessions of 2,000 clients: CONNECT, MAIL, two RCPT, END_OF_DATA. A DNS server on
+loopback answers the look-ups. The answers are then cached, as they are for every session of a client except the first.
+The verdict log is written to a file.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Figure:
     seconds: float
     # The CPU seconds of the policy process.
     cpu_seconds: float
-    # The seconds from request to verdict, for each decision.
+    # The seconds from the request to the verdict, for each decision.
     latencies: list[float]
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class Figure:
 
 
 def configuration() -> config_pb2.PolicySnapshot:
-    """Returns settings with every rule on that needs no content, and 100,000 access rules of all criteria."""
+    """Returns settings that turn on every rule that needs no content, and 100,000 access rules with all criteria."""
     snapshot = config_pb2.PolicySnapshot(revision=1)
     snapshot.general.smtp_auth.enabled = True
     snapshot.general.smtp_auth.sender_must_match_login = True
@@ -190,7 +190,7 @@ async def _serve(ports: Connection, dns: str, state_url: str, kept: int) -> None
         )
         began = time.monotonic()
         engine.use(compile_snapshot(configuration()))
-        # The thresholds are those of policy's __main__.
+        # The garbage collector has the same thresholds in services/policy/__main__.py.
         gc.set_threshold(50_000, 20, 50)
         gc.freeze()
         print(f"{ACCESS_RULES:,} access rules made and compiled in {time.monotonic() - began:.2f} s", flush=True)
@@ -210,14 +210,14 @@ _ACCEPTED = wire.body(Verdict(), 1)
 
 
 def _accept(request: wire.Request, answer: Callable[[Sequence[bytes]], object], *_: object) -> None:
-    """Accepts without a decision, to measure the rest: reading, writing, and gRPC."""
+    """Accepts every request without a decision. With it, only reading, writing and gRPC are measured."""
     answer(wire.answer(request, _ACCEPTED))
 
 
 async def over_stream(
     stub: Any, mix: list[policy_pb2.DecideRequest], in_flight: int, seconds: float, at_most: int = 1_000_000_000
 ) -> Figure:
-    """Sends a new request for each verdict that arrives. Frames have all waiting requests."""
+    """Sends requests over one stream, a new one for each verdict that arrives. Each frame has all waiting requests."""
     call = stub.DecideStream()
     counter = itertools.count(1)
     settled = policy_pb2.OpenSessions(settled_before=1)
@@ -235,7 +235,7 @@ async def over_stream(
             request = mix[number]
             position += 1
             request.request_id = position
-            # In each round it is another session of the same client, and the previous session ends.
+            # In each cycle, the client has a new session, and its previous session ends.
             request.session.id = f"{cycle:016x}{number // 5:016x}"
             if request.stage == policy_pb2.STAGE_CONNECT and cycle:
                 ended = f"{cycle - 1:016x}{number // 5:016x}"
@@ -278,7 +278,7 @@ async def measure(port: int, process: int, seconds: float) -> None:
     mix = requests()
     async with plain_grpc.channel(port) as channel:
         stub = policy_pb2_grpc.PolicyStub(channel)
-        # Every client, name and look-up is met once before anything is measured.
+        # Before the measurement, every request is sent once, so that all look-ups are cached.
         await over_stream(stub, mix, 100, 120.0, at_most=2 * len(mix))
         ways: tuple[tuple[str, Way, tuple[int, ...]], ...] = (
             ("one stream", over_stream, IN_FLIGHT),
@@ -308,7 +308,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
     figure of `rounds`.
 
     The smallest figure is used, because other work on the machine can only make it larger. `checks` is "absent" or
-    "off", and tells how the snapshot has the content checks.
+    "off", the state of the content checks in the snapshot.
     """
     with DnsServer() as server, tempfile.TemporaryFile("w") as log:
         zone(server)
@@ -331,7 +331,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
         gc.set_threshold(50_000, 20, 50)
         gc.freeze()
         stream = Stream(engine, _NoContext())  # type: ignore[arg-type]
-        # The stream has a worker, as all streams of ingress have, so that open sessions stay counted.
+        # The stream names a worker, as all streams of ingress do, so that open sessions are counted.
         stream.take(policy_pb2.DecideFrame(worker="bench", counter=1, open_sessions=policy_pb2.OpenSessions()))
         mix, found = requests(), []
         for number in range(rounds + 2):
@@ -346,7 +346,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
                 stream.take(policy_pb2.DecideFrame.FromString(frame))
                 stream.answers()
                 if number < 2:
-                    # Every client, name and look-up is met once before anything is measured.
+                    # Before the measurement, every request is sent once, so that all look-ups are cached.
                     await stream.settled()
             spent = time.process_time() - began
             if not await stream.settled() and number > 1:
@@ -366,7 +366,7 @@ def _next(
 
 
 def _switch_off(checks: config_pb2.ContentChecks) -> None:
-    """Sets the content checks as they are after an operator has tried them once and turned them off."""
+    """Turns the content checks off, but keeps their other settings, as an operator may who has tried them."""
     off = config_pb2.MODE_OFF
     checks.dnsbl.mode = checks.spf.mode = checks.dkim = checks.dmarc = checks.antivirus.mode = off
     checks.dnsbl.zones.add(zone="list.test")

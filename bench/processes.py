@@ -44,15 +44,15 @@ def total_memory(processes: Mapping[str, Sequence[int]]) -> dict[str, int]:
 
 
 class Watched(Protocol):
-    """A program that consists of processes."""
+    """A program whose processes can be measured."""
 
     def processes(self) -> Mapping[str, Sequence[int]]:
-        """Returns process ids by the names in the report."""
+        """Returns the process ids, by the name that the report has for each kind of process."""
         ...
 
 
 class MemoryWatch:
-    """Measures the highest memory of each process while the block runs, every half a second."""
+    """Reads the memory of each process every half a second while the block runs, and keeps the highest value."""
 
     def __init__(self, gateway: Watched) -> None:
         self._gateway = gateway

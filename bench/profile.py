@@ -1,8 +1,8 @@
 """Shows what a service uses its CPU time for: `python -m bench.profile ingress|policy|relay [--workload "4 KB, many"]`.
 
 Runs the workload with the service under cProfile (`--how calls`, the default), under a sampler of its main thread
-(`--how samples`, and by stage of the work `--how stages`), or beside Linux's perf (`--how native`), which sees C
-libraries and the kernel and no Python.
+(`--how samples`, or `--how stages` to group the samples by stage of the work), or under Linux's perf (`--how native`),
+which shows C libraries and the kernel, but no Python functions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PERF_OPTIONS = ("record", "-q", "-e", "cpu-clock", "-F", "1999", "-g")
 
 
 class ProfiledSuite(Suite):
-    """Runs the suite with one service under `bench.profiled`."""
+    """A suite that runs one of its services under `bench.profiled`."""
 
     def __init__(self, service: str, kind: str, out: Path, environment: Mapping[str, str]) -> None:
         super().__init__(environment, cpus=processors.usable())

@@ -1,6 +1,7 @@
-"""Runs a service under a profiler that signals start and stop: `python -m bench.profiled calls|samples OUT MODULE`.
+"""Runs a service under a profiler, which signals start and stop: `python -m bench.profiled calls|samples OUT MODULE`.
 
-SIGUSR1 begins, SIGUSR2 ends and writes, so that the start of the process and its idle time are not in the figures.
+SIGUSR1 starts the profiler. SIGUSR2 stops it and writes the results. So the figures include neither the start of the
+process nor its idle time.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class _Profiler(Protocol):
 
 class Calls:
     """Runs cProfile in every thread. The counts of calls are exact. The CPU time is too high where many small calls are
-    made. It is that of the thread, so waiting, also for the interpreter's lock, costs nothing.
+    made. Only the CPU time of the thread counts, so waiting is not included, not even for the interpreter's lock.
     """
 
     def __init__(self) -> None:
@@ -64,8 +65,8 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One function. `own` are the CPU seconds in the function itself, and `total` those with all functions that it
-    called.
+    """The figures of one function. `own` is the CPU time in the function itself, and `total` includes all functions
+    that it called. Both are in seconds.
     """
 
     calls: int
@@ -87,10 +88,10 @@ def _rows(profile: cProfile.Profile) -> dict[str, Row]:
 
 
 class Samples:
-    """Samples the main thread's stack at each millisecond of the process's CPU time. The shares are true, and there are
-    no counts.
+    """Samples the main thread's stack at each millisecond of the process's CPU time. The shares of functions are
+    correct, but there are no counts of calls.
 
-    Python sees the signal between two byte codes, so the time of a C function falls on the line that called it.
+    Python sees the signal between two byte codes, so the time of a C function is counted for the line that called it.
     """
 
     def __init__(self) -> None:
@@ -127,7 +128,7 @@ def main() -> None:
 
     signal.signal(signal.SIGUSR1, lambda _number, _frame: profiler.begin())
     signal.signal(signal.SIGUSR2, end)
-    # This reports that the signal handlers are ready.
+    # The file tells the parent process that the signal handlers are ready.
     Path(out + ".pid").write_text(str(os.getpid()))
     sys.argv = [module]
     with contextlib.suppress(SystemExit):

@@ -1,10 +1,10 @@
-"""`python -m bench.recipients_in_force`: measures the time until changes of a list that grows to 1,000,000 recipients
-are in force.
+"""`python -m bench.recipients_in_force` measures how long changes of a list of recipients take until they are in force,
+while the list grows to 1,000,000 recipients.
 
 config_api, policy and relay run as processes, on SQLite and then on PostgreSQL with fsync. The list is made in batches
 of 100,000, the largest number in one request. The time of each batch is measured from the request until policy and
 relay use it. The same is measured for a single recipient, when the list has 100,000 and when it has 1,000,000. The CPU
-time is that of all three processes. Another load on the machine does not change it.
+time is that of all three processes. It hardly depends on other load on the machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CONSUMERS = ("policy", "relay")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The times of one request in seconds: until its answer, until it was in force, and the CPU time."""
+    """The times of one change in seconds: until its answer, until it was in force, and the CPU time."""
 
     answered: float
     in_force: float
@@ -45,7 +45,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures with the present length of the list. `memory` has octets by service."""
+    """The figures for the present length of the list. `memory` is in octets, by service."""
 
     listed: int
     batches: list[Cost]
@@ -72,7 +72,7 @@ def _milliseconds(costs: list[float]) -> str:
 
 
 class Gateway:
-    """The three processes, and the API."""
+    """The processes of config_api, policy and relay, and a client of the API."""
 
     def __init__(self, pids: Mapping[str, int], api: httpx.AsyncClient) -> None:
         self._pids = pids
@@ -119,7 +119,7 @@ async def measure(name: str, url: str, folder: Path, length: int, changes: int) 
             batches.append(await running.post("/v1/recipients:batch", _batch(first)))
             listed = first + BATCH
             if listed in (BATCH, length):
-                # Each change makes another recipient.
+                # Each change adds one more recipient.
                 single = [
                     await running.post("/v1/recipients", {"address": f"one{listed}.{number}@{DOMAIN}"})
                     for number in range(changes)

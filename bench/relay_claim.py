@@ -1,8 +1,9 @@
 """Measures the cost of a claim while the queue grows: `python -m bench.relay_claim [--largest N] [--postgresql]
 [--sqlite]`.
 
-Half of the queue waits for one dead destination that is suspended. A part of the rest is due. The benchmark measures
-the claim of 100 deliveries for other destinations, in its own transaction. Their leases are given up afterwards.
+Half of the queued deliveries wait for one dead destination, which is suspended. The others are due. The benchmark
+measures the claim of 100 deliveries for other destinations, in its own transaction. The claimed deliveries are given
+back afterwards.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ async def measure(name: str, small_url: str, large_url: str, sizes: list[int]) -
             stored = size
             for database in (small, large):
                 if not database.exclusive:
-                    # Autovacuum would do this in the time in which a queue grows so long.
+                    # In a queue that grows slowly, autovacuum would have done this.
                     await database.write(lambda connection: connection.exec_driver_sql("ANALYZE"))
             few: list[float] = []
             many: list[float] = []
@@ -94,9 +95,7 @@ async def _opened(url: str) -> Database:
 
 
 async def fill(database: Database, start: int, end: int) -> None:
-    """Adds messages with one delivery each: every other one for the dead destination, a tenth of the others due
-    later.
-    """
+    """Adds messages with one delivery each. Half of the deliveries are for the dead destination. The others are due."""
     for first in range(start, end, _BATCH):
         new = list(_messages(first, min(first + _BATCH, end)))
         await database.write(lambda connection: store(connection, new, 0, _NOW))  # noqa: B023 - used at once

@@ -2,9 +2,9 @@
 Postfix.
 
 `python -m bench.relay_delivery [--messages 6000] [--rounds 3] [--queue 3000]`; needs smtp-sink, and for the queue also
-Postfix and root. The transport is measured without a queue: it and plain aiosmtplib have the messages in memory, like
-the dispatcher with messages that have just arrived. Only ratios within one run are meaningful: of delivered messages in
-a second, and on a busy machine of CPU time.
+Postfix and root. The transport and plain aiosmtplib are measured without a queue: the messages are in memory, as they
+are for relay's dispatcher when they have just arrived. Only ratios within one run are meaningful: those of delivered
+messages per second, and on a busy machine those of CPU time.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A number of messages of one size, which are spread over domains."""
+    """Messages of one size, whose recipients are spread over domains."""
 
     name: str
     size: int
@@ -63,7 +63,9 @@ class Job:
 
 
 async def posthouse(job: Job, nameserver: str, port: int) -> None:
-    """Sends to the domains in turn, with as many transactions for each as its limit allows, like the dispatcher."""
+    """Sends with relay's transport to the domains in turn, with as many transactions at the same time for each domain
+    as its limit allows, like the dispatcher.
+    """
     configuration = Configuration(revision=1, hostname="bench.posthouse.test")
     transport = open_transport(DeliveryOptions(nameservers=(nameserver,), mx_port=port, prohibited=()))
     message = OutgoingMessage("bench", _SENDER, job.content())
@@ -107,8 +109,8 @@ async def posthouse(job: Job, nameserver: str, port: int) -> None:
 
 
 async def plain_aiosmtplib(job: Job, _nameserver: str, port: int) -> None:
-    """Uses aiosmtplib as documented: connections are kept, with one message after the other on each. It makes no MX
-    look-ups.
+    """Sends with aiosmtplib as its documentation shows: connections are kept, and each sends one message after the
+    other. No MX look-ups are made.
     """
     content = job.content()
     share = job.messages // len(job.domains)
@@ -139,8 +141,8 @@ async def _as_coroutine(contender: Contender, job: Job, nameserver: str, port: i
 
 
 def zone(dns: DnsServer, hole: str) -> None:
-    """Adds the zone. one.test and many others have one live MX host. The other domains have a second MX host that
-    refuses connections or is silent.
+    """Adds the records of all domains. one.test and many others have one MX host, which works. The other domains have a
+    second MX host that refuses connections or is silent.
     """
     dns.add("mx.test", "A", "127.0.0.1")
     dns.add("dead.test", "A", free_address())
@@ -175,7 +177,7 @@ def main() -> None:
     with CountingSink() as sink, DnsServer() as dns, Blackhole(free_address(), sink.port) as hole:
         zone(dns, hole.host)
         for _ in range(arguments.rounds):
-            # The contenders run in turns, so that a slow moment of the machine affects each of them.
+            # The programs run in turns, so that a slow moment of the machine affects all of them.
             for job in chosen:
                 for name, contender in contenders(job).items():
                     figure = measure(contender, job, dns.address, sink.port)
@@ -205,8 +207,8 @@ def from_full_queue(messages: int, rounds: int) -> dict[tuple[str, str], list[Fi
 
 
 def _table(found: dict[tuple[str, str], list[Figure]], baseline: dict[str, str]) -> str:
-    """Prints the table. `baseline` has for each job the series with which Posthouse is compared: the name of a
-    contender, or of another job.
+    """Returns the table. `baseline` says for each job with which series Posthouse is compared: that of another program,
+    or of Posthouse in another job.
     """
     rows = [
         "| job | contender | delivered/s (min to max) | CPU ms a message | delivered/s | CPU |",
@@ -230,8 +232,8 @@ def _medians(figures: Sequence[Figure]) -> tuple[float, float]:
 
 
 def contenders(job: Job) -> dict[str, Contender]:
-    """Returns the contenders for a job. aiosmtplib makes no look-ups, so with a dead host Posthouse is compared only
-    with itself without a dead host.
+    """Returns the programs to measure in a job. aiosmtplib makes no look-ups. So in a job with a dead host, Posthouse
+    is compared only with its own figure without a dead host.
     """
     healthy = job.domains[0] in ("one.test", "d0.test")
     return {"Posthouse": posthouse, **({"aiosmtplib": plain_aiosmtplib} if healthy else {})}

@@ -1,4 +1,6 @@
-"""The results of a comparison, as Markdown and SVG: medians, ranges, and ratios to the best peer of the same run."""
+"""Writes the results of a comparison as Markdown and SVG: medians, ranges, and ratios to the best other mail server of
+the same run.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The octets of each process: before any mail, the most under load, and after it."""
+    """The memory of each process in octets: before any mail, the highest value under load, and after the load."""
 
     idle: Mapping[str, int]
     highest: Mapping[str, int]
@@ -125,7 +127,7 @@ def markdown(findings: Findings) -> str:
 
 
 def throughput_table(results: Mapping[str, Sequence[Series]]) -> str:
-    """Returns one row for each workload and gateway."""
+    """Returns a table with a row for each workload and gateway."""
     lines = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
     for workload, all_series in results.items():
         for series in all_series:
@@ -142,8 +144,8 @@ def throughput_table(results: Mapping[str, Sequence[Series]]) -> str:
 
 
 def _ratio(ours: Series, all_series: Sequence[Series]) -> str:
-    """Returns our rate divided by that of the best peer, and its range over the single runs. The result is empty for a
-    peer's series.
+    """Returns the rate of Posthouse divided by that of the best other gateway, and the range of this ratio over the
+    single runs. The result is empty for the series of another gateway.
     """
     peers = [series for series in all_series if series.gateway != OURS]
     if ours.gateway != OURS or not peers:
@@ -182,7 +184,7 @@ def memory_table(results: Mapping[str, Memory]) -> str:
 
 
 def plot(results: Mapping[str, Sequence[Series]], path: Path) -> None:
-    """Writes an SVG file with bars of the delivered messages in a second, and with the range of the runs."""
+    """Writes an SVG file with bars for the delivered messages per second, and with the range of the runs."""
     import matplotlib as mpl
 
     mpl.use("svg")

@@ -1,9 +1,9 @@
 """Measures the cost of a message with 1, 2 and 3 processes of ingress and relay: `python -m bench.scaling`.
 
 Each row is a separate run on one PostgreSQL (with fsync) and one Redis. Messages of 4 KB are sent over connections that
-stay open, divided among the ingress processes, and relayed to one sink. CPU is user and system time of the processes,
-from /proc, for the messages alone. Other load on the machine changes it little, while it changes seconds. WAL octets
-and syncs are PostgreSQL's own counts.
+stay open, divided among the ingress processes, and relayed to one sink. CPU time is the user and system time of the
+processes while messages are sent, from /proc. Other load on the machine changes it less than it changes the elapsed
+time. PostgreSQL itself counts the octets and syncs of its WAL.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class Topology:
         )
 
     def _send(self, messages: int, had: int) -> None:
-        """Sends the messages to the ingress processes in turns. Returns when the sink has them all."""
+        """Divides the messages among the ingress processes, and sends to all processes at the same time. Returns when
+        the sink has all messages.
+        """
         names = [name for name, process in self._suite.layout.items() if process.service == "ingress"]
         load = Load(messages // len(names), _SIZE, _SESSIONS // len(names), reuse_connections=True)
         with ExitStack() as stack:
@@ -103,7 +105,7 @@ class Topology:
         return {**processes, "postgresql": [postmaster, *descendants(postmaster)]}
 
     def _wal(self) -> tuple[float, float]:
-        """Returns the octets and the syncs of PostgreSQL's log so far."""
+        """Returns the octets and the syncs of PostgreSQL's write-ahead log (WAL) so far."""
         octets, syncs = self._postgres.query("SELECT wal_bytes, wal_sync FROM pg_stat_wal").split("|")
         return float(octets), float(syncs)
 

@@ -1,4 +1,4 @@
-"""The stages of a service's work, by source files. A sampled stack is counted for one stage."""
+"""Assigns sampled stacks to stages of a service's work, by source file. Each stack is counted for one stage."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 _ELSEWHERE = "the event loop, and calls of the kernel"
 
-# For each service: the beginning of a path below services/ or libs/, and its stage. The innermost frame that matches
-# decides.
+# The stage of each source file, by the beginning of its path, for each service. The innermost frame of a stack that
+# matches a path decides.
 _STAGES: Mapping[str, Mapping[str, str]] = {
     "ingress": {
         "services/ingress/connection.py": "sockets: octets in, replies out",
@@ -73,7 +73,7 @@ def has(service: str) -> bool:
 
 
 def shares(service: str, stacks: Iterable[tuple[Sequence[str], int]], root: str) -> list[tuple[str, float]]:
-    """The share of each stage in the samples, the largest first.
+    """Returns the share of each stage in the samples, the largest first.
 
     `stacks` has the frames of each sample as `file:line function`, the innermost first, and how often the sample was
     seen.

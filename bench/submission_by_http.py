@@ -1,5 +1,5 @@
-"""Measures the messages in a second by SMTP submission and by POST /v1/messages, with 20 clients each, in turns through
-one suite.
+"""Measures the messages per second by SMTP submission and by POST /v1/messages, in turns through one suite, with 20
+clients each.
 
     python -m bench.submission_by_http [MESSAGES]
 
@@ -42,7 +42,7 @@ def by_http(suite: Suite, key: str, count: int) -> None:
 
 
 def rate(one: Callable[[], None], messages: int) -> float:
-    """Returns the messages in a second of all clients together."""
+    """Returns the messages per second of all clients together."""
     with ThreadPoolExecutor(CLIENTS) as pool:
         began = time.monotonic()
         for done in [pool.submit(one) for _ in range(CLIENTS)]:

@@ -1,4 +1,4 @@
-"""The workloads by which the gateways are compared. Pure."""
+"""The workloads by which the gateways are compared. This module is pure."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ class Workload:
     """The messages to send, and what the gateway must do with them."""
 
     name: str
-    # The octets of the body.
+    # The size of the body in octets.
     size: int
     messages: int
     sessions: int = 20
-    # Whether each connection sends many messages, or one.
+    # Whether each connection sends many messages instead of one.
     keep_connection: bool = False
-    # The recipients of each message, each in another domain with its own next hop.
+    # The number of recipients of each message. Each recipient is in another domain, which has its own next hop.
     domains: int = 1
     # Whether STARTTLS comes before MAIL.
     tls: bool = False
     # Whether AUTH PLAIN comes before MAIL, from a client that could not relay otherwise.
     auth: bool = False
-    # Whether SPF and DNSBL are checked, with a name server on loopback. Only Posthouse checks them. Its peers relay
-    # without checks.
+    # Whether SPF and DNSBL are checked, with a name server on loopback. Only Posthouse makes these checks. The other
+    # gateways relay without checks.
     checks: bool = False
-    # Whether Posthouse's queue and configuration are in PostgreSQL. Its peers use files.
+    # Whether Posthouse's queue and configuration are in PostgreSQL. The other gateways use files.
     postgresql: bool = False
-    # Whether the queue is filled while nothing is delivered. Then the measured time is that of emptying it.
+    # Whether the queue is filled while nothing is delivered. In this case only the time until the queue is empty is
+    # measured.
     drain: bool = False
-    # Posthouse's environment in addition to the defaults.
+    # Environment variables for Posthouse in addition to the defaults.
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -48,14 +49,14 @@ class Workload:
 
     @property
     def plain(self) -> bool:
-        """Whether smtp-source can send it."""
+        """Whether smtp-source can send the messages of this workload."""
         return not (self.domains > 1 or self.tls or self.auth or self.checks)
 
     def scaled(self, scale: float) -> Workload:
         return replace(self, messages=max(100, round(self.messages * scale)))
 
 
-# The goal of three times the best peer is about these four.
+# For these four workloads, the goal is three times the rate of the best other gateway.
 MAIN = (
     Workload("4 KB, one a connection", 4096, 6000),
     Workload("4 KB, many a connection", 4096, 12_000, keep_connection=True),

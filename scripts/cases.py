@@ -1,4 +1,4 @@
-"""Checks docs/cases.md against the case numbers that the project cites, or puts the file in order.
+"""Checks that docs/cases.md has the case numbers that the project cites, or sorts and corrects the file.
 
 A case number is a letter and a number: C01 or P1. The check fails when
 - a number that code, tests or documents cite has no line,
@@ -21,13 +21,13 @@ from pathlib import Path
 import yaml
 
 CASES = Path("docs/cases.md")
-# The examples in the test of this check cite cases that need no line.
+# Citations in these files are not counted. The test of this check cites cases that do not exist.
 WITHOUT_CITATIONS = {CASES, Path("tests/scripts/test_cases.py")}
 FOLDERS = ("services", "libs", "tests", "bench", "scripts", "docs", "proto", "deploy", "examples")
 SUFFIXES = {".py", ".md", ".yaml", ".lua", ".proto", ".sql", ".cfg", ".toml"}
 
 _NUMBER = r"C[0-9]{2,3}|F[0-9]{2}|P(?:[1-9]|1[0-9]|2[01])"
-# The characters excluded on both sides belong to encoded text: `=C3=A9`, base64, hexadecimal numbers.
+# The look-arounds exclude encoded text: `=C3=A9`, base64, hexadecimal numbers.
 _CITATION = re.compile(rf"(?<![\w%=+/])(?:{_NUMBER})(?![\w%=+/])")
 _TEST_NAME = re.compile(r"\bdef test_((?:[cfp][0-9]+_)+)")
 _LINE = re.compile(rf"^\| ({_NUMBER}) \| (.+) \| (.+) \|$")
@@ -48,7 +48,7 @@ class Line:
 
 
 def citations(root: Path) -> dict[str, list[str]]:
-    """Returns the places (`path:line`) that cite each case, without docs/cases.md."""
+    """Returns the places (`path:line`) outside docs/cases.md that cite each case."""
     places: dict[str, list[str]] = defaultdict(list)
     files = [file for folder in FOLDERS for file in (root / folder).rglob("*")] + list(root.glob("*.md"))
     for file in sorted(files):
@@ -62,7 +62,7 @@ def citations(root: Path) -> dict[str, list[str]]:
 
 
 def cited(text: str) -> list[str]:
-    """Returns the cases in one line of a file, also in the name of a test: `def test_c01_...`."""
+    """Returns the cases that one line of a file cites, also in the name of a test: `def test_c01_...`."""
     cases = _CITATION.findall(text)
     for numbers in _TEST_NAME.findall(text):
         cases += [number.upper() for number in numbers.strip("_").split("_")]

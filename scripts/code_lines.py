@@ -1,8 +1,9 @@
 """Counts lines of code: without blank lines, comments, docstrings and imports.
 
-code_lines.py [--depth N] [FOLDER ...] counts of the folders, by default services, N levels deep code_lines.py --since
-COMMIT [FOLDER ...] the same beside those of a commit code_lines.py --commits COMMIT [FOLDER ...] what each commit after
-this one changed code_lines.py --check fails when a service or lib has more than scripts/code_lines.json allows
+code_lines.py [--depth N] [FOLDER ...]          the counts of folders (by default services), N levels deep
+code_lines.py --since COMMIT [FOLDER ...]       the same, beside the counts at a commit
+code_lines.py --commits COMMIT [FOLDER ...]     how much each commit after this one changed
+code_lines.py --check                           fails when a folder has more than scripts/code_lines.json allows
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def code_lines(source: str) -> int:
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    """Finds texts that are statements: docstrings of modules, classes and functions, and texts after fields."""
+    """Whether a statement is only a string: a docstring, or a string that describes the field before it."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -91,7 +92,7 @@ def totals(sources: Iterator[tuple[str, str]], depth: int) -> Counter[str]:
 
 def over_budget(counts: Mapping[str, int], budget: Mapping[str, int]) -> list[str]:
     """Returns the faults: a folder with more lines than its budget, a folder without a budget, and a budget without a
-    folder. A budget is not a target. It makes each growth a decision, in a separate commit.
+    folder. A budget is not a target. Because of it, code can grow only if a commit raises the budget.
     """
     faults = [
         f"{name} has {counts[name]:,} lines of code, and its budget is {limit:,}: remove what is not needed any more, "

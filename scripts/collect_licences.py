@@ -1,8 +1,9 @@
-"""Writes the licences of all installed distributions into one folder, with a list of them. Used by the Dockerfile.
+"""Writes the licences of all installed distributions into one folder, with a list of them. The Dockerfile uses this
+script.
 
 `python collect_licences.py FOLDER` makes FOLDER/THIRD-PARTY.txt, with a line for each distribution (name, version,
 licence), and FOLDER/NAME/ with the licence files that the distribution ships. It fails for a distribution that names no
-licence and ships no licence file: somebody must check its licence before it is given to others.
+licence and ships no licence file: somebody must check its licence before the image is distributed.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-# As a script, it runs without the project's root in the path.
+# When this file runs as a script, the project's root is not in sys.path.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from services.config_api import error_codes

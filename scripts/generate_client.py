@@ -1,4 +1,5 @@
-"""Generates the Python client of the HTTP API from openapi.json into clients/python; `--check` compares instead.
+"""Generates the Python client of the HTTP API from openapi.json into clients/python. With `--check`, compares the
+committed files instead.
 
     generate_client.py [--check]
 

@@ -1,4 +1,4 @@
-"""Generates the protobuf and gRPC stubs beside the .proto files, or checks that those committed are current."""
+"""Generates the protobuf and gRPC stubs beside the .proto files, or checks that the committed stubs are current."""
 
 from __future__ import annotations
 

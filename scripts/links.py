@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
-# The folders of the project. A path with a placeholder, for example services/<name>/, does not match.
+# A path below one of the project's folders. A path with a placeholder, for example services/<name>/, does not match.
 _PATH = re.compile(r"(?<![\w/.-])((?:services|libs|tests|bench|docs|deploy|proto|scripts)/[\w./-]*[\w/])(?![\w<{*…])")
 
-# Paths that a command writes, and git ignores.
+# Paths that commands write, and that git ignores.
 _GENERATED = ("bench/results/",)
 
 
 def faults(root: Path) -> list[str]:
-    """Returns each link or path that leads nowhere, with its file and line."""
+    """Returns each link or path to a file that does not exist, with the place where it is written."""
     return [fault for file in _documents(root) for fault in _of_file(root, file)]
 
 

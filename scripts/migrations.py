@@ -1,4 +1,5 @@
-"""Checks the migrations of each service that keeps a database: they form one sequence, and each has its own number.
+"""Checks the migrations of each service that has a database: they must form one sequence, and each must have its own
+number.
 
 Two branches that each add a migration merge without a conflict when their files have different names. The service then
 finds two newest migrations, or two with one number, and does not start.
@@ -31,11 +32,11 @@ def faults(schema: Schema) -> list[str]:
         if len(names) > 1
     ]
     if repeated_numbers:
-        # Alembic keeps only one of the revisions that have the same number, so it would show a wrong order.
+        # Of several revisions with the same number, Alembic uses only one, so its order would be wrong.
         return repeated_numbers
     try:
         with warnings.catch_warnings():
-            # Alembic only warns of a migration that follows a missing one.
+            # Alembic only warns when the predecessor of a migration is missing.
             warnings.simplefilter("error", UserWarning)
             return list(_of_history(schema.service, schema.scripts()))
     except (CommandError, RevisionError, UserWarning) as error:

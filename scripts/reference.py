@@ -150,7 +150,7 @@ def refusals() -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """A line that a service or a library writes: its level, its name, and its fields besides those of every line."""
+    """A log line that a service or a library writes: its level, its name, and the fields that not every line has."""
 
     name: str
     level: str
@@ -162,7 +162,7 @@ _LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 
 
 def log_events(root: Path = ROOT) -> list[LogEvent]:
-    """Returns every call of a logger in services and libs."""
+    """Returns the event of every call of a logger in services and libs."""
     events = set()
     for file in sorted([*(root / "services").rglob("*.py"), *(root / "libs").rglob("*.py")]):
         parts = file.relative_to(root).parts

@@ -1,4 +1,4 @@
-"""The reference page of the HTTP API: every operation, from the API's description."""
+"""Makes the reference page of the HTTP API, with every operation of the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scripts.reference_settings import document, resolved
 
 
 def page() -> str:
-    """Returns the page."""
+    """Returns the page in Markdown."""
     api = document()
     parts = [
         "# HTTP API\n",

@@ -1,4 +1,6 @@
-"""The reference page of metrics: name, type, labels and meaning of each, read from the code that makes them."""
+"""Makes the reference page of metrics: the name, type, labels and meaning of each, read from the code that creates
+them.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,14 @@ _TYPES = {
     "_histogram": "histogram",
     "_histograms": "histogram",
 }
-# In the name of a metric that several services have, this text replaces the name of the service.
+# This text replaces the name of the service in the name of a metric that several services have.
 SERVICE = "*service*"
 NAME = re.compile(r"\bposthouse_[a-z_]+\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric as Prometheus reads it. `service` is empty for one that several services have."""
+    """A metric as Prometheus reads it. `service` is empty when several services have the metric."""
 
     service: str
     name: str
@@ -89,7 +91,7 @@ def _labels(declared: list[ast.expr]) -> tuple[str, ...]:
 
 
 def page() -> str:
-    """Returns the page."""
+    """Returns the page in Markdown."""
     parts = [
         "# Metrics\n",
         "This page is for operators who make a dashboard or an alert.",

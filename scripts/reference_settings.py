@@ -1,5 +1,5 @@
-"""The reference page of settings: every member that operators may set, and the replies of the rules
-that it turns on.
+"""Makes the reference page of settings: every member that operators may set, and the replies of the rules that the
+member turns on.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def answers() -> list[Answer]:
 
 
 def _replies(match: Any) -> tuple[Reply, ...]:
-    """Returns the replies that a function of a rule can give. They are found in the values that its code names."""
+    """Returns the replies that a function of a rule can give. They are found among the global names that the code of
+    the function uses.
+    """
     replies: dict[Reply, None] = {}
     seen: set[CodeType] = set()
 
@@ -136,7 +138,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a setting, by its path in the object: `relay_host.port`, `zones[].zone`."""
+    """A member of a setting. `path` is its place in the object: `relay_host.port`, `zones[].zone`."""
 
     path: str
     values: str
@@ -151,7 +153,7 @@ def document() -> dict[str, Any]:
 
 
 def resources(api: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Returns path, title and schema of all settings, and then of all collections."""
+    """Returns the path, title and schema of each settings object, and then of each collection."""
     found = []
     for path, operations in api["paths"].items():
         is_settings = path.startswith("/v1/settings/")
@@ -193,7 +195,7 @@ def _within(schema: dict[str, Any], api: dict[str, Any], path: str) -> Iterator[
 
 
 def _merged(alternatives: list[Member]) -> Member:
-    """Returns one member for the members of several variants with the same path."""
+    """Joins the members that several variants of an object have at the same path."""
     values, defaults, descriptions = (
         list(dict.fromkeys(getattr(alternative, column) for alternative in alternatives))
         for column in ("values", "default", "description")
@@ -202,7 +204,7 @@ def _merged(alternatives: list[Member]) -> Member:
 
 
 def _default(description: str, declared: dict[str, Any]) -> tuple[str, str]:
-    """Returns the description without the sentence about the default, and the default."""
+    """Splits the description of a member: returns it without the sentence about the default, and the default."""
     before, marker, after = description.partition("The default is ")
     if marker:
         value, _, rest = after.partition(".")
@@ -246,7 +248,7 @@ def resolved(schema: dict[str, Any], api: dict[str, Any]) -> dict[str, Any]:
 
 
 def page() -> str:
-    """Returns the page."""
+    """Returns the page in Markdown."""
     api = document()
     by_setting: dict[str, list[Answer]] = {}
     for answer in answers():

@@ -1,4 +1,6 @@
-"""`make screenshots`: pictures of the console for README and docs, from `posthouse demo --keep`, as small PNG files."""
+"""Makes pictures of the console for README and docs (`make screenshots`) from `posthouse demo --keep`, as small PNG
+files.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 _WIDTH, _HEIGHT = 1440, 1000
 _COLOURS = 64
 _MOST_OCTETS = 120_000
-# This number of messages makes a full page.
+# The number of messages that fill a page.
 _MESSAGES = 40
 
 
@@ -38,7 +40,7 @@ def main() -> None:
 
 
 def pages(demonstration: Demonstration) -> Iterator[tuple[str, str]]:
-    """Yields the pictures with their pages, as soon as there is mail to show."""
+    """Waits until there is mail to show. Then yields the name of each picture and the path of its page."""
     items = demonstration.items
     until(lambda: len(items("/v1/messages", limit=str(_MESSAGES))) == _MESSAGES, "there is mail")
     until(lambda: bool(items("/v1/queue/messages", state="held")), "a message is held")
@@ -53,7 +55,7 @@ def pages(demonstration: Demonstration) -> Iterator[tuple[str, str]]:
 
 
 def smaller(png: bytes) -> bytes:
-    """Returns the picture with a palette of its most frequent colours."""
+    """Returns the picture with a palette of few colours, so that the file is small."""
     with Image.open(io.BytesIO(png)) as picture:
         reduced = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
     octets = io.BytesIO()

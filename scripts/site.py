@@ -1,4 +1,6 @@
-"""A hook of mkdocs: the documents at the root are pages of the site too, and links between files work there."""
+"""A hook of mkdocs, by which the documents in the root folder become pages of the site. Links between files work there
+too.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-# The page for each document at the root.
+# The page of the site for each document that is not in docs.
 PAGES = {
     "README.md": "index.md",
     "ARCHITECTURE.md": "inside/architecture.md",
@@ -35,7 +37,9 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def with_links_of_the_site(markdown: str, page: str) -> str:
-    """Returns the text of a page with the links of the site. A file that is not in the site is named without a link."""
+    """Returns the text of a page with its links changed to pages of the site. A link to a file that is not in the site
+    becomes plain text.
+    """
     source = _SOURCES.get(page, f"docs/{page}")
 
     def replaced(link: re.Match[str]) -> str:

@@ -30,7 +30,7 @@ from tests.peers.suite import Suite
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "stills"
 WIDTH = 124
-# The commands, by the names of their stills.
+# The command of each still, by the name of the still.
 COMMANDS = {
     "status": "posthouse status",
     "queue-destinations": "posthouse queue destinations",
@@ -41,7 +41,7 @@ COMMANDS = {
     "top": "posthouse top --once",
     "config-diff": "posthouse config diff",
 }
-# This is the format of rich, without fonts from other servers and without a line about the program.
+# The SVG template of the library rich, without fonts from other servers and without the line that names rich.
 _FORMAT = """\
 <svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
@@ -68,20 +68,20 @@ line-height: {line_height}px;
 </g>
 </svg>
 """
-# Patterns of the values that differ from run to run.
+# The patterns of values that differ from run to run.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 _LOOPBACK = re.compile(r"\b127\.0\.0\.(\d+)\b")
-# This warning depends on the user who makes the stills.
+# A warning that is removed, because it depends on the user who makes the stills.
 _OF_THE_USER = "runs as root"
 _BEGINNING = datetime.datetime(2026, 1, 5, 9, 0, tzinfo=datetime.UTC)
-# The ages of the messages in minutes.
+# The ages in minutes that the waiting messages are given.
 _AGES = (2, 3, 7, 16, 33, 33, 70, 150, 300, 700)
 _IDENTIFIER = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
 
 
 @dataclass(slots=True)
 class World:
-    """A gateway of example.com in front of that domain's mailbox server, and three domains of others."""
+    """A gateway of example.com in front of that domain's mailbox server, and the servers of three other domains."""
 
     suite: Suite
     names: DnsServer
@@ -91,7 +91,7 @@ class World:
 
 @contextmanager
 def world_of_examples() -> Iterator[World]:
-    # The names of the outside world are on loopback, at addresses that stand for those of RFC 5737.
+    # The servers of the other domains are on loopback. The stills show an address of RFC 5737 in place of each address.
     with (
         DnsServer() as names,
         SmtpSink(host="127.0.0.25") as example_org,
@@ -116,7 +116,7 @@ def world_of_examples() -> Iterator[World]:
 
 def configure(suite: Suite, port: int) -> None:
     world.change(suite, "/v1/settings/general", {"profile": {"hostname": "mail.example.com"}})
-    # Senders of mail that is hours old would get notices of delay.
+    # Otherwise the senders of mail that is hours old would get delay notices.
     world.change(suite, "/v1/settings/queue", {"delay_notice_after_hours": 0})
     mailbox = {"kind": "smtp", "host": "mailbox.example.com", "port": port}
     world.create(suite, "/v1/local-domains", {"name": "example.com", "mailbox": mailbox})
@@ -155,8 +155,8 @@ def deliver_and_wait(scene: World) -> None:
 
 
 def grow_old(suite: Suite) -> None:
-    """Changes the times of waiting messages, so that they are as old as in a queue of a day. Only this relay uses the
-    database.
+    """Changes the times of waiting messages, so that they are minutes to hours old. The database may be changed because
+    relay is stopped meanwhile.
     """
     suite.terminate("relay")
     with sqlite3.connect(suite.folder / "relay" / "queue.sqlite3") as database:
@@ -199,7 +199,7 @@ class Replacement:
 
 
 def still(name: str, command: str, output: str) -> str:
-    """Returns the SVG of a command with its output."""
+    """Returns an SVG that shows a command and its output."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, legacy_windows=False)
     console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
     console.print(Text.from_ansi(output.rstrip("\n")))
@@ -215,7 +215,7 @@ def main() -> None:
         deliver_and_wait(scene)
         replaced = Replacement(scene.suite)
         posthouse = CommandLine(scene.suite, COLUMNS=str(WIDTH), FORCE_COLOR="1", TERM="xterm-256color")
-        # The name server and the mail servers of the stills are on loopback. Their addresses are not shown to readers.
+        # The options that `doctor` needs for the name server and the ports on loopback. The stills do not show them.
         stand_ins = ("--nameserver", scene.names.address, "--port", str(scene.suite.smtp_port))
         for name, command in COMMANDS.items():
             outcome = posthouse.run(*shlex.split(command)[1:], *(stand_ins if name == "doctor" else ()))

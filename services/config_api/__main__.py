@@ -80,8 +80,8 @@ def _announce(http_port: int, grpc: str) -> None:
 
 
 async def run(settings: Settings, shutdown: Shutdown, announce: Announce) -> None:
-    """Runs the whole service until shutdown. `announce` is called with the port of HTTP and the address of gRPC once
-    both answer.
+    """Runs the whole service until shutdown. `announce` is called with the HTTP port and the gRPC address as soon as
+    both servers are ready.
     """
     sealer = load_sealer(settings.secret_key.get_secret_value(), settings.data_dir)
     wake = asyncio.Event()
@@ -215,7 +215,7 @@ def _check_context_for(settings: Settings, store: Store) -> Callable[[str], Stor
 
 
 def _expected(settings: Settings) -> Iterator[Watcher]:
-    """Returns the replicas of policy and relay whose names are known from their sockets."""
+    """Returns the replicas of policy and relay on Unix sockets of this machine. Their names follow from the sockets."""
     for service, targets in (("policy", settings.policy_targets), ("relay", settings.relay_targets)):
         for target in targets:
             if isinstance(address := addresses.parse(target), UnixSocket):
@@ -247,13 +247,13 @@ class _Ready:
     """The state that /readyz reports."""
 
     def __init__(self, weakness: Mapping[str, str]) -> None:
-        """`weakness` has facts that /readyz also reports, although the service works."""
+        """`weakness` has warnings that /readyz also reports, although the service works."""
         self.serving = False
         self._database = ""
         self._weakness = weakness
 
     def database_is(self, error: str) -> None:
-        """Notes the error of the database. Empty means that it answers."""
+        """Stores the error of the database. The empty text means that the database answers."""
         self._database = error
         DATABASE_UP.set(not error)
 
@@ -275,14 +275,14 @@ def _http_server(settings: Settings, api: object) -> HttpServer:
 
 
 async def _warn(context: AppContext) -> None:
-    """Logs warnings. An outage of the database is ignored here, because the publisher reports it."""
+    """Logs the standing warnings. An outage of the database is ignored here, because the publisher reports it."""
     with contextlib.suppress(SQLAlchemyError, OSError):
         await log_standing_warnings(context.store, context.check_context_for)
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long revisions and the audit log are kept. 0 days means without limit."""
+    """Removes old revisions and old entries of the audit log. 0 days means that they are never removed."""
 
     revision_days: int
     audit_days: int

@@ -1,4 +1,4 @@
-"""The HTTP application: all routers, and every error as problem details."""
+"""Makes the HTTP application: all routers, and handlers that answer every error with problem details."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def create_app(settings: Settings, served: AppContext) -> App:
     app: App = RequestMiddleware(api, served, RoleTable(api.state.routes), settings.proxies, shares)
     origins = [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
     if origins:
-        # CORS handling is outside of the middleware, so that a browser can also read the answers of the middleware.
+        # The CORS handling encloses the middleware, so that a browser can also read the answers that the middleware
+        # sends.
         app = CORSMiddleware(
             app,
             allow_origins=origins,
@@ -85,8 +86,8 @@ def create_app(settings: Settings, served: AppContext) -> App:
 
 @functools.cache
 def describe_app() -> FastAPI:
-    """Makes FastAPI with all routes. The objects that endpoints need come with each request, so this is enough for the
-    OpenAPI document.
+    """Makes FastAPI with all routes. Endpoints get the objects that they need with each request, so the OpenAPI
+    document can be made without these objects.
     """
     app = FastAPI(
         title="Posthouse",
@@ -183,14 +184,14 @@ def _methods(request: Request) -> list[str]:
         match, _ = route.matches(request.scope)
         if match != Match.NONE:
             methods |= getattr(route, "methods", None) or set()
-    # The methods of paths outside the API.
+    # Paths outside the API only have GET.
     methods = methods or {"GET"}
     # The middleware changes HEAD to GET.
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 async def _internal(request: Request, _: Exception) -> Response:
-    """Answers a failure of this service, which the middleware logs."""
+    """Answers 500 after an unexpected error, which the middleware logs."""
     return render(
         request, Problem(500, "internal", "The service has failed.", "The log has the reason, with the request id.")
     )
@@ -227,7 +228,7 @@ def _add_documents(app: FastAPI) -> None:
 
 
 def _places(console_url: str) -> dict[str, str]:
-    """Answers `/` with the addresses of the API, its document and the console."""
+    """Returns the body of the answer to `/`: the addresses of the API, its document and the console."""
     console = {"console": console_url} if console_url else {}
     return {
         **console,

@@ -1,4 +1,4 @@
-"""Calls to policy, relay and ingress. An outage becomes a problem that tells which service failed and why."""
+"""Calls to policy, relay and ingress. An outage becomes a Problem, which says which service failed and why."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ from libs.runtime.security import Security
 from services.config_api.problems import Problem, not_found
 
 _SECONDS = 10.0
-# The test of a relay host may take this long.
+# The time-out for the test of a relay host, in seconds.
 _LONG_SECONDS = 120.0
 _HEALTH_SECONDS = 3.0
-# This is longer than any service needs for its checks.
+# The time-out for the checks of a service, which never take so long.
 _CHECKS_SECONDS = 30.0
-# Policy's delays, the content checks and relay's answer have time-outs of their own, which this exceeds.
+# The time-out for a submission. It is longer than the time-outs of policy's delays, of the content checks and of
+# relay's answer.
 _SUBMIT_SECONDS = 300.0
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
@@ -48,7 +49,7 @@ _WHY = {
 
 
 def problem_of(service: str, code: grpc.StatusCode, what: str) -> Problem:
-    """Returns the problem for a failed RPC. The text of the other service is not repeated."""
+    """Returns the problem for a failed RPC. The error text of the other service is not shown."""
     if code == grpc.StatusCode.NOT_FOUND:
         return not_found(what)
     if code == grpc.StatusCode.INVALID_ARGUMENT:
@@ -76,7 +77,7 @@ def problem_of(service: str, code: grpc.StatusCode, what: str) -> Problem:
 
 
 class _Replicas(Generic[S]):
-    """The replicas of a service. The first one that can be reached is asked."""
+    """Calls the replicas of a service. The first replica that can be reached answers."""
 
     def __init__(self, service: str, dialers: Dialers, stub: Callable[[grpc.aio.Channel], S]) -> None:
         self._service = service
@@ -84,8 +85,8 @@ class _Replicas(Generic[S]):
         self._stub = stub
 
     async def call(self, what: str, start: Callable[[S], Awaitable[T]], *, of_one: bool = False) -> T:
-        """Calls one replica. With `of_one`, only one replica has the answer, so each is asked until one gives it.
-        Raises Problem.
+        """Calls one replica. With `of_one`, only one replica has the answer, so the replicas are called in turn until
+        one gives it. Raises Problem.
         """
         elsewhere = {_UNAVAILABLE} | ({grpc.StatusCode.NOT_FOUND} if of_one else set())
         code = _UNAVAILABLE
@@ -98,11 +99,13 @@ class _Replicas(Generic[S]):
             if code not in elsewhere:
                 break
             unreached = unreached or code == _UNAVAILABLE
-        # A replica that could not be reached may have the answer.
+        # If only one replica has the answer, it may be one that could not be reached.
         raise problem_of(self._service, _UNAVAILABLE if of_one and unreached and code in elsewhere else code, what)
 
     async def stream(self, what: str, start: Callable[[S], AsyncIterable[T]]) -> AsyncIterator[T]:
-        """Returns several answers. Another replica is asked only while no answer has arrived. Raises Problem."""
+        """Yields the answers of a streaming call. Another replica is called only while no answer has arrived. Raises
+        Problem.
+        """
         code = _UNAVAILABLE
         for dialer in await self._all():
             begun = False
@@ -124,8 +127,8 @@ class _Replicas(Generic[S]):
             return ()
 
     def _failed(self, dialer: Dialer, error: grpc.aio.AioRpcError) -> grpc.StatusCode:
-        """Returns the code of the failure. A replica that is unreachable or too slow is not asked first the next
-        time.
+        """Returns the status code of the failure. A replica that is unreachable or too slow is not called first the
+        next time.
         """
         if (code := error.code()) in (_UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             self._dialers.failed(dialer)
@@ -174,7 +177,7 @@ class RelayClient:
         return await self._replicas.call("message", lambda stub: stub.GetMessage(request, timeout=_SECONDS))
 
     async def content(self, queue_id: str) -> AsyncIterator[bytes]:
-        """Returns the chunks of the content."""
+        """Yields the content of a message in chunks."""
         request = relay_pb2.GetMessageContentRequest(queue_id=queue_id)
         async for chunk in self._replicas.stream(
             "message content", lambda stub: stub.GetMessageContent(request, timeout=_LONG_SECONDS)
@@ -182,12 +185,12 @@ class RelayClient:
             yield chunk.data
 
     async def events(self, request: relay_pb2.ReadEventsRequest) -> relay_pb2.ReadEventsResponse:
-        """Returns events, after a wait of at most the time that the request gives."""
+        """Returns events. If there are none yet, waits for at most the time in the request."""
         seconds = request.wait_ms / 1000 + _SECONDS
         return await self._replicas.call("event", lambda stub: stub.ReadEvents(request, timeout=seconds))
 
     def act(self, request: relay_pb2.ActOnMessagesRequest) -> AsyncIterator[relay_pb2.ActOnMessagesProgress]:
-        """Yields the progress, without a time limit."""
+        """Acts on messages, without a time limit. Yields the progress."""
         return self._replicas.stream("message", lambda stub: stub.ActOnMessages(request))
 
     async def history(self, request: relay_pb2.ListHistoryRequest) -> relay_pb2.ListHistoryResponse:
@@ -223,7 +226,7 @@ class IngressClient:
     async def submit(
         self, envelope: ingress_pb2.MessageEnvelope, content: Callable[[], AsyncIterable[bytes]]
     ) -> ingress_pb2.SubmitMessageResponse:
-        """Submits a message. Another replica is asked only when the first one could not be reached, because otherwise
+        """Submits a message. Another replica is called only when the first one could not be reached, because otherwise
         the message may already have been accepted.
         """
         try:
@@ -256,9 +259,8 @@ class IngressClient:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """The present state of a replica of a service. `version` is its release, and None when it did not report one.
-    `revision` is the revision in force at the replica. It is None when there is none, or when the replica did not
-    report it.
+    """The present state of a replica of a service. `version` is its release, or None when it did not report its
+    release. `revision` is the revision in force at the replica, or None when there is none or it was not reported.
     """
 
     service: Literal["config_api", "policy", "relay", "ingress"]
@@ -292,7 +294,7 @@ class ReplicaChecks:
 
 
 def _of_machine(listen: str) -> str:
-    """Returns an address at which this replica listens. A wildcard address is replaced by the name of the machine."""
+    """Returns the address at which this replica listens. The name of the machine replaces a wildcard address."""
     address = addresses.parse(listen)
     if isinstance(address, TcpAddress) and address.host in ("0.0.0.0", "::"):
         address = TcpAddress(socket.gethostname(), address.port)
@@ -300,24 +302,24 @@ def _of_machine(listen: str) -> str:
 
 
 class Neighbours:
-    """This replica of config_api, and every replica of the other services that it calls."""
+    """Describes this replica of config_api, and asks all replicas of the other services for their state."""
 
     def __init__(self, listen: str, security: Security, dialers: Mapping[str, Dialers]) -> None:
         self._listen = listen
         self._security = security
         self._dialers = dialers
-        # Other replicas and operators know this replica by this address. A wildcard address would be the same for each
-        # replica.
+        # This address identifies the replica for other replicas and for operators. A wildcard address would be the same
+        # for each replica.
         self.own_address = _of_machine(listen)
         self._version = version("posthouse")
 
     def own(self, revision: int) -> Neighbour:
-        """Describes this replica. `revision` is the newest revision that it has."""
+        """Returns the state of this replica. `revision` is the newest revision that it has."""
         transport = self._security.transport(self._listen)
         return Neighbour("config_api", self.own_address, transport, "ready", self._version, revision)
 
     async def look(self) -> list[Neighbour]:
-        """Asks all replicas of the other services at the same time."""
+        """Returns the state of all replicas of the other services. They are asked at the same time."""
         asked = [self._ask(name, dialer) for name, each in self._dialers.items() for dialer in await _replicas(each)]
         return await asyncio.gather(*asked)
 
@@ -357,7 +359,7 @@ class Neighbours:
             return ReplicaChecks(service, dialer.target, None)  # type: ignore[arg-type]
         answered_at = time.time()
         clock = response.clock.ToNanoseconds() / 1e9
-        # The other clock was read at some time between the question and the answer.
+        # The replica read its clock at some time between the request and the answer.
         ahead = min(clock - asked_at, 0.0) + max(clock - answered_at, 0.0)
         results = tuple(_check_result(result) for result in response.results)
         report = CheckReport(results, response.made_at.ToNanoseconds() / 1e9)
@@ -388,7 +390,9 @@ class Neighbours:
 
 
 def _check_result(message: checks_pb2.CheckResult) -> CheckResult:
-    """Converts a result. A level that is unknown to this release counts as an error, because it may be a severe one."""
+    """Converts the result of a check. A level that this release does not know counts as an error, because it may be
+    severe.
+    """
     try:
         level = Level(message.level)
     except ValueError:

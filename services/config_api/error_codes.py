@@ -1,4 +1,4 @@
-"""The catalogue of problem types, of codes of fields at fault, and of codes of warnings.
+"""The catalogue of problem types, of codes for faulty fields, and of codes for warnings.
 
 These codes are public and never change; docs/api-errors.md shows them. A test compares the catalogue with the code.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# The types of problems, which follow `urn:posthouse:problem:`.
+# The types of problems. In answers, a type begins with `urn:posthouse:problem:`.
 PROBLEM_TYPES: Mapping[str, str] = {
     "malformed": "The request cannot be read: it is not JSON, has no body, or is nested too deeply.",
     "unauthorized": "There is no key in the request, or it is not valid, or it has expired.",
@@ -179,7 +179,7 @@ WARNING_CODES: Mapping[str, str] = {
     "zone_without_test_entry": "The zone does not list its test entry.",
 }
 
-# The types of errors of pydantic, which change with its releases.
+# Our code for each type of error of pydantic. The types of pydantic may change with its releases.
 _PYDANTIC_CODES: Mapping[str, str] = {
     "enum": "not_one_of",
     "extra_forbidden": "unknown_member",
@@ -206,10 +206,10 @@ _PYDANTIC_CODES: Mapping[str, str] = {
 
 
 def field_code(pydantic_type: str) -> str:
-    """Returns the code of the catalogue for a type of error of pydantic, or of our own."""
+    """Returns the code of the catalogue for a type of error of pydantic. Our own codes are returned unchanged."""
     if pydantic_type in FIELD_CODES:
         return pydantic_type
     if pydantic_type in _PYDANTIC_CODES:
         return _PYDANTIC_CODES[pydantic_type]
-    # Examples are string_type, int_parsing and model_attributes_type.
+    # Other types of pydantic are for example string_type, int_parsing and model_attributes_type.
     return "wrong_type" if pydantic_type.endswith(("_type", "_parsing")) else "not_valid"

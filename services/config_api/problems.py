@@ -1,4 +1,4 @@
-"""Every error that the API answers with, as RFC 9457 problem details. Values that a client sent are never repeated."""
+"""The errors of the API, as problem details (RFC 9457). They never repeat values that a client sent."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from services.config_api.error_codes import field_code
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:posthouse:problem:"
-# A longer name of a member in a pointer is content of a client, and not the name of a field.
+# The longest name of a field. A longer part of a location is content of the client, and not the name of a field.
 _MEMBER_LIMIT = 64
 _MOST_ERRORS = 50
-# The key in the context of an error for the name of the member, when the fault is about a whole object.
+# The key in the context of a pydantic error for the path to the faulty member, when a whole object was validated.
 AT = "at"
-# For these codes our sentence replaces that of pydantic.
+# Our sentences for these codes, which replace the sentences of pydantic.
 SENTENCES = {
     "missing": "This member is required.",
     "taken": "Another object has this value.",
@@ -114,7 +114,8 @@ def precondition_required() -> Problem:
 
 def from_pydantic(errors: Iterable[Mapping[str, Any]], given: object, *, where: str = "") -> Problem:
     """Converts the errors of pydantic about `given`. The errors get our pointers, and contain no values of the client.
-    `where` says what `given` is. When it is empty, the first part of each location says it.
+    `where` is the place of `given` in the request, such as body. When it is empty, the first part of each location is
+    the place.
     """
     found = []
     for error in errors:
@@ -127,13 +128,13 @@ def from_pydantic(errors: Iterable[Mapping[str, Any]], given: object, *, where: 
 
 
 def _sentence(code: str, error: Mapping[str, Any]) -> str:
-    """Returns the sentence of an error. For types and limits it is pydantic's sentence, and otherwise our own. It
-    contains no value of the client.
+    """Returns the sentence of an error: ours, if SENTENCES has one, and otherwise that of pydantic. It contains no
+    value of the client.
     """
     if code in SENTENCES:
         return SENTENCES[code]
     if error["type"] == "union_tag_invalid":
-        # In this case pydantic's sentence would contain the value (C156).
+        # For this type of error, the sentence of pydantic would contain the value (C156).
         return "{discriminator} must be one of {expected_tags}".format_map(error["ctx"])
     return str(error["msg"]).removeprefix("Value error, ")
 

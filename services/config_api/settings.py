@@ -1,4 +1,4 @@
-"""The process's environment, read once and frozen."""
+"""The settings from the environment of the process. They are read once and never change."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from libs.runtime.settings import ServiceSettings
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-# A shorter key can be guessed.
+# The shortest allowed key, because a shorter key could be guessed.
 MIN_KEY_LENGTH = 16
 
 
 class Settings(ServiceSettings):
-    """The settings `CONFIG_API_*`, and those that all services have."""
+    """The settings `CONFIG_API_*`, and the settings that all services have."""
 
     model_config = SettingsConfigDict(env_prefix="CONFIG_API_")
     service: ClassVar[str] = "config_api"
@@ -178,7 +178,7 @@ class Settings(ServiceSettings):
 
     @property
     def url(self) -> str:
-        """Returns the URL of the database: the SQLite file in the data folder when none is set."""
+        """Returns the URL of the database. When none is set, it is that of the SQLite file in the data folder."""
         return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.absolute() / 'config.sqlite3'}"
 
     @property

@@ -1,4 +1,4 @@
-"""Many changes of one collection as one revision: either all of them are made, or none."""
+"""Makes many changes of one collection as one revision: either all of them or none."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ from services.config_api.storage.revision import Actor, Revision, Write
 
 Action = Literal["create", "replace", "delete"]
 
-# A plain password costs some 25 ms of a processor, and a hash costs nothing.
+# Hashing a plain password takes about 25 ms of CPU time. A password that is already hashed costs nothing.
 MOST_PASSWORDS = 200
 _MOST_ERRORS = 50
-# Warnings are only a help, so a batch does not wait until all are found. Most batches have few operations, so the first
-# ones get as much time as a single write. The later ones get what the search has left of the shorter time.
+# Warnings are only a help, so a batch does not wait until all of them are found. The search for warnings about the
+# first _PATIENT_OPERATIONS operations may take _PATIENT_SECONDS, as long as for a single write. Later operations are
+# checked only within the first _WARNINGS_SECONDS of the search.
 _PATIENT_OPERATIONS = 20
 _PATIENT_SECONDS = 4.0
 _WARNINGS_SECONDS = 0.3
 _MOST_WARNINGS = 100
 # After this number of operations, the event loop may run other tasks.
 _TURN = 200
-# The number of objects that are checked at the same time, where the check asks name servers.
+# The number of objects that are checked at the same time, because a check may wait for name servers.
 _AT_ONCE = 20
 
 
@@ -52,7 +53,7 @@ class Operation:
 
     place: str
     action: Action
-    # The id of the object that is replaced or deleted.
+    # The id of the object that is replaced or deleted. None for a new object.
     id: str | None
     if_match: str | None
     # None means that the object is deleted.
@@ -71,7 +72,7 @@ class Done:
 
 
 class _Operation(Model):
-    """The shape of an operation, for any kind of object."""
+    """The members of an operation in a request, for any kind of object."""
 
     action: Action
     id: str | None = None
@@ -84,7 +85,9 @@ class _Operations(Model):
 
 
 def read(resource: Collection, content: object) -> list[Operation]:
-    """Reads the operations of a request, which may take a second. Raises Problem 422 with a pointer to each fault."""
+    """Reads the operations of a request. A long request may take a second. Raises Problem 422 with a pointer to each
+    fault.
+    """
     try:
         model = _Operations.model_validate(content)
     except ValidationError as error:
@@ -118,7 +121,9 @@ def _as_dicts(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def _shape(operation: _Operation, place: str) -> Iterator[FieldError]:
-    """Reports members that the action needs and does not have, and members that it must not have."""
+    """Yields an error for each member that the action needs but the operation lacks, and for each that it must not
+    have.
+    """
     is_new, is_gone = operation.action == "create", operation.action == "delete"
     for name, is_wanted in (("id", not is_new), ("if_match", not is_new), ("object", not is_gone)):
         is_present = getattr(operation, name) is not None
@@ -205,7 +210,7 @@ class BatchEditor:
     ) -> Sequence[Finding]:
         """Returns the warnings that single writes would give, each with the place of its operation.
 
-        For a long batch these are not all warnings.
+        For a long batch, some warnings are missing.
         """
         if resource.check is no_findings and resource.references is no_findings:
             return ()
@@ -224,7 +229,8 @@ class BatchEditor:
                 break
             check_context.about = operation
             looking = asyncio.ensure_future(_found(resource, check_context))
-            # A time-out does not cancel this task, because a cancellation would cost the database a connection (F54).
+            # When the caller is cancelled, this task still ends by itself, because its cancellation may cost the
+            # database a connection (F54).
             await asyncio.wait((looking,), timeout=remaining)
             if not looking.done():
                 looking.cancel()
@@ -240,7 +246,7 @@ class BatchEditor:
         operations: Sequence[Operation],
         taken: Sequence[ExtractedSecrets | None],
     ) -> list[tuple[Write, int]]:
-        """Returns each write, with the version of the object before it; 0 for a new object."""
+        """Returns each write with the version that its object had before. The version is 0 for a new object."""
         ids = [each.id for each in operations if each.id is not None]
         present = {document.id: document for document in await find_all(revision.connection, resource.kind, ids)}
         _refuse_absent_and_stale(operations, present, resource.label)
@@ -288,7 +294,7 @@ def _version(write: Write, before: int, number: int) -> int | None:
 
 
 async def _found(resource: Collection, check_context: _BatchCheckContext) -> list[Finding]:
-    """Returns the findings about the operation that the context is about."""
+    """Returns the findings about the operation in `check_context.about`."""
     before, after = check_context.before, check_context.after
     findings = [] if after is None else list(await resource.check(after, check_context))
     lost = None if before is None else taken_away(resource, before, after)
@@ -298,9 +304,10 @@ async def _found(resource: Collection, check_context: _BatchCheckContext) -> lis
 
 
 class _BatchCheckContext(StoredCheckContext):
-    """The context for the check of each object of a batch in turn, with the others as they are after the batch.
+    """The context in which the objects of a batch are checked one after the other. The other objects are as they will
+    be after the batch.
 
-    Each question is asked only once for all of them.
+    Each question is asked only once for the whole batch.
     """
 
     def __init__(
@@ -310,7 +317,9 @@ class _BatchCheckContext(StoredCheckContext):
         stored: Mapping[str, Body],
         after: Mapping[str, Body],
     ) -> None:
-        """`stored`: the objects that the batch replaces or deletes, by id. `after`: those that it writes, by place."""
+        """`stored` has the objects that the batch replaces or deletes, by id. `after` has the objects that it writes,
+        by place.
+        """
         super().__init__(*stored_context.place)
         self._resource = resource
         self._stored = stored

@@ -33,7 +33,9 @@ class Machine:
 
 
 class StoredCheckContext:
-    """The context for the check of one stored object. `others` does not contain this object."""
+    """The context in which one object is checked against the stored configuration. `others` does not contain this
+    object.
+    """
 
     def __init__(self, store: Store, machine: Machine, nameservers: Sequence[str], document_id: str = "") -> None:
         self._store = store
@@ -43,7 +45,7 @@ class StoredCheckContext:
 
     @property
     def place(self) -> tuple[Store, Machine, Sequence[str]]:
-        """The arguments of this context, from which another context can be made."""
+        """The arguments, without the id of the object, from which another context can be made."""
         return self._store, self._machine, self._nameservers
 
     @property
@@ -112,7 +114,7 @@ class StoredCheckContext:
         return self._machine.maildirs.allow(path)
 
     async def _ask(self, name: str, kind: str, servers: Sequence[str] = ()) -> list[str] | None:
-        """Returns records as text. The result is empty when there are none, and None when there was no answer."""
+        """Asks name servers. Returns the records as text: empty when there are none, None when there was no answer."""
         answer = await _STUB_RESOLVER.ask(name, kind, servers=servers or self._nameservers)
         return None if answer.outcome is Outcome.NO_ANSWER else [record.to_text() for record in answer.records]
 
@@ -120,7 +122,7 @@ class StoredCheckContext:
 class DocumentCheckContext(StoredCheckContext):
     """The CheckContext of a configuration that is not stored yet. `about` is the body that is being checked.
 
-    For kinds that the document does not contain, the stored objects are used.
+    Kinds of objects that this configuration does not contain are read from the database.
     """
 
     def __init__(
@@ -170,7 +172,7 @@ class DocumentCheckContext(StoredCheckContext):
 
 
 def read_machine(ports: Sequence[int], maildirs: MaildirRoots, webhook_networks: Sequence[IPNetwork] = ()) -> Machine:
-    """Reads the interfaces and routes of this host, without those that cannot be read."""
+    """Reads the addresses and the gateways of this host. Facts that cannot be read are left out."""
     own = {"127.0.0.1", "::1", "0.0.0.0", "::"}
     # Connecting a datagram socket sends nothing, but it selects the address from which packets would be sent.
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):

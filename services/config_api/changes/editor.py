@@ -1,4 +1,4 @@
-"""Changes of single objects by clients: validates them, encrypts secrets, writes a revision, and finds warnings."""
+"""Makes the changes of single objects: validates them, encrypts secrets, writes a revision, and finds warnings."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from services.config_api.storage.documents import Document, Store, find
 from services.config_api.storage.idempotency import IdempotentRequest, StoredResponse
 from services.config_api.storage.revision import Actor, Revision, Write
 
-# The time for all questions of one check together. Questions that have no answer by then are left out.
+# The time-out of one check in seconds. A check that takes longer gives no warnings.
 _CHECK_SECONDS = 4
-# The number of tries of a write without conditions, while other writers are active.
+# The largest number of attempts of a write with `If-Match: *`, while other writers change the same object.
 _ATTEMPTS = 20
 
 
@@ -58,7 +58,7 @@ class Changed:
 
 
 class Editor:
-    """Makes every change of one object."""
+    """Makes changes of single objects."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Editor:
         *,
         environment_key: bool = False,
     ) -> None:
-        """`environment_key` tells that the environment has an API key of an admin, which is not a stored object."""
+        """`environment_key` says whether the environment has an admin's API key, which is not a stored object."""
         self.store = store
         self.secret_fields = secret_fields
         self._check_context_for = check_context_for
@@ -82,8 +82,8 @@ class Editor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Changed], Awaitable[StoredResponse]],
     ) -> StoredResponse:
-        """Makes an object, and returns the answer. For a repetition of the request, the answer is stored in the same
-        transaction.
+        """Makes an object, and returns the answer. With `repeat`, the answer is stored in the same transaction, in case
+        the request is repeated.
         """
         given = without_read_only(resource, given)
         model = validate(resource, given)
@@ -118,7 +118,7 @@ class Editor:
     async def replace(
         self, resource: Resource, document_id: str, given: object, preconditions: Preconditions, actor: Actor
     ) -> Changed:
-        """Replaces an object, as PUT does."""
+        """Replaces an object by the body of a PUT."""
         given = without_read_only(resource, given)
         validate(resource, given)
 
@@ -131,9 +131,7 @@ class Editor:
     async def update(
         self, resource: Resource, document_id: str, patch: object, preconditions: Preconditions, actor: Actor
     ) -> Changed:
-        """Applies a merge patch. The merged whole is validated, and secrets that the patch does not name do not
-        change.
-        """
+        """Applies a merge patch. The merged object is validated. Secrets that the patch does not name do not change."""
         patch = without_read_only(resource, patch)
         _validated(patch_model(resource.model), patch)
 
@@ -152,7 +150,7 @@ class Editor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Changed], Awaitable[StoredResponse]],
     ) -> StoredResponse:
-        """Makes a new key under the id of an API key."""
+        """Gives an API key a new secret value. The id stays the same, and the previous value works for a while."""
         async with self.store.revision(actor, "rotateApiKey", repeat, short=True) as revision:
             before = await self._present(revision, API_KEYS, document_id)
             hidden, key = rotated(before.stored, overlap_minutes)
@@ -213,7 +211,8 @@ class Editor:
         action: str,
         named: object = None,
     ) -> Changed:
-        # `*` matches any version. If another writer came first, the stored object is read again.
+        # `*` matches any version. So if another writer has changed the object meanwhile, it is read again, and the
+        # change is repeated.
         attempts = _ATTEMPTS if (preconditions.if_match or "").strip() == "*" else 1
         while True:
             attempts -= 1
@@ -252,8 +251,8 @@ class Editor:
         async with self.store.revision(actor, action, short=True) as revision:
             describe(revision, resource, document_id, 200)
             if stored == before.stored and expected:
-                # Nothing has changed, so no revision is made and the ETag stays the same. A secret in the request is
-                # always written.
+                # Nothing has changed, so no revision is made, and the ETag stays the same. A request with a secret
+                # always makes a revision, because its encrypted form differs.
                 document = before
             else:
                 await revision.apply([Write(resource, document_id, before.stored, stored, expected)])
@@ -282,7 +281,9 @@ class Editor:
         return findings
 
     async def _found_in_time(self, check: Check, body: Body, check_context: CheckContext) -> Sequence[Finding]:
-        """A cancellation does not stop this task, because that would cost the database a connection (F54)."""
+        """Returns the findings of a check, or none when the check takes too long. When the caller is cancelled, the
+        check still ends by itself, because its cancellation may cost the database a connection (F54).
+        """
         looking = asyncio.ensure_future(check(body, check_context))
         done, _ = await asyncio.wait({looking}, timeout=_CHECK_SECONDS)
         if looking in done:
@@ -323,8 +324,8 @@ def _refuse_fixed(resource: Resource, before: Body, body: Body) -> None:
 
 
 def taken_away(resource: Collection, before: Body, after: Body | None) -> Body | None:
-    """Returns the part that a change removes from an object, to which other objects may refer. It is a body for
-    `references`, or None when nothing is removed.
+    """Returns what a change removes from an object, as a body for `references`: other objects may refer to it. The
+    result is None when nothing is removed.
 
     `after` is None for an object that is removed. An object that is disabled counts as removed.
     """

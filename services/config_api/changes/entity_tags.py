@@ -19,9 +19,9 @@ def entity_tag(version: int) -> str:
 
 
 def required_versions(if_match: str | None, if_none_match: str | None, current: int) -> frozenset[int]:
-    """Returns the versions that the stored object may have, by the preconditions of the request. `*` stands for the
-    current version. Weak tags never match (strong comparison). Raises Problem 428 without If-Match, 412 when no tag can
-    match or If-None-Match excludes the present state, 422 when a field is malformed.
+    """Returns the versions for which the preconditions of the request hold. `*` stands for the current version. Weak
+    tags never match (strong comparison). Raises Problem 428 without If-Match, 412 when no tag can match or
+    If-None-Match matches the current version, and 422 when a field is malformed.
     """
     if if_none_match is not None and _matches(if_none_match, current):
         raise stale()
@@ -51,7 +51,7 @@ def not_modified(if_none_match: str | None, version: int) -> bool:
 
 
 def _matches(field: str, version: int) -> bool:
-    """Makes the comparison of If-None-Match, which is weak."""
+    """Whether If-None-Match matches the version, by weak comparison."""
     return field.strip() == "*" or any(tag == str(version) for _, tag in _tags(field, "If-None-Match"))
 
 

@@ -1,6 +1,4 @@
-"""The first run on an empty database: it makes the initial settings, the admin key, and the check value of the secret
-key.
-"""
+"""Prepares an empty database: makes the initial settings, the admin key, and the check value of the secret key."""
 
 from __future__ import annotations
 
@@ -36,10 +34,10 @@ _NAME_SECONDS = 2
 
 
 async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_key: str) -> None:
-    """Adds the objects that are missing. When there is no admin key, it makes one and writes it to a file only.
+    """Adds the objects that are missing. When there is no admin key, makes one, and writes the key only to a file.
 
-    When replicas start together, they do this one after the other, and the later ones find the objects of the first.
-    Raises StartupError when the stored secrets were encrypted under another key.
+    Replicas that start at the same time do this one after the other, so the later replicas find the objects of the
+    first. Raises StartupError when the stored secrets were encrypted under another key.
     """
     hostname = await _hostname()
     async with store.revision(_SYSTEM, "initialise") as revision:
@@ -54,8 +52,8 @@ async def prepare(store: Store, sealer: Sealer, data_folder: Path, environment_k
 
 
 def initial(singleton: Singleton, hostname: str) -> Body:
-    """Returns a singleton as a new database has it. Defaults are not stored, so that a later change of a default takes
-    effect.
+    """Returns the body that a singleton has in a new database. Defaults are not stored, so that a later change of a
+    default takes effect.
     """
     given = {"profile": {"hostname": hostname}} if singleton.kind == "settings/general" else {}
     body: Body = validate(singleton, given).model_dump(mode="json", exclude_unset=True)
@@ -63,7 +61,7 @@ def initial(singleton: Singleton, hostname: str) -> Body:
 
 
 async def _check_mark(revision: Revision, sealer: Sealer) -> None:
-    """Checks with an encrypted value whether the secret key is the one under which all secrets were encrypted."""
+    """Checks, with a stored encrypted value, that the secrets were encrypted under the present secret key."""
     mark = await find(revision.connection, _MARK_KIND, _MARK_ID)
     if mark is None:
         await revision.connection.execute(
@@ -101,7 +99,7 @@ async def _make_admin_key(revision: Revision, store: Store, data_folder: Path) -
 
 
 async def _free_name(revision: Revision) -> str:
-    """Returns a name that no key has. Expired keys still have their names."""
+    """Returns a name that no API key has. Names of expired keys are still in use."""
     query = select(unique_keys.c.value).where(unique_keys.c.scope == "api-keys/name")
     taken_names = set((await revision.connection.execute(query)).scalars())
     names = itertools.chain(["admin"], (f"admin {number}" for number in itertools.count(2)))
@@ -114,7 +112,7 @@ def _keep(data_folder: Path, key: str) -> None:
 
 
 async def _hostname() -> str:
-    """Returns the fully qualified name of the machine, if it has one."""
+    """Returns the fully qualified name of the machine, or FALLBACK_HOSTNAME if it has none."""
     names = [socket.gethostname()]
     with contextlib.suppress(TimeoutError, OSError):
         async with asyncio.timeout(_NAME_SECONDS):

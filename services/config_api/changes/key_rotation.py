@@ -1,4 +1,4 @@
-"""Introduces a new secret key: all encrypted values are decrypted, and encrypted again in one transaction."""
+"""Replaces the secret key: in one transaction, all encrypted values are decrypted and encrypted under the new key."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _BATCH = 500
 
 
 async def rotate(settings: Settings) -> int:
-    """Encrypts all secrets under a new key, and returns their number.
+    """Encrypts all secrets under a new key. Returns the number of secrets.
 
-    If the key is in a file, the new key is made here. The file has both keys while the database changes. So after a
-    crash at any point, the keys of the file can decrypt all values. If CONFIG_API_SECRET_KEY is set, the operator sets
-    it to `new,old` before this, and to `new` after it. Raises StartupError.
+    If the key is in a file, the new key is made here. The file has both keys while the database changes, so after a
+    crash at any point the keys in the file can decrypt all values. If the key is in CONFIG_API_SECRET_KEY, the operator
+    sets this variable to `new,old` before the rotation, and to `new` after it. Raises StartupError.
     """
     environment = settings.secret_key.get_secret_value()
     if environment and len([key for key in environment.split(",") if key.strip()]) < 2:
         raise StartupError("CONFIG_API_SECRET_KEY must contain the new key, a comma, and the old key")
     database = Database(settings.url)
     try:
-        # This comes first: while a config_api uses the SQLite file, nothing may be written, not even the key file
-        # (F40).
+        # The database is opened before the key file is written, because this fails while a config_api uses the SQLite
+        # file. Then nothing may be written, not even the key file (F40).
         await database.open()
         return await _reseal(database, environment, settings.data_dir)
     except SealError as error:
@@ -79,8 +79,8 @@ async def _documents(connection: AsyncConnection, sealer: Sealer) -> int:
 
 
 async def _changes(connection: AsyncConnection, sealer: Sealer) -> int:
-    """Encrypts all secrets again, and returns their number. Secrets of earlier revisions are included, because a
-    rollback restores them.
+    """Encrypts the secrets in the changes of all revisions again, because a rollback restores them. Returns their
+    number.
     """
     count = 0
     for kind, resource in RESOURCES.items():

@@ -1,4 +1,4 @@
-"""Makes sure that an API key of an admin remains. Without one, nobody could make another key."""
+"""Makes sure that an admin's API key remains. Without an admin, nobody could make API keys."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def has_admin_key(connection: AsyncConnection) -> bool:
 
 
 async def require_one(connection: AsyncConnection) -> None:
-    """Checks that the change that was just written has left an admin key. Raises Problem 409."""
+    """Checks in the transaction of a change that an admin key remains. Raises Problem 409."""
     if not await has_admin_key(connection):
         raise Problem(
             409,

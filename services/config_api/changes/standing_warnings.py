@@ -1,5 +1,5 @@
-"""Warnings about stored settings. Nobody may have seen them since the settings were written, or since a release
-introduced them.
+"""Finds warnings about stored settings. Perhaps nobody has seen these warnings, for example because a release
+introduced them after the settings were written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from services.config_api.storage.documents import Store, every
 
 log = structlog.get_logger(__name__)
 
-# Settings of which there may be many thousands are not checked.
+# Collections that may have many thousands of objects are not checked.
 _KINDS = (
     *(kind for kind in RESOURCES if kind.startswith("settings/")),
     "local-domains",
@@ -38,7 +38,9 @@ class StandingWarning:
 
 
 async def standing_warnings(store: Store, check_context_of: Callable[[str], CheckContext]) -> Sequence[StandingWarning]:
-    """Returns the present warnings of all checks, for as many objects as can be checked in half a minute."""
+    """Returns the present warnings about stored settings. Objects that cannot be checked within half a minute are left
+    out.
+    """
     async with store.database.reading() as connection:
         documents = [document async for document in every(connection, _KINDS)][:_MOST_OBJECTS]
     warnings: list[StandingWarning] = []
@@ -52,7 +54,7 @@ async def standing_warnings(store: Store, check_context_of: Callable[[str], Chec
 
 
 async def log_standing_warnings(store: Store, check_context_of: Callable[[str], CheckContext]) -> None:
-    """Logs one line for each warning at the start (F37, F43, F52)."""
+    """Logs one line for each warning when the service starts (F37, F43, F52)."""
     for warning in await standing_warnings(store, check_context_of):
         log.warning(
             "configuration_warning",

@@ -1,3 +1,3 @@
-"""Events about messages for other systems. One reader reads relay's events, and webhooks and streams get them from
-it.
+"""Events about messages for other systems. A single reader reads relay's events, and passes them to webhooks and
+streams.
 """

@@ -1,4 +1,4 @@
-"""Chooses the webhooks that this replica serves. It leases those that no replica serves, and follows changes of the
+"""Chooses the webhooks that this replica serves: it leases webhooks that no replica serves, and follows changes of the
 settings.
 """
 
@@ -38,14 +38,15 @@ log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 2.0
 _RENEW_SECONDS = 5.0
-# The time for an attempt that began just before the lease was checked, and for the answer to a renewal.
+# No attempt begins when less than this time of a lease is left. It is enough for an attempt and for the answer to a
+# renewal of the lease.
 _MARGIN_SECONDS = 2 * SECONDS
 _OURSELVES = Actor("posthouse", "admin")
 
 
 @dataclass(slots=True)
 class _Served:
-    """A webhook that this replica serves, with the settings in `body`."""
+    """A webhook that this replica serves. `body` has the settings with which it is served."""
 
     body: Body
     worker: WebhookWorker
@@ -55,12 +56,12 @@ class _Served:
 
 
 class Dispatcher:
-    """Serves webhooks. There is one in each process."""
+    """Starts and stops the workers of webhooks. Each process has one dispatcher."""
 
     def __init__(
         self, store: Store, sealer: Sealer, feed: EventFeed, sender: Sender, webhooks: Callable[[], Mapping[str, Body]]
     ) -> None:
-        """`webhooks` returns the present settings: complete bodies by id."""
+        """`webhooks` returns the present settings of all webhooks: their complete bodies, by id."""
         self._store = store
         self._sealer = sealer
         self._feed = feed
@@ -71,7 +72,7 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
-        """Serves webhooks, without end."""
+        """Serves webhooks until it is cancelled."""
         renew_at = 0.0
         try:
             while True:
@@ -87,7 +88,7 @@ class Dispatcher:
             await self._stop(list(self._served))
 
     async def begin(self, webhook_id: str) -> None:
-        """Notes that a new webhook gets all events from now on."""
+        """Stores that a new webhook gets all events from now on."""
         # If relay or the database does not answer now, the webhook gets events from the time when both answer.
         with contextlib.suppress(SQLAlchemyError, OSError, Problem):
             await self.states.begin(webhook_id, await self._feed.end())
@@ -136,7 +137,8 @@ class Dispatcher:
         await self._stop(ended)
         known_states = await self.states.known()
         if gone := known_states - self._webhooks().keys():
-            # A replica that does not know a new webhook yet must not remove its state.
+            # The settings in memory may lack a new webhook, whose state must not be removed. So the database is asked,
+            # too.
             stored = {document.id for document in await self._store.all(WEBHOOKS.kind)}
             await self.states.forget(gone - stored)
         for webhook_id in enabled_webhooks.keys() - known_states:
@@ -167,7 +169,7 @@ class Dispatcher:
         try:
             await worker.run()
         except (SQLAlchemyError, OSError) as error:
-            # The webhook continues from the stored state when the database answers.
+            # When the database answers again, the webhook continues from its stored state.
             log.warning("webhook_interrupted", webhook=webhook_id, error=type(error).__name__)
         except Exception:
             log.exception("webhook_failed", webhook=webhook_id)
@@ -198,7 +200,7 @@ class Dispatcher:
 
 
 def test_event(webhook_id: str) -> Event:
-    """Returns the event that :test sends. It belongs to no message."""
+    """Returns the event that the action `:test` sends. It belongs to no message."""
     event_id = f"test-{uuid.uuid4().hex}"
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = {"type": "test", "timestamp": at, "data": {"event_id": event_id, "webhook_id": webhook_id}}

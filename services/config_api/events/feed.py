@@ -1,4 +1,4 @@
-"""The reader of relay's events. New events are read once and stored in memory for all followers. Older ones are read on
+"""Reads relay's events. New events are read once, and are stored in memory for all followers. Older events are read on
 demand.
 """
 
@@ -18,7 +18,8 @@ from services.config_api.problems import Problem
 
 log = structlog.get_logger(__name__)
 
-# A function that returns a page for a cursor, a size, and the seconds to wait for a first event. Raises Problem.
+# A function that returns a page of events. It gets a cursor, the size of the page, and the seconds to wait for a first
+# event. It raises Problem.
 Read = Callable[[str, int, float], Awaitable[EventPage]]
 
 PAGE = 200
@@ -30,17 +31,18 @@ _RETRY_SECONDS = 1.0
 
 
 class EventFeed:
-    """Reads events. There is one in each process. It reads only while it has followers. Closing it ends all waits."""
+    """Reads events while it has followers. Each process has one feed. `close` ends all waits."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._kept: deque[Event] = deque()
         self._octets = 0
-        # The number of the oldest stored event, and the number of each event by its id.
+        # Stored events are numbered: the number of the oldest stored event, and the number of each stored event by its
+        # id.
         self._first = 0
         self._numbers: dict[str, int] = {}
-        # The cursor after the newest event, and the cursor before the oldest stored event. They are empty while they
-        # are not known.
+        # The cursor after the newest event, and the cursor before the oldest stored event. Both are empty while they
+        # are unknown.
         self._end = self._start = ""
         self._changed = asyncio.Event()
         self._followers = 0
@@ -48,7 +50,7 @@ class EventFeed:
         self.closed = False
 
     async def run(self) -> None:
-        """Reads new events, without end."""
+        """Reads new events until it is cancelled."""
         while True:
             await self._followed.wait()
             try:
@@ -78,11 +80,11 @@ class EventFeed:
                 self._followed.clear()
 
     async def end(self) -> str:
-        """Returns the cursor after all present events. Raises Problem."""
+        """Returns the cursor after the newest event. Raises Problem."""
         return (await self._read("", 0, 0.0)).next_cursor
 
     async def after(self, cursor: str) -> EventPage:
-        """Returns the next events after a cursor, as soon as there are any; none after the feed was closed. Call it
+        """Waits for events after a cursor, and returns them. The result is empty when the feed is closed. Call it
         inside `followed`. Raises Problem.
         """
         while not self.closed:

@@ -1,4 +1,4 @@
-"""The objects that report events to other systems, in one place for endpoints."""
+"""Groups the objects that report events to other systems, so that endpoints get them together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.config_api.events.wire import Event, EventPage
 
 @dataclass(frozen=True, slots=True)
 class EventHub:
-    """The objects that report events. There is one in each process."""
+    """The objects that report events. Each process has one hub."""
 
     relay: RelayClient
     feed: EventFeed
@@ -28,7 +28,7 @@ class EventHub:
 
 
 def feed_of(relay: RelayClient) -> EventFeed:
-    """Makes the reader of relay's events."""
+    """Returns a new reader of relay's events."""
 
     async def read(cursor: str, size: int, wait_seconds: float) -> EventPage:
         return wire.page(await relay.events(wire.request(cursor, size, wait_seconds)))

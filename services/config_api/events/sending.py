@@ -24,19 +24,19 @@ from libs.smtp.network import IPAddress, IPNetwork
 from services.config_api.metrics import WEBHOOK_ATTEMPTS
 from services.config_api.resources.webhook_addresses import canonical, is_allowed, is_listed, literal_of, parse_url
 
-# The longest time from the look-up to the end of the answer.
+# The longest time from the look-up of the name to the end of the answer, in seconds.
 SECONDS = 10.0
 _ANSWER_OCTETS = 64 * 1024
 _AGENT = "Posthouse"
 
-# A function that returns the addresses of a name; None when there was no answer.
+# A function that returns the addresses of a name, or None when no name server answered.
 LookUp = Callable[[str], Awaitable[Sequence[str] | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one attempt. `http_status` is None when there was no answer, and then `error` gives the reason in
-    our own words.
+    """The result of one attempt. `http_status` is None when there was no answer. `error` says in our own words why the
+    attempt failed; it is empty after a success.
     """
 
     http_status: int | None
@@ -53,10 +53,12 @@ class _NotSentError(Exception):
 
 
 class Sender:
-    """Sends requests. There is one in each process. Redirects, and environment variables for proxies, are ignored."""
+    """Sends requests to webhooks. Each process has one sender. Redirects and the environment variables for proxies are
+    ignored.
+    """
 
     def __init__(self, look_up: LookUp, networks: Sequence[IPNetwork], verify: ssl.SSLContext | None = None) -> None:
-        """`networks` are the networks in which private addresses, and http, are allowed."""
+        """`networks` are the networks in which private addresses and URLs with http are allowed."""
         self._look_up = look_up
         self._networks = tuple(networks)
         self._verify = verify
@@ -64,7 +66,7 @@ class Sender:
     @functools.cached_property
     def _client(self) -> httpx.AsyncClient:
         """Returns the client, which is made on first use because reading the system's certificate authorities takes
-        time. A connection is used only once, because the name may have another address the next time.
+        time. Each connection is used for one request only, because the name may have another address the next time.
         """
         return httpx.AsyncClient(
             verify=self._verify or ssl.create_default_context(),
@@ -80,7 +82,7 @@ class Sender:
             await self._client.aclose()
 
     async def send(self, url: str, secrets: Sequence[str], event_id: str, body: dict[str, Any]) -> Outcome:
-        """Makes one attempt. Raises only CancelledError."""
+        """Makes one attempt to send an event. Raises only CancelledError."""
         began = time.monotonic()
         status, error = None, ""
         try:
@@ -146,7 +148,7 @@ class Sender:
             raise _NotSentError("the host has an address to which webhooks must not be sent")
         if parts.scheme != "https" and not all(is_listed(address, self._networks) for address in addresses):
             raise _NotSentError("without https the address must be listed in CONFIG_API_WEBHOOK_NETWORKS")
-        # IPv4 comes first, because with both families it works at least as often.
+        # IPv4 is preferred, because on hosts with both families it works at least as often.
         return min(addresses, key=lambda address: isinstance(address, IPv6Address))
 
 

@@ -1,6 +1,4 @@
-"""Limits the open streams of events of each API key. A stream does not count as a request at work, but it uses
-memory.
-"""
+"""Limits the open event streams of each API key. A stream is not counted by `request_shares.py`, but it uses memory."""
 
 from __future__ import annotations
 

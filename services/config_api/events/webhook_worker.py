@@ -1,8 +1,8 @@
-"""Sends the events of one webhook. The events of a message are sent in order, each until it is accepted. Events of
-several messages are sent at the same time.
+"""Sends the events of one webhook. The events of one message are sent in order, and each is repeated until it is
+accepted. Events of different messages may be sent at the same time.
 
-The events in work are in a window after the stored cursor. The cursor moves past events that were accepted. After a
-crash, another worker continues from the cursor. So some events may be sent twice, and none is lost.
+A window has the events after the stored cursor that are being sent. The cursor moves past events that were accepted.
+After a crash, another worker continues from the cursor. So some events may be sent twice, but none is lost.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from services.config_api.storage.webhook_states import DeliveryRecord, Progress
 
 log = structlog.get_logger(__name__)
 
-# The largest number of requests of one webhook at the same time, and the largest number of events in its window.
+# The largest number of simultaneous requests of one webhook, and the number of events in its window from which no more
+# are read.
 _AT_ONCE = 8
 WINDOW = 400
-# After this number of failures in a row only the oldest event is sent, because the receiver is down.
+# After so many failures in a row the receiver is probably down, and only the oldest event is sent.
 _DOWN = 5
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 600.0
 _GROWTH = 2.0
-# The time between two writes of the position. After a crash, the events of this time are sent again.
+# The seconds between two writes of the position. After a crash, events that were sent since the last write are sent
+# again.
 _RECORD_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 GIVE_UP_US = 3 * 24 * 3600 * 1_000_000
@@ -40,7 +42,9 @@ GIVE_UP_US = 3 * 24 * 3600 * 1_000_000
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """An event in the window. `due` is the time of its next attempt, by the clock of the event loop."""
+    """An event in the window. `wanted` says whether the webhook gets events of its kind. `due` is the time of its next
+    attempt, by the clock of the event loop.
+    """
 
     event: Event
     wanted: bool
@@ -52,7 +56,7 @@ class _Item:
 
 @dataclass(slots=True)
 class _Window:
-    """The unfinished events, in their order, and the unfinished events of each message."""
+    """The events after the stored cursor, in their order, and the unfinished events of each message."""
 
     items: deque[_Item] = field(default_factory=deque)
     of_message: dict[str, deque[_Item]] = field(default_factory=dict)
@@ -110,7 +114,7 @@ class WebhookWorker:
         self._window = _Window()
         self._running: set[asyncio.Task[None]] = set()
         self._failures_in_a_row = 0
-        # An attempt raised an error because of a fault of our code.
+        # The error of an attempt that failed because of a fault in our code.
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._records: OrderedDict[str, DeliveryRecord] = OrderedDict()
@@ -152,7 +156,7 @@ class WebhookWorker:
         if progress == self._recorded and not self._records:
             return True
         records = list(self._records.values())
-        # Attempts that were made during the write stay in the count.
+        # The records are removed before the write, so that attempts during the write are not lost.
         self._records.clear()
         if not await self._record(progress, records):
             return False
@@ -160,7 +164,7 @@ class WebhookWorker:
         return True
 
     async def _fill(self) -> None:
-        """Reads events into the window while there is space, without end."""
+        """Reads events into the window while it has space, until the feed is closed."""
         with self._feed.followed():
             while not self._feed.closed:
                 if len(self._window.items) >= WINDOW:
@@ -221,7 +225,7 @@ class WebhookWorker:
             self._failing_since = began
 
     def _make_due(self) -> None:
-        """Notes that the receiver works again."""
+        """Makes the next event of each message due at once, because the receiver works again."""
         for item in self._window.next_items():
             item.due = 0.0
 
@@ -242,7 +246,7 @@ class WebhookWorker:
             if oldest is None or not oldest.failures:
                 self._failing_since = None
             elif moved:
-                # The three days are counted from the first failure of the event that is the oldest now.
+                # The three days are counted again from now, for the event that has just become the oldest.
                 self._failing_since = now_us()
 
     def _note(self, item: _Item, outcome: Outcome, began: int) -> None:

@@ -13,13 +13,13 @@ _KIND = "EVENT_KIND_"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event. `id` is relay's cursor after it. `body` is sent to clients, and has no content of mail."""
+    """An event. `id` is relay's cursor after this event. `body` is sent to clients, and contains no content of mail."""
 
     id: str
     kind: str
     queue_id: str
     body: dict[str, Any] = field(repr=False)
-    # The approximate size in memory.
+    # The approximate size of the event in memory, in octets.
     octets: int = 0
 
 

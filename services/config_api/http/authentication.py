@@ -16,7 +16,7 @@ from services.config_api.storage.documents import Store
 from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.revision import Actor
 
-# The name and the id of the key from the environment.
+# The name and the id of the API key that is in the environment.
 _ENVIRONMENT_KEY = "CONFIG_API_ADMIN_KEY"
 _CLIENTS_REMEMBERED = 10_000
 _LONGEST_KEY = 512
@@ -26,7 +26,7 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="posthouse"'}
 class FailureLimit:
     """Counts wrong keys for each client and minute, so that a client cannot flood the log or the audit log.
 
-    The table is bounded. The client that was not seen for the longest time is removed first.
+    The number of clients in the table is limited. The client whose last wrong key is the oldest is removed first.
     """
 
     def __init__(self, a_minute: int) -> None:
@@ -56,8 +56,8 @@ class Access:
         failures: FailureLimit,
         recorded: FailureLimit,
     ) -> None:
-        """`failures` limits wrong keys. `recorded` limits the refusals that the audit log records, with a key or
-        without.
+        """`failures` limits wrong keys. `recorded` limits the refusals with status 401 that the audit log records,
+        whether a key was sent or not.
         """
         self._cache = cache
         self._store = store
@@ -65,11 +65,14 @@ class Access:
         self._failures = failures
         self._recorded = recorded
         self.uses: dict[str, int] = {}
-        # The id of a key that was changed here, and the revision from which the configuration in memory has the change.
+        # The ids of keys that were changed by this process, each with the revision with which the change reaches the
+        # configuration in memory.
         self._changed: dict[str, int] = {}
 
     def recognise(self, authorization: str | None, client_address: str, request_id: str) -> Actor | None:
-        """Returns the caller if its key is in memory. None means that `authenticate` must look it up or refuse it."""
+        """Returns the caller if its key is in memory. If the result is None, call `authenticate`, which looks the key
+        up or refuses it.
+        """
         key = _bearer_key(authorization)
         if key is None:
             return None
@@ -88,8 +91,8 @@ class Access:
         return recognised is not None and recognised.role == caller.role
 
     async def authenticate(self, authorization: str | None, client_address: str, request_id: str) -> Actor:
-        """Returns the caller that `recognise` does not know. Raises Problem 401, or 429 when the client has sent too
-        many wrong keys.
+        """Returns the caller of a request for which `recognise` returned None. Raises Problem 401, or 429 when the
+        client has sent too many wrong keys.
 
         A valid key is accepted even if other requests from the same address had wrong keys, because a key of 256 random
         bits cannot be guessed.
@@ -112,7 +115,9 @@ class Access:
         return Actor(record.name, record.role, client_address, request_id, record.id, record.account)
 
     def changed(self, key_id: str, revision: int) -> None:
-        """Notes that a key was just changed or removed. All later answers respect the change."""
+        """Stores that a key was just changed or removed. From then on, its record in memory is not used until it has
+        the change.
+        """
         self._changed = {each: number for each, number in self._changed.items() if number > self._cache.revision}
         self._changed[key_id] = revision
 
@@ -129,14 +134,14 @@ class Access:
         return record
 
     async def _look_up(self, prefix: str) -> KeyRecord | None:
-        """Looks up a key that was just made or changed, perhaps by another replica."""
+        """Looks up a key in the database, because another replica may have just made or changed it."""
         for document in await self._store.page("api-keys", {"prefix": prefix}, None, 1):
             return key_records(document.id, document.body).get(prefix)
         return None
 
 
 def demand(actor: Actor, role: str) -> None:
-    """Checks that the caller has the role. Raises Problem 403, which names the role."""
+    """Checks that the caller has at least this role. Raises Problem 403, which names the role."""
     if actor.role not in ROLES or ROLES.index(actor.role) < ROLES.index(role):
         raise Problem(
             403,
@@ -148,7 +153,7 @@ def demand(actor: Actor, role: str) -> None:
 
 
 def _bearer_key(authorization: str | None) -> str | None:
-    """Returns the key from the field Authorization, or None when the field has no key."""
+    """Returns the key from the header field Authorization, or None when the field has no key."""
     scheme, _, key = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not key or len(key) > _LONGEST_KEY:
         return None
@@ -160,7 +165,7 @@ def _prefix(key: str) -> str:
 
 
 def _is_valid(record: KeyRecord, hashed: str) -> bool:
-    """Whether this is the record of the key with this hash, and the key has not expired."""
+    """Whether the record belongs to the key with this hash, and the key has not expired."""
     if not hmac.compare_digest(record.key_hash, hashed):
         return False
     return record.expires_at is None or record.expires_at > datetime.now(UTC)

@@ -1,7 +1,7 @@
-"""`POST /v1/{collection}:batch`: many changes of a collection at once."""
+"""The endpoints `POST /v1/{collection}:batch`, which make many changes of a collection at once."""
 
-# This module has no postponed annotations, because FastAPI reads the types of parameters, and these are made for each
-# resource.
+# This module has no postponed annotations, because FastAPI reads the types of parameters, and these types are made for
+# each resource.
 
 import asyncio
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from services.config_api.storage.idempotency import StoredResponse
 from services.config_api.storage.revision import Actor
 
 _SCHEMAS = "#/components/schemas/"
-# The other resources are left out because their secrets are shown once, in the answer to each creation.
+# API keys and webhooks have no batches, because their secrets are shown only once, in the answer to each creation.
 BATCHED = tuple(each for each in COLLECTIONS if each.kind not in ("api-keys", "webhooks"))
 
 
@@ -89,7 +89,7 @@ def _answer(done: Done) -> StoredResponse:
 
 
 def add_schemas(schemas: dict[str, Any]) -> None:
-    """Adds the schemas of the bodies of batches to those of the document."""
+    """Adds the schemas of batch requests to the schemas of the OpenAPI document."""
     schemas["BatchAction"] = {
         "type": "string",
         "enum": ["create", "replace", "delete"],

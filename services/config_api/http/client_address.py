@@ -14,10 +14,11 @@ _WITH_PORT = re.compile(r"([0-9.]+):\d{1,5}")
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], proxies: Sequence[Network]) -> str:
-    """Returns the right-most hop that is not a trusted proxy. `forwarded_for` has the X-Forwarded-For fields in order.
+    """Returns the right-most hop that is not a trusted proxy: `peer`, or an address in X-Forwarded-For. `forwarded_for`
+    has the values of these fields in order.
 
-    The client itself may have written the addresses to the left of it, so they are never believed. If a hop is not an
-    address, the last trusted proxy is returned.
+    Addresses further left are ignored, because the client itself may have written them. If a hop is not an address, the
+    trusted proxy that reported this hop is returned.
     """
     current = _address(peer) or "unknown"
     hops = [hop.strip() for field in forwarded_for for hop in field.split(",")]

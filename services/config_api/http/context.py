@@ -1,4 +1,4 @@
-"""Gives endpoints access to the objects of the process, and to the caller of the request."""
+"""Gives endpoints access to the objects of the process and to the caller of a request."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from services.config_api.storage.revision import Actor
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """The objects of the process that endpoints use. They are made once. The middleware adds them to the scope of each
-    request.
+    """The objects of the process that endpoints use. They are made once, and the middleware adds them to the scope of
+    each request.
     """
 
     store: Store
@@ -39,7 +39,7 @@ class AppContext:
     audit: AuditLog
     snapshots: CurrentSnapshots
     watchers: Watchers
-    # None on SQLite, because only one process can use the file.
+    # None on SQLite, because only one process can use an SQLite file.
     sharing: Sharing | None
     policy: PolicyClient
     relay: RelayClient
@@ -67,14 +67,16 @@ def actor(request: Request) -> Actor:
 
 
 def needs(role: str) -> Callable[..., Coroutine[Any, Any, Actor]]:
-    """Makes a dependency that returns the caller, and requires the role. The middleware has already checked the key."""
+    """Makes a dependency that checks the role of the caller, and returns the caller. The middleware has checked the
+    key.
+    """
 
     async def caller(request: Request, _: object = Security(_BEARER)) -> Actor:
         found = actor(request)
         demand(found, role)
         return found
 
-    # The middleware asks for the role before it reads a body.
+    # From this attribute, the middleware learns the role that it checks before it reads a body.
     caller.required_role = role  # type: ignore[attr-defined]
     return caller
 
@@ -98,8 +100,8 @@ async def repetition(request: Request, caller: Actor, key: str | None) -> Idempo
 
 
 def repetition_of(request: Request, caller: Actor, key: str | None, content: bytes) -> IdempotentRequest | None:
-    """Does the same as `repetition` for a body that an endpoint reads itself. `content` is the same for
-    equal bodies.
+    """Does the same as `repetition` for an endpoint that reads the body itself. `content` identifies the body, for
+    example its digest.
     """
     if key is None:
         return None
@@ -112,15 +114,15 @@ def repetition_of(request: Request, caller: Actor, key: str | None, content: byt
 
 
 def note_action(request: Request, target: str) -> None:
-    """Notes for the audit log what this request does, and to which object. Changes of settings note this themselves."""
+    """Stores for the audit log that this request acts on an object. Changes of settings need no such note, because
+    their revision has an audit entry.
+    """
     request.scope["posthouse.acted"] = True
     request.scope["posthouse.target"] = target
 
 
 def leave_share(request: Request) -> None:
-    """Lets the request no longer count among the concurrent requests of its key. Call this for an answer that never
-    ends.
-    """
+    """Stops counting this request among the concurrent ones of its key. Call this before an answer that never ends."""
     leave: Callable[[], None] = request.scope["posthouse.leave_share"]
     leave()
 

@@ -1,6 +1,6 @@
-"""Files that are served without a key: the OpenAPI document and the page that shows it.
+"""Serves files for which no key is needed: the OpenAPI document and the page that shows it.
 
-Each file is compressed once, and has an ETag, so that it is not sent again to a client that already has it.
+Each file is compressed only once. It has an ETag, so that it is not sent again to a client that already has it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _ASSETS = {
 
 @dataclass(frozen=True, slots=True)
 class ServedFile:
-    """A file, uncompressed and compressed."""
+    """A file in its uncompressed and its compressed form."""
 
     body: bytes
     compressed: bytes
@@ -94,7 +94,7 @@ def _takes_gzip(accepted: str) -> bool:
 
 @cache
 def page_files() -> dict[str, ServedFile]:
-    """Returns the page and its files by path. Swagger UI comes from an installed package."""
+    """Returns the page and the files that it loads, by path. Swagger UI comes from an installed package."""
     folder = files("fastapi_swagger") / "resources"
     assets = {
         f"/docs/{name}": ServedFile.of((folder / name).read_bytes(), media_type) for name, media_type in _ASSETS.items()

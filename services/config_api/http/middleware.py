@@ -1,7 +1,7 @@
-"""Handles every HTTP request before it is routed: its id, its client, its key, the limits of its body, and its entry in
-the log.
+"""Handles every HTTP request before it is routed: its id, client address and key, the limits of its body, and its entry
+in the audit log.
 
-It is plain ASGI, so that no other code reads or answers a request before it.
+It is plain ASGI, so that no other code reads or answers a request before this middleware.
 """
 
 from __future__ import annotations
@@ -41,30 +41,31 @@ log = structlog.get_logger(__name__)
 
 MEGABYTE = 1_048_576
 BODY_OCTETS = MEGABYTE
-# This is enough for objects with the longest allowed lists, of 10,000 targets.
+# The limit for objects with long lists. It is enough for the longest allowed list, which has 10,000 targets.
 LONG_LIST_OCTETS = 16 * MEGABYTE
-# The limit for a whole configuration: 100,000 accounts are 20 MB.
+# The limit for a whole configuration. 100,000 accounts need 20 MB.
 IMPORT_OCTETS = 64 * MEGABYTE
 JSON_DEPTH = 32
 # Longer JSON is checked and parsed in a thread, because it would block the event loop for too long.
 _LONG_JSON_OCTETS = 65_536
 _IMPORT = "/v1/config:import"
 _METRICS = "/metrics"
-# Probes must never wait. A request whose answer never ends calls `leave_share` of http/context.py itself.
+# Probes must never wait, so they are not counted. An endpoint whose answer never ends calls `leave_share` of
+# http/context.py itself.
 _WITHOUT_SHARE = frozenset({"/healthz", "/readyz"})
 _METRICS_ROLE = "reader"
 _WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?|/v1/[a-z-]+:batch").fullmatch
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}").fullmatch
 # These files are the same for all callers, and have their own ETag and Cache-Control.
 _IS_DOCUMENT = re.compile(r"/openapi\.json|/docs(/.*)?").fullmatch
-# This endpoint reads the body itself, because mail may be long and has other media types.
+# An endpoint that reads the body itself, because mail may be long and may have other media types than JSON.
 _READ_BY_ENDPOINT = frozenset({"submitMessage"})
 _SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _LISTS = (b"if-match", b"if-none-match")
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
-# The longest time for which the answer to a write waits until the change is in force.
+# The longest time in seconds for which the answer to a write waits until the change is in force.
 IN_FORCE_SECONDS = 2.0
 _RESPOND_ASYNC = "respond-async"
 
@@ -91,8 +92,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         if scope["method"] == "HEAD":
-            # The server still knows that the request was HEAD, and sends only the header of the answer to GET (RFC 9110
-            # 9.3.2).
+            # The request is handled as GET. The HTTP server still knows that it was HEAD, and sends only the header of
+            # the answer (RFC 9110 9.3.2).
             scope = {**scope, "method": "GET"}
         passage = _RequestScope(scope, send, self._record, self._in_force)
         scope["posthouse.app_context"] = self._context
@@ -136,7 +137,7 @@ class RequestMiddleware:
     async def _authenticate(self, passage: _RequestScope, client: str, receive: Receive) -> Receive:
         """Authenticates the caller, and waits until a request of its key may be handled."""
         fields = passage.fields("authorization")
-        # When there are two different fields, neither is accepted.
+        # When the request has two different Authorization fields, neither is accepted.
         authorization = fields[0] if len(set(fields)) == 1 else None
         caller = self._context.access.recognise(authorization, client, passage.request_id)
         if caller is None:
@@ -163,11 +164,12 @@ class RequestMiddleware:
             passage.share = None
 
     async def _in_force(self, passage: _RequestScope) -> Headers:
-        """Waits until the change of the request is in force, and notes in the answer whether it is."""
+        """Waits until the change of the request is in force. Returns header fields that say whether it is in force."""
         revisions = passage.actor.revisions
         if not revisions:
             return []
-        # A waiting request uses no resources of others, so it does not count as a request at work.
+        # A request that waits here does not slow down others, so it no longer counts among the concurrent requests of
+        # its key.
         self._leave_share(passage)
         seconds = 0.0 if passage.is_async else IN_FORCE_SECONDS
         behind = await self._context.watchers.wait(max(revisions), seconds)
@@ -176,13 +178,13 @@ class RequestMiddleware:
         return [(b"posthouse-in-force", in_force.encode("ascii", "replace")), *applied]
 
     async def _record(self, passage: _RequestScope) -> None:
-        """Writes the audit entry before the answer is sent, so that a client that got an answer can rely on the
-        entry.
+        """Writes the audit entry. This is done before the answer is sent, so that a client that got an answer can rely
+        on the entry.
         """
         status, operation, scope = passage.status, passage.operation, passage.scope
         refused = status in (401, 403) or (scope["method"] not in _SAFE and status >= 400)
-        # A change of settings already has its entry, from its own transaction. Reading the content of mail is recorded
-        # too.
+        # A change of settings already has an entry from its own transaction. Endpoints mark other actions, such as
+        # reading the content of mail.
         acted = status < 400 and scope.get("posthouse.acted", False)
         if not scope["path"].startswith("/v1/") or status == 429 or not (refused or acted):
             return
@@ -211,11 +213,11 @@ class _RequestScope:
         in_force: Callable[[_RequestScope], Awaitable[Headers]],
     ) -> None:
         self.scope = scope
-        # The client may choose the id of its request, so that both sides find the request under the same id.
+        # The client may choose the id of its request, so that its log and ours have the same id.
         given_ids = [text for text in self.fields("x-request-id") if _REQUEST_ID(text)]
         self.request_id = given_ids[0] if len(given_ids) == 1 else uuid.uuid4().hex
         self.actor = Actor("", "")
-        # The id of the key whose share the request uses. None means that it uses no share.
+        # The id of the API key among whose concurrent requests this request counts. None means that it is not counted.
         self.share: str | None = None
         self.status = 0
         self.began = time.monotonic()
@@ -229,7 +231,7 @@ class _RequestScope:
         return [value.decode("latin-1") for field, value in self.scope["headers"] if field == field_name]
 
     def join_lists(self) -> None:
-        """Joins the lines of fields that contain lists. Such a field may be sent in several lines (RFC 9110 5.3), and
+        """Joins the lines of fields that contain lists. Such a field may be sent in several lines (RFC 9110 5.3), but
         other code expects one line.
         """
         for name in _LISTS:
@@ -243,7 +245,7 @@ class _RequestScope:
 
     @property
     def route(self) -> str:
-        """Returns the template of the path, because the ids in the path are text of the client."""
+        """Returns the template of the path. The path itself is not used, because it may contain text of the client."""
         return str(getattr(self.scope.get("route"), "path_format", ""))
 
     @property
@@ -262,8 +264,8 @@ class _RequestScope:
                 (b"x-request-id", self.request_id.encode()),
                 (b"x-content-type-options", b"nosniff"),
                 *([] if _IS_DOCUMENT(self.scope["path"]) else [(b"cache-control", b"no-store")]),
-                # One reader may take the following octets as a part of the body, and another one as a new request (RFC
-                # 9112 6.1).
+                # With both fields, a proxy and this server may disagree where the body ends and the next request begins
+                # (RFC 9112 6.1). So the connection is closed.
                 *([(b"connection", b"close")] if self._has_two_lengths() else []),
             ]
         await self._send(message)
@@ -272,8 +274,8 @@ class _RequestScope:
         return bool(self.fields("content-length") and self.fields("transfer-encoding"))
 
     async def answer(self, problem: Problem) -> None:
-        """Answers with a problem. It sends nothing when an answer has begun already. uvicorn then closes the
-        connection, because that answer is incomplete.
+        """Answers with a problem. If another answer has already begun, nothing is sent, and uvicorn closes the
+        connection because this answer is incomplete.
         """
         if self.status:
             return
@@ -289,8 +291,8 @@ class _RequestScope:
 
 
 async def _bounded(passage: _RequestScope, receive: Receive) -> Receive:
-    """Reads the whole body. Raises Problem 413 over the limit, 415 for another media type, and 400 when it is not
-    JSON.
+    """Reads the whole body, and returns a `receive` that yields it again. Raises Problem 413 above the limit, 415 for
+    another media type, and 400 when the body is not JSON.
     """
     is_import = passage.scope["path"] == _IMPORT
     limit = IMPORT_OCTETS if is_import else BODY_OCTETS
@@ -325,8 +327,8 @@ async def _bounded(passage: _RequestScope, receive: Receive) -> Receive:
 
 
 def _media_type(passage: _RequestScope) -> str:
-    """Returns the media type of the body. Raises Problem 415 for a compressed body, and for a request with two media
-    types.
+    """Returns the media type of the body. The result is empty when the request has no media type or two different ones.
+    Raises Problem 415 for a compressed body.
     """
     if any(coding.strip().lower() != "identity" for coding in passage.fields("content-encoding")):
         raise _unsupported("The body must not be compressed.", "Leave Content-Encoding out.")
@@ -339,9 +341,9 @@ def _unsupported(title: str, detail: str) -> Problem:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parses JSON. Only UTF-8 without NUL, and at most JSON_DEPTH levels, are accepted. Repeated members are refused,
-    because RFC 8259 does not say which one to use. NaN and Infinity are refused, because JSON does not have them.
-    Raises Problem 400.
+    """Parses JSON in UTF-8 without NUL, with at most JSON_DEPTH levels. Repeated members are refused, because RFC 8259
+    does not say which of them counts. NaN and Infinity are refused, because JSON does not have them. Raises Problem
+    400.
     """
     if b"\0" in body:
         raise malformed("JSON text must not contain NUL.")
@@ -356,7 +358,7 @@ def parse_json(body: bytes) -> Any:
     except json.JSONDecodeError:
         raise malformed("The body is not JSON.") from None
     except ValueError:
-        # Python refuses to read a number with so many digits.
+        # The body has a number with more digits than Python converts.
         raise malformed("The body cannot be parsed.") from None
 
 
@@ -376,10 +378,10 @@ _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
 def _is_deeper(body: bytes, levels: int) -> bool:
-    """Whether arrays and objects are nested deeper than allowed. Strings are ignored. Each pass removes the innermost
-    level.
+    """Whether arrays and objects are nested deeper than `levels`. Brackets in strings are ignored. Each pass of the
+    loop removes the innermost level.
     """
-    # Escapes were removed, so every second piece between quotation marks is a string.
+    # After escapes are removed, every second piece between quotation marks is a string.
     outside_strings = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
     brackets = b"".join(outside_strings).translate(_TO_SQUARE, _OTHER_THAN_BRACKETS)
     for _ in range(levels):
@@ -391,7 +393,7 @@ def _is_deeper(body: bytes, levels: int) -> bool:
 
 
 class _Replayed:
-    """A `receive` that returns the body once more, after it was read already."""
+    """Has a `receive` that returns a body which was already read, and then continues with the original `receive`."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body

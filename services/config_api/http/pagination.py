@@ -1,5 +1,5 @@
-"""Pages of lists. An opaque cursor tells after which object the next page begins, and for which list and filters
-(C152).
+"""Pages of lists. An opaque cursor says after which object the next page begins, and to which list and filters it
+belongs (C152).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\u0
 
 
 class PageQuery(BaseModel):
-    """A page."""
+    """The query parameters of a page."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,8 +37,8 @@ def encode(kind: str, filters: Mapping[str, str], after: str) -> str:
 
 
 def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
-    """Reads the position at which the page begins. Raises Problem 422 for a cursor that this list with these filters
-    never gave out.
+    """Returns the position in a cursor at which the page begins. Raises Problem 422 for a cursor of another list or of
+    other filters, or for any other text.
     """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)

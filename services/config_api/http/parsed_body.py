@@ -1,5 +1,5 @@
-"""The route of an operation, with the JSON that the middleware has already parsed. Long JSON is parsed in a thread, to
-keep the event loop free.
+"""A kind of route whose endpoints use the JSON that the middleware has already parsed. The middleware parses long JSON
+in a thread, to keep the event loop free.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from fastapi.routing import APIRoute
 from services.config_api.http.query_parameters import refuse_unknown_query
 from services.config_api.problems import malformed
 
-# The key under which the middleware puts the value into the scope.
+# The key under which the middleware stores the parsed JSON in the scope.
 PARSED_JSON = "posthouse.json"
 
 
 class ParsedRequest(Request):
-    """A request whose JSON is not parsed a second time."""
+    """A request that does not parse its JSON a second time."""
 
     async def json(self) -> Any:
         """Returns the value that the middleware has parsed. Raises Problem 400 when the request had no JSON."""

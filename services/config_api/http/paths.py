@@ -1,4 +1,4 @@
-"""Path parameters that end before a colon. The text after the colon is an action, and not a part of an id."""
+"""Registers path parameters that end before a colon. The text after the colon is an action, and not a part of an id."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.convertors import StringConvertor, register_url_convertor
 
-# The path `/things/{id:before_colon}` is used beside `/things/{id:before_colon}:act`.
+# With this kind of parameter, `/things/{id:before_colon}` does not match the paths of `/things/{id:before_colon}:act`.
 BEFORE_COLON: Final = "before_colon"
 
 
@@ -14,5 +14,5 @@ class _BeforeColon(StringConvertor):
     regex = "[^/:]+"
 
 
-# Routes look this up when they are declared.
+# This runs at import, because a declared route looks up its convertors at once.
 register_url_convertor(BEFORE_COLON, _BeforeColon())

@@ -1,5 +1,5 @@
-"""Refuses query parameters that an operation does not have, so that the misspelled `?dryrun=true` does not act. It also
-refuses parameters that are given twice, unless they are lists.
+"""Refuses query parameters that an operation does not have. So a request with the misspelled `?dryrun=true` changes
+nothing. It also refuses parameters that are given twice, unless they are lists.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from services.config_api.problems import FieldError, invalid, pointer
 
 
 def refuse_unknown_query(request: Request) -> None:
-    """Refuses unknown parameters of the operation. Raises Problem 422."""
+    """Raises Problem 422 for parameters that the operation does not have, and for repeated ones that are not lists."""
     if not request.url.query:
         return
     route = request.scope["route"]
@@ -35,7 +35,7 @@ def refuse_unknown_query(request: Request) -> None:
 
 
 def _names(route: APIRoute) -> tuple[frozenset[str], frozenset[str]]:
-    """Returns all parameters, and those of them that are lists."""
+    """Returns the names of all parameters of the route, and the names of the parameters that are lists."""
     names: set[str] = set()
     lists: set[str] = set()
     for parameter in route.dependant.query_params:

@@ -1,4 +1,4 @@
-"""Limits the requests at work of each API key, so that many requests of one key never delay a request of another
+"""Limits the concurrent requests of each API key, so that many requests of one key never delay a request of another
 key.
 """
 
@@ -15,7 +15,7 @@ from services.config_api.problems import Problem
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-# All requests without a key, or with an unknown key, share the limit of one party.
+# All requests without a key or with an unknown key share one limit.
 UNAUTHENTICATED = ""
 WAITING_PER_KEY = 1_000
 _RETRY_SECONDS = 2
@@ -26,7 +26,7 @@ class ClientGone(Exception):  # noqa: N818 - it is no error of anybody
 
 
 class _Party:
-    """The requests of one key: the number at work, and those that wait, in the order of their arrival."""
+    """The requests of one key: the number that are being handled, and those that wait, in the order of arrival."""
 
     __slots__ = ("at_work", "waiting")
 
@@ -36,21 +36,21 @@ class _Party:
 
 
 class RequestShares:
-    """Counts the requests at work of each key. A key without requests uses no memory.
+    """Counts the requests of each key that are being handled. A key without requests uses no memory.
 
     Every `enter` that returns must be followed by one `leave` with the same key id.
     """
 
     def __init__(self, most_at_work: int, most_waiting: int = WAITING_PER_KEY) -> None:
         """`most_at_work` is the number of requests of one key that are handled at the same time. `most_waiting` is the
-        number that may wait in addition.
+        number of further requests of the key that may wait.
         """
         self._most_at_work = most_at_work
         self._most_waiting = most_waiting
         self._parties: dict[str, _Party] = {}
 
     async def enter(self, key_id: str, receive: Receive) -> Receive:
-        """Waits until the request may be handled. Returns the `receive` to use from now on.
+        """Waits until the request may be handled. Returns the `receive` with which its body must be read.
 
         Raises Problem 429 when too many requests of the key are waiting, and ClientGone when the client has closed the
         connection.
@@ -58,7 +58,7 @@ class RequestShares:
         party = self._parties.get(key_id)
         if party is None:
             party = self._parties[key_id] = _Party()
-        # No request waits while a place is free, because `leave` passes its place to the first waiting request.
+        # No request can be waiting here, because `leave` passes a free place to the first waiting request.
         if party.at_work < self._most_at_work:
             party.at_work += 1
             return receive
@@ -73,7 +73,7 @@ class RequestShares:
         return await self._wait_for_turn(key_id, party, receive)
 
     def leave(self, key_id: str) -> None:
-        """Passes the place of the request to the first waiting request."""
+        """Stops counting a request of the key. If another request of the key is waiting, it gets the free place."""
         party = self._parties[key_id]
         while party.waiting:
             turn, _ = party.waiting.popitem(last=False)
@@ -85,7 +85,7 @@ class RequestShares:
             del self._parties[key_id]
 
     async def _wait_for_turn(self, key_id: str, party: _Party, receive: Receive) -> Receive:
-        # True means that the request may be handled. False means that its client has closed the connection.
+        # The result is True when the request may be handled, and False when its client has closed the connection.
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         party.waiting[turn] = None
         early_messages: deque[Message] = deque()
@@ -111,7 +111,7 @@ class RequestShares:
 
 
 async def _listen(receive: Receive, early_messages: deque[Message], turn: asyncio.Future[bool]) -> None:
-    """Notices when the client closes the connection, without reading more than the beginning of a long body into
+    """Ends the wait for `turn` when the client closes the connection. Of a long body, only the beginning is read into
     memory.
     """
     while True:

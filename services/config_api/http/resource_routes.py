@@ -1,7 +1,9 @@
-"""Makes the endpoints of every resource from its description: one function for singletons, one for collections."""
+"""Makes the endpoints of every resource from its description. One function is for singletons, the other for
+collections.
+"""
 
-# This module has no postponed annotations, because FastAPI reads the types of parameters, and these are made for each
-# resource.
+# This module has no postponed annotations, because FastAPI reads the types of parameters, and these types are made for
+# each resource.
 
 import re
 from typing import Annotated, Any, Literal
@@ -102,8 +104,8 @@ _PATCHING = "Members that the merge patch (RFC 7396) does not contain are kept. 
 
 
 def request_body(schema: str, media_type: str = "application/json") -> dict[str, Any]:
-    """Describes the body of an operation in the document. The editor reads the body that the middleware parsed, and
-    validates it.
+    """Returns the description of an operation's body for the OpenAPI document. FastAPI cannot derive it, because the
+    editor validates the JSON that the middleware has parsed.
     """
     content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"requestBody": {"required": True, "content": content}}
@@ -246,7 +248,7 @@ def collection_router(resource: Collection) -> APIRouter:
 
 
 def _links(resource: Collection) -> dict[str, Any]:
-    """Makes the links of the document from the id of a new object to its operations."""
+    """Returns the links of the OpenAPI document that lead from the id of a new object to its operations."""
     return {
         operation: {"operationId": f"{operation}{resource.noun}", "parameters": {"path.id": "$response.body#/id"}}
         for operation in ("get", "replace", "update", "delete")
@@ -257,7 +259,7 @@ async def _create(request: Request, resource: Collection, caller: Actor, key: st
     async def answer(result: Changed) -> StoredResponse:
         made = await _changed(request, resource, result, 201)
         location = f"/v1/{resource.kind}/{result.document.id}"
-        # A new key is shown only once, and never when the request is repeated.
+        # A new key or secret is shown only once. With `made_id`, only the id is stored for a repetition of the request.
         made_id = result.document.id if result.shown_once else None
         headers = {"ETag": made.headers["ETag"], "Location": location}
         return StoredResponse(201, bytes(made.body).decode(), headers, made_id)
@@ -269,7 +271,7 @@ async def _create(request: Request, resource: Collection, caller: Actor, key: st
     return responses.kept(made)
 
 
-# The read-only members that the answer to a creation has.
+# The counters that a new object has, by kind of object.
 _UNCOUNTED: dict[str, StoredBody] = {
     "access-rules": {"hits": 0, "last_hit_at": None},
     "api-keys": {"last_used_at": None},
@@ -277,7 +279,7 @@ _UNCOUNTED: dict[str, StoredBody] = {
 
 
 async def _counted(request: Request, resource: Collection, found: list[Document]) -> dict[str, StoredBody]:
-    """Returns read-only members that are not in the stored body, by id."""
+    """Returns for each object, by id, the read-only members that are stored in other tables."""
     ids = [document.id for document in found]
     store = app_context(request).store
     if resource.kind == "access-rules":

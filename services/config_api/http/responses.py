@@ -1,4 +1,4 @@
-"""The schemas of answers: a resource, a page of resources, a problem; and the functions that make them."""
+"""Defines the schemas of answers (a resource, a page of resources, a problem), and the functions that make answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=
 
 
 class Answer(BaseModel):
-    """A model for answers, which no request contains."""
+    """The base class of models that occur only in answers."""
 
 
 class FieldProblem(Answer):
@@ -85,9 +85,9 @@ NOTHING_DONE = "Nothing was done. `detail` says why."
 
 
 def problem_responses(*statuses: int, noun: str = "", conflict: str = "") -> dict[int | str, dict[str, Any]]:
-    """Returns the `responses` of a route for the document. 400, 401, 403, 413, 422, 429 and 503 are always included,
-    because any request may have a body. `noun` names the object that was not found when the answer is 404. `conflict`
-    is a special description of the 409.
+    """Returns the `responses` of a route for the OpenAPI document. 400, 401, 403, 413, 422, 429 and 503 are always
+    included, because any request may have a body. `noun` names the object that was not found when the answer is 404.
+    `conflict` is the description of status 409, if it differs from the usual one.
     """
     descriptions = dict(PROBLEMS)
     if noun:
@@ -103,14 +103,14 @@ def problem_responses(*statuses: int, noun: str = "", conflict: str = "") -> dic
     }
 
 
-# The description is in the document only once.
+# The header is empty here, because the OpenAPI document describes it once for all answers.
 ETAG_HEADER: dict[str, Any] = {"ETag": {}}
 
 
 @functools.cache
 def shown_model(kind: str) -> type[BaseModel]:
-    """Makes the schema of a resource: the members of clients, the members of the service, and warnings about what was
-    written.
+    """Makes the schema of a resource in answers: the members that clients set, the members that the service adds, and
+    warnings about the values that were written.
     """
     resource = RESOURCES[kind]
     members: dict[str, Any] = {
@@ -187,8 +187,8 @@ def changed(resource: Resource, result: Changed, extra: Body, status: int = 200)
 
 
 def kept(answer: StoredResponse, *, again: bool = False) -> Response:
-    """Makes the stored answer to a request. `again` means that the request was repeated and gets its first answer once
-    more.
+    """Makes an HTTP response from a stored answer. `again` means that the request was repeated, and gets its first
+    answer again.
     """
     more = {"Idempotency-Replayed": "true"} if again else {}
     headers = {"Content-Type": "application/json", **answer.headers, **more}

@@ -33,7 +33,7 @@ class RoleTable:
 
 
 class FoundRoute(BaseRoute):
-    """Passes a request on to the route that the middleware has found, so that it is not looked for a second time."""
+    """Passes a request on to the route that the middleware has found, so that no second search is needed."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         route: APIRoute | None = scope.get("route")
@@ -44,12 +44,12 @@ class FoundRoute(BaseRoute):
 
 
 def _noun(path: str) -> str:
-    """Returns the part of a path after /v1, such as `accounts` of `/v1/accounts/{id}` and of `/v1/accounts:batch`."""
+    """Returns the first part of a path after /v1: `accounts` for `/v1/accounts/{id}` and for `/v1/accounts:batch`."""
     return path.removeprefix("/v1/").partition("/")[0].partition(":")[0]
 
 
 def _role(route: APIRoute) -> str:
-    """Returns the role of a route. Raises ValueError for a route without one."""
+    """Returns the role that a route requires. Raises ValueError for a route that requires no role."""
     for dependency in _dependencies(route.dependant):
         role = getattr(dependency.call, "required_role", None)
         if isinstance(role, str):

@@ -1,1 +1,1 @@
-"""The migrations of the schema. They only add to it, so that the previous release can run beside this one."""
+"""The migrations of the schema. They only add to the schema, so that the previous release can run beside this one."""

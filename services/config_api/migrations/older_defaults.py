@@ -1,7 +1,7 @@
 """Removes the defaults that the first schema had stored although nobody had set them.
 
-In the first schema the first start stored all defaults, so a later change of a default had no effect on an existing
-database. These functions remove such defaults, from the database and from documents of the first format.
+With the first schema, the first start stored all defaults. So a later change of a default had no effect on an existing
+database. These functions remove such defaults from the database and from documents of the first format.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ _OLD_RECIPIENTS_OVER_LIMIT = "defer_excess"
 
 
 def without_recipients_over_limit(general: Any) -> Any:
-    """Returns `settings/general` without `recipients_over_limit` if that has the old default. Otherwise it is
-    unchanged.
+    """Returns `settings/general` without `recipients_over_limit` if this member has the old default. Otherwise the
+    settings are unchanged.
     """
     profile = general.get("profile") if isinstance(general, dict) else None
     if not isinstance(profile, dict) or profile.get("recipients_over_limit") != _OLD_RECIPIENTS_OVER_LIMIT:
@@ -24,10 +24,10 @@ def without_recipients_over_limit(general: Any) -> Any:
 
 
 def with_named_recipients(body: Any) -> Any:
-    """Converts a relay domain whose `recipients` was a list of addresses. Now `recipients` says how it is known which
-    addresses exist. An empty list becomes any.
+    """Converts a relay domain whose `recipients` was a list of addresses. In the present form, `recipients` names the
+    source that says which addresses exist: "list", or the default "any" in place of an empty list.
 
-    The addresses themselves are in a separate collection.
+    The addresses themselves now belong to a separate collection.
     """
     if not isinstance(body, dict) or not isinstance(body.get("recipients"), list):
         return body
@@ -36,10 +36,10 @@ def with_named_recipients(body: Any) -> Any:
 
 
 def without_followed_tls(body: Any) -> Any:
-    """Returns delivery settings or a relay rule without those TLS members of the relay host that have the value that
-    follows from the others.
+    """Returns delivery settings or a relay rule. TLS members of the relay host are removed if their value is the one
+    that follows from the other members.
 
-    A `verify_certificate` of false beside required TLS may have been intended, so it is kept.
+    If TLS is required and `verify_certificate` is false, somebody may have intended this, so the member is kept.
     """
     host = body.get("relay_host") if isinstance(body, dict) else None
     if not isinstance(host, dict):

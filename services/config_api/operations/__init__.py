@@ -1,1 +1,3 @@
-"""The operation of the gateway: queue, blocked clients, explanations, tests of relay hosts."""
+"""The endpoints by which the gateway is operated, for example those of the queue, of blocked clients, and of tests of
+relay hosts.
+"""

@@ -1,4 +1,4 @@
-"""Small conversions from the messages of all contracts to answers."""
+"""Conversions that are needed for the gRPC messages of several services: from their values to those of answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.config_api.changes.editor import time_text
 
 
 def when(message: Message, field: str) -> str | None:
-    """Returns a timestamp as RFC 3339, or None when it is not set."""
+    """Returns the timestamp in a field of a message as RFC 3339, or None when the field is not set."""
     if not message.HasField(field):
         return None
     value: Timestamp = getattr(message, field)
@@ -19,7 +19,7 @@ def when(message: Message, field: str) -> str | None:
 
 
 def or_none(value: str | int) -> Any:
-    """Returns a value of a contract, or None when it is empty."""
+    """Returns a value of a gRPC message, or None when the value is empty or 0."""
     return value or None
 
 
@@ -29,8 +29,8 @@ def text(raw: bytes) -> str:
 
 
 def name(enumeration: type, value: int, prefix: str) -> str:
-    """Returns the name of a contract's enumeration value without its prefix, in lower case. Returns `unknown` for a
-    value that this release does not know.
+    """Returns the name of a value of a protobuf enumeration, without its prefix and in lower case. Returns `unknown`
+    for a value that this release does not know.
     """
     try:
         found = str(enumeration.Name(value)).removeprefix(prefix).lower()  # type: ignore[attr-defined]

@@ -1,1 +1,1 @@
-"""One module for each resource: its schema, its checks, its place in storage."""
+"""The resources of the API. Each has a module with its schema, its checks, and the way in which it is stored."""

@@ -48,8 +48,8 @@ def canonical_value(criterion: str, value: str) -> str:
 
 
 def _hint(criterion: str, value: str) -> str:
-    """Returns a hint to the criterion that has the effect that a pattern was meant to have. The result is empty when
-    the value is not a pattern (F27).
+    """Returns a hint for a value that is a pattern: which criterion has the effect that the pattern probably was meant
+    to have (F27). The result is empty for any other value.
     """
     if criterion in ("sender", "recipient"):
         domain = value.rpartition("@")[2]
@@ -131,7 +131,7 @@ def _terms(body: Body) -> list[str]:
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns when the rule can never act, or prevents other rules from acting (F28)."""
+    """Returns warnings when the rule can never act, or when it prevents other rules from acting (F28)."""
     findings = []
     now = datetime.now(UTC)
     if _has_ended(body, now):
@@ -177,7 +177,7 @@ async def _rules_on(
     list_name: str, body: Body, check_context: CheckContext, values: Sequence[str] | None
 ) -> Sequence[Body]:
     """Returns rules of the other list that may match the same mail. A rule about clients is compared only with other
-    rules about clients. `values` are the values that these rules may have; None means any.
+    rules about clients. `values` are the values that the returned rules may have; None means any value.
     """
     if body["criterion"] in _OF_CLIENTS:
         criteria: tuple[str, ...] = _OF_CLIENTS
@@ -195,7 +195,9 @@ async def _rules_on(
 
 
 def _wider(body: Body) -> Sequence[str] | None:
-    """Returns the values of all rules that match everything that this rule matches. None when there are too many."""
+    """Returns all values with which a rule would match everything that this rule matches, or None when there are too
+    many.
+    """
     value = canonical_value(body["criterion"], body["value"])
     if body["criterion"] in _OF_CLIENTS:
         return None
@@ -207,14 +209,14 @@ def _wider(body: Body) -> Sequence[str] | None:
 
 
 def _narrower(body: Body) -> Sequence[str] | None:
-    """Returns the values of all rules that match only what this rule matches. None when there are too many."""
+    """Returns all values with which a rule would match only what this rule matches, or None when there are too many."""
     if body["criterion"] in ("sender", "recipient"):
         return [canonical_value(body["criterion"], body["value"])]
     return None
 
 
 def _covers(wide: Body, narrow: Body) -> bool:
-    """Whether one rule matches everything that the other matches."""
+    """Whether `wide` matches everything that `narrow` matches."""
     outer = canonical_value(wide["criterion"], wide["value"])
     inner = canonical_value(narrow["criterion"], narrow["value"])
     if narrow["criterion"] in _OF_CLIENTS:
@@ -224,7 +226,7 @@ def _covers(wide: Body, narrow: Body) -> bool:
     if wide["criterion"] != "domain":
         return False
     domain = inner.rpartition("@")[2]
-    # A rule about subdomains begins with a dot.
+    # The value of a rule about subdomains begins with a dot.
     return domain == outer or (outer.startswith(".") and domain.endswith(outer))
 
 
@@ -234,7 +236,7 @@ def _within(outer: AddressPattern, inner: AddressPattern) -> bool:
 
 
 async def _exempt_already(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns of an allow rule on a network whose clients are never checked."""
+    """Returns a warning about an allow rule on a network whose clients are never checked."""
     if body["criterion"] != "network":
         return ()
     inner = parse_pattern(body["value"])
@@ -257,7 +259,8 @@ async def _exempt_already(body: Body, check_context: CheckContext) -> Sequence[F
     return ()
 
 
-# Each text fits one criterion only: an address has an @, and a network has a slash.
+# Converts a filter value to the form in which it is compared. The first criterion that accepts the text is used. An
+# e-mail address has an @, and a network has a slash.
 _FORM = lenient(*(functools.partial(canonical_value, criterion) for criterion in ("ip", "sender", "domain", "network")))
 
 ACCESS_RULES = Collection(

@@ -79,7 +79,7 @@ class AccountShown(Model):
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns of addresses at domains that are not local, because they get no mail."""
+    """Warns about addresses in domains that are not local, because these addresses get no mail."""
     domains = {address.rpartition("@")[2] for address in body["addresses"]}
     local = await check_context.taken("domain", sorted(domains)) if domains else frozenset()
     return [
@@ -107,10 +107,12 @@ async def references(body: Body, check_context: CheckContext) -> Sequence[Findin
 
 
 def _lost(before: Body, after: Body) -> Body | None:
-    """Returns the addresses that an account loses, and the login that it had."""
+    """Returns the body of an account with only the addresses that it loses, and with its former login if that changes.
+    Returns None when the account loses neither.
+    """
     keys = {address_key(address) for address in after["addresses"]}
     addresses = [address for address in before["addresses"] if address_key(address) not in keys]
-    # An empty login stands for none, because no login is empty.
+    # The empty text means that the login does not change, because no login is empty.
     login = before["login"] if before["login"] != after["login"] else ""
     return {**before, "addresses": addresses, "login": login} if addresses or login else None
 

@@ -26,7 +26,7 @@ _MOST_STEPS = 1000
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns of targets that lead back to the alias (F19), or to no account of ours (F18)."""
+    """Warns about targets that lead back to the alias (F19), or that lead to no account (F18)."""
     own = address_key(body["address"])
     findings = []
     for number, target in enumerate(body["targets"]):
@@ -42,7 +42,9 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 async def followed(target: str, own: str, check_context: CheckContext) -> tuple[bool, bool]:
-    """Returns (whether all paths from the target lead back to the alias, whether one of them ends at a mailbox)."""
+    """Follows aliases from the target. Returns (whether all paths lead back to the alias, whether a path ends at a
+    mailbox).
+    """
     waiting, seen, back, ends = [target], {own}, target == own, False
     others = False
     while waiting and len(seen) < _MOST_STEPS and not ends:
@@ -61,8 +63,8 @@ async def followed(target: str, own: str, check_context: CheckContext) -> tuple[
 
 
 async def _is_mailbox(address: str, check_context: CheckContext) -> bool:
-    """Whether mail for the address is accepted, as far as this configuration tells. Addresses at domains of others
-    count as accepted.
+    """Whether mail for the address is accepted, as far as this configuration shows. Addresses in domains that are not
+    local count as accepted.
     """
     domain = address.rpartition("@")[2]
     local_domains = await check_context.matching("local-domains", "name", domain)

@@ -1,4 +1,4 @@
-"""The collection `/v1/api-keys`. Keys are made by the service, shown once, and stored as a hash."""
+"""The collection `/v1/api-keys`. The service makes keys, shows them once, and stores only their hashes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from services.config_api.resources.description import (
 from services.config_api.resources.fields import Instant, Model, Name, fault
 from services.config_api.resources.filters import exact, name_key
 
-# Each role may do what the earlier ones may. The exception is submission, which needs a key that belongs to an account.
+# Each role may do what the roles before it may do. The exception is the submission of mail, for which the key must
+# belong to an account.
 ROLES = ("sender", "reader", "operator", "admin")
 
 
@@ -62,7 +63,7 @@ class ApiKey(Model):
         return self
 
 
-# The hash of the previous key after a rotation, while that key still works.
+# The hidden members about the previous key, which still works for a while after a rotation.
 PREVIOUS_KEY = ("previous_prefix", "previous_key_hash", "previous_key_ends_at")
 _PREFIX_OCTETS = 5
 _SECRET_OCTETS = 32
@@ -89,8 +90,8 @@ class ApiKeyShown(Model):
 
 
 def make_key() -> tuple[str, str, str]:
-    """Makes a key. Returns (key, its prefix, the hash to store). With 256 random bits, a fast hash protects it as well
-    as a slow one.
+    """Makes a key. Returns (key, its prefix, the hash to store). A fast hash suffices, because nobody can guess a key
+    with 256 random bits.
     """
     prefix = "ph_" + secrets.token_hex(_PREFIX_OCTETS)
     key = f"{prefix}_{secrets.token_urlsafe(_SECRET_OCTETS)}"
@@ -102,7 +103,9 @@ def hash_key(key: str) -> str:
 
 
 def rotated(body: Body, overlap_minutes: int) -> tuple[Body, str]:
-    """Returns (the hidden members of the stored body with a new key beside the previous one, the new key)."""
+    """Makes a new key for a stored body. Returns (the hidden members, in which the previous key still works for a
+    while, the new key).
+    """
     key, prefix, hashed = make_key()
     hidden = {"prefix": prefix, "key_hash": hashed}
     if overlap_minutes:

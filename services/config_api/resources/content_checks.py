@@ -24,8 +24,8 @@ from services.config_api.resources.fields import (
 )
 
 _ANSWERS = ipaddress.IPv4Network("127.0.0.0/8")
-# With these answers a zone refuses a question (RFC 5782, and the documentation of the operators). They never mean that
-# an address is listed.
+# The answers with which a zone refuses a query (RFC 5782, and the documentation of the operators of zones). They never
+# mean that an address is listed.
 _REFUSALS = ipaddress.IPv4Network("127.255.255.0/24")
 _CLAMD_PORT = 3310
 # The port of rspamd's normal worker.
@@ -116,7 +116,9 @@ def _clamd(text: str) -> str:
 
 
 def _host_and_port(text: str) -> str:
-    """Returns host:port in canonical form. Raises ValueError, without a text when the value has another form."""
+    """Returns host:port in canonical form. Raises ValueError. The error has no text when the value is not host:port at
+    all.
+    """
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         raise ValueError
@@ -223,8 +225,8 @@ _NEVER_LISTED = "127.0.0.1"
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Looks up the test entries of all zones at the same time, so that the waits for silent zones do not add up
-    (F30).
+    """Returns warnings. The test entries of all zones are looked up at the same time, so that the waits for silent
+    zones do not add up (F30).
     """
     zones = enumerate(body["dnsbl"]["zones"])
     faults = await asyncio.gather(*(_fault_of_zone(number, zone["zone"], check_context) for number, zone in zones))

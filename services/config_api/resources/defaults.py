@@ -1,5 +1,5 @@
-"""Adds defaults when a body is read. The database has only members that a client has set. So a default that changes
-with a release, or that follows from another member, takes effect for stored objects.
+"""Adds defaults when a body is read. The database contains only the members that a client has set. So stored objects
+follow a default that changes with a release, or that follows from another member.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _MISSING = object()
 
 
 def complete(resource: Resource, stored: Body) -> Body:
-    """Returns the stored body with all members of its schema, in the schema's order. Secrets and hidden members do not
-    change.
+    """Returns the stored body with all members of its schema, in the order of the schema. Secrets and hidden members do
+    not change.
     """
     return _completed(resource.model, stored)
 
@@ -31,8 +31,8 @@ def without_repeated_defaults(given: Body, stored: Body, shown: Body) -> Body:
     """Returns the members that a client has set in a body that it read, changed and sent back.
 
     `given` are the members that it sent, `stored` those that were set before, and `shown` all members as it read them.
-    A member that was not set, and that comes back with its shown value, is still not set. So it continues to follow its
-    default.
+    A member that was not set, and that the client sent back with its shown value, is still not set. So it continues to
+    follow its default.
     """
     kept: Body = {}
     for name, value in given.items():
@@ -49,7 +49,7 @@ def without_repeated_defaults(given: Body, stored: Body, shown: Body) -> Body:
 
 
 def without_derived(resource: Resource, body: Body, stored: Body) -> Body:
-    """Returns a complete body without the members that are not set and follow from others."""
+    """Returns a complete body without the members that are not set and whose values follow from other members."""
     return _without_derived(resource.model, body, stored)
 
 
@@ -91,8 +91,8 @@ _Derive = Callable[[Mapping[str, Any], Container[str]], Mapping[str, Any]]
 
 @functools.cache
 def _plan(model: type[BaseModel]) -> tuple[list[tuple[str, Any, _Nested | None]], _Derive | None]:
-    """Returns the name, the default and the completion of each member; and the function that derives defaults from
-    other members.
+    """Returns a list of (name, default, function that completes the value) for the members of a model, and the function
+    that derives defaults from other members.
     """
     members = [
         (name, _default(info), _nested(info.annotation))
@@ -141,7 +141,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _of_kind(models: list[type[BaseModel]], value: Mapping[str, Any]) -> type[BaseModel]:
-    """Returns the one of several models that has the `kind` of the value."""
+    """Returns the model for the `kind` of the value. Raises ValueError when no model has this kind."""
     for model in models:
         kind = model.model_fields["kind"].annotation
         if get_origin(kind) is Literal and value.get("kind") in get_args(kind):

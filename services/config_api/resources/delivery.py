@@ -31,7 +31,7 @@ class RelayHostAuth(Model):
 
 
 def _without_default(schema: dict[str, Any]) -> None:
-    """Replaces the default in a schema by an example, because it differs from object to object."""
+    """Replaces the default in a schema by an example, because the default differs from object to object."""
     schema.pop("default", None)
     schema["examples"] = [True]
 
@@ -69,7 +69,7 @@ class RelayHost(Model):
     def _follow(self) -> Self:
         was_set = self.model_fields_set
         follows = self.derived(self.__dict__, was_set)
-        # This bypasses pydantic, which would treat the values as set by the client.
+        # Pydantic's own assignment is bypassed, because it would mark the values as set by the client.
         self.__dict__.update({name: value for name, value in follows.items() if name not in was_set})
         return self
 

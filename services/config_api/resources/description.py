@@ -1,4 +1,4 @@
-"""The descriptions of resources, which endpoints, storage, import and snapshot use."""
+"""Classes that describe resources. The endpoints, the storage, the import and the snapshot use these descriptions."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A member that is written but never shown. A stored secret is kept when a client leaves it out, but not for every
-    change of its object.
+    """A member that is written but never shown. When a client leaves it out, the stored secret is kept, unless
+    `bound_to` or `protections` forbid this.
     """
 
-    # The names of members from the root of the body.
+    # The names of the members that lead from the root of the body to the secret.
     path: tuple[str, ...]
     kept_as: Literal["sealed", "argon2id"] = "sealed"
-    # Another member that contains the hash of the secret, which is stored unchanged.
+    # The path of a member in which a client may send the hash of the secret instead. The hash is stored unchanged.
     hash_path: tuple[str, ...] = ()
-    # It is required where its object is present.
+    # Whether the secret is required when the object that contains it is present.
     required: bool = False
-    # It can be given only with a new object, and cannot be changed.
+    # Whether the secret can be given only with a new object, and cannot be changed afterwards.
     fixed: bool = False
     # The secret is kept only while these members do not change, so that a stored password is never sent to another
     # host.
     bound_to: tuple[tuple[str, ...], ...] = ()
-    # Returns facts about the protection of the secret by the complete body. The secret is not kept when one of these
-    # becomes false (F42).
+    # Returns facts about how the complete body protects the secret. The stored secret is not kept when one of these
+    # facts becomes false (F42).
     protections: Callable[[Body], tuple[bool, ...]] = lambda _: ()
 
     @property
@@ -76,8 +76,8 @@ class MailHost:
 
 @dataclass(frozen=True, slots=True)
 class MailHosts:
-    """The MX hosts of a domain from one set of name servers (empty means the system's). It is None when there was no
-    answer.
+    """The MX hosts of a domain from one set of name servers. `name_servers` is empty for those of the system. `hosts`
+    is None when there was no answer.
     """
 
     name_servers: tuple[str, ...]
@@ -85,8 +85,8 @@ class MailHosts:
 
 
 class CheckContext(Protocol):
-    """The questions that a check may ask about other objects, the DNS and this machine. Each is answered in bounded
-    time.
+    """Answers the questions that checks ask about other objects, the DNS and this machine. Each answer has a time
+    limit.
     """
 
     async def settings(self, kind: str) -> Body:
@@ -96,13 +96,15 @@ class CheckContext(Protocol):
         """Returns the bodies of a collection, without the object that is being checked."""
 
     async def matching(self, kind: str, member: str, value: str) -> Sequence[Body]:
-        """Returns up to 1,000 bodies of a collection that match, without the object that is being checked."""
+        """Returns up to 1,000 bodies of a collection in which the filter `member` has this value, without the object
+        that is being checked.
+        """
 
     async def present(self, kind: str) -> Body | None:
-        """Returns the object that is being checked, as it is stored, or None for a new one."""
+        """Returns the stored body of the object that is being checked, or None for a new object."""
 
     async def taken(self, scope: str, values: Sequence[str]) -> frozenset[str]:
-        """Returns those of the values that are unique keys of objects in the scope."""
+        """Returns those of the values that objects already have as unique keys in the scope."""
 
     async def addresses(self, host: str, name_servers: Sequence[str] = ()) -> Sequence[str] | None:
         """Returns the A and AAAA records of a name: empty when it has none, None when there was no answer."""
@@ -123,7 +125,7 @@ class CheckContext(Protocol):
 
     @property
     def webhook_networks(self) -> Sequence[IPNetwork]:
-        """The networks to which webhooks may be sent, besides public addresses."""
+        """Returns the networks to which webhooks may be sent, besides public addresses."""
 
     @property
     def own_addresses(self) -> frozenset[str]: ...
@@ -133,7 +135,7 @@ class CheckContext(Protocol):
 
     @property
     def own_ports(self) -> frozenset[int]:
-        """The ports on which ingress listens."""
+        """Returns the ports on which ingress listens."""
 
 
 Check = Callable[[Body, CheckContext], Awaitable[Sequence[Finding]]]
@@ -146,7 +148,9 @@ async def no_findings(body: Body, check_context: CheckContext) -> Sequence[Findi
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The members that singletons and collections share. `kind` is the path under /v1 and the key in storage."""
+    """The description of a resource: the attributes that singletons and collections share. `kind` is the path under /v1
+    and the key in storage.
+    """
 
     kind: str
     # The noun in the operationIds: get<Noun>, replace<Noun>.
@@ -177,8 +181,8 @@ class Singleton(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The members that the service adds to a new object: hidden ones that are stored, and ones that only the answer
-    shows.
+    """The members that the service adds to a new object. `hidden` members are stored, and `shown_once` are only in the
+    answer.
     """
 
     hidden: Body = field(default_factory=dict)
@@ -192,24 +196,23 @@ class Collection(Resource):
     plural: str = ""
     # Returns the unique keys of an object besides its id. An import finds objects by them.
     unique: Callable[[Body], Iterable[UniqueKey]] = lambda _: ()
-    # The query parameters of the list, each with a function that returns the matching values of an object.
+    # The filters of the list, by the names of their query parameters.
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    # Members that the service makes. They are stored, and clients cannot write them.
+    # Stored members that the service makes, and that clients can neither read nor write.
     hidden: tuple[str, ...] = ()
     create: Callable[[BaseModel], Awaitable[Created]] | None = None
-    # Read-only members of an answer, each with the function that makes it from the stored body.
+    # The model of the read-only members of an answer, and the function that makes these members from the stored body.
     shown: type[BaseModel] | None = None
     show: Callable[[Body], Body] | None = None
     # Members that cannot be changed after creation.
     fixed: tuple[str, ...] = ()
     # Whether export, import and rollback include the collection. They do not include API keys.
     portable: bool = True
-    # The largest number of operations in one batch.
+    # The largest number of operations that one batch may have.
     most_in_batch: int = 5_000
     # Returns warnings about objects that still refer to an object that is removed or disabled.
     references: Check = no_findings
-    # Returns the part that a change removes from an object, as a body for `references`, or None when nothing is
-    # removed.
+    # Returns what a change removes from an object, as a body for `references`, or None when nothing is removed.
     lost: Callable[[Body, Body], Body | None] = lambda _before, _after: None
 
     @property
@@ -220,8 +223,8 @@ class Collection(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of a list. `terms` returns the canonical values of an object. `canonical` converts the value of a
-    parameter, and raises ValueError.
+    """A filter of a list. `terms` returns the values of an object in canonical form. `canonical` converts the value of
+    the query parameter to this form, or raises ValueError.
     """
 
     description: str
@@ -231,7 +234,7 @@ class Filter:
 
 
 def member(body: Any, path: Sequence[str]) -> Any:
-    """Returns the value at a path of member names, or None when there is none."""
+    """Returns the value at a path of member names, or None when a member of the path is missing."""
     for name in path:
         if not isinstance(body, dict):
             return None
@@ -243,8 +246,8 @@ _MOST_NAMED = 50
 
 
 def named(code: str, sentence: str, names: Sequence[str], pointer: str = "") -> list[Finding]:
-    """Returns a warning for each name, which replaces {} in the sentence. Beyond a limit, the other names are only
-    counted.
+    """Returns a warning for each name, which replaces {} in the sentence. If there are very many names, the last
+    warning only says how many more there are.
     """
     findings = [Finding(pointer, code, sentence.format(name)) for name in names[:_MOST_NAMED]]
     if len(names) > _MOST_NAMED:
@@ -259,7 +262,7 @@ def has_member(body: Any, path: Sequence[str]) -> bool:
 
 def with_member(body: Body, path: Sequence[str], value: Any) -> Body:
     """Returns a copy in which the member is set, or removed when the value is None. The copy is unchanged when the
-    object of the member is missing.
+    object that would contain the member is missing.
     """
     head, *rest = path
     copy = dict(body)

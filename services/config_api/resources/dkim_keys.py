@@ -1,4 +1,4 @@
-"""The collection `/v1/dkim-keys`. Keys are made by the service or imported. The public part is shown as the DNS
+"""The collection `/v1/dkim-keys`. The service makes the keys, or clients import them. The public part is shown as a DNS
 record.
 """
 
@@ -79,7 +79,7 @@ class DkimKey(Model):
         try:
             return {**given, "algorithm": algorithm_of(private_key_in(given["private_key"]))}
         except ValueError:
-            # The validation of the member itself reports what is wrong with it.
+            # The validation of the member `private_key` will report this fault.
             return given
 
     @model_validator(mode="after")
@@ -99,7 +99,7 @@ class DkimKeyShown(Model):
 
 
 async def _create(model: BaseModel) -> Created:
-    """Makes a key pair, or uses the given private key. The public part is stored beside it."""
+    """Makes a private key, or uses the given one. The public part is stored beside the private key."""
     assert isinstance(model, DkimKey)  # noqa: S101 - the collection's model
     if model.private_key is None:
         key = await asyncio.to_thread(make_private_key, model.algorithm)
@@ -118,7 +118,7 @@ def _show(body: Body) -> Body:
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns about the domain whose mail is no longer signed."""
+    """Warns when a domain loses its last enabled key, so that its mail is no longer signed."""
     others = await check_context.matching("dkim-keys", "domain", body["domain"])
     if not body["enabled"] or any(key["enabled"] for key in others):
         return ()

@@ -1,4 +1,4 @@
-"""Private keys of DKIM: makes new ones, and reads those of other programs (RFC 6376, RFC 8463)."""
+"""Makes private keys for DKIM, and reads private keys that other programs have written (RFC 6376, RFC 8463)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def make_private_key(algorithm: Algorithm) -> PrivateKey:
 
 
 def private_key_in(text: str) -> PrivateKey:
-    """Returns the key from PEM, or from base64 in the form of rspamd for Ed25519 keys. Raises ValueError, whose text
-    contains no part of the key.
+    """Returns the key from PEM, or from base64 in the form that rspamd uses for Ed25519 keys. Raises ValueError. The
+    text of the error contains no part of the key.
     """
     key = _from_pem(text) if "-----BEGIN" in text else _from_base64(text)
     if isinstance(key, RSAPrivateKey) and not _FEWEST_RSA_BITS <= key.key_size <= _MOST_RSA_BITS:
@@ -57,7 +57,7 @@ def _from_pem(text: str) -> PrivateKey:
 
 
 def _from_base64(text: str) -> Ed25519PrivateKey:
-    """Reads a key in the form of rspamd, which writes the seed with or without the public key after it."""
+    """Reads a key in the form of rspamd: the seed of the private key, with or without the public key after it."""
     try:
         octets = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -77,7 +77,9 @@ def pem_of(key: PrivateKey) -> str:
 
 
 def public_part(key: PrivateKey) -> bytes:
-    """Returns the octets of p= in the record, before base64 (RFC 6376 section 3.6.1, RFC 8463 section 4)."""
+    """Returns the public key as it is in p= of the DNS record, before it is encoded in base64 (RFC 6376 section 3.6.1,
+    RFC 8463 section 4).
+    """
     if isinstance(key, RSAPrivateKey):
         return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

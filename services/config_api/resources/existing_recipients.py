@@ -1,4 +1,4 @@
-"""Warnings about the recipients that exist, for local domains and relay domains."""
+"""Warnings about how a local domain or relay domain finds out which recipients exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.config_api.resources.description import MOST_MATCHES, CheckContext
 async def existing_recipients(domain: str, recipients: str, check_context: CheckContext) -> Sequence[Finding]:
     """Warns when mail for unknown recipients is accepted, or when a list is empty."""
     if recipients == "any":
-        # This mail causes backscatter (F36).
+        # Accepted mail for unknown addresses causes backscatter (F36).
         return [
             Finding(
                 "/recipients",
@@ -25,7 +25,7 @@ async def existing_recipients(domain: str, recipients: str, check_context: Check
 
 
 async def listed_recipients(domain: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns about the listed recipients of a domain that is removed."""
+    """Warns about listed recipients at a domain that is removed, because they stay in the list."""
     number = len(await check_context.matching("recipients", "domain", domain))
     if not number:
         return ()

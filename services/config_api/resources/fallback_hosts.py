@@ -1,4 +1,6 @@
-"""At most seven servers that are tried when the first one cannot be reached or temporarily refuses a session."""
+"""Defines fallback hosts: at most seven servers that are tried when the first server cannot be reached or temporarily
+refuses a session.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ class FallbackHost(Model):
     port: Port = Field(description="TCP port.", examples=[25])
 
 
-# pydantic makes a separate list for each object.
+# This list can be a default, because pydantic makes a separate copy for each object.
 NO_FALLBACK: list[FallbackHost] = []
 
 FallbackHosts = Annotated[

@@ -20,27 +20,31 @@ from services.config_api.problems import AT
 
 
 class Model(BaseModel):
-    """A body or a part of one. No value is converted to another type, and unknown members are refused (C149)."""
+    """The base class of models of a body or of its parts. No value is converted to another type, and unknown members
+    are refused (C149).
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=False)
 
     @classmethod
     def derived(cls, body: Mapping[str, Any], was_set: Container[str]) -> Mapping[str, Any]:  # noqa: ARG003
-        """Returns the defaults that follow from other members. `body` has every member, and `was_set` the names of
-        those that are set.
+        """Returns the defaults that follow from other members. `body` has every member, and `was_set` has the names of
+        the members that are set.
         """
         return {}
 
 
 def fault(code: str, text: str, *at: str | int) -> PydanticCustomError:
-    """Makes an error for a field in our own words. `text` never contains a value of the client. `at` is the member
-    below the validated one.
+    """Makes an error for a field in our own words. `text` never contains a value of the client. `at` is the path from
+    the validated value to the faulty member.
     """
     return PydanticCustomError(code, text, {AT: at} if at else None)
 
 
 def checked(code: str, canonical: Callable[[str], str]) -> Callable[[str], str]:
-    """Makes a validator that returns the canonical form. A ValueError of `canonical` becomes the error of the field."""
+    """Makes a validator that returns the canonical form of a text. A ValueError of `canonical` becomes the error of the
+    field.
+    """
 
     def check(text: str) -> str:
         try:
@@ -51,13 +55,14 @@ def checked(code: str, canonical: Callable[[str], str]) -> Callable[[str], str]:
     return check
 
 
-# Control characters, and characters that other programs treat as the end of a line (C148).
+# The pattern of text without control characters and without characters that other programs treat as the end of a line
+# (C148).
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 
 
 def composed(most: int) -> AfterValidator:
-    """Returns text in NFC with at most `most` characters. The limit is checked after composition, because one character
-    may become three.
+    """Makes a validator that returns text in NFC with at most `most` characters. The limit is checked after the
+    conversion to NFC, because one character may become three.
     """
 
     def check(text: str) -> str:
@@ -98,14 +103,14 @@ Label = Annotated[
 
 
 def _decimal(value: object) -> object:
-    """Checks a number in a path or query. It has digits only, while pydantic also accepts 1_0, +1 and 1.0."""
+    """Checks that a number in a path or query consists of digits only. Pydantic would also accept 1_0, +1 and 1.0."""
     if isinstance(value, str) and not re.fullmatch(r"0|[1-9][0-9]{0,15}", value):
         raise fault("wrong_type", "must be a number in digits")
     return value
 
 
-# The annotation of a number with limits. The limits must come before this in the annotation, or they are missing in the
-# document.
+# A part of the annotation of a number. Limits must come before it in the annotation, or the OpenAPI document would lack
+# them.
 DIGITS = BeforeValidator(_decimal)
 Decimal = Annotated[int, DIGITS]
 
@@ -119,7 +124,7 @@ Mode = Annotated[
 
 
 def domain_name(text: str) -> str:
-    """Returns the canonical form of a domain. A label in the form of an A-label must be a valid one (IDNA 2008). Raises
+    """Returns the canonical form of a domain. A label that begins with xn-- must be a valid A-label (IDNA 2008). Raises
     ValueError.
     """
     name = canonical_domain(text)
@@ -133,14 +138,17 @@ def domain_name(text: str) -> str:
 
 
 def domain_or_below(text: str) -> str:
-    """Returns a domain, or a domain with a dot before it, which stands for all its subdomains. Raises ValueError."""
+    """Returns the canonical form of a domain, or of a domain with a dot before it, which stands for all its subdomains.
+    Raises ValueError.
+    """
     if text.startswith("*."):
         raise ValueError("subdomains are written with a dot before the domain, for example .example.com")
     return "." + domain_name(text[1:]) if text.startswith(".") else domain_name(text)
 
 
 def full_address(text: str) -> Address:
-    """Returns a full address. A pattern is refused, because it would be compared exactly and would match nothing (F27).
+    """Returns a full address. A pattern is refused, because it would be compared literally and would match nothing
+    (F27).
 
     Raises ValueError.
     """
@@ -189,7 +197,8 @@ MailAddress = Annotated[
 ]
 
 
-# An address that SMTP accepts. It may have characters of patterns, and labels that only look like A-labels.
+# Any address that SMTP accepts. Unlike other address fields, it may contain an asterisk, and labels that begin with
+# xn-- but are not valid A-labels.
 AnyAddress = Annotated[
     str,
     Field(
@@ -209,8 +218,8 @@ def address_key(address: str) -> str:
 
 
 def ip_address(text: str) -> str:
-    """Returns the canonical form. An IPv4 address that is mapped to IPv6 becomes IPv4. A zone is refused, because it
-    names an interface of another machine. Raises ValueError.
+    """Returns the canonical form of an IP address. An IPv4 address that is mapped to IPv6 becomes IPv4. An IPv6 zone is
+    refused, because it names an interface of another machine. Raises ValueError.
     """
     if "%" in text:
         raise ValueError("must be an IP address without a zone")
@@ -318,7 +327,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds(instant: datetime) -> int:
-    """Returns microseconds since 1970."""
+    """Returns a time as microseconds since 1970."""
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -328,8 +337,8 @@ def _secret_text(secret: SecretStr) -> SecretStr:
     return secret
 
 
-# Text without the characters that a login cannot have: NUL separates the parts of SASL PLAIN (RFC 4616), and a lone
-# surrogate is not text (C148).
+# Text that a login can send. It has no control characters, because NUL separates the parts of SASL PLAIN (RFC 4616),
+# and no lone surrogates, because these are not text (C148).
 _TYPEABLE = r"[^\x00-\x1f\x7f\ud800-\udfff]*"
 Password = Annotated[
     SecretStr,
@@ -368,5 +377,5 @@ PasswordHash = Annotated[
 
 
 def unique(values: list[str]) -> list[str]:
-    """Returns the list without repetitions (after conversion to canonical forms), in the same order."""
+    """Returns the list of canonical values without repetitions, in the same order."""
     return list(dict.fromkeys(values))

@@ -17,8 +17,8 @@ def name_key(name: str) -> str:
 
 
 def lenient(*canonical: Callable[[str], str]) -> Callable[[str], str]:
-    """Returns a function that uses the first form that fits a text. A text that fits none is compared unchanged, and
-    matches no object.
+    """Returns a function that converts a text by the first of the functions that accepts it. A text that none accepts
+    is returned unchanged, and matches no object.
     """
 
     def found(text: str) -> str:

@@ -128,14 +128,16 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 def of_local_domains(external_postmasters: Sequence[str], local_domains: Sequence[str]) -> Sequence[int]:
-    """Returns the external postmasters at local domains. Their mail would go to the external postmasters again."""
+    """Returns the positions of external postmasters that are postmasters of local domains. Their mail would go to the
+    external postmasters again.
+    """
     circle = {f"{name}@{domain}" for domain in local_domains for name in _POSTMASTERS}
     return [number for number, address in enumerate(external_postmasters) if address_key(address) in circle]
 
 
 async def _default_hostname(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns about the hostname. Other servers see it in HELO, and refuse mail when it has no address or no PTR record
-    (F37).
+    """Warns when the hostname is FALLBACK_HOSTNAME. Other servers see the hostname in HELO, and refuse mail when it has
+    no address or no PTR record (F37).
     """
     if hostname != FALLBACK_HOSTNAME:
         return ()
@@ -152,7 +154,7 @@ async def _default_hostname(hostname: str, check_context: CheckContext) -> Seque
 
 
 def _wide(networks: Sequence[str]) -> Sequence[Finding]:
-    """Warns of public ranges whose clients may send without a login, as for trusted networks."""
+    """Warns about wide public ranges whose clients may send without a login."""
     found = []
     for number, text in enumerate(networks):
         network, pointer = ipaddress.ip_network(text), f"/smtp_auth/local_networks/{number}"
@@ -170,7 +172,7 @@ def _wide(networks: Sequence[str]) -> Sequence[Finding]:
 
 
 async def _circle(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns of relay hosts that would be this gateway itself after a change of the name."""
+    """Warns when the hostname is also that of a relay host, which would then be this gateway itself."""
     hosts = [(await check_context.settings("settings/delivery")).get("relay_host")]
     hosts += [rule["relay_host"] for rule in await check_context.others("relay-rules") if rule["enabled"]]
     ports = own_name_ports(check_context)
@@ -180,7 +182,7 @@ async def _circle(hostname: str, check_context: CheckContext) -> Sequence[Findin
 
 
 async def postmasters(domains: Sequence[str], check_context: CheckContext, pointer: str) -> Sequence[Finding]:
-    """Warns when the mail of a local domain's postmaster has no recipient."""
+    """Warns when no address accepts the mail for the postmaster of a local domain."""
     wanted = {f"{name}@{domain}" for domain in domains for name in _POSTMASTERS}
     missing = sorted(wanted - await check_context.taken("address", sorted(wanted)))
     if not missing:
@@ -197,7 +199,7 @@ async def postmasters(domains: Sequence[str], check_context: CheckContext, point
 
 
 async def hostname_findings(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns when a hostname has no address in the DNS, or no address whose PTR record names it."""
+    """Warns when a hostname has no address in the DNS, or has an address whose PTR record does not name it."""
     pointer = "/profile/hostname"
     addresses = await check_context.addresses(hostname)
     if addresses is None:

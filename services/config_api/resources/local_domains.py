@@ -75,7 +75,7 @@ class LocalDomain(Model):
 
 
 async def _forbidden_maildirs(body: Body, check_context: CheckContext) -> Sequence[str]:
-    """Returns the members with a path to which no mail may be written (F43)."""
+    """Returns the names of the members that are a maildir to which no mail may be written (F43)."""
     return [
         name
         for name in _MAILBOXES
@@ -126,10 +126,10 @@ async def _catch_all(body: Body, check_context: CheckContext) -> Sequence[Findin
 
 
 async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Refuses a mailbox server that is a listener of this gateway, and a new maildir in a forbidden folder. Raises
-    Problem 422.
+    """Raises Problem 422 for a mailbox server that is a listener of this gateway, for a new maildir in a forbidden
+    folder, and for `verify` in a domain that cannot use it.
 
-    A path that is already stored causes only a warning, so that its domain can still be changed.
+    A forbidden path that is already stored causes only a warning, so that its domain can still be changed.
     """
     if body["recipients"] == "verify":
         _refuse_unverifiable(body)
@@ -146,7 +146,9 @@ async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 def _refuse_unverifiable(body: Body) -> None:
-    """Refuses `verify` when no mailbox server can be asked, or when its answer has no effect. Raises Problem 422."""
+    """Raises Problem 422 when no mailbox server can be asked which recipients exist, or when a catch-all contradicts
+    `verify`.
+    """
     if body["mailbox"] is None or body["mailbox"]["kind"] == "maildir":
         raise invalid_field(
             "/recipients", "nobody_to_ask", "verify needs a mailbox server: the mailbox must be of kind smtp or lmtp."
@@ -160,7 +162,9 @@ def _refuse_unverifiable(body: Body) -> None:
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns about accounts, aliases, keys, catch-alls and postmasters of the domain, which will get no mail (F21)."""
+    """Warns about accounts, aliases, DKIM keys, catch-alls, postmasters and listed recipients of a domain that is
+    removed (F21).
+    """
     at_domain = f"@{body['name']}"
     accounts = [
         account["login"]

@@ -29,8 +29,8 @@ def merge(target: Any, patch: Any) -> Any:
 
 @functools.cache
 def patch_model(model: type[BaseModel]) -> type[BaseModel]:
-    """Makes the schema of a merge patch of `model`. It checks only types and limits. The merged object is validated
-    afterwards.
+    """Makes the schema of a merge patch of `model`. The schema checks only types and limits. The merged object is
+    validated afterwards.
     """
     fields: dict[str, Any] = {}
     for name, info in model.model_fields.items():
@@ -43,7 +43,7 @@ def patch_model(model: type[BaseModel]) -> type[BaseModel]:
 
 def _patch_of_kinds(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
     """Makes the schema for an object of several kinds. It has the members of all kinds, because a patch may change the
-    kind. null removes members of the old kind, so every member accepts null.
+    kind. Every member accepts null, because null removes a member of the old kind.
     """
     fields: dict[str, Any] = {}
     for name in dict.fromkeys(name for model in models for name in model.model_fields):
@@ -54,14 +54,14 @@ def _patch_of_kinds(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
 
 
 def _of_any(infos: Sequence[FieldInfo]) -> Any:
-    """Returns a type for all values that any of the fields accepts."""
+    """Returns a type that accepts every value that one of the fields accepts."""
     if all(get_origin(info.annotation) is Literal for info in infos):
         return Literal[tuple(value for info in infos for value in get_args(info.annotation))]
     return functools.reduce(operator.or_, map(_patched, infos))
 
 
 def _common_base(models: Sequence[type[BaseModel]]) -> type[BaseModel]:
-    """Returns the nearest common base class of all models. The patch gets its name."""
+    """Returns the nearest common base class of all models, after which the patch is named."""
     return next(base for base in models[0].__mro__ if all(issubclass(model, base) for model in models))
 
 
@@ -87,7 +87,7 @@ def _patched(info: FieldInfo) -> Any:
 
 
 def _nested(annotation: Any) -> Sequence[type[BaseModel]]:
-    """Returns the models in the annotation, which may be one, several kinds, or a model or null. The result is empty
+    """Returns the models in an annotation that is a model, or a union of models and perhaps None. The result is empty
     for any other annotation.
     """
     if get_origin(annotation) is Annotated:

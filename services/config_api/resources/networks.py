@@ -1,4 +1,4 @@
-"""IP networks as fields of settings, in canonical CIDR."""
+"""The type of settings that are IP networks, in canonical CIDR notation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from libs.smtp.network import parse_network
 from services.config_api.resources.fields import checked
 
-# The shortest prefix, by IP version, of a network that probably belongs to one organisation.
+# The shortest prefix length, by IP version, of a network that probably belongs to one organisation.
 WIDEST = {4: 8, 6: 32}
 
 

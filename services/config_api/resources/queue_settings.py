@@ -98,12 +98,12 @@ class QueueSettings(Model):
 
 
 async def refuse(body: Body, _: CheckContext) -> Sequence[Finding]:
-    """Refuses settings with which mail would expire before its first retry, or with which the history of a message
-    would be removed too early (F34). Raises Problem 422.
+    """Raises Problem 422 for settings with which mail would expire before its first retry, or with which the history of
+    a message would be removed too early (F34).
     """
     first_hours = body["retry_schedule"]["first_minutes"] / _MINUTES
     for name in ("expire_after_hours", "bounce_expire_hours", "delay_notice_after_hours"):
-        # 0 hours means that there is no notice.
+        # 0 hours is allowed for delay notices, because it means that no notice is sent.
         if body[name] < first_hours and (body[name] or name != "delay_notice_after_hours"):
             raise invalid_field(
                 f"/{name}", "before_first_retry", "This must not be shorter than retry_schedule.first_minutes."

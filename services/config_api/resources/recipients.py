@@ -1,6 +1,6 @@
 """The collection `/v1/recipients`: the addresses that exist in domains whose recipients are listed. There may be a
-million. They are stored in a separate table (`storage/recipients.py`), and revisions contain only their count and
-digest. So export, import and rollback do not include them.
+million recipients. They are stored in a separate table (`storage/recipients.py`), and revisions contain only their
+count and digest. So export, import and rollback do not include recipients.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Recipient(Model):
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns of an address at a domain that does not use the list."""
+    """Warns about an address at a domain that is not ours, or that does not use the list."""
     domain = body["address"].rpartition("@")[2]
     domains = [
         *await check_context.matching("local-domains", "name", domain),

@@ -1,4 +1,4 @@
-"""The collection `/v1/relay-domains`, and warnings about domains whose mail would come back here."""
+"""The collection `/v1/relay-domains`, and warnings about domains whose mail would come back to this gateway."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 async def _hosts(domain: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns when the domain has no server that is better than this gateway, so that its mail would be deferred (4.4.6),
-    or when this is unknown.
+    """Warns when no MX of the domain is preferred to this gateway, so that its mail would be deferred (4.4.6), and when
+    name servers gave no answer.
     """
     preferences, own, is_silent = await _candidates(domain, check_context)
     if any(preference < own for preference in preferences):
@@ -78,8 +78,9 @@ async def _hosts(domain: str, check_context: CheckContext) -> Sequence[Finding]:
 async def _candidates(domain: str, check_context: CheckContext) -> tuple[list[int], int, bool]:
     """Returns (preferences of other hosts, the best preference of this gateway, whether a name server gave no answer).
 
-    A candidate is one MX from one set of name servers, with the addresses from this set (F60). A domain without MX is
-    its own MX (RFC 5321 5.1). A candidate is recognised as this gateway by its name only if no address is known.
+    Each MX from each set of name servers is considered, with the addresses from the same set (F60). A domain without MX
+    is its own MX (RFC 5321 5.1). An MX is this gateway if it has one of our addresses. Its name is compared only if no
+    address is known.
     """
     hostname = member(await check_context.settings("settings/general"), ("profile", "hostname"))
     preferences: list[int] = []
@@ -109,14 +110,14 @@ def _is_here(address: str, check_context: CheckContext) -> bool:
 
 
 async def refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Refuses a next hop that is a listener of this gateway. Raises Problem 422."""
+    """Raises Problem 422 for a next hop that is a listener of this gateway."""
     if body["next_hop"] is not None:
         await refuse_this_gateway(body["next_hop"], "/next_hop", check_context)
     return ()
 
 
 async def references(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns about the listed recipients of the domain."""
+    """Warns about listed recipients of a domain that is removed."""
     return await listed_recipients(body["domain"], check_context)
 
 

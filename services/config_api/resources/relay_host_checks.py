@@ -1,5 +1,5 @@
-"""Checks of relay hosts that cannot work or are not safe: this gateway itself (C158), and TLS without a check of the
-certificate.
+"""Checks that find relay hosts which cannot work or are not safe: this gateway itself (C158), and TLS without
+verification of the certificate.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ _SMTP_PORTS = frozenset({25, 465, 587})
 
 
 def relay_host_password() -> Secret:
-    """Describes the password of a login. It is encrypted, and kept only for the server and the login for which it was
-    given.
+    """Returns the description of the password for a relay host. The password is stored encrypted, and is kept only for
+    the server and the login for which it was given.
     """
     return Secret(
         path=("relay_host", "auth", "password"),
@@ -31,8 +31,8 @@ def relay_host_password() -> Secret:
 
 
 def _protections(body: Body) -> tuple[bool, ...]:
-    """Returns facts: whether plaintext is never used, whether the certificate must be valid, and whether login without
-    TLS is forbidden.
+    """Returns three facts: whether TLS is required, whether the certificate must also be valid, and whether a login
+    without TLS is forbidden.
     """
     host = body.get("relay_host") or {}
     requires_tls = bool(host.get("always_tls") or host.get("implicit_tls"))
@@ -41,7 +41,7 @@ def _protections(body: Body) -> tuple[bool, ...]:
 
 
 def unverified(body: Body) -> Sequence[Finding]:
-    """Warns when the certificate of a relay host is not checked (F52)."""
+    """Warns when the certificate of a relay host is not verified (F52)."""
     host = body["relay_host"]
     if host is None or host["verify_certificate"]:
         return ()
@@ -67,8 +67,8 @@ def unverified(body: Body) -> Sequence[Finding]:
 
 
 async def refuse_relay_host(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Refuses a relay host that is a listener of this gateway, or is verified although TLS is optional. Raises Problem
-    422.
+    """Raises Problem 422 for a relay host that is a listener of this gateway, or whose certificate is verified although
+    TLS is optional.
     """
     relay_host = body["relay_host"]
     if relay_host is None:
@@ -84,7 +84,7 @@ async def refuse_relay_host(body: Body, check_context: CheckContext) -> Sequence
 
 
 async def refuse_this_gateway(server: Body, pointer: str, check_context: CheckContext) -> None:
-    """Refuses a server if it, or one of its fallback hosts, is a listener of this gateway. Raises Problem 422."""
+    """Raises Problem 422 if the server or one of its fallback hosts is a listener of this gateway."""
     fallback_hosts = {f"/fallback_hosts/{number}": host for number, host in enumerate(server["fallback_hosts"])}
     for place, host in {"": server, **fallback_hosts}.items():
         if await is_this_gateway(host["host"], host["port"], check_context):
@@ -101,7 +101,9 @@ async def is_this_gateway(host: str, port: int, check_context: CheckContext) -> 
 
 
 def own_name_ports(check_context: CheckContext) -> frozenset[int]:
-    """Returns the ports of our listeners at the gateway's own name, and the ports that are forwarded to them."""
+    """Returns the ports that lead to our listeners at the gateway's own name: those of the listeners, and the standard
+    ports of SMTP, which may be forwarded to the listeners.
+    """
     return _SMTP_PORTS | check_context.own_ports
 
 

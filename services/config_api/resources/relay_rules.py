@@ -18,7 +18,9 @@ Target = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\u0000-
 
 
 def canonical_target(target: str, target_type: str) -> str:
-    """Returns an address, or a domain; a dot before the domain stands for its subdomains. Raises ValueError."""
+    """Returns the canonical form of an address or of a domain. A dot before a domain stands for its subdomains. Raises
+    ValueError.
+    """
     if target_type == "address":
         return full_address(target).local_key()
     return domain_or_below(target)
@@ -61,7 +63,9 @@ class RelayRule(Model):
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns of targets to which another rule applies first, or which aliases replace before rules are applied."""
+    """Warns about targets to which another rule applies first, and about targets that are aliases, which are replaced
+    before rules are applied.
+    """
     findings = [*unverified(body)]
     taken: set[str] = set()
     for other in await check_context.others("relay-rules"):

@@ -28,7 +28,7 @@ class DomainTlsPolicy(Model):
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns of mail without TLS, and of domains whose mail is not sent directly."""
+    """Warns about mail without TLS, and about domains whose mail is not sent directly."""
     findings = []
     if body["level"] == "none":
         findings.append(

@@ -12,17 +12,17 @@ from urllib.parse import SplitResult, urlsplit
 from libs.smtp.address import is_host_name
 from libs.smtp.network import IPAddress, IPNetwork
 
-# Networks whose addresses contain an IPv4 address, with the number of bits after it: NAT64 (RFC 6052) and 6to4 (RFC
-# 3056).
+# The networks of NAT64 (RFC 6052) and 6to4 (RFC 3056), whose addresses contain an IPv4 address, each with the number of
+# bits after the IPv4 address.
 _WITH_IPV4 = ((IPv6Network("64:ff9b::/96"), 0), (IPv6Network("2002::/16"), 80))
 # Networks that are never allowed. In local NAT64 (RFC 8215) the position of the IPv4 address is unknown, and Teredo
-# (RFC 4380) hides it. No webhook needs either.
+# (RFC 4380) hides the address. No webhook needs these networks.
 _NEVER = (IPv6Network("64:ff9b:1::/48"), IPv6Network("2001::/32"))
 _LONGEST_URL = 2_000
 
 
 def canonical(address: IPAddress) -> IPAddress:
-    """Returns the IPv4 address of an IPv6 address that maps one. Any other address is returned unchanged."""
+    """Returns the IPv4 address for an IPv6 address to which one is mapped. Any other address is returned unchanged."""
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
@@ -33,7 +33,7 @@ def is_allowed(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
 
 
 def is_listed(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
-    """Whether the operator lists the address, so that it may be private and used without TLS."""
+    """Whether the operator has listed the address, so that it may be private, and may be used without TLS."""
     address = canonical(address)
     return any(address.version == network.version and address in network for network in networks)
 
@@ -49,7 +49,9 @@ def _is_public(address: IPAddress) -> bool:
 
 
 def parse_url(text: str) -> SplitResult:
-    """Returns an http or https URL whose host is in its only notation. Raises ValueError with our own text."""
+    """Returns the parts of an http or https URL. The host must be a full name, or an address in its usual notation.
+    Raises ValueError with our own text.
+    """
     if len(text) > _LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(f"must be an ASCII URL of at most {_LONGEST_URL} characters")
     try:
@@ -66,14 +68,13 @@ def parse_url(text: str) -> SplitResult:
     literal = literal_of(parts)
     host = parts.hostname
     if literal is None and (not is_host_name(host) or _is_number(host.rsplit(".", 1)[-1])):
-        # Some resolvers read these as numbers, so they are not accepted as names: 2130706433, 0x7f.1, 127.1,
-        # 0177.0.0.1.
+        # Some resolvers read such names as IPv4 addresses, so they are refused: 2130706433, 0x7f.1, 127.1, 0177.0.0.1.
         raise ValueError("the host must be a full name or an address in its usual notation")
     return parts
 
 
 def literal_of(parts: SplitResult) -> IPAddress | None:
-    """Returns the address if the host is one, or None if it is a name."""
+    """Returns the IP address if the host is an address, or None if it is a name."""
     host = parts.hostname or ""
     if "%" in host:
         return None

@@ -23,7 +23,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret
 # standardwebhooks.com demands 24 to 64 octets.
 _SHORTEST_SECRET, _LONGEST_SECRET = 24, 64
 _MADE_OCTETS = 32
-# The members for the previous secret after a rotation, while it still signs.
+# The members for the previous secret, which still signs for a while after a rotation.
 PREVIOUS_SECRET = ("previous_secret", "previous_secret_ends_at")
 
 
@@ -42,7 +42,7 @@ def _checked_secret(secret: SecretStr) -> SecretStr:
 
 
 def _url(text: str) -> str:
-    """Returns the URL. A label of the host in the form of an A-label must be a valid one. Raises ValueError."""
+    """Returns the URL. A label of its host that begins with xn-- must be a valid A-label. Raises ValueError."""
     parts = parse_url(text)
     if literal_of(parts) is None:
         domain_name(parts.hostname or "")
@@ -92,7 +92,7 @@ def make_secret() -> str:
 
 
 def rotated(body: Body, sealed_secret: str, overlap_minutes: int) -> Body:
-    """Returns the stored body with a new secret beside the previous one, which signs for a while."""
+    """Returns the stored body with a new secret. The previous secret is kept, and still signs for a while."""
     kept = {name: value for name, value in body.items() if name not in PREVIOUS_SECRET}
     if overlap_minutes:
         ends_at = datetime.now(UTC) + timedelta(minutes=overlap_minutes)
@@ -104,7 +104,7 @@ def rotated(body: Body, sealed_secret: str, overlap_minutes: int) -> Body:
 
 
 def sealed_secrets(body: Body) -> list[str]:
-    """Returns the secrets that sign now, newest first, encrypted."""
+    """Returns the secrets that sign at present, in encrypted form, the newest first."""
     found = [body["secret"]]
     ends_at = body.get("previous_secret_ends_at")
     if ends_at is not None and datetime.fromisoformat(ends_at) > datetime.now(UTC):
@@ -118,7 +118,9 @@ async def _create(_: BaseModel) -> Created:
 
 
 async def _refuse(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Checks the URL. A name is looked up at each delivery. An address is also checked here."""
+    """Raises Problem 422 for a URL to which webhooks may not be sent. If its host is a name, the addresses are checked
+    at each delivery instead.
+    """
     parts, networks = parse_url(body["url"]), check_context.webhook_networks
     literal = literal_of(parts)
     if literal is not None and not is_allowed(literal, networks):

@@ -1,1 +1,1 @@
-"""Passwords, keys and other secrets: they are hashed or encrypted, and never shown."""
+"""The storage of passwords, keys and other secrets, which are hashed or encrypted and never shown."""

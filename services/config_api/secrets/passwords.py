@@ -1,4 +1,4 @@
-"""The passwords of accounts: argon2id, computed in a few threads so that the event loop never waits."""
+"""Hashes the passwords of accounts with argon2id, in a few threads so that the event loop never waits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _QUEUE_LIMIT = 64
 
 
 class PasswordHashing:
-    """A pool of threads with a bounded number of waiting callers."""
+    """Hashes passwords in a pool of threads. The number of waiting callers is limited."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="argon2")
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
-        """Returns the PHC string of the password in NFC (RFC 8265 4.2.2), which policy also uses.
+        """Returns the PHC string of the password. The password is first converted to NFC (RFC 8265 4.2.2), as in
+        policy.
 
         Raises Problem 503 when too many callers wait.
         """

@@ -24,8 +24,8 @@ class SealError(Exception):
 
 
 class Sealer:
-    """Encrypts with the first key, and decrypts with any. The keys come from the environment, or from a file that may
-    change.
+    """Encrypts with the first key, and decrypts with any of the keys. The keys come from the environment, or from a
+    file that may change.
     """
 
     def __init__(self, keys: Sequence[str], file: Path | None = None) -> None:
@@ -42,7 +42,7 @@ class Sealer:
         except InvalidToken:
             pass
         if self._file is not None:
-            # Another process may have changed the key since.
+            # Another process may have changed the key file after it was read.
             self._keys = _fernet(_read(self._file))
         try:
             return self._keys.decrypt(token.encode()).decode()
@@ -94,5 +94,6 @@ def _read(path: Path) -> list[str]:
 def _fernet(keys: Sequence[str]) -> MultiFernet:
     if any(len(key) < _SHORTEST_KEY for key in keys):
         raise StartupError(f"the secret key must have {_SHORTEST_KEY} characters or more")
-    # Any text can be a key, because the key of Fernet is derived from it. So the text must be random, and not a word.
+    # The key of Fernet is derived from the secret key, so any text can be a secret key. It should be random, because a
+    # word could be guessed.
     return MultiFernet([Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest())) for key in keys])

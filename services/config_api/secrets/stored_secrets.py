@@ -1,5 +1,5 @@
-"""Takes the secrets out of a request, encrypts or hashes them, and keeps the stored ones that the request leaves
-out.
+"""Separates the secrets from the body of a request, encrypts or hashes them, and keeps stored secrets that the request
+leaves out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ExtractedSecrets:
 
 
 class SecretFields:
-    """Converts validated bodies to stored ones."""
+    """Converts validated bodies to the form in which they are stored."""
 
     def __init__(self, sealer: Sealer, passwords: PasswordHashing) -> None:
         self.sealer = sealer
@@ -55,7 +55,7 @@ class SecretFields:
         return ExtractedSecrets(model, body, was_set, secrets)
 
     def seal_hidden(self, resource: Resource, hidden: Body) -> Body:
-        """Returns members that the service made, with secrets encrypted."""
+        """Returns the hidden members that the service made, with their secrets encrypted."""
         secret = {found.path[0] for found in resource.secrets if found.kept_as == "sealed"}
         return {name: self.sealer.seal(value) if name in secret else value for name, value in hidden.items()}
 
@@ -66,8 +66,8 @@ def merge_stored(
     """Returns the body to store: the members that were set, the new secrets, and the stored secrets that the client
     left out of `given`.
 
-    `before` is the complete stored body. Raises Problem 422 when a secret is required, or when a stored one may not be
-    kept because of another host or weaker protection.
+    `before` is the complete stored body. Raises Problem 422 when a required secret is missing, or when the stored
+    secret may not be kept because the host has changed or the protection is weaker.
     """
     after = complete(resource, was_set)
     for secret in resource.secrets:

@@ -1,1 +1,1 @@
-"""The configuration in the form that policy and relay get."""
+"""The configuration in the form in which policy and relay get it."""

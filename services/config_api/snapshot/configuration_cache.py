@@ -1,4 +1,4 @@
-"""The whole configuration in memory, as the pieces for policy and relay. It follows the database."""
+"""Holds the whole configuration in memory, encoded for policy and relay, and follows changes in the database."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _CHANGES = (
 # After this number of changed objects, the event loop may run other tasks.
 _TURN = 500
 _SOME_CHANGES = _CHANGES.limit(_TURN)
-# The largest number of octets of changes that are remembered for policy, and for relay. A consumer with an older
-# snapshot gets the whole snapshot.
+# The largest number of octets of the changes that are stored for each consumer (policy and relay). A consumer whose
+# snapshot is older than the stored changes gets the whole snapshot.
 _REMEMBERED_OCTETS = 8 * 1024 * 1024
 _REMEMBERED_CHANGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The change from the snapshot with the digest `base` to the next one: serialised SnapshotParts without the last
-    one.
+    """The change from the snapshot with the digest `base` to the next snapshot. `parts` are serialised SnapshotParts,
+    without the part that ends a revision.
     """
 
     base: bytes
@@ -58,7 +58,7 @@ class ConsumerSnapshot:
         self.revision = -1
         self._changes: deque[Change] = deque()
         self._octets = 0
-        # The pieces that have changed since the last revision was published, by key.
+        # The pieces that have changed since the last publication, by key.
         self._touched: dict[str, bytes] = {}
         self._whole: list[bytes] = []
 
@@ -68,7 +68,9 @@ class ConsumerSnapshot:
             self._touched[key] = content
 
     def publish(self, revision: int) -> bool:
-        """Makes a change of the pieces that were put since the last one. Returns False when nothing is new."""
+        """Publishes the pieces that were stored since the last publication as one change. Returns False when nothing is
+        new.
+        """
         digest = self.pages.digest()
         if (revision, digest) == (self.revision, self.digest):
             return False
@@ -76,15 +78,15 @@ class ConsumerSnapshot:
             parts = tuple(_joined([serialised(key, content) for key, content in self._touched.items()]))
             self._remember(Change(self.digest, parts))
         self._touched = {}
-        # `pages` may be newer than the published snapshot, because changes are read in steps. So the parts are stored
-        # here.
+        # The parts are stored separately, because changes are read in steps, so `pages` may be newer than the published
+        # snapshot.
         self._whole = self.pages.parts()
         self.revision, self.digest = revision, digest
         return True
 
     def parts_after(self, digest: bytes) -> list[bytes]:
-        """Returns the parts that lead from the snapshot with this digest to the present one, or all parts when the
-        changes are unknown.
+        """Returns the parts that change the snapshot with this digest to the present snapshot. Returns all parts of the
+        present snapshot when these changes are not stored.
         """
         ending = encoding.ending(self.revision, self.digest)
         if digest == self.digest:
@@ -104,7 +106,7 @@ class ConsumerSnapshot:
 
 
 def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
-    """Joins parts, so that the same pieces are in fewer parts of about the size of a page."""
+    """Yields the same content in fewer parts, which are at most about the size of a page."""
     gathered: list[bytes] = []
     octets = 0
     for part in parts:
@@ -119,36 +121,36 @@ def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """An API key in the form in which calls are checked against it."""
+    """The facts about an API key that are needed to check a request."""
 
     id: str
     name: str
     role: str
     key_hash: str
     expires_at: datetime | None
-    # The login of the account to which it belongs. Empty means none.
+    # The login of the account to which the key belongs. Empty means that there is none.
     account: str = ""
 
 
 class ConfigurationCache:
-    """Follows the database revision by revision. `revision` is the newest one that it has."""
+    """Follows the configuration in the database. `revision` is the newest revision that the cache contains."""
 
     def __init__(self, store: Store, sealer: Sealer) -> None:
         self.revision = -1
         # API keys by their prefix.
         self.keys: dict[str, KeyRecord] = {}
-        # Complete bodies by id, with encrypted secrets.
+        # The complete bodies of webhooks, with encrypted secrets, by id.
         self.webhooks: dict[str, Body] = {}
         self._store = store
         self._sealer = sealer
         self.of_policy = ConsumerSnapshot()
         self.of_relay = ConsumerSnapshot()
-        # The time at which each access rule ends, by its key in policy's snapshot.
+        # The time at which each access rule ends, by the key of the rule in policy's snapshot.
         self._ends: dict[str, datetime] = {}
         self._key_prefixes: dict[str, tuple[str, ...]] = {}
 
     async def load(self) -> None:
-        """Reads everything. Raises SealError when secrets are encrypted under another key."""
+        """Reads the whole configuration. Raises SealError when secrets are encrypted under another key."""
         async with self._store.database.reading() as connection:
             revision = await newest_revision(connection)
             number = 0
@@ -161,14 +163,14 @@ class ConfigurationCache:
         self.revision = revision
 
     async def catch_up(self, on_answer: Callable[[], None] = lambda: None) -> bool:
-        """Reads the changes since the last call. Returns False when there were none. `on_answer` is called as soon as
-        the database has answered at all, because many changes take a while.
+        """Reads the changes since the last call. Returns False when there were none. `on_answer` is called after the
+        first answer of the database, because reading many changes takes a while.
         """
         newest = await self._store.newest()
         on_answer()
         if newest == self.revision:
             return False
-        # Transactions are not needed, because a revision is never changed once it is committed.
+        # No transaction is needed for several queries, because a revision never changes after it is committed.
         asked = {"b_after": self.revision, "b_newest": newest}
         few = await self._store.database.rows(_SOME_CHANGES, asked)
         if len(few) < _TURN:
@@ -190,7 +192,7 @@ class ConfigurationCache:
         return True
 
     def _take_changes(self, rows: Sequence[Row[Any, Any, Any]]) -> set[str]:
-        """Returns the kinds of the objects that were changed."""
+        """Encodes the changed objects again. Returns the kinds of these objects."""
         for kind, document_id, after in rows:
             if kind in RESOURCES and kind != recipients.KIND:
                 stored = load(after)
@@ -227,7 +229,7 @@ class ConfigurationCache:
             self._ends[key] = datetime.fromisoformat(body["expires_at"])
 
     async def _take_buckets(self, connection: AsyncConnection, numbers: frozenset[int] | None) -> None:
-        """Reads the given buckets of the recipients, or all."""
+        """Reads these buckets of the listed recipients, or all buckets if `numbers` is None."""
         empty = set(numbers or ())
         taken = 0
         async for number, keys in recipients.buckets(connection, numbers):
@@ -255,7 +257,9 @@ class ConfigurationCache:
 
 
 def key_records(key_id: str, body: Body) -> dict[str, KeyRecord]:
-    """Returns the keys with one id, by prefix: the present one, and after a rotation for a while the previous one."""
+    """Returns the records for an API key, by prefix: that of its present value, and after a rotation also that of its
+    previous value.
+    """
     ends_at = None if body["expires_at"] is None else datetime.fromisoformat(body["expires_at"])
     name, role, account = body["name"], body["role"], body.get("account") or ""
     records = {body["prefix"]: KeyRecord(key_id, name, role, body["key_hash"], ends_at, account)}
@@ -268,7 +272,9 @@ def key_records(key_id: str, body: Body) -> dict[str, KeyRecord]:
 
 
 class CurrentSnapshots:
-    """The current snapshots, and waits for the next ones. There is one in each process, and all watches share it."""
+    """Publishes the snapshots, and wakes the watches that wait for new ones. Each process has one object, which all
+    watches share.
+    """
 
     def __init__(self, cache: ConfigurationCache, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.cache = cache
@@ -277,7 +283,7 @@ class CurrentSnapshots:
         self.closed = False
 
     def refresh(self) -> None:
-        """Publishes the state of the cache, and wakes the watches if it is new."""
+        """Publishes the state of the cache. If something is new, wakes the watches."""
         if not self.cache.publish(self._clock()):
             return
         for name, consumer_snapshot in (("policy", self.cache.of_policy), ("relay", self.cache.of_relay)):
@@ -285,8 +291,8 @@ class CurrentSnapshots:
         self._wake()
 
     async def newer(self, consumer_snapshot: ConsumerSnapshot, digest: bytes, revision: int) -> bool:
-        """Returns True when the consumer's snapshot has a newer revision or digest, and False when the process
-        stops.
+        """Waits until the consumer's snapshot has another revision or digest than these, and returns True. Returns
+        False when the process stops.
         """
         while not self.closed and (consumer_snapshot.digest, consumer_snapshot.revision) == (digest, revision):
             await self._changed.wait()

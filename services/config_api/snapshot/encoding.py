@@ -24,8 +24,8 @@ _MODES = {"off": pb.MODE_OFF, "shadow": pb.MODE_SHADOW, "enforce": pb.MODE_ENFOR
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """The serialised piece of one object for each consumer. It is empty for a consumer that does not need
-    the object.
+    """The serialised piece of one object for each consumer. The piece is empty for a consumer that does not need the
+    object.
     """
 
     policy: bytes = b""
@@ -47,7 +47,9 @@ def pieces(kind: str, document_id: str, body: Body, sealer: Sealer) -> Pieces:
 
 
 def ending(revision: int, digest: bytes) -> bytes:
-    """Returns the last part of a revision. `digest` is the digest of all pieces that the consumer now has."""
+    """Returns the part that ends a revision. `digest` is the digest of all pieces that the consumer has after this
+    revision.
+    """
     created = Timestamp()
     created.GetCurrentTime()
     return pb.SnapshotPart(last=True, revision=revision, created_at=created, digest=digest).SerializeToString()
@@ -212,7 +214,9 @@ def _account(document_id: str, body: Body, _: Sealer) -> Pieces:
 
 
 def _disabled_account(body: Body) -> Pieces:
-    """Returns the pieces of a disabled account. It still owns its addresses, so that nobody else may send with them."""
+    """Returns the pieces of a disabled account. The account keeps its addresses, so that nobody else may send with
+    them.
+    """
     return Pieces(pb.PolicySnapshot(disabled_account_addresses=body["addresses"]).SerializeToString())
 
 

@@ -8,19 +8,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-# When a watch is lost, its replica may continue to use its snapshot. So the watch still counts for the longest time
-# that the replica needs to connect again.
+# When a watch is lost, its replica may continue to use its snapshot. So a lost watch still counts for this time, within
+# which the replica should have connected again.
 LOST_SECONDS = 10.0
 
 
 @dataclass(slots=True, eq=False)
 class Watcher:
-    """The watch of one replica. `revision` is the revision in force there, and 0 before the replica has reported it."""
+    """The watch of one replica. `revision` is the revision in force at the replica, or 0 before the first report."""
 
     name: str
     service: str
     revision: int = 0
-    # Whether the replica reported that it stops.
+    # Whether the replica has reported that it is stopping.
     has_left: bool = False
     _advanced: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -29,7 +29,7 @@ class Watcher:
         self._advanced.set()
 
     async def reached(self, revision: int, seconds: float) -> None:
-        """Waits until the replica has put this revision in force, at most for `seconds`."""
+        """Waits until the replica has put this revision in force, but at most `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self.revision < revision:
@@ -38,17 +38,20 @@ class Watcher:
 
 
 class Watchers:
-    """The watches at this process, and at the other processes that share its database."""
+    """The watches at this process, and those at other config_api processes that share its database."""
 
     def __init__(self, expected: Iterable[Watcher] = (), clock: Callable[[], float] = time.monotonic) -> None:
-        """`expected` are replicas that may have watched at the previous process, and will connect again."""
+        """`expected` are the watches of replicas that may still use a snapshot of an earlier process. They count as
+        lost watches.
+        """
         self._clock = clock
         self._open: list[Watcher] = []
-        # The lost watches by the name of the replica, each with the time at which it was lost.
+        # The lost watches, each with the time when it was lost, by the name of the replica.
         self._lost = {watcher.name: (watcher, clock()) for watcher in expected}
         self._elsewhere: list[Watcher] = []
         self._advanced = asyncio.Event()
-        # This event is set when there is something to report to other processes, or to ask them.
+        # This event is set when there is something to report to other processes, or something to ask about their
+        # watches.
         self._changed_event = asyncio.Event()
         self._waiting = 0
 
@@ -65,13 +68,15 @@ class Watchers:
         self._changed_event.set()
 
     def advance(self, watcher: Watcher, revision: int) -> None:
-        """Notes that the replica has put this revision in force."""
+        """Stores that the replica has put this revision in force."""
         watcher.advance(revision)
         self._wake()
         self._changed_event.set()
 
     def set_elsewhere(self, watchers: list[Watcher]) -> None:
-        """Sets the watches at other processes. A watch that was lost here may continue there."""
+        """Sets the watches at other processes. A replica whose watch was lost at this process may now watch at another
+        one.
+        """
         self._elsewhere = watchers
         for watcher in watchers:
             self._lost.pop(watcher.name, None)
@@ -79,11 +84,11 @@ class Watchers:
 
     @property
     def waits_elsewhere(self) -> bool:
-        """Whether an answer is waiting while replicas watch at other processes."""
+        """Whether the answer to a request is waiting, and replicas watch at other processes."""
         return self._waiting > 0 and bool(self._elsewhere)
 
     async def wait_for_change(self, seconds: float) -> None:
-        """Returns when there is something to report to other processes or to ask them, and at the latest after
+        """Waits until there is something to report to other processes or to ask about their watches, but at most
         `seconds`.
         """
         try:
@@ -94,7 +99,7 @@ class Watchers:
         self._changed_event.clear()
 
     def here(self) -> list[Watcher]:
-        """Returns every replica that watches at this process, or did so recently."""
+        """Returns the watches at this process, also those that were lost recently."""
         horizon = self._clock() - LOST_SECONDS
         self._lost = {name: lost for name, lost in self._lost.items() if lost[1] > horizon}
         return [*self._open, *(watcher for watcher, _ in self._lost.values())]

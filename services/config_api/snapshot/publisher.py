@@ -1,4 +1,6 @@
-"""Serves config.v1.Configuration: the watches of policy and relay, and policy's reports about hits of rules."""
+"""Serves config.v1.Configuration: the watches of policy and relay, and policy's reports about hits of rules and about
+new password hashes.
+"""
 
 from __future__ import annotations
 
@@ -24,41 +26,41 @@ from services.config_api.storage.usage_counters import Hits, HitStore
 log = structlog.get_logger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Configuration"].full_name
-# Which services may call each method.
+# The services that may call each method.
 CALLERS = {
     "WatchPolicy": {"policy"},
     "WatchRelay": {"relay"},
     "ReportRuleHits": {"policy"},
     "UpgradePasswordHashes": {"policy"},
 }
-# The interval of reads that find changes of other replicas. Changes of this process are published at once. PostgreSQL
-# could notify of changes, but a notification is lost with its connection, and a pooler such as PgBouncer may not pass
-# it on, so the reads would be needed anyway. A read needs one row by its key, and it also finds an outage of the
-# database.
+# The interval in seconds at which the database is read, to find changes that other replicas made. Changes of this
+# process are published at once. PostgreSQL could send notifications of changes. But a notification is lost when its
+# connection is lost, and a pooler such as PgBouncer may not pass it on, so these reads would be needed anyway. A read
+# fetches one row by its key, and also detects an outage of the database.
 POLL_SECONDS = 0.25
-# The shortest time between two publications. A publication costs config_api and each consumer some milliseconds, and
-# costs hardly more for several revisions together.
+# The shortest time between two publications. A publication takes config_api and each consumer some milliseconds, and
+# hardly longer when it has several revisions.
 _PUBLISH_SECONDS = 0.02
-# The next revision is sent when the consumer has put the last one in force, or after this time, because a consumer may
-# refuse a revision.
+# The longest time for which the next revision waits until the consumer has put the last one in force. A consumer may
+# also refuse a revision.
 _TAKING_SECONDS = 0.2
-# If the database does not answer for this time, its loss is reported.
+# When the database has not answered for this time, an outage is reported.
 _ANSWER_SECONDS = 2.0
 _LONGEST_REPORT_ID = 128
 _LARGEST_REPORT = 200_000
 _MOST_UPGRADES = 1_000
 _LONGEST_PROOF = 64
 
-# Longer names of replicas are cut.
+# The longest name of a replica. Longer names are cut.
 _LONGEST_NAME = 100
 
-# The answers are already serialised.
+# The context of a watch. The messages that are sent are octets, because they are already serialised.
 Stream = grpc.aio.ServicerContext[pb.WatchRequest, bytes]
 Requests = AsyncIterator[pb.WatchRequest]
 
 
 class Publisher:
-    """Sends the parts of snapshots as octets that were serialised once."""
+    """Answers the calls of policy and relay. It sends parts of snapshots as octets, which are serialised only once."""
 
     def __init__(self, snapshots: CurrentSnapshots, watchers: Watchers, hits: HitStore, store: Store) -> None:
         self._snapshots = snapshots
@@ -67,8 +69,8 @@ class Publisher:
         self._store = store
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Registers the methods without the generated function, which would serialise each part again for each
-        watch.
+        """Registers the methods. The generated function is not used, because it would serialise each part again for
+        each watch.
         """
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "WatchPolicy": grpc.stream_stream_rpc_method_handler(
@@ -99,7 +101,8 @@ class Publisher:
     async def _watch(
         self, requests: Requests, context: Stream, service: str, consumer_snapshot: ConsumerSnapshot
     ) -> None:
-        # A consumer must know that it is connected, even if the first part comes later.
+        # The metadata is sent at once, so that the consumer knows that it is connected, even if the first part comes
+        # later.
         await context.send_initial_metadata(())
         first = await anext(requests, None)
         if first is None:
@@ -121,7 +124,7 @@ class Publisher:
             WATCHERS.labels(service).dec()
 
     async def _listen(self, requests: Requests, watcher: Watcher) -> None:
-        """Reads the reports about the revision in force, until the consumer disconnects."""
+        """Reads the consumer's reports about its revision in force, until the consumer leaves or disconnects."""
         async for request in requests:
             if request.leaving:
                 watcher.has_left = True
@@ -137,8 +140,8 @@ class Publisher:
             for part in parts:
                 await context.write(part)
             log.info("revision_sent", process=watcher.name, revision=revision, parts=len(parts))
-            # While the consumer takes this revision, others may come. They are then sent as one change, which costs
-            # the consumer little more than a single one.
+            # While the consumer puts this revision in force, further revisions may be published. They are then sent
+            # together, which costs the consumer little more than one revision.
             await watcher.reached(revision, _TAKING_SECONDS)
             await self._snapshots.newer(consumer_snapshot, digest, revision)
 
@@ -181,8 +184,8 @@ def _is_good(upgrade: pb.PasswordUpgrade) -> bool:
 
 
 def _upgraded(account: Document, upgrade: pb.PasswordUpgrade) -> Write | None:
-    """Returns the write of a new hash, or None when the account has got another password since. The stored text is
-    compared for this.
+    """Returns the write of a new hash. Returns None when the stored hash is not the old hash of the upgrade, because
+    the account has a new password.
     """
     if str(account.stored.get("password", "")).partition(" ")[0] != upgrade.old_hash:
         return None
@@ -191,7 +194,7 @@ def _upgraded(account: Document, upgrade: pb.PasswordUpgrade) -> Write | None:
 
 
 async def follow(snapshots: CurrentSnapshots, wake: asyncio.Event, on_database: Callable[[str], None]) -> None:
-    """Publishes each new revision of the database, without end. It continues after an outage of the database.
+    """Publishes each new revision in the database until it is cancelled. It continues after an outage of the database.
 
     `on_database` is called after each read with the error of the database, or with the empty text.
     """
@@ -222,14 +225,15 @@ async def follow(snapshots: CurrentSnapshots, wake: asyncio.Event, on_database: 
 
 
 async def _catch_up(cache: ConfigurationCache, on_database: Callable[[str], None]) -> bool:
-    """Returns whether there was a newer revision, and reports a database that does not answer in time."""
+    """Reads new revisions. Returns whether there were any, and reports a database that does not answer in time."""
     answered = asyncio.Event()
     reading = asyncio.ensure_future(cache.catch_up(answered.set))
     first_answer = asyncio.ensure_future(answered.wait())
     try:
         waited_for = {reading, first_answer}
         if not (await asyncio.wait(waited_for, timeout=_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
-            # The query is not cancelled, because the cancellation would also wait for the server that does not answer.
+            # The query is not cancelled here, because a cancellation would also wait for the server that does not
+            # answer.
             on_database("the database does not answer in time")
         return await reading
     finally:

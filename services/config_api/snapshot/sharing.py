@@ -1,5 +1,5 @@
-"""Connects several config_api with one database. Each reports which revision is in force at the replicas that watch
-it.
+"""Lets several config_api processes share one database. Each process reports there which revision is in force at the
+replicas that watch it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from services.config_api.storage.replicas import ReplicaRow, ReplicaTable
 log = structlog.get_logger(__name__)
 
 _RENEW_SECONDS = 3.0
-# The interval while an answer waits for a replica that watches at another process. The revision in force there is only
-# in the database, and the comment at POLL_SECONDS in publisher.py says why it is read. While no answer waits, this
-# interval is not used.
+# The interval in seconds at which the rows of other processes are read while an answer waits for a replica that watches
+# at another process. The comment at POLL_SECONDS in publisher.py says why notifications are not used. While no answer
+# waits, the longer interval `_RENEW_SECONDS` is used.
 _LOOK_SECONDS = 0.03
-# While no other config_api is known, the revisions in force are reported at most this often.
+# While no other config_api is known, the revisions in force are reported after this interval at the earliest.
 _ALONE_SECONDS = 0.25
 
 
 class Sharing:
-    """Renews the rows of this process, and sets `Watchers.elsewhere` and `siblings` from the rows of others."""
+    """Renews the rows of this process. From the rows of other processes, it sets `siblings`, and tells `Watchers` which
+    replicas watch at these processes.
+    """
 
     def __init__(self, table: ReplicaTable, watchers: Watchers, own: Callable[[], ReplicaRow]) -> None:
-        """`own` returns the rows of this process."""
+        """`own` returns the row that describes this process."""
         self._table = table
         self._watchers = watchers
         self._own = own
-        # The other config_api processes.
+        # The rows of the other config_api processes.
         self.siblings: list[ReplicaRow] = []
 
     async def run(self) -> None:
@@ -57,7 +59,7 @@ class Sharing:
             await self._watchers.wait_for_change(_LOOK_SECONDS if self._watchers.waits_elsewhere else _RENEW_SECONDS)
 
     async def look(self) -> None:
-        """Reads the rows of other processes."""
+        """Reads the rows of other processes, and updates `siblings` and `Watchers`."""
         rows = await self._table.others()
         self.siblings = [row for row in rows if row.service == self._own().service]
         elsewhere = [Watcher(row.name, row.service, row.revision) for row in rows if row.service != self._own().service]
@@ -69,8 +71,8 @@ class Sharing:
             await self._table.leave()
 
     def _rows(self) -> list[ReplicaRow]:
-        """Returns the rows for this process and for each replica that watches here, with the lowest revision that may
-        be in force there.
+        """Returns the row of this process, and a row for each replica that watches here, with the lowest revision that
+        may be in force at this replica.
         """
         watchers: dict[tuple[str, str], int] = {}
         for watcher in self._watchers.here():

@@ -16,12 +16,12 @@ from services.config_api.storage.tables import audit_log
 
 _TARGET_LIMIT = 300
 _BATCH = 500
-# The longest time between the making of an entry's id and of its time.
+# The largest difference between the time in an entry's id and the time of the entry, in microseconds.
 _ID_US = 60 * 1_000_000
 
 
 class AuditLog:
-    """Adds and lists entries."""
+    """Adds, lists and removes entries of the audit log."""
 
     def __init__(self, database: Database, identifiers: Identifiers) -> None:
         self._database = database
@@ -37,7 +37,8 @@ class AuditLog:
     ) -> Sequence[Row[Any]]:
         """Returns entries before the given id, the newest first. Times are in microseconds since 1970."""
         conditions: list[ColumnElement[bool]] = [audit_log.c[name] == value for name, value in filters.items()]
-        # The database finds entries by their ids, which are made at nearly the same time as the entries.
+        # The indexes contain ids and not times. So a range of ids is compared, too: the time in an id is nearly that of
+        # the entry.
         if since is not None:
             conditions += [audit_log.c.at >= since, audit_log.c.id >= first_id(since - _ID_US)]
         if until is not None:
@@ -49,8 +50,8 @@ class AuditLog:
             return (await connection.execute(query)).all()
 
     async def forget(self, before: int) -> int:
-        """Removes entries from before this time, in small steps so that other callers do not wait long. Returns their
-        number.
+        """Removes entries that are older than this time (microseconds since 1970). Returns the number of removed
+        entries. It works in small steps, so that other writers do not wait long.
         """
         count = 0
         while True:

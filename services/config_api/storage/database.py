@@ -37,12 +37,11 @@ _CONNECTIONS = 20
 _BUSY_SECONDS = 15
 _CONNECT_SECONDS = 5
 _CLOSE_SECONDS = 5.0
-# The rows that a statement on SQLite reads at once.
+# The number of rows that are read together with the execution of a statement on SQLite.
 _FIRST_ROWS = 64
-# After this time a server that does not answer is given up. The longest statement is that of an import with 100,000
-# rows.
+# The time-out of a statement in seconds. The longest statement is that of an import with 100,000 rows.
 _STATEMENT_SECONDS = 120
-# The errors of the drivers are recognised by name, so that no driver must be imported for them.
+# The names of errors of the drivers that mean an outage. They are names, so that no driver must be imported.
 _OUTAGES = frozenset(
     {
         "OperationalError",
@@ -56,18 +55,19 @@ _OUTAGES = frozenset(
         "TimeoutError",
     }
 )
-# The error codes of PostgreSQL for broken connections, too many connections, and operator intervention (start and
-# shutdown).
+# The beginnings of PostgreSQL's error codes for broken connections, too many connections, and operator intervention
+# (start and shutdown).
 _OUTAGE_STATES = ("08", "53300", "57P")
 
 Ts = TypeVarTuple("Ts")
 
 
 class Database:
-    """Gives transactions by `reading()` and `writing()`. On SQLite only one writer is active, in order of arrival.
+    """Opens transactions by `reading()` and `writing()`. On SQLite only one writer is active at a time, and the others
+    wait in the order of their arrival.
 
-    A short statement reads or writes a few rows by their keys. On SQLite, the event loop executes such statements
-    itself, because that takes a fraction of the time that it takes to pass them to another thread.
+    A short statement reads or writes a few rows by their keys. On SQLite, the event loop executes short statements
+    itself, because this takes only a fraction of the time that it takes to pass them to another thread.
     """
 
     def __init__(self, url: str) -> None:
@@ -75,11 +75,11 @@ class Database:
         self._url = database_url(url, SCHEMA.variable)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self._file = SqliteFile(Path(str(self._url.database)))
-        # The open transactions, including those of cancelled callers.
+        # The number of open transactions, including those of cancelled callers.
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        # Those who write wait here for each other. In PostgreSQL they would hold a connection while they wait.
+        # Writers wait for this lock. If they waited in PostgreSQL, each would hold a connection meanwhile.
         self._turns = asyncio.Lock()
         # The threads of the SQLite connections.
         self._threads: list[threading.Thread] = []
@@ -92,7 +92,7 @@ class Database:
             self._reader = self._writer = postgresql_engine(
                 self._url,
                 SCHEMA.service,
-                # All are kept, because making one costs more than a whole change.
+                # All connections are kept, because making a connection costs more than a whole change.
                 pool_size=_CONNECTIONS,
                 max_overflow=0,
                 connect_seconds=_CONNECT_SECONDS,
@@ -120,21 +120,23 @@ class Database:
     async def close(self) -> None:
         """Closes the connections. A database that does not answer will notice the closed connections later.
 
-        The waits are not ended by cancellation, because a driver may catch a cancellation and continue to wait (F54).
+        Each wait has a time limit that does not depend on cancellation, because a driver may catch a cancellation and
+        continue to wait (F54).
         """
         await at_most(_CLOSE_SECONDS, self._idle.wait())
         for engine in (self._reader, self._writer):
             await at_most(_CLOSE_SECONDS, engine.dispose())
         if self._inline is not None:
             await at_most(_CLOSE_SECONDS, asyncio.to_thread(self._inline.close))
-        # A thread whose caller was cancelled still reports to the event loop, so the loop must not be closed before.
+        # A thread whose caller was cancelled still reports to the event loop, so the loop must not be closed before the
+        # threads have ended.
         await at_most(_CLOSE_SECONDS, asyncio.to_thread(_join, self._threads))
         self._file.release()
 
     @asynccontextmanager
     async def reading(self, *, once: bool = False) -> AsyncIterator[AsyncConnection]:
-        """Opens a transaction that only reads, and sees one consistent state. `once`: it has only one statement, for
-        which PostgreSQL is not asked to begin and end a transaction.
+        """Opens a transaction that only reads, and that sees one consistent state. `once` promises that only one
+        statement is executed, so PostgreSQL is not asked to begin and end a transaction.
         """
         with self._counted():
             async with self._reader.connect() as connection:
@@ -145,7 +147,7 @@ class Database:
                     yield connection
 
     async def rows(self, statement: Select[*Ts], values: Mapping[str, Any]) -> Sequence[Row[*Ts]]:
-        """Returns the rows of one short statement. It is executed on its own, outside of a transaction."""
+        """Executes one short statement outside of a transaction, and returns its rows."""
         engine = self._reader.sync_engine if self._inline is None else self._inline.engine
 
         def execute() -> Sequence[Row[*Ts]]:
@@ -155,15 +157,17 @@ class Database:
                 return connection.execute(statement, values).all()
 
         with self._counted():
-            # This takes a third less time than the methods of AsyncConnection, each of which would do the same.
+            # One greenlet for all calls takes a third less time than the methods of AsyncConnection, each of which uses
+            # its own.
             return execute() if self._inline else await greenlet_spawn(execute)
 
     @asynccontextmanager
     async def writing(self, *, short: bool = False, in_turn: bool = False) -> AsyncIterator[AsyncConnection]:
         """Opens a transaction that is committed at the end, or rolled back by an exception.
 
-        `short` means that its statements are short. `in_turn` is for transactions that lock the same row: on
-        PostgreSQL, too, only one of these is active in this process, in order of arrival.
+        `short` means that its statements are short. `in_turn` is for transactions that lock the same row. On
+        PostgreSQL, too, only one of these transactions is active at a time in this process, in the order of their
+        arrival.
         """
         with self._counted():
             async with self._turn(in_turn):
@@ -176,7 +180,9 @@ class Database:
 
     @asynccontextmanager
     async def _turn(self, in_turn: bool) -> AsyncIterator[None]:
-        """Waits for its turn. Raises TimeoutError, which is an outage of the database, when it does not come."""
+        """Waits until no other writer is active. Raises TimeoutError when this takes too long, which counts as an
+        outage of the database.
+        """
         if not (in_turn or self.is_sqlite):
             yield
             return
@@ -196,7 +202,8 @@ class Database:
         except (SQLAlchemyError, OSError) as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
-                # A driver may report its cancellation as an error. A caller that goes on after errors would never end.
+                # A driver may report a cancellation as an error of its own. A caller that continues after errors would
+                # then never end.
                 raise asyncio.CancelledError from error
             raise
         finally:
@@ -206,8 +213,8 @@ class Database:
 
 
 def outage(error: BaseException) -> Problem | None:
-    """Returns the answer for a database that cannot be reached, or None for any other error, which is a fault of our
-    code.
+    """Returns the problem with which a request is answered when the database cannot be reached. Returns None for any
+    other error, which is a fault of our code.
     """
     if not _is_outage(error):
         return None
@@ -221,10 +228,10 @@ def outage(error: BaseException) -> Problem | None:
 
 
 async def insert_rows(connection: AsyncConnection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Inserts many rows, each with a value for every column of the table in order.
+    """Inserts many rows. Each row has a value for every column of the table, in the order of the columns.
 
-    The statement and the rows are given to the driver as they are. SQLAlchemy would make a dictionary of parameters and
-    a tuple for each row, which takes longer than the insertion.
+    The statement and the rows are passed to the driver unchanged. SQLAlchemy would convert each row to a dictionary of
+    parameters and to a tuple, which takes longer than the insertion.
     """
     if rows:
         await connection.exec_driver_sql(_insertion(table, connection.dialect), list(rows))
@@ -238,11 +245,11 @@ def _insertion(table: Table, dialect: Dialect) -> str:
 class SqliteCursor(aiosqlite.Cursor):
     """A cursor that opens, executes, reads the first rows and closes in one call of the connection's thread.
 
-    Each such call costs about as much as the whole of a short statement, and the cursor of aiosqlite makes four.
+    A call of the thread costs about as much as a whole short statement, and the cursor of aiosqlite makes four calls.
     """
 
     def __init__(self, connection: SqliteConnection) -> None:
-        # The cursor itself is made by the connection's thread, when it executes.
+        # The thread of the connection makes the cursor of the driver when a statement is executed.
         super().__init__(connection, None)  # type: ignore[arg-type]
         self._connection = connection
         self._rows: list[Any] = []
@@ -308,8 +315,8 @@ class SqliteCursor(aiosqlite.Cursor):
 
 
 class SqliteConnection(aiosqlite.Connection):
-    """A connection with cursors of its own, which begins a transaction together with the first statement in it, and
-    which ends its thread only once.
+    """A connection that uses SqliteCursor, begins a transaction together with the first statement in it, and ends its
+    thread only once.
 
     SQLAlchemy calls both `stop` and `close` when the task that used the connection was cancelled. After `stop`, the
     `close` of aiosqlite would wait without end (F54).
@@ -318,15 +325,18 @@ class SqliteConnection(aiosqlite.Connection):
     def __init__(self, connect: Callable[[], sqlite3.Connection], *, writer: bool) -> None:
         super().__init__(connect, iter_chunk_size=_FIRST_ROWS)
         self._is_writer = writer
-        # The statement that begins the transaction, until the first statement takes it along.
+        # The statement that begins the transaction. It is empty after it was executed together with the first
+        # statement.
         self._beginning = ""
 
     def begin(self) -> None:
-        """Begins a transaction with the next statement."""
+        """Makes the next statement begin a transaction."""
         self._beginning = "BEGIN IMMEDIATE" if self._is_writer else "BEGIN"
 
     def take_beginning(self) -> str:
-        """Returns the statement that must be executed before the next one. Empty when there is none."""
+        """Returns the statement that must be executed before the next statement. The result is empty when there is
+        none.
+        """
         beginning, self._beginning = self._beginning, ""
         return beginning
 
@@ -336,11 +346,11 @@ class SqliteConnection(aiosqlite.Connection):
         if self._is_writer:
             await super().commit()
         else:
-            # The end of a transaction that has only read does nothing for which the event loop would have to wait.
+            # This is not done in the thread, because the end of a transaction that has only read is never slow.
             self._conn.commit()
 
     async def rollback(self) -> None:
-        # After a cancellation, the thread may still be at work on a statement. It comes to this one afterwards.
+        # After a cancellation, the thread may still be executing a statement. It executes the rollback afterwards.
         if not self.take_beginning():
             await super().rollback()
 
@@ -362,7 +372,7 @@ def _join(threads: Sequence[threading.Thread]) -> None:
 
 
 def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -> AsyncEngine:
-    """Makes the engine. The thread of each connection is added to `threads`."""
+    """Returns an engine for SQLite. The thread of each of its connections is added to `threads`."""
     url = url.set(drivername="sqlite+aiosqlite")
     (path,), options = SQLiteDialect_aiosqlite().create_connect_args(url)
 
@@ -399,7 +409,8 @@ def _sqlite_engine(url: URL, threads: list[threading.Thread], *, writer: bool) -
 
 
 def _prepare(connection: Any, _: Any) -> None:
-    # The driver's own BEGIN comes too late for IMMEDIATE, so others send it instead.
+    # The driver would begin transactions too late for IMMEDIATE, so it must not do this. The connections of this module
+    # begin transactions themselves.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
@@ -409,7 +420,7 @@ def _prepare(connection: Any, _: Any) -> None:
 
 
 class _InlineConnection(AsyncConnection):
-    """A connection whose statements the event loop executes itself. It has no other methods than these."""
+    """A connection whose statements the event loop executes itself. Only the methods below may be used."""
 
     def __init__(self, engine: AsyncEngine, connection: Connection) -> None:
         super().__init__(engine, connection)
@@ -423,8 +434,8 @@ class _InlineConnection(AsyncConnection):
 
 
 class _InlineEngine:
-    """The connections to SQLite for short transactions. The caller executes their statements, and a thread does only
-    what may have to wait: for the lock of the file, and for the disk at a commit.
+    """The connections to SQLite for short transactions. The caller executes the statements itself. A thread is used
+    only for calls that may have to wait: for the lock of the file, and for the disk at a commit.
     """
 
     def __init__(self, url: URL, engine: AsyncEngine) -> None:
@@ -432,7 +443,7 @@ class _InlineEngine:
         self.engine = create_engine(
             url.set(drivername="sqlite+pysqlite"),
             connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
-            # One of them writes, and the other one reads.
+            # One connection writes, and the other connection reads.
             pool_size=2,
             max_overflow=0,
             pool_reset_on_return=None,
@@ -454,11 +465,12 @@ class _InlineEngine:
             except sqlite3.Error as error:
                 raise DBAPIError.instance(None, None, error, sqlite3.Error) from error
             finally:
-                # It does nothing after a commit.
+                # The rollback does nothing after a commit.
                 driver.rollback()
 
     async def _begin(self, driver: sqlite3.Connection) -> None:
-        # Only another program can have the lock, since the transactions of this process take turns.
+        # The first attempt does not wait. Only another program can have the lock, because the writers of this process
+        # take turns.
         driver.execute("PRAGMA busy_timeout=0")
         try:
             driver.execute("BEGIN IMMEDIATE")
@@ -470,7 +482,9 @@ class _InlineEngine:
             await self._in_thread(functools.partial(driver.execute, "BEGIN IMMEDIATE"))
 
     async def _in_thread(self, call: Callable[[], object]) -> None:
-        """Waits for the call even when it is cancelled, because the connection is used next."""
+        """Runs the call in the thread. When the caller is cancelled, this still waits for the call, because the
+        connection is used afterwards.
+        """
         calling = asyncio.get_running_loop().run_in_executor(self._waiting, call)
         cancelled = False
         while not calling.done():
@@ -491,13 +505,13 @@ class _InlineEngine:
 
 
 def _is_outage(error: BaseException) -> bool:
-    """Whether the server cannot be reached at present. Any other error would occur again."""
+    """Whether the error means that the database cannot be reached at present. Any other error would occur again."""
     cause = getattr(error, "orig", None) or error
     sqlstate = getattr(cause, "sqlstate", None) or ""
     return isinstance(cause, OSError) or type(cause).__name__ in _OUTAGES or sqlstate.startswith(_OUTAGE_STATES)
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the text of the driver without the statement, its parameters, and the URL."""
+    """Returns the error text of the driver, without the statement, its parameters, and the URL."""
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {cause}".splitlines()[0][:300].rstrip(": ")

@@ -10,10 +10,10 @@ from services.config_api.resources.description import Body, Resource, member, sh
 
 
 def difference(resource: Resource, before: Body | None, after: Body | None) -> list[dict[str, Any]]:
-    """Returns [{pointer, before, after}], without absent values. Of a secret it tells only that it was set, changed or
-    removed.
+    """Returns the differences as [{pointer, before, after}], without absent values. For a secret, the result only says
+    that it was set, changed or removed.
 
-    Both bodies are in their stored form. Members without a value are compared by the present defaults.
+    Both bodies are in their stored form. Members that are not set are compared by their present defaults.
     """
     found: list[dict[str, Any]] = []
     before = None if before is None else complete(resource, before)
@@ -49,7 +49,7 @@ def _compare(pointer: str, before: Any, after: Any, found: list[dict[str, Any]])
 
 
 def load(text: str | None) -> Body | None:
-    """Reads a stored body."""
+    """Returns a body from its stored text, or None when there is no text."""
     if text is None:
         return None
     body: Body = json.loads(text)
@@ -57,5 +57,5 @@ def load(text: str | None) -> Body | None:
 
 
 def dump(body: Body) -> str:
-    """Returns a body in its stored form, with its members in the order of the schema."""
+    """Returns the text in which a body is stored. The order of its members does not change."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,6 @@
-"""The documents in the database: single ones, pages, or all of a kind; and the number of the newest revision."""
+"""Reads documents from the database (single ones, pages, or all of a kind) and the number of the newest revision, and
+begins new revisions.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,12 @@ from services.config_api.storage.identifiers import Identifiers
 from services.config_api.storage.revision import TAKEN, Actor, Revision
 from services.config_api.storage.tables import documents, head, key_uses, rule_hits, terms, unique_keys
 
-# Frequent statements are made once, because making one costs about as much as its execution.
+# Frequent statements are made once, because making a statement costs about as much as its execution.
 _NEWEST = select(head.c.revision)
 _FIND = select(documents).where(documents.c.kind == bindparam("b_kind"), documents.c.id == bindparam("b_id"))
 _ALL = select(documents).where(documents.c.kind == bindparam("b_kind")).order_by(documents.c.id)
 _STREAM_ROWS = 1000
-# So many rows are few enough for a short statement.
+# The largest number of rows that a short statement may read.
 _SHORT_ROWS = 100
 _IN_LIMIT = 500
 
@@ -40,7 +42,7 @@ class Document:
     id: str
     # The stored body: the members that were set, secrets and hidden members.
     stored: Body
-    # The number of the revision that last wrote it.
+    # The number of the revision that last wrote the object.
     version: int
     created_at: int
     updated_at: int
@@ -70,10 +72,10 @@ class Store:
     async def page(
         self, kind: str, filters: Mapping[str, str], after: str | None, limit: int, updated_after: int | None = None
     ) -> Sequence[Document]:
-        """Returns up to `limit` documents in the order of their ids, which is that of creation, after the given id
+        """Returns up to `limit` documents after the given id, in the order of their ids, which is the order of creation
         (C152).
 
-        With `updated_after`, only those that were written after this time (microseconds since 1970).
+        With `updated_after`, returns only documents that were written after this time (microseconds since 1970).
         """
         if kind == recipients.KIND:
             async with self.database.reading(once=True) as connection:
@@ -82,7 +84,7 @@ class Store:
         query = _statement(tuple(filters), is_after=after is not None, is_updated=updated_after is not None)
         values = _values(kind, filters, after=after, updated=updated_after, limit=limit)
         if limit <= _SHORT_ROWS and len(filters) <= 1 and updated_after is None:
-            # One index has exactly these rows, in order.
+            # The statement is short, because one index has exactly these rows in this order.
             return list(map(document, await self.database.rows(query, values)))
         async with self.database.reading(once=True) as connection:
             return [document(row) for row in await connection.execute(query, values)]
@@ -105,8 +107,8 @@ class Store:
             return [document(row) for row in await connection.execute(_ALL, {"b_kind": kind})]
 
     async def taken(self, scope: str, values: Sequence[str], *, other_than: Collection[str] = ()) -> frozenset[str]:
-        """Returns those of the values that are unique keys in the scope. Objects of the kinds `other_than` are
-        ignored.
+        """Returns those of the values that objects have as unique keys in the scope. Objects of the kinds in
+        `other_than` are ignored.
         """
         query = TAKEN.where(unique_keys.c.kind.not_in(sorted(other_than))) if other_than else TAKEN
         found: set[str] = set()
@@ -116,7 +118,7 @@ class Store:
         return frozenset(found)
 
     async def hits(self, rule_ids: Sequence[str]) -> dict[str, tuple[int, int | None]]:
-        """Returns (hits, time of the last hit) of access rules, without those that have no hits."""
+        """Returns (hits, time of the last hit) of access rules, by id. Rules without hits are left out."""
         found: dict[str, tuple[int, int | None]] = {}
         async with self.database.reading() as connection:
             for start in range(0, len(rule_ids), _IN_LIMIT):
@@ -125,7 +127,7 @@ class Store:
         return found
 
     async def key_uses(self, key_ids: Sequence[str]) -> dict[str, int]:
-        """Returns the time of the last use of API keys, without keys that were never used."""
+        """Returns the time of the last use of API keys, by id. Keys that were never used are left out."""
         async with self.database.reading(once=True) as connection:
             query = select(key_uses).where(key_uses.c.key_id.in_(key_ids))
             return {row.key_id: row.last_used_at for row in await connection.execute(query)}
@@ -141,8 +143,8 @@ class Store:
         """Begins a new revision. It is committed with its audit entry at the end, and an exception rolls all of it
         back.
 
-        `short` is as for `Database.writing`. With `repeat`, its answer is stored with it. Then this raises the errors
-        of `IdempotentRequest.recall`.
+        `short` has the same meaning as for `Database.writing`. With `repeat`, the answer of the revision is stored too,
+        and the errors of `IdempotentRequest.recall` may be raised.
 
         Only one writer is active at a time, so everything that is read through the revision stays valid until the
         commit.
@@ -163,9 +165,10 @@ class Store:
 def _statement(
     fields: tuple[str, ...], *, counts: bool = False, is_after: bool = False, is_updated: bool = False
 ) -> Select[Any]:
-    """Makes the statement for the documents of the kind b_kind that match the filters on `fields`: their number, or a
-    page of up to b_limit in the order of their ids, after the id b_after, updated after b_updated. b_0, b_1 ... are
-    the values of the fields.
+    """Returns a statement about the documents of the kind b_kind that match the filters on `fields`. With `counts` it
+    selects their number, and otherwise a page of up to b_limit documents in the order of their ids. With `is_after`,
+    the ids are after b_after. With `is_updated`, the documents were updated after b_updated. b_0, b_1 ... are the
+    values of the fields.
     """
     query: Select[Any] = select(func.count()).select_from(documents) if counts else select(documents)
     query = query.where(documents.c.kind == bindparam("b_kind"))
@@ -179,7 +182,8 @@ def _statement(
             term.c.document_id == documents.c.id,
         )
         if number == 0:
-            # The primary key of the terms has the ids in order, so the query reads only from the cursor to the limit.
+            # The primary key of `terms` contains the ids in order, so the query reads only the rows from b_after to the
+            # limit.
             query = query.join(term, and_(*found))
             by = term.c.document_id
         else:
@@ -192,7 +196,7 @@ def _statement(
 
 
 def _values(kind: str, filters: Mapping[str, str], **more: str | int | None) -> dict[str, str | int]:
-    """Returns the parameters of a statement."""
+    """Returns the parameters of a statement that `_statement` made."""
     values = {f"b_{number}": value for number, value in enumerate(filters.values())}
     return {"b_kind": kind, **values, **{f"b_{name}": value for name, value in more.items() if value is not None}}
 
@@ -223,7 +227,7 @@ async def find_all(connection: AsyncConnection, kind: str, document_ids: Sequenc
 
 
 async def every(connection: AsyncConnection, kinds: Sequence[str]) -> AsyncIterator[Document]:
-    """Yields all documents of the kinds, by kind and id. Recipients are not documents."""
+    """Yields all documents of these kinds, in the order of kind and id. Listed recipients are not documents."""
     query = select(documents).where(documents.c.kind.in_(kinds)).order_by(documents.c.kind, documents.c.id)
     async with connection.stream(query, execution_options={"yield_per": _STREAM_ROWS}) as rows:
         # Rows are read in batches, because each read switches to the thread of the driver.

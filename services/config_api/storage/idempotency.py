@@ -1,4 +1,6 @@
-"""Idempotency-Key: a POST that is repeated with the same key is done once, and gets the first answer again."""
+"""Implements Idempotency-Key: a POST that is repeated with the same key is executed only once, and gets the first
+answer again.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,10 @@ from services.config_api.storage.tables import idempotency
 
 # The status of a request that has begun and has no answer yet.
 _BEGUN = 0
-# This name is stored among the headers. It is not a header, but has the id of the object that was made.
+# An entry that is stored among the headers, but is not a header. It has the id of the object that was made.
 _MADE_ID = "made-id"
-# This is longer than any call to another service. After this time the process that began the request is dead.
+# After this time, the process that began a request must have ended without an answer. It is longer than any call to
+# another service.
 _ABANDONED_US = 10 * 60 * 1_000_000
 
 
@@ -33,12 +36,12 @@ class StoredResponse:
     status: int
     body: str = field(repr=False)
     headers: dict[str, str] = field(default_factory=dict)
-    # The id of the object that was made, if the answer shows a secret. Then only the id is stored.
+    # The id of the object that was made, if the answer shows a secret. In this case only the id is stored.
     made_id: str | None = None
 
 
 class ReplayResponse(Exception):  # noqa: N818 - no error, but it ends the request
-    """The request was answered before."""
+    """Raised when the request was answered before. `answer` is the stored answer."""
 
     def __init__(self, answer: StoredResponse) -> None:
         super().__init__()
@@ -46,10 +49,10 @@ class ReplayResponse(Exception):  # noqa: N818 - no error, but it ends the reque
 
 
 class IdempotentRequest:
-    """A request with an Idempotency-Key. Each key belongs to one caller. `fingerprint` is different for different
+    """A request with an Idempotency-Key. Each caller has keys of its own. `fingerprint` is different for different
     requests.
 
-    `actor_id` is the id of the caller's API key, because another key may later get its name.
+    `actor_id` is the id of the caller's API key. The name is not used, because another API key may later get it.
     """
 
     def __init__(self, database: Database, sealer: Sealer, actor_id: str, key: str, fingerprint: bytes) -> None:
@@ -58,8 +61,8 @@ class IdempotentRequest:
         self._row = {"actor": actor_id, "key": key, "fingerprint": fingerprint}
 
     async def recall(self, connection: AsyncConnection) -> None:
-        """Looks for an earlier request with the key. Raises ReplayResponse when it was answered, and Problem 409 when
-        it is still at work or was another request.
+        """Looks for an earlier request with the key. Raises ReplayResponse when that request was answered. Raises
+        Problem 409 when it has no answer yet, was a different request, or was answered with a secret.
         """
         row = (await connection.execute(select(idempotency).where(*self._mine()))).one_or_none()
         if row is None:
@@ -88,15 +91,15 @@ class IdempotentRequest:
         raise ReplayResponse(StoredResponse(row.status, self._sealer.open(row.body), headers))
 
     async def remember(self, connection: AsyncConnection, answer: StoredResponse) -> None:
-        """Stores the answer in the transaction of the work. The body is encrypted. A body with a secret is not
+        """Stores the answer, in the same transaction as the change. The body is encrypted. A body with a secret is not
         stored.
         """
         await connection.execute(insert(idempotency).values(**self._row, **self._kept(answer), created_at=now_us()))
 
     @contextlib.asynccontextmanager
     async def claimed(self) -> AsyncIterator[list[StoredResponse]]:
-        """Reserves the Idempotency-Key for work outside our database. The caller adds its answer to the list. Without
-        an answer, the Idempotency-Key can be used again.
+        """Reserves the Idempotency-Key for work outside our database. The caller adds its answer to the list. If the
+        list stays empty, the Idempotency-Key can be used again.
 
         Raises the errors of `recall`.
         """
@@ -106,7 +109,7 @@ class IdempotentRequest:
             yield answers
         finally:
             statement = update(idempotency).values(**self._kept(answers[0])) if answers else delete(idempotency)
-            # The work is already done. The request must not fail because its answer cannot be stored.
+            # The work is already done, so the request must not fail when its answer cannot be stored.
             with contextlib.suppress(SQLAlchemyError, OSError):
                 async with self._database.writing() as connection:
                     await connection.execute(statement.where(*self._mine()))

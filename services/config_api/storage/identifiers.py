@@ -1,4 +1,4 @@
-"""Ids that sort by their time of creation (UUIDv7, RFC 9562 5.7), and the clock in microseconds."""
+"""Makes ids whose order is that of their creation (UUIDv7, RFC 9562 5.7), and reads the clock in microseconds."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Identifiers:
 
 
 def first_id(at: int) -> str:
-    """Returns the lowest id for this time in microseconds since 1970. All ids that are made later are higher."""
+    """Returns the lowest id for this time (microseconds since 1970). All ids that are made later are higher."""
     return str(uuid.UUID(int=max(at // 1000, 0) << 80))
 
 
 def now_us() -> int:
-    """Returns microseconds since 1970."""
+    """Returns the present time in microseconds since 1970."""
     return time.time_ns() // 1000

@@ -1,7 +1,8 @@
-"""The listed recipients, of which there may be a million. They are in a separate table, without documents, terms and
-differences.
+"""Stores the listed recipients, of which there may be a million. They have a separate table, and are not stored as
+documents with terms and differences.
 
-A revision that changes the list has its count and digest before and after, and the changed buckets of the snapshot.
+For each revision that changes the list, the count and digest before and after the change are stored, and the numbers of
+the changed buckets of the snapshot.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ _NOTHING: Body = {"count": 0, "digest": "0" * 64}
 _IN_LIMIT = 500
 _MANY_ERRORS = 20
 _STREAM_ROWS = 5000
-# If more buckets changed, all buckets are read in one query.
+# If more buckets than this have changed, all buckets are read in one query.
 _MANY_BUCKETS = 4000
-# The recipient with the id b_id.
+# Selects the recipient with the id b_id.
 FIND = select(recipients).where(recipients.c.id == bindparam("b_id"))
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientWrite:
-    """A change of one recipient: made, replaced, or removed (then `address` is None)."""
+    """A change of one recipient, which is made, replaced or removed. `address` is None when it is removed."""
 
     id: str
     address: str | None
     is_new: bool
-    # The stored version must be one of these. None means any version.
+    # The versions that the stored recipient may have. None means any version.
     expected: frozenset[int] | None
     # The place of the change in the request. Empty means the whole body.
     place: str
@@ -59,8 +60,8 @@ async def page(
     limit: int,
     updated_after: int | None = None,
 ) -> Sequence[Row[Any]]:
-    """Returns up to `limit` recipients in the order of their ids, after the given id. `filters` may have domain and
-    address. With `updated_after`, only those that were written after this time (microseconds since 1970).
+    """Returns up to `limit` recipients after the given id, in the order of their ids. `filters` may have domain and
+    address. With `updated_after`, returns only recipients that were written after this time (microseconds since 1970).
     """
     query = _matching(select(recipients), filters, updated_after)
     if after is not None:
@@ -70,7 +71,7 @@ async def page(
 
 
 async def count(connection: AsyncConnection, filters: Mapping[str, str], updated_after: int | None) -> int:
-    """Returns the number of recipients in all pages."""
+    """Returns the number of recipients that match, in all pages together."""
     query = _matching(select(func.count()).select_from(recipients), filters, updated_after)
     return int((await connection.execute(query)).scalar_one())
 
@@ -91,8 +92,8 @@ def _matching(query: Select[Any], filters: Mapping[str, str], updated_after: int
 
 
 async def apply(connection: AsyncConnection, revision: int, at: int, writes: Sequence[RecipientWrite]) -> None:
-    """Writes the recipients of a revision, and its row of changes. Raises Problem 412 when `expected` does not match,
-    and 409 when an address is already listed.
+    """Writes the changed recipients of a revision, and the row of the revision in `changes`. Raises Problem 412 when
+    `expected` does not match, and 409 when an address is already listed.
     """
     removed = await _removed(connection, [write for write in writes if not write.is_new])
     if removed:
@@ -114,15 +115,15 @@ async def apply(connection: AsyncConnection, revision: int, at: int, writes: Seq
 
 
 async def summary(connection: AsyncConnection) -> Body:
-    """Returns count and digest of the list. The digest is a sum of hashes, so that its update costs only as much as the
-    change.
+    """Returns the count and the digest of the list. The digest is a sum of hashes, so that the work of its update
+    depends only on the size of the change.
     """
     query = select(documents.c.body).where(documents.c.kind == _SUMMARY_KIND)
     return load((await connection.execute(query)).scalar_one_or_none()) or _NOTHING
 
 
 async def changed_buckets(connection: AsyncConnection, after: int, newest: int) -> frozenset[int]:
-    """Returns the numbers of the buckets that were changed by the revisions after the given one."""
+    """Returns the numbers of the buckets that the revisions after `after`, up to `newest`, have changed."""
     query = select(recipient_changes.c.buckets).where(
         recipient_changes.c.revision > after, recipient_changes.c.revision <= newest
     )
@@ -135,7 +136,9 @@ async def changed_buckets(connection: AsyncConnection, after: int, newest: int) 
 async def buckets(
     connection: AsyncConnection, numbers: Collection[int] | None = None
 ) -> AsyncIterator[tuple[int, bytes]]:
-    """Yields number and octets (`address_set.bucket`) of these buckets, or of all. Empty ones are left out."""
+    """Yields the number and the octets (`address_set.bucket`) of these buckets, or of all buckets if `numbers` is None.
+    Empty buckets are left out.
+    """
     if numbers is None or len(numbers) > _MANY_BUCKETS:
         async for found in _buckets_of(connection, None):
             yield found
@@ -164,7 +167,7 @@ async def _buckets_of(connection: AsyncConnection, numbers: Sequence[int] | None
 
 
 async def _removed(connection: AsyncConnection, writes: Sequence[RecipientWrite]) -> dict[str, Row[Any]]:
-    """Returns the rows that are replaced or removed, by id. Raises Problem 412."""
+    """Returns the stored rows that the writes replace or remove, by id. Raises Problem 412."""
     found: dict[str, Row[Any]] = {}
     for start in range(0, len(writes), _IN_LIMIT):
         ids = [write.id for write in writes[start : start + _IN_LIMIT]]

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from services.config_api.storage.database import Database
 from services.config_api.storage.tables import replicas
 
-# A row that is not renewed for this time is ignored.
+# A row that was not renewed for this time is ignored.
 FRESH_SECONDS = 10.0
 _DROPPED_SECONDS = 60.0
 _MICROSECONDS = 1_000_000
@@ -22,7 +22,7 @@ _MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ReplicaRow:
-    """A replica of config_api, or a replica of policy or relay. Its holder is the config_api that renews the row."""
+    """The row of a replica of config_api, policy or relay. `holder` is the config_api process that renews the row."""
 
     service: str
     name: str
@@ -34,14 +34,14 @@ class ReplicaRow:
 
 
 class ReplicaTable:
-    """Writes the rows of one holder, and reads those of others. All times are those of the database's clock."""
+    """Writes the rows of one holder, and reads the rows of others. All times are by the clock of the database."""
 
     def __init__(self, database: Database, holder: str) -> None:
         self.holder = holder
         self._database = database
 
     async def renew(self, rows: Sequence[ReplicaRow]) -> None:
-        """Writes the rows of the holder. Removes its other rows, and rows that nobody renews."""
+        """Writes the rows of the holder. Removes its other rows, and rows that nobody has renewed for a long time."""
         names = [(row.service, row.name) for row in rows]
         async with self._database.writing() as connection:
             await connection.execute(_WRITE, _parameters(rows))
@@ -62,7 +62,7 @@ class ReplicaTable:
             await connection.execute(delete(replicas).where(replicas.c.holder == self.holder))
 
     async def others(self) -> list[ReplicaRow]:
-        """Returns the rows of other holders that are still renewed."""
+        """Returns the rows of other holders that were renewed recently."""
         async with self._database.reading(once=True) as connection:
             return [
                 ReplicaRow(row.service, row.name, row.holder, row.revision, row.address, row.transport, row.version)
@@ -92,7 +92,7 @@ def _write_statement() -> Any:
     )
 
 
-# The statements are made once, because making one costs about as much as its execution.
+# The statements are made once, because making a statement costs about as much as its execution.
 _WRITE = _write_statement()
 _ROWS_OF_HOLDER = select(replicas.c.service, replicas.c.name).where(replicas.c.holder == bindparam("b_holder"))
 _REMOVE = delete(replicas).where(

@@ -1,5 +1,5 @@
-"""Prepares restored settings before config_api starts: makes a revision that is higher than all that replicas may have
-seen.
+"""Prepares restored settings before config_api starts: makes a revision whose number is higher than any that replicas
+may have seen.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from sqlalchemy import Connection, delete, insert, select, update
 from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.tables import head, replicas, revisions, webhook_states
 
-# Fewer revisions than this are made between a backup and the loss of its machine. A replica of policy or relay that
-# still has one of those must see the restored settings as newer.
+# Fewer revisions than this are made between a backup and the loss of the machine. A replica of policy or relay may
+# still have one of these lost revisions, and the restored settings must be newer for it.
 _REVISIONS_LEFT_OUT = 1_000_000
 
 
 def after_restore(connection: Connection, taken_at: int) -> list[str]:
-    """Makes a new revision with the settings of the backup. Returns a text with its number."""
+    """Makes a new revision with the settings of the backup. Returns a text that names both revisions."""
     former = connection.execute(select(head.c.revision)).scalar_one()
     number = former + _REVISIONS_LEFT_OUT
     time = datetime.datetime.fromtimestamp(taken_at / 1_000_000, datetime.UTC).isoformat(timespec="seconds")
@@ -31,7 +31,7 @@ def after_restore(connection: Connection, taken_at: int) -> list[str]:
             summary=f"restored revision {former} from the backup of {time}",
         )
     )
-    # No process of the former machine is running any more.
+    # The processes of the former machine no longer exist, so their rows and leases are removed.
     connection.execute(delete(replicas))
     connection.execute(update(webhook_states).values(lease_owner="", lease_until=0))
     return [f"The settings are those of revision {former}; their revision is {number} now."]

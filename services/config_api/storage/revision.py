@@ -1,5 +1,5 @@
-"""One change of the configuration. It writes objects, unique keys, filter terms, the revision and its audit entry in
-one transaction.
+"""Writes one change of the configuration in one transaction: the objects, unique keys, filter terms, the revision and
+its audit entry.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from services.config_api.storage.tables import (
     unique_keys,
 )
 
-# Statements are made once, because making one costs about as much as its execution.
+# Statements are made once, because making a statement costs about as much as its execution.
 _NEXT_NUMBER = update(head).values(revision=head.c.revision + 1).returning(head.c.revision)
 _NUMBER_UNUSED = update(head).values(revision=head.c.revision - 1)
 _OBJECT = (documents.c.kind == bindparam("b_kind"), documents.c.id == bindparam("b_id"))
@@ -53,7 +53,7 @@ _REMOVE_TERM = delete(terms).where(
     terms.c.value == bindparam("b_value"),
     terms.c.document_id == bindparam("b_id"),
 )
-# The values among b_values that are unique keys in the scope b_scope.
+# Selects the values among b_values that are unique keys in the scope b_scope.
 TAKEN = select(unique_keys.c.value).where(
     unique_keys.c.scope == bindparam("b_scope"), unique_keys.c.value.in_(bindparam("b_values", expanding=True))
 )
@@ -64,8 +64,8 @@ def _named(table: Table) -> dict[str, BindParameter[Any]]:
     return {column.name: bindparam(f"{table.name}.{column.name}") for column in table.c}
 
 
-# PostgreSQL adds all rows about a change of one object in one statement, because all other writers wait while a
-# revision waits for an answer.
+# On PostgreSQL, all rows about a change of one object are added in one statement, because every round trip to the
+# server makes all other writers wait.
 _ADD_RECORDS = (
     insert(audit_log)
     .values(_named(audit_log))
@@ -85,13 +85,14 @@ class Actor:
     """The caller of a request, and its address."""
 
     name: str
-    # One of admin, operator, reader, sender; empty when unknown.
+    # The role: admin, operator, reader or sender. It is empty when the caller is unknown.
     role: str
     client_address: str = ""
     request_id: str = ""
-    # The id of the API key, because another key may later get its name. Empty means that there is no key.
+    # The id of the API key, which identifies it even if another key later gets its name. Empty means that there is no
+    # key.
     key_id: str = ""
-    # The login of the account to which the key belongs. Empty means none.
+    # The login of the account to which the key belongs. Empty means that there is none.
     account: str = ""
     # The revisions that the request made, or the newest revision if it changed nothing.
     revisions: list[int] = field(default_factory=list, compare=False, repr=False)
@@ -99,15 +100,15 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A change of one object: made (`before` is None), replaced, or removed (`after` is None). Bodies are in their
-    stored form.
+    """A change of one object, which is made (`before` is None), replaced, or removed (`after` is None). Bodies are in
+    their stored form.
     """
 
     resource: Resource
     id: str
     before: Body | None
     after: Body | None
-    # The stored version must be one of these (If-Match). None means any version.
+    # The versions that the stored object may have (If-Match). None means any version.
     expected: frozenset[int] | None = None
     # The place of the object in the request. Empty means the whole body.
     place: str = ""
@@ -115,11 +116,11 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class _IndexEntries:
-    """The values by which an object is found, or by which it excludes others."""
+    """The values by which an object is found, and those that no other object may have."""
 
     # The JSON pointer of each unique key, by (scope, value).
     keys: Mapping[tuple[str, str], str]
-    # Pairs of the name of a filter and a value.
+    # Pairs of (name of a filter, value).
     terms: frozenset[tuple[str, str]]
 
 
@@ -137,7 +138,7 @@ def _index_entries(resource: Collection, stored: Body | None) -> _IndexEntries:
 
 
 class Revision:
-    """The open transaction of one change. Store.revision makes it."""
+    """The open transaction of one change. `Store.revision` makes these objects."""
 
     def __init__(self, connection: AsyncConnection, number: int, actor: Actor, action: str, ids: Identifiers) -> None:
         self.connection = connection
@@ -164,7 +165,7 @@ class Revision:
 
     @classmethod
     async def begin(cls, connection: AsyncConnection, actor: Actor, action: str, ids: Identifiers) -> Revision:
-        """Takes the next number, and the lock that all writers share."""
+        """Begins a revision with the next number. The update of the number also locks out all other writers."""
         taken = await connection.execute(_NEXT_NUMBER)
         return cls(connection, int(taken.scalar_one()), actor, action, ids)
 
@@ -204,14 +205,14 @@ class Revision:
             await insert_rows(self.connection, changes, rows)
 
     async def finish(self) -> None:
-        """Writes the row of the revision and its audit entry. The caller commits. When nothing changes, no revision
-        number is used.
+        """Writes the row of the revision and its audit entry. The caller commits. When nothing has changed, the number
+        of the revision is not used.
         """
         number = self.number if self._changed else None
         entry = audit_row(self._ids.new(), self.actor, self.action, self.target, self.status, "", number)
         if number is None:
             await self.connection.execute(_NUMBER_UNUSED)
-            # A start of the service that changed nothing needs no audit entry.
+            # Without a request there is no audit entry, for example when the service starts and changes nothing.
             if self.actor.request_id:
                 await self.connection.execute(_ADD_AUDIT_ENTRY, entry)
             return
@@ -233,7 +234,9 @@ class Revision:
             await self.connection.execute(_ADD_RECORDS, values)
 
     async def _conditionally(self, write: Write) -> None:
-        """Checks and writes in one statement. So of several writers with the same version, only one succeeds (C150)."""
+        """Checks the version and writes in one statement. So of several writers that have read the same version, only
+        one succeeds (C150).
+        """
         expected = {"b_expected": sorted(write.expected or ())}
         if write.after is None:
             result = await self.connection.execute(_REMOVE_AS_EXPECTED, {**_key(write), **expected})
@@ -259,7 +262,9 @@ class Revision:
         return {**_key(write), "b_body": dump(write.after or {}), "b_version": self.number, "b_updated": self.at}
 
     async def _index(self, writes: Sequence[Write]) -> None:
-        """Replaces the unique keys and the filter terms of those objects where they differ from the former ones."""
+        """Replaces the unique keys and the filter terms of the written objects, where these differ from the former
+        ones.
+        """
         keys: dict[tuple[str, str], tuple[Write, str]] = {}
         new_keys: dict[tuple[str, str], tuple[Write, str]] = {}
         new_terms: list[tuple[str, str, str, str]] = []

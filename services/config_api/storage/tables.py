@@ -1,4 +1,6 @@
-"""The tables that config_api owns (SQLAlchemy Core). The migrations make them; a test compares the two."""
+"""The tables that config_api owns (SQLAlchemy Core). The migrations make the tables, and a test compares both
+definitions.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 metadata = MetaData()
 
-# This table has one row: the number of the newest revision. Writers lock it first, so that revisions become visible in
-# their order.
+# This table has one row: the number of the newest revision. Every writer of a revision locks this row first, so that
+# revisions become visible in the order of their numbers.
 head = Table(
     "head",
     metadata,
@@ -15,23 +17,23 @@ head = Table(
     Column("revision", BigInteger, nullable=False),
 )
 
-# All configured objects, singletons too: the fields as JSON, with secrets encrypted or hashed.
+# All configured objects except listed recipients. `body` has the members as JSON, with secrets encrypted or hashed.
 documents = Table(
     "documents",
     metadata,
     Column("kind", String(64), primary_key=True),
-    # A UUIDv7 in collections, so the order is that of creation.
+    # In collections the id is a UUIDv7, so the order of ids is that of creation.
     Column("id", String(64), primary_key=True),
     Column("body", Text, nullable=False),
     # The number of the revision that last wrote the object, which is its ETag.
     Column("version", BigInteger, nullable=False),
-    # Microseconds since 1970, like all times here.
+    # Times are in microseconds since 1970, also in the other tables.
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("documents_by_update", "kind", "updated_at"),
 )
 
-# Values that only one object may have: (scope, canonical value).
+# The values that only one object may have. `value` is in canonical form.
 unique_keys = Table(
     "unique_keys",
     metadata,
@@ -42,7 +44,7 @@ unique_keys = Table(
     Index("unique_keys_by_document", "kind", "document_id"),
 )
 
-# The values by which lists are filtered.
+# The values of objects by which lists are filtered.
 terms = Table(
     "terms",
     metadata,
@@ -53,7 +55,7 @@ terms = Table(
     Index("terms_by_document", "kind", "document_id"),
 )
 
-# The addresses in domains whose recipients are listed. There may be a million.
+# The listed recipients: the addresses that exist in domains whose recipients are listed. There may be a million.
 recipients = Table(
     "recipients",
     metadata,
@@ -91,7 +93,8 @@ revisions = Table(
     Column("actor_id", String(64)),
 )
 
-# The changes of a revision: each object before and after. NULL where the object did not exist.
+# The changes of a revision: each changed object before and after the revision. NULL means that the object did not
+# exist.
 changes = Table(
     "changes",
     metadata,
@@ -118,7 +121,7 @@ audit_log = Table(
     Column("problem", String(64), nullable=False),
     Column("revision", BigInteger),
     Column("request_id", String(64), nullable=False),
-    # The id of the API key. NULL without a valid key, and in entries that are older than this column.
+    # The id of the API key. It is NULL without a valid key, and in entries that are older than this column.
     Column("actor_id", String(64)),
     Index("audit_log_by_actor", "actor", "id"),
     Index("audit_log_by_actor_id", "actor_id", "id"),
@@ -150,7 +153,7 @@ rule_hits = Table(
     Column("last_hit_at", BigInteger),
 )
 
-# The ids of reports about hits that were already counted, which are stored for a day.
+# The ids of reports about hits that were already counted. They are stored for a day.
 hit_reports = Table(
     "hit_reports",
     metadata,
@@ -166,27 +169,28 @@ key_uses = Table(
     Column("last_used_at", BigInteger, nullable=False),
 )
 
-# Every config_api that shares the database, and the replicas of policy and relay that watch it. A row is valid while
-# its holder renews it.
+# The config_api processes that share the database, and the replicas of policy and relay that watch them. A row is valid
+# while its holder renews it.
 replicas = Table(
     "replicas",
     metadata,
-    # The config_api that renews the row.
+    # The config_api process that renews the row.
     Column("holder", String(200), primary_key=True),
     Column("service", String(32), primary_key=True),
     Column("name", String(200), primary_key=True),
-    # The gRPC address of a config_api. It is empty for other services.
+    # The gRPC address of a config_api process. It is empty for other services.
     Column("address", String(300), nullable=False),
     Column("transport", String(32), nullable=False),
     Column("version", String(64), nullable=False),
     # The revision in force at the replica.
     Column("revision", BigInteger, nullable=False),
-    # The time, by the clock of the database.
+    # The time of the last renewal, by the clock of the database.
     Column("seen_at", BigInteger, nullable=False),
 )
 
-# For each webhook: the last event that was sent, the time since which its oldest event fails, and the replica that
-# serves it with the end of its lease. The times of leases are by the clock of the database.
+# The state of each webhook: the last event that was sent, the time from which the failures of its oldest event count,
+# the replica that serves the webhook, and the end of the replica's lease. The times of leases are by the clock of the
+# database.
 webhook_states = Table(
     "webhook_states",
     metadata,
@@ -205,11 +209,11 @@ webhook_deliveries = Table(
     Column("event_id", String(100), primary_key=True),
     Column("event", String(32), nullable=False),
     Column("queue_id", String(64), nullable=False),
-    # Either delivered or failing.
+    # The state is delivered or failing.
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("last_attempt_at", BigInteger, nullable=False),
-    # NULL means that there was no answer, and `error` gives the reason.
+    # NULL means that there was no answer. In this case `error` gives the reason.
     Column("http_status", Integer),
     Column("error", String(200), nullable=False),
     Column("took_us", BigInteger, nullable=False),

@@ -1,5 +1,5 @@
-"""The hits of access rules, and the last use of API keys. They are counted in memory by others, and added to the
-database here.
+"""Stores the hits of access rules and the last use of API keys. Policy and the API collect these in memory, and this
+module adds them to the database.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEPT_US = 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The hits of one rule since the last report. The time is in microseconds since 1970."""
+    """The hits of one rule since the last report. `last_hit_at` is in microseconds since 1970."""
 
     rule_id: str
     hits: int
@@ -28,7 +28,7 @@ class Hits:
 
 
 class HitStore:
-    """Adds reports. A report that arrives twice is counted once, even at different replicas."""
+    """Adds reports about hits. A report that arrives twice is counted once, even at different replicas."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,7 +68,7 @@ class HitStore:
                 )
 
     async def record_uses(self, uses: Mapping[str, int]) -> None:
-        """Stores the time of the last use (microseconds since 1970) of each key id."""
+        """Stores the time of the last use (microseconds since 1970) of API keys, by id."""
         if not uses:
             return
         async with self._database.writing() as connection:

@@ -15,15 +15,15 @@ from services.config_api.storage.identifiers import now_us
 from services.config_api.storage.tables import webhook_deliveries, webhook_states
 
 LEASE_SECONDS = 30.0
-# The number of deliveries that are stored for each webhook. Older ones are removed.
+# The number of deliveries that are stored for each webhook. Older deliveries are removed.
 DELIVERIES_KEPT = 200
 _LEASE_US = int(LEASE_SECONDS * 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The position of a webhook. `failing_since` is the time of its oldest event's first failure, in microseconds since
-    1970.
+    """The position of a webhook. `failing_since` is the time from which the failures of its oldest event count, in
+    microseconds since 1970, or None.
     """
 
     cursor: str
@@ -32,7 +32,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """The last attempt to deliver one event. Times are in microseconds since 1970."""
+    """The last attempt to deliver one event. `last_attempt_at` is in microseconds since 1970."""
 
     event_id: str
     event: str
@@ -46,13 +46,13 @@ class DeliveryRecord:
 
 
 class WebhookStates:
-    """Stores the states. There is one in each process, which takes leases as `owner`."""
+    """Stores the states of webhooks. Each process has one object, which leases webhooks under the name `owner`."""
 
     def __init__(self, database: Database, owner: str) -> None:
         self._database = database
         self._owner = owner
         self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
-        # All replicas must use one clock. With SQLite there is only one replica.
+        # All replicas must use one clock, that of the database. With SQLite there is only one replica.
         self._now: ColumnElement[int] = literal_column(
             "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
             if database.is_sqlite
@@ -60,12 +60,12 @@ class WebhookStates:
         )
 
     async def known(self) -> set[str]:
-        """Returns the webhooks that have a state."""
+        """Returns the ids of the webhooks that have a state."""
         async with self._database.reading() as connection:
             return set((await connection.execute(select(webhook_states.c.webhook_id))).scalars())
 
     async def begin(self, webhook_id: str, cursor: str) -> None:
-        """Notes where a new webhook begins, unless another replica has done so."""
+        """Stores the cursor after which a new webhook begins, unless another replica has already done so."""
         row = self._insert(webhook_states).values(
             webhook_id=webhook_id, cursor=cursor, failing_since=None, lease_owner="", lease_until=0
         )
@@ -73,10 +73,10 @@ class WebhookStates:
             await connection.execute(row.on_conflict_do_nothing())
 
     async def take(self, webhook_ids: Collection[str]) -> dict[str, Progress]:
-        """Leases those of the webhooks that have no lease. Returns the position of each."""
+        """Leases those of the webhooks that no replica has leased. Returns the position of each leased webhook."""
         if not webhook_ids:
             return {}
-        # With SQLite, an earlier lease has no owner any more, because only one process can use the file.
+        # With SQLite, the owner of another lease no longer exists, because only one process can use the file.
         free = or_(
             webhook_states.c.lease_until < self._now,
             webhook_states.c.lease_owner == self._owner,
@@ -93,7 +93,9 @@ class WebhookStates:
         return {row.webhook_id: Progress(row.cursor, row.failing_since) for row in rows}
 
     async def renew(self, webhook_ids: Collection[str]) -> set[str]:
-        """Returns the webhooks whose lease was renewed. The others belong to another replica, or were removed."""
+        """Renews leases. Returns the ids of the webhooks whose lease was renewed. The others are leased by another
+        replica, or were removed.
+        """
         if not webhook_ids:
             return set()
         statement = (
@@ -116,8 +118,8 @@ class WebhookStates:
             await connection.execute(statement)
 
     async def record(self, webhook_id: str, progress: Progress, deliveries: Sequence[DeliveryRecord]) -> bool:
-        """Stores the position of the webhook, and attempts. Returns False, and stores nothing, when another replica has
-        the lease.
+        """Stores the position of the webhook, and its last attempts. When this replica no longer has the lease, stores
+        nothing and returns False.
         """
         async with self._database.writing() as connection:
             held = await connection.execute(
@@ -148,7 +150,7 @@ class WebhookStates:
         return None if row is None else Progress(row.cursor, row.failing_since)
 
     async def deliveries(self, webhook_id: str, before: tuple[int, str] | None, limit: int) -> Sequence[Row[Any]]:
-        """Returns deliveries before a time and an event, the newest first."""
+        """Returns deliveries whose last attempt was before a time and event id, the newest first."""
         at, event_id = webhook_deliveries.c.last_attempt_at, webhook_deliveries.c.event_id
         query = select(webhook_deliveries).where(webhook_deliveries.c.webhook_id == webhook_id)
         if before is not None:
@@ -166,7 +168,8 @@ class WebhookStates:
         replaced: dict[str, ColumnElement[Any]] = {
             name: added.excluded[name] for name in ("state", "last_attempt_at", "http_status", "error", "took_us")
         }
-        # After a change of the replica, the number of attempts continues.
+        # A record counts only the attempts since the event was last stored, so its number is added to the stored
+        # number.
         replaced["attempts"] = webhook_deliveries.c.attempts + added.excluded.attempts
         await connection.execute(
             added.on_conflict_do_update(index_elements=["webhook_id", "event_id"], set_=replaced),

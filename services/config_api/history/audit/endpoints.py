@@ -1,4 +1,4 @@
-"""`/v1/audit-log`: the calls that changed something, and the calls that were refused."""
+"""The endpoint `/v1/audit-log`: lists the calls that changed something, and the calls that were refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/v1/revisions`: lists, shows and compares revisions, and rolls back to one."""
+"""The endpoints of `/v1/revisions`: list, show and compare revisions, and roll back to a revision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history of the configuration: lists of revisions, differences between two, and the rollback to one."""
+"""Lists the revisions of the configuration, compares two revisions, and rolls back to a revision."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The change of one object between two revisions. Both bodies are in their stored form."""
+    """The change of one object between two revisions. `before` and `after` are bodies in their stored form."""
 
     resource: Resource
     id: str
@@ -77,7 +77,7 @@ class Revisions:
         return [Change(change.resource, change.id, change.after, change.before) for change in changes_between]
 
     async def rollback_changes(self, number: int) -> tuple[int, list[Change]]:
-        """Returns (the newest revision, the changes that a rollback would make). Raises Problem 404."""
+        """Returns (the newest revision, the changes that a rollback would make). Raises Problem 404 and 422."""
         async with self._store.database.reading() as connection:
             await _known(connection, number)
             newest = await newest_revision(connection)
@@ -114,10 +114,10 @@ class RevisionRetention:
         self._database = database
 
     async def forget(self, before: int) -> int:
-        """Removes revisions from before this time (microseconds since 1970), except the newest one. Returns their
-        number.
+        """Removes revisions that are older than this time (microseconds since 1970), except the newest one. Returns the
+        number of removed revisions.
 
-        It works in batches, so that other callers do not wait long.
+        Each transaction removes one batch, so that other writers do not wait long.
         """
         count = 0
         while True:
@@ -145,9 +145,7 @@ async def _known(connection: AsyncConnection, number: int) -> None:
 
 
 async def _between(connection: AsyncConnection, first: int, last: int) -> list[Change]:
-    """Returns each object that the revisions after `first`, up to `last`, changed: its state before the first and after
-    the last of them.
-    """
+    """Returns the change of each object that differs between the states after the revisions `first` and `last`."""
     query = (
         select(changes)
         .where(changes.c.revision > first, changes.c.revision <= last)
@@ -165,8 +163,8 @@ async def _between(connection: AsyncConnection, first: int, last: int) -> list[C
 
 
 async def _rollback_changes(connection: AsyncConnection, number: int, newest: int) -> list[Change]:
-    """Returns the changes of a rollback. Raises Problem 422 when it would send a password with less protection than now
-    (F42).
+    """Returns the changes that a rollback makes. Raises Problem 422 when TLS would then protect a password less than it
+    does now (F42).
     """
     rollback_changes = [
         Change(change.resource, change.id, change.after, change.before)

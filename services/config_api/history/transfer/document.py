@@ -1,4 +1,4 @@
-"""The whole configuration as one document: its shape, its export, and the objects that an import of it would write."""
+"""Converts the whole configuration to a document for an export, and reads the objects of a document for an import."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ from services.config_api.resources.tls_policies import TLS_POLICIES
 from services.config_api.storage.documents import Document
 
 FORMAT = "posthouse/2"
-# The format of earlier releases. Its members have hyphens, and it has all defaults of that time, even those that nobody
-# had set.
+# The format of earlier releases. The names of its members have hyphens, and it contains all defaults of that time, even
+# those that nobody had set.
 OLDER_FORMAT = "posthouse/1"
 PORTABLE: tuple[Collection, ...] = tuple(collection for collection in COLLECTIONS if collection.portable)
-# Collections that documents of earlier releases do not have. A missing member means that the collection is empty.
+# Collections that documents of earlier releases lack. In an import, a missing member means that the collection is
+# empty.
 LATER: tuple[Collection, ...] = (TLS_POLICIES,)
 _SETTINGS = "settings/"
 _MOST_ERRORS = 50
@@ -83,7 +84,7 @@ def _document_model() -> type[BaseModel]:
 
 
 def _listed(collection: Collection) -> Any:
-    """Returns the schema field for the member of a collection."""
+    """Returns the field of the document's model that contains a collection."""
     described = f"Every {collection.label}. An id that is given is kept."
     if collection in LATER:
         return Field(default=[], description=f"{described} A document without this member has none.")
@@ -91,7 +92,7 @@ def _listed(collection: Collection) -> Any:
 
 
 def member_name(kind: str) -> str:
-    """Returns the name of the member for a resource in the document."""
+    """Returns the name that the member for a resource has in the document."""
     return kind.removeprefix(_SETTINGS).replace("-", "_")
 
 
@@ -104,15 +105,15 @@ class Item:
 
     resource: Resource
     pointer: str
-    # None means that the client gave no id. The id of a singleton is its kind.
+    # The id that the client gave, or None. The id of a singleton is its kind.
     id: str | None
     model: BaseModel
     given: Mapping[str, Any] = field(repr=False)
 
 
 def export(documents: Mapping[str, list[Document]]) -> Body:
-    """Exports all portable objects in a fixed order. Members whose values follow from others are left out, so that they
-    continue to follow.
+    """Returns the document with all portable objects, in a fixed order. Members that are not set and whose values
+    follow from other members are left out, so that these values also follow from them after an import.
     """
     settings = {
         member_name(singleton.kind): _exported(singleton, documents[singleton.kind][0]) for singleton in SINGLETONS
@@ -149,8 +150,8 @@ class Scope:
 
 
 def scope_of(only: str | None) -> Scope:
-    """Returns the scope for names of sections that are separated by commas. None means everything. Raises Problem
-    422.
+    """Returns the scope for a list of section names, which commas separate. For None, the scope is everything. Raises
+    Problem 422.
     """
     if only is None:
         return Scope()
@@ -169,8 +170,8 @@ def read(content: Any, scope: Scope) -> list[Item]:
     """Returns the objects of a document. Raises Problem 400 when the document is not an object, and 422 with a pointer
     to each fault.
 
-    The document must have every section that the import replaces, except LATER, because a forgotten section would be
-    removed. Other sections are ignored.
+    The document must have every section that the import replaces, because the objects of a missing section would be
+    removed. Only the sections in LATER may be missing. Sections that the import does not replace are ignored.
     """
     if not isinstance(content, dict):
         raise malformed("The body must be an object.")
@@ -201,7 +202,7 @@ def read(content: Any, scope: Scope) -> list[Item]:
 
 
 def _with_underscores(content: dict[str, Any]) -> dict[str, Any]:
-    """Converts a document of the older format to the names of members in the present format."""
+    """Returns a document of the older format with the present names of members."""
     settings = content.get("settings")
     if isinstance(settings, dict):
         content = {**content, "settings": {str(name).replace("-", "_"): body for name, body in settings.items()}}

@@ -1,4 +1,4 @@
-"""`/v1/config:export` and `/v1/config:import`."""
+"""The endpoints `/v1/config:export` and `/v1/config:import`."""
 
 from __future__ import annotations
 

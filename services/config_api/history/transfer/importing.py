@@ -1,4 +1,4 @@
-"""Import: compares a document with the stored configuration, and writes the changes as one revision."""
+"""Imports a document: compares it with the stored configuration, and writes the changes as one revision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from services.config_api.storage.revision import Actor, Revision, Write
 # After this number of objects, the event loop may run other tasks.
 _TURN = 500
 _MOST_ERRORS = 50
-# The longest time for warnings. They are only help, so an import does not wait until all are found.
+# The longest time for the search for warnings, in seconds. Warnings are only a help, so an import does not wait until
+# all are found.
 _CHECK_SECONDS = 4
 _MOST_CHECKS = 500
 _MOST_WARNINGS = 100
@@ -203,7 +204,7 @@ class _DryRunEnded(Exception):  # noqa: N818 - no error, but it ends the transac
 
 
 def _natural_keys(present: Mapping[tuple[str, str], Document]) -> dict[tuple[str, str, str], Document]:
-    """Returns documents by the first unique key of each, which identifies them besides the id."""
+    """Returns the stored objects by their first unique key, by which an object without an id is found."""
     resources = {resource.kind: resource for resource in PORTABLE}
     documents = {}
     for (kind, _), document in present.items():
@@ -214,7 +215,7 @@ def _natural_keys(present: Mapping[tuple[str, str], Document]) -> dict[tuple[str
 
 
 def _claimed(wanted: Sequence[_Wanted]) -> frozenset[tuple[str, str]]:
-    """Returns the (kind, id) that items have."""
+    """Returns the pairs of kind and id of all items that have an id."""
     return frozenset((want.item.resource.kind, want.item.id) for want in wanted if want.item.id is not None)
 
 
@@ -224,10 +225,10 @@ def _match(
     by_key: Mapping[tuple[str, str, str], Document],
     claimed: frozenset[tuple[str, str]],
 ) -> Document | None:
-    """Returns the stored object for an item: the one with its id, otherwise the one with its name, if no other item has
-    the id of that object.
+    """Returns the stored object for an item: the object with the id of the item, otherwise the object with its name,
+    unless another item has the id of this object. Returns None when the item is a new object.
 
-    A new object may use the name that another object, identified by its id, gives up in the same document.
+    So a new object may have the name of an object that the same document renames.
     """
     resource = want.item.resource
     if want.item.id is not None and (resource.kind, want.item.id) in present:

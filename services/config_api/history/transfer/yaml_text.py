@@ -1,4 +1,4 @@
-"""Reads and writes YAML for configurations: the core schema of YAML 1.2, without aliases, and with bounded depth."""
+"""Reads and writes configurations in YAML: the core schema of YAML 1.2, without aliases, with a limit for the depth."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-# Here `off` and `on` are texts, and times are texts. The rules of YAML 1.1 would read some settings as booleans, dates
-# and base-60 numbers.
+# With these resolvers, `off`, `on` and times are strings. The rules of YAML 1.1 would read some settings as booleans,
+# dates and base-60 numbers.
 _RESOLVERS = (
     ("tag:yaml.org,2002:null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
     ("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")),
@@ -22,7 +22,7 @@ _RESOLVERS = (
 
 
 class YamlError(ValueError):
-    """The text is not YAML, or exceeds a limit. The message contains nothing of the text."""
+    """The text is not YAML, or exceeds a limit. The message contains no part of the text."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -49,8 +49,8 @@ def _mapping(loader: Any, node: Any) -> Any:
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Quotes texts that YAML 1.1 or 1.2 would read as another type: `off` is a boolean in 1.1, and `1e3` a number in
-    1.2.
+    """Quotes strings that YAML 1.1 or 1.2 would read as another type: `off` is a boolean in 1.1, and `1e3` is a number
+    in 1.2.
     """
 
 
@@ -78,7 +78,9 @@ def dump(content: Any) -> str:
 
 
 def _check(text: str, limit: int) -> None:
-    """Refuses aliases, because they would let a small text become a huge value."""
+    """Refuses aliases, because with them a small text can become a huge value. Refuses collections that are nested too
+    deeply.
+    """
     depth = 0
     for event in yaml.parse(text, _Loader):
         if isinstance(event, yaml.AliasEvent):

@@ -41,7 +41,7 @@ def upgrade() -> None:
 
 
 def _general(connection: sa.Connection) -> None:
-    """Removes `recipients_over_limit` from the revisions before the first one that changed its value."""
+    """Removes `recipients_over_limit` from all revisions before the first revision that changed its value."""
     query = sa.select(_CHANGES).where(_CHANGES.c.kind == "settings/general").order_by(_CHANGES.c.revision)
     is_operators = False
     for row in connection.execute(query).all():

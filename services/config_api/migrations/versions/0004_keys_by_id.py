@@ -1,4 +1,4 @@
-"""The audit log and revisions refer to a key by its id, and stored answers belong to such an id.
+"""Makes the audit log and revisions refer to API keys by id, and makes stored answers belong to the id of a key.
 
 Revision ID: 0004
 """
@@ -19,4 +19,5 @@ def upgrade() -> None:
     op.create_index("audit_log_by_actor_id", "audit_log", ["actor_id", "id"])
     op.add_column("revisions", sa.Column("actor_id", sa.String(64)))
     # The stored answers belong to names of keys. Another key may have such a name now, and some answers contain a key.
+    # So all of them are removed.
     op.execute("DELETE FROM idempotency")

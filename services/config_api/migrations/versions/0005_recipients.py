@@ -56,8 +56,8 @@ def upgrade() -> None:
 
 
 def _move_lists(connection: sa.Connection, recipients: sa.Table) -> None:
-    """Moves the lists of relay domains. Before, `recipients` of a relay domain was a list of addresses, and an empty
-    list stood for any address. Now it says which addresses exist.
+    """Moves the lists of relay domains. Before this migration, `recipients` of a relay domain was a list of addresses,
+    and an empty list stood for any address. Now `recipients` names the source that says which addresses exist.
     """
     now = time.time_ns() // 1000
     rows: dict[str, dict[str, Any]] = {}
@@ -67,7 +67,7 @@ def _move_lists(connection: sa.Connection, recipients: sa.Table) -> None:
             rows.setdefault(
                 key,
                 {
-                    # All recipients get the same time, so their order has no meaning.
+                    # Random ids suffice, because all recipients get the same time, so their order has no meaning.
                     "id": str(uuid.uuid4()),
                     "key": key,
                     "domain": key.rpartition("@")[2],
@@ -96,7 +96,7 @@ def _move_lists(connection: sa.Connection, recipients: sa.Table) -> None:
 
 
 def _keep_summary(connection: sa.Connection, keys: dict[str, Any], now: int) -> None:
-    """Stores count and digest of the list, as `storage/recipients.py` does."""
+    """Stores the number of recipients and the digest of the list, in the form of `storage/recipients.py`."""
     digest = sum(int.from_bytes(hashlib.sha256(key.encode()).digest(), "big") for key in keys) % (1 << 256)
     body = json.dumps({"count": len(keys), "digest": f"{digest:064x}"}, separators=(",", ":"))
     row = {"kind": "internal/recipients", "id": "recipients", "body": body, "version": 0}

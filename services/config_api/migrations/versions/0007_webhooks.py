@@ -1,4 +1,4 @@
-"""Adds tables for webhooks: the position of each one, the replica that serves it, and its last attempts.
+"""Adds tables for webhooks: the position of each webhook, the replica that serves it, and its last attempts.
 
 Revision ID: 0007
 """

@@ -1,5 +1,5 @@
-"""Sets `quarantine` to mailbox if a local domain has a quarantine mailbox, because marked mail went there before this
-setting existed.
+"""Sets `quarantine` to mailbox if a local domain has a quarantine mailbox, because quarantined mail went to this
+mailbox before the setting existed.
 
 Revision ID: 0008
 """

@@ -1,4 +1,4 @@
-"""`/v1/blocked-clients`: lists the blocked clients with the reasons, and lifts blocks."""
+"""The endpoints of `/v1/blocked-clients`: list the blocked clients with the reasons, and lift blocks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def list_blocked(
 
 
 @router.delete(
-    # The key of an IPv6 client contains a slash.
+    # The parameter may have a slash, because an IPv6 client is written as a network.
     "/v1/blocked-clients/{client:path}",
     status_code=204,
     operation_id="deleteBlockedClient",
@@ -53,7 +53,7 @@ async def unblock(request: Request, _: Annotated[Actor, Depends(needs("operator"
     except ValueError:
         raise not_found("blocked client") from None
     if network.prefixlen not in (network.max_prefixlen, *((IPV6_CLIENT_PREFIX,) if network.version == 6 else ())):
-        # A block is about one client. So a wider range names no block.
+        # A block always concerns one client, so there is no block of a wider range.
         raise not_found("blocked client")
     key = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
     note_action(request, f"blocked-clients/{key}")

@@ -1,4 +1,4 @@
-"""The checks of every replica in one list."""
+"""Collects the results of the checks of all replicas in one list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from services.config_api.storage.documents import Store
 
 Service = Literal["config_api", "policy", "relay", "ingress"]
 
-# A larger difference between the clocks of two machines makes times and expiries noticeably wrong.
+# The largest allowed difference in seconds between the clocks of two machines. With a larger one, times and expiries
+# are noticeably wrong.
 _CLOCK_SECONDS = 5.0
 _LEVELS = {
     Level.OK: schemas.CheckLevel.OK,
@@ -30,7 +31,7 @@ class _Found(NamedTuple):
 
 
 async def collect(own: Checks, neighbours: Neighbours, store: Store, *, again: bool) -> list[schemas.CheckResult]:
-    """Collects the results. Errors come first. When several replicas have the same result, it is shown once."""
+    """Returns the results of all replicas, errors first. A result that several replicas have is returned once."""
     general = await store.get("settings/general", "settings/general")
     hostname = str(general.body["profile"]["hostname"]) if general is not None else ""
     own_report, others = await asyncio.gather(
@@ -74,8 +75,8 @@ def _add(
 
 
 def _report(replica: ReplicaChecks) -> CheckReport:
-    """Returns the results of a replica, and of the checks that need a comparison: whether the replica can be reached,
-    and whether its clock is different.
+    """Returns the results of a replica. They include two checks that config_api makes: whether the replica can be
+    reached, and whether its clock differs.
     """
     if replica.report is None:
         text = f"{replica.service} cannot be reached."

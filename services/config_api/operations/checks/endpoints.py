@@ -1,4 +1,4 @@
-"""`/v1/checks`: the checks that each service makes of its own machine and settings."""
+"""The endpoint `/v1/checks`: shows the checks that each service makes of its own machine and settings."""
 
 from __future__ import annotations
 

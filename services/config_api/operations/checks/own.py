@@ -18,7 +18,7 @@ from services.config_api.settings import Settings
 from services.config_api.storage.documents import Store
 
 _OPEN_FILES = 1024
-# The largest number of rules that one result names.
+# The largest number of objects that one result names.
 _SHOWN = 5
 
 
@@ -41,7 +41,7 @@ def checks(settings: Settings, store: Store, check_context_for: Callable[[str], 
 
 
 class _Hostname:
-    """The name of the gateway in the settings."""
+    """Reads the hostname of the gateway from the settings."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

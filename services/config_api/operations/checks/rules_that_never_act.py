@@ -1,6 +1,7 @@
 """Finds the access rules that can never act, among many thousands. This module is pure.
 
-`resources/access_rules.py` makes the same check for one rule when it is written, by comparison with all other rules.
+`resources/access_rules.py` makes the same check for one rule when it is written, and compares this rule with all
+others.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _OF_CLIENTS = ("ip", "network")
 def access_rules_that_never_act(
     rules: Sequence[tuple[str, Body]], exempt: Iterable[str], now: datetime
 ) -> dict[str, list[str]]:
-    """Returns the ids of the rules that can never act, by reason. `exempt` are networks whose clients are trusted, or
-    local without login.
+    """Returns the ids of the rules that can never act, by reason. `exempt` are the networks whose clients are trusted,
+    or are local and need no login.
     """
     idle: defaultdict[str, list[str]] = defaultdict(list)
     acting: list[tuple[str, Body]] = []
@@ -51,7 +52,7 @@ class _Networks:
             self._values[pattern.version, pattern.mask].add(pattern.value & pattern.mask)
 
     def cover(self, value: str) -> bool:
-        """Whether one of the patterns matches every address that this pattern matches."""
+        """Whether one of the patterns matches every address that `value` matches."""
         inner = parse_pattern(value)
         return any(
             version == inner.version and mask & inner.mask == mask and inner.value & mask in values
@@ -60,7 +61,7 @@ class _Networks:
 
 
 class _Allowed:
-    """The allow rules that can act."""
+    """The allow rules that can act, in a form in which they are found quickly."""
 
     def __init__(self, bodies: Iterable[Body]) -> None:
         by_criterion: defaultdict[str, set[str]] = defaultdict(set)
@@ -70,8 +71,8 @@ class _Allowed:
         self._networks = _Networks(parse_pattern(text) for name in _OF_CLIENTS for text in by_criterion[name])
 
     def cover(self, block: Body) -> bool:
-        """Whether these allow rules match everything that a block rule matches. Only a rule about clients can lift a
-        rule about clients.
+        """Whether these allow rules match everything that a block rule matches. A block rule about clients is compared
+        only with allow rules about clients.
         """
         criterion, value = block["criterion"], canonical_value(block["criterion"], block["value"])
         if criterion in _OF_CLIENTS:

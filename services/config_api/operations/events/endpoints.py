@@ -1,4 +1,4 @@
-"""`/v1/events`: events about messages, as server-sent events."""
+"""The endpoint `/v1/events`: streams events about messages as server-sent events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EVENT_ID = re.compile(r"[0-9]{1,19}-[0-9]-[0-9]{1,19}").fullmatch
 # A comment is sent at this interval, so that proxies do not close the connection. The key is checked at the same
 # interval.
 _PING_SECONDS = 15
-# The longest time for which a client may read nothing.
+# The longest time in seconds for which a client may read nothing before the stream is closed.
 _SEND_SECONDS = 30
 _RETRY_SECONDS = 1.0
 

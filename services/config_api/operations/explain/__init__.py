@@ -1,1 +1,1 @@
-"""Explains decisions and routes: asks policy and relay for the API."""
+"""The explanation of decisions and routes, for which policy and relay are asked."""

@@ -1,4 +1,4 @@
-"""`/v1/explain/session` and `/v1/explain/route`: what policy and relay would do, and why."""
+"""The endpoints `/v1/explain/session` and `/v1/explain/route`: show what policy and relay would do, and why."""
 
 from __future__ import annotations
 

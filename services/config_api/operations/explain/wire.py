@@ -1,6 +1,4 @@
-"""Converts sessions and routes to explain into requests of policy.v1 and relay.v1, and their answers into the form of
-the API.
-"""
+"""Converts requests for explanations to requests of policy.v1 and relay.v1, and the answers to the form of the API."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from services.config_api.operations.explain.schemas import ContentFacts, PastSes
 from services.config_api.operations.wire import name, or_none, text
 from services.config_api.snapshot.encoding import access_rule_message
 
-# The id of a rule that is only proposed.
+# The id of the proposed access rule in the request to policy.
 PROPOSED = "proposed"
 _LISTENERS = {
     "smtp": policy.LISTENER_SMTP,
@@ -45,7 +43,7 @@ def _facts(given: SessionFacts) -> policy.DecideRequest:
         esmtp=True,
         account_login=given.account_login,
         junk_commands=given.junk_commands,
-        # None of these commands was counted yet.
+        # Policy has not counted any of these commands yet.
         junk_commands_uncharged=given.junk_commands,
     )
     if given.tls:
@@ -66,7 +64,9 @@ def _facts(given: SessionFacts) -> policy.DecideRequest:
 
 
 def _taken(given: SessionFacts) -> list[bytes]:
-    """Returns the accepted recipients. After RCPT, the recipient of the request is one of them."""
+    """Returns the accepted recipients. At the stages after RCPT, the recipient of the request is one of the accepted
+    ones.
+    """
     taken = [address.encode() for address in given.recipients]
     if given.stage in ("data", "end_of_data") and given.recipient is not None:
         taken.append(given.recipient.encode())

@@ -1,1 +1,1 @@
-"""The queue, its destinations, and the history of messages, which relay has."""
+"""The queue of relay, its destinations, and the history of messages."""

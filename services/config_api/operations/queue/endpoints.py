@@ -1,4 +1,4 @@
-"""`/v1/queue/…` and `/v1/messages`: shows and changes relay's queue, and shows its history."""
+"""The endpoints `/v1/queue/…` and `/v1/messages`: show and change relay's queue, and show the history of messages."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ Operator = Annotated[Actor, Depends(needs("operator"))]
 Admin = Annotated[Actor, Depends(needs("admin"))]
 
 NDJSON = "application/x-ndjson"
-# The names of the lists in cursors.
+# The names of the lists to which cursors belong.
 _QUEUED, _HISTORY, _DESTINATIONS = "queue/messages", "messages", "queue/destinations"
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DESTINATION = re.compile(r"[\x21-\x2e\x30-\x7e]{1,300}")
 
-# The progress reports of relay.
+# The progress reports that relay sends during an action.
 Steps = AsyncIterator[Any]
 
 router = APIRouter(tags=["queue"], route_class=Route)
@@ -120,7 +120,7 @@ async def get_finished(request: Request, caller: Annotated[Actor, Depends(needs(
     "/v1/queue/messages/{queue_id}/content",
     operation_id="getQueuedMessageContent",
     summary="Get the whole content of a message",
-    # Without this, FastAPI writes into the document that the answer may be JSON.
+    # Without this, the OpenAPI document would say that the answer may be JSON.
     response_class=StreamingResponse,
     responses={
         200: {
@@ -134,7 +134,7 @@ async def get_content(request: Request, _: Admin, queue_id: str) -> Response:
     """Returns the whole message as it is in the queue. The audit log records this."""
     note_action(request, f"queue/messages/{_queue_id(queue_id)}/content")
     chunks = app_context(request).relay.content(queue_id)
-    # The first chunk is awaited here, so that an unknown message gives a 404.
+    # The first chunk is awaited before the answer begins, so that an unknown message is answered with 404.
     first = await anext(chunks, b"")
     return StreamingResponse(_joined(first, chunks), media_type="message/rfc822")
 
@@ -359,7 +359,7 @@ async def _act_on_many(request: Request, caller: Actor, steps: Callable[[], Step
     if NDJSON in request.headers.get("accept", ""):
         repeat = await repetition(request, caller, key)
         shown = progress.shown(steps()) if repeat is None else progress.shown_once(repeat, steps())
-        # The first step is awaited here, so that a refusal gets its own status.
+        # The first step is awaited before the answer begins, so that a refusal is answered with its own status.
         first = await anext(shown, progress.NOTHING)
         return StreamingResponse(_lines(first, shown), media_type=NDJSON)
 
@@ -370,8 +370,8 @@ async def _act_on_many(request: Request, caller: Actor, steps: Callable[[], Step
 
 
 async def _redirecting(request: Request, place: str, redirect: MessageRedirect, steps: Steps) -> Steps:
-    """Yields the progress of a redirect. The entry of the audit log names the recipients that were redirected so
-    far.
+    """Yields the progress of a redirect. Updates the entry for the audit log, which names the recipients that were
+    redirected so far.
     """
     try:
         async for step in steps:
@@ -385,14 +385,14 @@ async def _redirecting(request: Request, place: str, redirect: MessageRedirect, 
 
 
 async def _refuse_circle(request: Request, redirect: MessageRedirect) -> None:
-    """Refuses a next hop that is a listener of this gateway. Raises Problem 422."""
+    """Raises Problem 422 for a next hop that is a listener of this gateway."""
     if redirect.next_hop is not None:
         check_context = app_context(request).editor.check_context()
         await refuse_this_gateway(redirect.next_hop.model_dump(), "/next_hop", check_context)
 
 
 def _refuse_empty(chosen: MessageFilter) -> None:
-    """Refuses an empty filter, because all messages would match it. Raises Problem 422."""
+    """Raises Problem 422 for an empty filter, because all messages would match it."""
     if not chosen.model_dump(exclude_none=True):
         raise invalid_field("/filter", "empty_filter", "At least one member must be given.")
 
@@ -404,7 +404,9 @@ def _many(action: str, *, dry_run: bool) -> str:
 async def _once(
     request: Request, caller: Actor, key: str | None, act: Callable[[], Awaitable[JSONResponse]]
 ) -> Response:
-    """Acts. With an Idempotency-Key the work is done once, and relay's answer is stored."""
+    """Calls `act`, and returns its answer. With an Idempotency-Key, `act` is called only once, and the answer is stored
+    for repetitions of the request.
+    """
     repeat = await repetition(request, caller, key)
     if repeat is None:
         return await act()

@@ -1,4 +1,4 @@
-"""The progress of an action on many messages, for a client that reads it line by line."""
+"""Reports the progress of an action on many messages to a client that reads it line by line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from services.config_api.http.responses import as_kept
 from services.config_api.operations.queue import wire
 from services.config_api.storage.idempotency import IdempotentRequest
 
-# The progress before the first step.
+# The progress when there was no step at all.
 NOTHING: dict[str, Any] = {"matched": 0, "acted": 0, "skipped": 0, "done": True}
-# The event loop refers to its tasks weakly, so a task would be lost when the client closes the connection.
+# Running tasks are stored here because the event loop has only weak references to tasks. Otherwise a task could be
+# deleted after its client has closed the connection.
 _at_work: set[asyncio.Task[None]] = set()
 
 
@@ -25,10 +26,10 @@ async def shown(steps: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
 
 
 async def shown_once(repeat: IdempotentRequest, steps: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
-    """Does the same for a request with an Idempotency-Key. The work continues when the client closes the connection,
-    and its last step is stored.
+    """Yields relay's steps like `shown`, for a request with an Idempotency-Key. The work continues when the client
+    closes the connection. The last step is stored as the answer.
 
-    Raises as `IdempotentRequest.claimed` does, before the first step.
+    Before the first step, it may raise the errors of `IdempotentRequest.claimed`.
     """
     told: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
     task = asyncio.create_task(_work(repeat, steps, told))

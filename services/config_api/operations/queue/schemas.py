@@ -25,7 +25,7 @@ KnownState = Literal[
     "quarantined",
     "redirected",
 ]
-# The states in answers. `unknown` is a state of a newer relay that this release does not know.
+# The states in answers. `unknown` stands for a state of a newer relay, which this release does not know.
 State = Literal[KnownState, "unknown"]
 QueueActionName = Literal["retry", "hold", "release", "bounce", "delete"]
 OptionalTime = Time | None
@@ -212,8 +212,8 @@ class ActionProgress(Answer):
 
 
 def _client(text: str) -> str:
-    """Returns an address in the form in which it is stored: an IPv4 address that is mapped to IPv6 becomes IPv4. Other
-    text does not change.
+    """Returns the IP address of a client in the form in which it is stored: an IPv4 address that is mapped to IPv6
+    becomes IPv4. Text that is not an IP address does not change.
     """
     try:
         return ip_address(text)
@@ -282,7 +282,7 @@ class MessageFilter(BaseModel):
 class MessageQuery(MessageFilter):
     """A page of the messages that match."""
 
-    # The values of query parameters are text.
+    # Query parameters are always text, so they must be converted.
     model_config = ConfigDict(strict=False)
 
     attempts_at_least: Annotated[int, Field(ge=1, le=1_000_000), DIGITS] | None = Field(
@@ -319,7 +319,7 @@ class MessageRedirect(Model):
 
     @property
     def text(self) -> str:
-        """Describes the redirect in the audit log."""
+        """Returns the description of the redirect for the audit log."""
         if self.recipient is not None:
             return f"to {self.recipient}"
         if self.next_hop is not None:

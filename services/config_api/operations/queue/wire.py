@@ -89,7 +89,7 @@ def _redirect(given: MessageRedirect) -> pb.Redirect:
 
 
 def redirect_target(place: str, redirect: MessageRedirect, progress: pb.ActOnMessagesProgress | None) -> str:
-    """Describes for the audit log which recipients were redirected, and to where."""
+    """Returns a description for the audit log of which recipients were redirected, and to where."""
     what = f"{place} {redirect.text}"
     if progress is None or not progress.redirected_recipients:
         return what
@@ -114,7 +114,7 @@ def progress(found: pb.ActOnMessagesProgress) -> dict[str, Any]:
 
 
 def why_nothing_was_done(action: str, found: pb.Message) -> str:
-    """Explains that no delivery was in a state that allows the action."""
+    """Returns a sentence that explains why the action was not allowed for any delivery of the message."""
     states = Counter(name(pb.DeliveryState, delivery.state, _STATE) for delivery in found.deliveries)
     shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     if "active" in states:
@@ -125,7 +125,7 @@ def why_nothing_was_done(action: str, found: pb.Message) -> str:
 
 
 def warnings_of_suspension(found: pb.Destination) -> list[dict[str, str]]:
-    """Warns when no mail is queued for a destination, because its name may be mistyped."""
+    """Returns a warning when no mail is queued for a destination, because its name may be mistyped."""
     if found.queued:
         return []
     return [

@@ -1,4 +1,6 @@
-"""`/v1/relay-hosts:test`: tests a relay host with the code of real deliveries, step by step, without sending mail."""
+"""The endpoint `/v1/relay-hosts:test`: tests a relay host step by step with the code of real deliveries, but sends no
+mail.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ router = APIRouter(tags=["delivery"], route_class=Route)
 
 
 def _target(given: RelayHostToTest) -> str:
-    """Describes for the audit log what was tested: the rule, or host, port and login, but never the password."""
+    """Returns a description of the tested relay host for the audit log: the rule, or host, port and login, but never
+    the password.
+    """
     if isinstance(given, ConfiguredRelayHost):
         return f"relay-hosts:test {given.rule_id}"
     host = given.relay_host

@@ -1,4 +1,4 @@
-"""`/v1/statistics`: the numbers of messages and recipients by time and reason, which relay counts."""
+"""The endpoint `/v1/statistics`: shows the numbers of messages and recipients that relay counts, by time and reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/v1/status`: the running services, their connections, and warnings."""
+"""The endpoint `/v1/status`: shows the running services, their connections, and warnings."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def get_status(request: Request, _: Annotated[Actor, Depends(needs("reader
 
 
 def _sibling(row: ReplicaRow) -> Neighbour:
-    """Describes another config_api that has renewed its row in the database recently."""
+    """Returns the state of another config_api process, which has recently renewed its row in the database."""
     transport: Any = row.transport
     return Neighbour("config_api", row.address, transport, "ready", row.version, row.revision)
 
@@ -99,7 +99,7 @@ async def _of_settings(store: Store) -> list[StatusWarning]:
 
 
 def _is_unverified(document: Document) -> bool:
-    """Whether an operator has turned the verification off. A default that follows from other members is not stored."""
+    """Whether an operator has turned the verification off. The stored body is used, because it contains no defaults."""
     relay_host = document.stored.get("relay_host") or {}
     return relay_host.get("verify_certificate") is False
 

@@ -1,5 +1,5 @@
-"""The body of a request that contains mail. It is written into a file while it arrives, so that long mail uses no
-memory.
+"""Reads the body of a request that contains mail. The body is written into a file while it arrives, so that long mail
+uses no memory.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ MEGABYTE = 1_048_576
 # The largest body that stays in memory.
 _MEMORY_OCTETS = 256 * 1024
 _PIECE_OCTETS = 64 * 1024
-# JSON is parsed in memory. These are the most octets at the same time: of all keys, and of one key.
+# JSON is parsed in memory. These are the largest numbers of octets that are parsed at the same time: for all API keys,
+# and for one key.
 MOST_JSON_OCTETS = 256 * MEGABYTE
 JSON_OCTETS_PER_KEY = 128 * MEGABYTE
 
 
 class Spool:
-    """Octets in memory, or in an unnamed file when there are many. It must be closed."""
+    """Stores octets in memory, or in an unnamed file when there are many. It must be closed."""
 
     def __init__(self) -> None:
         self.file: BinaryIO = tempfile.SpooledTemporaryFile(_MEMORY_OCTETS)  # type: ignore[assignment]  # noqa: SIM115
@@ -73,7 +74,9 @@ def too_large(limit: int) -> Problem:
 
 
 class LineEnds:
-    """Turns LF alone into CRLF, piece by piece, as SMTP clients do before they send (RFC 5321 2.3.8)."""
+    """Changes each LF without CR to CRLF, as SMTP clients must do before they send (RFC 5321 2.3.8). The content is
+    converted piece by piece.
+    """
 
     def __init__(self) -> None:
         self._ends_in_cr = False
@@ -95,21 +98,21 @@ def _converted(piece: bytes) -> bytes:
 
 
 async def crlf(spool: Spool) -> AsyncIterator[bytes]:
-    """Yields the content in the form of SMTP."""
+    """Yields the content with the line ends of SMTP."""
     ends = LineEnds()
     for piece in spool.pieces():
         yield ends.convert(piece)
 
 
 class JsonShares:
-    """Limits the memory for JSON bodies for each key. A key without bodies uses no memory."""
+    """Limits the memory that JSON bodies of each API key use. A key without bodies uses no memory."""
 
     def __init__(self) -> None:
         self._octets: Counter[str] = Counter()
 
     @contextlib.contextmanager
     def reserve(self, key_id: str, octets: int) -> Iterator[None]:
-        """Counts octets while they are processed. Raises Problem 429."""
+        """Counts octets while the block runs. Raises Problem 429 when they would exceed a limit."""
         if self._octets[key_id] + octets > JSON_OCTETS_PER_KEY or self._octets.total() + octets > MOST_JSON_OCTETS:
             raise Problem(
                 429,

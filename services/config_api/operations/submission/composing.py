@@ -60,7 +60,9 @@ def decoded(text: str, pointer: str) -> bytes:
 
 
 def _fields(given: MessageToSend, author: NamedAddress) -> bytes:
-    """Writes the fields with text of people. EmailMessage loses blanks when it folds a long name."""
+    """Returns the header fields with names, addresses and the subject. They are not written by EmailMessage, because it
+    loses blanks when it folds a long name.
+    """
     lines = []
     for name, mailboxes in (("From", [author]), ("To", given.to), ("Cc", given.cc), ("Reply-To", given.reply_to)):
         if mailboxes:
@@ -72,8 +74,8 @@ def _fields(given: MessageToSend, author: NamedAddress) -> bytes:
 
 
 def _addresses(name: str, mailboxes: Sequence[NamedAddress]) -> str:
-    """Returns the list of addresses, folded (RFC 5322 3.4). Addresses with other characters than ASCII are not encoded
-    (RFC 6532).
+    """Returns a folded list of addresses (RFC 5322 3.4). If an address has other characters than ASCII, nothing in the
+    list is encoded (RFC 6532).
     """
     header = Header(maxlinelen=_LINE, header_name=name)
     raw = []
@@ -94,14 +96,16 @@ def _addresses(name: str, mailboxes: Sequence[NamedAddress]) -> str:
 
 
 def _charset(text: str) -> str:
-    """Returns the charset in which a text must be encoded. A text that looks like an encoded word is encoded too,
-    because mail programs would decode it.
+    """Returns the charset for a text: us-ascii when it needs no encoding. A text that looks like an encoded word is
+    encoded too, because mail programs would decode it.
     """
     return "us-ascii" if text.isascii() and "=?" not in text else "utf-8"
 
 
 def _add_body(message: EmailMessage, given: MessageToSend) -> None:
-    """Adds text, HTML, or both as alternatives. Parts that the HTML shows are related to it."""
+    """Adds the text, the HTML, or both as alternatives. Attachments that the HTML shows are added as parts related to
+    the HTML.
+    """
     if given.text is not None or given.html is None:
         message.set_content(given.text or "", charset="utf-8")
     if given.html is None:

@@ -1,4 +1,6 @@
-"""`POST /v1/messages`: mail over HTTP, which ingress accepts in a submission session of the account of the key."""
+"""The endpoint `POST /v1/messages`, which submits mail over HTTP. Ingress accepts it in a submission session of the
+key's account.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,10 @@ router = APIRouter(tags=["events"], route_class=Route)
 
 _RFC822 = "message/rfc822"
 _JSON = "application/json"
-# The limit of a message when none is set, and the limit of JSON, which is read in memory.
+# The limit for a message when the settings have none, and the limit for JSON, which is parsed in memory.
 _MOST_OCTETS = 1024 * MEGABYTE
 _MOST_JSON = 128 * MEGABYTE
-# The first octets of the message, in which its Message-ID is searched.
+# The number of octets at the beginning of a message in which its Message-ID is searched.
 _HEAD_OCTETS = 256 * 1024
 # Longer JSON is parsed in a thread, because it would block the event loop for too long.
 _LONG_JSON = 64 * 1024
@@ -65,7 +67,7 @@ class SubmissionQuery(BaseModel):
 
 @dataclass(slots=True)
 class _Mail:
-    """The message that is handed to ingress. `content` is in `spool`."""
+    """A message for ingress. `spool` has the content."""
 
     sender: str
     recipients: Sequence[str]
@@ -124,7 +126,9 @@ async def submit(
 async def _repeatable(
     request: Request, caller: Actor, key: str | None, digest: bytes
 ) -> AsyncIterator[list[StoredResponse]]:
-    """Submits a message. With an Idempotency-Key it is submitted once, and its answer is stored."""
+    """Yields a list for the answer. With an Idempotency-Key the block runs only once, and the answer is stored for
+    repetitions of the request.
+    """
     repeat = repetition_of(request, caller, key, digest)
     if repeat is None:
         yield []
@@ -149,14 +153,16 @@ def _media_type(request: Request) -> str:
 
 
 async def _limit(request: Request) -> int:
-    """Returns the most octets that a message may have."""
+    """Returns the largest number of octets that a message may have."""
     document = await app_context(request).store.get("settings/general", "settings/general")
     megabytes = 0 if document is None else document.body["profile"]["max_message_size_mb"]
     return int(megabytes * MEGABYTE) or _MOST_OCTETS
 
 
 def _json_limit(limit: int) -> int:
-    """Returns the limit for JSON. Base64 needs four octets for three."""
+    """Returns the limit for a JSON body that contains a message of up to `limit` octets. Base64 needs four octets for
+    three.
+    """
     return min(limit * 4 // 3 + MEGABYTE, _MOST_JSON)
 
 
@@ -171,7 +177,7 @@ def _raw(query: SubmissionQuery, spool: Spool) -> _Mail:
 
 
 def _mail(received: Spool, spool: Spool, limit: int) -> _Mail:
-    """Writes the message from JSON into `spool`. Raises Problem."""
+    """Writes the message that the JSON describes into `spool`, and returns it with its envelope. Raises Problem."""
     content = parse_json(received.content())
     try:
         given = MessageToSend.model_validate(content)
@@ -196,7 +202,9 @@ def _mail(received: Spool, spool: Spool, limit: int) -> _Mail:
 
 
 async def _hand_over(request: Request, caller: Actor, mail: _Mail) -> JSONResponse:
-    """Returns the answer. Raises Problem when the message was not accepted."""
+    """Submits the message to ingress, and returns the answer for the client. Raises Problem when the message was not
+    accepted.
+    """
     is_8bit = any(not piece.isascii() for piece in mail.spool.pieces())
     envelope = wire.envelope(
         caller,
@@ -238,7 +246,7 @@ def _refused(outcome: dict[str, Any]) -> Problem:
 
 
 def _message_id(spool: Spool) -> str | None:
-    """Returns the Message-ID of the header, or None when it has none."""
+    """Returns the Message-ID in the header of the message, or None when the header has none."""
     spool.file.seek(0)
     head = spool.file.read(_HEAD_OCTETS).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     top, _ = header.split(head)

@@ -1,4 +1,4 @@
-"""A message that a client submits, and the result."""
+"""The schemas of a message that a client submits, and of the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _MOST_ATTACHMENTS = 100
 _MOST_HEADERS = 50
 Notify = Literal["never", "success", "failure", "delay"]
 
-# These fields are made from other members, added by ingress, or describe the envelope or the form of the content.
+# Header fields that a client cannot give in `headers`: they are made from other members, are added by ingress, or
+# describe the envelope or the form of the content.
 _OWN_FIELDS = frozenset(
     (
         *("from", "to", "cc", "bcc", "reply-to", "subject", "mime-version", "received", "return-path"),
@@ -40,7 +41,7 @@ def _header_names(headers: dict[str, str]) -> dict[str, str]:
 
 def _media_type(text: str) -> str:
     lower = text.lower()
-    # For these types the email package changes the form of the content.
+    # For the types multipart and message, the email package would change the form of the content.
     if _MEDIA_TYPE(lower) is None or lower.startswith(("multipart/", "message/")):
         raise fault("media_type", "must be a type and subtype, and neither multipart nor message")
     return lower

@@ -1,4 +1,4 @@
-"""Converts envelopes and results of ingress.v1."""
+"""Converts envelopes to requests of ingress.v1, and its results to the form of the API."""
 
 from __future__ import annotations
 

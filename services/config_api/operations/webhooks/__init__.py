@@ -1,1 +1,1 @@
-"""The deliveries of webhooks: their list, and another delivery on demand."""
+"""The endpoints that list the deliveries of webhooks, and that send an event again."""

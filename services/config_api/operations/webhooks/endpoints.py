@@ -1,4 +1,4 @@
-"""`/v1/webhooks/{id}/deliveries`, `:resend`, `:test` and `:rotate-secret`."""
+"""The endpoints `/v1/webhooks/{id}/deliveries`, `:resend`, `:test` and `:rotate-secret`."""
 
 from __future__ import annotations
 

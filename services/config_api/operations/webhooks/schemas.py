@@ -1,4 +1,4 @@
-"""The attempts to deliver events to webhooks."""
+"""The schemas of deliveries of webhooks, and of the rotation of their secrets."""
 
 from __future__ import annotations
 
