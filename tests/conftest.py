@@ -35,15 +35,15 @@ from tests.peers.suite import Suite
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-# A test makes many objects, and few of them are circles that only the garbage collection finds.
+# A test makes many objects, but few reference cycles, which only the garbage collection finds.
 _GC_THRESHOLDS = (20_000, 20, 50)
 
 _TESTS = Path(__file__).parent
-# The tests of this file take longest and mostly wait. They start first, so that the run need not wait for them at the
-# end.
+# The tests of this file take longest and mostly wait. They start first, so that the run does not end with a wait for
+# them.
 _FIRST = _TESTS / "relay" / "test_crash.py"
-# These are many files that take a short time each. They start last, so that no process of the run has nothing to do
-# while another one works through a long file.
+# These are many files that take a short time each. They start last, so that no process of the run is idle while another
+# process works through a long file.
 _LAST = (_TESTS / "libs", _TESTS / "policy" / "rules", _TESTS / "command_line")
 
 
@@ -85,7 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def torture(request: pytest.FixtureRequest) -> bool:
-    """Whether the option `--torture` was given."""
+    """Returns whether the option `--torture` was given."""
     return bool(request.config.getoption("--torture"))
 
 
@@ -135,9 +135,7 @@ def _postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres(_postgres: Postgres) -> Iterator[Postgres]:
-    """The running PostgreSQL of the test session: `create_database()`; `restart()`, `kill()`, `freeze()` to test
-    failures.
-    """
+    """The running PostgreSQL of the test session. Tests may create databases, and restart, kill or freeze it."""
     _postgres.ensure_running()
     yield _postgres
     _postgres.ensure_running()
@@ -166,7 +164,7 @@ def _redis() -> Iterator[Redis]:
 
 @pytest.fixture
 def redis_server(_redis: Redis) -> Redis:
-    """The running Redis of the test session, emptied: `kill()`, `restart()`, `freeze()` to test failures."""
+    """The running Redis of the test session, which is empty. Tests may kill, restart or freeze the server."""
     _redis.ensure_running()
     _redis.flush()
     return _redis

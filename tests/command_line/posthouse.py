@@ -29,7 +29,7 @@ class Outcome:
 
 
 class CommandLine:
-    """Runs `posthouse …` with the address and the key of a suite in the environment. `variables` win over these."""
+    """Runs `posthouse …` with the address and the key of a suite in the environment. `variables` may replace these."""
 
     def __init__(self, suite: Suite | None = None, **variables: str) -> None:
         own = {"POSTHOUSE_URL": suite.api_url, "POSTHOUSE_KEY": suite.admin_key} if suite is not None else {}

@@ -36,7 +36,7 @@ def test_a_list_accepts_one_value_and_several_values_with_commas(
     assert with_parsed_lists(patch, CURRENT) == sent
 
 
-def test_a_member_without_its_section_is_found() -> None:
+def test_the_error_for_an_incomplete_section_name_contains_the_complete_name() -> None:
     with pytest.raises(CommandError, match=r"no section 'profile', but there is general.profile; the sec") as refused:
         _operation("profile", "update")
     assert refused.value.status is ExitStatus.USAGE

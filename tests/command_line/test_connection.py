@@ -45,7 +45,7 @@ def test_only_its_owner_can_read_a_profile(tmp_path: Path) -> None:
         find_access(variables)
 
 
-def test_the_suite_of_this_machine_needs_neither_address_nor_key(tmp_path: Path) -> None:
+def test_commands_for_the_suite_of_this_machine_need_neither_address_nor_key(tmp_path: Path) -> None:
     variables = environment(tmp_path)
     with pytest.raises(
         CommandError, match=r"no API key was found, because no suite has its data in .*set POSTHOUSE_DATA_DIR"

@@ -1,4 +1,4 @@
-"""Private keys of other programs: where they are found, and for which domain and selector they are."""
+"""The private keys of other programs are found, each with its domain and selector."""
 
 from __future__ import annotations
 

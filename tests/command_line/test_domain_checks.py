@@ -1,4 +1,4 @@
-"""What other mail servers see of a domain, checked with a real name server and a real SMTP server on loopback."""
+"""The checks of a domain, as other mail servers see it, with a real name server and a real SMTP server on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`posthouse doctor`: what the services found, without repetition."""
+"""`posthouse doctor` shows what the services found, without repetition."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _finding(service: str, name: str, level: str = "warning", text: str = "0.2 G
 
 @pytest.fixture
 def findings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What the API answers."""
+    """Returns the list of findings that the API answers. A test adds findings to it."""
     given: list[dict[str, Any]] = []
 
     @contextmanager
@@ -57,7 +57,7 @@ def test_a_repeated_error_counts_once(findings: list[dict[str, Any]]) -> None:
         health.doctor()
 
 
-def test_programs_get_each_finding_as_the_api_has_it(
+def test_json_output_contains_each_finding_as_the_api_returns_it(
     findings: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     findings += [_finding("config_api", "disk"), _finding("relay", "disk")]

@@ -1,4 +1,4 @@
-"""Output to a terminal: nothing is cut off, and text of others cannot control the terminal."""
+"""Output to a terminal: nothing is cut off, and text from other people cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_values_are_printed_in_one_line_without_control_characters(value: object
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(0.4, "0s"), (59, "59s"), (60, "1m"), (7500, "2h 5m"), (90061, "1d 1h")]
 )
-def test_durations(seconds: float, shown: str) -> None:
+def test_durations_are_shown_in_their_two_largest_units(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
 
 

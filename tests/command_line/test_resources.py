@@ -1,4 +1,4 @@
-"""The table of collections agrees with the API, and arguments become the members that the API takes."""
+"""The table of collections agrees with the API, and arguments become the members that the API accepts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_values_get_the_types_of_the_members() -> None:
     assert members(DOMAIN, ["mailbox.kind=smtp", "mailbox.port=24"]) == {"mailbox": {"kind": "smtp", "port": 24}}
 
 
-def test_a_mailbox_of_another_kind_loses_what_only_the_kind_before_has() -> None:
+def test_a_change_of_the_kind_of_mailbox_removes_the_members_of_the_former_kind() -> None:
     present = {"name": "x.test", "mailbox": {"kind": "maildir", "path": "/srv/mail"}, "catch_all": None}
     patch = {"mailbox": {"kind": "smtp", "host": "mail.x.test"}}
     assert _of_another_kind(patch, present) == {"mailbox": {"kind": "smtp", "path": None, "host": "mail.x.test"}}

@@ -19,7 +19,7 @@ def test_ids_and_filters_are_read() -> None:
     }
 
 
-def test_an_age_is_a_time_before_now_and_text_in_json() -> None:
+def test_an_age_becomes_a_time_before_now_and_times_are_text_in_json() -> None:
     before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=2)
     selection = select(["received_before=2h", "received_after=2026-01-31T12:00:00Z"])
     assert abs(selection.filters["received_before"] - before) < datetime.timedelta(minutes=1)

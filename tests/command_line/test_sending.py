@@ -1,4 +1,4 @@
-"""A test message that is refused: which of the replies are shown."""
+"""`posthouse send-test` submits a message and shows the replies of the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECIPIENTS = ["anna@ours.test", "nobody@ours.test"]
 
 
 class Server:
-    """The answers of `smtplib.SMTP`. `data` is the reply to DATA, or to the content when `takes_data` is true."""
+    """Stands in for `smtplib.SMTP`. `data` is the reply to the content, or to DATA when `takes_data` is false."""
 
     def __init__(self, data: tuple[int, bytes], *, takes_data: bool = True) -> None:
         self._data = data
@@ -60,7 +60,7 @@ def test_an_accepted_message_has_a_queue_id_and_each_reply() -> None:
     assert submitted.replies["nobody@ours.test"] == "550 5.1.1 No such user here"
 
 
-def test_a_refusal_names_the_command_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_names_the_command_that_shows_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def connect(host: str, port: int) -> Iterator[Server]:
         yield Server((250, b"2.0.0 Ok"))
@@ -71,7 +71,7 @@ def test_a_refusal_names_the_command_that_says_why(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("port", [8465, 465])
-def test_a_port_with_tls_from_the_start_gets_it(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_to_a_port_with_implicit_tls_begins_with_tls(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[type, int]] = []
     for kind in (smtplib.SMTP, smtplib.SMTP_SSL):
 
@@ -85,7 +85,7 @@ def test_a_port_with_tls_from_the_start_gets_it(port: int, monkeypatch: pytest.M
     assert [(kind.__name__, port) for kind, port in opened] == [("SMTP_SSL", port), ("SMTP", 8587)]
 
 
-def test_a_wrong_password_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_is_sent_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
     def refuse(server: object, session: object, envelope: object, mechanism: str, data: object) -> AuthResult:

@@ -1,4 +1,4 @@
-"""`posthouse why`: the question that it asks, and what it prints of the answer."""
+"""The requests that `posthouse why` sends, and what it prints of the answers."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     return made
 
 
-def test_an_address_stands_for_its_newest_mail_that_was_refused(api: Api) -> None:
+def test_for_an_address_its_newest_refused_mail_is_explained(api: Api) -> None:
     api.history = [
         {"received_at": "2026-01-02", "origin": {"session_id": "b" * 32}, "sender": "a@far.test"},
         {"received_at": "2026-01-01", "origin": {"session_id": "a" * 32}, "recipient": "a@far.test"},
@@ -93,7 +93,7 @@ def test_an_address_stands_for_its_newest_mail_that_was_refused(api: Api) -> Non
     assert api.asked["explain.explain_session"] == {"kind": "past", "session_id": "b" * 32}
 
 
-def test_an_address_without_refusals_is_an_error_that_names_the_next_command(api: Api) -> None:
+def test_for_an_address_without_refusals_the_error_names_the_next_command(api: Api) -> None:
     with pytest.raises(CommandError, match="posthouse trace"):
         tracing.why("a@far.test")
 
@@ -101,14 +101,14 @@ def test_an_address_without_refusals_is_an_error_that_names_the_next_command(api
 @pytest.mark.parametrize(
     "arguments", [{}, {"what": "a@far.test", "client": "192.0.2.1"}, {"what": "a@far.test", "recipient": "b@far.test"}]
 )
-def test_a_question_that_is_none_is_wrong_usage(api: Api, arguments: dict[str, Any]) -> None:
+def test_missing_or_contradictory_arguments_are_wrong_usage(api: Api, arguments: dict[str, Any]) -> None:
     with pytest.raises(CommandError) as refused:
         tracing.why(**arguments)
     assert refused.value.status is ExitStatus.USAGE
     assert api.asked == {}
 
 
-def test_the_route_of_refused_mail_is_only_what_would_be(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_route_of_refused_mail_is_shown_as_hypothetical(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.session["action"] = "reject"
     api.route |= {"kind": "failed", "destination": "fail"}
     tracing.why(client="192.0.2.1", recipient="info@ours.test")
@@ -126,7 +126,7 @@ def test_a_proposed_rule_is_part_of_the_request(api: Api) -> None:
     }
 
 
-def test_without_a_proposed_rule_the_request_has_none(api: Api) -> None:
+def test_the_request_contains_no_rule_when_none_is_proposed(api: Api) -> None:
     tracing.why(client="192.0.2.1")
     assert "proposed_rule" not in api.asked["explain.explain_session"]
 

@@ -65,7 +65,7 @@ def begun(beginning: Path, memory_path: Path) -> Path:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def begun_url(request: pytest.FixtureRequest, begun: Path) -> Iterator[str]:
-    """The URL of a database after the first start. It uses the secret key in `begun`."""
+    """The URL of a database after the first start. Its secrets are encrypted with the secret key in `begun`."""
     if request.param == "sqlite":
         yield f"sqlite:///{begun / 'config.sqlite3'}"
         return

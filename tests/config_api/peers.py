@@ -56,7 +56,7 @@ class FakeChecks(checks_pb2_grpc.ChecksServicer):
 
 
 class FakePolicy(policy_pb2_grpc.PolicyServicer):
-    """Has one blocked client. Its explanations repeat the facts of the request."""
+    """A policy with one blocked client. Its explanations repeat the facts of the request."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -115,11 +115,11 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
 
 
 class FakeRelay(relay_pb2_grpc.RelayServicer):
-    """Has one message and one destination."""
+    """A relay with one message and one destination."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
-        # Whether actions are possible in the state of its message.
+        # Whether the state of its message allows actions.
         self.acts = True
         # A redirect to this recipient is refused.
         self.nobody = b"nobody@c.example"

@@ -1,4 +1,4 @@
-"""Runs the complete config_api in the event loop of a test, on free ports."""
+"""Functions that run the complete config_api in the event loop of a test, on free ports."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def settings(url: str, data_dir: Path, **more: Any) -> Settings:
         "admin_key": ADMIN_KEY,
         "policy_target": NOWHERE,
         "relay_target": NOWHERE,
-        # Unless a test sets a name server, checks that ask the DNS fail at once, because nothing listens here.
+        # Unless a test sets a name server, DNS look-ups fail at once, because nothing listens at this address.
         "nameservers": NOWHERE,
         "POSTHOUSE_DATA_DIR": data_dir,
     }
@@ -110,7 +110,7 @@ def settings(url: str, data_dir: Path, **more: Any) -> Settings:
 
 @asynccontextmanager
 async def running(url: str, data_dir: Path, **more: Any) -> AsyncIterator[Service]:
-    """Starts config_api and ends it as SIGTERM does. Fails when it ended by itself."""
+    """Starts config_api and ends it as SIGTERM does. Fails when config_api has ended by itself."""
     shutdown = Shutdown()
     ports: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
     found = settings(url, data_dir, **more)

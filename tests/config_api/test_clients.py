@@ -1,4 +1,4 @@
-"""Calls to several replicas: a replica that does not answer is skipped, and one that alone knows a session is found."""
+"""Calls to several replicas skip a replica that does not answer, and find the only replica that knows a session."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_a_session_is_not_reported_as_unknown_while_a_replica_is_unreachab
     assert await explain("known", forgetful, away) == 503
 
 
-async def test_a_name_of_several_addresses_is_several_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_with_several_addresses_counts_as_several_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts = [free_address() for _ in range(3)]
     port = free_port(*hosts)
 

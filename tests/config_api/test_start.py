@@ -131,8 +131,8 @@ async def test_a_silent_database_does_not_delay_the_end_of_the_service(
     monkeypatch.setattr("services.config_api.__main__._GRACE_SECONDS", 0.2)
     monkeypatch.setattr(publisher, "_ANSWER_SECONDS", 0.2)
     try:
-        # Less than the two minutes that a statement may take, so the test fails if the end waits for the frozen
-        # database.
+        # This time is less than the two minutes that a statement may take, so the test fails if the end waits for
+        # the frozen database.
         async with asyncio.timeout(60), running(postgres_url, tmp_path, nameservers=resolver) as service:
             made = await service.make("api-keys", {"name": "used", "role": "reader"})
             service.api.headers["Authorization"] = f"Bearer {made['key']}"
@@ -183,7 +183,7 @@ async def test_databases_of_every_release_are_migrated(
 async def test_settings_of_an_earlier_release_have_the_limits_that_came_later(
     database_url: str, tmp_path: Path, resolver: str
 ) -> None:
-    """Commit 35f8a8f stored all of its defaults at the first start, and none of those that later releases added."""
+    """Commit 35f8a8f stored its defaults at the first start, so the limits that later releases added are missing."""
     async with running(database_url, tmp_path, nameservers=resolver):
         pass
     opened = Database(database_url)
@@ -239,7 +239,7 @@ def _columns(connection: Connection) -> dict[str, dict[str, bool | None]]:
     }
 
 
-async def test_migrations_only_add(tmp_path: Path) -> None:
+async def test_migrations_only_add_to_the_schema(tmp_path: Path) -> None:
     """While the next release starts, the running release must work with the new schema."""
     before: dict[str, dict[str, bool]] = {}
     for revision in REVISIONS:
@@ -267,7 +267,7 @@ def _may_be_left_out(connection: Connection) -> dict[str, dict[str, bool]]:
     }
 
 
-async def test_a_running_config_api_goes_on_while_a_newer_release_migrates(
+async def test_a_running_config_api_continues_while_a_newer_release_migrates(
     postgres_url: str, tmp_path: Path, resolver: str
 ) -> None:
     async with running(postgres_url, tmp_path, nameservers=resolver) as service:
@@ -285,7 +285,7 @@ async def test_a_running_config_api_goes_on_while_a_newer_release_migrates(
         assert len(policy.trusted_networks) == 1
 
 
-async def test_f16_a_file_of_another_program_is_left_alone(tmp_path: Path, resolver: str) -> None:
+async def test_f16_a_file_of_another_program_is_not_changed(tmp_path: Path, resolver: str) -> None:
     file = tmp_path / "photos.sqlite3"
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE photos (name TEXT)")
@@ -329,7 +329,7 @@ async def test_config_api_and_relay_can_share_one_postgresql(postgres_url: str, 
         ("postgresql://user:hunter2@127.0.0.1:1/none", "PostgreSQL at 127.0.0.1:1 can't be reached"),
     ],
 )
-async def test_databases_that_can_not_be_used(
+async def test_databases_that_cannot_be_used_are_refused(
     tmp_path: Path, url: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "SERVER_SECONDS", 0)

@@ -70,7 +70,7 @@ class Browser:
         Select(self.driver.find_element(By.NAME, name)).select_by_visible_text(text)
 
     def tick(self, name: str, value: str) -> None:
-        """Clicks the button with this value among those with this name."""
+        """Clicks the radio button or box with this name and value."""
         button = self.driver.find_element(By.CSS_SELECTOR, f'input[name="{name}"][value="{value}"]')
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
         button.click()
@@ -81,7 +81,7 @@ class Browser:
         self._click(self.driver.find_element(By.XPATH, path))
 
     def follow(self, start: str) -> None:
-        """Clicks the first link whose address begins like this, and returns when the next page is loaded."""
+        """Clicks the first link whose address begins with `start`, and returns when the next page is loaded."""
         self._click(self.driver.find_element(By.CSS_SELECTOR, f'main a[href^="{start}"]'))
 
     @property
@@ -104,7 +104,7 @@ class Browser:
         return [str(line["message"]) for line in lines if line["level"] in ("WARNING", "SEVERE")]
 
     def _click(self, element: WebElement) -> None:
-        # This mark disappears together with the page, so the next page does not have it.
+        # The next page does not have this mark, because the mark disappears together with its page.
         self.driver.execute_script("window.before = true; arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
         is_next = "return !window.before && document.readyState === 'complete'"

@@ -17,7 +17,7 @@ _DEEPEST = 12
 
 
 class FakeApi:
-    """An API for tests. `text` is in every field that is free text. With `nulls`, every value that may be null is null.
+    """A fake API. Every field of free text contains `text`. With `nulls`, every value that may be null is null.
 
     With `items`, every list has one item.
     """
@@ -32,7 +32,7 @@ class FakeApi:
         ]
 
     def change(self, text: str, *, nulls: bool = False, items: bool = True) -> None:
-        """Changes what the answers from now on contain."""
+        """Changes what all later answers contain."""
         self._text = text
         self._nulls = nulls
         self._items = items
@@ -43,7 +43,7 @@ class FakeApi:
     def _answer(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode().partition("?")[0]
         if path == "/openapi.json":
-            # As the API does: a client that has the document is told so.
+            # Like the real API, this answers 304 to a client that already has the document.
             if request.headers.get("If-None-Match") == _DOCUMENT_TAG:
                 return httpx.Response(304)
             return httpx.Response(200, json=_DOCUMENT, headers={"ETag": _DOCUMENT_TAG})

@@ -18,7 +18,7 @@ class HtmlForm:
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def texts(self) -> dict[str, list[str]]:
-        """Returns the values by name."""
+        """Maps each name to the values of the controls with this name."""
         values: dict[str, list[str]] = {}
         for name, value in self.controls:
             values.setdefault(name, []).append(value)
@@ -97,7 +97,7 @@ class HtmlPage:
         return cls(text, reader.forms)
 
     def form(self, action_end: str = "") -> HtmlForm:
-        """Returns the form that changes something and whose address ends like this."""
+        """Returns the form that changes something and whose address ends with the given text."""
         return next(
             form
             for form in self.forms

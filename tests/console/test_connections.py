@@ -1,4 +1,4 @@
-"""Connections to the console: it closes one on which too little is sent, and encrypts those from other machines."""
+"""The console closes a connection on which too little is sent, and encrypts connections from other machines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_with_a_self_signed_certificate_the_console_may_listen_outside_of_
     await running
 
 
-def test_its_metrics_port_says_that_it_runs(tmp_path: Path) -> None:
+def test_the_metrics_port_of_the_console_shows_that_the_console_runs(tmp_path: Path) -> None:
     port = free_port()
     environment = {
         "PATH": os.environ["PATH"],
@@ -64,7 +64,7 @@ def test_its_metrics_port_says_that_it_runs(tmp_path: Path) -> None:
         environment=environment,
     )
     try:
-        # The log line `ready` follows the start of the metrics port.
+        # The console writes the log line `ready` after it has opened the metrics port.
         process.until_ready(lambda: b'"event": "ready"' in process.log.read_bytes())
         answers = {path: httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=60) for path in ("metrics", "readyz")}
     finally:
@@ -73,6 +73,6 @@ def test_its_metrics_port_says_that_it_runs(tmp_path: Path) -> None:
     assert answers["readyz"].json() == {"status": "ready", "missing": {}}
 
 
-def test_outside_of_loopback_it_needs_a_certificate() -> None:
+def test_outside_of_loopback_the_console_needs_a_certificate() -> None:
     with pytest.raises(ValidationError, match="set CONSOLE_TLS_CERT"):
         Settings(port=0, host="0.0.0.0")

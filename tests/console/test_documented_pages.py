@@ -1,6 +1,6 @@
-"""What docs say about the console: each page that they name exists, and so does each label of a page or button.
+"""Each page of the console that docs name exists, and so does each label of a page or button.
 
-Docs speak about the console in a column `console` of a table, or in a paragraph that begins with "In the console".
+Docs name pages and labels in a column `console` of a table, or in a paragraph that begins with "In the console".
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def labels_of_the_console() -> set[str]:
     return {" ".join(text.split()).removesuffix("…").strip() for text in texts}
 
 
-def test_parts_of_pages_about_the_console_are_found() -> None:
+def test_text_about_the_console_is_found_in_tables_and_paragraphs() -> None:
     text = "| job | console |\n|---|---|\n| a | **Queue**, `/queue` |\n| b | |\n\nIn the console: `/live`,\nalways.\n"
     assert list(about_the_console(text)) == ["**Queue**, `/queue`", "In the console: `/live`, always."]
 

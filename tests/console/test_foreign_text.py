@@ -35,7 +35,7 @@ PIECES = (
 texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(st.characters(codec="utf-8"), max_size=8)), min_size=1).map(
     "".join
 )
-# This stream never ends, so these tests cannot read it. The script of the page shows its events as text.
+# This stream of events never ends, so these tests cannot read it. The script of the page shows the events as text.
 STREAMS = {"/live/events"}
 # Variable parts of paths that accept only certain values.
 SEGMENTS = {"{action}": "hold", "{kind}": "webhooks", "{name}": "general", "{part_name}": "deliveries"}
@@ -108,7 +108,7 @@ def assert_harmless(html: str) -> ParsedPage:
 @pytest.mark.parametrize("path", paths("GET"))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=texts)
-async def test_foreign_text_is_text_on_every_page(path: str, text: str) -> None:
+async def test_foreign_text_is_shown_only_as_text_on_every_page(path: str, text: str) -> None:
     answer = await page_of(text, filled(path))
     assert answer.status_code == 200, answer.text
     assert_harmless(answer.text)
@@ -125,7 +125,7 @@ async def test_every_page_can_show_answers_without_optional_content(path: str, n
 @pytest.mark.parametrize("kind", sorted(RESOURCES))
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=texts)
-async def test_foreign_text_is_text_in_every_form_and_list(kind: str, text: str) -> None:
+async def test_foreign_text_is_shown_only_as_text_in_every_form_and_list(kind: str, text: str) -> None:
     ends = ("", "/new", "/1", "/1/delete") if RESOURCES[kind].is_collection else ("",)
     for end in ends:
         answer = await page_of(text, f"/configuration/{kind}{end}")
@@ -136,7 +136,7 @@ async def test_foreign_text_is_text_in_every_form_and_list(kind: str, text: str)
 @pytest.mark.parametrize("path", ["/messages/1/redirect", "/queue/redirect"])
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=texts)
-async def test_foreign_text_is_text_on_the_pages_before_a_redirect(path: str, text: str) -> None:
+async def test_foreign_text_is_shown_only_as_text_on_the_pages_before_a_redirect(path: str, text: str) -> None:
     chosen = {"sender": text, "new_recipient": text, "host": text, "port": text, "tls": text, "protocol": text}
     for target in ("", "recipient", "next_hop", "configured_route", text):
         answer = await page_of(text, path, form={**chosen, "target": target})

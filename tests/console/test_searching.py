@@ -1,4 +1,4 @@
-"""The search box: what is shown when the API finds nothing in the messages that it has searched."""
+"""The search box, and the page that it shows when the API finds nothing in the messages that it has searched."""
 
 from __future__ import annotations
 

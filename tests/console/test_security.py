@@ -1,4 +1,4 @@
-"""Who may sign in, and what protects the pages: cookies, tokens in forms, Host, header fields, roles."""
+"""Sign-in, and the protection of the pages by cookies, tokens in forms, checks of Host, header fields and roles."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_signing_out_ends_the_session_of_the_browser(visitor: Visitor) -> None:
     assert visitor.http.get("/").status_code == 303
 
 
-def test_a_role_is_neither_offered_nor_allowed_other_actions(suite: Suite) -> None:
+def test_pages_offer_and_allow_only_the_actions_of_a_role(suite: Suite) -> None:
     _, key = key_of(suite, "reader")
     with Visitor(suite.console_url, key) as reader:
         page = reader.page("/")
@@ -101,7 +101,7 @@ def test_requests_with_other_host_names_are_refused(visitor: Visitor, host: str)
         assert visitor.http.get(path, headers={"Host": host}).status_code == 421
 
 
-def test_the_names_of_loopback_are_answered(suite: Suite, visitor: Visitor) -> None:
+def test_requests_to_the_names_of_loopback_are_answered(suite: Suite, visitor: Visitor) -> None:
     for host in ("localhost", "localhost:1", "127.0.0.1:8081", "[::1]:8081"):
         assert visitor.http.get("/sign-in", headers={"Host": host}).status_code == 200
 
@@ -171,6 +171,6 @@ async def test_cookies_are_sent_only_over_tls_when_the_console_uses_tls() -> Non
     assert answer.headers["strict-transport-security"]
 
 
-def test_roles_are_those_of_the_api(suite: Suite) -> None:
+def test_the_console_knows_the_same_roles_as_the_api(suite: Suite) -> None:
     document = suite.api.get("/openapi.json").json()
     assert set(document["components"]["schemas"]["ApiKeyRole"]["enum"]) == set(ROLES)

@@ -47,7 +47,7 @@ class ParsedPage(HTMLParser):
 
 
 class Visitor:
-    """Signs in with `key`. When it is empty, the visitor stays signed out."""
+    """A visitor who signs in with `key`. When `key` is empty, the visitor stays signed out."""
 
     def __init__(self, url: str, key: str = "") -> None:
         self.http = httpx.Client(base_url=url, timeout=60)
@@ -75,6 +75,6 @@ class Visitor:
         return next(form.fields["token"] for form in self.page(path).forms if "token" in form.fields)
 
     def send(self, path: str, action: str, **fields: str) -> httpx.Response:
-        """Sends the form of a page that leads to `action`, with these fields and its own."""
+        """Sends the form of a page whose target is `action`. These fields replace or extend the fields in the form."""
         form = next(form for form in self.page(path).forms if form.method == "post" and form.action in (action, ""))
         return self.http.post(action, data={**form.fields, **fields})

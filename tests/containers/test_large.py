@@ -170,9 +170,9 @@ class Large:
 
 
 class Mail(threading.Thread):
-    """Sends messages through the balancer, one after the other, until it is stopped.
+    """Sends messages through the balancer, one after the other, until the sender is stopped.
 
-    Repeats those that were not accepted.
+    Repeats the messages that were not accepted.
     """
 
     def __init__(self, large: Large, name: str) -> None:
@@ -224,7 +224,7 @@ class Mail(threading.Thread):
 
 @pytest.fixture(scope="module")
 def not_started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Large]:
-    """The suite is removed in a fixture of its own, so that the report of a failed start still shows the logs."""
+    """Removes the suite after the tests. Another fixture starts it, so that a failed start is reported with logs."""
     build_with_stand_ins()
     suite = Large(tmp_path_factory.mktemp("large"))
     yield suite
@@ -295,7 +295,7 @@ def _ready(api: httpx.Client) -> int:
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name not in (*JOBS, "setup")])
-def test_only_its_service_can_read_a_secret(large: Large, service: str) -> None:
+def test_only_the_service_that_needs_a_secret_can_read_it(large: Large, service: str) -> None:
     container = large.name(service)
     declared = set(SERVICES[service].get("secrets", []))
     listed = podman("exec", "--user", "0", container, "sh", "-c", "ls /run/secrets 2>/dev/null || true").split()
@@ -320,7 +320,7 @@ def test_redis_keeps_its_data_after_a_restart(large: Large) -> None:
 
 
 @pytest.mark.parametrize("service", REPLICAS)
-def test_a_replica_is_killed_and_comes_back_under_mail(large: Large, sink: SmtpSink, service: str) -> None:
+def test_a_replica_is_killed_and_comes_back_while_mail_flows(large: Large, sink: SmtpSink, service: str) -> None:
     mail = Mail(large, f"killed-{service}")
     mail.start()
     until(lambda: len(mail.taken) >= 1, "mail flows", 60)
@@ -333,7 +333,9 @@ def test_a_replica_is_killed_and_comes_back_under_mail(large: Large, sink: SmtpS
 
 
 @pytest.mark.parametrize("service", ["config-api-2", "policy-2", "relay-2", "ingress-2"])
-def test_a_replica_that_crashes_is_started_by_the_engine_under_mail(large: Large, sink: SmtpSink, service: str) -> None:
+def test_a_replica_that_crashes_is_started_by_the_engine_while_mail_flows(
+    large: Large, sink: SmtpSink, service: str
+) -> None:
     mail = Mail(large, f"crashed-{service}")
     mail.start()
     until(lambda: len(mail.taken) >= 1, "mail flows", 60)
@@ -348,7 +350,7 @@ def test_a_replica_that_crashes_is_started_by_the_engine_under_mail(large: Large
     _arrived(sink, mail)
 
 
-def test_the_image_is_changed_replica_by_replica_under_mail(large: Large, sink: SmtpSink) -> None:
+def test_the_image_is_changed_replica_by_replica_while_mail_flows(large: Large, sink: SmtpSink) -> None:
     changed = f"{IMAGE}-changed"
     podman("tag", IMAGE, changed)
     mail = Mail(large, "rolling")

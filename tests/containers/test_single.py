@@ -1,4 +1,4 @@
-"""deploy/compose/single.yaml in a real container: mail in and out, a restart, an upgrade, and rights that it lacks."""
+"""deploy/compose/single.yaml in a real container: mail in and out, a restart, an upgrade, and limited privileges."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def image() -> str:
 
 @pytest.fixture
 def not_started(image: str) -> Iterator[Single]:
-    """The suite is removed in a fixture of its own, so that the report of a failed start still shows the log."""
+    """Removes the suite after the tests. Another fixture starts it, so that a failed start is reported with the log."""
     suite = Single()
     yield suite
     suite.compose.remove()
@@ -117,7 +117,7 @@ def _is_taken(api: httpx.Client, recipient: str) -> bool:
     return explanation.json()["reply"] is None
 
 
-def test_mail_goes_in_and_out_and_outlives_a_restart_and_an_upgrade(single: Single) -> None:
+def test_mail_goes_in_and_out_and_is_kept_through_a_restart_and_an_upgrade(single: Single) -> None:
     with SmtpSink(host=single.host_address) as sink:
         configure(single, sink)
         with smtplib.SMTP("127.0.0.1", single.smtp, timeout=60) as session:

@@ -1,4 +1,4 @@
-"""deploy/haproxy/haproxy.cfg, with addresses and ports of this machine in place of those of the containers."""
+"""Reads deploy/haproxy/haproxy.cfg and replaces the containers' addresses and ports by those of this machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _FILE = Path(__file__).parents[2] / "deploy/haproxy/haproxy.cfg"
 def configuration(fronts: Mapping[int, int], servers: Mapping[str, Mapping[int, int]], source: str = "") -> str:
     """Returns the configuration.
 
-    `fronts` maps the balancer's ports; `servers` maps the ports of each ingress by its name; `source` is the address
-    from which the balancer calls them. Raises KeyError for a port or a server that is not given.
+    `fronts` maps the balancer's ports to ports of this machine. `servers` does this for the ports of each ingress, by
+    its name. `source` is the address from which the balancer calls ingress. Raises KeyError for a missing port or name.
     """
 
     def front(found: re.Match[str]) -> str:

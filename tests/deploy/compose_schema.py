@@ -101,7 +101,7 @@ def faults(value: Any, schema: Any, where: str) -> list[str]:
             return [] if [] in tried else tried[isinstance(value, dict)]
         case _:
             kinds = schema if isinstance(schema, tuple) else (schema,)
-            # Only Python takes true and false for whole numbers.
+            # In Python true and false are integers. In the specification they are not.
             fits = isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
             names = " or ".join(kind.__name__ for kind in kinds)
             return [] if fits else [f"{where}: {type(value).__name__} is no {names}"]

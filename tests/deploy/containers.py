@@ -41,9 +41,9 @@ _SECONDS = 10.0
 
 
 class Containers:
-    """Makes databases and secrets at once, as the head of compose.yaml and its files say.
+    """Makes the databases and the secrets when it is created, as the head of compose.yaml and its files say.
 
-    Processes start on request.
+    Processes are started by `start`.
     """
 
     def __init__(self, folder: Path, postgres: Postgres) -> None:

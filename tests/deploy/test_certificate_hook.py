@@ -62,7 +62,7 @@ def test_the_package_has_the_hook_beside_the_command(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         (name,) = [name for name in content.namelist() if name.endswith(".data/scripts/posthouse-install-certificate")]
         assert content.read(name) == HOOK.read_bytes()
-        # The upper half of the attributes is the mode of the file.
+        # The upper 16 bits of the attributes are the mode of the file.
         assert content.getinfo(name).external_attr >> 16 & 0o111
 
 

@@ -48,7 +48,7 @@ def test_services_accept_the_variables_of_the_compose_files() -> None:
     assert names <= set(SHARED_VARIABLES)
 
 
-def test_the_number_of_replicas_is_that_of_the_topology() -> None:
+def test_each_service_has_the_expected_number_of_replicas() -> None:
     serving = [service["command"][0] for service in OURS.values() if len(service["command"]) == 1]
     assert {name: serving.count(name) for name in SETTINGS} == {
         "config_api": 2,
@@ -65,7 +65,7 @@ def test_containers_are_hardened(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
-    # PostgreSQL and clamd start as root, and give up this right when they do not need it any more. One job changes the
+    # PostgreSQL and clamd start as root, and give up root when they do not need it any more. One job changes the
     # owner of files.
     assert set(service.get("cap_add", [])) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
     assert (service.get("user", "0:0") == "0:0") == bool(service.get("cap_add"))
@@ -90,7 +90,7 @@ def test_f32_redis_forgets_no_blocked_client() -> None:
     assert "redis" in COMPOSE["volumes"]
 
 
-def test_the_parts_of_the_topology_are_there() -> None:
+def test_the_services_use_the_images_of_the_topology() -> None:
     images = {
         service["image"].removeprefix("${POSTHOUSE_IMAGE:-").partition(":")[0].rpartition("/")[2]
         for service in COMPOSE["services"].values()
@@ -100,7 +100,7 @@ def test_the_parts_of_the_topology_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_targets_are_every_replica_of_a_service_by_name(name: str) -> None:
+def test_each_target_names_every_replica_of_a_service(name: str) -> None:
     """Each target contains the port on which the replica listens, because one stream goes to each replica."""
     for variable, value in OURS[name].get("environment", {}).items():
         if variable.endswith("_TARGET"):
@@ -120,7 +120,7 @@ def test_the_compose_files_follow_the_specification() -> None:
     assert faults(COMPOSE, FILE, "compose.yaml") == []
 
 
-def test_faults_are_found() -> None:
+def test_the_check_against_the_specification_finds_faults() -> None:
     wrong = {
         "services": {
             "a": {
@@ -155,11 +155,11 @@ def test_no_attribute_occurs_twice() -> None:
             assert len(keys) == len(set(keys)), node.start_mark
             return super().construct_mapping(node, deep)
 
-    # At this point, `<<` is not replaced yet by the mapping that it stands for.
+    # At this point, `<<` is not yet replaced by the mapping to which it refers.
     assert yaml.load((ROOT / "compose.yaml").read_text(), Strict)
 
 
-def test_every_reference_leads_to_an_object() -> None:
+def test_every_reference_names_an_object_that_exists() -> None:
     for name, service in COMPOSE["services"].items():
         assert set(service["networks"]) <= COMPOSE["networks"].keys(), name
         assert service.get("depends_on", {}).keys() <= COMPOSE["services"].keys(), name
@@ -187,7 +187,7 @@ def test_only_our_own_variables_are_replaced_and_they_are_optional() -> None:
     assert not [text for text in texts if "$" in re.sub(r"\$\{\w+:-[^}]*\}", "", text)]
 
 
-def test_the_inner_network_does_not_overlap_those_of_clouds_and_of_docker() -> None:
+def test_the_inner_network_does_not_overlap_networks_of_clouds_and_of_docker() -> None:
     subnet = ipaddress.ip_network(COMPOSE["networks"]["inner"]["ipam"]["config"][0]["subnet"])
     assert subnet.is_private
     # Docker uses the first two ranges for its networks. The last one is the default VPC of AWS, and lies in the first.

@@ -25,11 +25,11 @@ AFTER_CERTIFICATES, AFTER_MIGRATIONS = ("ingress-1", "policy-1"), ("config-api-1
 PASSWORD = "correct horse battery"
 
 
-def test_the_balancer_accepts_its_file() -> None:
+def test_the_balancer_accepts_its_configuration_file() -> None:
     run([program("haproxy"), "-c", "-f", ROOT / "deploy/haproxy/haproxy.cfg"])
 
 
-def test_the_resolver_accepts_its_file() -> None:
+def test_the_resolver_accepts_its_configuration_file() -> None:
     run([program("unbound-checkconf"), ROOT / "deploy/unbound/unbound.conf"])
 
 
@@ -71,7 +71,7 @@ def test_the_services_of_compose_accept_mail_with_their_files(containers: Contai
     (message,) = new.iterdir()
     assert f"[{CLIENT}]" in message.read_text(), "the balancer has told ingress the client's address"
 
-    # The submission port works too.
+    # The submission port accepts mail too.
     with smtplib.SMTP(timeout=60, source_address=(CLIENT, 0)) as client:
         client._host = HOSTNAME  # type: ignore[attr-defined]
         client.connect(LOOPBACK, containers.port("balancer", 2587))

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 import services.config_api.metrics
 import services.policy.metrics
-import services.relay.clock  # noqa: F401 - as those above: what is imported is in the registry
+import services.relay.clock  # noqa: F401 - an import adds the metrics of the module to the registry
 from services.ingress.metrics import Metrics, MetricsCollector
 from services.policy.metrics import DecisionCounts
 from services.relay.metrics import DestinationAttempts
@@ -109,7 +109,7 @@ def test_every_metric_and_label_in_the_dashboards_exists(where: str, expression:
         ("vector(1)", "no metric at all"),
     ],
 )
-def test_a_metric_that_does_not_exist_is_found(expression: str, fault: str) -> None:
+def test_the_check_finds_metrics_and_labels_that_do_not_exist(expression: str, fault: str) -> None:
     assert faults(expression) == [fault]
 
 
@@ -143,7 +143,7 @@ def test_the_dashboard_shows_the_main_questions_of_an_operator(what: str) -> Non
     assert any(what in names(target["expr"]) for panel in PANELS for target in panel["targets"])
 
 
-def test_every_panel_is_complete() -> None:
+def test_every_panel_of_the_dashboard_is_complete() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     assert DASHBOARD["templating"]["list"][0]["name"] == "datasource"
     for panel in PANELS:
@@ -190,7 +190,7 @@ def test_every_alert_has_a_section_with_instructions() -> None:
     assert len(sections) == len(severities)
 
 
-def test_every_event_that_is_explained_exists() -> None:
+def test_every_event_that_the_documentation_explains_exists() -> None:
     table = (ROOT / "docs/observability.md").read_text().partition("| event | service | says |")[2]
     events = {event for line in table.splitlines() for event in re.findall(r"`([a-z_]+)`", line.split(" | ")[0])}
     source = "".join(path.read_text() for folder in ("services", "libs") for path in (ROOT / folder).rglob("*.py"))
@@ -201,7 +201,7 @@ def test_every_event_that_is_explained_exists() -> None:
 # Alerts that fire
 
 _AT = 'instance="i"'
-# These series have one sample a minute, in promtool's notation (start+step x count).
+# Each series has one sample a minute, in promtool's notation (start+step x count).
 _GOES_ON, _STANDS_STILL = "0+60x80", "0x80"
 _IN_90_DAYS = f"{90 * 86400}x80"
 # The series of a gateway without faults. Each case below changes some of them.

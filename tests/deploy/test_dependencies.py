@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"services", "libs", "posthouse", "posthouse_client", "tests"}
-# These are loaded by name: SQLAlchemy's drivers through the database's URL, and the files of Swagger UI.
+# Packages that no code imports: SQLAlchemy loads its drivers by the database's URL, and Swagger UI is read as files.
 BY_NAME = {"aiosqlite", "asyncpg", "fastapi-swagger"}
 SERVICES = ("ingress", "policy", "relay", "config-api", "console")
 
@@ -31,7 +31,7 @@ def normal(name: str) -> str:
 
 BASE = distributions(PROJECT["dependencies"])
 EXTRAS = {name: distributions(declared) for name, declared in PROJECT["optional-dependencies"].items()}
-# Packages that a declared dependency brings along as a part of its own interface.
+# Packages that belong to the public interface of a declared dependency, which itself depends on them.
 COME_WITH = {"fastapi": {"starlette"}, "pydantic": {"pydantic-core"}}
 
 
@@ -60,10 +60,7 @@ def of_service(extra: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("extra", SERVICES)
 def test_every_dependency_of_a_service_is_imported_there(extra: str) -> None:
-    """A dependency may be used in a lib.
-
-    Only the service knows whether it uses that part of the lib, so it declares it.
-    """
+    """A package that only a lib imports is declared by each service that uses this part of the lib."""
     used = set().union(*(by_module()[module] for module in of_service(extra) | imported("libs")))
     assert EXTRAS[extra] - used - BY_NAME == set()
 

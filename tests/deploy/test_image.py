@@ -54,7 +54,7 @@ def test_both_stages_start_from_one_base_with_a_version() -> None:
 
 
 @pytest.mark.parametrize("command", of("RUN"))
-def test_commands(command: str) -> None:
+def test_commands_of_the_image_follow_the_rules_of_linters(command: str) -> None:
     words = re.split(r"[\s;&|]+", command)
     assert not {"sudo", "cd", "ssh", "apt", "apt-get", "curl", "wget", "chmod", "vim"} & set(words)
     assert " | " not in command, "no command contains a pipe, which hides the failure of its first part"
@@ -63,7 +63,7 @@ def test_commands(command: str) -> None:
         assert "--require-hashes" in install or {"--no-deps", "."} < set(install.split())
 
 
-def test_paths_are_absolute_and_nothing_is_copied_whole() -> None:
+def test_paths_are_absolute_and_no_copy_takes_the_whole_folder() -> None:
     assert all(path.startswith("/") for path in of("WORKDIR"))
     assert not [rest for rest in of("COPY") if rest.split()[0] == "."]
 
@@ -89,5 +89,5 @@ def test_each_service_can_be_built_by_itself() -> None:
     assert project["scripts"]["posthouse"]
 
 
-def test_no_secret_is_built_in() -> None:
+def test_no_secret_is_built_into_the_image() -> None:
     assert not re.search(r"(?i)(password|secret|_key|token)\s*=", TEXT)

@@ -176,7 +176,7 @@ def callers_by_policy(service: str) -> set[str]:
     }
 
 
-def test_network_policies_allow_only_callers_of_a_method() -> None:
+def test_network_policies_allow_only_services_that_may_call_a_method() -> None:
     may_call: dict[str, Mapping[str, Collection[str]]] = {
         "policy": POLICY_CALLERS,
         "relay": RELAY_CALLERS,
@@ -187,7 +187,7 @@ def test_network_policies_allow_only_callers_of_a_method() -> None:
         assert callers_by_policy(service) == {caller for callers in methods.values() for caller in callers}
 
 
-def test_the_console_may_call_the_http_api_and_name_servers_alone() -> None:
+def test_the_console_may_call_only_the_http_api_and_name_servers() -> None:
     egress = base("NetworkPolicy")["console"]["spec"]["egress"]
     to_pods = [(rule["to"], rule["ports"]) for rule in egress if "podSelector" in rule["to"][0]]
     labels = {"app.kubernetes.io/name": "posthouse", "app.kubernetes.io/component": "config-api"}
@@ -212,7 +212,7 @@ def running_pods(postgres: Postgres, redis_url: str) -> Iterator[Pods]:
 
 
 @pytest.mark.e2e
-def test_the_rendered_pods_take_mail_also_with_the_variables_that_kubernetes_sets_for_services(
+def test_the_rendered_pods_accept_mail_with_the_variables_that_kubernetes_sets_for_services(
     running_pods: Pods, tmp_path: Path
 ) -> None:
     for job in [running_pods.start("Job", name) for name in ("migrate-config", "migrate-queue")]:

@@ -1,4 +1,4 @@
-"""What a running suite shows about itself: traces, related log lines, metrics, and missing dependencies."""
+"""A running suite provides traces, related log lines and metrics, and reports missing dependencies."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ NAME = re.compile(r"posthouse_(?:config_api|ingress|policy|relay)_[a-z]+(?:_[a-z
 # The unit with which a metric's name may end, by the kind of metric. The parser has removed `_total` from counters.
 HISTOGRAM_UNITS = ("_seconds", "_messages")
 NO_UNITS = ("_octets", "_ms", "_milliseconds", "_mb", "_count", "_sum", "_bucket", "_total", "_minutes")
-# Every label, with the values that it may have. No value may be chosen by a client or another server.
+# Every label, with the values that it may have. Clients and other servers choose no value, except for `destination`.
 LABELS = {
     "listener": r"smtp|submission|submissions",
     "reason": r"[a-z_]*",
@@ -322,7 +322,7 @@ LABELS = {
     "action": r"accept|reject|discard",
     "counter": r"[a-z_]+",
     "lookup": r"client_name|helo_domain|sender_domain|dnsbl|spf|dmarc",
-    # Block lists are configured, so there are as many values as configured lists.
+    # Block lists are configured, so this label has only as many values as there are configured lists.
     "zone": r"[a-z0-9.-]+",
     "result": r"[a-z_]+",
     "kind": r"A|AAAA|MX|TXT|TLSA|report|double_bounce",
@@ -332,18 +332,19 @@ LABELS = {
     "operation": r"[A-Za-z_]+",
     "status": r"[1-5][0-9]{2}",
     "le": r"[0-9.e+-]+|\+Inf",
-    # The certificates' files are configured.
+    # The files of certificates are configured, so nobody else can add values.
     "certificate": r"[\w./-]+",
     "name": r"(\*\.)?[a-z0-9.-]+",
     "version": r"[0-9]+\.[0-9]+\.[0-9]+\w*",
     "python": r"3\.[0-9]+\.[0-9]+\S*",
-    # Senders can choose values of this label only. It names the destinations of the 20 longest queues, without logins.
+    # This is the only label whose values senders can choose. It has at most 20 values: the destinations with the
+    # longest queues, without logins.
     "destination": r"hold|quarantine|(?:domain|mailbox|relay):[^@ ]+",
 }
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_metric_is_named_by_convention_explained_and_bounded(suite: Suite, service: str) -> None:
+def test_every_metric_has_a_conventional_name_an_explanation_and_limited_labels(suite: Suite, service: str) -> None:
     with world.smtp(suite) as client:
         for number in range(5):
             client.docmd(f"XYZZY{number}", "alice@ours.test")
@@ -390,7 +391,7 @@ def test_a_revision_without_changes_for_a_service_does_not_make_it_outdated(suit
     assert newest("relay")
 
 
-# Readiness. The test with the suite is the last one, because it stops the databases.
+# Readiness. The test that uses the suite comes last, because it stops the databases.
 
 
 @pytest.mark.parametrize(
@@ -455,7 +456,7 @@ def missing(suite: Suite, service: str) -> tuple[int, set[str]]:
     return status, set(body["missing"])
 
 
-def test_readyz_tells_which_dependency_is_missing(suite: Suite, queue_database: Postgres, counters: Redis) -> None:
+def test_readyz_names_the_missing_dependency(suite: Suite, queue_database: Postgres, counters: Redis) -> None:
     for service in SERVICES:
         until(lambda: readiness(suite, service) == (200, {"status": "ready", "missing": {}}), f"{service} is ready")  # noqa: B023
     counters.kill()

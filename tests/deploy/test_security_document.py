@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text()
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)
-# These sentences say what cannot be prevented, or who is not affected.
+# Sentences that need no test, because they say what cannot be prevented.
 WITHOUT_TEST = ("It sees the mail", "It reads the mail that is sent to it", "It sees the API keys of those who use it")
 
 

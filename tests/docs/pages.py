@@ -1,17 +1,18 @@
 """Reads the commands of the documentation from its pages.
 
-A block of `sh` is run, in the order of the page and in one shell. A comment before it changes that:
+All blocks of `sh` are run in one shell, in the order of the page. A comment before a block changes how it is run:
 
 - `<!-- not run: REASON -->`: the block cannot run in a test.
 - `<!-- run by: TEST -->`: another test runs the block.
-- `<!-- background -->` or `<!-- background until: TEXT -->`: it runs beside the others; `until` its output has TEXT.
-- `<!-- until it works -->`: it is run again until it ends well, since mail and settings take a moment.
-- `<!-- ends with an error -->`: it must not end well.
+- `<!-- background -->`: the block runs while the next blocks run.
+- `<!-- background until: TEXT -->`: the block runs in the background. The next block waits until the output has TEXT.
+- `<!-- until it works -->`: the block is repeated until it exits with 0, since mail and settings take a moment.
+- `<!-- ends with an error -->`: the block must not exit with 0.
 
-A block of `text` right after it holds lines that the output must show, in their order.
+When a block of `text` follows, the output must show its lines, in their order.
 
-A page that begins with `<!-- after: PAGE -->` goes on in the shell of that page, so that one suite serves many pages.
-What runs in the background of that shell already is not started again.
+A page that begins with `<!-- after: PAGE -->` uses the shell of that page, so that several pages share one suite.
+Background commands that already run in this shell are not started again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Block:
     shows: tuple[str, ...] = ()
     not_run: str = ""
     in_background: bool = False
-    # For a block in the background: the text in its output that says that it is ready.
+    # For a block in the background: the text of its output that shows that the block is ready.
     ready: str = ""
     until_it_works: bool = False
     ends_with_an_error: bool = False

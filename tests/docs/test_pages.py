@@ -17,7 +17,7 @@ from tests.docs.pages import ROOT, Block, blocks, leader, pages, unmarked
 from tests.peers.process import DEADLINE_SECONDS, program, until
 
 _PAGES = {str(page.relative_to(ROOT)): list(blocks(page)) for page in pages()}
-# The pages that share a shell, by the page with which it begins.
+# Maps the page that starts a shell to all pages that use this shell.
 _GROUPS: dict[str, list[str]] = {}
 for _page in sorted(pages(), key=lambda page: leader(page) != str(page.relative_to(ROOT))):
     _GROUPS.setdefault(leader(_page), []).append(str(_page.relative_to(ROOT)))
@@ -26,7 +26,7 @@ _END = "\x1e"
 
 @contextmanager
 def _project() -> Iterator[Path]:
-    """A copy of the project, like a clone after its set-up. Its path is short enough for Unix sockets."""
+    """Yields a copy of the project, like a clone after its set-up. Its path is short enough for Unix sockets."""
     with tempfile.TemporaryDirectory(prefix="docs-", dir="/var/tmp") as folder:
         copy = Path(folder) / "posthouse"
         listed = subprocess.run(
@@ -134,7 +134,7 @@ def _follow(terminal: Terminal, block: Block) -> None:
 @pytest.mark.parametrize(
     "first", [name for name in _GROUPS if any(not block.not_run for page in _GROUPS[name] for block in _PAGES[page])]
 )
-def test_the_commands_of_a_page_do_what_it_says(first: str) -> None:
+def test_the_commands_of_a_page_do_what_the_page_says(first: str) -> None:
     with _project() as project:
         terminal = Terminal(project)
         try:
@@ -145,7 +145,7 @@ def test_the_commands_of_a_page_do_what_it_says(first: str) -> None:
             terminal.close()
 
 
-def test_commands_stand_in_blocks_that_are_run_or_marked() -> None:
+def test_commands_are_in_blocks_that_are_run_or_marked() -> None:
     # Commands for measurements run for minutes. They are described next to their results, and are not run here.
     measurements = {"docs/performance.md", "docs/scaling.md"}
     found = {str(page.relative_to(ROOT)): unmarked(page) for page in pages()}

@@ -1,8 +1,8 @@
 """Load from clients that retry like mail servers, SIGKILLs during the load, and a comparison of what arrived with what
 was sent.
 
-To the gateway each try of a message is a message of its own. Each try has an envelope sender of its own, by which it is
-found at the next hop, in the history, and as the recipient of its report.
+A client sends a message again until it is accepted. Each such try has its own envelope sender, so it can be told from
+the other tries at the next hop, in the history, and as the recipient of a report.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SESSION_MESSAGES = 20
 
 
 def recipients_of(number: int) -> list[str]:
-    """A fifth of the messages are refused and reported; a tenth have two recipients at different domains."""
+    """Returns the recipients of a message. A fifth of the messages are refused, and a tenth have two recipients."""
     if number % 5 == 0:
         return [REFUSED]
     return [f"u{number % 7}@far.test"] + (["v@further.test"] if number % 10 == 1 else [])
@@ -42,7 +42,7 @@ def sender_of(number: int, attempt: int) -> str:
 
 @dataclass(slots=True)
 class Fates:
-    """What the clients know about their tries, by envelope sender."""
+    """The outcomes of tries as the clients see them, by envelope sender."""
 
     # Tries that were answered with 250, with the queue id in the answer.
     accepted: dict[str, str] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Load:
     def _session(self, number: int, attempt: int) -> tuple[int, int | None]:
         """Sends some messages over one connection.
 
-        Returns the number of the next try and the message that it is for: the one that failed, or None.
+        Returns the number of the next try, and the number of the message to send next, or None when no message is left.
         """
         following: int | None = number
         try:
@@ -265,7 +265,7 @@ def compare(fates: Fates, found: dict[str, pb.Message], far: SmtpSink) -> Compar
 
 
 def _arrivals(count: int, *, marked: bool) -> int:
-    """Returns the number of duplicates."""
+    """Checks that a message has arrived and that duplicates are marked. Returns the number of duplicates."""
     assert count >= 1, "the message was lost"
     assert count == 1 or marked, "the message arrived twice and is not marked as a possible duplicate"
     return count - 1

@@ -66,6 +66,6 @@ def _suite(outside: DnsServer, _far: SmtpSink, loopback: str) -> Iterator[Suite]
 def suite(_suite: Suite, far: SmtpSink) -> Suite:
     """A running Posthouse with the local domain ours.test and alice's account.
 
-    It still has the mail of earlier tests.
+    The mail of earlier tests is still in the suite.
     """
     return _suite

@@ -1,4 +1,4 @@
-"""Calls every method of every gRPC service and prints the results. It is also a program that runs as another user."""
+"""Calls every method of every gRPC service. As a program, it may run as another user, and prints the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 _ANSWER_SECONDS = 60.0
-# The result when a call is not refused within its time; an allowed call may wait long for an answer.
+# The result of a call that is not refused within the time limit. An allowed call may wait long for an answer.
 NOTHING = "nothing was refused"
 
 

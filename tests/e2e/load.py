@@ -21,7 +21,7 @@ class SteadyLoad:
 
     Message 7 of the load `name` contains `name-7.`, and its Message-ID is `<name-7@load.test>`.
 
-    `accepted` maps the number of each message whose content was answered 250 to the time of this answer (monotonic).
+    `accepted` maps the number of each message whose content was answered with 250 to the monotonic time of this answer.
     `answers` counts the reply codes to all commands. `refusals` counts the texts of all 4xx and 5xx replies.
     """
 

@@ -1,6 +1,6 @@
-"""Which service may call which gRPC method: with certificates over TCP, and at the Unix sockets as other users.
+"""Each service may call only its gRPC methods over TCP, and other users may call nothing at the Unix sockets.
 
-The table is compared with the descriptors of the contracts, so a new method without a row makes the test fail.
+The table is compared with the descriptors of the contracts, so a new method without a row makes a test fail.
 """
 
 from __future__ import annotations
@@ -99,10 +99,7 @@ def expected(server: str, caller: str, path: str) -> str:
 
 
 def refusals(server: str, results: dict[str, str]) -> dict[str, str]:
-    """Keeps the statuses that say that the caller is not allowed or that the method does not exist.
-
-    Others become "".
-    """
+    """Replaces each status by "" unless it shows that the caller is refused or that the method does not exist."""
     shown = {"PERMISSION_DENIED", "UNIMPLEMENTED", "UNAVAILABLE", "UNAUTHENTICATED"}
     return {path: status if status in shown else "" for path, status in results.items()}
 
@@ -154,7 +151,7 @@ def test_the_status_shows_the_transport_between_the_services(suite: Suite) -> No
 
 
 def as_user(user: int, suite: Suite) -> dict[str, dict[str, str]]:
-    """Returns for each service the results of all methods at its Unix socket, called as this user."""
+    """Calls all methods at each service's Unix socket as this user, and returns the results by service."""
     targets = {name: process.grpc for name, process in suite.layout.items()}
     done = subprocess.run(
         [sys.executable, "-m", "tests.e2e.grpc_caller", str(user), json.dumps(targets)],
@@ -191,7 +188,7 @@ def test_another_user_of_the_machine_can_call_nothing() -> None:
             }, "a process that can open the socket may call every method except reflection, which is off"
 
 
-def test_posthouse_up_opens_no_tcp_port_but_mail_and_http() -> None:
+def test_posthouse_up_opens_only_tcp_ports_for_mail_and_http() -> None:
     """Metrics are served only when a port for them is set."""
     with Suite(by_command=True, metrics=False) as suite:
         pids = {str(suite.pid(name)) for name in suite.layout}

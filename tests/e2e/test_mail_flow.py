@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module", params=["127.0.0.1", "::1"], ids=["IPv4", "IPv6"])
 def loopback(request: pytest.FixtureRequest) -> str:
-    """The tests of this module run with each of these addresses, for clients, next hops, name servers and the API."""
+    """Runs the tests of this module with each address, which clients, next hops, name servers and the API use."""
     address: str = request.param
     return address
 
@@ -68,7 +68,7 @@ def test_a_stranger_cannot_relay_and_unknown_recipients_are_refused(suite: Suite
     assert far.sessions == []
 
 
-def test_submission_demands_a_login_and_an_address_of_its_account(suite: Suite) -> None:
+def test_submission_requires_a_login_and_a_sender_address_of_its_account(suite: Suite) -> None:
     with smtplib.SMTP(suite.host, suite.submission_port, timeout=60) as client:
         client.ehlo("client.test")
         assert "auth" not in client.esmtp_features, "AUTH is not offered before TLS"
@@ -83,7 +83,7 @@ def test_submission_demands_a_login_and_an_address_of_its_account(suite: Suite) 
         assert (code, text.split()[0]) == (553, b"5.7.1")
 
 
-def test_one_refused_recipient_never_harms_the_others(suite: Suite, far: SmtpSink) -> None:
+def test_one_refused_recipient_never_affects_the_others(suite: Suite, far: SmtpSink) -> None:
     far.on(Stage.RCPT, reply("550 5.1.1 No such user"), address="gone@far.test")
     far.on(Stage.RCPT, reply("451 4.7.1 Later"), address="slow@far.test", times=1)
     recipients = ["bill@far.test", "gone@far.test", "slow@far.test", world.ALICE, "x@no-such-domain.test"]

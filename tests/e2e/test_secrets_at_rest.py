@@ -1,4 +1,4 @@
-"""Secrets in files, in environments, and in arguments of the processes of `posthouse up`."""
+"""Secrets are protected in files, environments and arguments of the processes of `posthouse up`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def suite() -> Iterator[Suite]:
     variables = {
         "CONFIG_API_ADMIN_KEY": ADMIN_KEY,
         "CONFIG_API_SECRET_KEY": SECRET_KEY,
-        # These settings are not secret. They show which service's variables a child process has.
+        # These settings are not secret. The tests use them to see which service's variables a child process has.
         "POLICY_KEPT_SESSIONS": "9876",
         "RELAY_BACKLOG": "9876",
         "INGRESS_MAX_ERRORS": "98",
@@ -48,7 +48,7 @@ def test_each_child_has_only_its_own_variables(suite: Suite) -> None:
                 assert not variable.startswith(tuple(others)), (name, variable.partition("=")[0])
 
 
-def test_no_argument_of_a_process_holds_a_secret(suite: Suite) -> None:
+def test_no_argument_of_a_process_contains_a_secret(suite: Suite) -> None:
     for name in suite.layout:
         arguments = read(suite, name, "cmdline")
         assert ADMIN_KEY not in arguments

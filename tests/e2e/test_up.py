@@ -31,7 +31,7 @@ def _environment(suite: Suite, **more: str) -> dict[str, str]:
 
 
 def _runs(pid: int) -> bool:
-    """Returns whether the process still runs. A zombie does not run; in a container often nobody waits for it."""
+    """Returns whether the process still runs. A zombie, which a container may keep for ever, counts as ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -40,7 +40,7 @@ def _runs(pid: int) -> bool:
 
 @contextlib.contextmanager
 def _up(suite: Suite, output: int = subprocess.PIPE, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Runs `posthouse up`, and kills it when the test fails."""
+    """Runs `posthouse up`, and kills it at the end if it still runs."""
     with subprocess.Popen(
         [sys.executable, "-m", "services", "up"],
         env=_environment(suite, **environment),
@@ -83,10 +83,7 @@ def _until_welcome(process: subprocess.Popen[str]) -> list[str]:
 
 @pytest.fixture
 def empty_folder_suite() -> Suite:
-    """A suite of which the test uses only the free ports and the folder.
-
-    The command `posthouse up` starts the services.
-    """
+    """A suite that is not started. A test uses its ports and its folder, and starts it with `posthouse up`."""
     return Suite()
 
 
@@ -254,7 +251,7 @@ def test_the_client_gets_its_reply_when_relay_dies_as_the_dot_is_sent(empty_fold
             assert client.rcpt(world.ALICE)[0] == 250
             client.putcmd("data")
             assert client.getreply()[0] == 354
-            # Relay neither answers nor closes its connections, so ingress waits as long as it ever does.
+            # Relay neither answers nor closes its connections, so ingress waits for its longest time.
             os.kill(_pid(suite, "relay"), signal.SIGSTOP)
             client.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
             process.send_signal(signal.SIGTERM)
@@ -264,7 +261,7 @@ def test_the_client_gets_its_reply_when_relay_dies_as_the_dot_is_sent(empty_fold
         assert process.returncode == 0, rest
 
 
-def test_no_child_outlives_a_killed_parent(empty_folder_suite: Suite) -> None:
+def test_no_child_process_outlives_a_killed_parent(empty_folder_suite: Suite) -> None:
     suite = empty_folder_suite
     with _up(suite) as process:
         _until_welcome(process)

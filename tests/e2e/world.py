@@ -18,7 +18,7 @@ ALICE = "alice@ours.test"
 
 
 def create(suite: Suite, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Creates an object with POST and returns it as the API answers it."""
+    """Creates an object with POST and returns the object from the API's answer."""
     answer = suite.api.post(path, json=body)
     assert answer.status_code == 201, answer.text
     created: dict[str, Any] = answer.json()
@@ -42,13 +42,13 @@ def newest_revision(suite: Suite) -> int:
 
 
 def until_policy_has(suite: Suite, revision: int) -> None:
-    """Returns when policy decides by this revision. The revision must be one whose change policy gets."""
+    """Returns when policy uses this revision or a later one. The change of the revision must concern policy."""
     asked = {"kind": "hypothetical", "facts": {"stage": "connect", "client_address": "127.0.0.2"}}
     _until_explained_by(suite, revision, "/v1/explain/session", asked)
 
 
 def until_relay_has(suite: Suite, revision: int) -> None:
-    """Returns when relay decides by this revision. The revision must be one whose change relay gets."""
+    """Returns when relay uses this revision or a later one. The change of the revision must concern relay."""
     _until_explained_by(suite, revision, "/v1/explain/route", {"recipient": ALICE})
 
 
@@ -61,7 +61,7 @@ def _until_explained_by(suite: Suite, revision: int, path: str, asked: dict[str,
 
 
 def until_in_force(suite: Suite) -> None:
-    """Returns when all changes so far are in force in policy and relay, which both get one further change for this."""
+    """Returns when all changes so far are in force. To find this out, it makes one more change for policy and relay."""
     change(suite, "/v1/settings/general", {"profile": {"banner": f"ESMTP {uuid.uuid4().hex}"}})
     revision = newest_revision(suite)
     until_policy_has(suite, revision)
@@ -100,7 +100,7 @@ def message(sender: str = ALICE, recipients: Sequence[str] = ("bob@far.test",), 
 
 
 def no_verify() -> ssl.SSLContext:
-    """Returns a TLS context without verification, because the suite makes its first certificate itself."""
+    """Returns a TLS context without verification, because the suite's first certificate is self-signed."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
@@ -122,7 +122,7 @@ def smtp(suite: Suite) -> smtplib.SMTP:
 
 
 def reply_to_rcpt(suite: Suite, recipient: str, sender: str = "someone@far.test") -> tuple[int, str]:
-    """Returns (code, enhanced code) that a new session gets for one recipient."""
+    """Returns the code and the enhanced code that a new session gets for one recipient."""
     with smtp(suite) as client:
         client.mail(sender)
         code, text = client.rcpt(recipient)

@@ -28,7 +28,7 @@ class ConfigApi(config_pb2_grpc.ConfigurationServicer):
         self.messages: list[pb.WatchRequest] = []
         self.reports: list[pb.ReportRuleHitsRequest] = []
         self.upgrades: list[pb.PasswordUpgrade] = []
-        # This number of the next reports fail.
+        # The number of reports that will still fail.
         self.failures = 0
         self._pages = SnapshotPages()
         self._revision = 0

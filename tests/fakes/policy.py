@@ -63,7 +63,7 @@ class FakePolicy(policy_pb2_grpc.PolicyServicer):
         self.profile = profile()
         self.requests: list[pb.DecideRequest] = []
         self.closed: list[str] = []
-        # Each report of the open sessions that was received, as the set of its session ids.
+        # The received reports of open sessions, each as the set of its session ids.
         self.open_sessions: list[set[str]] = []
         # When true, the next answer asks ingress for its open sessions.
         self.wants_sessions = False

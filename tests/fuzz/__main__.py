@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz [SECONDS]`: runs every target under atheris for this time [600], and then hypothesis.
+"""`python -m tests.fuzz [SECONDS]` runs every target under atheris for this time (by default 600), then hypothesis.
 
 Findings of atheris are written to ./fuzz-findings. hypothesis prints the smallest stream that makes a target fail.
 """

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the octets of SMTP clients: mostly valid, mixed with every kind of invalid ones."""
+"""Hypothesis strategies for the octets that SMTP clients send: mostly valid, mixed with all kinds of invalid octets."""
 
 from __future__ import annotations
 

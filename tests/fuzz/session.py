@@ -1,4 +1,4 @@
-"""One SMTP session in memory: octets go in as segments, replies come out, policy and relay answer at once."""
+"""Runs one SMTP session in memory, with octets in segments. Fakes of policy and relay answer at once."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _ACCEPT = Verdict(Action.ACCEPT)
 
 
 class _Policy:
-    """Refuses recipients that begin with `bad`, and messages whose From is `refuse@…`. It accepts the login `alice`."""
+    """A policy that refuses recipients `bad…` and messages whose From is `refuse@…`, and accepts the login `alice`."""
 
     async def decide(self, stage: Stage, _session: object, _transaction: object = None, **facts: Any) -> Verdict:
         if stage is Stage.CONNECT:
@@ -134,7 +134,7 @@ class _Transport:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The replies that the client got, and what relay got: (sender, recipients…, content without our trace field)."""
+    """The replies to the client, and the messages that relay got: (sender, recipients…, content without our trace)."""
 
     replies: tuple[bytes, ...]
     stored: tuple[tuple[bytes, ...], ...]
@@ -190,7 +190,7 @@ def _fields(limits: Limits) -> dict[str, Any]:
 
 
 async def _settled(connection: Connection) -> None:
-    """Waits until the session waits for its client or has ended."""
+    """Returns when the session waits for its client or has ended."""
     for turn in itertools.count():
         await asyncio.sleep(0)
         over = connection.task is not None and connection.task.done()

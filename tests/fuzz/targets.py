@@ -1,6 +1,6 @@
 """The functions that fuzzers call.
 
-Each takes any octets and raises an exception when a promise of the code is broken.
+Each accepts any octets, and raises an exception when the code violates one of its guarantees.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NOW = 1_800_000_000
 
 
 def session(octets: bytes) -> None:
-    """The first octets say where to cut the rest into segments. The cuts must not change the outcome."""
+    """Checks that the cuts between segments do not change the outcome. The first octets give the places of the cuts."""
     places, stream = octets[:8], octets[8:2_000]
     parts, position = [], 0
     for place in places:
@@ -45,7 +45,7 @@ class _Memory:
 
 
 def content(octets: bytes) -> None:
-    """DATA ends at the first CRLF.CRLF and nowhere else, whatever the segments. BDAT stores the same content."""
+    """Checks that DATA ends only at the first CRLF.CRLF, for any segments, and that BDAT stores the same content."""
     size, stream = (octets[0] if octets else 0) + 1, octets[1:]
     framed = b"\r\n" + stream
     end = framed.find(b"\r\n.\r\n")
@@ -94,7 +94,7 @@ def _judged(body: bytes) -> tuple[Fault | None, bytes]:
 
 
 def proxy(octets: bytes) -> None:
-    """A header is complete, incomplete or invalid. A complete one contains addresses."""
+    """Checks that a PROXY header is complete, incomplete or invalid, and that a complete header has valid addresses."""
     for received in (octets, b"PROXY TCP4 " + octets, b"\r\n\r\n\0\r\nQUIT\n" + octets):
         try:
             found = parse(received)
@@ -109,7 +109,7 @@ def proxy(octets: bytes) -> None:
 
 
 def fields(octets: bytes) -> None:
-    """No field remains that has our id in any spelling. All other fields stay unchanged, octet for octet."""
+    """Checks that one removal removes all fields with our id, so that a second removal changes nothing."""
     head, _ = header.split(octets.replace(b"\r", b"").replace(b"\n", b"\r\n"))
     for start in (b"", b"Authentication-Results: ", b"authentication-results: (c) mx.example.com"):
         clean = authentication_results.without_forged(start + head, "mx.example.com")
@@ -121,7 +121,7 @@ _KEY = read_key(b"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcH
 
 
 def signed(octets: bytes) -> None:
-    """Strange signatures and chains get results and raise no exceptions, and none of them passes."""
+    """Checks that strange signatures and chains get results, raise no exceptions, and never pass."""
     read_key(octets)
     for start in (
         b"",

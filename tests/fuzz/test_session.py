@@ -14,7 +14,7 @@ BOUNDED = settings(
 
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
-    """Returns the stream in segments; each is cut at a distance from the cut before."""
+    """Returns the stream in segments. Each cut is at the given distance from the cut before."""
     parts, position = [], 0
     for place in places:
         parts.append(stream[position : position + place])
@@ -25,21 +25,21 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 
 @BOUNDED
 @given(stream=streams, places=cuts, normalise=st.booleans())
-def test_segments_change_nothing(stream: bytes, places: list[int], normalise: bool) -> None:
+def test_the_segments_of_a_stream_do_not_change_the_outcome(stream: bytes, places: list[int], normalise: bool) -> None:
     whole = run([stream], normalise=normalise)
     assert run(cut(stream, places), normalise=normalise) == whole
 
 
 @BOUNDED
 @given(stream=streams)
-def test_single_octets_as_segments_change_nothing(stream: bytes) -> None:
+def test_segments_of_single_octets_do_not_change_the_outcome(stream: bytes) -> None:
     short = stream[:800]
     assert run(short[place : place + 1] for place in range(len(short))) == run([short])
 
 
 @BOUNDED
 @given(stream=st.binary(max_size=400))
-def test_noise_is_answered_and_never_breaks_the_session(stream: bytes) -> None:
+def test_random_octets_are_answered_and_never_break_the_session(stream: bytes) -> None:
     outcome = run([stream])
     assert outcome.replies[0].startswith(b"220 ")
     assert not outcome.stored

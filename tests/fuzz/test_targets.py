@@ -17,7 +17,7 @@ BOUNDED = settings(max_examples=100, deadline=None, suppress_health_check=[Healt
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_seeds(name: str) -> None:
+def test_targets_accept_their_seeds(name: str) -> None:
     for seed in (*SEEDS[name], b"", b"\0", b"\xff" * 100):
         TARGETS[name](seed)
 
@@ -31,14 +31,14 @@ _line_ends = st.sampled_from([b"\r\n", b"\n", b"\r", b"\r\n.\r\n", b".", b"..", 
 )
 @example(octets=b".\r\n", size=1)
 @example(octets=b"." + b"x" * 101 + b"\r\n.\r\n", size=0)
-def test_content(octets: bytes, size: int) -> None:
+def test_data_and_bdat_store_the_same_content(octets: bytes, size: int) -> None:
     TARGETS["content"](bytes((size,)) + octets)
 
 
 @BOUNDED
 @given(octets=st.binary(max_size=200))
 @pytest.mark.parametrize("name", ["proxy", "fields", "signed"])
-def test_noise(name: str, octets: bytes) -> None:
+def test_targets_accept_random_octets(name: str, octets: bytes) -> None:
     TARGETS[name](octets)
 
 

@@ -17,7 +17,7 @@ _SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply. `lines` are without code and CRLF."""
+    """One reply. `lines` contains the text of its lines, without codes and CRLF."""
 
     code: int
     lines: tuple[str, ...]
@@ -28,7 +28,7 @@ class Reply:
 
     @property
     def enhanced(self) -> str:
-        """The enhanced code; it is empty when there is none."""
+        """Returns the enhanced code, or an empty string when there is none."""
         first = self.lines[0].split(" ", 1)[0] if self.lines else ""
         return first if first.count(".") == 2 else ""
 

@@ -24,7 +24,7 @@ from tests.peers.ports import free_ports
 
 @pytest.fixture(scope="session")
 def event_loop_policy() -> Any:
-    """The event loop implementation that ingress runs on."""
+    """Returns the event loop implementation that ingress runs on."""
     return uvloop.EventLoopPolicy()
 
 
@@ -64,13 +64,13 @@ class Ingress:
 
     async def until_connected(self) -> None:
         async with asyncio.timeout(60):
-            while not (self.worker.policy.connected and self.worker.relay.connected):  # noqa: ASYNC110 - asked
+            while not (self.worker.policy.connected and self.worker.relay.connected):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.005)
 
     async def until_empty(self) -> None:
         """Waits until no session is open."""
         async with asyncio.timeout(60):
-            while self.worker.listeners.open_sessions():  # noqa: ASYNC110 - asked
+            while self.worker.listeners.open_sessions():  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.005)
 
     async def until_lost(self) -> None:
@@ -84,7 +84,7 @@ class Ingress:
     async def until_open(self, connections: int) -> None:
         """Waits until at most this number of connections is left, including those that are being closed."""
         async with asyncio.timeout(60):
-            while self.worker.listeners.connections > connections:  # noqa: ASYNC110 - asked
+            while self.worker.listeners.connections > connections:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.005)
 
     async def close(self) -> None:
@@ -145,5 +145,5 @@ async def start(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> AsyncIt
 
 @pytest.fixture
 async def ingress(start: Start) -> Ingress:
-    """A worker with default settings."""
+    """Starts a worker with default settings."""
     return await start()

@@ -1,4 +1,4 @@
-"""AUTH PLAIN and LOGIN (RFC 4954, 4616): when, how and how often they may be used; nothing leaks (C64 to C72)."""
+"""AUTH PLAIN and LOGIN (RFC 4954, 4616): when, how and how often they may be used; no password leaks (C64 to C72)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def b64(*parts: str) -> str:
 
 @pytest.fixture
 async def client(ingress: Ingress) -> Client:
-    """A client on the submissions port that has sent EHLO over TLS."""
+    """Returns a client on the submissions port that has sent EHLO over TLS."""
     return await ingress.client(Listener.SUBMISSIONS)
 
 
@@ -71,12 +71,14 @@ async def test_wrong_credentials_are_535_and_the_session_goes_on(ingress: Ingres
         ("AUTH PLAIN YQ", 501),
     ],
 )
-async def test_malformed_auth_is_refused_without_asking(ingress: Ingress, client: Client, line: str, code: int) -> None:
+async def test_malformed_auth_is_refused_without_asking_policy(
+    ingress: Ingress, client: Client, line: str, code: int
+) -> None:
     assert (await client.command(line)).code == code
     assert not ingress.policy.asked(pb.STAGE_AUTH)
 
 
-async def test_an_asterisk_cancels(ingress: Ingress, client: Client) -> None:
+async def test_an_asterisk_cancels_the_exchange(ingress: Ingress, client: Client) -> None:
     assert (await client.command("AUTH LOGIN")).code == 334
     reply = await client.command("*")
     assert (reply.code, reply.enhanced) == (501, "5.7.0")
@@ -172,7 +174,9 @@ async def test_auth_before_tls_is_accepted_if_the_profile_allows_it(ingress: Ing
     [pb.Verdict(), reject(451, "4.3.0"), accept(), accept(account="")],
     ids=["nonsense", "temporary", "no account", "empty account"],
 )
-async def test_c72_an_unreachable_policy_gives_454_and_counts_no_failure(ingress: Ingress, verdict: pb.Verdict) -> None:
+async def test_c72_an_unusable_answer_of_policy_gives_454_and_counts_no_failure(
+    ingress: Ingress, verdict: pb.Verdict
+) -> None:
     ingress.policy.on(pb.STAGE_AUTH, verdict)
     client = await ingress.client(Listener.SUBMISSIONS)
     for _ in range(8):
@@ -235,7 +239,7 @@ async def test_f61_the_rights_of_a_login_end_with_starttls(ingress: Ingress) -> 
     assert (await client.command("MAIL FROM:<carol@example.org>")).code == 530
     session = ingress.policy.asked(pb.STAGE_MAIL)[-1].session
     assert (session.account_login, session.account_proof) == ("", b"")
-    # The next login sets both again.
+    # The next login gives the session its account and its rights again.
     assert (await client.login()).code == 235
     await client.send_mail()
     assert len(ingress.relay.messages) == 2
@@ -255,7 +259,7 @@ async def test_f61_mail_after_the_end_of_a_login_counts_as_without_a_login(ingre
     assert b"with ESMTPS id" in message.content
 
 
-async def test_the_proof_of_a_login_goes_with_every_request(ingress: Ingress, client: Client) -> None:
+async def test_the_proof_of_a_login_is_sent_with_every_request(ingress: Ingress, client: Client) -> None:
     _with_login(ingress)
     assert (await client.login()).code == 235
     await client.envelope()
@@ -280,7 +284,7 @@ async def test_f61_a_session_whose_account_changed_is_ended(ingress: Ingress, cl
 
 
 async def test_a_profile_without_a_login_is_not_used_after_auth(ingress: Ingress) -> None:
-    """An answer to AUTH that names no account gives the session nothing, not even the profile in it."""
+    """When an answer to AUTH names no account, the session does not use the profile in this answer."""
 
     def nobody(_request: pb.DecideRequest) -> pb.Verdict:
         verdict = accept()

@@ -61,7 +61,7 @@ async def test_the_reply_has_the_number_of_octets(ingress: Ingress) -> None:
     assert f"{len(CONTENT)} octets" in (await client.reply()).text
 
 
-async def test_c45_very_many_tiny_chunks_are_cut_off(ingress: Ingress) -> None:
+async def test_c45_a_session_with_too_many_tiny_chunks_is_closed(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     client.send(b"BDAT 1\r\nx" * 3000)
@@ -124,13 +124,13 @@ async def test_c48_bdat_0_last_ends_the_message(ingress: Ingress) -> None:
         (b"bdat 5 last\r\nhi\r\nx", [250]),
         # A size with leading zeros is valid.
         (b"BDAT %026d LAST\r\nhi\r\nx" % 5, [250]),
-        # The command is malformed but its size is clear, so the octets of the chunk are read and not run as a command.
+        # The command is malformed but its size is clear, so the octets of the chunk are read and never run as commands.
         (b"BDAT 6, LAST\r\nRSET\r\n", [501]),
         (b"BDAT 6.0 LAST\r\nRSET\r\n", [501]),
         (b"BDAT +6 LAST\r\nRSET\r\n", [501]),
         (b"BDAT 6;LAST\r\nRSET\r\n", [501]),
         (b"BDAT 6 LAST LAST\r\nRSET\r\n", [501]),
-        # Here the size is not clear.
+        # The sizes of these commands are not clear.
         (b"BDAT 0x6 LAST\r\n", [501]),
         (b"BDAT LAST 6\r\n", [501]),
     ],

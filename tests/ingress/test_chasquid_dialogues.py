@@ -1,7 +1,7 @@
 """chasquid's public SMTP dialogues, run against ingress. Where our answer differs, a table gives the reason.
 
 `c -> text` sends a line. `c ~> expression` sends the value of a Python expression. `c <~ pattern` and `c <- text`
-expect a reply. `c <... text` reads until a line. Only codes are compared, because each server has its own texts. The
+expect a reply. `c <... text` reads until this line. Only codes are compared, because each server has its own texts. The
 dialogues write `RCPT TO: user@testserver`, which the smtp port refuses (C22), so they use the submission port.
 Dialogues about wrong names in HELO use the smtp port, because the submission port accepts any name (F45).
 """

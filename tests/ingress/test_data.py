@@ -1,6 +1,6 @@
 """Content is read in large blocks: whole lines, dots, sizes, faults.
 
-First the reader alone, then a session (C08 to C13).
+The first tests use the reader alone, and the others use a session (C08 to C13).
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ async def test_a_message_over_the_size_limit_has_one_reason_wherever_it_is_found
     await ingress.relay.until(lambda: bool(ingress.relay.refused))
     (refused,) = ingress.relay.refused
     assert (refused.stage, refused.sender) == ("MAIL" if declared else "END_OF_DATA", b"a@example.org")
-    # Relay's history gets policy's name for this reason.
+    # Relay's history has the same id for this reason as policy.
     assert refused.reason_id == "message_too_big"
 
 

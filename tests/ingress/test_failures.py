@@ -1,5 +1,5 @@
-"""Failures of policy, relay or the client: the reply is 451 4.3.0, nothing is kept, service resumes (C33 to C35, C92,
-C93).
+"""Failures of policy, relay or the client: the reply is 451 4.3.0, nothing is stored, and service resumes (C33 to C35,
+C92, C93).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ async def test_f55_a_connection_is_refused_only_with_421_or_554(
 
 
 async def test_f55_a_message_that_needs_no_further_decision_is_accepted_without_policy(ingress: Ingress) -> None:
-    """A transaction whose recipients are decided needs policy no more. A new recipient needs a decision."""
+    """Once policy has decided about all recipients, a message needs policy no more. A new recipient needs policy."""
     client = await ingress.client()
     await client.envelope()
     await ingress.policy.stop()
@@ -123,13 +123,13 @@ async def test_a_restarted_policy_gets_all_open_sessions(ingress: Ingress) -> No
     await ingress.policy.until(lambda: session_id in ingress.policy.closed)
 
 
-async def test_a_policy_that_asks_gets_all_open_sessions(ingress: Ingress) -> None:
+async def test_a_policy_that_asks_for_the_open_sessions_gets_all_of_them(ingress: Ingress) -> None:
     client = await ingress.client()
     ingress.policy.wants_sessions = True
     assert (await client.send_mail()).code == 250
     session_id = ingress.policy.requests[0].session.id
     await ingress.policy.until(lambda: ingress.policy.open_sessions == [set(), {session_id}])
-    # The end of a session may reach policy before the set of open sessions does, so policy must remember it.
+    # The end of a session may reach policy before the set of open sessions. Policy must then remember that it ended.
     await client.command("QUIT")
     await ingress.policy.until(lambda: session_id in ingress.policy.closed)
     assert next(frame for frame in ingress.policy.received if frame.closed_sessions).remember_closed
@@ -144,7 +144,7 @@ async def test_a_set_of_open_sessions_does_not_contain_a_connection_without_a_ve
     (replica,) = ingress.worker.policy._replicas
     replica.tell_sessions()
     async with asyncio.timeout(60):
-        while replica._tells_sessions:  # noqa: ASYNC110 - the stream of the worker is asked
+        while replica._tells_sessions:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.001)
     ingress.policy.answering.set()
     assert (await client.reply()).code == 220
@@ -180,7 +180,7 @@ async def test_a_connection_whose_verdict_came_too_late_is_reported_as_closed(st
     assert (await client.reply()).code == 421
     asked_in = next(frame.counter for frame in ingress.policy.received if frame.requests)
     ingress.policy.answering.set()
-    # The stream without answers was opened again. Its set of open sessions shows that this session is over.
+    # Policy did not answer, so ingress opened a new stream. Its set of open sessions does not contain this session.
     await ingress.policy.until(lambda: len(ingress.policy.open_sessions) == 2)
     told = ingress.policy.received[-1].open_sessions
     assert not told.sessions
@@ -223,7 +223,7 @@ async def test_c93_a_policy_that_does_not_answer_gives_451_at_the_deadline(start
     ingress.policy.answering.set()
     await ingress.until_connected()
     async with asyncio.timeout(60):
-        while (await client.command("RCPT TO:<b@example.com>")).code != 250:  # noqa: ASYNC110 - asked
+        while (await client.command("RCPT TO:<b@example.com>")).code != 250:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
     assert ingress.metrics.policy_failures["RCPT"] >= 1
 
@@ -268,10 +268,10 @@ async def test_an_unreachable_relay_gives_451_and_nothing_is_stored(ingress: Ing
     client = await ingress.client()
     await client.envelope()
     await ingress.relay.stop()
-    # A message that is handed over before relay's absence is noticed would wait for the next stream until its deadline,
-    # because relay might have it.
+    # A message that is handed over before ingress notices that relay is gone would wait for the next stream until its
+    # deadline, because relay might have stored it.
     async with asyncio.timeout(60):
-        while ingress.worker.relay.connected:  # noqa: ASYNC110 - asked
+        while ingress.worker.relay.connected:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
     assert temporary(await client.data(b"x: y\r\n\r\n"))
     # A moment later, MAIL is refused.
@@ -324,7 +324,7 @@ async def test_c133_mail_is_refused_at_mail_when_its_size_does_not_fit(ingress: 
             await client.command("RSET")
     await ingress.relay.tell_storage(relay_pb2.StorageState(accepting=True, available=1 << 40))
     async with asyncio.timeout(60):
-        while (await client.command("MAIL FROM:<a@example.org>")).code != 250:  # noqa: ASYNC110 - asked
+        while (await client.command("MAIL FROM:<a@example.org>")).code != 250:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
 
 
@@ -409,7 +409,7 @@ async def test_c34_a_half_closed_connection_before_the_final_dot_leaves_nothing(
     assert not ingress.relay.messages
 
 
-async def test_a_submission_whose_stream_broke_is_written_again_under_its_id(ingress: Ingress) -> None:
+async def test_a_submission_whose_stream_broke_is_sent_again_with_the_same_id(ingress: Ingress) -> None:
     ingress.relay.acknowledging.clear()
     client = await ingress.client()
     await client.envelope()
@@ -425,7 +425,7 @@ async def test_a_submission_whose_stream_broke_is_written_again_under_its_id(ing
     assert stored.submission.sent_before
 
 
-async def test_a_submission_that_is_sent_once_is_marked_so(ingress: Ingress) -> None:
+async def test_a_submission_that_is_sent_once_is_not_marked_as_sent_before(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.envelope()
     assert (await client.command("DATA")).code == 354
@@ -435,7 +435,7 @@ async def test_a_submission_that_is_sent_once_is_marked_so(ingress: Ingress) -> 
     assert not stored.submission.sent_before
 
 
-async def test_a_large_submission_whose_stream_broke_is_written_again_under_its_id(ingress: Ingress) -> None:
+async def test_a_large_submission_whose_stream_broke_is_sent_again_with_the_same_id(ingress: Ingress) -> None:
     ingress.relay.acknowledging.clear()
     client = await ingress.client()
     await client.envelope()
@@ -499,7 +499,7 @@ async def test_decisions_of_many_sessions_share_frames(ingress: Ingress) -> None
     assert ingress.policy.frames - before < 15
 
 
-async def test_c92_messages_of_30_megabytes_go_through(start: Start, relay: FakeRelay) -> None:
+async def test_c92_messages_of_30_megabytes_are_accepted(start: Start, relay: FakeRelay) -> None:
     ingress = await start()
     ingress.policy.profile.max_message_size = 0
     ingress.policy.on(pb.STAGE_END_OF_DATA, accept())

@@ -119,7 +119,7 @@ async def test_a_handler_sees_the_message_with_a_substitute_for_the_server(
     (server,) = {arguments[0] for _, arguments in calls}
     _, session, handlers_envelope = calls[-1][1]
     assert isinstance(server, StandInServer)
-    # There is nothing that a reply could be written to.
+    # The session has no connection to which a handler could write a reply.
     assert server.transport is None
     assert (server.hostname, server.session) == ("mx.example.com", session)
     assert (session.peer, session.auth_data.login, session.authenticated) == (("192.0.2.7", 4711), b"alice", True)
@@ -179,7 +179,7 @@ async def test_incomplete_content_is_not_stored(ingress: Ingress, relay: FakeRel
     assert not relay.messages
 
 
-async def test_long_content_flows_with_bounded_memory(ingress: Ingress, relay: FakeRelay) -> None:
+async def test_long_content_is_received_with_bounded_memory(ingress: Ingress, relay: FakeRelay) -> None:
     content = CONTENT + (b"x" * 998 + b"\r\n") * 3_000
 
     async def big(of: pb.MessageEnvelope) -> AsyncIterator[pb.SubmitMessageFrame]:
@@ -220,11 +220,11 @@ async def test_the_mechanism_external_is_not_offered_to_smtp_clients(ingress: In
     assert (await client.command("AUTH EXTERNAL YWxpY2U=")).code == 504
 
 
-async def test_sessions_by_grpc_are_counted_and_drained_like_others(ingress: Ingress, policy: FakePolicy) -> None:
+async def test_a_session_by_grpc_is_counted_as_a_connection(ingress: Ingress, policy: FakePolicy) -> None:
     policy.answering.clear()
     waiting = asyncio.ensure_future(submit(ingress, envelope()))
     async with asyncio.timeout(60):
-        while not ingress.worker.listeners.connections:  # noqa: ASYNC110 - asked
+        while not ingress.worker.listeners.connections:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.005)
     policy.answering.set()
     assert (await waiting).reply.code == 250

@@ -74,7 +74,7 @@ async def test_the_memory_of_discarded_recipients_is_bounded(ingress: Ingress) -
     assert len(ingress.relay.messages[0].recipients) == 1000
 
 
-async def test_a_session_whose_recipients_are_refused_is_closed(ingress: Ingress) -> None:
+async def test_a_session_is_closed_after_too_many_refused_recipients(ingress: Ingress) -> None:
     ingress.policy.profile.max_refused_recipients = 3
     ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.1.1", reason_id="unknown_recipient"))
     client = await ingress.client()
@@ -131,7 +131,7 @@ async def test_without_a_limit_refused_recipients_cause_no_delay(ingress: Ingres
         b"get / http/1.1\r\n\r\n",
         b"PATCH /a path with blanks HTTP/1.1\r\n",
         b"M-SEARCH * HTTP/1.1\r\n",
-        # A script on a web page may choose the method, so this one could be an SMTP command.
+        # A script on a web page may choose the HTTP method, so a request may begin with an SMTP command.
         b"NOOP /%b HTTP/1.1\r\nHost: localhost\r\n\r\nEHLO x\r\n" % (b"x" * 900),
         b"host: localhost\r\n",
         b"HTTP/1.1 200 OK\r\n",
@@ -193,7 +193,7 @@ async def test_c32_a_noop_loop_ends_at_the_time_limit_of_the_session(start: Star
     ingress = await start(mailless_session_seconds=0.6)
     ingress.policy.profile.max_junk_commands = 0
     client = await ingress.client()
-    with pytest.raises((EOFError, ConnectionError, AssertionError)):  # noqa: PT012 - whichever notices first
+    with pytest.raises((EOFError, ConnectionError, AssertionError)):  # noqa: PT012 - each call may fail
         for _ in range(100_000):
             reply = await client.command("NOOP")
             assert reply.code == 250
@@ -202,7 +202,7 @@ async def test_c32_a_noop_loop_ends_at_the_time_limit_of_the_session(start: Star
     assert ingress.metrics.sessions_ended["timed_out"] == 1
 
 
-async def test_c32_content_that_arrives_too_slowly_is_ended(start: Start) -> None:
+async def test_c32_a_session_with_content_that_arrives_too_slowly_is_closed(start: Start) -> None:
     ingress = await start(data_grace_seconds=0.4, min_data_rate=1000)
     client = await ingress.client()
     await client.envelope()
@@ -338,7 +338,7 @@ async def test_a_rejection_at_any_stage_is_answered_and_reported_and_the_session
         assert (refused.listener, refused.tls) == ("smtp", False)
 
 
-async def test_a_verdict_that_closes_the_session_is_followed(ingress: Ingress) -> None:
+async def test_a_session_is_closed_when_the_verdict_says_so(ingress: Ingress) -> None:
     ingress.policy.on(pb.STAGE_RCPT, reject(550, "5.7.1", "Blocked", close=True))
     client = await ingress.client()
     client.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<c@example.com>\r\n")

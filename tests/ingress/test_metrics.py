@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them: names and labels. Clients cannot create more of them."""
+"""The metrics as Prometheus reads them: names and labels. Clients cannot create further metrics or labels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def value(ingress: Ingress, name: str, /, **labels: str) -> float:
     return shown(ingress).get((name, frozenset(labels.items())), 0.0)
 
 
-async def test_a_message_is_counted_everywhere(ingress: Ingress) -> None:
+async def test_one_message_is_counted_in_each_metric_that_it_concerns(ingress: Ingress) -> None:
     client = await ingress.client()
     content = b"Subject: x\r\n\r\nbody\r\n"
     assert (await client.send_mail(content, "a@example.com", "b@example.com")).code == 250
@@ -78,7 +78,7 @@ async def test_the_expiry_of_the_certificate_in_use_is_shown(
     assert value(ingress, named, certificate=str(chain), name="mx.example.com") == 1
 
     write(tmp_path, "pair", certificates.issue_cert("mx.example.com", not_after=later))
-    # A pair that cannot be loaded is not in use, so its date of expiry does not count.
+    # A pair that cannot be loaded is not in use, so its date of expiry is not shown.
     key.write_text("nonsense")
     ingress.worker.context.certificates.reload()
     assert value(ingress, name, certificate=str(chain)) == end.timestamp()

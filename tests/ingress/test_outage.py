@@ -15,7 +15,7 @@ class _Time:
         return self.now
 
 
-def test_an_outage_is_logged_at_its_beginning_and_end_and_at_times_between() -> None:
+def test_an_outage_is_logged_at_its_beginning_and_end_and_at_intervals_between() -> None:
     clock = _Time()
     outage = Outage("no_verdict", "verdicts_again", clock)
     with capture_logs() as lines:
@@ -38,7 +38,7 @@ def test_an_outage_is_logged_at_its_beginning_and_end_and_at_times_between() -> 
     assert [line["reason"] for line in lines] == ["another"]
 
 
-def test_a_success_among_failures_does_not_end_it() -> None:
+def test_a_success_among_failures_does_not_end_an_outage() -> None:
     clock = _Time()
     outage = Outage("no_verdict", "verdicts_again", clock)
     with capture_logs() as lines:

@@ -1,4 +1,6 @@
-"""The verdicts of a session that relay's history gets, and the Message-ID by which a refused message is found."""
+"""The verdicts of a session that ingress sends to relay's history, and the Message-ID by which a refused message is
+found.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ async def test_a_message_has_the_verdicts_in_which_a_rule_matched(ingress: Ingre
     for stored in ingress.relay.messages:
         assert told(stored.submission.verdicts) == [
             ("CONNECT", "accept", "", ["dnsbl_listed"]),
-            # This verdict is listed once, however many recipients it refused.
+            # This verdict is listed once, although it refused two recipients.
             ("RCPT", "reject", "access_rule", []),
             ("RCPT", "discard", "access_rule", []),
         ]

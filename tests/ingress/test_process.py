@@ -84,7 +84,7 @@ def run(tmp_path: Path, policy: FakePolicy, relay: FakeRelay) -> Iterator[Run]:
         smtp, submission, smtps = free_ports(3)
         metrics = free_port()
         environment = {
-            # Python stores its compiled modules, so that it does not compile them again at each start.
+            # Without this variable Python stores compiled modules, so it does not compile them again at each start.
             **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",
             "POSTHOUSE_DATA_DIR": str(tmp_path / "var"),
@@ -126,7 +126,9 @@ async def test_ingress_starts_on_an_empty_folder_and_ends_on_sigterm(run: Run) -
     assert await ingress.ended() == 0
 
 
-async def test_c137_idle_clients_are_disconnected_and_a_transaction_may_end(run: Run, relay: FakeRelay) -> None:
+async def test_c137_idle_clients_are_disconnected_and_a_running_transaction_may_finish(
+    run: Run, relay: FakeRelay
+) -> None:
     ingress = run()
     idle, busy = await ingress.client(), await ingress.client()
     await busy.envelope()
@@ -161,7 +163,7 @@ async def test_c137_a_transaction_that_takes_too_long_is_ended_with_421(run: Run
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_port_in_use_is_logged_and_ends_the_process(run: Run, tmp_path: Path, workers: str) -> None:
-    """F15: workers share a port with each other, but not with those of another ingress. F16: nothing is written."""
+    """F15: workers share a port with each other, but not with those of another ingress. F16: no key pair is written."""
     first = run(INGRESS_WORKERS=workers)
     await first.greeted()
     folder = tmp_path / "of the second"
@@ -214,12 +216,12 @@ async def test_several_workers_share_a_port_and_a_dead_one_is_replaced(run: Run,
     assert await ingress.ended() == 0
 
 
-async def test_a_worker_keeps_to_a_processor_with_all_its_threads(run: Run) -> None:
+async def test_all_threads_of_a_worker_run_on_its_processor(run: Run) -> None:
     last = processors.usable()[-1]
     ingress = run(INGRESS_CPUS=str(last))
     client = await ingress.client()
     assert (await client.send_mail()).code == 250
-    threads = [int(name) for name in os.listdir(f"/proc/{ingress.process.pid}/task")]  # noqa: PTH208 - no file system
+    threads = [int(name) for name in os.listdir(f"/proc/{ingress.process.pid}/task")]  # noqa: PTH208 - these are no files
     assert len(threads) > 1, "gRPC has threads of its own"
     assert {tuple(os.sched_getaffinity(thread)) for thread in threads} == {(last,)}
     missing = run(INGRESS_CPUS="99999")
@@ -312,17 +314,18 @@ async def test_c09_c32_c45_two_hundred_hostile_clients_use_little_memory(run: Ru
         await asyncio.sleep(0.02)
     for client in clients:
         client.reset()
-    # This is at most half a megabyte for each: a quarter in the message, and a socket buffer that is not read yet.
+    # The limit is half a megabyte for each client: a quarter of a megabyte of its message, and a socket buffer that is
+    # not read yet.
     assert most < 200 * 512 * 1024
 
 
-async def test_f11_a_server_name_beyond_ascii_gives_an_alert_and_one_line(run: Run) -> None:
+async def test_f11_a_server_name_beyond_ascii_gives_an_alert_and_one_log_line(run: Run) -> None:
     process = run()
     client = await process.client()
     assert (await client.command("STARTTLS")).code == 220
     client.send(_client_hello(b"m\xfcller.example"))
     record = await client.reader.readexactly(7)
-    # The record is a fatal alert, and nothing follows that a client could take for the server's hello.
+    # The record is a fatal alert, and no octets follow that a client could take for a ServerHello.
     assert (record[0], record[5]) == (21, 2)
     await client.until_closed()
     async with asyncio.timeout(60):

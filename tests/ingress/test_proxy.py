@@ -1,4 +1,4 @@
-"""The PROXY protocol (C80): only configured peers may send the header, once and first. It names the client."""
+"""The PROXY protocol (C80): only configured peers may send the header, once and first. The header names the client."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def test_c80_a_second_proxy_header_counts_as_a_wrong_command(proxied: Ingr
     assert (await client.command(V1[:-2])).code == 500
 
 
-async def test_c80_a_second_header_at_once_is_an_early_talker(proxied: Ingress) -> None:
+async def test_c80_a_second_header_before_the_greeting_is_a_pipelining_violation(proxied: Ingress) -> None:
     client = await proxied.connect()
     client.send(V1 + V1)
     assert (await client.reply()).code == 220
@@ -139,7 +139,7 @@ async def test_c80_a_second_header_at_once_is_an_early_talker(proxied: Ingress) 
 
 @pytest.mark.parametrize("after", ["nothing", "greeting", "EHLO", "STARTTLS", "MAIL"])
 async def test_c80_a_proxy_header_from_any_other_client_closes_the_connection(start: Start, after: str) -> None:
-    """A peer that is no configured proxy is refused even if there are such proxies, and no later command is run."""
+    """A peer that is no configured proxy is refused, even if other proxies are configured. No later command is run."""
     ingress = await start(proxy_networks="198.51.100.0/24")
     headers = (V1, v2(), b"PROXY UNKNOWN\r\n", b"proxy TCP4 nonsense\r\n")
     for header in headers:

@@ -1,4 +1,4 @@
-"""Clients of others: swaks, smtplib, Perl's Net::SMTP for BDAT, and a Postfix that relays through ingress."""
+"""Widely used clients: swaks, smtplib, Perl's Net::SMTP for BDAT, and a Postfix that relays through ingress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several replicas of policy and relay: the work is distributed, moves when a replica stops or dies, and comes back."""
+"""Several replicas of policy and relay share the work. It moves when a replica stops or dies, and comes back later."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def targets(pair: tuple[Any, Any]) -> str:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - streams of the worker are asked
+        while not condition():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.005)
 
 
@@ -125,7 +125,7 @@ def replica_of(ingress: Ingress, address: str) -> int:
 
 
 def clients_of(ingress: Ingress, policy: Policy, number: int) -> list[str]:
-    """Returns `number` addresses of loopback. Ingress asks this replica about clients from these addresses."""
+    """Returns `number` loopback addresses. Ingress asks this replica about clients from these addresses."""
     addresses = (f"127.0.{net}.{host}" for net in range(1, 50) for host in range(1, 250))
     return list(
         itertools.islice((address for address in addresses if replica_of(ingress, address) == policy.port), number)
@@ -159,7 +159,7 @@ def test_when_a_replica_stops_only_its_clients_move() -> None:
 
 
 async def hold_at(policies: tuple[Policy, Policy], client: Client, command: str) -> tuple[Policy, Policy, Any]:
-    """Sends a command whose question one replica does not answer.
+    """Sends a command for which ingress asks a replica that does not answer.
 
     Returns the replica that was asked, the other replica, and the task that waits for the reply.
     """
@@ -189,7 +189,7 @@ async def test_unanswered_requests_of_a_dead_replica_are_sent_to_another_and_not
     again = other.requests[-1]
     assert again.asked_before
     assert (again.session, again.transaction) == (dead.requests[-1].session, dead.requests[-1].transaction)
-    # The dead replica may not have stored what it was told last, so the other one is told all open sessions.
+    # The dead replica may not have stored its last frames, so ingress sends all open sessions to the other one.
     await other.until(lambda: other.open_sessions[-1] == {session_id})
     await client.command("QUIT")
     await other.until(lambda: session_id in other.closed)
@@ -245,7 +245,7 @@ async def test_a_stopping_replica_answers_its_requests_and_gets_no_new_ones(
     assert (await bystander.send_mail()).code == 250
     leaving.answering.set()
     assert (await reply).code == 250
-    # The leaving replica has nothing left to do, so the stream and the server end long before the 30 seconds are over.
+    # The replica has answered all its requests, so the stream and the server end long before the 30 seconds are over.
     await stopping
     assert len(leaving.requests) == asked
     assert not any(request.asked_before for request in other.requests)
@@ -293,7 +293,7 @@ async def test_a_replica_without_a_configuration_is_used_only_when_there_is_no_o
 
 
 class Hanging(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """The health service of a process that hangs after the test has set `hangs`."""
+    """The health service of a process that reports once that it serves, and then hangs."""
 
     def __init__(self) -> None:
         self.hangs = asyncio.Event()
@@ -331,7 +331,9 @@ async def test_a_silent_replica_is_abandoned_within_the_deadline(
     await server.stop(0)
 
 
-async def test_changed_addresses_of_names_are_followed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_when_the_addresses_of_a_name_change_the_new_ones_are_used(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = free_port("127.0.0.1", "127.0.0.2")
     table = ["127.0.0.1"]
 
@@ -429,7 +431,7 @@ async def test_a_relay_short_of_storage_gets_no_mail(two_relays: Ingress, relays
 
 
 class Asker:
-    """The client of a replica, whose methods do nothing."""
+    """A stand-in for the client that owns a replica. Its methods do nothing."""
 
     def changed(self, lost: PolicyReplica | None = None, reason: str = "") -> None: ...
 

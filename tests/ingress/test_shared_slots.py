@@ -1,4 +1,4 @@
-"""SharedSlots: no party takes the slots of the others, and a task that was cancelled leaves nothing behind."""
+"""SharedSlots: no party uses the slots of the others, and a task that was cancelled keeps no slot."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_parties_that_wait_take_turns() -> None:
         assert workers.began == ["a0", "a1", "b0", "c0", "a2", "b1", "a3"]
 
 
-async def test_the_party_with_the_most_waiting_callers_gives_way() -> None:
+async def test_over_the_limit_a_caller_of_the_party_with_the_most_waiting_callers_is_refused() -> None:
     async with working(1, share=1, under_way=4) as workers:
         for name in ("a0", "a1", "a2", "a3"):
             await workers.start(name, "a")
@@ -89,7 +89,7 @@ async def test_the_party_with_the_most_waiting_callers_gives_way() -> None:
         assert isinstance(workers.error("a4"), NoSlotError)
         await workers.start("b0", "b")
         assert isinstance(workers.error("a3"), NoSlotError)
-        # When b1 comes, it would make both parties wait with equal numbers, so the tasks that came earlier stay.
+        # With b1 both parties would have the same number of waiting tasks, so the tasks that came earlier stay.
         await workers.start("b1", "b")
         assert isinstance(workers.error("b1"), NoSlotError)
         for name in ("a0", "a1", "b0"):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.ingress.conftest import Ingress, Start
 
-# Some servers were found to take these octets for the end of the content.
+# Some servers wrongly accepted these octets as the end of the content.
 FALSE_ENDS = (
     b"\n.\n",
     b"\n.\r\n",

@@ -140,7 +140,7 @@ async def test_nothing_after_quit_is_run(ingress: Ingress) -> None:
     assert await client.until_closed() == b""
 
 
-async def test_commands_are_offered_by_port_tls_and_profile(ingress: Ingress) -> None:
+async def test_the_offered_extensions_depend_on_port_tls_and_profile(ingress: Ingress) -> None:
     client = await ingress.connect()
     await client.reply()
     plain = (await client.command("EHLO client.example")).lines

@@ -320,7 +320,7 @@ async def test_c50_c52_c53_c55_invalid_paths_are_refused(ingress: Ingress, path:
     assert (await rcpt(ingress, f"RCPT TO:<{path}>"))[0] == 501
 
 
-async def test_c56_a_recipient_named_three_times_is_one(ingress: Ingress) -> None:
+async def test_c56_a_recipient_named_three_times_counts_once(ingress: Ingress) -> None:
     """Case P19 of docs/cases.md describes this behaviour."""
     client = await ingress.client()
     await client.envelope("a@example.org", "b@example.com", "b@EXAMPLE.com", '"b"@example.com', "B@example.com")
@@ -351,7 +351,7 @@ async def test_c59_smtputf8_and_body_are_passed_on_unchanged(ingress: Ingress) -
 
 
 @pytest.mark.parametrize("line", ["MAIL FROM:<jürgen@example.org>", "MAIL FROM:<a@bücher.example>"])
-async def test_c60_utf8_needs_the_keyword(ingress: Ingress, line: str) -> None:
+async def test_c60_utf8_addresses_need_the_keyword_smtputf8(ingress: Ingress, line: str) -> None:
     """Case P15 of docs/cases.md describes this behaviour."""
     assert await mail(ingress, line) == (553, "5.6.7")
     assert await rcpt(ingress, line.replace("MAIL FROM", "RCPT TO")) == (553, "5.6.7")

@@ -197,7 +197,7 @@ async def test_c79_a_renewed_certificate_is_used_and_an_invalid_one_is_not(
     # The session that began before the change goes on.
     assert (await client.command("NOOP")).code == 250
 
-    # The key belongs to another certificate; then the certificate is malformed; then it is missing.
+    # First the key belongs to another certificate, then the certificate is malformed, and then it is missing.
     certificates.issue_cert("other.example.com").private_key_pem.write_to_path(key)
     served.reload()
     assert await _names(ingress, "x.example", certificates) == ["new.example.com"]
@@ -213,7 +213,7 @@ async def test_c79_a_renewed_certificate_is_used_and_an_invalid_one_is_not(
     assert await _names(ingress, "x.example", certificates) == ["third.example.com"]
 
 
-def test_a_first_pair_that_is_bad_stops_the_start(tmp_path: Path) -> None:
+def test_a_worker_does_not_start_with_an_invalid_first_pair(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("nonsense")
     with pytest.raises(StartupError, match="TLS certificate"):
         Certificates([(tmp_path / "a", tmp_path / "a")], OPTIONS, Metrics())
@@ -240,7 +240,7 @@ def test_the_self_signed_certificate_is_used_until_it_expires_soon(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["ingress", "self-signed"])
-def test_f16_a_pair_that_somebody_put_there_is_used_and_never_written(
+def test_f16_a_pair_of_the_operator_is_used_and_never_overwritten(
     tmp_path: Path, certificates: trustme.CA, name: str
 ) -> None:
     leaf = certificates.issue_cert("localhost", not_after=NOW + datetime.timedelta(days=3))
@@ -252,7 +252,7 @@ def test_f16_a_pair_that_somebody_put_there_is_used_and_never_written(
     assert (certificate.read_bytes(), key.read_bytes()) == contents
 
 
-def test_f16_a_self_signed_pair_of_an_earlier_release_is_not_written_either(tmp_path: Path) -> None:
+def test_f16_a_self_signed_pair_of_an_earlier_release_is_not_overwritten(tmp_path: Path) -> None:
     made = self_signed(tmp_path, "localhost", NOW)
     earlier = tmp_path / "ingress.crt", tmp_path / "ingress.key"
     for path, name in zip(made, earlier, strict=True):

@@ -34,7 +34,7 @@ async def test_c42_every_part_of_received_is_right(ingress: Ingress) -> None:
     assert re.fullmatch(want, header_of(ingress))
 
 
-async def test_c42_for_names_a_recipient_only_when_there_is_one(ingress: Ingress) -> None:
+async def test_c42_for_names_the_recipient_only_when_there_is_exactly_one(ingress: Ingress) -> None:
     ingress.policy.on(
         pb.STAGE_RCPT,
         lambda request: reject(550, "5.1.1") if request.transaction.recipient.startswith(b"bad") else accept(),

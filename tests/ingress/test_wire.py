@@ -1,4 +1,4 @@
-"""Policy is told the present state of a session, although most of it is kept in encoded form."""
+"""Each request contains the present state of the session, although ingress keeps most of the state in encoded form."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for folder in ("libs", "services") for path in (ROOT / folder).rglob("*.py"))
 MODULE_FUNCTIONS = {"compile", "match", "fullmatch", "search", "sub", "subn", "split", "findall", "finditer"}
 
-# An escaped character, or a complete class: neither contains the end of a group or a quantifier.
+# An escaped character or a complete character class, which contains neither the end of a group nor a quantifier.
 _OPAQUE = re.compile(r"\\.|\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
 # A pattern may be joined from pieces, so a piece that begins with a possessive quantifier counts too.
 _POSSESSIVE_GROUP = re.compile(r"(?:^|\))(?:[*+?]|\{[0-9]*,?[0-9]*\})\+")
@@ -45,7 +45,7 @@ def pieces(expression: ast.expr, constants: Constants, seen: frozenset[str] = fr
 
 
 def patterns(tree: ast.Module, constants: Constants) -> Iterator[tuple[int, str]]:
-    """Yields line and pieces of each call of the re module."""
+    """Yields the line and each piece of the pattern of every call of the re module."""
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Call)

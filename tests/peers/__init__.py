@@ -1,1 +1,1 @@
-"""The real servers that tests and benchmarks talk to. None of these modules needs pytest."""
+"""The real servers with which tests and benchmarks communicate. None of these modules needs pytest."""

@@ -17,7 +17,7 @@ DEADLINE_SECONDS = 60.0
 
 
 class NotReachedError(AssertionError):
-    """A condition that a test waited for did not become true in time."""
+    """A condition did not become true within the time for which the test waited."""
 
 
 class Background:
@@ -60,8 +60,8 @@ def background() -> Background:
 class Gate:
     """A point at which a peer waits until the test opens the gate.
 
-    `reached` waits until the peer has arrived at the gate, so the test knows that the moment has come. After `open`,
-    everything passes, both what waits already and what arrives later.
+    `reached` returns when the peer has arrived at the gate, so the test knows that the peer waits there. After `open`,
+    the gate stops nothing more: the peer goes on, and nothing waits at the gate later.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Gate:
         wait_for(self._changed, lambda: self._arrived >= times, lambda: f"the gate was reached {times} times", seconds)
 
     async def reached(self, times: int = 1, seconds: float = DEADLINE_SECONDS) -> None:
-        """Does the same as `wait_reached`, for tests that run in an event loop."""
+        """Waits as `wait_reached` does, for tests that run in an event loop."""
         await asyncio.to_thread(self.wait_reached, times, seconds)
 
     async def passing(self) -> None:

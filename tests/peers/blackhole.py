@@ -9,7 +9,7 @@ from typing import Self
 
 from tests.peers.ports import LOOPBACK, free_port
 
-# Linux lets one more connection wait than the backlog says. Further ones get no answer to their SYN.
+# Linux lets one more connection wait than the backlog says. Further connections get no answer to their SYN.
 _FILLERS = 8
 
 

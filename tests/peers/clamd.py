@@ -71,7 +71,7 @@ class Clamd(Daemon):
         with socket.create_connection((LOOPBACK, self.port), timeout=seconds) as connection:
             stream = (*chunks, b"") if command == b"INSTREAM" else ()
             connection.sendall(b"z" + command + b"\0")
-            # When the stream exceeds its limit, clamd answers and closes while we still send.
+            # When the stream exceeds its limit, clamd answers and closes the connection while we still send.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(b"".join(len(chunk).to_bytes(4, "big") + chunk for chunk in stream))
             with connection.makefile("rb") as answer:

@@ -33,7 +33,7 @@ __all__ = ["Behaviour", "DnsServer", "Query", "Table", "quoted", "reverse_name"]
 DEFAULT_TTL = 60
 _LONGEST_CNAME_CHAIN = 16
 
-# A table maps a name to types, and each type to the text of one record or of several.
+# A table maps a name to types, and each type to the text of one record or to the texts of several records.
 Table = Mapping[str, Mapping[str, str | Sequence[str]]]
 
 
@@ -41,7 +41,7 @@ Table = Mapping[str, Mapping[str, str | Sequence[str]]]
 class Query:
     """One received question.
 
-    `name` is in lower case without the last dot, `type` is its name, `transport` is udp or tcp.
+    `name` is in lower case without the last dot, `type` is the name of the record type, `transport` is udp or tcp.
     """
 
     name: str
@@ -79,7 +79,8 @@ class DnsServer:
         self.port = port
         self._changed = threading.Condition()
         self._records: dict[_Key, dns.rrset.RRset] = {}
-        # Every name that has records, and every name above one: an empty non-terminal exists as well (RFC 8020).
+        # Every name that has records, and every name above such a name: an empty non-terminal exists as well (RFC
+        # 8020).
         self._names: set[dns.name.Name] = set()
         self._rules: dict[_RuleKey, _Rule] = {}
         self._secure: set[dns.name.Name] = set()
@@ -149,7 +150,7 @@ class DnsServer:
             self.add(name, kind, *texts, ttl=ttl)
 
     def remove(self, name: str, kind: str | None = None) -> None:
-        """Removes the records of this name: those of one type, or all."""
+        """Removes the records of this name, of one type or of all types."""
         owner = _name(name)
         with self._changed:
             for key in [key for key in self._records if key[0] == owner and kind in (None, key[1].name)]:
@@ -181,25 +182,24 @@ class DnsServer:
     # Behaviours
 
     def behave(self, name: str, behaviour: Behaviour, kind: str | None = None, times: int | None = None) -> None:
-        """Makes questions for `name` meet `behaviour`: those of one type or all, the next `times` questions or every
-        one.
+        """Answers questions for `name` with `behaviour`: questions of one type or all, the next `times` or all of them.
 
-        A wildcard (`*.example.test`) applies to every name below it. The most specific rule wins: a rule with a type
-        before one without, a rule for the name before one for its wildcard.
+        A wildcard (`*.example.test`) applies to every name below it. The most specific rule is used: a rule with a type
+        before a rule without a type, and a rule for the name before a rule for its wildcard.
         """
         self._set_rule(name, kind, _Rule(behaviour, None, times))
 
     def hold(self, name: str, kind: str | None = None, behaviour: Behaviour | None = None) -> Gate:
         """Makes questions for `name` wait at the returned gate.
 
-        When the gate is open, they get their answer or `behaviour`.
+        When the gate is open, the questions get the correct answer, or `behaviour` if it is given.
         """
         gate = Gate()
         self._set_rule(name, kind, _Rule(behaviour, gate, None))
         return gate
 
     def normal(self, name: str, kind: str | None = None) -> None:
-        """Ends what `behave` or `hold` began for this name and type."""
+        """Removes the rule that `behave` or `hold` has added for this name and type."""
         with self._changed:
             self._rules.pop((_name(name), _type(kind)), None)
 
@@ -221,7 +221,7 @@ class DnsServer:
             return tuple(self._queries)
 
     def asked(self, name: str, kind: str | None = None) -> tuple[Query, ...]:
-        """Returns the queries for a name: those of one type, or all."""
+        """Returns the queries for a name, of one type or of all types."""
         wanted = name.rstrip(".").lower()
         return tuple(query for query in self.queries if query.name == wanted and kind in (None, query.type))
 
@@ -239,7 +239,7 @@ class DnsServer:
         )
 
     async def query_came(self, name: str, kind: str, times: int = 1, seconds: float = DEADLINE_SECONDS) -> None:
-        """Does the same as `wait_for_query`, for tests that run in an event loop."""
+        """Waits as `wait_for_query` does, for tests that run in an event loop."""
         await asyncio.to_thread(self.wait_for_query, name, kind, times, seconds)
 
     # Answering (runs in the peers' event loop)
@@ -293,7 +293,7 @@ class DnsServer:
             if (question.name, question.rdtype) not in self._forged:
                 self._authenticate(query, answer, question.name)
             return answer, behaviour
-        # The chain is a loop, on which resolvers give up.
+        # The chain is a loop, so a resolver would give up.
         answer.answer.clear()
         answer.set_rcode(dns.rcode.SERVFAIL)
         return answer, None

@@ -24,8 +24,8 @@ class Behaviour(enum.Enum):
     REFUSED = enum.auto()
     FORMERR = enum.auto()
     NOTIMP = enum.auto()
-    # A question with EDNS gets an error, a question without EDNS the correct answer, as from servers older than RFC
-    # 6891.
+    # A question with EDNS gets an error, and a question without EDNS gets the correct answer, as from servers that are
+    # older than RFC 6891.
     FORMERR_TO_EDNS = enum.auto()
     NOTIMP_TO_EDNS = enum.auto()
     BADVERS_TO_EDNS = enum.auto()
@@ -45,9 +45,9 @@ class Behaviour(enum.Enum):
     CUT = enum.auto()
     # The owner name in the answer is a compression pointer to itself.
     POINTER_LOOP = enum.auto()
-    # The rdata of an MX record holds a preference and no host.
+    # The rdata of an MX record contains a preference and no host.
     SHORT_MX = enum.auto()
-    # The answer is bytes that are no DNS message.
+    # The answer consists of bytes that are not a DNS message.
     GARBAGE = enum.auto()
 
 
@@ -69,9 +69,7 @@ _ERRORS_TO_EDNS: Mapping[Behaviour, dns.rcode.Rcode] = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The datagrams to send for one question, in order, those to send from another source port, and whether TCP is
-    closed.
-    """
+    """The datagrams to send in order, the datagrams to send from another source port, and whether TCP is closed."""
 
     datagrams: Sequence[bytes] = ()
     from_elsewhere: Sequence[bytes] = ()

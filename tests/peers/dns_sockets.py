@@ -11,7 +11,7 @@ from typing import Self
 from tests.peers.dns_misbehaviour import Response
 from tests.peers.ports import free_port
 
-# A responder takes the question as received, "udp" or "tcp", and the client. It returns what is sent back.
+# A responder gets the question as received, "udp" or "tcp", and the address of the client. It returns the response.
 Responder = Callable[[bytes, str, tuple[str, int]], Awaitable[Response]]
 
 

@@ -23,7 +23,7 @@ _OWNER = "mail"
 
 
 class Dovecot:
-    """Takes mail for its users by LMTP. It needs root, as Dovecot itself does.
+    """A Dovecot that accepts mail for its users by LMTP. It needs root, as every Dovecot does.
 
     `users` maps each address to its quota in octets; 0 means no quota. The server can be stopped and started again on
     the same port. With a `certificate` it offers STARTTLS.
@@ -52,7 +52,7 @@ class Dovecot:
         return [path.read_bytes() for path in sorted(kept, key=lambda path: path.stat().st_mtime_ns)]
 
     def wait_for_messages(self, user: str, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
-        """Waits until the mailbox holds `count` messages, and returns all of them.
+        """Waits until the mailbox contains `count` messages, and returns all its messages.
 
         Raises PeerError with the log's tail.
         """
@@ -68,21 +68,21 @@ class Dovecot:
         return self.messages(user)
 
     def put(self, user: str) -> None:
-        """Hands a short message over, as any client of LMTP may."""
+        """Delivers a short message to the user by LMTP."""
         with smtplib.LMTP(self.host, self.port, timeout=DEADLINE_SECONDS) as client:
             client.sendmail("", [user], b"Subject: put here by the test\r\n\r\nHello.\r\n")
 
     def reply_to_rcpt(self, user: str) -> int:
-        """The code by which it takes or refuses the user's mail now."""
+        """Sends RCPT for the user and returns the code of the reply, without sending a message."""
         with smtplib.LMTP(self.host, self.port, timeout=DEADLINE_SECONDS) as client:
             client.ehlo()
             client.mail("")
             return client.rcpt(user)[0]
 
     def set_full(self, user: str, *, refuses_for_now: bool = False) -> None:
-        """Gives a user whose mailbox holds mail a quota of one octet, and returns when Dovecot acts by it.
+        """Gives a user whose mailbox contains mail a quota of one octet, and returns when Dovecot applies this quota.
 
-        The user's mail is then refused at RCPT: with 552, or with 452.
+        Dovecot then refuses the user's mail at RCPT: with 452 when `refuses_for_now` is true, otherwise with 552.
         """
         self._refused_for_now.discard(user)
         if refuses_for_now:
@@ -90,13 +90,13 @@ class Dovecot:
         self._set_quota(user, 1, 452 if refuses_for_now else 552)
 
     def make_room(self, user: str) -> None:
-        """Takes the user's quota away, and returns when Dovecot acts by it."""
+        """Removes the user's quota, and returns when Dovecot accepts mail for the user again."""
         self._set_quota(user, 0, 250)
 
     def _set_quota(self, user: str, octets: int, code: int) -> None:
         self._quotas[user] = octets
         self._write_users()
-        # Dovecot looks at the file once a second at most.
+        # Dovecot reads the file again at most once a second.
         until(lambda: self.reply_to_rcpt(user) == code, f"Dovecot answers {code} for {user}")
 
     def start(self) -> Self:
@@ -145,7 +145,7 @@ class Dovecot:
             if user in self._refused_for_now:
                 extra += " userdb_quota_full_tempfail=yes"
             lines.append(f"{user}:{{PLAIN}}x::::::{extra}\n")
-        # Dovecot never sees half of it.
+        # The file is replaced as a whole, so Dovecot never reads a half-written file.
         written = self._folder / "users.new"
         written.write_text("".join(lines))
         written.replace(self._folder / "users")

@@ -112,7 +112,7 @@ backend backends
         return f"\nglobal\n    stats socket {self._control} level admin\n"
 
     def _answers(self) -> bool:
-        # Readiness is asked at the control socket, because a connection to the port would become a session at a
+        # The control socket shows whether HAProxy is ready. A connection to the port would open a session at a
         # backend.
         try:
             return "Uptime" in self.command("show info")

@@ -100,7 +100,7 @@ class Daemon(Peer):
 class ScriptedServer(Peer):
     """A TCP server in the background event loop that follows a test's script.
 
-    The condition variable `_changed` guards what the test and the server both use.
+    The condition variable `_changed` protects the data that the test and the server share.
     """
 
     def __init__(self, host: str = LOOPBACK, port: int = 0, context: ssl.SSLContext | None = None) -> None:

@@ -1,6 +1,6 @@
-"""Folders for databases of tests, in memory where there is room: a commit then waits for no disk.
+"""Folders for databases of tests. They are in memory when there is room, so that a commit does not wait for a disk.
 
-What a process wrote before it was killed stays in the file, as on a disk.
+Data that a process wrote before it was killed stays in the file, as on a disk.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# Linux keeps the files of this folder in memory. No mail directory may be below /dev, so these are on the disk.
+# Linux keeps the files of this folder in memory. Posthouse allows no mail directory below /dev, so mail directories are
+# on the disk.
 _MEMORY = Path("/dev/shm")
 _ROOM_OCTETS = 4 << 30
 

@@ -68,7 +68,7 @@ class Collector(Peer, trace_service_pb2_grpc.TraceServiceServicer):
 
     @property
     def spans(self) -> list[Span]:
-        """All spans received so far."""
+        """The spans that were received so far."""
         with self._changed:
             return list(self._spans)
 

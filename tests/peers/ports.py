@@ -2,9 +2,9 @@
 
 A server that can listen on port 0 does not need this module. The others (PostgreSQL, Postfix, the services) must be
 given a port number before they start. If we asked the kernel for a free port and closed it again, an outgoing
-connection could take the port in between. Therefore the numbers come from below the kernel's ephemeral range, in
-blocks. A process owns a block while it holds the abstract Unix socket that is named after the block. The kernel closes
-that socket when the process ends, so nothing is left to clean up.
+connection could use the port before the server does. Therefore the numbers come from below the kernel's ephemeral
+range, in blocks. A process owns a block while it holds the abstract Unix socket that is named after the block. The
+kernel closes that socket when the process ends, so nothing is left to clean up.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def free_address() -> str:
         try:
             return next(_addresses)
         except StopIteration:
-            # After 250 addresses the first ones are used again; by then nobody uses them any more.
+            # After 250 addresses the first addresses are used again. By then no server uses them any more.
             _addresses = _addresses_of(os.getpid())
             return next(_addresses)
 
@@ -123,7 +123,7 @@ def _next_number() -> int:
 def _claim_first_block() -> None:
     global _owner_pid, _numbers, _run_numbers, _addresses
     if _owner_pid != os.getpid():
-        # A forked child inherits its parent's sockets, so it must claim blocks of its own.
+        # A forked child inherits its parent's sockets, and with them the blocks, so the child must claim other blocks.
         _owner_pid = os.getpid()
         _owned.clear()
         _run_numbers = ()

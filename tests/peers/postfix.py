@@ -1,4 +1,4 @@
-"""A complete Postfix in a temporary folder: a next hop that keeps mail, or a relay to compare our speed with."""
+"""A complete Postfix in a temporary folder: a next hop that keeps mail, or a relay for comparisons of speed."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ _REMOVED = re.compile(r"postfix/qmgr\[\d+\]: \w+: removed")
 
 
 class Postfix:
-    """Takes mail from loopback for every domain. It needs root, as Postfix itself does.
+    """A Postfix that accepts mail from loopback for every domain. It needs root, as every Postfix does.
 
     With `next_hop` (host:port), all mail is relayed there. Without it, all mail is kept in one maildir, and `messages`
-    returns its files. `settings` are further lines of main.cf; they win over ours. Postfix calls fsync, as it does by
-    default.
+    returns its files. `settings` are further lines of main.cf, which take precedence over ours. Postfix calls fsync, as
+    it does by default.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Postfix:
         return sum(1 for folder in folders for path in (queue / folder).rglob("*") if path.is_file())
 
     def wait_for_messages(self, count: int, seconds: float = DEADLINE_SECONDS) -> list[bytes]:
-        """Waits until the maildir holds `count` messages, and returns all of them.
+        """Waits until the maildir contains `count` messages, and returns all its messages.
 
         Raises PeerError with the log's tail.
         """
@@ -163,9 +163,9 @@ class Postfix:
         self.stop()
 
     def _watch(self, pid: int) -> None:
-        # Postfix's master process changes its user for moments, and this clears the death signal that the kernel would
-        # send it. Therefore this shell reads from a pipe to which nobody writes. When we die, the shell reads the
-        # pipe's end and does what `stop` would have done.
+        # Postfix's master process changes its user for moments, which clears the death signal that the kernel would
+        # send to it. Therefore this shell reads from a pipe to which nobody writes. When our process dies, the shell
+        # reads the pipe's end and does what `stop` would have done.
         self._watchdog = subprocess.Popen(
             ["/bin/sh", "-c", _LAST_WILL, "sh", str(pid), str(self._folder)],
             stdin=subprocess.PIPE,

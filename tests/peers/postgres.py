@@ -73,7 +73,7 @@ class Postgres:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def break_off(self) -> None:
-        """Does an immediate shutdown: every connection breaks and new ones are refused.
+        """Does an immediate shutdown: every connection breaks and new connections are refused.
 
         `start` then recovers from the log.
         """
@@ -94,7 +94,7 @@ class Postgres:
         process = self._running()
         family = descendants(process.pid)
         process.kill()
-        # The backends of a dead server end by themselves, but a new server cannot start before the last of them has
+        # The backends of a dead server end by themselves, but a new server cannot start before the last backend has
         # ended.
         send_all(family, signal.SIGKILL)
         self._process = None

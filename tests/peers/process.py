@@ -55,8 +55,8 @@ def until(
 ) -> None:
     """Calls `condition` again and again until it returns true. Raises PeerError with `what` after `seconds`.
 
-    Use this for the state of other processes, which can only be polled. Within this process wait for conditions and
-    events.
+    Use this function for the state of other processes, which can only be polled. Within this process, wait for
+    conditions and events instead.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -66,7 +66,7 @@ def until(
 
 
 def unprivileged_user(*names: str) -> str | None:
-    """Returns the first of `names` that exists (else nobody) when we run as root. Returns None when we do not."""
+    """Returns the first user of `names` (or nobody) that exists, or None when this process does not run as root."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -74,7 +74,7 @@ def unprivileged_user(*names: str) -> str | None:
 
 
 class PeerProcess:
-    """One process of a peer, whose output goes to a file. However we die, the process gets `end_signal` then."""
+    """One process of a peer, whose output goes to a file. It gets `end_signal` when our process dies in any way."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class PeerProcess:
         if user is not None:
             group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
             launcher += ["--reuid", user, "--regid", group, "--init-groups"]
-        # We may have died before the death signal was set. Then the process has another parent by now, and exits.
+        # Our process may die before the death signal is set. Then the new process has another parent and exits.
         launcher += ["--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(os.getpid())]
         with log.open("ab") as output:
             self._running = _spawner.submit(
@@ -107,8 +107,8 @@ class PeerProcess:
                 stderr=output,
                 cwd=folder,
                 env=None if environment is None else dict(environment),
-                # With a session of its own the peer does not get Ctrl-C from the terminal. Only we get it, and end the
-                # peers in order.
+                # In its own session the peer does not get Ctrl-C from the terminal. Only our process gets it, and ends
+                # the peers in order.
                 start_new_session=True,
             ).result()
 
@@ -208,7 +208,7 @@ def run(
 
 
 def descendants(pid: int) -> list[int]:
-    """Returns the process's children, their children and so on, as they are at this moment."""
+    """Returns the ids of the process's children, their children and so on, as they exist at this moment."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):

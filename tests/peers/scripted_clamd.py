@@ -1,4 +1,4 @@
-"""A clamd that gives scripted answers, which the real one does not give on demand: wrong, in pieces, late, or none.
+"""A clamd with scripted answers that the real clamd does not give on demand: wrong, in pieces, late, or none.
 
 with ScriptedClamd() as clamd:
     clamd.answer(b"stream: (null) FOUND")
@@ -25,15 +25,15 @@ _CLEAN = b"stream: OK"
 class _Rule:
     parts: Sequence[bytes] = (_CLEAN,)
     gate: Gate | None = None
-    # The connection is closed without an answer once this many octets of the stream have come. None reads all of it.
+    # The connection is closed once this many octets of the stream have come. With None, the whole stream is read.
     cut_after: int | None = None
     times: int | None = None
-    # Whether the last part is followed by the answer's end: NUL or LF, as the command had it.
+    # Whether the end of the answer follows the last part. It is NUL or LF, the same as the end of the command.
     terminated: bool = True
 
 
 class ScriptedClamd(ScriptedServer):
-    """Takes zINSTREAM and nINSTREAM as clamd does, and keeps the streams.
+    """Accepts zINSTREAM and nINSTREAM as clamd does, and keeps the streams.
 
     Without a script it reports every stream as clean.
     """
@@ -49,10 +49,10 @@ class ScriptedClamd(ScriptedServer):
         return f"{self.host}:{self.port}"
 
     def answer(self, *parts: bytes, times: int | None = None, terminated: bool = True) -> None:
-        """Sends these octets in place of `stream: OK`, each part in a packet of its own. No parts: it closes without an
-        answer.
+        """Sends these octets in place of `stream: OK`, each part in its own packet.
 
-        The NUL or LF at the end is added, unless `terminated` is false: then the answer breaks off without it.
+        Without parts, it closes the connection without an answer. The NUL or LF at the end is added, unless
+        `terminated` is false.
         """
         self._add(_Rule(parts=parts, times=times, terminated=terminated))
 
@@ -68,7 +68,7 @@ class ScriptedClamd(ScriptedServer):
 
     @property
     def streams(self) -> list[bytes]:
-        """The content of every stream that has ended or was cut, in that order."""
+        """The content of every stream that has ended or was cut, in the order of the ends."""
         with self._changed:
             return list(self._streams)
 
@@ -111,7 +111,7 @@ class ScriptedClamd(ScriptedServer):
                 last = number == len(rule.parts)
                 writer.write(part + end if last and rule.terminated else part)
                 await writer.drain()
-                # The pause gives both event loops a turn, so this part becomes a packet of its own.
+                # During the pause both event loops run, so this part is sent in its own packet.
                 await asyncio.sleep(0)
         await writer.drain()
 

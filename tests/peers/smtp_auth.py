@@ -16,7 +16,7 @@ Ask = Callable[[bytes], Awaitable[bytes]]
 
 
 class AuthError(Exception):
-    """The exchange cannot go on. The message is the reply to the client."""
+    """The exchange cannot continue. The text of the exception is the reply to the client."""
 
 
 async def exchange(mechanism: str, initial: bytes, logins: Mapping[str, str], ask: Ask) -> Login:

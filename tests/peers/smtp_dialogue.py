@@ -40,8 +40,8 @@ class _Over(Exception):  # noqa: N818 - an event of the dialogue, not a fault
 class _Played:
     """The result of a stage.
 
-    `code` is from the reply that was sent, None when the sent octets were no reply. `proceeded` says whether the script
-    let the peer continue with its own answer.
+    `code` is the code of the reply that was sent, or None when the sent octets were not a reply. `proceeded` says
+    whether the script let the peer continue with its own answer.
     """
 
     code: int | None
@@ -72,7 +72,7 @@ class Dialogue:
         self._script = script
         self._context = context
         self._server_name = server_name
-        # `_changed` is called after each change of the record, `_ended` with each transaction that has ended.
+        # `_changed` is called after each change of the record, and `_ended` with each transaction that has ended.
         self._changed = changed
         self._ended = ended
         self._transaction: Transaction | None = None
@@ -184,7 +184,7 @@ class Dialogue:
             server_name=self._server_name(tls),
             implicit=implicit,
         )
-        # After STARTTLS the server must forget what the client said before (RFC 3207 section 4.2).
+        # After STARTTLS the server must forget all that the client sent before (RFC 3207 section 4.2).
         self._esmtp = False
         self._session.helo = b""
         self._session.greeting_word = ""
@@ -289,7 +289,7 @@ class Dialogue:
             await self._play(Stage.BDAT, "502 5.5.1 Not here", line)
             return
         if not (len(words) in (2, 3) and words[1].isdigit() and words[2:] in ([], [b"LAST"], [b"last"])):
-            # The octets that follow cannot be told from commands, so the session ends.
+            # The octets that follow cannot be distinguished from commands, so the session ends.
             await self._reply("501 5.5.4 BDAT size [LAST] wanted")
             raise _Over
         octets = await self._wire.read_exactly(int(words[1]))
@@ -311,7 +311,7 @@ class Dialogue:
         self._changed()
         too_big = self._offer.size and len(transaction.content) > self._offer.size
         default = "552 5.3.4 Too big" if too_big else "250 2.0.0 Kept"
-        # The content is complete. From here on the end of the session no longer ends this transaction as abandoned.
+        # The content is complete. From now on, an end of the session does not count as an abandoned transaction.
         self._transaction = None
         try:
             if self._offer.lmtp:
@@ -360,9 +360,9 @@ class Dialogue:
         address: bytes | None = None,
         answered: Callable[[int], None] | None = None,
     ) -> _Played:
-        """Does what the script says for this stage.
+        """Does the script's steps for this stage.
 
-        `default` is the peer's own answer; "" means that it has none yet.
+        `default` is the peer's own answer. It is "" when the peer has no answer yet.
         """
         steps = self._script.take(stage, self._session.number, line, address)
         return await self._follow(steps, default, answered)

@@ -37,7 +37,7 @@ class Offer:
     enhanced_codes: bool = True
     # Recipients of one transaction above this number get 452 4.5.3. 0 means any number.
     max_recipients: int = 0
-    # The limit in octets. 0 offers SIZE without a limit; None does not offer SIZE.
+    # The limit in octets. With 0, SIZE is offered without a limit. With None, SIZE is not offered.
     size: int | None = 0
     # STARTTLS is offered when there is a certificate. When it is required, MAIL before TLS gets 530 5.7.0.
     starttls: bool = True

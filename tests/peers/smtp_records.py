@@ -25,7 +25,7 @@ class Tls:
 
     version: str
     cipher: str
-    # The server name that the client asked for. It is None when it sent no SNI.
+    # The server name that the client requested, or None when the client sent no SNI.
     server_name: str | None
     implicit: bool
 
@@ -47,9 +47,9 @@ class Recipient:
 
     address: bytes
     parameters: tuple[bytes, ...]
-    # It is None when the script sent octets that are no reply.
+    # The code of the reply, or None when the script sent octets that are not a reply.
     code: int | None
-    # The code after the end of data; only LMTP has one for each recipient.
+    # The code after the end of data. Only LMTP has a code for each recipient.
     final_code: int | None = None
 
     @property
@@ -76,7 +76,7 @@ class Transaction:
     chunk_sizes: list[int] = field(default_factory=list)
     # Whether all of the content has come.
     complete: bool = False
-    # The code after the end of data (with LMTP the lowest one). It is None when none was sent.
+    # The code after the end of data (with LMTP the lowest code), or None when no code was sent.
     code: int | None = None
 
     @property
@@ -107,7 +107,7 @@ class Session:
     client: tuple[str, int]
     # The command lines as sent, without their CRLF. Continuation lines of AUTH are included, content is not.
     commands: list[bytes] = field(default_factory=list)
-    # The last name that came with EHLO, HELO or LHLO, and which of these commands it was.
+    # The last name in EHLO, HELO or LHLO, and which of these three commands the client used.
     helo: bytes = b""
     greeting_word: str = ""
     tls: Tls | None = None

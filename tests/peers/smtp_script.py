@@ -1,4 +1,4 @@
-"""Scripts for an SMTP peer: what it does at each stage of a session in place of its own answer."""
+"""Scripts for an SMTP peer, which replace its own answers at certain stages of a session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Stage(enum.Enum):
     # The commands EHLO, HELO and LHLO.
     EHLO = enum.auto()
     STARTTLS = enum.auto()
-    # AUTH is the command, AUTH_RESULT the verdict on the credentials.
+    # AUTH is the command, and AUTH_RESULT is the verdict on the credentials.
     AUTH = enum.auto()
     AUTH_RESULT = enum.auto()
     MAIL = enum.auto()
@@ -41,7 +41,7 @@ class Stage(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Sends these octets as a packet of their own: the next step begins when the client's host has received them."""
+    """Sends these octets in their own packet: the next step begins when the client's host has received them."""
 
     octets: bytes
 
@@ -99,7 +99,7 @@ class Rule:
 
     stage: Stage
     steps: Sequence[Step]
-    # The address between the angle brackets, of the recipient or (at MAIL) of the sender. Its case counts.
+    # The address of the recipient or (at MAIL) of the sender, without the angle brackets. It is case-sensitive.
     address: bytes | None = None
     # The number of times that the rule still applies; None means that there is no limit.
     times: int | None = None
@@ -107,7 +107,7 @@ class Rule:
     session: int | None = None
     # The number of content octets after which the rule applies; for CONTENT only.
     after_octets: int = 0
-    # A condition on the command line, which it gets without the line end.
+    # A condition on the command line. The function gets the line without its line end.
     when: Callable[[bytes], bool] | None = None
 
 
@@ -141,7 +141,7 @@ class Script:
     def content_rule(self, session: int) -> Rule | None:
         """Returns the rule that acts during the content of DATA, or None.
 
-        The caller counts its use when its octets have come.
+        The caller counts a use of the rule when the rule's number of octets has come.
         """
         for rule in self._rules:
             if rule.stage is Stage.CONTENT and rule.times != 0 and rule.session in (None, session):

@@ -1,4 +1,4 @@
-"""A scriptable SMTP or LMTP server that plays a next hop and keeps every octet it was sent.
+"""A scriptable SMTP or LMTP server that acts as a next hop and keeps every octet that it receives.
 
 with SmtpSink(offer=Offer(chunking=True), certificate=leaf) as sink:
     sink.on(Stage.RCPT, reply("550 5.1.1 Unknown"), address="nobody@example.test")
@@ -82,7 +82,7 @@ class SmtpSink:
         tls_versions: tuple[ssl.TLSVersion, ssl.TLSVersion] | None = None,
         keep_octets: bool = True,
     ) -> None:
-        """`keep_octets=False` makes sessions keep no `octets`, which halves the memory of a load test."""
+        """With `keep_octets=False`, sessions do not keep their `octets`, which halves the memory of a load test."""
         self.host = host
         self.port = port or free_port(host)
         # The offer may be replaced while the peer runs. A session keeps the offer with which it began.
@@ -141,12 +141,12 @@ class SmtpSink:
         after_octets: int = 0,
         when: Callable[[bytes], bool] | None = None,
     ) -> None:
-        """At `stage`, does `steps` in place of the peer's own answer; the step Proceed is that answer. The last call
-        wins.
+        """Does `steps` at `stage` in place of the peer's own answer. The step Proceed gives the peer's own answer.
 
-        `address`: applies only for this recipient (RCPT; END_OF_DATA of LMTP) or sender (MAIL). `times`: applies only
-        that often. `session`: applies only in the session of this number. `after_octets`: for CONTENT only. `when`: a
-        condition on the command line.
+        The other arguments limit when the steps are used. `address`: only for this recipient (at RCPT, and at
+        END_OF_DATA of LMTP) or sender (at MAIL). `times`: only so many times. `session`: only in the session with this
+        number. `after_octets`: only after so many octets (at CONTENT). `when`: only if this function returns true for
+        the command line. When several calls apply, the last call is used.
         """
         wanted = address.encode() if isinstance(address, str) else address
         with self._changed:
@@ -160,9 +160,7 @@ class SmtpSink:
         times: int | None = None,
         session: int | None = None,
     ) -> Gate:
-        """Waits at `stage` until the returned gate is open, then does `then`, which is the peer's own answer by
-        default.
-        """
+        """Waits at `stage` until the returned gate is open, then does `then` (by default, the peer's own answer)."""
         gate = Gate()
         self.on(stage, Wait(gate), *(then or (Proceed(),)), address=address, times=times, session=session)
         return gate
@@ -191,7 +189,7 @@ class SmtpSink:
 
     @property
     def messages(self) -> list[Transaction]:
-        """The transactions whose content was answered with 2xx (with LMTP: for at least one recipient)."""
+        """The transactions whose content was answered with 2xx (with LMTP for at least one recipient)."""
         with self._changed:
             return list(self._accepted)
 
@@ -218,7 +216,7 @@ class SmtpSink:
     def wait_until(self, reached: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
         """Blocks until `reached` returns true.
 
-        It is called after each command, reply and end. Raises NotReachedError.
+        `reached` is called after each command, each reply and each end of a session. Raises NotReachedError.
         """
         wait_for(self._changed, reached, lambda: f"{what}; {self._so_far()}", seconds)
 
@@ -269,7 +267,7 @@ class SmtpSink:
         finally:
             self._wires.discard(wire)
             with self._noting():
-                # A session that began before `clear` does not count.
+                # A session that began before the call of `clear` does not count.
                 self._sessions_over += any(known is session for known in self._sessions[session.number - 1 :][:1])
 
     def _note(self) -> None:

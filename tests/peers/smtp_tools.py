@@ -1,4 +1,4 @@
-"""Postfix's load tools: smtp-source sends as fast as the server lets it, smtp-sink takes everything and counts it."""
+"""Postfix's load tools: smtp-source sends as fast as the server accepts, smtp-sink accepts all mail and counts it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Load:
     size: int = 4096
     # Number of parallel sessions.
     sessions: int = 20
-    # Whether many messages go over one connection, or each over a connection of its own.
+    # Whether many messages are sent over one connection. Otherwise each message has its own connection.
     reuse_connections: bool = False
     sender: str = "sender@source.test"
     recipient: str = "recipient@sink.test"
@@ -40,7 +40,7 @@ class Load:
 
 
 def send_load(load: Load, host: str, port: int, seconds: float = 600) -> float:
-    """Sends the load and returns how many seconds that took.
+    """Sends the load and returns the duration in seconds.
 
     Raises subprocess.CalledProcessError at the first refusal.
     """
@@ -51,7 +51,7 @@ def send_load(load: Load, host: str, port: int, seconds: float = 600) -> float:
 class RunningLoad:
     """A running smtp-source, for tests that do something in the meantime.
 
-    It is killed if it still runs when the block is left.
+    The process is killed if it still runs when the `with` block is left.
     """
 
     def __init__(self, load: Load, host: str, port: int, *, keep_going: bool = False) -> None:
@@ -61,7 +61,10 @@ class RunningLoad:
         self._process = PeerProcess(_arguments(load, host, port, keep_going=keep_going), self._folder / "log")
 
     def wait(self, seconds: float = 600) -> float:
-        """Returns the seconds from start to end. Raises subprocess.CalledProcessError when a message was refused."""
+        """Waits for the end and returns the duration in seconds.
+
+        Raises subprocess.CalledProcessError when a message was refused.
+        """
         status = self._process.wait(seconds)
         took = time.monotonic() - self._began
         if status != 0:
@@ -101,7 +104,7 @@ def _arguments(load: Load, host: str, port: int, *, keep_going: bool) -> Sequenc
 
 
 class CountingSink:
-    """smtp-sink: it takes every message, keeps none and counts them. `options` are its own (`-L` for LMTP, `-8` …)."""
+    """A smtp-sink, which accepts and counts messages but keeps none. `options` are its own (`-L` for LMTP, `-8` …)."""
 
     def __init__(self, host: str = LOOPBACK, port: int = 0, options: Sequence[str] = ()) -> None:
         self.host = host
@@ -117,12 +120,12 @@ class CountingSink:
 
     @property
     def messages(self) -> int:
-        """The number of messages it has taken since its start."""
+        """The number of messages that smtp-sink has accepted since its start."""
         counters = _COUNTERS.findall(self._tail())
         return int(counters[-1][2]) if counters else 0
 
     def wait_for_messages(self, count: int, seconds: float = DEADLINE_SECONDS) -> None:
-        """Waits until it has taken `count` messages. Raises PeerError."""
+        """Waits until smtp-sink has accepted `count` messages. Raises PeerError."""
         until(lambda: self.messages >= count, f"smtp-sink has taken {count} messages", seconds)
 
     def start(self) -> Self:

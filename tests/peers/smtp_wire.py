@@ -1,4 +1,4 @@
-"""The octets of one connection of the scripted SMTP peer: reading by line, count or final dot; TLS; closing."""
+"""Reads and writes the octets of one connection of the scripted SMTP peer, and does TLS and the closing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-# Above this number of unread octets we stop reading, so that a script that waits really blocks the client's sending.
+# Above this number of unread octets the peer stops reading, so that a script that waits blocks the client's sending.
 _UNREAD_LIMIT = 256 * 1024
 _LONGEST_LINE = 1024 * 1024
 _SIOCOUTQ = 0x5411
@@ -28,7 +28,7 @@ class ClientGone(Exception):  # noqa: N818 - an event of the dialogue, not a fau
 
 
 class Wire(asyncio.Protocol):
-    """One connection. `accepted` is called with it as soon as the connection exists."""
+    """One connection. `accepted` is called with this object as soon as the connection exists."""
 
     def __init__(self, accepted: Callable[[Wire], Awaitable[None]]) -> None:
         self.buffer = bytearray()
@@ -61,7 +61,7 @@ class Wire(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._lost(ClientGone(broken=False))
-        # True leaves our direction of the connection open, so that the peer can still send.
+        # The value True leaves our direction of the connection open, so that we can still send.
         return not self.over_tls
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -140,9 +140,9 @@ class Wire(asyncio.Protocol):
     async def delivered(self) -> None:
         """Returns when the client's host has received all that was sent.
 
-        What is sent next is then a packet of its own.
+        Octets that are sent later are then in another packet.
         """
-        # Only the kernel knows this, and it can only be polled.
+        # Only the kernel knows whether the octets were received, and it can only be polled.
         while not self.transport.is_closing() and self._gone is None and self._unacknowledged():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -168,7 +168,8 @@ class Wire(asyncio.Protocol):
 
     async def abort(self) -> None:
         """Aborts the session, whatever it is doing, and returns when it has ended."""
-        # In Python 3.11, asyncio's TLS transport fails here when it was closed twice before: it has lost its protocol.
+        # In Python 3.11, asyncio's TLS transport fails here when it was closed twice before, because it then has no
+        # protocol.
         with contextlib.suppress(AttributeError):
             self.transport.abort()
         if self._task is not None:

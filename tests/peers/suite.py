@@ -40,22 +40,22 @@ _PORTS: Mapping[str, tuple[str, ...]] = {
     "console": ("CONSOLE_PORT",),
     "ingress": ("INGRESS_SMTP_PORT", "INGRESS_SUBMISSION_PORT", "INGRESS_SMTPS_PORT", "INGRESS_METRICS_PORT"),
 }
-# Variables that the services do not inherit: the settings of another suite, and those which would make Python compile
-# every library again at each start.
+# Variables that the services do not inherit: the settings of another suite, and variables that would make Python
+# compile every library again at each start.
 _NOT_HANDED_ON = ("POSTHOUSE_", "CONFIG_API_", "POLICY_", "RELAY_", "INGRESS_", "CONSOLE_", "PYTHONDONTWRITEBYTECODE")
 
 
 class Suite:
     """The services, each replica a process of its own with a log of its own.
 
-    `environment` wins over every setting that this class chooses. With `by_command` the services are started by
-    `posthouse up`, as an operator does; then the death of one ends all. Without it, each can be killed and started
-    again by its name: that of the service, or `relay-2` for the second replica of relay. `cpus` are the processors
-    among which the layout chooses, as `posthouse up` does; when empty, every process may use every processor, which is
-    best beside other suites. `secured`: the services speak gRPC over TCP with certificates of their own, as on several
-    machines, instead of over Unix sockets. `metrics`: whether each service serves its metrics. `console`: whether the
-    console runs too. `host` is the address at which tests reach the services. `command_prefix` is put before the
-    command of each process, for example to run it in a network namespace.
+    `environment` takes precedence over every setting that this class chooses. With `by_command`, `posthouse up` starts
+    the services, as for an operator. Without it, each process can be killed and started again by its name: the name of
+    the service, or `relay-2` for the second replica of relay. `cpus` are the processors that are assigned to the
+    processes, as `posthouse up` does. When `cpus` is empty, every process may use every processor, which is best when
+    other suites run at the same time. With `secured`, the services speak gRPC over TCP with their own certificates, as
+    on several machines, instead of over Unix sockets. `metrics` says whether each service serves its metrics, and
+    `console` whether the console runs. `host` is the address at which tests reach the services. `command_prefix` is put
+    before the command of each process, for example to run it in a network namespace.
     """
 
     def __init__(
@@ -87,11 +87,10 @@ class Suite:
             **{name: value for name, value in os.environ.items() if not name.startswith(_NOT_HANDED_ON)},
             "POSTHOUSE_DATA_DIR": str(self.folder),
             **{f"{service}_NAMESERVERS": nameservers for service in ("INGRESS", "POLICY", "RELAY") if nameservers},
-            # The servers that stand for the Internet in a test are on loopback. By default relay must never send mail
-            # there.
+            # In a test, the servers of the outside world are on loopback, to which relay sends no mail by default.
             "RELAY_PROHIBITED_NETWORKS": "",
             "INGRESS_WORKERS": "1",
-            # On a busy machine a slow answer of Redis must not count as an outage.
+            # A slow answer of Redis on a busy machine must not count as an outage.
             "POLICY_STATE_SECONDS": "10",
             **self._choose_ports(),
             **({} if console else {"CONSOLE_PORT": "0"}),
@@ -117,7 +116,7 @@ class Suite:
     def start(self) -> Self:
         """Starts all services at once and returns when each is ready.
 
-        Raises PeerError with the log of those that are not.
+        Raises PeerError with the logs of the services that do not become ready.
         """
         if self._by_command:
             arguments = [sys.executable, "-m", "services", "up", *self._options()]
@@ -148,7 +147,7 @@ class Suite:
         with contextlib.ExitStack() as stack:
             stack.callback(self.stop)
             self.start()
-            # The suite is up: from here on `__exit__` ends it.
+            # The suite has started, so from now on `__exit__` ends it.
             stack.pop_all()
         return self
 
@@ -219,13 +218,13 @@ class Suite:
                 return self._serving(layout)
 
     def log(self, name: str) -> str:
-        """Returns what one service has logged so far. With `by_command` the only name is `up`."""
+        """Returns the log of one service so far. With `by_command` there is only one log, with the name `up`."""
         path = self.folder / f"{name}.log"
         return path.read_text("utf-8", "backslashreplace") if path.exists() else ""
 
     @property
     def logs(self) -> str:
-        """What all services have logged so far, one service after the other."""
+        """The log lines of all services so far, one service after the other."""
         return "\n".join(self.log(name) for name in ("up", *self.layout))
 
     # Addresses and clients
@@ -302,7 +301,7 @@ class Suite:
         return chosen
 
     def _secured_grpc(self) -> dict[str, str]:
-        """Returns the variables of gRPC's ports and certificates. There are none when the services use Unix sockets."""
+        """Returns the variables of gRPC's ports and certificates. Services with Unix sockets need no such variables."""
         if self.certificates is None:
             return {}
         variables = self.certificates.variables()
@@ -314,7 +313,7 @@ class Suite:
     def channel(self, name: str, caller: str = "config_api") -> grpc.Channel:
         """Returns a channel to a service.
 
-        `caller` names the service whose certificate it shows, where certificates are used.
+        `caller` is the service whose certificate is used, if the services use certificates.
         """
         layout = self.layout[name]
         if self.certificates is None:

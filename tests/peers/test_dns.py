@@ -1,4 +1,4 @@
-"""The DNS peer answers, waits, misbehaves and stays silent as a test says, as a real resolver sees it."""
+"""A real resolver sees that the DNS peer answers, waits, misbehaves and stays silent as a test says."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def resolver_of(server: DnsServer, lifetime: float = 5) -> dns.resolver.Resolver
     return resolver
 
 
-def test_every_record_type_comes_back_in_the_order_given(dns_server: DnsServer) -> None:
+def test_records_of_every_type_are_answered_in_the_order_in_which_they_were_added(dns_server: DnsServer) -> None:
     dns_server.load_yaml(
         """
         example.test:
@@ -58,7 +58,7 @@ def test_every_record_type_comes_back_in_the_order_given(dns_server: DnsServer) 
     assert texts(ask(dns_server, "_25._tcp.mx.example.test", "TLSA"))[0].startswith("3 1 1 0123")
 
 
-def test_names_without_the_type_give_no_data_and_others_do_not_exist(dns_server: DnsServer) -> None:
+def test_a_name_without_the_type_gives_nodata_and_an_unknown_name_gives_nxdomain(dns_server: DnsServer) -> None:
     dns_server.add("deep.down.example.test", "A", "192.0.2.1")
     dns_server.add("example.test", "SOA", "ns.example.test. root.example.test. 1 3600 600 86400 60")
     for name, kind, rcode in (
@@ -72,7 +72,7 @@ def test_names_without_the_type_give_no_data_and_others_do_not_exist(dns_server:
         assert [rrset.rdtype.name for rrset in answer.authority] == (["SOA"] if "example" in name else [])
 
 
-def test_wildcards_cover_what_does_not_exist(dns_server: DnsServer) -> None:
+def test_wildcards_apply_to_names_that_do_not_exist(dns_server: DnsServer) -> None:
     dns_server.add("*.example.test", "A", "192.0.2.9")
     dns_server.add("real.example.test", "TXT", "here")
     assert texts(ask(dns_server, "any.thing.example.test", "A")) == ["192.0.2.9"]
@@ -141,7 +141,7 @@ def test_silence_causes_a_time_out_and_can_be_limited(dns_server: DnsServer) -> 
     assert texts(ask(dns_server, "a.example.test", "A")) == ["192.0.2.1"]
 
 
-def test_truncated_answers_are_whole_over_tcp(dns_server: DnsServer) -> None:
+def test_answers_that_are_truncated_over_udp_are_complete_over_tcp(dns_server: DnsServer) -> None:
     dns_server.add("short.example.test", "A", "192.0.2.1")
     dns_server.behave("short.example.test", Behaviour.TRUNCATED)
     dns_server.add("long.example.test", "TXT", "x" * 3000)
@@ -154,7 +154,7 @@ def test_truncated_answers_are_whole_over_tcp(dns_server: DnsServer) -> None:
         resolver_of(dns_server, lifetime=0.5).resolve("short.example.test", "A")
 
 
-async def test_a_held_answer_comes_when_released(dns_server: DnsServer) -> None:
+async def test_a_held_answer_comes_when_its_gate_is_opened(dns_server: DnsServer) -> None:
     dns_server.add("example.test", "A", "192.0.2.1")
     gate = dns_server.hold("example.test", "A")
     query = dns.message.make_query("example.test", "A")
@@ -202,7 +202,7 @@ def test_answers_below_a_secure_name_have_the_ad_bit_if_requested(dns_server: Dn
     assert not authenticated("alias.safe.test", dnssec=True)
 
 
-def test_records_change_while_it_runs_and_queries_are_kept(dns_server: DnsServer) -> None:
+def test_records_can_be_changed_while_the_server_runs_and_queries_are_kept(dns_server: DnsServer) -> None:
     dns_server.add("Example.test.", "A", "192.0.2.1", "192.0.2.2")
     assert texts(ask(dns_server, "example.test", "A")) == ["192.0.2.1", "192.0.2.2"]
     dns_server.replace("example.test", "A", "192.0.2.3")

@@ -1,4 +1,4 @@
-"""The Postfix peer takes, keeps and relays mail, and its load tools send and count."""
+"""The Postfix peer accepts, keeps and relays mail, and Postfix's load tools send and count mail."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_postfix_keeps_mail_for_every_domain_over_tls(certificates: trustme.CA) 
     assert b"ESMTPS" in first
 
 
-def test_postfix_relays_and_queues_what_is_deferred(smtp_sink: SmtpSink) -> None:
+def test_postfix_relays_mail_and_keeps_deferred_mail_in_its_queue(smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.RCPT, reply("450 4.2.0 Later"), address="later@d.test")
     with Postfix(smtp_sink.address, settings={"smtp_tls_security_level": "none"}) as postfix:
         with smtplib.SMTP(postfix.host, postfix.port, timeout=60) as client:
@@ -47,7 +47,7 @@ def test_postfix_relays_and_queues_what_is_deferred(smtp_sink: SmtpSink) -> None
 
 
 @pytest.mark.parametrize("reuse_connections", [True, False])
-def test_the_load_tools_send_and_count(reuse_connections: bool) -> None:
+def test_smtp_source_sends_all_messages_and_smtp_sink_counts_them(reuse_connections: bool) -> None:
     with CountingSink() as sink:
         load = Load(messages=100, size=1000, sessions=5, reuse_connections=reuse_connections)
         assert send_load(load, sink.host, sink.port) > 0

@@ -1,4 +1,4 @@
-"""Processes of peers end with their owner, however it dies, and say why they died. Ports belong to one process only."""
+"""Peers end with their owner, however it dies, and show why they ended. Each port belongs to only one process."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_peer_that_dies_early_shows_its_log(tmp_path: Path) -> None:
     assert not process.running
 
 
-def test_failed_tools_show_their_output_and_missing_ones_an_instruction() -> None:
+def test_the_error_shows_the_output_of_a_failed_tool_or_how_to_install_a_missing_one() -> None:
     assert run(["/bin/echo", "fine"]) == "fine\n"
     with pytest.raises(PeerError, match="no such thing"):
         run(["/bin/sh", "-c", "echo no such thing; exit 1"])

@@ -22,7 +22,7 @@ async def scan(clamd: ScriptedClamd, content: bytes) -> object:
     return await ClamdAsyncClient(clamd.host, clamd.port, timeout=60).instream(io.BytesIO(content))
 
 
-async def test_streams_are_clean_and_kept_unless_told_otherwise(scripted: ScriptedClamd) -> None:
+async def test_streams_are_reported_as_clean_by_default_and_kept(scripted: ScriptedClamd) -> None:
     content = bytes(range(256)) * 1000
     assert await scan(scripted, content) == {"stream": ("OK", None)}
     scripted.answer(b"stream: Some.Thing", b" FOUND", times=1)
@@ -40,7 +40,7 @@ async def test_an_answer_waits_for_its_gate(scripted: ScriptedClamd) -> None:
     assert await scanning == {"stream": ("FOUND", "Late")}
 
 
-async def test_the_peer_closes_without_an_answer_and_amid_the_stream(scripted: ScriptedClamd) -> None:
+async def test_the_peer_can_close_without_an_answer_or_in_the_middle_of_the_stream(scripted: ScriptedClamd) -> None:
     async def raw(content: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(scripted.host, scripted.port)
         writer.write(b"zINSTREAM\0" + len(content).to_bytes(4, "big") + content + bytes(4))

@@ -1,4 +1,4 @@
-"""The databases, the virus scanner and the load balancer are real ones, and fail and come back when a test says so."""
+"""The peers for databases, virus scanner and load balancer are real servers, which a test can stop and start again."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_the_balancer_sends_the_client_address_and_skips_dead_backends(smtp_sink
     assert int.from_bytes(header[24:26], "big") == port
 
 
-def test_the_balancer_spreads_and_drains() -> None:
+def test_the_balancer_distributes_connections_and_drains_a_backend() -> None:
     def connect(times: int) -> tuple[int, int]:
         before = len(one.sessions), len(other.sessions)
         for _ in range(times):

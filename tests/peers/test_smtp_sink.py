@@ -1,4 +1,4 @@
-"""The scripted SMTP peer keeps every octet and follows its script, as real clients and plain sockets see it."""
+"""Real clients and plain sockets see that the scripted SMTP peer keeps every octet and follows its script."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def client_of(sink: SmtpSink) -> Iterator[smtplib.SMTP]:
 def packets_received(connection: socket.socket) -> int:
     """Returns the number of data segments received so far: tcpi_data_segs_in of Linux's struct tcp_info.
 
-    A read could join segments that came separately, so reads cannot show how many there were.
+    A read could join segments that came separately, so the number of reads does not show the number of segments.
     """
     (count,) = struct.unpack_from("I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), 152)
     return int(count)
@@ -202,7 +202,7 @@ async def test_a_reply_waits_for_its_gate(smtp_sink: SmtpSink) -> None:
     assert len(await smtp_sink.messages_came(1)) == 1
 
 
-def test_replies_arrive_in_the_packets_asked_for(smtp_sink: SmtpSink) -> None:
+def test_replies_arrive_in_the_packets_that_the_script_says(smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.NOOP, *in_packets("25", "0-one\r", "\n250 tw", "o\r\n"))
     with raw(smtp_sink) as client:
         client.until(b"220 ")
@@ -235,7 +235,7 @@ def test_connections_end_or_break_at_any_stage(
     }.get(stage, [])
 
 
-def test_a_script_can_act_amid_the_content_and_the_received_part_is_kept(smtp_sink: SmtpSink) -> None:
+def test_a_script_can_act_in_the_middle_of_the_content_and_the_received_part_is_kept(smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.CONTENT, Reset(), after_octets=10)
     with raw(smtp_sink) as client:
         client.to_data()
@@ -275,7 +275,7 @@ def test_an_endless_reply_ends_with_its_client(smtp_sink: SmtpSink) -> None:
     smtp_sink.wait_for_sessions(1)
 
 
-def test_starttls_with_the_name_asked_for(certificates: trustme.CA) -> None:
+def test_starttls_works_and_the_requested_server_name_is_recorded(certificates: trustme.CA) -> None:
     with SmtpSink(certificate=certificates.issue_cert("mx.example.test")) as sink:
         with raw(sink) as plain:
             plain.until(b"220 ")
@@ -290,7 +290,7 @@ def test_starttls_with_the_name_asked_for(certificates: trustme.CA) -> None:
     assert session.behind_starttls == b""
 
 
-def test_plain_text_behind_starttls_is_kept_and_injected_replies_are_sent(certificates: trustme.CA) -> None:
+def test_plain_text_after_starttls_is_recorded_and_injected_replies_are_sent(certificates: trustme.CA) -> None:
     with SmtpSink(certificate=certificates.issue_cert("mx.example.test")) as sink:
         sink.on(Stage.STARTTLS, reply("220 ok", "250-AUTH PLAIN", "250 injected"))
         with raw(sink) as client:
@@ -343,7 +343,7 @@ async def test_logins_are_checked_over_implicit_tls(
     assert session.tls.implicit
 
 
-def test_passwords_are_not_taken_before_tls(certificates: trustme.CA) -> None:
+def test_passwords_are_not_accepted_before_tls(certificates: trustme.CA) -> None:
     with (
         SmtpSink(Offer(logins={"joe": "x"}), certificate=certificates.issue_cert("mx.test")) as sink,
         raw(sink) as client,

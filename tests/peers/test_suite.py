@@ -17,7 +17,7 @@ from tests.peers.suite import Suite
 
 @pytest.fixture
 def suite() -> Iterator[Suite]:
-    """A suite with ports and a folder of its own, of which nothing is started yet."""
+    """A suite with its own ports and folder. No service is started yet."""
     made = Suite({"CONFIG_API_LOG_LEVEL": "info"})
     yield made
     made.stop()

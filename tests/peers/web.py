@@ -47,9 +47,9 @@ class _Answer:
 
 
 class WebServer(ScriptedServer):
-    """Speaks HTTP/1.1, one request a connection.
+    """Speaks HTTP/1.1, with one request for each connection.
 
-    A target without an answer gets 404. With a certificate it speaks TLS only.
+    A target without an answer gets 404. With a certificate, the server accepts only TLS.
     """
 
     def __init__(self, certificate: trustme.LeafCert | None = None, *, host: str = LOOPBACK, port: int = 0) -> None:
@@ -78,7 +78,7 @@ class WebServer(ScriptedServer):
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
     ) -> None:
-        """Sets the answer to requests for `target`: to the next `times` requests, or to all. The last call wins."""
+        """Sets the answer to the next `times` requests for `target`, or to all. The latest call takes precedence."""
         self._add(target, _Answer(status, body, headers or {}, times=times))
 
     def hold(self, target: str, body: bytes = b"", *, status: int = 200, times: int | None = None) -> Gate:

@@ -33,11 +33,11 @@ _SPF_RECORDS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One case. `lookups` says what the DNS contains, by the name of the look-up:
+    """One case. `lookups` maps the name of a look-up to what the DNS contains. These values are possible:
 
     client_name: found, none, unconfirmed, no_answer. sender_domain, helo_domain: found, none, null_mx, no_answer.
     dnsbl: {zone: [addresses], none or no_answer}. spf: a result. dmarc: {domain: record text, none or no_answer}.
-    `repeat`: the request is made this number of times, in sessions of its own; the last verdict is compared.
+    The request is made `repeat` times, each time in a new session, and the last verdict is compared.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Case:
     repeat: int = 1
 
     def request(self) -> policy_pb2.DecideRequest:
-        """Returns the facts as ingress sends them."""
+        """Returns the request that ingress would send, with the facts of the case."""
         session = {"listener": "LISTENER_SMTP", "client_address": STRANGER, "helo_name": "mail.sender.test"}
         session |= self.session
         tls = session.pop("tls", False)
@@ -91,7 +91,7 @@ class Case:
                         _fill_text(server, f"_dmarc.{domain}", record)
 
     def lookup_result(self, question: Question) -> LookupResult:
-        """Returns the result of a look-up when the DNS contains what the case says."""
+        """Returns the result that a look-up has when the DNS contains what the case says."""
         held = self.lookups.get(question.lookup.value, "none")
         match question.lookup:
             case Lookup.DNSBL:
@@ -115,8 +115,8 @@ def cases() -> Iterator[Case]:
 
 
 def _variants(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Returns the cases that are written as one: `modes: {off: …, shadow: …, enforce: …}` makes a case for each mode.
-    In its settings, `MODE` is replaced by the mode.
+    """Yields a name and the content of each case that one entry stands for. An entry with `modes: {off: …, shadow: …,
+    enforce: …}` stands for a case for each mode, in whose settings `MODE` is replaced by the mode.
     """
     if "modes" not in given:
         yield given["name"], dict(given)
@@ -158,7 +158,7 @@ def _case(name: str, document: Mapping[str, Any], group: Mapping[str, Any], give
 
 
 def _wanted(given: Any) -> Mapping[str, Any]:
-    """Parses an expected verdict: a mapping, or one of the short forms.
+    """Parses an expected verdict, which is a mapping or one of the short forms.
 
     The short forms are `accept`, `shadow REASON…`, `discard REASON RULE`, and `CODE X.Y.Z REASON [RULE] [close]`.
     """

@@ -11,7 +11,7 @@ from tests.policy.world import PASSWORD, STRANGER
 
 
 def request(stage: str, session_id: str = "", *, revision: int = 7, **session: Any) -> policy_pb2.DecideRequest:
-    """Makes a request. `session` are the fields in which the session differs from that of a stranger on port 25."""
+    """Makes a request. `session` has the fields in which the session differs from that of a stranger on port 25."""
     made = policy_pb2.DecideRequest(stage=policy_pb2.Stage.Value(f"STAGE_{stage.upper()}"))
     made.session.id = session_id or uuid.uuid4().hex
     made.session.client_address = session.pop("client", STRANGER)

@@ -35,7 +35,7 @@ _frames = itertools.count(1)
 
 
 class Policy:
-    """A running policy and the client's side of it."""
+    """A running policy, and a client that calls it."""
 
     def __init__(self, engine: Engine, stub: Any, hits: HitCounts, log: StringIO, store: Store) -> None:
         self.engine = engine
@@ -51,7 +51,7 @@ class Policy:
 
     @asynccontextmanager
     async def stream(self, worker: str = "") -> AsyncIterator[Stream]:
-        """Opens a decision stream of a worker of ingress, by default of a new worker. It ends with the `with` block."""
+        """Opens a decision stream as a worker of ingress does, by default a new one. The stream ends with the block."""
         call = self.stub.DecideStream()
         stream = Stream(call, worker or f"worker{next(_workers)}")
         await stream.introduce()
@@ -79,7 +79,7 @@ class Stream:
         return policy_pb2.DecideFrame(counter=next(_frames), **fields)
 
     async def introduce(self, *sessions: tuple[str, str]) -> None:
-        """Sends the first frame with these open sessions; each is given as (id, client address)."""
+        """Sends the first frame with these open sessions, each of which is a pair of id and client address."""
         await self.call.write(self.frame(worker=self.worker, open_sessions=opened(sessions)))
 
     async def ask(
@@ -110,8 +110,8 @@ def client_sessions(sessions: Sequence[tuple[str, str]]) -> list[policy_pb2.Clie
 
 
 def opened(sessions: Sequence[tuple[str, str]], settled_before: int = 0) -> policy_pb2.OpenSessions:
-    """Returns a complete set of open sessions. With the default of `settled_before`, sessions that are missing in the
-    set do not count as ended.
+    """Returns a complete set of open sessions. With the default of `settled_before`, policy does not treat sessions as
+    ended that are missing in the set.
     """
     return policy_pb2.OpenSessions(sessions=client_sessions(sessions), settled_before=settled_before)
 

@@ -1,4 +1,4 @@
-"""AUTH: who is let in, what a check costs, which results are remembered, and how failures are limited."""
+"""AUTH: which logins are accepted, what a check costs, which results are remembered, and how failures are limited."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def checker() -> Iterator[CredentialChecker]:
 
 
 def _limits(store: Store, minute: int = 0) -> FailureLimits:
-    """Makes limits with a clock that stands still at `minute`, so a test counts in one minute, however
-    long it takes.
+    """Makes limits with a clock that stands still, `minute` minutes after now. All failures of a test belong to one
+    minute, however long the test takes.
     """
     now = time.time() + minute * 60
     return FailureLimits(store, lambda: now)
@@ -154,7 +154,7 @@ async def test_an_unknown_login_costs_what_a_wrong_password_costs(
 
 
 async def test_a_full_queue_of_checks_does_not_count_as_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C72: the reply is 454, and no failure is counted against the client."""
+    """C72: the reply is 454, and no failure of the client is counted."""
     monkeypatch.setattr(credentials, "_MAX_WAITING", 0)
     checker = CredentialChecker(_limits(MemoryStore()))
     with _held_up(monkeypatch) as hold:
@@ -168,7 +168,7 @@ async def test_a_full_queue_of_checks_does_not_count_as_a_wrong_password(monkeyp
 
 
 class _Hold:
-    """Makes password verifications wait. Every password is accepted when they go on."""
+    """Makes each password verification wait until `go_on` is set. Then it accepts any password."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
@@ -180,7 +180,7 @@ class _Hold:
 
     async def under_way(self, count: int) -> None:
         async with asyncio.timeout(60):
-            while len(self.passwords) < count:  # noqa: ASYNC110 - the threads tell nobody
+            while len(self.passwords) < count:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.001)
 
 
@@ -195,7 +195,7 @@ def _held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Hold]:
             hold.go_on.set()
 
 
-async def test_a_client_has_two_slots_and_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_network_has_two_slots_and_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "_THREADS", 3)
     checker = CredentialChecker(_limits(MemoryStore()))
     with _held_up(monkeypatch) as hold:

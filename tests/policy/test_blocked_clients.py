@@ -35,8 +35,8 @@ async def listed(policy: Policy, **page: Any) -> list[str]:
     return [client.client for client in response.clients]
 
 
-async def test_only_blocks_that_act_are_listed_and_counted() -> None:
-    """F33: blocks do not count while the limit is off, nor when their client has become exempt."""
+async def test_only_blocks_in_effect_are_listed_and_counted() -> None:
+    """F33: a block has no effect while the limit is off, nor when its client has become exempt."""
     async with serving(snapshot(LIMIT), clock=lambda: NOW) as policy:
         for client in (STRANGER, "192.0.2.11", "192.0.2.12", STRANGER_V6):
             await policy.decide(rcpt("ghost@local.test", client=client))
@@ -52,7 +52,7 @@ async def test_only_blocks_that_act_are_listed_and_counted() -> None:
             assert await listed(policy) == left
             await count_blocked(policy.engine)
             assert shown() == len(left)
-            # A page without clients that are left out is filled with the clients that follow.
+            # When a page leaves clients out, it is filled with the clients that follow.
             assert await listed(policy, page_size=1) == left[:1]
         policy.engine.use(snapshot(LIMIT))
         assert await listed(policy) == everybody
@@ -78,7 +78,7 @@ async def test_f25_discarded_mail_of_a_blocked_client_is_neither_counted_nor_ref
         assert await verdicts("eve@sender.test") == ["421 4.7.0", "421 4.7.0"]
 
 
-async def test_the_last_number_stays_while_redis_is_down(redis_server: Redis) -> None:
+async def test_the_metric_keeps_its_last_value_while_redis_is_down(redis_server: Redis) -> None:
     store = RedisStore(redis_server.url, seconds=30)
     async with serving(snapshot(LIMIT), store=store, clock=lambda: NOW) as policy:
         assert store.unavailable_reason == ""
@@ -91,7 +91,7 @@ async def test_the_last_number_stays_while_redis_is_down(redis_server: Redis) ->
 
 
 async def test_f50_an_unreachable_store_differs_from_an_unreachable_policy(redis_server: Redis) -> None:
-    """F50: config_api then asks no other replica, and its error names the store."""
+    """F50: without the store, config_api asks no other replica of policy, and its error names the store."""
     store = RedisStore(redis_server.url, seconds=30)
     async with serving(snapshot(LIMIT), store=store, clock=lambda: NOW) as policy:
         redis_server.kill()

@@ -59,7 +59,9 @@ async def test_each_case_has_its_result_through_grpc(case: Case, dns_server: Dns
 
 
 def seen(message: policy_pb2.Verdict, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the verdict in the words of a case. The action and the shadow outcomes are always compared."""
+    """Returns the verdict in the form of a case, with the fields that are compared. The action is always one of them,
+    and so are shadow outcomes and the end of the session when the verdict has them.
+    """
     found: dict[str, Any] = {
         "action": policy_pb2.Action.Name(message.action).removeprefix("ACTION_").lower(),
         "reply": f"{message.reply.code} {message.reply.enhanced_code}" if message.HasField("reply") else "",

@@ -54,7 +54,7 @@ async def config_api() -> AsyncIterator[ConfigApi]:
 
 
 class Watching:
-    """A running watch, and the snapshots that it has put in force."""
+    """Runs a watch of config_api's snapshots, and collects the snapshots that it has put in force."""
 
     def __init__(self, port: int, file: Path) -> None:
         self.used: asyncio.Queue[Snapshot] = asyncio.Queue()
@@ -79,7 +79,7 @@ class Watching:
             return await self.used.get()
 
 
-async def test_snapshots_are_put_in_force_and_bad_ones_are_refused(config_api: ConfigApi, tmp_path: Path) -> None:
+async def test_snapshots_are_put_in_force_and_invalid_ones_are_refused(config_api: ConfigApi, tmp_path: Path) -> None:
     async with Watching(config_api.port, tmp_path / "snapshot") as watching:
         message = settings()
         config_api.send(7, pieces(message), parts=3, whole=True)

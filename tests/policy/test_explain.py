@@ -17,7 +17,7 @@ RuleReport = policy_pb2.RuleReport
 def outcomes(response: policy_pb2.ExplainResponse, stage: str = "RCPT") -> dict[str, str]:
     """Returns the outcome of each reason id at a stage.
 
-    If a list has a rule for each mode, the one that is on counts.
+    When there is a rule for each mode, the outcome is that of the rule that is on.
     """
     found: dict[str, str] = {}
     for rule in response.rules:
@@ -317,12 +317,12 @@ async def test_a_hit_is_counted_once_a_message() -> None:
                     asked.transaction.recipients_asked = number
                     await stream.ask(asked)
     hits = {rule_id: count for rule_id, (count, _) in policy.hits.take().items()}
-    # Each session has two messages from joe and one from ann. The allow rule for ann's domain lifts the rule for bob.
+    # Each session has two messages from joe and one from ann. The allow rule for ann exempts her mail from rule b2.
     assert hits == {"b1": 4, "a1": 2, "b2": 4}
 
 
 async def test_a_discarded_message_is_explained_like_its_decision() -> None:
-    """When every recipient was discarded, END_OF_DATA is not asked."""
+    """When every recipient was discarded, ingress does not ask at END_OF_DATA."""
     rules = snapshot(
         {
             "content_checks": {"antivirus": {"mode": "enforce", "clamd": "127.0.0.1:3310"}},

@@ -43,7 +43,7 @@ async def test_a_list_that_lists_the_gateway_is_an_error(world: DnsServer) -> No
     assert result.remedy
 
 
-async def test_only_configured_codes_count(world: DnsServer) -> None:
+async def test_only_the_configured_codes_are_listings(world: DnsServer) -> None:
     world.add("5.3.2.1.strict.test", "A", "127.0.0.2")
     assert [each.level for each in await look(world)] == [Level.OK]
     world.add("4.3.2.1.strict.test", "A", "127.0.0.5")

@@ -1,4 +1,4 @@
-"""`python -m services.policy` as a process: what it needs to serve, what it stores, how it ends."""
+"""`python -m services.policy` as a process: what it needs before it can serve, what it stores, and how it ends."""
 
 from __future__ import annotations
 
@@ -136,7 +136,9 @@ async def test_policy_serves_when_it_has_received_a_snapshot_and_after_a_restart
 async def test_the_end_of_a_policy_process_ends_its_streams_and_sessions_still_count(
     tmp_path: Path, redis_url: str
 ) -> None:
-    """Two processes share Redis. After one has ended, its worker's sessions count until the worker reports others."""
+    """Two processes share Redis. After one has ended, the sessions of its worker count until the worker reports a new
+    set of sessions to the other.
+    """
     config_api = ConfigApi()
     await config_api.start()
     config_api.send(7, pieces(settings({"connection_policy": {"max_concurrent_connections": 1}})), whole=True)
@@ -189,7 +191,7 @@ async def receiving(folder: Path, policy_port: int) -> AsyncIterator[tuple[async
 
 
 async def _greeting(port: int) -> tuple[str, asyncio.StreamWriter]:
-    """Returns ingress's greeting, once ingress listens and has found policy."""
+    """Returns the greeting of ingress, after ingress listens and is connected to policy."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -206,7 +208,7 @@ async def _greeting(port: int) -> tuple[str, asyncio.StreamWriter]:
 
 async def _until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - another process tells nobody
+        while not holds():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
 
 

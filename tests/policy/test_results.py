@@ -120,7 +120,7 @@ async def test_a_refused_message_has_no_results(dns_server: DnsServer) -> None:
         assert written(verdict) == []
 
 
-async def test_authors_under_one_organization_are_found_by_their_own_walks(dns_server: DnsServer) -> None:
+async def test_relaxed_alignment_looks_up_the_organization_of_each_domain(dns_server: DnsServer) -> None:
     """Relaxed alignment needs the organizational domains of the identifiers, which are looked up in a second round."""
     dns_server.add("_dmarc.bank.test", "TXT", "v=DMARC1; p=reject; psd=y")
     dns_server.add("_dmarc.a.bank.test", "TXT", "v=DMARC1; p=reject")

@@ -26,7 +26,7 @@ async def released(policy: Policy, sessions: int) -> None:
     """Waits for this number of open sessions, because policy notices the end of a stream a moment later."""
     assert isinstance(policy.store, MemoryStore)
     async with asyncio.timeout(60):
-        while policy.store.open_sessions != sessions:  # noqa: ASYNC110 - nothing tells
+        while policy.store.open_sessions != sessions:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0)
 
 
@@ -54,7 +54,7 @@ async def test_many_sessions_share_a_frame() -> None:
         assert list(map(replied, verdicts)) == ["accept", "accept", "550 5.1.1", "554 5.7.1", "accept"]
 
 
-async def test_closed_sessions_make_room() -> None:
+async def test_closed_sessions_are_not_counted_any_more() -> None:
     async with serving(snapshot(TWO)) as policy, policy.stream() as stream:
         verdicts = await stream.ask(connect("s1"), connect("s2"), connect("s3"))
         assert list(map(replied, verdicts)) == ["accept", "accept", "421 4.7.0"]
@@ -91,7 +91,7 @@ async def test_sessions_outlive_their_stream_and_belong_to_the_worker() -> None:
             await stream.ask(connect("s1"))
         async with policy.stream("w1") as again, policy.stream("w2") as other:
             await again.ask(connect("s2"))
-            # What another worker says about these sessions has no effect.
+            # Another worker reports these sessions as closed, which has no effect.
             await other.ask(closed=[("s1", STRANGER), ("s2", STRANGER)])
             assert [replied(verdict) for verdict in await other.ask(connect("s3"))] == ["421 4.7.0"]
             assert [replied(verdict) for verdict in await again.ask(connect("s3"))] == ["421 4.7.0"]
@@ -160,7 +160,7 @@ async def test_ipv6_clients_of_one_64_network_are_one_client() -> None:
 
 
 async def test_the_login_of_one_connection_does_not_apply_to_another() -> None:
-    """C69: of two sessions from one address one logs in, and the other one is not logged in."""
+    """C69: when one of two sessions from one address logs in, the other session is not logged in."""
     async with serving(snapshot()) as policy, policy.stream() as stream:
         (verdict,) = await stream.ask(auth("alice", session_id="s1"))
         assert verdict.account == "alice"
@@ -171,7 +171,7 @@ async def test_the_login_of_one_connection_does_not_apply_to_another() -> None:
         assert list(map(replied, verdicts)) == ["accept", "554 5.7.1"]
 
 
-async def test_before_the_first_snapshot_no_request_is_answered() -> None:
+async def test_before_the_first_snapshot_each_request_is_refused_temporarily() -> None:
     async with serving(None) as policy:
         verdict = await policy.decide(connect())
         assert (replied(verdict), verdict.close) == ("421 4.3.2", True)
@@ -198,7 +198,7 @@ def _stages(verdict: policy_pb2.Verdict) -> set[str]:
     return {policy_pb2.Stage.Name(stage).removeprefix("STAGE_") for stage in verdict.profile.ask_stages}
 
 
-async def test_the_profile_has_the_limits_of_a_session() -> None:
+async def test_the_profile_contains_the_limits_and_the_auth_mechanisms() -> None:
     async with serving(snapshot()) as policy:
         profile = (await policy.decide(connect())).profile
         assert (profile.revision, profile.hostname, profile.banner) == (7, "mx.posthouse.test", "ESMTP")
@@ -332,7 +332,7 @@ async def test_every_decision_is_one_line_in_the_log() -> None:
     assert "wrong password" not in policy.log.getvalue()
 
 
-async def test_an_unknown_method_has_no_effect() -> None:
+async def test_an_unknown_session_cannot_be_explained() -> None:
     async with serving(snapshot()) as policy:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await policy.stub.Explain(policy_pb2.ExplainRequest(session_id="never seen"))

@@ -74,8 +74,8 @@ _ENUMERATIONS = {"list": "LIST", "criterion": "CRITERION", "action": "BLOCK_ACTI
 def settings(changes: Mapping[str, Any] | None = None) -> config_pb2.PolicySnapshot:
     """Merges `changes` into DEFAULTS: mappings are merged, all other values are replaced.
 
-    `recipients` are the addresses of listed recipients. Modes are written off, shadow, enforce; an access rule as {id,
-    list: block, criterion: ip, value, action: reject}.
+    `recipients` contains the addresses of listed recipients. A mode is written as off, shadow or enforce, and an access
+    rule as {id, list: block, criterion: ip, value, action: reject}.
     """
     merged = _merged(copy.deepcopy(DEFAULTS), changes or {})
     merged["recipients"] = _buckets(merged["recipients"])

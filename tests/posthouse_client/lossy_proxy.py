@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class LossyProxy:
-    """A proxy that loses answers. `losses` is the number of answers that will still be lost. `answered` counts the
-    answers of the server.
-    """
+    """A proxy that loses answers. It will lose `losses` more answers. `answered` counts the answers of the server."""
 
     port: int = 0
     losses: int = 0
@@ -21,7 +19,7 @@ class LossyProxy:
 
 @asynccontextmanager
 async def lossy_proxy(upstream_port: int, losses: int) -> AsyncIterator[LossyProxy]:
-    """Passes on one request for each connection. For the first `losses` answers it closes the connection instead."""
+    """Runs a proxy that passes on one request for each connection. It loses the first `losses` answers."""
     proxy = LossyProxy(losses=losses)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -30,7 +30,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def with_client(port: int, work: Callable[[Posthouse], T]) -> T:
-    """Runs a program that uses the client in a thread, because the service runs in this event loop."""
+    """Runs a function that uses the client. It runs in a thread, because the service runs in this event loop."""
 
     def program() -> T:
         with Posthouse(f"http://127.0.0.1:{port}", ADMIN_KEY) as posthouse:
@@ -39,7 +39,7 @@ async def with_client(port: int, work: Callable[[Posthouse], T]) -> T:
     return await asyncio.to_thread(program)
 
 
-async def test_a_change_that_conflicts_is_repeated_on_the_newest_version(service: Service) -> None:
+async def test_a_change_that_conflicts_is_made_again_on_the_newest_version(service: Service) -> None:
     loop, edits = asyncio.get_running_loop(), []
 
     def edit(settings: GeneralSettings) -> GeneralSettingsPatch:

@@ -1,4 +1,4 @@
-"""The queue's databases of relay's tests."""
+"""Fixtures with databases for the queue of relay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.peers.postgres import Postgres
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with the queue's empty tables."""
+    """Returns the path of an SQLite file with the queue's empty tables."""
     path = tmp_path_factory.mktemp("queue") / "queue.sqlite3"
     asyncio.run(_migrate(f"sqlite:///{path}"))
     return path
@@ -23,7 +23,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_postgres_url(_postgres: Postgres) -> str:
-    """The URL of a PostgreSQL database with the queue's empty tables."""
+    """Returns the URL of a PostgreSQL database with the queue's empty tables."""
     _postgres.ensure_running()
     url = _postgres.create_database()
     asyncio.run(_migrate(url))
@@ -38,9 +38,10 @@ async def _migrate(url: str) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, memory_path: Path) -> Iterator[str]:
-    """The URL of a database with the queue's empty tables. The test runs with SQLite and with PostgreSQL.
+    """Yields the URL of a database with the queue's empty tables. The test runs with SQLite and with PostgreSQL.
 
-    It is a copy, which saves each test the time of the migrations. Tests of the migrations use `empty_database_url`.
+    The database is a copy, so that no test has to wait for the migrations. Tests of the migrations use
+    `empty_database_url`.
     """
     if request.param == "sqlite":
         file = memory_path / "test.sqlite"
@@ -54,7 +55,7 @@ def database_url(request: pytest.FixtureRequest, memory_path: Path) -> Iterator[
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database_url(request: pytest.FixtureRequest, memory_path: Path) -> str:
-    """The URL of a new database without tables. The test runs with SQLite and with PostgreSQL."""
+    """Returns the URL of a new database without tables. The test runs with SQLite and with PostgreSQL."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
     return f"sqlite+aiosqlite:///{memory_path / 'test.sqlite'}"

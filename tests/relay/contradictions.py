@@ -1,4 +1,4 @@
-"""Contradictions in the queue's tables, which must never exist, whatever runs and whichever process was killed."""
+"""Contradictions in the queue's tables. They must never exist, even while relay runs or after it was killed."""
 
 from __future__ import annotations
 

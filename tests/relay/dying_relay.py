@@ -1,6 +1,6 @@
 """Runs relay and sends it a signal at one point of one transaction: `python -m tests.relay.dying_relay POINT SIGNAL`.
 
-The point is defined by what the transaction has written to the tables, so it does not depend on the code of relay.
+What the transaction has written to the tables defines the point, so the point does not depend on the code of relay.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REPORTED = f"SELECT count(*) FROM messages WHERE kind = {Kind.REPORT:d}"
 
 
 class Point(enum.Enum):
-    """The point is reached when the statement first counts a row. The flag says whether the rows must be committed."""
+    """A point is reached when its statement first counts a row. Its flag says whether the row must be committed."""
 
     BEFORE_STORING_IS_COMMITTED = _STORED, False
     STORED_AND_NOT_ACKNOWLEDGED = _STORED, True
@@ -69,7 +69,7 @@ class _Dying:
         return result
 
     def _die(self) -> None:
-        # With SIGTERM the process goes on for a while, and the signal must not be sent again.
+        # After SIGTERM the process runs for a while. In this time the signal must not be sent again.
         self._sql = "SELECT 0"
         os.kill(os.getpid(), signal.Signals[sys.argv[2]])
 

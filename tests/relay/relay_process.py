@@ -1,4 +1,4 @@
-"""Runs relay as a process of its own that can be killed. It is configured by a snapshot that it finds on disk."""
+"""Runs relay as a process of its own that can be killed. Relay reads its configuration from a snapshot on disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENDING_SECONDS = 90
 
 
 class RelayProcess:
-    """All mail goes to `next_hop_port` on loopback. `command` is the module to run, with its arguments."""
+    """A relay that sends all mail to `next_hop_port` on loopback. `command` is the module to run and its arguments."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A scripted stand-in for the delivering half: tests of the queue decide which outcomes next hops give."""
+"""A scripted stand-in for the mail transport. With it, tests of the queue decide which outcomes next hops give."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.relay.model.attempt import Outcome, OutgoingMessage, OutgoingRecip
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One call of `deliver`."""
+    """The arguments of one call of `deliver`."""
 
     destination: str
     sender: bytes
@@ -42,8 +42,8 @@ def failed(recipient: OutgoingRecipient) -> Outcome:
 
 @dataclass(slots=True)
 class ScriptedTransport:
-    """A transport that gives the answers of a list for each recipient: it uses each one once, and repeats the last one.
-    Other mail is delivered.
+    """A transport with a list of answers for each recipient. It uses each answer once, and repeats the last one. Mail
+    for recipients without a list is delivered.
     """
 
     answers: dict[bytes, list[Answer]] = field(default_factory=dict)

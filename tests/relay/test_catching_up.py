@@ -10,7 +10,7 @@ from services.relay.model.message import Origin, Settled
 from services.relay.model.states import State
 from tests.relay.whole_relay import WholeRelay
 
-# The session of a client that may send only to our own domains.
+# The options of a submission from a client that may send only to our own domains.
 _STRANGER: dict[str, Any] = {"origin": Origin("s1", "192.0.2.9", b"client.test", "", "smtp")}
 _MAILBOX = Mailbox(MailboxKind.SMTP, "127.0.0.1", 24)
 _DOMAINS = {"new.test": LocalDomain("d1", "new.test", _MAILBOX)}
@@ -46,7 +46,7 @@ async def test_mail_waits_only_briefly_while_relay_gets_changes(database_url: st
         await relay.submit(b"alice@new.test", **_STRANGER)
         await relay.committed()
         assert len(_given_back(relay)) == 1
-        # Relay is told of changes at once, so after this time the domain is known to be no longer ours.
+        # config_api sends changes to relay at once, so after this time relay knows that the domain is not local.
         await relay.after(4)
         await relay.settled(1)
         assert [each.destination for each in relay.transport.ended] == ["domain:new.test"]

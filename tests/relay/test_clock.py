@@ -1,4 +1,4 @@
-"""Jumps of the wall clock are noticed by comparing it with the monotonic clock."""
+"""Relay notices jumps of the wall clock, because it compares the wall clock with the monotonic clock."""
 
 from __future__ import annotations
 

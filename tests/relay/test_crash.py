@@ -1,5 +1,5 @@
-"""relay is killed with SIGKILL at each point of a message's way: acknowledged mail arrives, possible duplicates are
-marked.
+"""Relay is killed with SIGKILL at each point of a message's way. Acknowledged mail arrives nevertheless, and possible
+duplicates are marked.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ async def test_relay_is_terminated_at_a_point_of_a_transaction(
 async def test_another_relay_takes_over_from_a_killed_one(
     tmp_path: Path, smtp_sink: SmtpSink, postgres: Postgres, postgres_url: str, torture: bool, point: Point
 ) -> None:
-    """On PostgreSQL another relay is running, and nobody starts the dead one again."""
+    """On PostgreSQL another relay is running, and the killed one is not started again."""
     if point is not Point.BEFORE_SETTLING_IS_COMMITTED and not torture:
         pytest.skip("with the option --torture relay is killed at this point on PostgreSQL too")
     dying = _dying(tmp_path, postgres_url, smtp_sink, point)
@@ -128,7 +128,7 @@ def _dying(
 ) -> RelayProcess:
     sink.on(Stage.RCPT, reply("550 5.1.1 no such user"), address=REFUSED)
     if point is Point.CLAIMED:
-        # New mail is leased when it is stored. Only mail that has waited is claimed, so the message is deferred first.
+        # New mail is leased when it is stored. Only mail that has waited is claimed, so the first attempt is deferred.
         sink.on(Stage.RCPT, reply("451 4.3.0 later"), address="u@one.test", times=4)
     return RelayProcess(folder, url, sink.port, "dying", ("tests.relay.dying_relay", point.name, signal.name))
 
@@ -136,7 +136,7 @@ def _dying(
 async def _survives(
     dying: RelayProcess, successor: RelayProcess, sink: SmtpSink, point: Point, *, started: bool, status: int = -9
 ) -> int:
-    """Checks that all mail arrives. Returns the number of extra copies; each message with one is marked."""
+    """Checks that all mail arrives and that each message with extra copies is marked. Returns how many there are."""
     load = [submission(number, REFUSED if number % 4 == 0 else b"u@one.test") for number in range(12)]
     acknowledged = await submit(dying, load)
     assert await dying.died() == status
@@ -144,7 +144,7 @@ async def _survives(
         await successor.start()
     storing = point in (Point.BEFORE_STORING_IS_COMMITTED, Point.STORED_AND_NOT_ACKNOWLEDGED)
     assert not (acknowledged and storing)
-    # Submissions that were not acknowledged are handed over again under their id, as ingress does.
+    # The test submits again what was not acknowledged, with the same ids, as ingress does.
     acknowledged |= await submit(successor, [one for one in load if one.id not in acknowledged])
     assert len(set(acknowledged.values())) == len(load)
     await until_empty(successor)

@@ -52,12 +52,12 @@ T = TypeVar("T")
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system of 32 MB."""
+    """Yields a folder on a file system of 32 MB."""
     yield from mounted(tmp_path / "disk", 32)
 
 
 def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
-    """Mounts a file system of this size, which a test can fill."""
+    """Mounts a file system of this size, which a test can fill, and yields its folder."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
@@ -67,7 +67,7 @@ def mounted(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 def fill(folder: Path, leave: int) -> Path:
-    """Fills the file system except for this number of octets."""
+    """Fills the file system except for `leave` octets. Returns the path of the file that fills it."""
     ballast = folder / "ballast"
     ballast.write_bytes(b"")
     free = _free(folder)
@@ -113,7 +113,7 @@ async def test_mail_that_does_not_fit_is_refused_and_smaller_mail_is_accepted(sm
 
 
 async def test_nothing_is_stored_in_part_on_a_completely_full_disk(small_disk: Path) -> None:
-    """Nothing is stored in part, and an outcome waits for free space without a second attempt."""
+    """The refused message leaves nothing behind, and queued mail is delivered when space is free again."""
     transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
     url = f"sqlite:///{small_disk / 'queue.sqlite3'}"
     async with WholeRelay(url, small_disk, transport=transport, disk_reserve_mb=0) as relay:
@@ -171,12 +171,12 @@ MARKER = b"DAMAGE-ME-" * 3000
 
 
 def damage(path: Path) -> None:
-    """Overwrites octets of the file, which SQLite cannot notice when it opens the file."""
+    """Overwrites octets of the file in such a way that SQLite does not notice it when it opens the file."""
     # When several connections close at the same moment, each may leave the write-ahead log to the others.
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     raw = bytearray(path.read_bytes())
-    # The chain of overflow pages now leads nowhere.
+    # The chain of overflow pages now leads to a page that does not exist.
     page = (raw.index(MARKER[:2000]) // 4096 + 1) * 4096
     raw[page : page + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(raw)
@@ -294,10 +294,7 @@ def _query_only(connection: Connection, value: str) -> None:
 
 
 async def test_a_claim_whose_commit_lost_its_answer_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
-    """This relay does not know that the deliveries of the claim are leased to it.
-
-    They must not wait for its restart.
-    """
+    """Relay does not know that the deliveries of this claim are leased to it. They must not wait until it restarts."""
     transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         waiting = await relay.submit(b"u@one.test")
@@ -398,7 +395,7 @@ def test_a_reserve_that_the_log_does_not_fit_into_is_refused(tmp_path: Path) -> 
 
 
 async def test_a_data_folder_that_becomes_read_only_under_load_loses_nothing(tmp_path: Path) -> None:
-    """Writing to the file and to its log fails from then on. Mail that was accepted before is delivered later."""
+    """While the folder is read-only, the database cannot be written. Mail that was accepted before is delivered."""
     folder = tmp_path / "data"
     folder.mkdir()
     transport = ScriptedTransport(gates={b"u0@one.test": asyncio.Event()}, capacities={"domain:one.test": 1})
@@ -408,7 +405,7 @@ async def test_a_data_folder_that_becomes_read_only_under_load_loses_nothing(tmp
         with immutable(folder):
             load = [incoming_of([b"v%d@one.test" % number]) for number in range(20)]
             relay.stream.feed(Frame(tuple(load), (), (), ()))
-            # Outcomes wait too.
+            # Outcomes wait until relay can write again.
             transport.gates[b"u0@one.test"].set()
             await transport.until_ended(1)
             relay.clock.steady_seconds += 60
@@ -425,8 +422,8 @@ async def test_a_data_folder_that_becomes_read_only_under_load_loses_nothing(tmp
 def immutable(folder: Path) -> Iterator[None]:
     """Makes the queue's file and its log immutable, so that no process can write to them, even if it has them open.
 
-    The index of the log stays writable: it is mapped into memory, and the kernel ends a process that cannot write
-    there.
+    The index of the log stays writable, because it is mapped into memory, and the kernel ends a process that cannot
+    write to such memory.
     """
     files = [str(path) for path in (folder / "queue.sqlite3", folder / "queue.sqlite3-wal")]
     if subprocess.run(["chattr", "+i", *files], capture_output=True, check=False).returncode != 0:
@@ -439,7 +436,7 @@ def immutable(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def postgres_disk() -> Iterator[Path]:
-    """A folder that PostgreSQL's own user may enter; that user has no access to pytest's folders."""
+    """Yields a folder to which the user of PostgreSQL has access. This user has no access to the folders of pytest."""
     folder = Path(tempfile.mkdtemp(prefix="posthouse-disk-"))
     folder.chmod(0o755)
     try:
@@ -451,7 +448,7 @@ def postgres_disk() -> Iterator[Path]:
 async def test_postgresql_without_space_refuses_and_recovers(
     postgres: Postgres, postgres_url: str, postgres_disk: Path, tmp_path: Path
 ) -> None:
-    """The tables are on a full disk: nothing is stored in part, and an outcome waits for free space."""
+    """While the disk with the tables is full, a message is refused. When space is free again, all mail is delivered."""
     transport = ScriptedTransport({b"u@one.test": [deferred, delivered]})
     database = make_url(postgres_url).database
     shutil.chown(postgres_disk, "postgres")

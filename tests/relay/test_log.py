@@ -1,4 +1,4 @@
-"""Log lines about failures name the session or the message that is concerned."""
+"""Log lines about a refused submission or an action name the session or the message."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ async def test_two_records_are_an_error_and_a_test_record_a_warning(dns_server: 
     assert [each.level for each in await look(dns_server, RSA_KEY)] == [Level.ERROR]
 
 
-async def test_no_answer_is_a_warning_and_no_key_is_ok(dns_server: DnsServer) -> None:
+async def test_a_missing_answer_is_a_warning_and_without_a_key_the_check_is_ok(dns_server: DnsServer) -> None:
     dns_server.behave(NAME, Behaviour.SERVFAIL)
     [result] = await look(dns_server, RSA_KEY)
     assert (result.level, "no answer" in result.text) == (Level.WARNING, True)

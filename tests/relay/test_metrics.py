@@ -1,4 +1,4 @@
-"""Metrics of attempts by destination: which destinations are shown, how many are counted. No label contains a login."""
+"""Metrics of attempts by destination: which destinations are shown, and how many relay counts. No label has a login."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from services.relay.settings import Settings
     + [("LEASE_SECONDS", "1e-7"), ("STORE_SECONDS", "1e-7"), ("MEMORY_MB", "1"), ("MX_PORT", "0")],
 )
 def test_invalid_numbers_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
-    """With a lease of almost no time every worker would count as dead, and with an endless one none ever would."""
+    """With a very short lease every worker would count as dead, and with an endless lease no worker ever would."""
     monkeypatch.setenv(f"RELAY_{name}", text)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()

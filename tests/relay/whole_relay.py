@@ -1,4 +1,4 @@
-"""relay's real parts in this process: database, committer, dispatcher, gRPC.
+"""Runs relay's real parts in the process of the test: database, committer, dispatcher and gRPC.
 
 Only next hops and the clock are scripted.
 """
@@ -50,7 +50,7 @@ class HandClock(Clock):
         self.steady_seconds += seconds
 
     def jump(self, seconds: float) -> None:
-        """Changes the wall clock only, as somebody does who sets it."""
+        """Changes only the wall clock, as when somebody sets the clock."""
         self.wall_seconds += seconds
 
     def _read_wall(self) -> int:
@@ -147,7 +147,7 @@ class WholeRelay:
             await self.relay.committer.drained()
 
     async def given_back(self, times: int) -> None:
-        """Waits until this number of deliveries was given back without an attempt, and that is committed."""
+        """Waits until this number of deliveries was given back without an attempt, and until this is committed."""
         async with asyncio.timeout(60):
             while (
                 sum(delivery.attempt is None for settlement in self.settlements for delivery in settlement.deliveries)

@@ -1,4 +1,4 @@
-"""The check of docs/cases.md, on a small project of its own."""
+"""The check of docs/cases.md, with a small project that is made for the tests."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def test_other_text_is_not_a_citation(text: str) -> None:
         (LINE.replace("C01", "C00"), "not in order"),
     ],
 )
-def test_a_line_without_a_test_is_a_fault(project: Path, line: str, fault: str) -> None:
+def test_a_line_that_names_no_test_or_is_not_in_order_is_a_fault(project: Path, line: str, fault: str) -> None:
     _append(project, line)
     assert any(fault in sentence for sentence in cases.faults(project))
 
 
-def test_a_case_of_a_yaml_file_is_a_test(project: Path) -> None:
+def test_a_case_in_a_yaml_file_counts_as_a_test(project: Path) -> None:
     (project / "tests" / "rules.yaml").write_text("groups:\n  - name: g\n    cases:\n      - name: a sender\n")
     _append(project, "| C02 | A rule. | `tests/rules.yaml::a sender` |")
     assert cases.faults(project) == []

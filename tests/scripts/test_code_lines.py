@@ -1,4 +1,4 @@
-"""The lines that the counter takes for code."""
+"""The counter counts only lines of code, and the folders keep to their budgets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_blank_lines_comments_docstrings_and_imports_are_not_counted() -> None:
     assert code_lines.code_lines(SOURCE) == 9
 
 
-def test_folders_are_added_up() -> None:
+def test_the_lines_of_all_files_in_a_folder_are_added() -> None:
     sources = iter([("services/a/x.py", "a = 1\n"), ("services/a/b/y.py", "a = 1\nb = 2\n"), ("services/z.py", "")])
     assert code_lines.totals(sources, 1) == {"services/a": 3, "services/z.py": 0}
 
@@ -52,5 +52,5 @@ def test_a_folder_over_its_budget_is_named() -> None:
     assert "10" in faults[0]
 
 
-def test_the_code_keeps_to_its_budget() -> None:
+def test_no_folder_exceeds_its_budget() -> None:
     assert code_lines.check() == 0

@@ -1,4 +1,4 @@
-"""How bench.decisions_in_turns reads the output of bench.policy_decisions and compares it."""
+"""bench.decisions_in_turns reads the output of bench.policy_decisions and compares the figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_lines_of_the_bench_are_read() -> None:
     ]
 
 
-def test_medians_and_the_spread_of_ratios_are_shown_for_what_both_have() -> None:
+def test_medians_and_the_range_of_ratios_are_shown_for_figures_of_both_versions() -> None:
     own = {"a": [110.0, 100.0, 120.0], "only ours": [1.0]}
     other = {"a": [100.0, 100.0, 100.0], "only theirs": [1.0]}
     (line,) = decisions_in_turns.compared(own, other)

@@ -1,4 +1,4 @@
-"""The check of links and paths in documents, in a small project that is made for the test."""
+"""The check of links and paths in documents, with a small project that is made for the tests."""
 
 from __future__ import annotations
 

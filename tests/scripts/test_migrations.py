@@ -1,4 +1,4 @@
-"""The check that the migrations of a database form one line."""
+"""The check that the migrations of a database form one sequence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts import migrations
 
 
 def _schema(folder: Path, **down_revisions: str | None) -> Schema:
-    """Migrations in `folder`: the name of each file without its suffix, and what it follows."""
+    """Writes migrations to `folder`. `down_revisions` maps the name of each file to the revision that it follows."""
     versions = folder / "versions"
     versions.mkdir()
     for name, down_revision in down_revisions.items():

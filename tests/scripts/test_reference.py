@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SERVICES = ("ingress", "policy", "relay", "config_api")
 
 
-def test_every_rule_has_the_settings_by_which_it_acts() -> None:
+def test_every_rule_has_the_settings_that_control_it() -> None:
     assert {rule.reason_id for rule in RULES} <= set(SETTINGS_OF_RULES)
     assert {answer.reason_id for answer in answers()} == set(SETTINGS_OF_RULES)
 

@@ -1,4 +1,4 @@
-"""The documentation as a site: links between files of the project become links between pages."""
+"""In the documentation as a web site, links between files of the project become links between pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of bench/stages.py name files that exist. Otherwise their share would silently count as the rest."""
+"""The stages of bench/stages.py name files that exist. The share of a missing file would count as the rest."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from scripts.stills import COMMANDS, FOLDER, still
 
 ROOT = Path(__file__).parents[2]
 _MOST_OCTETS = 48 * 1024
-# These texts of a machine must not be in a picture: its name, its folders, and loopback addresses.
+# Texts from a machine that a picture must not contain: the machine's name, its folders, and loopback addresses.
 _OF_A_MACHINE = ("/tmp/", "/work", "/root", "/home", "127.0.0.", "posthouse-suite-", f">{socket.gethostname()}<")
 
 
@@ -37,7 +37,7 @@ def test_a_still_is_small_and_self_contained(name: str) -> None:
     assert [word for word in _OF_A_MACHINE if word in svg] == []
 
 
-def test_external_content_in_a_still_is_noticed() -> None:
+def test_the_check_of_stills_finds_external_content() -> None:
     svg = still("status", "posthouse status", "ready\n")
     assert loads(svg) == []
     for fault in ('<image href="x.png"/>', "<style>@font-face {}</style>", '<a href="https://example.com"/>'):

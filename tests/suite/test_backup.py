@@ -1,4 +1,4 @@
-"""Cases in which a backup is refused."""
+"""A restore is refused when it would overwrite data, or when the file or the key is wrong."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_the_secret_key_is_part_of_the_backup(tmp_path: Path) -> None:
     assert (later / "secret-key").stat().st_mode & 0o077 == 0
 
 
-async def test_nothing_existing_is_overwritten_by_a_restore(tmp_path: Path) -> None:
+async def test_a_restore_overwrites_no_existing_data(tmp_path: Path) -> None:
     former, later = folders(tmp_path)
     file = tmp_path / "backup"
     await taken(former, file)
@@ -66,7 +66,7 @@ async def test_nothing_existing_is_overwritten_by_a_restore(tmp_path: Path) -> N
     assert not (later / "secret-key").exists()
 
 
-async def test_a_truncated_file_restores_nothing(tmp_path: Path) -> None:
+async def test_a_truncated_file_is_refused_and_nothing_is_restored(tmp_path: Path) -> None:
     former, later = folders(tmp_path)
     file = tmp_path / "backup"
     await taken(former, file)
@@ -76,7 +76,7 @@ async def test_a_truncated_file_restores_nothing(tmp_path: Path) -> None:
     assert list(later.iterdir()) == []
 
 
-async def test_a_machine_with_a_running_service_is_not_empty(tmp_path: Path) -> None:
+async def test_a_restore_is_refused_while_a_service_runs(tmp_path: Path) -> None:
     former, later = folders(tmp_path)
     file = tmp_path / "backup"
     await taken(former, file)

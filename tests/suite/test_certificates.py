@@ -1,4 +1,4 @@
-"""`posthouse certificates`: what it makes, when it renews, and which authorities the services trust meanwhile."""
+"""`posthouse certificates` makes and renews certificates, and the services trust the former authority for a time."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def trusted(files: TlsFiles) -> list[x509.Certificate]:
 
 
 def accepts(files: TlsFiles, leaf: x509.Certificate, service: str, now: datetime.datetime) -> None:
-    """Checks that a service with these files accepts the certificate as that of `service`. Otherwise it raises an
-    exception.
-    """
+    """Raises an exception unless a service with these files accepts the certificate as the certificate of `service`."""
     builder = PolicyBuilder().store(Store(trusted(files))).time(now)
     dns_name = x509.DNSName(f"{service.replace('_', '-')}.posthouse.internal")
     builder.build_server_verifier(dns_name).verify(leaf, [])
@@ -98,7 +96,8 @@ def test_a_certificate_is_renewed_when_a_third_of_its_life_is_left(authority: Pa
 def test_a_new_authority_is_trusted_beside_the_former_one(authority: Path, folder: Path) -> None:
     renew(authority, folder, NOW, days=90)
     before = certificate(files_of(folder, "relay"))
-    # The authority lives ten times as long. It is replaced before one of its certificates could outlive it.
+    # The authority is valid ten times as long as its certificates. It is replaced before one of them could expire later
+    # than the authority.
     later = NOW + 721 * DAY
     former = renew(authority, folder, NOW + 700 * DAY, days=90)
     assert not any("authority" in line for line in former)
@@ -116,7 +115,7 @@ def test_a_new_authority_is_trusted_beside_the_former_one(authority: Path, folde
 
 
 @pytest.mark.parametrize("damage", ["other key", "garbage", "no certificate", "of another service"])
-def test_unusable_certificates_are_made_again(authority: Path, folder: Path, damage: str) -> None:
+def test_unusable_certificates_are_replaced_by_new_ones(authority: Path, folder: Path, damage: str) -> None:
     renew(authority, folder, NOW)
     files, other = files_of(folder, "relay"), files_of(folder, "policy")
     match damage:

@@ -1,4 +1,4 @@
-"""`posthouse secrets`: the secrets of compose.yaml's containers are made once and then kept."""
+"""`posthouse secrets` makes the secrets of compose.yaml's containers once, and then keeps them."""
 
 from __future__ import annotations
 

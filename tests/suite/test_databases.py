@@ -1,4 +1,4 @@
-"""The databases that a suite uses, as commands on its machine find them."""
+"""Commands on the machine of a suite find the databases that the suite uses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_url_of_the_option_is_found_again(tmp_path: Path) -> None:
     assert find(tmp_path, {}, "postgresql:///other") == dict.fromkeys(VARIABLES.values(), "postgresql:///other")
 
 
-def test_a_suite_on_sqlite_and_a_folder_without_one_name_no_url(tmp_path: Path) -> None:
+def test_no_url_is_found_for_a_suite_on_sqlite_or_in_a_folder_without_a_suite(tmp_path: Path) -> None:
     assert find(tmp_path, {}) == {}
     remembered(tmp_path, postgres_url=URL)
     remembered(tmp_path)
@@ -46,7 +46,7 @@ def test_no_password_is_stored_and_the_error_names_the_variable_to_set(url: str,
     assert "secret" not in without_password(url)
 
 
-def test_the_folder_is_the_one_that_a_suite_has_used(tmp_path: Path) -> None:
+def test_the_folder_that_a_suite_has_used_is_found(tmp_path: Path) -> None:
     first, second = tmp_path / "var", tmp_path / "lib"
     candidates = (str(first), str(second))
     assert folder_here({}, candidates) == first

@@ -20,7 +20,7 @@ ODD_LINES = [
 
 
 @pytest.mark.parametrize("line", ODD_LINES)
-def test_for_programs_a_line_that_is_not_an_object_becomes_one(line: str) -> None:
+def test_for_programs_a_line_that_is_no_json_object_becomes_a_json_object(line: str) -> None:
     written: list[str] = []
     JsonOutput(written.append).show("relay-2", line)
     [text] = written
@@ -29,7 +29,7 @@ def test_for_programs_a_line_that_is_not_an_object_becomes_one(line: str) -> Non
     assert (event["event"], event["child"], event["text"]) == ("output", "relay-2", line)
 
 
-def test_for_programs_the_objects_of_a_child_name_its_process() -> None:
+def test_for_programs_the_json_objects_of_a_child_name_its_process() -> None:
     written: list[str] = []
     JsonOutput(written.append).show("relay-2", '{"event": "ready", "service": "relay", "port": 1}')
     assert json.loads(written[0]) == {"child": "relay-2", "event": "ready", "service": "relay", "port": 1}
@@ -58,7 +58,7 @@ def test_for_people_the_lines_of_a_child_begin_with_its_name() -> None:
     assert written == ["relay   | ready\n", "posthouse: stopping\n"]
 
 
-def test_for_people_lines_of_the_start_are_shown_when_they_are_needed() -> None:
+def test_for_people_lines_of_the_start_are_held_back_until_they_are_needed() -> None:
     written: list[str] = []
     output = ConsoleOutput(written.append, 5)
     output.show("relay", "ready")

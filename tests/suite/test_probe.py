@@ -45,7 +45,7 @@ def test_all_services_are_ready(server: str) -> None:
         probe.ask([f"{server}/200", f"smtp://127.0.0.1:{sink.port}"])
 
 
-def test_a_service_that_is_not_ready_has_a_reason(server: str) -> None:
+def test_the_reason_is_shown_for_a_service_that_is_not_ready(server: str) -> None:
     with pytest.raises(probe.NotReadyError, match="answers 503: the state") as raised:
         probe.ask([f"{server}/200", f"{server}/503"])
     assert raised.value.status == probe.NOT_READY
@@ -67,13 +67,13 @@ def test_a_mail_server_that_refuses_every_session_is_not_ready() -> None:
         "http://[::1",
         "smtp://127.0.0.1:port",
     ],
-    # The workers of a test run choose different free ports, but their tests must have the same names.
+    # The names of the tests must be the same in all workers of a test run, but the free ports differ.
     ids=["http", "smtp", "other scheme", "no scheme", "half an address", "no port"],
 )
 def test_an_address_without_a_server_is_not_reachable(url: str) -> None:
     assert status(url) == probe.NOT_REACHABLE
 
 
-def test_a_proxy_of_the_environment_is_not_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_in_the_environment_is_not_used(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     probe.ask([f"{server}/200"])

@@ -1,4 +1,4 @@
-"""The folder of the sockets of `posthouse up`."""
+"""`posthouse up` puts its sockets into a folder that other users cannot enter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_sockets_are_in_the_private_folder_of_the_pid_files(tmp_path: Path) -> N
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
 
 
-def test_a_folder_that_cannot_be_closed_is_refused(tmp_path: Path) -> None:
+def test_a_symbolic_link_as_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StartupError, match="is not a folder"), sockets_of(tmp_path, {}):
@@ -40,7 +40,7 @@ def test_paths_too_long_for_a_socket_are_in_a_separate_folder(
     tmp_path: Path, runtime: str, stack: contextlib.ExitStack
 ) -> None:
     data = tmp_path / ("x" * 107)
-    # The names of pytest's own folders are too long for this folder.
+    # The path must be short, and the paths of pytest's own folders are too long.
     short_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     folder = {"there": short_folder, "missing": tmp_path / "m", "too long": tmp_path / ("y" * 100)}[runtime]
     if runtime != "missing":

@@ -1,4 +1,4 @@
-"""The units of `posthouse install systemd`: systemd reports no fault in them, and they are confined."""
+"""systemd reports no fault in the units of `posthouse install systemd`, and the units restrict the services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from libs.runtime.lifecycle import StartupError
 from services.suite import systemd
 from tests.peers.process import program
 
-# Every Debian has this user.
+# Every Debian system has this user.
 USER = "daemon"
 UNITS = {
     "posthouse.service": "posthouse.service",
@@ -36,7 +36,7 @@ def command(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def unit_folder(tmp_path: Path, command: Path) -> Path:
-    """The folder with the units; each template has one instance."""
+    """A folder with the units, and one instance of each template."""
     folder = tmp_path / "units"
     folder.mkdir()
     contents = systemd.units(command, USER)
@@ -58,7 +58,7 @@ def test_systemd_finds_nothing_wrong(unit: str, unit_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS.values())
-def test_the_exposure_is_under_2_5(unit: str, unit_folder: Path) -> None:
+def test_the_exposure_level_of_each_unit_is_below_2_5(unit: str, unit_folder: Path) -> None:
     shown = subprocess.run(
         [program("systemd-analyze"), "security", "--offline=true", "--no-pager", unit_folder / unit],
         capture_output=True,

@@ -42,7 +42,7 @@ def by_name(processes: tuple[Process, ...]) -> dict[str, Process]:
     return {process.name: process for process in processes}
 
 
-def test_targets_follow_addresses_and_yield_to_the_user() -> None:
+def test_targets_are_derived_from_addresses_unless_the_user_sets_them() -> None:
     chosen = {"POLICY_LISTEN": "[::]:1234", "RELAY_CONFIG_TARGET": "elsewhere:1"}
     processes = by_name(laid_out(chosen, {"policy": 2}, redis_url="redis://r"))
     assert processes["ingress"].environment["INGRESS_POLICY_TARGET"] == "[::1]:1234,[::1]:1244"
@@ -71,7 +71,7 @@ def test_each_child_gets_only_its_own_variables() -> None:
             name for name, service in secrets.items() if service == process.service
         }
         prefixes = {name.partition("_")[0] for name in environment if name not in common}
-        # config_api knows the ports of ingress, so that it recognizes a relay host that is this gateway itself.
+        # config_api gets the ports of ingress, so that it recognizes a relay host that is this gateway itself.
         more = {"INGRESS"} if process.service == "config_api" else set()
         assert prefixes - {"POSTHOUSE"} == {process.service.upper().partition("_")[0]} | more
 
@@ -140,7 +140,7 @@ def test_replicas_have_their_own_ports_and_all_are_targets() -> None:
         ({"config_api": 2}, {"CONFIG_API_DATABASE_URL": "sqlite+aiosqlite:///x"}, "PostgreSQL"),
     ],
 )
-def test_replicas_that_could_not_share_are_refused(
+def test_replicas_without_a_shared_database_or_redis_are_refused(
     replicas: dict[str, int], environment: dict[str, str], needed: str
 ) -> None:
     with pytest.raises(TopologyError, match=needed):
@@ -148,12 +148,12 @@ def test_replicas_that_could_not_share_are_refused(
 
 
 @pytest.mark.parametrize("text", ["ingress", "ingress=0", "ingress=x", "mail=2", "ingress=33"])
-def test_replica_counts_are_checked(text: str) -> None:
+def test_an_invalid_number_of_replicas_is_refused(text: str) -> None:
     with pytest.raises(TopologyError, match="--replicas"):
         parse_replicas(text)
 
 
-def test_ports_are_checked() -> None:
+def test_an_invalid_port_is_refused() -> None:
     with pytest.raises(TopologyError, match="POLICY_METRICS_PORT"):
         laid_out({"POLICY_METRICS_PORT": "70000"})
 

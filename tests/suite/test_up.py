@@ -1,4 +1,4 @@
-"""How the suite keeps its services running, whose notifications it accepts, and what it claims for itself."""
+"""The suite keeps its services running, accepts only their notifications, and claims its ports and its folder."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_service_that_dies_is_started_again(tmp_path: Path) -> None:
-    """The only process of a service is started again too, each time that it dies after it was ready."""
+    """Each time that the process dies after it was ready, it is started again, even if the service has no other."""
     async with made(tmp_path, config_api(tmp_path)) as (suite, lines):
         await suite.start()
         child = suite.children[0]
@@ -97,7 +97,7 @@ async def test_wrong_settings_end_the_suite_at_once(tmp_path: Path) -> None:
         assert not any("started again" in line for line in lines)
 
 
-async def test_a_second_suite_on_the_folder_is_refused_and_the_first_untouched(tmp_path: Path) -> None:
+async def test_a_second_suite_on_the_folder_is_refused_and_the_first_is_unaffected(tmp_path: Path) -> None:
     """Case F15 of docs/cases.md describes this behaviour."""
     async with made(tmp_path, config_api(tmp_path)) as (first, _):
         await first.start()
@@ -112,7 +112,7 @@ async def test_a_second_suite_on_the_folder_is_refused_and_the_first_untouched(t
 
 
 async def test_a_port_in_use_is_reported_with_its_variable_before_anything_starts(tmp_path: Path) -> None:
-    """F15: the start is refused even when the other process would share the port."""
+    """F15: the start is refused even when the other process allows the port to be shared."""
     process = config_api(tmp_path / "here")
     port = process.ports["CONFIG_API_PORT"]
     with socket.create_server((LOOPBACK, port), reuse_port=True):
@@ -122,7 +122,7 @@ async def test_a_port_in_use_is_reported_with_its_variable_before_anything_start
             assert not suite.children[0].pid
 
 
-def test_a_port_that_needs_a_privilege_is_told_with_the_way_to_get_it(
+def test_the_error_for_a_port_that_needs_a_privilege_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "unavailable_reason", lambda *_: os.strerror(errno.EACCES))
@@ -140,7 +140,7 @@ async def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> No
             await suite.start()
 
 
-# Both processes stay until their standard input ends, so that they still exist when their notification is read.
+# These processes run until their standard input ends, so that they still exist when the suite reads the notification.
 _TELLS = "import sys; from libs.runtime import service_manager; service_manager.{}; sys.stdin.read()"
 _WORKER_TELLS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_TELLS.format('tell_ready()')!r}])"
 
@@ -158,7 +158,7 @@ _WORKER_TELLS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', 
 async def test_only_notifications_of_a_child_and_its_workers_are_accepted(
     code: str, leads_a_session: bool, told: str
 ) -> None:
-    """F15: nobody else can report that a service is ready. F63: a child reports how much time it needs for its end."""
+    """F15: no other process can report that a service is ready. F63: a child reports the time that it needs to end."""
     heard: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
     notices = Notices(
         lambda pid: heard.set_result((pid, "ready")),
@@ -175,15 +175,15 @@ async def test_only_notifications_of_a_child_and_its_workers_are_accepted(
     )
     try:
         async with asyncio.timeout(60):
-            # A process that does not lead its session counts as the leader of that session, which is not a child of the
-            # suite.
+            # If the process does not lead its session, the notification counts as one of the session's leader, which is
+            # not a child of the suite.
             assert await heard == (process.pid if leads_a_session else os.getsid(0), told)
     finally:
         await process.communicate(b"")
         notices.close()
 
 
-async def test_a_child_gets_the_time_that_it_says_it_needs(tmp_path: Path) -> None:
+async def test_a_child_gets_the_time_that_it_asks_for(tmp_path: Path) -> None:
     """Case F63 of docs/cases.md describes this behaviour."""
     async with made(tmp_path, config_api(tmp_path)) as (suite, _):
         await suite.start()

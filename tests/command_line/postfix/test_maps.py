@@ -25,10 +25,10 @@ def test_networks_and_inline_and_static_tables_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["pcre:/x", "regexp:/x", "ldap:/x", "hash:/none", "cidr:/none", "nonsense"])
-def test_tables_that_cannot_be_read_say_why(table: str, tmp_path: Path) -> None:
+def test_the_reason_is_given_for_tables_that_cannot_be_read(table: str, tmp_path: Path) -> None:
     with pytest.raises(MapError):
         read(table, tmp_path)
 
 
-def test_aliases_have_colons() -> None:
+def test_a_colon_ends_the_name_of_each_alias() -> None:
     assert alias_pairs('root: a@x, b\n"odd name": c\n') == [("root", "a@x, b"), ("odd name", "c")]

@@ -67,7 +67,7 @@ def test_without_brackets_the_mx_is_looked_up_and_a_list_has_fallback_hosts(
     assert bool(partly) == (bool(told) or len(hosts) > 1)
 
 
-def test_a_fallback_host_with_another_login_or_level_is_left_out(tmp_path: Path) -> None:
+def test_a_fallback_host_with_another_login_or_tls_level_is_left_out(tmp_path: Path) -> None:
     plan = plan_of(
         """
 smtp_fallback_relay = [other.example]
@@ -90,7 +90,7 @@ smtp_tls_security_level = encrypt
     assert "same TLS level" in texts(plan, "relayhost", "not taken")
 
 
-def test_a_fallback_relay_becomes_a_fallback_host_of_relay_hosts_and_of_nothing_else(tmp_path: Path) -> None:
+def test_a_fallback_relay_becomes_a_fallback_host_only_of_relay_hosts(tmp_path: Path) -> None:
     plan = plan_of("relayhost = [a.example]\nsmtp_fallback_relay = [b.example]:26\n", tmp_path)
     assert plan.settings["delivery"]["relay_host"]["fallback_hosts"] == [host("b.example", 26)]
     plan = plan_of("smtp_fallback_relay = [b.example]:26\n", tmp_path)
@@ -109,7 +109,7 @@ def test_a_fallback_relay_becomes_a_fallback_host_of_relay_hosts_and_of_nothing_
         ("fingerprint match=ab", {"always_tls": True, "verify_certificate": False}, "fingerprints are not compared"),
     ],
 )
-def test_the_tls_policy_of_a_next_hop_becomes_that_of_its_relay_host(
+def test_the_tls_policy_of_a_next_hop_becomes_the_tls_policy_of_its_relay_host(
     level: str, relay_host: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     (tmp_path / "policy").write_text(f"[relay.example]:587 {level}\n")
@@ -143,7 +143,7 @@ def test_tls_policies_of_domains_become_policies_for_direct_mail(tmp_path: Path)
     assert all(word in not_taken for word in ("[nobody.example]:25", "'sometimes'", "*: Postfix looks up no such key"))
 
 
-def test_a_static_table_applies_to_every_destination_that_no_earlier_table_has(tmp_path: Path) -> None:
+def test_a_static_table_applies_to_every_destination_that_no_earlier_table_contains(tmp_path: Path) -> None:
     plan = plan_of(
         "relayhost = [relay.example]\nsmtp_tls_policy_maps = inline:{x.example=may}, static:encrypt\n", tmp_path
     )
@@ -163,7 +163,7 @@ def test_a_static_table_applies_to_every_destination_that_no_earlier_table_has(t
         ("smtp_use_tls = yes", "smtp_use_tls", "taken"),
     ],
 )
-def test_the_level_of_all_direct_mail_is_reported(parameters: str, name: str, level: str, tmp_path: Path) -> None:
+def test_the_tls_level_of_direct_mail_is_reported(parameters: str, name: str, level: str, tmp_path: Path) -> None:
     assert texts(plan_of(parameters, tmp_path), name, level)
     assert not texts(plan_of(f"relayhost = [a.example]\n{parameters}", tmp_path), name, "not taken")
 
@@ -182,7 +182,7 @@ smtp_fallback_relay = [192.0.2.9]
 """
 
 
-def test_the_next_hop_of_a_relay_domain_is_its_server_with_the_tls_level_of_that_server(tmp_path: Path) -> None:
+def test_the_next_hop_of_a_relay_domain_becomes_its_server_and_keeps_its_tls_level(tmp_path: Path) -> None:
     plan = plan_of(RELAY_DOMAINS, tmp_path)
     domains = {each["domain"]: each.get("next_hop") for each in plan.objects["relay_domains"]}
     assert domains == {
@@ -207,7 +207,7 @@ def test_the_next_hop_of_a_relay_domain_is_its_server_with_the_tls_level_of_that
 @pytest.mark.parametrize(
     ("delay", "rate", "level"), [("1s", 60, "taken"), ("20s", 3, "taken"), ("7s", 8, "partly"), ("2m", 1, "partly")]
 )
-def test_a_pause_between_deliveries_becomes_a_number_of_messages_in_a_minute(
+def test_a_pause_between_deliveries_becomes_a_limit_of_messages_per_minute(
     delay: str, rate: int, level: str, tmp_path: Path
 ) -> None:
     plan = plan_of(f"default_destination_rate_delay = {delay}", tmp_path)

@@ -40,12 +40,12 @@ def test_a_continued_line_is_joined_and_the_last_of_several_values_is_used() -> 
         ("$loop", ""),
     ],
 )
-def test_variables(text: str, value: str) -> None:
+def test_variables_are_replaced_by_their_values(text: str, value: str) -> None:
     given = {"a": "1", "b": "2", "none": "", "loop": "$loop", "wanted": text}
     assert Parameters(given)["wanted"].replace("$loop", "") == value
 
 
-def test_braces_keep_words_together() -> None:
+def test_text_in_braces_is_not_split() -> None:
     assert split("inline:{ {a = b}, {c = d} }, hash:/x y") == ["inline:{ {a = b}, {c = d} }", "hash:/x", "y"]
 
 
@@ -61,5 +61,5 @@ def test_services_and_their_options_are_read() -> None:
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("5d", 432000), ("5", 432000), ("300s", 300), ("soon", None)])
-def test_times_have_the_unit_of_their_parameter(text: str, seconds: int | None) -> None:
+def test_times_without_a_unit_have_the_default_unit_of_their_parameter(text: str, seconds: int | None) -> None:
     assert Parameters({"maximal_queue_lifetime": text}).seconds("maximal_queue_lifetime") == seconds

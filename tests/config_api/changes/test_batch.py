@@ -32,7 +32,7 @@ async def newest(service: Service) -> int:
     return number
 
 
-async def test_a_batch_is_one_revision_and_is_in_force_as_one(service: Service) -> None:
+async def test_a_batch_is_one_revision_and_is_in_force_as_a_whole(service: Service) -> None:
     old = await service.make("accounts", {"login": "old", "addresses": ["old@ours.example"], "password": "p"})
     gone = await service.make("accounts", {"login": "gone", "addresses": ["first@ours.example"]})
     before = await newest(service)
@@ -112,7 +112,7 @@ async def test_a_batch_refuses_the_values_that_a_single_write_refuses(on_sqlite:
     assert errors(answer) == [("/operations/0/object/relay_host/verify_certificate", "verify_without_tls")]
 
 
-async def test_a_batch_has_limits_of_size(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_above_the_limits_of_size_is_refused(on_sqlite: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     (accounts,) = [each for each in COLLECTIONS if each.kind == "accounts"]
     assert (accounts.most_in_batch, batch.MOST_PASSWORDS) == (5000, 200)
     answer = await post(on_sqlite, *(create(login=f"u{number}") for number in range(5001)))
@@ -129,7 +129,7 @@ async def test_a_batch_has_limits_of_size(on_sqlite: Service, monkeypatch: pytes
     assert "password" not in answer.text
 
 
-async def test_a_repeated_batch_is_done_once(service: Service) -> None:
+async def test_a_batch_whose_request_is_repeated_is_done_once(service: Service) -> None:
     first = await post(service, create(login="once"), **{"Idempotency-Key": "k"})
     again = await post(service, create(login="once"), **{"Idempotency-Key": "k"})
     assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")

@@ -51,7 +51,7 @@ async def test_the_hostname_is_looked_up(checked: Service) -> None:
         assert _codes(await checked.change(GENERAL, {"profile": {"hostname": name}})) == found
 
 
-async def test_external_postmasters_that_lead_back_give_a_warning(checked: Service) -> None:
+async def test_external_postmasters_at_local_domains_give_a_warning(checked: Service) -> None:
     await checked.make("local-domains", {"name": "ours.example"})
     given = ["boss@ours.example", "PostMaster@OURS.example", "mailer-daemon@ours.example", "postmaster@other.example"]
     answer = await checked.change(GENERAL, {"external_postmasters": given})
@@ -83,7 +83,7 @@ async def test_a_low_limit_of_recipients_gives_a_warning(checked: Service) -> No
     ]
 
 
-async def test_relay_hosts_that_are_this_gateway(checked: Service) -> None:
+async def test_relay_hosts_that_are_this_gateway_are_refused(checked: Service) -> None:
     rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["a.example"]}
     for host, port, status in (
         ("gateway.example", 25, 422),
@@ -127,7 +127,7 @@ async def test_a_hostname_that_is_also_a_relay_host_gives_a_warning(checked: Ser
     assert loop in _codes(await checked.change(GENERAL, {"profile": {"hostname": "mx.good.example"}}))
 
 
-async def test_local_networks_that_are_too_wide(checked: Service) -> None:
+async def test_local_networks_that_are_too_wide_give_a_warning_when_they_need_no_login(checked: Service) -> None:
     networks = ["10.0.0.0/8", "fc00::/7", "0.0.0.0/0", "16.0.0.0/4", "2000::/16", "198.51.100.0/24"]
     auth = {"local_networks": networks}
     assert not {"everyone", "wide"} & {code for _, code in _codes(await checked.change(GENERAL, {"smtp_auth": auth}))}
@@ -200,7 +200,7 @@ async def test_ranges_that_contain_the_gateway_of_this_host_give_a_warning(
         assert ("/smtp_auth/local_networks", "gateway_in_range") in _codes(answer)
 
 
-async def test_relay_domains_that_lead_back_give_a_warning(checked: Service) -> None:
+async def test_relay_domains_whose_mail_leads_back_or_nowhere_give_a_warning(checked: Service) -> None:
     for domain, found in (
         ("good.example", []),
         ("bare.example", []),
@@ -274,7 +274,7 @@ async def test_an_import_gives_the_same_warnings(checked: Service) -> None:
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/relay_rules/0/relay_host/host")
 
 
-async def test_f08_without_name_servers_a_change_is_accepted_as_without_an_answer(
+async def test_f08_a_change_is_accepted_when_there_are_no_name_servers(
     begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub = StubResolver(seconds=1.0, resolv_conf=tmp_path / "resolv.conf")

@@ -1,4 +1,4 @@
-"""API keys that end: a revoked key is refused at once, and the last key of an admin cannot be removed."""
+"""An API key that is removed is refused at once, and the last key of an admin cannot be removed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ async def test_a_key_is_refused_as_soon_as_its_removal_is_answered(service: Serv
         key = await service.make("api-keys", {"name": f"a {number}", "role": "admin"})
         assert await _status(service, key["key"]) == 200
         path = f"/v1/api-keys/{key['id']}"
-        # The replica checks keys against its memory, which it updates a moment after the answer. The key must not pass
-        # until then.
+        # The replica checks keys against a copy in memory, which it updates a moment after the answer. Even before
+        # that update it must not accept the removed key.
         changed = await service.api.patch(path, json={"role": "reader"}, headers={"If-Match": "*"})
         assert changed.status_code == 200
         headers = {"Authorization": f"Bearer {key['key']}", "If-Match": "*"}
@@ -48,7 +48,9 @@ def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.create_database()
 
 
-async def test_the_last_key_of_an_admin_stays(fresh_url: str, tmp_path: Path, resolver: str) -> None:
+async def test_the_last_key_of_an_admin_cannot_be_removed_or_weakened(
+    fresh_url: str, tmp_path: Path, resolver: str
+) -> None:
     async with running(fresh_url, tmp_path, nameservers=resolver, admin_key="") as service:
         service.api.headers["Authorization"] = f"Bearer {(tmp_path / ADMIN_KEY_FILE).read_text().strip()}"
         service.api.headers["If-Match"] = "*"

@@ -78,9 +78,7 @@ async def test_f21_objects_that_refer_to_a_disabled_account_are_named(on_sqlite:
 
 
 async def test_f21_objects_that_refer_to_a_changed_name_or_address_are_named(on_sqlite: Service) -> None:
-    """F21: an address that an account no longer has, another login, another address of an alias, a new name of a
-    domain.
-    """
+    """F21: the changes remove an address of an account, and rename a login, an alias and a domain."""
     paths = await _world(on_sqlite)
     await on_sqlite.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
     for path, change, codes in (
@@ -111,7 +109,7 @@ def _replacement(path: str, **body: Any) -> dict[str, Any]:
 
 
 async def test_f21_a_batch_names_objects_that_refer_to_its_deleted_objects(service: Service) -> None:
-    """F21: the same as single writes, in one list with the place of each operation."""
+    """F21: the warnings are those of single writes. One list contains them all, with the place of each operation."""
     paths = await _world(service)
     await service.make("local-domains", {"name": "other.test", "catch_all": "alice@ours.test"})
     await service.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
@@ -129,7 +127,7 @@ async def test_f21_a_batch_names_objects_that_refer_to_its_deleted_objects(servi
     ]
 
 
-async def test_f21_a_batch_names_objects_that_refer_to_values_which_it_removes(service: Service) -> None:
+async def test_f21_a_batch_names_objects_that_refer_to_values_that_it_removes(service: Service) -> None:
     paths = await _world(service)
     await service.make("api-keys", {"name": "Shop", "role": "sender", "account": "alice"})
     account = {"login": "alice", "addresses": ["alice@ours.test"]}
@@ -144,7 +142,7 @@ async def test_f21_a_batch_names_objects_that_refer_to_values_which_it_removes(s
 
 
 async def test_f21_a_reference_that_the_same_batch_corrects_is_not_named(service: Service) -> None:
-    """An alias that is deleted or led elsewhere by the batch points no more; one that the batch makes does."""
+    """The references of an alias that the batch deletes or changes do not count. Those of a new alias do."""
     paths = await _world(service)
     both = (_deletion(paths["shop"]), _deletion(paths["sales"]))
     assert await _batch(service, "aliases", *both) == []
@@ -308,7 +306,7 @@ async def test_f43_a_maildir_path_in_a_system_folder_is_refused(on_sqlite: Servi
         assert [error["pointer"] for error in answer.json()["errors"]] == [f"/{member}/path"]
 
 
-async def test_f43_roots_of_maildirs_can_be_named(begun: Path, resolver: str) -> None:
+async def test_f43_maildirs_are_limited_to_the_configured_roots(begun: Path, resolver: str) -> None:
     url = f"sqlite:///{begun / 'config.sqlite3'}"
     async with running(url, begun, nameservers=resolver, POSTHOUSE_MAILDIR_ROOTS="/srv/mail, /var/mail") as service:
         for number, (path, status) in enumerate(
@@ -326,7 +324,7 @@ async def test_f30_block_lists_with_wrong_test_entries_give_a_warning(begun: Pat
             "2.0.0.127.everybody.test": {"A": "127.0.0.2"},
             "*.refusing.test": {"A": "127.255.255.254"},
             "*.parked.test": {"A": "192.0.2.1"},
-            # An IPv6 address does not mean that the name is listed.
+            # An IPv6 address as the answer does not mean that the name is listed.
             "2.0.0.127.other.test": {"AAAA": "::1"},
         }
     )
@@ -353,8 +351,10 @@ async def test_f30_block_lists_with_wrong_test_entries_give_a_warning(begun: Pat
         assert _codes(await service.change(path, {"dnsbl": {"zones": [{"zone": "good.test"}]}})) == []
 
 
-async def test_f60_the_configured_name_servers_are_asked(begun: Path, dns_server: DnsServer, resolver: str) -> None:
-    """The domain has only A records, in both sets of name servers. Later one of the servers is silent."""
+async def test_f60_a_relay_domain_is_looked_up_at_the_configured_name_servers(
+    begun: Path, dns_server: DnsServer, resolver: str
+) -> None:
+    """The domain has only an A record, which both sets of name servers know. Later one of the servers is silent."""
     dns_server.load({"bare.test": {"A": "192.0.2.9"}})
     url = f"sqlite:///{begun / 'config.sqlite3'}"
     # The name servers of the process do not know the domain.

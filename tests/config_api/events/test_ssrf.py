@@ -60,7 +60,7 @@ def test_a_public_address_is_allowed(address: str) -> None:
     ("address", "allowed"),
     [("127.0.0.1", True), ("::ffff:127.0.0.1", True), ("10.0.0.1", False), ("64:ff9b::127.0.0.1", False)],
 )
-def test_the_operator_may_list_networks(address: str, allowed: bool) -> None:
+def test_private_addresses_in_networks_that_the_operator_lists_are_allowed(address: str, allowed: bool) -> None:
     assert is_allowed(ip_address(address), LOOPBACK) is allowed
 
 
@@ -111,7 +111,7 @@ async def test_one_private_address_among_public_ones_is_refused() -> None:
 
 
 async def test_a_name_that_changes_between_look_ups_is_looked_up_once(authority: trustme.CA) -> None:
-    """The request goes to the address that was checked. A second look-up could return another one."""
+    """The request goes to the address that was checked. A second look-up could return another address."""
     answers = [["127.0.0.1"], ["10.0.0.1"]]
 
     async def look_up(_: str) -> Sequence[str]:
@@ -173,11 +173,11 @@ async def test_a_missing_answer_ends_at_the_time_limit(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("addresses", [None, []])
-async def test_a_name_without_an_address_is_reported_as_an_outcome(addresses: Sequence[str] | None) -> None:
+async def test_a_name_without_an_address_is_a_failed_delivery_and_no_exception(addresses: Sequence[str] | None) -> None:
     assert not (await sent(sender(addresses), "https://hooks.example.com/")).delivered
 
 
-async def test_http_needs_a_listed_address() -> None:
+async def test_http_without_tls_is_allowed_only_to_listed_addresses() -> None:
     outcome = await sent(sender(["93.184.216.34"], LOOPBACK), "http://hooks.example.com/")
     assert outcome.error == "without https the address must be listed in CONFIG_API_WEBHOOK_NETWORKS"
 

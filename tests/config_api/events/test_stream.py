@@ -146,7 +146,7 @@ async def _read_to_the_end(service: Service) -> None:
 
 
 class Relay:
-    """A relay as the feed reads it, whose events are numbers."""
+    """A fake relay from which the feed reads. Its events are numbers."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""Webhooks are signed, in order for each message, and repeated until accepted, from a real relay to a real server."""
+"""Webhooks are signed, sent in order for each message, and repeated until a real server has accepted them."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ async def test_a_secret_that_is_given_is_not_shown_and_a_weak_one_is_refused(ser
         assert secret not in answer.text
 
 
-async def test_secrets_are_sealed_at_rest(service: Service) -> None:
+async def test_secrets_of_webhooks_are_encrypted_in_the_database(service: Service) -> None:
     own = "whsec_" + "QUJD" * 10
     await service.make("webhooks", {"url": "https://hooks.example.com/x", "events": ["held"], "secret": own})
     async with writing(service) as connection:
@@ -239,7 +239,7 @@ async def test_two_replicas_serve_each_webhook_once_and_one_takes_over_from_anot
     assert len({request.headers["webhook-id"] for request in requests}) == len(requests) == 11
 
 
-async def test_the_number_of_stored_deliveries_is_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_stored_deliveries_is_limited(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_states, "DELIVERIES_KEPT", 5)
     with WebServer() as web:
         web.answer(HOOK)

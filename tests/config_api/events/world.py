@@ -25,7 +25,7 @@ PATIENCE = 60.0
 
 @contextlib.asynccontextmanager
 async def relay_at(folder: Path, url: str = "") -> AsyncIterator[WholeRelay]:
-    """A real relay whose next hops are scripted."""
+    """Runs a real relay whose next hops are scripted."""
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     transport = ScriptedTransport({key: list(value) for key, value in LATER.items()})
     async with WholeRelay(url or f"sqlite:///{folder / 'queue.sqlite3'}", folder, transport=transport) as whole:
@@ -34,7 +34,7 @@ async def relay_at(folder: Path, url: str = "") -> AsyncIterator[WholeRelay]:
 
 @contextlib.asynccontextmanager
 async def service_with(relay: WholeRelay, url: str, folder: Path, resolver: str, **more: Any) -> AsyncIterator[Service]:
-    """A config_api that may send webhooks to loopback."""
+    """Runs a config_api that may send webhooks to loopback."""
     more = {"webhook_networks": "127.0.0.0/8", "nameservers": resolver, "relay_target": relay.address, **more}
     async with running(url, folder, **more) as service:
         yield service

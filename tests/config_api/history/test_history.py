@@ -101,7 +101,7 @@ async def test_a_rollback_restores_a_revision(service: Service) -> None:
     assert (await service.get("/v1/revisions?limit=1"))["items"][0]["action"] == "rollBackRevision"
     again = (await service.api.post(f"/v1/revisions/{point}:rollback", headers=ANY_VERSION)).json()
     assert again == {"revision": newest + 1, "changes": []}
-    # This rollback leads forward to the newest revision again.
+    # This rollback restores the state from before the first rollback.
     await service.api.post(f"/v1/revisions/{newest}:rollback", headers=ANY_VERSION)
     assert (await service.get(GENERAL))["profile"]["max_hops"] == 10
     assert (await service.api.post(f"/v1/revisions/{newest + 99}:rollback", headers=ANY_VERSION)).status_code == 404
@@ -223,8 +223,8 @@ async def test_objects_without_ids_are_found_by_their_unique_values(service: Ser
     assert answer.json()["changes"] == []
 
 
-async def test_a_new_object_may_have_a_name_that_another_object_gives_up(service: Service) -> None:
-    """The accounts in the document may be in any order, because the id tells which of them is renamed."""
+async def test_an_import_may_give_the_former_name_of_an_object_to_a_new_object(service: Service) -> None:
+    """The accounts in the document may be in any order, because the id shows which account is renamed."""
     for turn in range(2):
         made = await service.make("accounts", {"login": f"old{turn}"})
         document = await _export(service)
@@ -252,8 +252,8 @@ async def test_the_error_for_a_value_that_occurs_twice_points_into_the_document(
     ]
 
 
-async def test_names_that_look_like_other_types_survive_yaml(on_sqlite: Service) -> None:
-    """Versions of YAML disagree which of these are numbers or other values, so all of them must be written as text."""
+async def test_names_that_look_like_other_types_are_unchanged_by_yaml(on_sqlite: Service) -> None:
+    """Versions of YAML disagree whether such a name is text or, for example, a number. So all are written as text."""
     names = ["1e3", "089", "010", "0x1F", "1_000", "12:30:00", "2026-01-01", "off", "Null", "~", ".5", "+1", "=", "<<"]
     names += ["- a", "a: b", "#x", "'", "!x", "&x", "*x", "%x", "@x", "1.", "-0", ".inf", "1e999", "\ufeffx", "😀"]
     for name in names:
@@ -322,9 +322,7 @@ async def test_an_import_refuses_invalid_documents(on_sqlite: Service) -> None:
 
 
 async def test_yaml_is_read_by_the_core_schema(on_sqlite: Service) -> None:
-    """In YAML, `off` is a mode and not a boolean, 010 is ten and not eight, and times are text. Aliases and depth are
-    limited.
-    """
+    """In YAML, `off` is a mode and no boolean, 010 is ten, and times are text. Aliases and deep nesting are refused."""
     text = yaml.safe_dump(await _export(on_sqlite)).replace("'off'", "off").replace("max_hops: 50", "max_hops: 010")
     assert "mode: off" in text
     answer = await on_sqlite.api.post("/v1/config:import", content=text, headers={**YAML, **ANY_VERSION})
@@ -398,7 +396,7 @@ async def test_an_import_with_only_changes_only_these_sections(service: Service)
     # A secret that the document leaves out is kept.
     assert (accounts["a"]["id"], accounts["a"]["password_set"]) == (account["id"], True)
     assert (await service.get(f"/v1/trusted-networks/{network['id']}"))["name"] == "kept"
-    # Addresses in sections that are not imported still count as taken, and their domains as known.
+    # Addresses and local domains in sections that are not imported still count when the document is checked.
     await service.make("aliases", {"address": "x@ours.example", "targets": ["a@ours.example"]})
     await service.make("local-domains", {"name": "ours.example"})
     document["accounts"] = [{"login": "a", "addresses": ["x@ours.example"]}]

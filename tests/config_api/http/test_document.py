@@ -37,7 +37,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _schemas(node: Any) -> Iterator[dict[str, Any]]:
-    """Yields every schema in a part of the document: those of the components and those written in place."""
+    """Yields every schema in a part of the document, including schemas of components and schemas written in place."""
     if isinstance(node, dict):
         if {"type", "$ref", "anyOf", "oneOf", "allOf", "enum"} & node.keys() and "in" not in node:
             yield node
@@ -64,7 +64,7 @@ def _resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 # Size
 
 
-def test_an_operation_takes_at_most_2500_octets(document: dict[str, Any]) -> None:
+def test_an_operation_needs_at_most_2500_octets_on_average(document: dict[str, Any]) -> None:
     octets = len(openapi.compact(document).encode())
     assert octets / len(list(_operations(document))) <= OCTETS_AN_OPERATION
 
@@ -91,7 +91,7 @@ def test_no_part_of_over_300_octets_is_repeated(document: dict[str, Any]) -> Non
     assert openapi.repeated(document, OCTETS_REPEATED) == []
 
 
-def test_repeated_parts_are_found() -> None:
+def test_the_search_for_repeated_parts_finds_them() -> None:
     part = {"description": "x" * 290}
     assert openapi.repeated({"a": part, "b": [part]}, OCTETS_REPEATED) == [openapi.compact(part)]
     assert openapi.repeated({"a": part, "b": {"description": "x" * 280}}, OCTETS_REPEATED) == []
@@ -130,7 +130,7 @@ def test_integers_that_may_pass_two_thousand_million_are_int64(document: dict[st
         assert is_small or schema.get("format") == "int64", schema
 
 
-def test_no_default_stands_beside_a_reference(document: dict[str, Any]) -> None:
+def test_no_schema_has_a_default_beside_a_reference(document: dict[str, Any]) -> None:
     for schema in _schemas(document):
         if "default" in schema:
             assert not any("$ref" in part for part in (schema, *schema.get("anyOf", ()))), schema
@@ -298,7 +298,7 @@ def test_every_header_has_a_description(document: dict[str, Any]) -> None:
             assert all(_resolved(document, header)["description"] for header in headers.values())
 
 
-def test_each_verb_has_one_operation(document: dict[str, Any]) -> None:
+def test_each_verb_is_an_operation_of_its_own(document: dict[str, Any]) -> None:
     for path in document["paths"]:
         assert ":{" not in path, path
     names = {operation["operationId"] for operation in _operations(document)}
@@ -414,7 +414,7 @@ def test_a_patch_has_no_read_only_members(document: dict[str, Any]) -> None:
         assert patch["additionalProperties"] is False
 
 
-def test_names_of_enumerations_in_the_table_are_used(document: dict[str, Any]) -> None:
+def test_each_enumeration_in_the_table_is_in_the_document(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for name, (description, values) in openapi_schemas.ENUMERATIONS.items():
         schema = schemas[name]

@@ -22,7 +22,7 @@ GONE: Message = {"type": "http.disconnect"}
 
 
 class _Client:
-    """The messages that the server receives of one request. Nothing more comes until the test sends it."""
+    """One client's request, as ASGI messages. After the first messages, the test sends each further message itself."""
 
     def __init__(self, *messages: Message) -> None:
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
@@ -38,7 +38,7 @@ class _Client:
 
 async def _until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - the gauge that it reads tells nobody of its changes
+        while not condition():  # noqa: ASYNC110 - the gauge does not report its changes
             await asyncio.sleep(0.01)
 
 
@@ -98,7 +98,7 @@ async def test_too_many_waiting_requests_are_refused_and_clients_that_leave_free
     await _until(lambda: _waiting() == 2)
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
-    # A place that becomes free while its next owner is cancelled goes to the one after it.
+    # When the next request in the queue is cancelled, a place that becomes free goes to the request after it.
     third = asyncio.create_task(shares.enter("one", _Client(BODY).receive))
     await _until(lambda: _waiting() == 2)
     shares.leave("one")

@@ -94,7 +94,7 @@ async def test_an_expired_key_is_refused(service: Service) -> None:
             pass
 
 
-async def test_wrong_keys_are_limited_and_right_ones_are_not(on_sqlite: Service) -> None:
+async def test_only_attempts_with_wrong_keys_are_limited(on_sqlite: Service) -> None:
     async def attempt(key: str) -> int:
         return (await on_sqlite.api.get(GENERAL, headers={"Authorization": f"Bearer {key}"})).status_code
 
@@ -110,13 +110,13 @@ async def test_wrong_keys_are_limited_and_right_ones_are_not(on_sqlite: Service)
 async def test_requests_without_a_key_do_not_fill_the_audit_log(on_sqlite: Service) -> None:
     for number in range(70):
         headers = {"Authorization": ("", "Basic YTpi", "Bearer")[number % 3]}
-        # A request without a key does not guess one, so such requests are not limited and always get the same answer.
+        # A request without a key does not guess a key, so such requests are not limited and always get the same answer.
         assert (await on_sqlite.api.get(GENERAL, headers=headers)).status_code == 401
     entries = (await on_sqlite.get("/v1/audit-log?status=401&limit=1000"))["items"]
     assert 30 <= len(entries) <= 60
 
 
-def test_failures_are_counted_per_client_and_the_table_is_bounded() -> None:
+def test_failures_are_counted_per_client_in_a_table_of_limited_size() -> None:
     limit = FailureLimit(20)
     assert all(limit.count("192.0.2.1") for _ in range(20))
     assert not limit.count("192.0.2.1")
@@ -203,7 +203,7 @@ async def test_c148_text_that_a_database_cannot_store_is_refused(service: Servic
 
 
 async def test_the_length_of_text_is_checked_after_composition(service: Service) -> None:
-    """U+1D160 becomes three characters in NFC, which is more than columns and indexes have room for."""
+    """U+1D160 becomes three characters in NFC, so the composed text is longer than the limit allows."""
     note = "\U0001d160"
     host = {"host": "h.example", "auth": {"username": note * 200, "password": "x"}}
     rule = {"name": "x", "type": "sender", "target_type": "domain", "targets": ["a.example"], "relay_host": host}
@@ -235,7 +235,7 @@ async def test_c148_cursors_with_text_that_a_database_cannot_store_are_refused(s
             assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/cursor"), (path, after)
 
 
-async def test_bodies_are_bounded(on_sqlite: Service) -> None:
+async def test_bodies_that_are_too_large_or_too_deep_or_malformed_are_refused(on_sqlite: Service) -> None:
     async def post(content: bytes, media_type: str = "application/json") -> httpx.Response:
         return await on_sqlite.api.post("/v1/accounts", content=content, headers={"Content-Type": media_type})
 
@@ -253,7 +253,7 @@ async def test_bodies_are_bounded(on_sqlite: Service) -> None:
     assert len((await on_sqlite.get("/v1/accounts"))["items"]) == 1
 
 
-async def test_a_body_has_a_largest_size(on_sqlite: Service) -> None:
+async def test_a_body_above_the_largest_size_is_refused(on_sqlite: Service) -> None:
     too_large = await on_sqlite.api.post("/v1/accounts", content=b" " * 1_048_577, headers=JSON)
     assert too_large.status_code == 413
 
@@ -312,7 +312,7 @@ async def test_invalid_json_is_refused_by_every_endpoint(on_sqlite: Service, pat
     assert answer.status_code == (422 if not body and path == "/v1/explain/session" else 400), answer.text
 
 
-async def test_a_body_without_a_declared_length_is_bounded_too(on_sqlite: Service) -> None:
+async def test_a_body_without_a_declared_length_is_limited_too(on_sqlite: Service) -> None:
     async def chunks() -> object:
         for _ in range(20):
             yield b"x" * 100_000

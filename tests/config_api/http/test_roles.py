@@ -1,4 +1,4 @@
-"""Which role may call which operation. The role is checked before any part of the body is read."""
+"""Each role may call its operations and no others. The role is checked before any part of the body is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from services.config_api.resources.api_keys import ROLES
 from tests.config_api.service import Service, running
 
 TABLE = RoleTable(describe_app().state.routes).roles
-# A reader may call every GET operation except `_ADMINS_GETS`, and these operations. What no set lists is for admins.
+# A reader may call every GET operation except `_ADMINS_GETS`, and these operations. Only an admin may call an operation
+# that is in no set.
 _READERS_POSTS = {"explainSession", "explainRoute"}
 _OPERATORS = {
     *(f"{verb}{noun}" for verb in ("retry", "hold", "release", "bounce", "delete") for noun in ("Message", "Messages")),
@@ -67,7 +68,7 @@ async def test_each_role_may_call_exactly_its_operations(on_sqlite: Service) -> 
             answer = await on_sqlite.api.request(
                 method, path, content=b"x", headers={"Authorization": f"Bearer {key}", "Content-Type": "text/plain"}
             )
-            # Only a key that stands for an account may submit mail.
+            # Only a key that belongs to an account may submit mail.
             may = caller == role if operation in _SENDERS else ROLES.index(caller) >= ROLES.index(role)
             assert (answer.status_code != 403) is may, (operation, caller, answer.text)
             if not may and operation not in _SENDERS:

@@ -59,7 +59,7 @@ def test_names_of_operations_suit_client_generators(document: dict[str, Any]) ->
 async def test_errors_of_bodies_are_documented_at_each_operation_with_a_body(
     on_sqlite: Service, document: dict[str, Any], body: bytes, media_type: str
 ) -> None:
-    """The refusals of a body are documented even for operations that take no body."""
+    """The refusals of a body are documented even for operations that need no body."""
     shared = document["components"]["responses"]
     of_any_request = shared["ClientError"]["description"] + shared["ServerError"]["description"]
     for path, method, found in _operations(document):

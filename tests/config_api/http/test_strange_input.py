@@ -1,4 +1,4 @@
-"""Further faults of the kinds C148 to C158: strange texts, ETags, queries, paths and media types from clients."""
+"""Strange texts, ETags, queries, paths and media types from clients: further cases of the kinds C148 to C158."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _pointers(answer: httpx.Response) -> list[str]:
     return [error["pointer"] for error in answer.json().get("errors", ())]
 
 
-async def test_c148_passwords_are_text_that_a_login_can_carry(on_sqlite: Service, capfd: Any) -> None:
+async def test_c148_passwords_that_a_login_cannot_carry_are_refused(on_sqlite: Service, capfd: Any) -> None:
     for text in (r"hunter2\u0000", r"hunter2\r\n", r"hunter2\ud800", r"\udc80hunter2", r"hunter2\u007f"):
         account = f'{{"login": "a", "password": "{text}"}}'
         auth = f'{{"username": "u", "password": "{text}"}}'
@@ -169,7 +169,9 @@ async def test_c149_null_differs_from_an_absent_member(on_sqlite: Service) -> No
         ('"x", ' * 2000 + '"y"', 422),
     ],
 )
-async def test_c150_lists_of_tags(on_sqlite: Service, field: str, status: int) -> None:
+async def test_c150_lists_of_etags_are_accepted_and_invalid_ones_refused(
+    on_sqlite: Service, field: str, status: int
+) -> None:
     tag = (await on_sqlite.api.get(GENERAL)).headers["etag"]
     answer = await on_sqlite.api.patch(
         GENERAL, json={"profile": {"max_hops": 9}}, headers={"If-Match": field.format(tag)}
@@ -179,7 +181,9 @@ async def test_c150_lists_of_tags(on_sqlite: Service, field: str, status: int) -
         assert _pointers(answer) == ["/If-Match"]
 
 
-async def test_c150_preconditions_are_checked_in_several_lines_and_with_tags_of_other_objects(service: Service) -> None:
+async def test_c150_preconditions_in_several_lines_and_with_etags_of_other_objects_are_checked(
+    service: Service,
+) -> None:
     tag = (await service.api.get(GENERAL)).headers["etag"]
     lines = [("If-Match", '"0"'), ("If-Match", tag), ("Content-Type", "application/json")]
     body = b'{"profile": {"max_hops": 9}}'
@@ -211,7 +215,7 @@ async def test_c150_preconditions_are_checked_in_several_lines_and_with_tags_of_
     assert sorted(answer.status_code for answer in same) == [201] + [409] * 7
 
 
-async def test_c152_a_filtered_list_that_changes_while_it_is_read(service: Service) -> None:
+async def test_c152_a_filtered_list_can_be_read_to_its_end_while_it_changes(service: Service) -> None:
     made = [await service.make("relay-domains", {"domain": f"d{n}.example", "enabled": n % 2 == 0}) for n in range(10)]
     first = await service.get("/v1/relay-domains?enabled=true&limit=2")
     # An object of the first page no longer matches the filter, another one matches it now, and the cursor's object is

@@ -93,7 +93,9 @@ async def test_a_request_that_arrives_with_the_end_of_the_handshake_is_answered(
     writer.close()
 
 
-async def test_plain_http_gets_no_answer_and_the_next_client_does(service: Service, certificates: trustme.CA) -> None:
+async def test_plain_http_gets_no_answer_and_does_not_disturb_the_next_client(
+    service: Service, certificates: trustme.CA
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", service.http_port)
     writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     async with asyncio.timeout(START_SECONDS):
@@ -109,7 +111,7 @@ async def test_a_replaced_certificate_is_shown_to_the_next_connection(
     before = await shown_certificate(service)
     write(certificates.issue_cert("localhost"), *pair)
     async with asyncio.timeout(START_SECONDS):
-        while await shown_certificate(service) == before:  # noqa: ASYNC110 - the files are looked at now and then
+        while await shown_certificate(service) == before:  # noqa: ASYNC110 - the service checks the files at intervals
             await asyncio.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""The queue, the history, blocks, explanations and trials: config_api calls policy and relay by their contracts."""
+"""For the queue, history, blocked clients, explanations and tests, config_api calls policy and relay over gRPC."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_cursors_belong_to_their_list_and_filters(operated: Operated) -> N
 async def test_the_values_of_a_filter_are_not_converted_to_other_types(operated: Operated) -> None:
     """The API does not read `true` as a number, because a wrong filter would delete the wrong mail."""
     service, _, fake_relay = operated
-    # No message can be in the state `unknown`, and relay would take this value for no filter at all.
+    # No message can be in the state `unknown`, and relay would treat this value as if there were no filter.
     for path in ("queue/messages", "messages"):
         assert (await service.api.get(f"/v1/{path}?state=unknown")).status_code == 422
     body: dict[str, Any] = {"filter": {"state": "unknown"}}
@@ -160,7 +160,7 @@ async def test_an_action_applies_to_one_message_or_to_many_messages(operated: Op
     assert (entry["target"], entry["status"]) == ("queue/messages/q1:delete", 200)
 
 
-async def test_one_message_and_many_are_redirected(operated: Operated) -> None:
+async def test_one_message_or_many_messages_are_redirected(operated: Operated) -> None:
     service, _, fake_relay = operated
     path = "/v1/queue/messages/q1:redirect"
     answer = await service.api.post(path, json={"recipient": "New@B\u00fccher.example"})
@@ -430,7 +430,7 @@ async def test_the_postmaster_without_a_domain_is_explained(operated: Operated) 
             assert fake_relay.asked[-1].recipient == name.encode()
 
 
-async def test_relay_hosts_are_tried(operated: Operated) -> None:
+async def test_relay_hosts_can_be_tested(operated: Operated) -> None:
     service, _, fake_relay = operated
     configured = await service.api.post("/v1/relay-hosts:test", json={"kind": "configured", "rule_id": "delivery"})
     assert (configured.json()["ok"], configured.json()["steps"][1]["detail"]) == (False, "535 5.7.8")

@@ -127,7 +127,7 @@ async def test_every_config_api_that_shares_the_database_is_listed(postgres_url:
         assert len([each for each in services if each["service"] == "config_api"]) == 1
 
 
-async def test_an_answer_waits_for_replicas_that_watch_elsewhere(
+async def test_an_answer_waits_for_replicas_that_watch_another_config_api(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(middleware, "IN_FORCE_SECONDS", 60.0)

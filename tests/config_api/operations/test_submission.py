@@ -1,4 +1,4 @@
-"""POST /v1/messages: the forms of a message, the content that is composed, and the answer. Ingress is a fake."""
+"""POST /v1/messages: the forms of a message, the composed content, and the answer. A fake replaces ingress."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_come_out_as_they_went_in(name: str) -> None:
-    """The older parser is used: the newer one takes blanks between encoded words for text (RFC 2047 section 6.2)."""
+def test_names_are_the_same_after_encoding_and_decoding(name: str) -> None:
+    """The test uses the older parser: the newer one keeps blanks between encoded words (RFC 2047 section 6.2)."""
     file = io.BytesIO()
     members = {"from": ALICE, "to": [{**FAR, "name": name}, {"address": "x@far.test"}], "text": "x"}
     compose(MessageToSend.model_validate(members), file)
@@ -75,7 +75,7 @@ def test_names_come_out_as_they_went_in(name: str) -> None:
 @pytest.mark.parametrize(
     "subject", ["Schöne Grüße", "日本語の件名 " * 20, "plain", "a" * 500, "x: y, <z>", "€" * 100, ""]
 )
-def test_subjects_come_out_as_they_went_in(subject: str) -> None:
+def test_subjects_are_the_same_after_encoding_and_decoding(subject: str) -> None:
     assert composed(subject=subject)["Subject"].strip() == subject.strip()
 
 
@@ -111,7 +111,7 @@ def test_bcc_is_in_no_header_field() -> None:
     assert str(message["Cc"]) == "cc@far.test"
 
 
-def test_an_address_beyond_ascii_is_written_as_it_is() -> None:
+def test_an_address_beyond_ascii_is_written_as_utf8() -> None:
     file = io.BytesIO()
     compose(MessageToSend.model_validate({"from": {"address": "grüße@ours.test"}, "to": [FAR], "text": "x"}), file)
     assert "From: <grüße@ours.test>".encode() in file.getvalue()
@@ -151,7 +151,7 @@ def test_line_ends_become_crlf_wherever_the_pieces_are_cut(size: int) -> None:
     assert b"".join(pieces) == b"\r\na\r\nb\r\n\r\n\r\nc\r\r\nd\r\n"
 
 
-def test_a_key_has_its_share_of_the_memory_for_json() -> None:
+def test_each_key_has_a_limited_share_of_the_memory_for_json() -> None:
     shares = JsonShares()
     half = body.JSON_OCTETS_PER_KEY
     with shares.reserve("one", half):
@@ -295,7 +295,7 @@ async def test_the_error_for_a_refused_message_has_the_replies(
     assert not any(each["accepted"] for each in problem["recipients"])
 
 
-async def test_a_request_that_is_repeated_with_its_key_makes_one_message(
+async def test_a_request_that_is_repeated_with_its_idempotency_key_makes_one_message(
     service: Service, ingress: FakeIngress
 ) -> None:
     headers = sender(service, **{"Idempotency-Key": "order-17"})
@@ -318,7 +318,7 @@ async def test_only_a_key_of_an_account_may_submit_mail(service: Service, ingres
     assert not ingress.envelopes
 
 
-async def test_a_sender_needs_an_account_that_exists_and_no_other_role_has_one(service: Service) -> None:
+async def test_only_keys_of_the_role_sender_have_an_account_and_it_must_exist(service: Service) -> None:
     for given in (
         {"role": "sender"},
         {"role": "sender", "account": "nobody"},
@@ -328,7 +328,9 @@ async def test_a_sender_needs_an_account_that_exists_and_no_other_role_has_one(s
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/account"), given
 
 
-async def test_bodies_have_a_largest_size_and_known_media_types(service: Service, ingress: FakeIngress) -> None:
+async def test_bodies_that_are_too_large_or_of_unknown_media_types_are_refused(
+    service: Service, ingress: FakeIngress
+) -> None:
     await service.change("/v1/settings/general", {"profile": {"max_message_size_mb": 1}})
     query = {"sender": "alice@ours.test", "recipient": "b@far.test"}
     big = b"Subject: x\r\n\r\n" + b"x" * 1_048_577

@@ -157,7 +157,7 @@ async def test_c152_pages_of_objects_that_were_created_at_one_time_are_complete(
     assert set(names) <= set(seen)
 
 
-async def test_c148_cursors_that_were_never_given_out(service: Service) -> None:
+async def test_c148_cursors_that_the_api_never_issued_are_refused(service: Service) -> None:
     for cursor in ("%00", "x", "AAAA", "%ff", "bnVsbA", "WyJhIiwiYiJd", "eyJhIjoxfQ", "'\"--", "%ed%a0%80", ""):
         for kind in ("accounts", "audit-log", "revisions"):
             answer = await service.api.get(f"/v1/{kind}?cursor={cursor}")
@@ -177,7 +177,7 @@ async def test_a_cursor_belongs_to_its_list_and_filters(on_sqlite: Service) -> N
 HOSTILE = ["'\"--", "%_", "\\", "*)(uid=*", "{{7*7}}", "'; DROP TABLE documents; --", "𝕏'\u202e", "_", "%"]
 
 
-async def test_c155_names_are_used_only_as_values(service: Service) -> None:
+async def test_c155_names_with_special_characters_are_treated_only_as_values(service: Service) -> None:
     await service.make("trusted-networks", {"name": "plain", "networks": ["192.0.2.0/24"]})
     for number, text in enumerate(HOSTILE):
         made = await service.make("trusted-networks", {"name": text, "networks": ["192.0.2.0/24"]})
@@ -239,7 +239,7 @@ async def test_an_address_belongs_to_one_account_or_alias(service: Service) -> N
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (409, "/address")
 
 
-async def test_a_repeated_request_is_answered_again(service: Service) -> None:
+async def test_a_request_that_is_repeated_with_its_idempotency_key_gets_the_same_answer(service: Service) -> None:
     headers = {"Idempotency-Key": "once"}
     body = {"name": "office", "networks": ["192.0.2.0/24"]}
     first = await service.api.post("/v1/trusted-networks", json=body, headers=headers)
@@ -254,7 +254,7 @@ async def test_a_repeated_request_is_answered_again(service: Service) -> None:
     assert len((await service.get("/v1/trusted-networks"))["items"]) == 1
 
 
-async def test_of_simultaneous_requests_with_one_idempotency_key_one_is_done(service: Service) -> None:
+async def test_only_one_of_several_simultaneous_requests_with_one_idempotency_key_is_done(service: Service) -> None:
     body = {"name": "office", "networks": ["192.0.2.0/24"]}
 
     async def post() -> tuple[int, dict[str, Any]]:

@@ -13,7 +13,7 @@ PATH = "/v1/settings/content-checks"
 MAILBOX = {"kind": "lmtp", "host": "192.0.2.9", "port": 24}
 
 
-async def test_defaults(service: Service) -> None:
+async def test_spam_is_off_and_quarantine_marks_mail_by_default(service: Service) -> None:
     shown = await service.get(PATH)
     assert shown["spam"] == {
         "mode": "off",

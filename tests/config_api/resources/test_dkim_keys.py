@@ -82,7 +82,7 @@ async def test_an_invalid_signing_key_is_refused(on_sqlite: Service, members: di
     assert not members["private_key"] or members["private_key"][:20] not in answer.text
 
 
-async def test_a_key_is_not_replaced_by_another(on_sqlite: Service) -> None:
+async def test_the_private_key_of_an_object_cannot_be_changed(on_sqlite: Service) -> None:
     made = await on_sqlite.make("dkim-keys", KEY)
     path = f"/v1/dkim-keys/{made['id']}"
     private_key = _pem(RSA)

@@ -1,4 +1,4 @@
-"""`/v1/recipients`: the list may be long, revisions keep only a digest, and import and rollback leave it alone."""
+"""`/v1/recipients`: the list may be long, revisions keep only its digest, and import and rollback do not change it."""
 
 from __future__ import annotations
 

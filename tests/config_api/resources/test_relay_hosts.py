@@ -26,7 +26,7 @@ def _tls(body: dict[str, Any]) -> tuple[bool, bool, bool]:
     return host["always_tls"], host["implicit_tls"], host["verify_certificate"]
 
 
-async def test_f52_required_tls_that_comes_later_is_verified(service: Service) -> None:
+async def test_f52_tls_that_a_change_requires_is_verified(service: Service) -> None:
     made = await service.make("relay-rules", _rule())
     path = f"/v1/relay-rules/{made['id']}"
     assert _tls(made) == (False, False, False)
@@ -37,7 +37,7 @@ async def test_f52_required_tls_that_comes_later_is_verified(service: Service) -
     assert _tls(await service.change(path, {"relay_host": {"port": 587}})) == (False, False, False)
 
 
-async def test_f52_reading_editing_and_putting_does_not_fix_the_derived_verification(service: Service) -> None:
+async def test_f52_a_derived_verification_stays_derived_after_get_and_put(service: Service) -> None:
     made = await service.make("relay-rules", _rule())
     path = f"/v1/relay-rules/{made['id']}"
     for edit, tls in (

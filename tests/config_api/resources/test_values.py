@@ -37,7 +37,7 @@ async def test_f27_the_refusal_of_a_pattern_names_the_criterion_to_use(
     assert names in error["detail"]
 
 
-async def test_f27_the_domain_criterion_exists_on_both_lists(service: Service) -> None:
+async def test_f27_block_rules_and_allow_rules_may_have_the_criterion_domain(service: Service) -> None:
     for list_name in ("block", "allow"):
         for value in ("spam.test", ".spam.test"):
             body = {"list": list_name, "criterion": "domain", "value": value}

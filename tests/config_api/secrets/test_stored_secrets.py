@@ -91,7 +91,7 @@ async def test_a_stored_password_is_never_used_for_another_server(service: Servi
     assert not relay.relay_rules[0].relay_host.HasField("auth")
 
 
-async def test_a_login_needs_its_password(on_sqlite: Service) -> None:
+async def test_a_login_at_a_relay_host_without_a_password_is_refused(on_sqlite: Service) -> None:
     rule = {**RULE, "relay_host": {"host": "smart.example", "auth": {"username": "gateway"}}}
     answer = await on_sqlite.api.post("/v1/relay-rules", json=rule)
     assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""Posthouse-In-Force: the answer to a write waits until the change is in force, and says whether it is."""
+"""The answer to a write waits until the change is in force. The field Posthouse-In-Force says whether it is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def post(service: Service, name: str = "office", **more: Any) -> asyncio.Task[ht
     return asyncio.create_task(service.api.post("/v1/trusted-networks", json={**NETWORK, "name": name}, **more))
 
 
-async def test_without_a_watch_there_is_nothing_to_wait_for(service: Service) -> None:
+async def test_a_write_does_not_wait_when_no_replica_watches(service: Service) -> None:
     created = await post(service)
     assert (created.status_code, created.headers[IN_FORCE]) == (201, "true")
     assert IN_FORCE not in (await service.api.get("/v1/accounts")).headers
@@ -80,7 +80,9 @@ async def test_after_two_seconds_the_answer_names_the_replicas_that_are_behind(
 
 
 @pytest.mark.parametrize("prefer", ["respond-async", "return=minimal, Respond-Async; x=1"])
-async def test_respond_async_does_not_wait(service: Service, monkeypatch: pytest.MonkeyPatch, prefer: str) -> None:
+async def test_a_request_that_prefers_respond_async_does_not_wait(
+    service: Service, monkeypatch: pytest.MonkeyPatch, prefer: str
+) -> None:
     monkeypatch.setattr(middleware, "IN_FORCE_SECONDS", 3600.0)
     async with service.watch_policy("policy-2") as policy:
         await policy.next()
@@ -106,7 +108,7 @@ async def test_a_write_that_waits_does_not_count_among_the_requests_of_its_key(
         assert {answer.headers[IN_FORCE] for answer in await asyncio.gather(*writes)} == {"true"}
 
 
-async def test_a_replica_whose_watch_is_lost_still_counts_for_a_while() -> None:
+async def test_writes_still_wait_for_a_replica_whose_watch_was_lost_a_short_time_ago() -> None:
     now = 1000.0
     watchers = Watchers(clock=lambda: now)
     lost, left = Watcher("policy-1", "policy", 3), Watcher("policy-2", "policy", 3)
@@ -125,8 +127,8 @@ async def test_a_replica_whose_watch_is_lost_still_counts_for_a_while() -> None:
     assert list(watchers.behind(5)) == []
 
 
-async def test_a_replica_that_watched_before_the_restart_is_waited_for(begun: Path, resolver: str) -> None:
-    """config_api knows the replica by its socket. Until it is back, it may still decide by an old revision."""
+async def test_writes_wait_for_a_replica_that_watched_before_the_restart(begun: Path, resolver: str) -> None:
+    """config_api knows the replica by its socket. Until the replica is back, it may decide by an old revision."""
     now = 1000.0
     watchers = Watchers([Watcher("policy-2", "policy")], lambda: now)
     assert list(watchers.behind(1)) == ["policy-2"]
@@ -148,7 +150,7 @@ async def test_a_replica_that_watched_before_the_restart_is_waited_for(begun: Pa
         assert (await post(service, "third")).headers[IN_FORCE] == "true"
 
 
-async def test_a_revision_passes_as_soon_as_the_last_replica_has_it() -> None:
+async def test_a_wait_ends_as_soon_as_the_last_replica_has_the_revision() -> None:
     watchers = Watchers()
     one, other = Watcher("policy-1", "policy"), Watcher("relay-1", "relay")
     for watcher in (one, other):

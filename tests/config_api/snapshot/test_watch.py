@@ -49,7 +49,7 @@ async def test_a_change_is_pushed(service: Service) -> None:
         assert watch.digest != digest
 
 
-async def test_removed_and_disabled_objects_leave_the_snapshot(service: Service) -> None:
+async def test_removed_and_disabled_objects_are_removed_from_the_snapshot(service: Service) -> None:
     async with service.watch_policy() as watch:
         await watch.next()
         network = await service.make("trusted-networks", {"name": "office", "networks": ["192.0.2.0/24"]})
@@ -84,7 +84,7 @@ async def test_revisions_during_the_processing_of_an_earlier_one_are_sent_as_one
         assert not watch.is_whole
 
 
-async def test_revisions_that_follow_quickly_are_published_together(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_revisions_in_quick_succession_are_published_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "_PUBLISH_SECONDS", 3600.0)
 
     class Snapshots:
@@ -208,7 +208,9 @@ async def test_every_replica_pushes_every_change(postgres_url: str, tmp_path: Pa
         assert (await replicas[1].api.get("/v1/accounts", headers=headers)).status_code == 200
 
 
-async def test_parts_are_bounded(begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_parts_of_a_snapshot_have_a_limited_size(
+    begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(configuration_cache, "PAGE_OCTETS", 1000)
     monkeypatch.setattr(SnapshotPages.__init__, "__defaults__", (1000,))
     async with running(f"sqlite:///{begun / 'config.sqlite3'}", begun, nameservers=resolver) as service:
@@ -249,7 +251,7 @@ async def test_a_change_is_serialised_once_for_all_watchers(
     assert keys == [f"trusted-networks/{network['id']}"]
 
 
-async def test_a_rule_that_has_ended_is_removed_from_snapshots(tmp_path: Path) -> None:
+async def test_an_expired_rule_is_removed_from_snapshots(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'c.sqlite3'}")
     await database.open()
     try:
@@ -348,8 +350,8 @@ async def test_each_consumer_gets_its_objects(service: Service) -> None:
     assert [(a.id, a.login, list(a.addresses)) for a in policy.accounts] == [
         (account["id"], "alice", ["Alice@ours.example"])
     ]
-    # Nobody else may send with the address of a disabled account. An alias counts by the address to which it leads
-    # (F57, F18).
+    # Nobody else may send with the address of a disabled account, or with an alias that leads to an account (F57). An
+    # alias is valid only while one of its targets is (F18).
     assert list(policy.disabled_account_addresses) == ["off@ours.example"]
     assert policy.aliases == relay.aliases
     assert list(relay.account_addresses) == ["Alice@ours.example"]
@@ -404,7 +406,7 @@ async def test_a_report_without_an_id_is_refused(on_sqlite: Service) -> None:
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_health(on_sqlite: Service) -> None:
+async def test_the_grpc_health_check_answers_serving(on_sqlite: Service) -> None:
     stub = health_pb2_grpc.HealthStub(on_sqlite.channel)
     for name in ("", "posthouse.config.v1.Configuration"):
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
@@ -427,7 +429,7 @@ async def _rest(call: Any) -> grpc.StatusCode:
     return found
 
 
-async def test_watches_survive_an_outage_of_the_database(
+async def test_watches_continue_through_an_outage_of_the_database(
     postgres: Any, postgres_url: str, tmp_path: Path, resolver: str
 ) -> None:
     async with (

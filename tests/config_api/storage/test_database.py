@@ -1,4 +1,4 @@
-"""Connections to the database when callers are cancelled."""
+"""Connections and transactions of the database, also when their callers are cancelled."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ async def test_a_transaction_begins_with_its_first_statement(tmp_path: Path) -> 
     await writer.cursor().execute("INSERT INTO numbers VALUES (2)")
     await writer.rollback()
     assert await counted(reader) == 1
-    # What an earlier transaction left is not committed with the next one.
+    # The uncommitted changes of an earlier transaction are not committed with the next transaction.
     writer.begin()
     await writer.cursor().execute("INSERT INTO numbers VALUES (3)")
     writer.begin()
@@ -204,7 +204,7 @@ async def test_a_transaction_begins_with_its_first_statement(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("short", "expected"), [(True, 1), (False, 4)])
-async def test_a_short_transaction_asks_a_thread_only_for_its_commit(
+async def test_a_short_transaction_uses_a_thread_only_for_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool, expected: int
 ) -> None:
     database = Database(f"sqlite:///{tmp_path / 'config.sqlite3'}")
@@ -297,7 +297,7 @@ async def test_an_error_at_the_commit_undoes_the_transaction_and_no_other(tmp_pa
 
 
 async def test_revisions_are_made_in_order_of_arrival(begun_url: str) -> None:
-    """More of them than there are connections wait at once. Every third one is not short."""
+    """At the same time, more revisions wait than there are connections. Every third revision is not short."""
     database = Database(begun_url)
     store = Store(database)
     singleton = SINGLETONS[0]
@@ -344,7 +344,7 @@ async def test_a_change_whose_caller_is_cancelled_is_made_whole_or_not_at_all(tm
 
 
 async def test_an_error_of_a_cancelled_query_ends_its_caller(tmp_path: Path) -> None:
-    """asyncpg reports a cancellation as an error when the server is silent. Background work goes on after errors."""
+    """When the server is silent, asyncpg reports a cancellation as an error. It must end background work, too."""
     database = Database(f"sqlite:///{tmp_path / 'config.sqlite3'}")
     at_work, outcomes = asyncio.Event(), list[str]()
 

@@ -58,7 +58,7 @@ async def test_an_action_is_done_once(operated: Operated) -> None:
         assert len(relay.asked) == asked
     # The audit log has one entry for each action that was really done, and none for a repeated answer.
     assert len((await service.get("/v1/audit-log?action=resumeDestination"))["items"]) == 1
-    # All kinds of requests share the keys.
+    # A key that one kind of request has used cannot be used by another kind.
     taken = await service.api.post("/v1/accounts", json={"login": "a"}, headers={"Idempotency-Key": "key-0"})
     assert (taken.status_code, taken.json()["errors"][0]["code"]) == (409, "key_reused")
 

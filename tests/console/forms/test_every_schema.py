@@ -1,4 +1,4 @@
-"""For every schema of a request, a value that is shown in a form and sent unchanged is the same value again."""
+"""For every schema of a request, a value that a form shows is the same when the form is sent unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PAGE = environment().from_string('{% from "fields.html" import all %}<form meth
 
 
 def _schemas_of_requests() -> dict[str, Any]:
-    """Returns the schema of each JSON body that an operation takes, by its name."""
+    """Returns the schema of each JSON body that an operation accepts, by its name."""
     schemas = {}
     for methods in OPENAPI["paths"].values():
         for operation in methods.values():
@@ -42,7 +42,7 @@ REQUESTS = _schemas_of_requests()
 
 
 def through_a_browser(schema: Any, value: Any) -> Any:
-    """Returns the value that a browser sends back when a form with it is submitted unchanged."""
+    """Shows the value in a form, and returns the value that a browser sends when the form is submitted unchanged."""
     member = DOCUMENT.schemas.body(schema)
     fields = fields_of(member, to_texts(member, value, "/body"), name="/body", is_new=False)
     form = HtmlPage.of(_PAGE.render(fields=fields)).form()
@@ -54,14 +54,14 @@ def through_a_browser(schema: Any, value: Any) -> Any:
 @pytest.mark.parametrize("name", sorted(REQUESTS))
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_value_comes_back_from_the_form_as_it_was(name: str, data: st.DataObject) -> None:
+def test_a_form_that_is_sent_unchanged_has_the_same_value(name: str, data: st.DataObject) -> None:
     schema = REQUESTS[name]
     value = data.draw(VALUES.of(schema).filter(lambda value: value is not None))
     assert through_a_browser(schema, value) == value
 
 
 @pytest.mark.parametrize("kind", sorted(DOCUMENT.resources))
-def test_a_resource_needs_no_json_to_be_typed(kind: str) -> None:
+def test_no_member_of_a_resource_must_be_typed_as_json(kind: str) -> None:
     """Each member of a resource has a control of its own."""
     member = DOCUMENT.resources[kind].body
     page = _PAGE.render(fields=fields_of(member, to_texts(member, ABSENT)))

@@ -56,7 +56,7 @@ def test_a_setting_is_changed_and_rolled_back(suite: Suite, browser: Browser) ->
 
 
 def test_only_the_chosen_variant_is_shown(suite: Suite, browser: Browser) -> None:
-    """Style sheets alone do this, without a script."""
+    """The page needs no script for this, because a style sheet hides the other variants."""
     browser.open("/configuration/local-domains/new")
     assert "The absolute path of the directory" not in browser.text
     browser.tick("/mailbox", "maildir")

@@ -17,7 +17,7 @@ MANY = 500
 
 
 def send(suite: Suite, recipient: str, message_id: str = "", sender: str = "bob@far.test") -> int:
-    """Returns the code of the reply to RCPT, or to the content."""
+    """Sends a message, and returns the code of the last reply: the reply to RCPT, or to the content."""
     client = world.smtp(suite)
     client.mail(sender)
     code, _ = client.rcpt(recipient)
@@ -76,7 +76,7 @@ def test_a_refusal_is_explained_and_allowed(suite: Suite, browser: Browser) -> N
 
 @pytest.fixture
 def suspended(suite: Suite, browser: Browser) -> None:
-    """The destination slow.test is suspended on the page of the queue, so no delivery to it is tried."""
+    """Suspends the destination slow.test on the page of the queue, so that no delivery to slow.test is tried."""
     assert send(suite, "first@slow.test") == 250
 
     def destination() -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The console's pages with a running config_api, both in the test's own process."""
+"""Fixtures for tests of the console's pages. The console and config_api run in the test's own process."""
 
 from __future__ import annotations
 

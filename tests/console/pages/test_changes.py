@@ -10,7 +10,7 @@ from tests.console.pages.reader import Reader, key_of_role
 SCRIPT = "<script>alert('x')</script>"
 
 
-async def test_a_change_shows_who_when_and_what(service: Service, reader: Reader) -> None:
+async def test_a_change_shows_who_made_it_and_when_and_what_it_changed(service: Service, reader: Reader) -> None:
     await service.change("/v1/settings/queue", {"retention_days": 3})
     page = await reader.page("/changes")
     assert "updateQueueSettings settings/queue" in page.text
@@ -35,7 +35,9 @@ async def test_a_rollback_is_previewed_and_done(service: Service, reader: Reader
     assert "Nothing differs" in (await reader.page(f"/changes/{before}/roll-back")).text
 
 
-async def test_a_rollback_needs_the_state_of_its_preview(service: Service, reader: Reader) -> None:
+async def test_a_rollback_is_refused_when_the_configuration_has_changed_since_its_preview(
+    service: Service, reader: Reader
+) -> None:
     before = (await service.get("/v1/revisions"))["items"][0]["number"]
     await service.change("/v1/settings/queue", {"retention_days": 3})
     form = (await reader.page(f"/changes/{before}/roll-back")).form("roll-back")

@@ -53,7 +53,7 @@ async def test_the_index_leads_to_everything_that_is_configured(service: Service
         assert (await reader.page(f"/configuration/{kind}")).text.count('aria-current="page"') == 1
 
 
-async def test_a_form_that_is_sent_as_it_is_changes_nothing(service: Service, reader: Reader) -> None:
+async def test_a_form_that_is_sent_unchanged_changes_nothing(service: Service, reader: Reader) -> None:
     """The test sends the form of each section of settings, and of one object of each kind."""
     resources = (await _document(service)).resources
     addresses = [kind for kind, resource in resources.items() if not resource.is_collection]
@@ -238,7 +238,7 @@ async def test_dkim_keys_show_the_record_to_publish(service: Service, reader: Re
     assert f"<code>{escape(made['dns_record'])}</code>" in page.text
 
 
-async def test_a_new_object_may_be_drafted_by_the_address(reader: Reader) -> None:
+async def test_the_query_of_the_address_fills_the_form_of_a_new_object(reader: Reader) -> None:
     page = await reader.page("/configuration/access-rules/new?list=allow&criterion=ip&value=192.0.2.9&unknown=1")
     texts = page.form().texts()
     assert (texts["/list"], texts["/criterion"], texts["/value"]) == (["allow"], ["ip"], ["192.0.2.9"])
@@ -271,7 +271,7 @@ def _token(text: str) -> str:
     return match[1]
 
 
-async def test_script_in_names_shows_as_text(service: Service, reader: Reader) -> None:
+async def test_a_script_in_a_name_is_shown_as_text(service: Service, reader: Reader) -> None:
     made = await service.make("access-rules", {**OBJECTS["access-rules"], "name": SCRIPT})
     address = f"/configuration/access-rules/{made['id']}"
     for path in (

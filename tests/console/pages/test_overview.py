@@ -1,4 +1,4 @@
-"""The first page: what needs attention."""
+"""The first page of the console, which shows what needs attention."""
 
 from __future__ import annotations
 

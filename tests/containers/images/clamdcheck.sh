@@ -1,5 +1,5 @@
 #!/bin/sh
-# As that of the named image: clamd answers PING.
+# Like the script in the official image, this succeeds when clamd answers PING.
 exec python3 -c "
 import socket
 with socket.create_connection(('127.0.0.1', 3310), timeout=5) as clamd:

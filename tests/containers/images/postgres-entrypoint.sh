@@ -1,5 +1,5 @@
 #!/bin/sh
-# As the start of the official image: makes the database in an empty volume, runs the scripts, gives root up.
+# Like the official image at its start, this makes the database in an empty volume, runs the scripts, and gives up root.
 set -eu
 data=${PGDATA:-/var/lib/postgresql/data}
 as_postgres() { setpriv --reuid postgres --regid postgres --clear-groups -- "$@"; }
@@ -11,7 +11,7 @@ if [ ! -s "$data/PG_VERSION" ]; then
     as_postgres initdb -D "$data" -U "$POSTGRES_USER" --pwfile="$password" -A scram-sha-256 --auth-local=trust >/dev/null
     rm -f "$password"
     echo 'host all all all scram-sha-256' >> "$data/pg_hba.conf"
-    # Without TCP: nobody may come while the databases are being made.
+    # The server listens on no TCP port, so that no client can connect while the databases are being made.
     as_postgres pg_ctl -D "$data" -w -o "-c listen_addresses=''" start >/dev/null
     as_postgres psql -Xq -U "$POSTGRES_USER" -d postgres -c "CREATE DATABASE \"$POSTGRES_DB\""
     for script in /docker-entrypoint-initdb.d/*.sql; do

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PASSPHRASE = "a passphrase of the operator"
 RECIPIENT = "carol@far.test"
-# Number of messages that must be in the queue before the backup begins, and that must come while it runs.
+# The least number of messages in the queue before the backup begins, and of messages that come while it runs.
 BEFORE, MEANWHILE = 60, 20
 
 Databases = Callable[[], Mapping[str, str]]

@@ -30,7 +30,7 @@ def dns() -> Iterator[DnsServer]:
 
 
 def run(suite: Suite) -> dict[tuple[str, str], dict[str, Any]]:
-    """Runs the checks. Returns the results by service and id; of several results of one check, the worst."""
+    """Runs the checks and returns the worst result of each check, by service and id."""
     answer = suite.api.post("/v1/checks:run")
     assert answer.status_code == 200, answer.text
     results: dict[tuple[str, str], dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""`posthouse demo --keep`: what a new user finds in the console, and how the demonstration ends."""
+"""`posthouse demo --keep` shows a new user some mail in the console, and leaves nothing behind when it ends."""
 
 from __future__ import annotations
 

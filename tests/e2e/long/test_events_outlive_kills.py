@@ -54,14 +54,14 @@ def suite(_postgres: Postgres, web: WebServer) -> Iterator[Suite]:
     _postgres.drop_database(url)
 
 
-def test_each_event_comes_at_least_once_and_in_order(suite: Suite, web: WebServer) -> None:
+def test_each_event_is_sent_at_least_once_and_in_order(suite: Suite, web: WebServer) -> None:
     body = {"name": "shop", "role": "sender", "account": world.LOGIN}
     key = world.create(suite, "/v1/api-keys", body)["key"]
     world.create(suite, "/v1/webhooks", {"url": web.url + HOOK, "events": ["delivered", "deferred", "bounced"]})
     sent: list[str] = []
     for name in list(suite.layout):
-        # Three requests are answered 500, so that some events wait for a retry when the service dies. `web.answer`
-        # first replaces the answers that nobody has fetched. Otherwise they would add up to minutes of pauses while no
+        # Three requests are answered with 500, so that some events wait for a retry when the service dies. The first
+        # call removes the answers with 500 that are left over. Otherwise their pauses would add up to minutes while no
         # replica serves the webhook.
         web.answer(HOOK)
         web.answer(HOOK, status=500, times=3)

@@ -40,7 +40,7 @@ def suite() -> Iterator[Suite]:
         print(running.logs[-20_000:])
 
 
-def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(suite: Suite, smtp_sink: SmtpSink) -> None:
+def test_mail_flows_over_mutual_tls_while_all_certificates_are_replaced(suite: Suite, smtp_sink: SmtpSink) -> None:
     world.trust_loopback(suite)
     world.relay_everything_to(suite, smtp_sink.port)
     world.until_in_force(suite)
@@ -60,8 +60,7 @@ def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(sui
     ends = certificate_ends(suite)
     assert len(ends) == len(SERVICES)
     assert min(ends) > first
-    # Open connections stay. New connections use the new certificates: those of relay, and of every service that calls
-    # relay.
+    # Open connections stay. New connections use the new certificates of relay and of every service that calls relay.
     send()
     suite.restart("relay")
 
@@ -72,7 +71,7 @@ def test_mail_flows_over_mutual_tls_whose_certificates_are_replaced_under_it(sui
             return False
         return True
 
-    # For a second after relay has ended, ingress still accepts RCPT, and then the content is refused.
+    # For a second after relay has ended, ingress still accepts RCPT and then refuses the content.
     until(taken, "ingress has connected to relay again")
     smtp_sink.wait_for_messages(3)
     assert suite.api.get("/v1/queue/destinations").status_code == 200, (

@@ -1,4 +1,4 @@
-"""The same dialogue with a real Postfix, and with Posthouse after the import of Postfix's configuration."""
+"""After the import of a Postfix's configuration, Posthouse replies as this Postfix does, or the report says why not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _OF_THE_TEST = {
     "smtpd_tls_cert_file": "",
     "smtpd_tls_key_file": "",
 }
-# The peer's own settings are set back to Postfix's defaults, which hold where main.cf says nothing.
+# The peer's own settings are reset to Postfix's defaults, which apply to parameters that main.cf does not contain.
 _POSTFIX_DEFAULTS = {
     "virtual_mailbox_domains": "",
     "virtual_mailbox_maps": "",
@@ -156,8 +156,7 @@ def postfix_of(folder: Path) -> Postfix:
     for name, value in settings.items():
         for prefix in ("/etc/postfix", "$config_directory", "${config_directory}"):
             value = value.replace(prefix, str(folder))
-        # These types of tables may be missing in Debian's Postfix, so the tables are used as another type or compiled
-        # again.
+        # Debian's Postfix may lack these types of tables, so the tables get another type or are compiled again.
         settings[name] = value.replace("pcre:", "regexp:")
     for path in folder.iterdir():
         if f"hash:{path}" in " ".join(settings.values()):
@@ -169,10 +168,7 @@ def postfix_of(folder: Path) -> Postfix:
 
 
 def codes(host: str, port: int, case: Case) -> list[int]:
-    """Returns the codes of MAIL and of each RCPT.
-
-    When the server ends the session, the last code is the one it gave then.
-    """
+    """Returns the codes of the replies to MAIL and each RCPT, or only the code of the greeting when it is not 220."""
     with smtplib.SMTP(local_hostname=case.helo, source_address=(case.client, 0), timeout=60) as client:
         replies = [client.connect(host, port)[0]]
         if replies[0] != 220:
@@ -211,7 +207,7 @@ def test_replies_have_the_codes_of_postfix_or_the_report_explains_the_difference
             else:
                 assert of_posthouse == of_postfix, case
         again = posthouse.json("import", "postfix", str(configuration), *options, "--dry-run")
-        # A password that is given again counts as changed, because nobody compares it with the stored one.
+        # A password in the request counts as a change, because it is not compared with the stored password.
         differences = [each for change in again["changes"] for each in change["differences"] if not each.get("secret")]
         assert differences == [], "a second import changes nothing"
     finally:
@@ -262,7 +258,7 @@ class Hop:
 
 @pytest.fixture
 def hops(certificates: trustme.CA) -> Iterator[list[Hop]]:
-    """Servers of relay domains, one for each TLS level and kind of server.
+    """The servers of relay domains, one for each pair in `HOPS` and one more.
 
     The first host of the last domain does not run.
     """
@@ -274,7 +270,7 @@ def hops(certificates: trustme.CA) -> Iterator[list[Hop]]:
         ]
 
 
-def test_mail_goes_over_tls_and_to_fallback_hosts_as_from_postfix(suite: Suite, hops: list[Hop]) -> None:
+def test_posthouse_uses_tls_and_fallback_hosts_like_postfix_after_the_import(suite: Suite, hops: list[Hop]) -> None:
     with tempfile.TemporaryDirectory(prefix="posthouse-import-") as name:
         folder = Path(name)
         last = hops[-1]

@@ -1,6 +1,6 @@
 """Posthouse with real mailbox servers: Dovecot by LMTP, and Postfix as the next hop and as the sending server.
 
-rspamd judges the mail where a test says so.
+In some tests, rspamd checks the mail.
 
 Each server is stopped and comes back. While it is away, clients get only 4xx replies, nothing is lost, and service
 resumes without help.
@@ -29,11 +29,11 @@ from tests.peers.suite import Suite
 pytestmark = pytest.mark.e2e
 
 ANN, FULL = "ann@boxes.test", "full@boxes.test"
-# Accounts of a domain with a delimiter, and of one with a catch-all address.
+# An account of a domain with a delimiter, and an account of a domain with a catch-all address.
 SUE, ALL = "sue@tagged.test", "all@caught.test"
 # The recipients at relay domains: BOB's mail goes to Postfix by SMTP, EVE's to Dovecot by LMTP.
 BOB, EVE = "bob@hub.test", "eve@lmtp.test"
-# Recipients whose mailboxes become full: at a local domain, at a relay domain, for a while only, and after a delivery.
+# Recipients whose mailboxes become full: at a local domain, at a relay domain, temporarily, and after a delivery.
 BRIM, BRIM_BEYOND, SOON, LATER = "brim@boxes.test", "brim@lmtp.test", "soon@boxes.test", "later@boxes.test"
 # A quota in octets that is smaller than any message.
 _TOO_SMALL = 300
@@ -88,7 +88,7 @@ def suite(
 
 
 def _send(suite: Suite, recipient: str, marker: str, sender: str = "joe@far.test") -> tuple[int, bytes]:
-    """Sends a message and returns (code, text) of the reply that decided: the one to RCPT, or to the content."""
+    """Sends a message and returns (code, text) of the last reply: the reply to RCPT, or to the content."""
     with world.smtp(suite) as client:
         client.mail(sender)
         code, text = client.rcpt(recipient)
@@ -104,7 +104,7 @@ def _kind_of_domain(suite: Suite, recipients: str) -> None:
     world.until_in_force(suite)
 
 
-def test_dovecot_says_which_recipients_exist(suite: Suite, dovecot: Dovecot) -> None:
+def test_dovecot_is_asked_which_recipients_exist(suite: Suite, dovecot: Dovecot) -> None:
     marker = uuid.uuid4().hex
     assert _send(suite, ANN, marker)[0] == 250
     (found,) = [message for message in dovecot.wait_for_messages(ANN, 1) if marker.encode() in message]
@@ -154,8 +154,8 @@ def test_a_full_mailbox_is_refused_at_rcpt_until_there_is_room(suite: Suite, dov
     assert marker.encode() in dovecot.wait_for_messages(recipient, before + 1)[-1]
 
 
-def test_a_mailbox_that_is_full_for_now_loses_no_mail(suite: Suite, dovecot: Dovecot) -> None:
-    """A 4yz of the mailbox server, here 4.2.2, says nothing about the address."""
+def test_a_mailbox_that_is_full_temporarily_loses_no_mail(suite: Suite, dovecot: Dovecot) -> None:
+    """A temporary reply of the mailbox server (here with 4.2.2) does not show whether the address exists."""
     marker = uuid.uuid4().hex
     dovecot.put(SOON)
     dovecot.set_full(SOON, refuses_for_now=True)
@@ -175,7 +175,7 @@ def test_a_mailbox_that_is_full_for_now_loses_no_mail(suite: Suite, dovecot: Dov
 
 
 def test_a_mailbox_that_became_full_causes_one_report(suite: Suite, dovecot: Dovecot) -> None:
-    """The mailbox server's earlier yes holds for an hour, but no longer than until it refuses mail."""
+    """A positive answer of the mailbox server is cached for an hour, or until the server refuses mail."""
     assert _send(suite, LATER, "known good")[0] == 250
     world.until_queue_is_empty(suite)
     reports = len(dovecot.messages(ANN))
@@ -224,7 +224,9 @@ def _attempt(suite: Suite, recipient: str) -> dict[str, Any]:
     return newest
 
 
-def test_postfix_is_a_next_hop_over_verified_tls_and_says_who_exists(suite: Suite, postfix: Postfix) -> None:
+def test_postfix_is_a_next_hop_over_verified_tls_and_is_asked_which_recipients_exist(
+    suite: Suite, postfix: Postfix
+) -> None:
     marker = uuid.uuid4().hex
     before = len(postfix.messages)
     assert _send(suite, BOB, marker)[0] == 250
@@ -304,7 +306,7 @@ def test_postfix_keeps_its_mail_while_posthouse_is_down_and_sends_it_afterwards(
     assert len(dovecot.messages(ANN)) == before + 1
 
 
-# rspamd beside them
+# Dovecot, Postfix and rspamd together
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +317,7 @@ def rspamd() -> Iterator[Rspamd]:
 
 @pytest.fixture(params=["tempfail", "accept"])
 def on_error(suite: Suite, rspamd: Rspamd, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The setting for mail about which rspamd gives no answer; while the test runs, mail is checked for spam."""
+    """Turns the spam check on during the test. The value is the setting for mail about which rspamd gives no answer."""
     spam = {"mode": "enforce", "rspamd": rspamd.url, "on_error": request.param, "timeout_s": 5}
     world.change(suite, "/v1/settings/content-checks", {"spam": spam})
     world.until_in_force(suite)
@@ -349,14 +351,14 @@ def test_mail_follows_the_setting_while_rspamd_is_down_and_is_checked_again_afte
                 assert len(dovecot.messages(ANN)) == before
             else:
                 dovecot.wait_for_messages(ANN, before + 1)
-            # Of what came meanwhile nothing was refused for good.
+            # No message that came while rspamd was down was refused permanently.
             assert len(refused_for_good()) == 1
         finally:
             rspamd.start()
         assert marker.encode() in dovecot.wait_for_messages(ANN, before + 1)[-1]
         spam_is_refused(2)
     world.until_queue_is_empty(suite)
-    # It is there once, and nobody had to start anything of ours again.
+    # The message has arrived once, and no process of Posthouse was started again.
     assert len(dovecot.messages(ANN)) == before + 1
     assert {name: suite.pid(name) for name in suite.layout} == processes
 
@@ -376,7 +378,7 @@ def test_mail_follows_the_setting_while_rspamd_is_down_and_is_checked_again_afte
 def test_mail_from_outside_to_an_unknown_address_is_refused_or_gives_a_warning(
     suite: Suite, postfix: Postfix, kind: str, recipients: str
 ) -> None:
-    """The domains' server speaks SMTP; the mode `verify` is tested above with one that speaks LMTP."""
+    """The server of the domains speaks SMTP. The tests above check the mode `verify` with a server that speaks LMTP."""
     domain = f"{kind[:5]}-{recipients}.test"
     member = "name" if kind == "local-domains" else "domain"
     server = {"kind": "smtp", "host": postfix.host, "port": postfix.port}

@@ -75,7 +75,9 @@ def test_the_first_domain_and_its_accounts_get_mail(suite: Suite, posthouse: Com
     assert world.reply_to_rcpt(suite, "all@first.test") == (550, "5.1.1")
 
 
-def test_a_domain_whose_recipients_are_a_list(suite: Suite, posthouse: CommandLine, tmp_path: Path) -> None:
+def test_a_domain_accepts_mail_only_for_the_recipients_in_its_list(
+    suite: Suite, posthouse: CommandLine, tmp_path: Path
+) -> None:
     posthouse("relay-domain", "add", "listed.test", "recipients=list")
     addresses = tmp_path / "addresses.csv"
     addresses.write_text("address\nfred@listed.test\ngina@listed.test\n")
@@ -84,7 +86,7 @@ def test_a_domain_whose_recipients_are_a_list(suite: Suite, posthouse: CommandLi
     assert world.reply_to_rcpt(suite, "hugo@listed.test") == (550, "5.1.1")
 
 
-def test_a_file_with_one_bad_row_adds_the_others(posthouse: CommandLine, tmp_path: Path) -> None:
+def test_an_import_of_a_file_with_one_bad_row_adds_the_other_rows(posthouse: CommandLine, tmp_path: Path) -> None:
     posthouse("relay-domain", "add", "many.test", "recipients=list")
     addresses = tmp_path / "addresses.csv"
     rows = [f"user{number}@many.test" for number in range(2500)]
@@ -95,7 +97,7 @@ def test_a_file_with_one_bad_row_adds_the_others(posthouse: CommandLine, tmp_pat
     assert "line 2502" in outcome.errors
 
 
-def test_a_webhook_is_tried_and_its_secret_replaced(suite: Suite, posthouse: CommandLine, web: WebServer) -> None:
+def test_a_webhook_is_tested_and_its_secret_is_replaced(suite: Suite, posthouse: CommandLine, web: WebServer) -> None:
     web.answer("/hook", times=None)
     added = posthouse("webhook", "add", f"{web.url}/hook", "events=delivered,bounced")
     assert "secret" in added
@@ -109,7 +111,7 @@ def test_a_webhook_is_tried_and_its_secret_replaced(suite: Suite, posthouse: Com
     posthouse("webhook", "remove", f"{web.url}/hook")
 
 
-def test_why_was_it_refused(suite: Suite, posthouse: CommandLine) -> None:
+def test_the_commands_trace_and_why_show_why_mail_was_refused(suite: Suite, posthouse: CommandLine) -> None:
     assert world.reply_to_rcpt(suite, "nobody@ours.test") == (550, "5.1.1")
     until(lambda: posthouse.run("trace", "nobody@ours.test").status == 0, "the refusal is in the history")
     traced = posthouse("trace", "nobody@ours.test")
@@ -127,7 +129,9 @@ def test_why_was_it_refused(suite: Suite, posthouse: CommandLine) -> None:
     assert posthouse.json("access", "list") == {"items": []}, "the rule is not stored"
 
 
-def test_where_is_my_message(suite: Suite, posthouse: CommandLine, far: SmtpSink) -> None:
+def test_the_command_trace_finds_a_message_by_all_its_names(
+    suite: Suite, posthouse: CommandLine, far: SmtpSink
+) -> None:
     send(suite, "bob@far.test")
     far.wait_for_messages(1)
     until(lambda: "delivered" in posthouse.run("trace", "bob@far.test").output, "the message is delivered")
@@ -145,7 +149,7 @@ def test_where_is_my_message(suite: Suite, posthouse: CommandLine, far: SmtpSink
     assert (missing.status, missing.errors.count("\n")) == (1, 1)
 
 
-def test_a_destination_that_is_stuck(
+def test_mail_for_a_destination_that_defers_is_suspended_held_and_released(
     suite: Suite, posthouse: CommandLine, outside: DnsServer, far: SmtpSink, smart_host: SmtpSink
 ) -> None:
     outside.add("stuck.test", "MX", "10 mx.far.test.")
@@ -226,7 +230,8 @@ def test_an_operator_lists_and_lifts_a_blocked_client(suite: Suite, posthouse: C
     nothing = posthouse.run("blocked", "lift", "--all", "--yes")
     assert (nothing.status, nothing.errors) == (1, "posthouse: no client is blocked\n")
     revision = posthouse.json("config", "log", "--limit", "1")["items"][0]["number"]
-    # Clients of local networks are never blocked. This client is on loopback, so no network may count as local.
+    # Clients in local networks are never blocked. The client of this test is on loopback, so the list of local networks
+    # must be empty.
     posthouse("config", "set", "general.smtp_auth.local_networks=[]")
     posthouse("config", "set", "advanced-security.max_unknown_recipients_per_day=2")
     for name in ("first", "second"):
@@ -302,7 +307,7 @@ def test_a_test_message_shows_its_result(suite: Suite, posthouse: CommandLine, f
     assert "nobody@ours.test: 550 5.1.1" in partly.output
 
 
-def test_settings_go_through_a_file_and_an_editor(suite: Suite, tmp_path: Path) -> None:
+def test_settings_are_changed_by_a_file_and_by_an_editor(suite: Suite, tmp_path: Path) -> None:
     posthouse = CommandLine(suite, VISUAL="", EDITOR="sed -i s/ESMTP/ESMTP_edited/")
     exported = tmp_path / "settings.json"
     posthouse("config", "export", str(exported))

@@ -36,13 +36,14 @@ pytestmark = pytest.mark.e2e
 
 REPLICAS = {"config_api": 2, "ingress": 2, "policy": 2, "relay": 3}
 LONG_SECONDS = float(os.environ.get("POSTHOUSE_REPLICAS_SECONDS", "0"))
-# The address from which the balancer calls ingress, the trusted network of the load's clients, and a client that is
-# limited.
+# The address from which the balancer calls ingress, the trusted network of the clients that send the load, and a client
+# to which the limit of connections applies.
 BALANCER, TRUSTED, LIMITED = "127.0.0.9", "127.0.1.0/24", "127.0.2.1"
 LOADERS = [f"127.0.1.{number}" for number in range(1, 7)]
 LIMIT = 4
 RECIPIENT = "bob@far.test"
-# The throughput counts as back when half as many messages are accepted within a second as before.
+# The longest time until the throughput is back: until at least half of the usual number of messages is accepted within
+# a second.
 BACK_SECONDS = 5.0
 SOME_MESSAGES = 20
 
@@ -97,7 +98,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
-    """The replicas as an operator starts them, with one command."""
+    """Yields the running replicas, which one command starts, as an operator does."""
     _postgres.ensure_running()
     _redis.ensure_running()
     _redis.flush()
@@ -105,7 +106,7 @@ def cluster(_postgres: Postgres, _redis: Redis) -> Iterator[Cluster]:
     suite = Suite(
         {
             "INGRESS_PROXY_NETWORKS": f"{BALANCER}/32",
-            # After this time another relay takes the mail of a dead one; the default is half a minute.
+            # After this time another relay takes over the mail of a relay that has died. The default is half a minute.
             "RELAY_LEASE_SECONDS": "3",
             # After this time a client is told that the database does not answer.
             "RELAY_STORE_SECONDS": "2",
@@ -183,7 +184,7 @@ class Held:
         self._open: list[smtplib.SMTP] = []
 
     def fill(self) -> None:
-        """Opens the missing connections. The place of a broken connection becomes free after a moment."""
+        """Opens connections up to the limit. It tries again, because a broken connection still counts for a moment."""
 
         def full() -> bool:
             self._open = [client for client in self._open if self._lives(client)]
@@ -304,7 +305,8 @@ def test_each_replica_ends_under_load_and_no_mail_is_lost(cluster: Cluster) -> N
         per_second = load.count() / (time.monotonic() - began)
         for name, number in endings():
             if LONG_SECONDS:
-                # Only one replica is down at a time. In the short run one running replica of each service is enough.
+                # In the long run only one replica is down at a time. In the short run one running replica of each
+                # service is enough.
                 cluster.until_whole(*REPLICAS)
             ended.append((name, number, time.monotonic()))
             cluster.end(name, number, held.leave_when_told)
@@ -323,7 +325,7 @@ def test_each_replica_ends_under_load_and_no_mail_is_lost(cluster: Cluster) -> N
     for name, number, at in ended:
         seconds = recovery(load, at, per_second)
         print(f"{number.name} of {name}: throughput back after {seconds:.1f} s")
-        # The time is checked only in a run that was started for this purpose, since other runs may share the machine.
+        # The time is checked only in the long run, because the short run may share the machine with other tests.
         assert not LONG_SECONDS or seconds <= BACK_SECONDS
 
 
@@ -360,7 +362,7 @@ def test_postgresql_restarts_and_redis_dies_under_load(cluster: Cluster) -> None
             lambda: all(cluster.figure(name, "posthouse_policy_store_up") == 1 for name in skipped),
             "both replicas of policy have connected to Redis again",
         )
-        # Redis has lost all counters. Connections that are opened from now on are counted.
+        # Redis has lost all counters, so it counts only connections that are opened from now on.
         held.close()
         held.fill()
         until(lambda: held.one_more() == 421, "the limit holds again")

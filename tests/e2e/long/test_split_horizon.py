@@ -88,7 +88,7 @@ class Site:
     gateway: str
 
     def domain(self, name: str, outer: tuple[int, str, str], inner: tuple[int, str, str]) -> None:
-        """Adds a relay domain with one MX record in each view, given as (preference, host, address)."""
+        """Adds a relay domain. `outer` and `inner` are its MX records in both views, as (preference, host, address)."""
         for server, (preference, host, address) in ((self.outside, outer), (self.inside, inner)):
             server.replace(name, "MX", f"{preference} {host}.")
             server.replace(host, "A", address)
@@ -126,7 +126,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         environment = {**listening, "INGRESS_SMTP_PORT": str(port), "RELAY_MX_PORT": str(port)}
         outside = stack.enter_context(DnsServer(host=host))
         inside = stack.enter_context(DnsServer(host=host))
-        # The main server greets with the name under which the gateway is known now.
+        # The main server still greets with the name that the gateway has now.
         main_server = stack.enter_context(SmtpSink(Offer(hostname=OUR_NAME), host=network.others, port=port))
         suite = stack.enter_context(
             Suite(
@@ -161,7 +161,7 @@ def test_f51_mail_reaches_the_main_server_in_every_arrangement(site: Site) -> No
 
 
 def _nothing_is_better_than_the_gateway(site: Site) -> None:
-    """Checks that the mail waits, and that the route says why."""
+    """Checks that mail waits when no host is better than the gateway, and that the route shows the reason."""
     ours, main = site.gateway, site.main_server.host
     sessions = len(site.main_server.sessions)
     site.domain("a6.test", (10, "a6.test", ours), (10, "a6.test", main))

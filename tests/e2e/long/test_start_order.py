@@ -1,6 +1,6 @@
 """The services start in any order.
 
-A service that waits for another says so, and continues when the other has started.
+A service that waits for another service reports this, and continues when the other service has started.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def empty() -> Iterator[Suite]:
 
 
 def greeting(suite: Suite) -> str:
-    """Returns code and enhanced code of the greeting; an empty text while nobody listens."""
+    """Returns the code and the enhanced code of the greeting, or an empty text when nobody listens."""
     client = smtplib.SMTP(timeout=60)
     try:
         code, text = client.connect(suite.host, suite.smtp_port)

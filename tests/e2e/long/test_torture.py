@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 @pytest.fixture
 def everywhere(far: SmtpSink, outside: DnsServer) -> SmtpSink:
-    """One next hop for all domains. It refuses one recipient."""
+    """The only next hop of all domains, which refuses one recipient."""
     for domain in ("further.test", "sender.test"):
         outside.add(domain, "MX", "10 mx.far.test.")
     far.on(Stage.RCPT, reply("550 5.1.1 no such user"), address=chaos.REFUSED)

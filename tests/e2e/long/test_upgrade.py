@@ -32,7 +32,7 @@ from tests.peers.suite import ROOT, Suite
 pytestmark = pytest.mark.e2e
 
 DATA = Path(__file__).parents[1] / "data" / "35f8a8f"
-# These names are in the settings of that commit: the gateway's relay host with its password, and the mailbox server.
+# These names are in the settings that the commit stored: the relay host with its password, and the mailbox server.
 RELAY_HOST, RELAY_HOST_PORT, RELAY_HOST_PASSWORD = "smart.test", 2525, "not to be seen"
 MAILBOX_SERVER, MAILBOX_SERVER_PORT = "box.test", 2424
 # The last revisions of both schemas at that commit.
@@ -50,7 +50,7 @@ def restore(folder: Path) -> None:
     for name in ("admin-key", "secret-key"):
         shutil.copy(DATA / name, folder / name)
         (folder / name).chmod(0o600)
-    # That commit made this folder for its PID files and let other users read it.
+    # The commit made this folder for its PID files and let other users read it.
     (folder / "run").mkdir(mode=0o755)
     for service in ("policy", "relay"):
         (folder / service).mkdir(mode=0o700)
@@ -58,7 +58,7 @@ def restore(folder: Path) -> None:
 
 
 def restore_databases(settings_path: str, queue_path: str) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """Restores both databases as SQLite files. The times are moved as if that commit had run until a moment ago."""
+    """Restores both databases as SQLite files. All times are moved as if that version had run until a moment ago."""
     settings, queue = sqlite3.connect(settings_path), sqlite3.connect(queue_path)
     settings.executescript((DATA / "config.sql").read_text())
     queue.executescript((DATA / "queue.sql").read_text())
@@ -198,7 +198,7 @@ def test_a_data_folder_of_35f8a8f_works_after_the_upgrade(
     with world.smtp(upgraded) as client:
         client.sendmail("someone@far.test", [world.ALICE], world.message("someone@far.test", [world.ALICE], "Come in."))
     assert b"Come in." in mailbox_server.wait_for_messages(1)[0].content
-    # That commit stored its snapshots unencrypted, with the passwords. No copy of them may remain.
+    # The commit stored its snapshots unencrypted, with the passwords. No such copy may remain.
     assert RELAY_HOST_PASSWORD.encode() in (DATA / "relay-snapshot").read_bytes()
     for service in ("policy", "relay"):
         snapshot, then = upgraded.folder / service / "snapshot", (DATA / f"{service}-snapshot").read_bytes()

@@ -1,4 +1,4 @@
-"""One suite for all tests of settings. After each test it is restored."""
+"""Fixtures that give all tests of settings one suite, and restore it after each test."""
 
 from __future__ import annotations
 

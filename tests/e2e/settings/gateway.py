@@ -1,4 +1,4 @@
-"""The running suite that all tests of settings share: its peers, its configuration, and how it is restored."""
+"""The running suite that all tests of settings share, with functions that configure, use and restore it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ HOSTNAME = "mx.ours.test"
 FAR = "bob@far.test"
 SETTLE_SECONDS = 60.0
 
-# These sets name the settings that relay alone reads, and those that policy and relay read. Policy alone reads all
-# others.
+# The settings that only relay reads, and the settings that both policy and relay read. Only policy reads all others.
 _RELAYS_ALONE = frozenset({"delivery", "queue", "resolvers", "relay-rules", "dkim-keys"})
 _OF_BOTH = frozenset({"relay-domains", "local-domains", "accounts", "aliases", "recipients"})
 _OF_BOTH_IN_SETTINGS = frozenset({"profile", "external_postmasters", "quarantine"})
 
 _SECONDS_PER_MINUTE = 60
-# The most seconds that a few connections of a test take. No clock minute may end during this time.
+# The longest time that a few connections of a test need, in seconds. No clock minute may end during this time.
 _MINUTE_MARGIN = 8.0
 
 
@@ -146,7 +145,7 @@ class Gateway:
         self.patch("content-checks", checks)
 
     def settle(self, changed: str, patch: Iterable[str] = ()) -> None:
-        """Waits until the services that read the setting `changed` decide by the newest revision."""
+        """Waits until the services that read the setting `changed` use the newest revision."""
         newest = world.newest_revision(self.suite)
         relays = changed in _RELAYS_ALONE or changed in _OF_BOTH or not _OF_BOTH_IN_SETTINGS.isdisjoint(patch)
         policys = changed not in _RELAYS_ALONE and set(patch) != {"quarantine"}
@@ -208,7 +207,7 @@ class Gateway:
         helo: str = "client.far.test",
         content: bytes | None = None,
     ) -> str:
-        """Does one transaction in a session of its own. Returns where and how it was refused, or "accepted"."""
+        """Does one transaction in its own session. Returns the refused command with its codes, or "accepted"."""
         with self.connect(address, helo=helo) as client:
             if client.greeting != "220":
                 return f"CONNECT {client.greeting}"
@@ -227,7 +226,7 @@ class Gateway:
         return found()[0]
 
     def states(self, sender: str) -> dict[str, str]:
-        """Returns the state of each recipient of the mail from `sender`."""
+        """Returns the state of the delivery to each recipient of the mail from `sender`."""
         listed = [*world.queued(self.suite), *world.history(self.suite)]
         return {
             delivery["recipient"]: delivery["state"]

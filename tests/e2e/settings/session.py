@@ -24,10 +24,10 @@ _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= |$)")
 
 
 class Client:
-    """One session. Each command returns "250" or, for any other reply, code and enhanced code: "554 5.7.1".
+    """One session. Each command returns "250", or for any other reply its code and enhanced code: "554 5.7.1".
 
-    `address` is the address of the client: one of 127/8 through its socket, any other through a PROXY line. After the
-    server has closed, commands return "closed". `text` is the complete text of the last reply.
+    `address` is the address of the client. The socket gets an address of 127/8; any other address is sent in a PROXY
+    line. When the server has closed the connection, commands return "closed". `text` is the text of the last reply.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Client:
 
     @staticmethod
     def early(address: str, port: int, octets: bytes) -> list[str]:
-        """Sends `octets` before the greeting. Returns what the server sends until it closes or has greeted."""
+        """Sends `octets` before the greeting. Returns the replies up to the greeting or the end of the connection."""
         kind = "TCP6" if ":" in address else "TCP4"
         line = f"PROXY {kind} {address} {'::1' if kind == 'TCP6' else LOOPBACK} 40000 25\r\n"
         with Client(address, port, helo=None, proxy_line=line + octets.decode()) as client:
@@ -105,7 +105,7 @@ class Client:
     def transaction(self, sender: str, *recipients: str, content: bytes | None = None) -> str:
         """Sends MAIL, each RCPT, and DATA when there is content.
 
-        Returns where and how it was refused, or "accepted".
+        Returns the refused command with the codes of the reply, or "accepted".
         """
         answer = self.mail(sender)
         if answer != "250":
@@ -137,7 +137,7 @@ class Client:
         try:
             self._socket.sendall(octets if isinstance(octets, bytes) else octets.encode())
         except (BrokenPipeError, ConnectionResetError):
-            # The server has closed. A reply that it sent before can still be read.
+            # The server has closed the connection. A reply that it sent before can still be read.
             return
 
     def reply(self) -> str:

@@ -1,4 +1,4 @@
-"""`/access-rules`: block lists and allow lists, which rule wins, and which checks an allow rule turns off."""
+"""`/access-rules`: block rules and allow rules, their precedence, and the checks that an allow rule turns off."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MATCHES = [
 @pytest.mark.parametrize(
     ("mode", "expected"), [("off", "accepted"), ("shadow", "accepted"), ("enforce", "RCPT 554 5.7.1")]
 )
-def test_a_block_rule_refuses_in_enforce_only(
+def test_a_block_rule_refuses_only_in_the_mode_enforce(
     gateway: Gateway, criterion: str, value: str, _other: str, mode: str, expected: str
 ) -> None:
     gateway.access("block", criterion, value, action="reject", mode=mode)
@@ -40,7 +40,7 @@ def test_a_block_rule_refuses_in_enforce_only(
 
 
 @pytest.mark.parametrize(("criterion", "_value", "other"), MATCHES)
-def test_a_block_rule_leaves_others_alone(gateway: Gateway, criterion: str, _value: str, other: str) -> None:
+def test_a_block_rule_does_not_affect_other_mail(gateway: Gateway, criterion: str, _value: str, other: str) -> None:
     gateway.access("block", criterion, other, action="reject")
     assert gateway.attempt(address=CLIENT) == "accepted"
 
@@ -71,7 +71,7 @@ def test_a_sender_is_compared_as_a_whole_and_exactly(gateway: Gateway, value: st
         assert client.rcpt(world.ALICE) == ("554 5.7.1" if blocked else "250")
 
 
-def test_a_blocked_recipient_does_not_harm_the_others(gateway: Gateway) -> None:
+def test_a_blocked_recipient_does_not_affect_the_other_recipients(gateway: Gateway) -> None:
     gateway.access("block", "recipient", "Alice@Ours.Test", action="reject")
     with gateway.connect() as client:
         client.mail(FAR)
@@ -104,7 +104,7 @@ def test_a_blocked_recipient_does_not_harm_the_others(gateway: Gateway) -> None:
         ("::ffff:93.200.7.0/120", "93.200.7.0/24", ["93.200.7.1"], ["93.200.8.1"]),
     ],
 )
-def test_a_blocked_network_contains_exactly_its_clients(
+def test_a_blocked_network_blocks_exactly_the_clients_in_it(
     gateway: Gateway, value: str, shown: str, inside: list[str], outside: list[str]
 ) -> None:
     rule = gateway.access("block", "network", value, action="reject")
@@ -126,7 +126,7 @@ def _with_netmask(network: str) -> str:
 @pytest.mark.parametrize(
     "address", [CLIENT_V6, "2a01:04f8:0c0c:0001:0000:0000:0000:0009", "2A01:4F8:C0C:1:0:0:0:9", "::ffff:93.200.7.9"]
 )
-def test_an_address_is_canonical_however_it_is_written(gateway: Gateway, address: str) -> None:
+def test_a_rule_matches_however_its_address_is_written(gateway: Gateway, address: str) -> None:
     gateway.access("block", "ip", address, action="reject")
     same = CLIENT if "." in address else CLIENT_V6
     other = "93.200.7.10" if "." in address else "2a01:4f8:c0c:1::a"
@@ -134,12 +134,12 @@ def test_an_address_is_canonical_however_it_is_written(gateway: Gateway, address
     assert gateway.attempt(address=other) == "accepted"
 
 
-def test_a_mapped_client_is_its_ipv4_address(gateway: Gateway) -> None:
+def test_an_ipv4_mapped_client_is_treated_as_its_ipv4_address(gateway: Gateway) -> None:
     gateway.access("block", "ip", CLIENT, action="reject")
     assert gateway.attempt(address=f"::ffff:{CLIENT}") == "RCPT 554 5.7.1"
 
 
-def test_the_clients_address_survives_starttls(gateway: Gateway) -> None:
+def test_the_address_of_the_client_is_the_same_after_starttls(gateway: Gateway) -> None:
     gateway.access("block", "ip", CLIENT, action="reject")
     with gateway.connect(CLIENT) as client:
         assert client.starttls() == "220 2.0.0"
@@ -202,7 +202,7 @@ def test_a_recipient_rule_discards_only_that_recipient(gateway: Gateway) -> None
     )
 
 
-def test_discarding_does_not_tell_who_exists(gateway: Gateway) -> None:
+def test_discarded_mail_is_not_relayed_and_does_not_show_who_exists(gateway: Gateway) -> None:
     gateway.access("block", "ip", CLIENT, action="discard")
     assert gateway.attempt("nobody@ours.test", address=CLIENT) in ("accepted", "RCPT 550 5.1.1")
     # A discard rule must not make the gateway an open relay: a message that is answered as accepted is not sent.
@@ -212,7 +212,7 @@ def test_discarding_does_not_tell_who_exists(gateway: Gateway) -> None:
     assert gateway.far.messages == []
 
 
-# Allow rules win over block rules
+# Allow rules take precedence over block rules
 
 
 @pytest.mark.parametrize("allow", ["sender", "recipient", "ip", "network", "domain"])
@@ -259,7 +259,7 @@ def test_an_allow_rule_never_grants_relaying(gateway: Gateway, criterion: str) -
         ("far.test", '"@far.test"@evil.test', False),
     ],
 )
-def test_an_allowed_domain_is_exactly_that_of_the_sender(
+def test_an_allowed_domain_must_be_exactly_the_domain_of_the_sender(
     gateway: Gateway, value: str, sender: str, allowed: bool
 ) -> None:
     gateway.access("block", "recipient", world.ALICE, action="reject")
@@ -293,7 +293,7 @@ KEY_RECORD = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
 
 @pytest.fixture
 def judged(gateway: Gateway, clamd: Clamd) -> Gateway:
-    """A client whose mail every content check refuses when the check is on."""
+    """A gateway with DNS records by which each content check, when it is on, refuses the test's client and mail."""
     gateway.dns.replace("9.7.200.93.list.test", "A", "127.0.0.2")
     gateway.dns.replace("2.0.0.127.list.test", "A", "127.0.0.2")
     gateway.dns.replace("judged.test", "TXT", "v=spf1 -all")
@@ -387,7 +387,7 @@ def test_an_allowed_ip_is_exempt_from_the_security_settings(gateway: Gateway) ->
             client.close()
 
 
-def test_the_rules_of_the_protocol_apply_to_an_allowed_ip(gateway: Gateway) -> None:
+def test_protocol_checks_apply_to_an_allowed_ip(gateway: Gateway) -> None:
     gateway.access("allow", "ip", CLIENT)
     gateway.patch("advanced-security", {"max_junk_commands": 10})
     with gateway.connect(CLIENT) as client:
@@ -401,7 +401,9 @@ def test_the_rules_of_the_protocol_apply_to_an_allowed_ip(gateway: Gateway) -> N
 
 
 @pytest.mark.parametrize("criterion", ["sender", "recipient", "network", "domain"])
-def test_criteria_other_than_ip_skip_no_policy(gateway: Gateway, criterion: str) -> None:
+def test_allow_rules_with_criteria_other_than_ip_do_not_exempt_from_security_settings(
+    gateway: Gateway, criterion: str
+) -> None:
     values = {"sender": FAR, "recipient": world.ALICE, "network": "93.200.7.0/24", "domain": "far.test"}
     gateway.access("allow", criterion, values[criterion])
     gateway.patch("advanced-security", {"reject_non_fqdn_helo": "enforce"})
@@ -411,7 +413,7 @@ def test_criteria_other_than_ip_skip_no_policy(gateway: Gateway, criterion: str)
 # Expiry, shadow mode and counts of rules
 
 
-def test_an_expired_rule_decides_nothing(gateway: Gateway) -> None:
+def test_an_expired_rule_has_no_effect(gateway: Gateway) -> None:
     now = datetime.now(UTC)
     soon = (now + timedelta(seconds=2)).isoformat()
     gateway.access("block", "sender", "later@far.test", action="reject", expires_at=(now + timedelta(1)).isoformat())
@@ -434,7 +436,7 @@ def test_a_changed_or_removed_rule_is_in_force_at_once(gateway: Gateway) -> None
 
 
 @pytest.mark.parametrize("mode", ["shadow", "enforce"])
-def test_each_rule_counts_its_hits_and_the_time_of_the_last(gateway: Gateway, mode: str) -> None:
+def test_each_rule_counts_its_hits_and_records_the_time_of_the_last_hit(gateway: Gateway, mode: str) -> None:
     rule = gateway.access("block", "sender", "counted@far.test", action="reject", mode=mode)
     other = gateway.access("block", "sender", "other@far.test", action="reject", mode=mode)
     assert (rule["hits"], rule["last_hit_at"]) == (0, None)

@@ -64,7 +64,7 @@ def test_commands_that_came_too_early_are_refused(
         assert client.ended()
 
 
-def test_commands_behind_starttls_are_never_run(gateway: Gateway) -> None:
+def test_commands_sent_together_with_starttls_are_never_run(gateway: Gateway) -> None:
     with gateway.connect() as client:
         client.send(b"STARTTLS\r\nMAIL FROM:<bob@far.test>\r\n")
         assert client.reply() == "554 5.5.0"
@@ -72,7 +72,7 @@ def test_commands_behind_starttls_are_never_run(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("mode", ["off", "shadow"])
-def test_commands_behind_starttls_are_dropped_when_nothing_is_refused(gateway: Gateway, mode: str) -> None:
+def test_commands_sent_together_with_starttls_are_dropped_when_nothing_is_refused(gateway: Gateway, mode: str) -> None:
     gateway.patch("advanced-security", {"reject_unauthorized_pipelining": mode})
     with gateway.connect() as client:
         client.send(b"STARTTLS\r\nMAIL FROM:<bob@far.test>\r\nRCPT TO:<alice@ours.test>\r\n")
@@ -140,7 +140,7 @@ def test_helo_names_are_checked(helo_names: Gateway, rule: str, mode: str) -> No
     assert {name: helo_names.attempt(helo=name) for name in expected} == expected
 
 
-def test_the_name_of_helo_is_checked_like_that_of_ehlo(helo_names: Gateway) -> None:
+def test_the_name_in_helo_is_checked_like_the_name_in_ehlo(helo_names: Gateway) -> None:
     helo_names.patch("advanced-security", {"reject_non_fqdn_helo": "enforce"})
     with helo_names.connect(helo=None) as client:
         assert client.say("HELO short") == "250"
@@ -216,7 +216,7 @@ def test_a_blocked_client_is_blocked_for_the_postmaster_too_until_it_is_lifted(g
     assert _guess(gateway, address, "alice") == ["250"]
 
 
-def test_relay_domain_recipients_that_are_not_listed_count(gateway: Gateway) -> None:
+def test_recipients_of_relay_domains_that_are_not_listed_count_as_unknown(gateway: Gateway) -> None:
     gateway.patch("advanced-security", {"max_unknown_recipients_per_day": 2})
     gateway.list_recipient("eve@partner.test")
     gateway.create("relay-domains", name="x", domain="partner.test", recipients="list")

@@ -84,7 +84,7 @@ def test_connections_above_the_concurrent_limit_are_refused(gateway: Gateway) ->
         with gateway.connect(address) as third:
             assert third.greeting == "421 4.7.0"
             assert third.ended()
-        # The refused connection took no place, and another client has places of its own.
+        # The refused connection does not count, and connections of another client are counted separately.
         assert first.transaction(FAR, world.ALICE) == "accepted"
         assert second.transaction(FAR, world.ALICE) == "accepted"
         assert gateway.attempt() == "accepted"

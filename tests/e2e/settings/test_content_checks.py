@@ -28,7 +28,7 @@ def _in(mode: str, refused: str) -> str:
 
 
 def _results(gateway: Gateway, marker: str) -> str:
-    """Returns our Authentication-Results field of the message that arrived, unfolded."""
+    """Returns our unfolded Authentication-Results field in the message that arrived."""
     header = re.sub(rb"\r\n[ \t]+", b" ", gateway.delivered(marker).header).decode()
     ours = [line for line in header.splitlines() if line.lower().startswith(f"authentication-results: {HOSTNAME}")]
     assert len(ours) <= 1, ours
@@ -47,7 +47,7 @@ def _list(gateway: Gateway, *answers: str, address: str = "9.0.50.93", zone: str
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_listed_client_is_refused_in_enforce_only(gateway: Gateway, mode: str) -> None:
+def test_a_listed_client_is_refused_only_in_the_mode_enforce(gateway: Gateway, mode: str) -> None:
     _list(gateway, "127.0.0.2")
     gateway.content_checks(dnsbl={"mode": mode, "zones": [{"zone": ZONE}]})
     assert gateway.attempt(address=LISTED) == _in(mode, "RCPT 554 5.7.1")
@@ -84,14 +84,14 @@ def test_only_a_configured_code_means_listed(
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour.SERVFAIL, Behaviour.REFUSED, Behaviour.NODATA])
-def test_a_list_without_an_answer_refuses_nobody(gateway: Gateway, behaviour: Behaviour) -> None:
+def test_a_block_list_that_does_not_answer_refuses_nobody(gateway: Gateway, behaviour: Behaviour) -> None:
     zone = f"{behaviour.name.lower()}.list.test"
     gateway.dns.behave(f"*.{zone}", behaviour)
     gateway.content_checks(dnsbl={"mode": "enforce", "zones": [{"zone": zone}]})
     assert gateway.attempt(address=LISTED) == "accepted"
 
 
-def test_one_list_of_several_is_enough(gateway: Gateway) -> None:
+def test_one_listing_in_several_block_lists_is_enough_for_a_refusal(gateway: Gateway) -> None:
     gateway.dns.behave("*.dead.test", Behaviour.SERVFAIL)
     _list(gateway, "127.0.0.3", zone="third.test")
     zones = [{"zone": "dead.test"}, {"zone": "empty.test"}, {"zone": "third.test"}]
@@ -99,7 +99,7 @@ def test_one_list_of_several_is_enough(gateway: Gateway) -> None:
     assert gateway.attempt(address=LISTED) == "RCPT 554 5.7.1"
 
 
-def test_ipv6_is_looked_up_in_nibbles_and_a_mapped_address_as_ipv4(gateway: Gateway) -> None:
+def test_ipv6_addresses_are_looked_up_in_nibbles_and_mapped_ones_as_ipv4(gateway: Gateway) -> None:
     _list(gateway, "127.0.0.2")
     nibbles = ".".join(reversed("2a0500000000000000000000000000ff"))
     gateway.dns.replace(f"{nibbles}.{ZONE}", "A", "127.0.0.2")
@@ -183,7 +183,7 @@ def test_spf_results_are_enforced(spf: Gateway, mode: str, options: dict[str, An
     assert replies == {name: _in(mode, reply) for name, reply in expected.items()}
 
 
-def test_spf_of_another_client_fails(spf: Gateway) -> None:
+def test_spf_fails_for_a_client_that_the_domain_does_not_list(spf: Gateway) -> None:
     spf.content_checks(spf={"mode": "enforce"})
     assert spf.attempt(sender="x@pass.test", address="93.52.0.1") == "RCPT 550 5.7.23"
     assert spf.attempt(sender="x@pass.test", address=f"::ffff:{SPF_CLIENT}") == "accepted"
@@ -193,7 +193,7 @@ def test_spf_of_another_client_fails(spf: Gateway) -> None:
 @pytest.mark.parametrize(
     ("helo", "expected"), [("fail.test", "RCPT 550 5.7.23"), ("pass.test", "accepted"), ("no-spf.test", "accepted")]
 )
-def test_spf_of_the_null_sender_is_that_of_helo(spf: Gateway, helo: str, expected: str) -> None:
+def test_spf_for_the_null_sender_uses_the_helo_name(spf: Gateway, helo: str, expected: str) -> None:
     spf.content_checks(spf={"mode": "enforce"})
     assert spf.attempt(sender="", helo=helo, address=SPF_CLIENT) == expected
 
@@ -208,7 +208,7 @@ def key() -> rsa.RSAPrivateKey:
 
 @pytest.fixture
 def signer(gateway: Gateway, key: rsa.RSAPrivateKey) -> Gateway:
-    """signed.test and other.test publish the same key. The name servers of silent.test do not answer."""
+    """A gateway with DNS records: signed.test and other.test publish the same key, silent.test answers SERVFAIL."""
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     record = "v=DKIM1; k=rsa; p=" + "".join(public.decode().splitlines()[1:-1])
     for domain in ("signed.test", "other.test"):
@@ -320,7 +320,7 @@ def test_dmarc_passes_by_an_aligned_signature(dmarc: Gateway, key: rsa.RSAPrivat
     assert dmarc.attempt(content=_signed(key, content, "other.test")) == "DATA 550 5.7.1"
 
 
-def test_a_signature_over_part_of_the_body_is_no_pass(dmarc: Gateway, key: rsa.RSAPrivateKey) -> None:
+def test_a_signature_over_a_part_of_the_body_does_not_pass(dmarc: Gateway, key: rsa.RSAPrivateKey) -> None:
     dmarc.content_checks(dmarc={"mode": "enforce"})
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
@@ -338,7 +338,7 @@ def test_a_second_from_field_does_not_evade_dmarc(dmarc: Gateway, key: rsa.RSAPr
     assert dmarc.attempt(content=first + b"\r\nFrom: boss@signed.test\r\n" + rest) == "DATA 550 5.7.1"
 
 
-def test_spf_of_the_null_sender_aligns_by_helo(dmarc: Gateway) -> None:
+def test_spf_for_the_null_sender_is_aligned_by_the_helo_name(dmarc: Gateway) -> None:
     dmarc.content_checks(dmarc={"mode": "enforce"})
     content = message("bounce", sender="mailer-daemon@signed.test")
     assert dmarc.attempt(sender="", helo="mail.signed.test", address="93.51.0.9", content=content) == "accepted"
@@ -351,7 +351,7 @@ def test_a_missing_dmarc_answer_is_never_a_permanent_refusal(dmarc: Gateway) -> 
     assert got == "accepted" or got.startswith(("DATA 450 4.", "DATA 451 4.")), got
 
 
-def test_quarantine_is_marked(dmarc: Gateway) -> None:
+def test_mail_with_the_dmarc_policy_quarantine_is_accepted_and_marked(dmarc: Gateway) -> None:
     dmarc.content_checks(dmarc={"mode": "enforce"})
     sender = "marked@far.test"
     content = message("marked", sender="x@quarantine.test")
@@ -363,7 +363,7 @@ def test_quarantine_is_marked(dmarc: Gateway) -> None:
 # Authentication-Results
 
 
-def test_results_carry_our_hostname_and_forged_ones_are_removed(signer: Gateway, key: rsa.RSAPrivateKey) -> None:
+def test_results_have_our_hostname_and_forged_results_are_removed(signer: Gateway, key: rsa.RSAPrivateKey) -> None:
     signer.content_checks(spf={"mode": "shadow"}, dkim={"mode": "shadow"}, dmarc={"mode": "shadow"})
     forged = (
         f"Authentication-Results: {HOSTNAME}; dmarc=pass header.from=bank.test\r\n"
@@ -427,7 +427,7 @@ def _infected(marker: str, sender: str = FAR) -> bytes:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_virus_is_refused_in_enforce_only(gateway: Gateway, clamd: Clamd, mode: str) -> None:
+def test_a_virus_is_refused_only_in_the_mode_enforce(gateway: Gateway, clamd: Clamd, mode: str) -> None:
     _antivirus(gateway, clamd.address, mode=mode)
     assert gateway.attempt(content=_infected("a virus")) == _in(mode, "DATA 554 5.7.1")
     assert gateway.attempt(content=message("no virus")) == "accepted"
@@ -441,7 +441,7 @@ def test_the_whole_message_is_scanned(gateway: Gateway, clamd: Clamd, before: in
     assert gateway.attempt(content=content) == "DATA 554 5.7.1"
 
 
-def test_everyones_mail_is_scanned(gateway: Gateway, clamd: Clamd) -> None:
+def test_mail_of_trusted_and_logged_in_clients_is_scanned_too(gateway: Gateway, clamd: Clamd) -> None:
     _antivirus(gateway, clamd.address)
     trusted = gateway.public_address()
     gateway.create("trusted-networks", name="x", networks=[trusted])
@@ -482,7 +482,7 @@ def test_a_failed_scan_follows_the_setting(gateway: Gateway, answer: bytes, on_e
         assert gateway.attempt(content=message("not scanned")) == expected
 
 
-def test_a_missing_or_silent_scanner_is_an_error(gateway: Gateway) -> None:
+def test_mail_follows_on_error_when_the_scanner_is_missing_or_silent(gateway: Gateway) -> None:
     _antivirus(gateway, f"127.0.0.1:{free_port()}")
     assert gateway.attempt(content=message("nobody there")) == "DATA 451 4.3.0"
     with Blackhole() as hole:

@@ -1,4 +1,4 @@
-"""`/settings/delivery` and `/relay-rules`: by which route mail leaves, and with which TLS and AUTH."""
+"""`/settings/delivery` and `/relay-rules` choose the route of outgoing mail, and its TLS and AUTH."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _attempt(gateway: Gateway, recipient: str = FAR) -> dict[str, Any]:
 # The relay host
 
 
-def test_everything_for_others_goes_through_the_relay_host(gateway: Gateway) -> None:
+def test_all_mail_for_other_domains_goes_through_the_relay_host(gateway: Gateway) -> None:
     with SmtpSink() as smart:
         _relay_host(gateway, smart)
         gateway.create("relay-domains", name="x", domain="partner.test")
@@ -65,7 +65,7 @@ def test_everything_for_others_goes_through_the_relay_host(gateway: Gateway) -> 
 
 
 @pytest.mark.parametrize("written", ["smart.test", "[127.0.0.1]", "[smart.test]", "SMART.test", "127.0.0.1"])
-def test_the_host_is_an_address_or_a_name_never_looked_up_by_mx(gateway: Gateway, written: str) -> None:
+def test_the_mx_records_of_a_relay_host_are_never_used(gateway: Gateway, written: str) -> None:
     with SmtpSink() as smart:
         gateway.dns.replace("smart.test", "MX", "1 mx.far.test.")
         gateway.dns.replace("smart.test", "A", smart.host)
@@ -89,9 +89,7 @@ def test_the_host_is_an_address_or_a_name_never_looked_up_by_mx(gateway: Gateway
         ({"host": "smart.test", "port": 465}, 200),
     ],
 )
-def test_the_api_takes_only_hosts_that_can_be_reached(
-    gateway: Gateway, relay_host: dict[str, Any], status: int
-) -> None:
+def test_the_api_accepts_only_valid_relay_hosts(gateway: Gateway, relay_host: dict[str, Any], status: int) -> None:
     etag = gateway.suite.api.get("/v1/settings/delivery").headers["ETag"]
     body = {"mode": "relay_host", "relay_host": relay_host}
     assert gateway.status("PUT", "settings/delivery", body, {"If-Match": etag}) == status
@@ -108,7 +106,7 @@ def test_the_api_takes_only_hosts_that_can_be_reached(
         ({"always_tls": True, "verify_certificate": False}, False, False),
     ],
 )
-def test_absent_tls_members_follow_from_the_others(
+def test_absent_tls_members_are_derived_from_the_others(
     gateway: Gateway, fields: dict[str, Any], implicit: bool, verified: bool
 ) -> None:
     gateway.patch("delivery", {"relay_host": {"host": "smart.test", **fields}})
@@ -143,7 +141,7 @@ def test_with_always_tls_the_certificate_is_verified_by_default(gateway: Gateway
         attempt = _attempt(gateway)
         assert attempt["enhanced_code"].startswith("4.7.")
         assert smart.messages == []
-        # The new configuration may send it on its way before anybody asks for that.
+        # The new configuration may cause a delivery attempt before `try_again` is called.
         (waiting,) = world.queued(gateway.suite)
         _relay_host(gateway, smart, always_tls=True, verify_certificate=False)
         gateway.try_again(waiting["queue_id"])
@@ -162,7 +160,7 @@ def test_implicit_tls_speaks_tls_from_the_first_octet(gateway: Gateway, certific
 # AUTH
 
 
-def test_credentials_go_over_tls(gateway: Gateway, certificates: trustme.CA) -> None:
+def test_credentials_are_sent_over_tls(gateway: Gateway, certificates: trustme.CA) -> None:
     offer = Offer(logins=LOGINS, auth_required=True)
     with SmtpSink(offer, certificate=certificates.issue_cert("smart.test")) as smart:
         _relay_host(gateway, smart, auth={"username": "gateway", "password": PASSWORD})
@@ -170,7 +168,7 @@ def test_credentials_go_over_tls(gateway: Gateway, certificates: trustme.CA) -> 
         assert gateway.delivered("logged in", smart).session.authenticated
 
 
-def test_credentials_never_go_over_plaintext(gateway: Gateway) -> None:
+def test_credentials_are_never_sent_in_plaintext(gateway: Gateway) -> None:
     with SmtpSink(Offer(logins=LOGINS, auth_without_tls=True)) as smart:
         _relay_host(gateway, smart, auth={"username": "gateway", "password": PASSWORD})
         _send(gateway, "withheld")
@@ -181,7 +179,7 @@ def test_credentials_never_go_over_plaintext(gateway: Gateway) -> None:
         assert smart.messages == []
 
 
-def test_credentials_may_go_over_plaintext_where_that_is_allowed(gateway: Gateway) -> None:
+def test_credentials_are_sent_in_plaintext_where_that_is_allowed(gateway: Gateway) -> None:
     with SmtpSink(Offer(logins=LOGINS, auth_without_tls=True, auth_required=True)) as smart:
         auth = {"username": "gateway", "password": PASSWORD, "allow_without_tls": True}
         _relay_host(gateway, smart, auth=auth)
@@ -189,7 +187,7 @@ def test_credentials_may_go_over_plaintext_where_that_is_allowed(gateway: Gatewa
         assert gateway.delivered("plain login", smart).session.authenticated
 
 
-def test_a_wrong_password_defers(gateway: Gateway, certificates: trustme.CA) -> None:
+def test_a_wrong_password_defers_mail(gateway: Gateway, certificates: trustme.CA) -> None:
     offer = Offer(logins=LOGINS, auth_required=True)
     with SmtpSink(offer, certificate=certificates.issue_cert("smart.test")) as smart:
         _relay_host(gateway, smart, auth={"username": "gateway", "password": "wrong"})
@@ -229,7 +227,7 @@ SISTER = "sam@sister.test"
 
 @pytest.fixture
 def hosts(gateway: Gateway) -> Iterator[dict[str, SmtpSink]]:
-    """The relay hosts a, b and c. The MX host of mail.test is far; clients from 127.0.0.5 may send as any sender."""
+    """Yields the relay hosts a, b and c, and two other servers. Clients at 127.0.0.5 may send mail with any sender."""
     gateway.create("trusted-networks", name="x", networks=[TRUSTED])
     gateway.create("relay-domains", name="partner", domain="partner.test")
     for domain in ("partner.test", "sister.test", "sub.sister.test"):

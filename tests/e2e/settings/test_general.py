@@ -35,7 +35,7 @@ def test_without_a_login_mail_is_accepted_only_for_our_domains(gateway: Gateway)
 
 
 @pytest.mark.parametrize("port", ["submission_port", "smtps_port"])
-def test_submission_demands_a_login_at_mail(gateway: Gateway, port: str) -> None:
+def test_the_submission_port_refuses_mail_without_a_login(gateway: Gateway, port: str) -> None:
     implicit = port == "smtps_port"
     with Client(gateway.public_address(), getattr(gateway.suite, port), tls=implicit) as client:
         if not implicit:
@@ -71,7 +71,7 @@ def test_f61_an_open_session_ends_when_its_account_changes(gateway: Gateway, cha
         assert client.auth_plain("carol") == "235 2.7.0"
         assert client.mail("carol@ours.test") == "250"
         world.change(gateway.suite, f"/v1/accounts/{carol['id']}", change)
-        # A password is not part of relay's snapshot, so only policy is waited for.
+        # Relay's snapshot does not contain passwords, so the test waits only for policy.
         gateway.settle("general")
         assert client.rcpt(FAR) == "421 4.7.0"
         assert client.ended()
@@ -173,7 +173,7 @@ def test_local_networks_can_be_configured(gateway: Gateway) -> None:
         ("", "alice@far.test", "accepted"),
     ],
 )
-def test_an_address_of_an_account_is_used_by_its_login_only(
+def test_only_the_login_of_an_account_may_use_an_address_of_the_account(
     gateway: Gateway, login: str, sender: str, expected: str
 ) -> None:
     with gateway.submission() if login else gateway.connect() as client:
@@ -192,7 +192,9 @@ def test_an_address_of_an_account_is_used_by_its_login_only(
         ('"alice@ours.test" <bob@far.test>', "DATA 553 5.7.1"),
     ],
 )
-def test_the_from_header_of_a_logged_in_client_must_be_its_own(gateway: Gateway, origin: str, expected: str) -> None:
+def test_the_from_header_of_a_logged_in_client_must_contain_its_own_address(
+    gateway: Gateway, origin: str, expected: str
+) -> None:
     with gateway.submission() as client:
         content = message("from header", sender=origin)
         assert client.transaction(world.ALICE, "carol@ours.test", content=content) == expected
@@ -355,7 +357,9 @@ RECEIVED = "Received: from a.test by b.test; Wed, 25 Nov 2026 09:00:00 +0000\r\n
         (RECEIVED * 5 + "X-Note: one\r\n Received: two\r\n", "", "accepted"),
     ],
 )
-def test_received_fields_above_max_hops_are_a_loop(gateway: Gateway, header: str, body: str, expected: str) -> None:
+def test_a_message_with_more_received_fields_than_max_hops_is_refused(
+    gateway: Gateway, header: str, body: str, expected: str
+) -> None:
     gateway.patch("general", {"profile": {"max_hops": 5}})
     assert gateway.attempt(content=message("hops", header=header, body=body)) == expected
 

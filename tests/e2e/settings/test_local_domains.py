@@ -85,7 +85,7 @@ def test_held_mail_for_the_postmaster_is_delivered_when_external_postmasters_are
     )
 
 
-def test_an_alias_goes_to_all_its_targets_once(gateway: Gateway) -> None:
+def test_mail_for_an_alias_goes_to_each_of_its_targets_once(gateway: Gateway) -> None:
     gateway.create("aliases", address="all@ours.test", targets=[world.ALICE, "carol@ours.test", FAR, "info@ours.test"])
     assert gateway.attempt("all@ours.test", sender="fan@far.test", content=message("fan out")) == "accepted"
     gateway.delivered("fan out")
@@ -99,7 +99,7 @@ def test_an_alias_goes_to_all_its_targets_once(gateway: Gateway) -> None:
     )
 
 
-def test_aliases_that_lead_to_each_other_end(gateway: Gateway) -> None:
+def test_aliases_that_lead_to_each_other_cause_no_endless_loop(gateway: Gateway) -> None:
     gateway.create("aliases", address="ping@ours.test", targets=["pong@ours.test", world.ALICE])
     gateway.status("POST", "aliases", {"address": "pong@ours.test", "targets": ["ping@ours.test"]})
     gateway.settle("aliases")
@@ -128,7 +128,7 @@ def test_a_recipient_that_is_named_three_times_gets_one_copy(gateway: Gateway) -
     assert len([one for one in gateway.mailbox.messages if b"one copy" in one.content]) == 1
 
 
-def test_a_local_domain_can_be_a_maildir(gateway: Gateway) -> None:
+def test_mail_for_a_local_domain_can_be_stored_in_maildirs(gateway: Gateway) -> None:
     path = gateway.suite.folder / "mail"
     gateway.create("local-domains", name="files.test", mailbox={"kind": "maildir", "path": str(path)})
     gateway.create("accounts", login="fay", password=world.PASSWORD, addresses=["fay@files.test"])
@@ -142,7 +142,7 @@ def test_a_local_domain_can_be_a_maildir(gateway: Gateway) -> None:
     assert kept.read_bytes().replace(b"\r\n", b"\n").endswith(b"\n\n.\n..a\n")
 
 
-def test_a_local_domain_can_be_an_lmtp_server(gateway: Gateway) -> None:
+def test_mail_for_a_local_domain_can_be_delivered_to_an_lmtp_server(gateway: Gateway) -> None:
     with SmtpSink(Offer(lmtp=True)) as lmtp:
         mailbox = {"kind": "lmtp", "host": lmtp.host, "port": lmtp.port}
         gateway.create("local-domains", name="lmtp.test", mailbox=mailbox)

@@ -20,9 +20,9 @@ LATER = reply("451 4.3.0 Come back later")
 
 
 def _queue(gateway: Gateway, marker: str, *recipients: str) -> dict[str, Any]:
-    """Sends mail from alice whose first attempt is deferred.
+    """Sends a message from alice whose first attempt is deferred.
 
-    Returns it when it waits in the queue after this attempt.
+    Returns the message when it waits in the queue after this attempt.
     """
     known = {one["queue_id"] for one in world.queued(gateway.suite)}
     gateway.far.on(Stage.RCPT, LATER)
@@ -95,7 +95,7 @@ def test_the_queue_is_filtered(gateway: Gateway, query: dict[str, Any], found: b
     assert listed == ([one["queue_id"]] if found else [])
 
 
-def test_pages_of_the_queue_lack_and_repeat_nothing(gateway: Gateway) -> None:
+def test_pages_of_the_queue_contain_every_message_exactly_once(gateway: Gateway) -> None:
     known = {_queue(gateway, f"page {number}")["queue_id"] for number in range(5)}
     pages, cursor = [], None
     while True:

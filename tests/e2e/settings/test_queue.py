@@ -1,4 +1,4 @@
-"""`/settings/queue`: when mail is retried, when it expires and is reported, and how many connections it uses."""
+"""`/settings/queue`: the times of retries, expiry and reports, and the number of connections that delivery uses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _send(gateway: Gateway, marker: str, sender: str = world.ALICE, *recipients:
 
 
 def _delivery(gateway: Gateway, attempts: int) -> dict[str, Any]:
-    """Waits until the only delivery in the queue had this number of attempts and waits again, and returns it."""
+    """Waits until the only delivery in the queue is deferred after at least this many attempts, and returns it."""
     found: list[dict[str, Any]] = []
 
     def tried() -> bool:
@@ -76,7 +76,7 @@ def test_the_times_between_attempts_grow_by_the_schedule(
     for attempts in range(2, len(minutes) + 1):
         gateway.post(f"queue/messages/{waiting['queue_id']}:retry")
         waits.append(_wait_until_due(_delivery(gateway, attempts)))
-    # The random part of the wait is at most a quarter of it.
+    # The random part of the wait is at most a quarter of the wait.
     for wait, wanted in zip(waits, minutes, strict=True):
         assert 0.75 * wanted <= wait <= 1.25 * wanted, waits
 
@@ -184,7 +184,7 @@ def test_a_report_that_the_postmaster_refuses_causes_no_further_report(gateway: 
 
 @pytest.fixture
 def fresh(gateway: Gateway) -> Iterator[tuple[str, SmtpSink]]:
-    """A recipient at a domain to which no connection is open yet, and its mail server."""
+    """Yields a recipient at a domain to which no connection is open yet, and the mail server of the domain."""
     domain = gateway.new_domain()
     with SmtpSink(host=free_address(), port=gateway.mx_port) as sink:
         gateway.dns.add(domain, "A", sink.host)
@@ -201,7 +201,7 @@ def test_connections_to_a_destination_stay_within_the_limit(gateway: Gateway, fr
         lambda: len([session for session in sink.sessions if session.transactions]) >= 2,
         "two sessions have begun a transaction",
     )
-    # A later message to another domain is delivered first, so relay had time to open more sessions if it wanted to.
+    # A later message to another domain is delivered first, so relay had enough time to open more sessions.
     _send(gateway, "passes by", world.ALICE, "carol@ours.test")
     gateway.delivered("passes by")
     assert len(sink.sessions) == 2

@@ -1,4 +1,4 @@
-"""`/trusted-networks`, `/relay-domains` and `/settings/resolvers`: who may send where, and by which route."""
+"""`/trusted-networks`, `/relay-domains` and `/settings/resolvers`: permission to relay, and the routes of mail."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def test_a_disabled_trusted_network_is_not_trusted(gateway: Gateway) -> None:
         ("", ""),
     ],
 )
-def test_the_api_refuses_host_bits_and_names_the_right_network(gateway: Gateway, network: str, named: str) -> None:
+def test_the_api_refuses_networks_with_host_bits_and_names_the_right_network(
+    gateway: Gateway, network: str, named: str
+) -> None:
     answer = gateway.suite.api.post("/v1/trusted-networks", json={"name": "x", "networks": [network]})
     assert answer.status_code == 422, answer.text
     (error,) = answer.json()["errors"]
@@ -121,7 +123,7 @@ def test_a_relay_domain_with_a_list_accepts_mail_only_for_listed_recipients(
 
 @pytest.fixture
 def best(gateway: Gateway) -> Iterator[SmtpSink]:
-    """Another MX host on the port of all MX hosts."""
+    """Another MX host. It uses the same port as all MX hosts."""
     with SmtpSink(host=free_address(), port=gateway.mx_port) as sink:
         yield sink
 
@@ -161,7 +163,7 @@ def _last_attempt(gateway: Gateway, domain: str) -> dict[str, Any]:
     return attempts()[0]
 
 
-def test_a_relay_domains_mail_goes_to_its_best_mx_host(gateway: Gateway, best: SmtpSink, domain: str) -> None:
+def test_mail_for_a_relay_domain_goes_to_its_best_mx_host(gateway: Gateway, best: SmtpSink, domain: str) -> None:
     gateway.dns.replace(f"best.{domain}", "A", best.host)
     gateway.dns.replace(domain, "MX", "20 mx.far.test.", f"10 best.{domain}.")
     _send(gateway, domain)
@@ -183,7 +185,7 @@ def test_the_hosts_of_both_sets_of_name_servers_are_merged_and_the_best_is_tried
     assert not gateway.dns.asked(f"inner.{domain}", "A")
 
 
-def test_the_addresses_of_a_host_are_asked_of_the_name_servers_that_named_it(
+def test_the_addresses_of_a_host_are_looked_up_at_the_name_servers_that_named_it(
     gateway: Gateway, alternate: DnsServer, domain: str
 ) -> None:
     alternate.add(domain, "MX", f"10 inner.{domain}.")
@@ -259,7 +261,9 @@ def test_without_alternate_name_servers_only_the_preferred_ones_are_asked(
         gateway.delivered(domain, best)
 
 
-def test_ordinary_mail_never_asks_the_relay_domains_name_servers(gateway: Gateway, alternate: DnsServer) -> None:
+def test_mail_for_other_domains_never_uses_the_name_servers_of_relay_domains(
+    gateway: Gateway, alternate: DnsServer
+) -> None:
     alternate.add("far.test", "MX", "1 wrong.far.test.")
     with gateway.submission() as client:
         content = message("ordinary", sender=world.ALICE)

@@ -1,4 +1,4 @@
-"""`/settings/sender-policy`: sender domains that are not fully qualified, and those that do not exist."""
+"""`/settings/sender-policy`: sender domains that are not fully qualified, and sender domains that do not exist."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def unknown_refused(gateway: Gateway) -> Gateway:
 def test_an_unknown_sender_domain_is_refused(unknown_refused: Gateway, domain: str, expected: str) -> None:
     got = unknown_refused.attempt(UNKNOWN_SENDERS_COUNT_FOR, sender=f"bob@{domain}")
     if expected == "accepted-or-450":
-        # Both outcomes are valid: the domain's address shows that it exists, but its missing MX answer could be a null
-        # MX.
+        # Both outcomes are valid: the domain exists, because it has an address, but the missing answer about its MX
+        # records could be a null MX.
         assert got in ("accepted", "RCPT 450 4.1.8")
     else:
         assert got == expected

@@ -35,14 +35,14 @@ def _ask(gateway: Gateway, rspamd: Rspamd, mode: str = "enforce", **options: Any
 
 
 def _spam(action: str = "reject", header: str = "") -> tuple[str, str, bytes]:
-    """Returns a marker, a sender of its own, and a message for which rspamd recommends the action."""
+    """Returns a marker, a new sender, and a message for which rspamd recommends the action."""
     marker = next(_markers)
     sender = f"{marker}@far.test"
     return marker, sender, message(marker, sender=sender, header=header, body=gtube(action).decode())
 
 
 @pytest.mark.parametrize("mode", ["off", "shadow", "enforce"])
-def test_gtube_is_refused_in_enforce_only(gateway: Gateway, rspamd: Rspamd, mode: str) -> None:
+def test_gtube_is_refused_only_in_the_mode_enforce(gateway: Gateway, rspamd: Rspamd, mode: str) -> None:
     _ask(gateway, rspamd, mode)
     marker, sender, content = _spam()
     refused = gateway.metric("policy", "posthouse_policy_decisions_total", reason="spam")

@@ -27,7 +27,7 @@ _QUEUE_ID = re.compile(r"accepted as \w+")
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """The replies to one try, as (code, text): to each recipient, and the last one before QUIT."""
+    """The replies to one try, as (code, text): the reply to each recipient, and the last reply before QUIT."""
 
     recipients: tuple[tuple[int, str], ...] = ()
     last: tuple[int, str] = (0, "")
@@ -42,7 +42,7 @@ class Mail:
 
 @pytest.fixture(scope="module")
 def key(_gateway: Gateway) -> str:
-    """The API key of a sender, which stands for alice."""
+    """An API key of the role sender, which belongs to alice's account."""
     body = {"name": f"alice's {next(_NAMES)}", "role": "sender", "account": world.LOGIN}
     made: str = world.create(_gateway.suite, "/v1/api-keys", body)["key"]
     return made
@@ -109,7 +109,7 @@ def _shown(reply: dict[str, Any]) -> tuple[int, str]:
 
 
 def same_both_ways(gateway: Gateway, http: httpx.Client, mail: Mail, expected: int) -> Replies:
-    """Submits the message both ways and compares the replies. One of the replies must have the code `expected`."""
+    """Submits the message by SMTP and by HTTP, and compares the replies. One reply must have the code `expected`."""
     smtp, web = by_smtp(gateway, mail), by_http(http, mail)
     assert web == smtp
     codes = {code for code, _ in (*smtp.recipients, smtp.last)}
@@ -152,7 +152,7 @@ def test_a_block_rule_in_shadow_mode_refuses_nothing(gateway: Gateway, http: htt
     same_both_ways(gateway, http, Mail(), 250)
 
 
-def test_an_allow_rule_beats_a_block_rule(gateway: Gateway, http: httpx.Client) -> None:
+def test_an_allow_rule_takes_precedence_over_a_block_rule(gateway: Gateway, http: httpx.Client) -> None:
     rule(gateway, "block", "sender", ALICE)
     rule(gateway, "allow", "recipient", FAR)
     same_both_ways(gateway, http, Mail(recipients=(FAR, "other@far.test")), 554)
@@ -171,7 +171,7 @@ def test_only_the_unknown_recipient_among_others_is_refused(gateway: Gateway, ht
     assert [code for code, _ in replies.recipients] == [550, 250]
 
 
-def test_no_recipient_is_known(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_message_without_a_known_recipient_is_refused(gateway: Gateway, http: httpx.Client) -> None:
     same_both_ways(gateway, http, Mail(recipients=("nobody@ours.test", "none@ours.test")), 550)
 
 
@@ -212,7 +212,7 @@ def test_a_line_that_is_too_long_is_refused(gateway: Gateway, http: httpx.Client
     same_both_ways(gateway, http, Mail(content=world.message() + b"x" * 20_000 + b"\r\n"), 550)
 
 
-def test_messages_over_the_rate_of_a_minute_are_refused(gateway: Gateway, http: httpx.Client) -> None:
+def test_messages_above_the_limit_per_minute_are_refused(gateway: Gateway, http: httpx.Client) -> None:
     gateway.patch("connection-policy", {"max_messages_per_minute": 1})
     gateway.patch("general", {"smtp_auth": {"skip_for_local_networks": False}})
     within_one_minute()
@@ -220,7 +220,7 @@ def test_messages_over_the_rate_of_a_minute_are_refused(gateway: Gateway, http: 
     same_both_ways(gateway, http, Mail(), 450)
 
 
-def test_a_message_above_the_size_is_refused_before_it_is_read(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_message_above_the_size_limit_is_refused_before_it_is_read(gateway: Gateway, http: httpx.Client) -> None:
     gateway.patch("general", {"profile": {"max_message_size_mb": 1}})
     content = world.message() + (b"x" * 70 + b"\r\n") * 16_000
     assert by_smtp(gateway, Mail(content=content)).last[0] == 552

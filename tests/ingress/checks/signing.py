@@ -1,4 +1,6 @@
-"""Signs test messages. dkimpy makes RSA signatures; Ed25519 needs PyNaCl in dkimpy, so we sign as RFC 8463 says."""
+"""Signs test messages. dkimpy makes the RSA signatures. It would need PyNaCl for Ed25519, so this module makes those
+itself, as RFC 8463 says.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,7 @@ def sign(
 def sign_by_hand(message: bytes, key: SigningKey, tags: str = "", selector: str = "e1", domain: str = DOMAIN) -> bytes:
     """Returns the message with an Ed25519 signature (relaxed/relaxed) over From.
 
-    `tags` are further tags, as in `x=1; `.
+    `tags` is the text of further tags in the signature, for example `x=1; `.
     """
     assert key.raw is not None
     head, _, body = message.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""clamd: which answers mean clean and infected, and every other way in which a scan can end (C102)."""
+"""Scans by clamd: which answers mean clean or infected, and every other way in which a scan can end (C102)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def cut(content: bytes, piece: int) -> Iterator[bytes]:
         (b"x" * 10_000 + b"\0", ScanOutcome.ERROR, b""),
     ],
 )
-async def test_only_a_clear_answer_of_clamd_counts(
+async def test_each_answer_of_clamd_has_its_outcome(
     serve: Callable[[Serve], Awaitable[str]], answer: bytes, outcome: ScanOutcome, signature: bytes
 ) -> None:
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -108,7 +108,7 @@ async def test_the_whole_content_is_sent_however_it_is_divided(serve: Callable[[
     assert got == [content] * 3
 
 
-async def test_a_clamd_that_closes_in_the_middle_is_an_error(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_a_clamd_that_closes_the_connection_early_is_an_error(serve: Callable[[Serve], Awaitable[str]]) -> None:
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(100)
 
@@ -116,7 +116,7 @@ async def test_a_clamd_that_closes_in_the_middle_is_an_error(serve: Callable[[Se
     assert found.outcome is ScanOutcome.ERROR
 
 
-async def test_an_early_answer_of_clamd_is_used(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_an_early_error_of_clamd_makes_the_scan_an_error(serve: Callable[[Serve], Awaitable[str]]) -> None:
     async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(100_000)
         writer.write(b"INSTREAM size limit exceeded. ERROR\0")
@@ -223,7 +223,7 @@ async def test_c102_a_real_clamd_finds_the_eicar_file(clamd_small: Clamd, conten
     assert (found.outcome, found.signature) == (ScanOutcome.INFECTED, SIGNATURE.encode())
 
 
-async def test_c102_a_real_clamd_reports_a_clean_stream_and_neither_a_too_large_one_nor_its_death(
+async def test_c102_too_large_content_and_a_dead_clamd_are_errors_while_ordinary_content_is_clean(
     clamd_small: Clamd,
 ) -> None:
     assert (await scan(clamd_small.address)).outcome is ScanOutcome.CLEAN
@@ -259,7 +259,9 @@ def _open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_an_unread_scan_leaves_nothing_behind(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_a_scan_that_clamd_does_not_read_leaves_no_connection_open(
+    serve: Callable[[Serve], Awaitable[str]],
+) -> None:
     release = asyncio.Event()
     connected: list[asyncio.StreamWriter] = []
 
@@ -271,13 +273,13 @@ async def test_an_unread_scan_leaves_nothing_behind(serve: Callable[[Serve], Awa
     files = _open_files()
     assert (await scan(address, b"x" * 20_000_000, seconds=0.3, piece=100_000)).reason == "timed out"
     async with asyncio.timeout(60):
-        # Our own end of each connection stays open, because it belongs to the test.
-        while _open_files() > files + len(connected):  # noqa: ASYNC110 - asked
+        # The server's ends of the connections stay open, because they belong to the test.
+        while _open_files() > files + len(connected):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
     release.set()
 
 
-async def test_one_client_leaves_slots_for_the_others(serve: Callable[[Serve], Awaitable[str]]) -> None:
+async def test_one_client_cannot_use_all_slots_for_scans(serve: Callable[[Serve], Awaitable[str]]) -> None:
     release = asyncio.Event()
     running = 0
 
@@ -293,7 +295,7 @@ async def test_one_client_leaves_slots_for_the_others(serve: Callable[[Serve], A
     scanner = Scanner(4)
     slow = [asyncio.create_task(scanner.scan(address, iter((b"slow",)), 60, "192.0.2.0/24")) for _ in range(16)]
     async with asyncio.timeout(60):
-        while running < 3:  # noqa: ASYNC110 - asked
+        while running < 3:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.005)
     assert (await scanner.scan(address, iter((b"x",)), 60, "198.51.100.0/24")).outcome is ScanOutcome.CLEAN
     assert running == 3

@@ -58,7 +58,7 @@ def test_c101_the_public_validation_suite_has_the_expected_results(
 
 
 def base() -> tuple[bytes, dict[str, Key | NoKey]]:
-    """A valid chain of the public suite."""
+    """Returns a message with a valid chain from the public suite, and the keys of its signatures."""
     for parameters in CASES:
         case, keys = parameters.values
         if case["cv"] == "Pass":

@@ -25,7 +25,7 @@ def key_name(domain: str, selector: str = "s1") -> str:
 
 @pytest.fixture
 def zone(dns_server: DnsServer) -> DnsServer:
-    """A DNS server that has keys of two domains. Tests make it silent for names of `silent.example`."""
+    """Returns a DNS server that has keys of two domains. Tests make it silent for names of `silent.example`."""
     dns_server.add("s1._domainkey.honest.example", "TXT", RECORD)
     dns_server.add("*.silent.example", "TXT", RECORD)
     return dns_server
@@ -46,12 +46,14 @@ async def test_all_keys_of_a_message_have_one_deadline(zone: DnsServer) -> None:
     assert found == dict.fromkeys(names, NO_ANSWER)
 
 
-async def test_the_wait_for_a_slot_counts_for_the_deadline(zone: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_for_a_slot_counts_towards_the_deadline(
+    zone: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(keys, "_LOOKUPS_AT_ONCE", 1)
     names = silent(zone, *(key_name(f"d{number}.example{number}", "x") for number in range(5)))
     lookup = KeyLookup(zone.address)
     assert await lookup.find(names, "192.0.2.0/24", seconds=0.05) == dict.fromkeys(names, NO_ANSWER)
-    # The look-ups that timed out have freed the only place.
+    # The look-ups that timed out have freed the only slot.
     assert isinstance((await lookup.find([key_name("honest.example")]))[key_name("honest.example")], Key)
 
 
@@ -65,7 +67,7 @@ async def test_a_client_and_a_silent_zone_leave_slots_for_the_others(
     names = silent(zone, *(key_name(f"r{number}.silent.example") for number in range(20)))
     attacks = [asyncio.create_task(lookup.find(names[n::4], f"10.0.{n}.0/24", seconds=60)) for n in range(4)]
     async with asyncio.timeout(60):
-        while len(zone.queries) < 2:  # noqa: ASYNC110 - asked
+        while len(zone.queries) < 2:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.005)
     honest = await lookup.find([key_name("honest.example")], "192.0.2.0/24")
     assert isinstance(honest[key_name("honest.example")], Key)
@@ -75,7 +77,7 @@ async def test_a_client_and_a_silent_zone_leave_slots_for_the_others(
     await asyncio.gather(*attacks, return_exceptions=True)
 
 
-async def test_a_silent_zone_is_not_asked_for_a_while(zone: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_zone_is_not_queried_for_a_while(zone: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "_LOOKUP_SECONDS", 0.2)
     now = 1_000.0
     lookup = KeyLookup(zone.address, lambda: now)
@@ -84,7 +86,7 @@ async def test_a_silent_zone_is_not_asked_for_a_while(zone: DnsServer, monkeypat
         assert await lookup.find([name]) == {name: NO_ANSWER}
     zone.forget_queries()
     lookup._resolver = StubResolver([zone.address], seconds=60.0)
-    # The zone is known to be silent, whatever sub-domain is named.
+    # The zone is known to be silent, so no name below it is looked up, not even a new one.
     other = key_name("random.silent.example")
     assert await lookup.find([other]) == {other: NO_ANSWER}
     assert zone.queries == ()
@@ -108,7 +110,7 @@ async def test_random_names_of_one_zone_do_not_displace_keys_of_others(
     for number in range(10):
         zone.add(f"s1._domainkey.d{number}.test{number}", "TXT", RECORD)
         await lookup.find([key_name(f"d{number}.test{number}")])
-    # Of many zones, the one that was used least recently is forgotten.
+    # When the cache is full, the zone that was used least recently is forgotten.
     zone.forget_queries()
     await lookup.find([key_name("honest.example")])
     assert len(zone.queries) == 1

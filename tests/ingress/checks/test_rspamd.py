@@ -67,7 +67,7 @@ async def test_rspamd_passes_ordinary_mail_and_gets_the_facts_of_the_session(rsp
     assert "5e" * 16 in rspamd.log()
 
 
-async def test_rspamd_gets_all_of_a_message_larger_than_memory(rspamd: Rspamd, tmp_path: Path) -> None:
+async def test_rspamd_gets_the_whole_of_a_message_too_large_for_memory(rspamd: Rspamd, tmp_path: Path) -> None:
     content = Content(tmp_path)
     content.add(PLAIN)
     for _ in range(40):
@@ -108,7 +108,7 @@ async def test_rspamd_gets_sender_and_recipients() -> None:
     assert told.items() <= request.headers.items()
 
 
-async def test_text_of_a_client_adds_no_header_field() -> None:
+async def test_text_of_a_client_cannot_add_a_header_field_to_the_request() -> None:
     with WebServer() as web:
         web.answer("/checkv2", _answer("no action"))
         asked = question(helo_sent=b"\x00 evil\x0d\x0aPassword: x\xff")
@@ -148,11 +148,11 @@ def _answer(action: str, **fields: Any) -> bytes:
         (b"\xff\xfe", SpamAction.ERROR),
     ],
 )
-def test_only_a_clear_answer_counts(body: bytes, action: SpamAction) -> None:
+def test_each_answer_of_rspamd_has_its_action(body: bytes, action: SpamAction) -> None:
     assert read_answer(body).action is action
 
 
-def test_the_weightiest_symbols_are_named() -> None:
+def test_the_symbols_with_the_largest_weights_are_named() -> None:
     symbols = {f"S{number}": {"score": float(number)} for number in range(30)}
     symbols |= {"NOTHING": {"score": 0.0}, "GOOD\nNAME": {"score": -99.0}}
     scan = read_answer(_answer("no action", symbols=symbols))
@@ -161,7 +161,7 @@ def test_the_weightiest_symbols_are_named() -> None:
     assert scan.sentence.startswith("rspamd: no action, score 1.50 of 15.00: GOOD?NAME, S29")
 
 
-async def test_without_an_answer_there_is_an_error() -> None:
+async def test_a_request_without_a_valid_answer_of_rspamd_is_an_error() -> None:
     assert await ask(f"http://127.0.0.1:{free_port()}", question()) == _error("unreachable")
     with WebServer() as web:
         assert await ask(web.url, question()) == _error("rspamd answered 404")
@@ -174,7 +174,7 @@ async def test_without_an_answer_there_is_an_error() -> None:
         gate.open()
 
 
-async def test_requests_to_rspamd_are_bounded_and_shared() -> None:
+async def test_requests_to_rspamd_are_limited_in_total_and_for_each_network() -> None:
     with WebServer() as web:
         gate = web.hold("/checkv2", _answer("no action"))
         client = RspamdClient(4)
@@ -183,7 +183,7 @@ async def test_requests_to_rspamd_are_bounded_and_shared() -> None:
         await web.requests_came(3)
         refused = await client.ask(settings, question(), iter(()), "192.0.2.0/24")
         other = asyncio.create_task(client.ask(settings, question(), iter(()), "198.51.100.0/24"))
-        # One network may have three of the four places, so the fourth is free for another network.
+        # One network may have three of the four slots, so the fourth is free for another network.
         await web.requests_came(4)
         gate.open()
         assert refused == _error("too many checks waiting")

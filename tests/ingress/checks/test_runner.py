@@ -1,6 +1,6 @@
 """The content checks run in parallel, with real DNS.
 
-A session runs only those that policy asked for (C85, C86, C102).
+A session runs only the checks that policy asked for (C85, C86, C102).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ async def test_a_message_too_large_for_memory_is_verified(runner: CheckRunner, t
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour.SERVFAIL, Behaviour.REFUSED])
-async def test_c86_no_answer_is_a_temporary_error(
+async def test_c86_a_key_without_a_dns_answer_gives_a_temporary_error(
     runner: CheckRunner, zone: DnsServer, tmp_path: Path, behaviour: Behaviour
 ) -> None:
     zone.behave(KEY_NAME, behaviour)
@@ -174,7 +174,7 @@ async def checking(start: Start, zone: DnsServer) -> Ingress:
     return ingress
 
 
-async def test_findings_reach_policy_and_the_message(checking: Ingress) -> None:
+async def test_results_of_checks_reach_policy_and_the_message(checking: Ingress) -> None:
     client = await checking.client()
     assert (await client.send_mail(sign(MESSAGE, RSA))).code == 250
     (asked,) = checking.policy.asked(pb.STAGE_END_OF_DATA)

@@ -1,4 +1,4 @@
-"""DKIM: public vectors, messages of our own, and every reason for a signature not to count (C95, C96, C98)."""
+"""DKIM: public vectors, messages of our own, and every reason why a signature does not pass (C95, C96, C98)."""
 
 from __future__ import annotations
 

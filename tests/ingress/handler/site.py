@@ -39,7 +39,7 @@ def mailbox() -> Mailbox:
 
 
 class Collecting(Message):
-    """Message is an abstract class, from which sites derive their handlers."""
+    """Derives from the abstract class Message, as the handlers of sites do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class DomainHandler:
 
 
 class WebhookHandler:
-    """Parses the message and posts it to a web server with a blocking client. Refuses the message when that fails."""
+    """Parses the message and posts it to a web server with a blocking client. If this fails, refuses the message."""
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
@@ -121,7 +121,9 @@ class TaggingHandler:
 
 
 class Scripted:
-    """A handler that calls `on[hook]` in place of the hook, with its arguments. It may be a coroutine function."""
+    """A handler that calls the function `on[hook]` in place of the hook, with the same arguments. The function may be a
+    coroutine function.
+    """
 
     def __init__(self) -> None:
         self.on: dict[str, Any] = {}

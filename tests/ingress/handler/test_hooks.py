@@ -158,7 +158,9 @@ async def test_behind_a_proxy_the_peer_is_the_client(start_with: StartWith) -> N
     ],
 )
 @pytest.mark.parametrize("hook", ["MAIL", "RCPT", "DATA"])
-async def test_hooks_may_refuse(start_with: StartWith, hook: str, answer: Any, reply: tuple[int, str]) -> None:
+async def test_hooks_may_refuse_commands_and_content(
+    start_with: StartWith, hook: str, answer: Any, reply: tuple[int, str]
+) -> None:
     ingress = await start_with("Scripted")
     handler_of(ingress).on[hook] = answer
     client = await ingress.client()
@@ -542,7 +544,7 @@ async def test_a_hook_that_takes_too_long_gives_451_and_changes_nothing_later(st
     handler.on.clear()
     calls = len(handler.calls)
     async with asyncio.timeout(60):
-        while (await client.command("RCPT TO:<bob@example.com>")).code != 250:  # noqa: ASYNC110 - asked
+        while (await client.command("RCPT TO:<bob@example.com>")).code != 250:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
     assert len(handler.calls) > calls
     await client.command("DATA")
@@ -588,7 +590,7 @@ async def test_too_many_waiting_hooks_give_451(start_with: StartWith, monkeypatc
         client.send(b"MAIL FROM:<joe@far.test>\r\n")
     assert await asyncio.to_thread(entered.wait, 60)
     async with asyncio.timeout(60):
-        while not ingress.metrics.handler_calls["handle_MAIL", "overloaded"]:  # noqa: ASYNC110 - asked
+        while not ingress.metrics.handler_calls["handle_MAIL", "overloaded"]:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.005)
     leave.set()
     assert sorted([(await client.reply()).code for client in clients]) == [250, 250, 451]

@@ -23,7 +23,7 @@ from tests.ingress.handler.conftest import SITE, StartWith, send
         (SITE + "exiting", "SystemExit"),
     ],
 )
-async def test_a_handler_that_cannot_be_made_ends_the_start(start, name: str, words: str) -> None:  # type: ignore[no-untyped-def]
+async def test_a_worker_does_not_start_when_its_handler_cannot_be_created(start, name: str, words: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(StartupError, match="INGRESS_HANDLER") as caught:
         await start(handler=name)
     assert words in str(caught.value)

@@ -1,4 +1,4 @@
-"""The service that a certificate names."""
+"""A certificate identifies a service by the name that it contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expiry times of certificates, while their files change."""
+"""The expiry times of certificates are shown correctly while their files change."""
 
 from __future__ import annotations
 

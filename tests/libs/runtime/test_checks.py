@@ -22,7 +22,7 @@ async def test_the_last_report_is_returned_until_new_checks_are_requested() -> N
     assert [result.text for result in (await checks.make()).results] == ["look 2"]
 
 
-async def test_a_caller_during_checks_gets_the_report_of_these() -> None:
+async def test_a_caller_during_running_checks_gets_the_report_of_these_checks() -> None:
     begun, has_begun, go_on = 0, asyncio.Event(), asyncio.Event()
 
     async def check() -> Sequence[CheckResult]:
@@ -43,7 +43,7 @@ async def test_a_caller_during_checks_gets_the_report_of_these() -> None:
     assert reports[1] == reports[2]
 
 
-async def test_a_failed_check_is_reported_and_hides_no_other() -> None:
+async def test_a_check_that_fails_is_reported_and_does_not_hide_other_checks() -> None:
     async def broken() -> Sequence[CheckResult]:
         raise OSError("secret text")
 

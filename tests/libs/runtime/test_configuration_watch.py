@@ -1,4 +1,4 @@
-"""The watch on config_api puts changes in force and reports them, refuses a bad one, and stores the last good one."""
+"""The watch on config_api puts changes in force, reports them, refuses a bad change, and stores the last good state."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_a_whole_snapshot_and_then_changes_are_put_in_force(config_api: Co
         await watching.watch.configured()
         config_api.send(6, {"b": b"", "d": b"4"})
         assert await watching.next() == Configuration(6, ("1", "", "3", "4"))
-        # This revision does not concern the service.
+        # This revision changes nothing for this service.
         config_api.send(7, {})
         assert (await watching.next()).revision == 7
         assert watching.watch.current == Configuration(7, ("1", "", "3", "4"))
@@ -127,7 +127,7 @@ async def test_a_lost_watch_is_opened_again_with_the_present_digest(config_api: 
     async with Watching(config_api.port, tmp_path / "snapshot") as watching:
         digest = config_api.send(5, {"a": b"1"}, whole=True)
         await watching.next()
-        # This is the beginning of a revision whose end does not come.
+        # This is the beginning of a revision whose last part does not come.
         config_api.send_part(pb.SnapshotPart(pieces=[pb.SnapshotPiece(key="b", content=b"2")]))
         config_api.end_stream()
         config_api.send(6, {"c": b"3"})
@@ -147,7 +147,9 @@ async def test_a_whole_snapshot_is_requested_when_digests_differ(config_api: Con
             pass
 
 
-async def test_a_name_of_several_addresses_is_several_replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_with_several_addresses_counts_as_several_replicas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hosts = [free_address() for _ in range(3)]
     port = free_port(*hosts)
 
@@ -172,7 +174,7 @@ async def test_a_name_of_several_addresses_is_several_replicas(tmp_path: Path, m
     await other.stop()
 
 
-async def test_a_bad_configuration_is_refused_and_not_read_again(config_api: ConfigApi, tmp_path: Path) -> None:
+async def test_an_invalid_configuration_is_refused_and_not_read_again(config_api: ConfigApi, tmp_path: Path) -> None:
     refused_before = METRICS.errors._value.get()
     async with Watching(config_api.port, tmp_path / "snapshot") as watching:
         config_api.send(5, {"a": b"1", "b": b"2"}, whole=True)
@@ -181,7 +183,7 @@ async def test_a_bad_configuration_is_refused_and_not_read_again(config_api: Con
         config_api.send(7, {})
         config_api.end_stream()
         config_api.send(8, {})
-        # Piece b was refused together with a. It comes in force when a is corrected.
+        # Piece b was refused together with piece a. Piece b comes in force when piece a is corrected.
         config_api.send(9, {"a": b"4"})
         assert await watching.next() == Configuration(9, ("4", "3"))
         assert [(watch.digest, watch.revision_in_force) for watch in config_api.watches] == [(b"", 0), (digest, 5)]
@@ -212,7 +214,7 @@ async def test_the_last_good_configuration_is_used_after_a_start_without_config_
 async def test_the_stored_configuration_is_not_used_while_config_api_can_send_a_newer_one(
     config_api: ConfigApi, tmp_path: Path
 ) -> None:
-    """Otherwise a client or recipient that was allowed since the snapshot was stored would be refused permanently."""
+    """The stored snapshot could permanently refuse a client or recipient that was allowed after it was stored."""
     path = tmp_path / "snapshot"
     async with Watching(config_api.port, path) as watching:
         config_api.send(5, {"a": b"1"}, whole=True)
@@ -242,7 +244,7 @@ async def test_many_changes_are_stored_with_few_writes(
         for number in range(20):
             config_api.send(number + 1, {"a": b"%d" % number}, whole=number == 0)
             await watching.next()
-    # One snapshot is stored at once, and the newest when the process stops.
+    # One snapshot is stored at once, and the newest snapshot is stored when the process stops.
     assert len(written) == 2
     async with Watching(1, path, wait_seconds=0) as watching:
         assert await watching.next() == Configuration(20, ("19",))
@@ -254,7 +256,7 @@ async def test_a_missing_or_damaged_stored_configuration_is_ignored(
 ) -> None:
     path = tmp_path / "snapshot"
     if content is not None:
-        # The content is sealed with the right key, so the content itself is checked.
+        # The content is encrypted with the right key, so only the check of the content can refuse it.
         SealedFile(path).write(content)
     async with Watching(config_api.port, path) as watching:
         # An empty file would be a valid protobuf message, but it is not a complete configuration.
@@ -270,6 +272,6 @@ async def test_a_file_that_is_not_encrypted_is_not_used(config_api: ConfigApi, t
         assert watching.watch.current is None
 
 
-def test_a_replica_has_its_name_from_its_address() -> None:
+def test_the_name_of_a_replica_is_derived_from_its_address() -> None:
     assert replica_name("policy", UnixSocket(Path("/srv/var/run/policy-2.sock"))) == "policy-2"
     assert replica_name("policy", TcpAddress("0.0.0.0", 7001)).endswith(":7001")

@@ -1,4 +1,4 @@
-"""The order in which replicas are called: one that did not answer comes last. Names are looked up in the background."""
+"""A replica that did not answer is called after all others. Names are looked up in the background."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Names:
         self.answering = asyncio.Event()
         self.answering.set()
         self.asked = 0
-        # Is set when a look-up waits for its answer.
+        # This event is set when a look-up waits for its answer.
         self.waiting = asyncio.Event()
 
     async def addresses(self, host: str) -> list[str]:
@@ -46,7 +46,7 @@ def targets(dialers: Iterable[Dialer]) -> list[str]:
 
 
 async def looked(dialers: Dialers) -> None:
-    """Waits until the present look-up has ended."""
+    """Returns when the present look-up has ended."""
     if dialers._look is not None:
         await dialers._look
 
@@ -69,7 +69,7 @@ async def test_callers_begin_with_different_replicas() -> None:
     assert beginnings == {"192.0.2.1:5", "192.0.2.2:5"}
 
 
-async def test_changed_addresses_are_followed_and_other_connections_stay(names: Names) -> None:
+async def test_changed_addresses_are_used_and_other_connections_stay(names: Names) -> None:
     names.table = {"relay": ["192.0.2.1", "192.0.2.2"]}
     async with Dialers("relay", ("relay:5",), INSECURE) as dialers:
         before = {each.target: each for each in await dialers.all()}

@@ -1,4 +1,4 @@
-"""Targets become replicas: addresses stay, names are looked up, and an outage of the name server changes nothing."""
+"""A target that is a name becomes a replica for each address, and keeps them while the name server is down."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     return found
 
 
-async def test_addresses_are_replicas_themselves() -> None:
+async def test_each_address_counts_as_a_replica() -> None:
     found = Endpoints(("192.0.2.1:5", "[2001:db8::1]:6", "unix:/run/relay.sock", "192.0.2.1:5"))
     assert not found.named
     assert await found.look_up() == ("192.0.2.1:5", "[2001:db8::1]:6", "unix:/run/relay.sock")

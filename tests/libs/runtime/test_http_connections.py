@@ -1,4 +1,4 @@
-"""HTTP connections that wait too long, or that are too many, are closed; those of other clients stay open."""
+"""HTTP connections that wait too long or exceed the limit are closed. Connections of other clients stay open."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def serving(
 
 
 async def connected(port: int) -> Opened:
-    """Connects to a server that may not listen yet."""
+    """Connects to a server, and tries again while the server does not listen yet."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             try:
@@ -71,21 +71,21 @@ async def answer(reader: asyncio.StreamReader) -> bytes:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost:"], ids=["nothing", "half a head"])
-async def test_a_late_head_closes_its_connection(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+async def test_a_connection_whose_head_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(http_connections, "HEAD_SECONDS", 0.0)
     async with serving() as opened:
         reader, _ = await opened(sent)
         assert await answer(reader) == b""
 
 
-async def test_a_body_that_stops_closes_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_whose_body_stops_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_connections, "SILENCE_SECONDS", 0.0)
     async with serving() as opened:
         reader, _ = await opened(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1")
         assert await answer(reader) == b""
 
 
-async def test_of_too_many_connections_the_longest_silent_one_is_closed() -> None:
+async def test_above_the_limit_the_connection_that_was_silent_longest_is_closed() -> None:
     async with serving(most=2) as opened:
         first, _ = await opened(b"")
         second, second_writer = await opened(REQUEST)

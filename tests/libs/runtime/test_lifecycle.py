@@ -1,4 +1,4 @@
-"""The end of a process."""
+"""A process ends in time, whatever happens at its end."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_f54_the_process_ends_even_if_something_hangs_at_the_end(hang: str) -> N
     assert "ended_by_force" in ended.stdout + ended.stderr
 
 
-async def test_f54_work_that_ignores_its_cancellation_is_not_waited_for() -> None:
+async def test_f54_the_process_does_not_wait_for_work_that_ignores_its_cancellation() -> None:
     """A driver that waits for its own thread ignores cancellation in this way."""
     go_on = asyncio.Event()
 

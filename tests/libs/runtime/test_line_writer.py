@@ -44,7 +44,7 @@ def counting(writer: LineWriter) -> Callable[[], int]:
     return lambda: sum(losses)
 
 
-def test_a_pipe_that_nobody_reads_delays_nobody_and_lost_lines_are_counted(pipe: tuple[int, int]) -> None:
+def test_a_pipe_that_nobody_reads_causes_no_delay_and_lost_lines_are_counted(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     writer = LineWriter(described, file_descriptor=end, max_waiting_octets=200_000)
     lost = counting(writer)
@@ -98,8 +98,8 @@ def test_after_a_full_disk_whole_lines_are_written(tmp_path: Path) -> None:
     assert path.read_text() == "one\nlost 3\nfive\n"
 
 
-def test_an_incomplete_line_does_not_swallow_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a disk becomes full, only the beginning of what is written is stored."""
+def test_the_line_after_an_incomplete_line_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a disk becomes full, it stores only the beginning of a line."""
     path = tmp_path / "log"
     end = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     writer = LineWriter(described, file_descriptor=end)
@@ -127,7 +127,7 @@ def test_an_incomplete_line_does_not_swallow_the_next_one(tmp_path: Path, monkey
     assert path.read_text() == "first\nse\nlost 2\nfourth\n"
 
 
-def test_a_descriptor_that_somebody_made_non_blocking_is_waited_for(pipe: tuple[int, int]) -> None:
+def test_the_writer_waits_for_a_descriptor_that_somebody_made_non_blocking(pipe: tuple[int, int]) -> None:
     reader, end = pipe
     fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
     writer = LineWriter(described, file_descriptor=end)

@@ -1,4 +1,4 @@
-"""The log has one line for each event, in order. When a line cannot be written, only this line is lost."""
+"""The log has one line for each event, in order. A line that cannot be written is lost, and no other line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Lines:
-    """Collects the lines that an Output passes on. A test can wait for them."""
+    """Collects the lines that an Output writes. A test can wait for them."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -55,7 +55,7 @@ async def test_collected_lines_are_written_together_soon_and_before_other_lines(
     assert sink.text.endswith("four\n")
 
 
-async def test_many_collected_lines_are_written_at_once() -> None:
+async def test_collected_lines_are_written_when_there_are_many() -> None:
     sink = Lines()
     lines = Output(sink)
     for number in range(500):
@@ -94,7 +94,7 @@ def _told(form: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_frequent_events_look_like_all_others_and_the_last_ones_are_written_at_the_end() -> None:
+def test_frequent_events_have_the_same_format_as_others_and_are_all_written_at_the_end() -> None:
     first, later, last = map(json.loads, _told("json"))
     assert first == {
         "timestamp": "2023-11-14T22:13:20.000001Z",

@@ -40,7 +40,7 @@ async def test_a_clock_without_synchronisation_gives_a_warning() -> None:
     assert (await one(machine_checks.clock(lambda: unsynchronised))).level is Level.WARNING
     assert (await one(machine_checks.clock(lambda: synchronised))).level is Level.OK
     assert "does not tell" in (await one(machine_checks.clock(lambda: unknown))).text
-    # This is the state of the kernel's clock, whatever it is on this machine.
+    # This call reads the real state of the kernel's clock, which differs between machines.
     assert (await one(machine_checks.clock())).id == "clock"
 
 
@@ -117,7 +117,7 @@ async def test_a_certificate_must_be_for_the_hostname(
     assert (await one(machine_checks.certificate(path, lambda: hostname))).level is level
 
 
-async def test_a_self_signed_certificate_gives_a_warning_where_strangers_see_it(tmp_path: Path) -> None:
+async def test_a_self_signed_certificate_gives_a_warning_where_other_mail_servers_see_it(tmp_path: Path) -> None:
     path = write_certificate(tmp_path / "c.pem", "mx.example.com")
     assert "signed by itself" in (await one(machine_checks.certificate(path, public=True))).text
     assert (await one(machine_checks.certificate(path))).level is Level.OK
@@ -152,7 +152,7 @@ async def test_working_name_servers_are_ok() -> None:
         assert (await look(broken)).level is Level.ERROR
 
 
-async def test_without_settings_the_systems_name_servers_are_asked() -> None:
+async def test_without_settings_the_name_servers_of_the_system_are_checked() -> None:
     with DnsServer(ROOT) as server:
         system = lambda: [server.address]  # noqa: E731
         assert [each[0] for each in await name_server_check.look((), system)] == [server.address]

@@ -1,4 +1,4 @@
-"""The small HTTP server of a process: what /readyz reports about each dependency, and which requests are malformed."""
+"""The small HTTP server of a process serves only metrics and health, and /readyz reports each missing dependency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.peers.ports import LOOPBACK, free_port
 
 
 async def get(port: int, request: bytes) -> tuple[int, bytes]:
-    """Returns status and body."""
+    """Sends a request to the server and returns the status and the body of the answer."""
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
     writer.write(request)
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Password hashes of other systems: which are accepted, and which passwords they match."""
+"""Password hashes of other systems: only certain schemes are accepted, and a hash matches only its password."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_bcrypt_uses_only_72_octets() -> None:
     assert not matches(password_hash, b"x" * 200)
 
 
-def test_the_scheme_of_dovecot_is_removed() -> None:
+def test_the_scheme_prefix_of_dovecot_is_removed() -> None:
     assert canonical_hash("{SHA512-CRYPT}" + SHA512) == SHA512
     assert canonical_hash("{BLF-CRYPT}" + BCRYPT.replace("$2a$", "$2y$")) == BCRYPT.replace("$2a$", "$2y$")
     ours = hash_password(b"x")

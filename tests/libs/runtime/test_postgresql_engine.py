@@ -1,6 +1,4 @@
-"""Connections to PostgreSQL that were lost are replaced before the work begins, without a question for each
-transaction.
-"""
+"""Lost connections to PostgreSQL are replaced before the work begins, without a query before each transaction."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ async def engine(postgres_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def _backend(engine: AsyncEngine) -> int:
-    """Returns the process of the server that serves the connection, which is another one for each connection."""
+    """Returns the id of the server process that serves the connection. Each connection has another process."""
     async with engine.begin() as connection:
         return int((await connection.execute(_BACKEND)).scalar_one())
 
@@ -60,7 +58,7 @@ async def test_the_next_transaction_after_a_restart_of_the_server_succeeds(
     await _backend(engine)
 
 
-async def test_the_server_is_asked_only_on_a_connection_that_was_not_used_for_some_time(
+async def test_only_a_connection_that_was_not_used_for_some_time_is_checked(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ping = AsyncAdapt_asyncpg_connection.ping
@@ -79,10 +77,10 @@ async def test_the_server_is_asked_only_on_a_connection_that_was_not_used_for_so
     assert len(pings) == 1
 
 
-async def test_a_connection_whose_loss_shows_only_in_an_answer_is_replaced(
+async def test_a_connection_that_looks_open_but_is_lost_is_replaced(
     engine: AsyncEngine, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection seems open here, as if a firewall had forgotten it."""
+    """The connection looks open to the client, as when a firewall drops the packets of a connection."""
     monkeypatch.setattr(database, "_UNCHECKED_SECONDS", -1.0)
     backend = await _backend(engine)
     await _end(postgres_url, backend)

@@ -1,4 +1,4 @@
-"""The processors on which a process runs, and its scheduling: what is configured, and what the kernel reports."""
+"""A process runs on the configured processors and with the configured scheduling, as the kernel reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The refusals that are logged while there are too many of them."""
+"""When there are too many refusals, only a sample of them is logged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_a_client_has_a_limit_of_lines_and_leaves_lines_for_others() -> None:
     sample = RefusalSample()
     assert sample.turn(NOW) is None
     assert [sample.has_line("a") for _ in range(LINES_OF_CLIENT)] == [True] * LINES_OF_CLIENT
-    # Above the limit, the 1st, 2nd, 4th, 8th … refusal is logged.
+    # Above the limit, only the 1st, 2nd, 4th, 8th … refusal is logged.
     assert [number for number in range(1, 1001) if sample.has_line("a")] == [1 << bit for bit in range(10)]
     assert [sample.has_line("b") for _ in range(LINES_OF_CLIENT)] == [True] * LINES_OF_CLIENT
     assert sample.turn(NOW + 1) is None

@@ -30,7 +30,7 @@ async def _status(channel: grpc.aio.Channel) -> int:
     return int(answer.status)
 
 
-async def test_health_follows_serving(tmp_path: Path) -> None:
+async def test_the_health_check_answers_serving_only_while_the_server_serves(tmp_path: Path) -> None:
     server = rpc.Server({"example": {}}, lambda _: None)
     listen = f"unix:{tmp_path / 'run' / 'example.sock'}"
     assert await server.start(listen, Security()) == listen
@@ -74,7 +74,7 @@ class Secured:
         await self._server.stop(0)
 
     async def answers(self, security: Security | None = None, service: str = "relay") -> bool:
-        """Returns whether a new connection is served."""
+        """Returns whether the server answers on a new connection."""
         async with rpc.channel(self.target, security or self.certificates.security("ingress"), service) as channel:
             try:
                 return await _status(channel) == SERVING
@@ -126,7 +126,7 @@ async def test_replaced_certificates_serve_new_connections_without_a_restart(tmp
         assert dialer.channel() is dialer.channel()
 
 
-async def test_half_replaced_certificates_change_nothing(tmp_path: Path) -> None:
+async def test_a_certificate_without_its_new_key_changes_nothing(tmp_path: Path) -> None:
     async with Secured(tmp_path) as server:
         certificates = server.certificates
         good = certificates.security("policy")

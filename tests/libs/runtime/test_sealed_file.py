@@ -1,4 +1,4 @@
-"""An encrypted file: what a copy of it reveals, and what happens when the key is lost or wrong."""
+"""A copy of an encrypted file reveals nothing, and without the right key its content cannot be read."""
 
 from __future__ import annotations
 

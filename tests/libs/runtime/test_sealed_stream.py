@@ -1,4 +1,4 @@
-"""A file that is encrypted with a passphrase, in frames."""
+"""A file is encrypted with a passphrase, in frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from libs.runtime.sealed_stream import SealedStreamError, SealedWriter, opened
 
 PASSPHRASE = "a long passphrase"
 FRAME = 1 << 20
-# The header consists of magic and salt. Each frame has four octets of length and a tag of 16 octets in addition.
+# The header consists of a magic number and a salt. Each frame also has a length of four octets and a tag of 16 octets.
 HEADER, FRAME_ON_DISK = 42, FRAME + 20
 
 

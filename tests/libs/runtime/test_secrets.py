@@ -1,4 +1,4 @@
-"""Secrets that are given as files."""
+"""A secret can be given in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self-signed certificates: made once, replaced before they end, and never in place of somebody else's."""
+"""Self-signed certificates are made once, replaced before they expire, and never overwrite somebody else's file."""
 
 from __future__ import annotations
 

@@ -45,10 +45,10 @@ def test_without_a_watchdog_nothing_is_sent(
     assert manager.recv(100) == service_manager.READY.encode()
 
 
-def test_f63_a_process_that_needs_longer_for_its_end_requests_the_time(
+def test_f63_a_process_that_needs_longer_to_end_asks_the_service_manager_for_more_time(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F63: the service manager waits that long, and so does the timer with which the process ends itself."""
+    """F63: the timer with which the process ends itself by force waits as long as the service manager does."""
     forced_after: list[float] = []
     monkeypatch.setattr(lifecycle, "end_after", forced_after.append)
 

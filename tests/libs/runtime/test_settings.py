@@ -129,7 +129,9 @@ def test_a_mistyped_prefix_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", RENAMED)
-def test_the_refusal_of_a_former_name_has_the_present_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_error_for_the_former_name_of_a_variable_contains_the_present_name(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     (settings,) = [each for each in ALL if name.startswith(each.prefix())]
     message = refused(monkeypatch, settings, **{name: "1"})
     assert message == f"{name} is not used any more: set {RENAMED[name]} to unix:PATH or host:port"
@@ -139,7 +141,7 @@ def test_the_refusal_of_a_former_name_has_the_present_one(monkeypatch: pytest.Mo
 @BY_NAME
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("insecure", [False, True])
-def test_grpc_over_tcp_needs_tls_except_on_loopback_with_the_setting(
+def test_grpc_over_tcp_needs_tls_unless_a_setting_allows_plain_loopback(
     monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings], *, tls: bool, insecure: bool
 ) -> None:
     prefix = settings.prefix()
@@ -163,7 +165,7 @@ def test_grpc_over_tcp_needs_tls_except_on_loopback_with_the_setting(
 
 @BY_NAME
 @pytest.mark.parametrize("wrong", ["nowhere", "unix:", "host:port", "host:70000", f"unix:/{'x' * 107}"])
-def test_an_address_of_grpc_is_checked(
+def test_an_invalid_address_for_grpc_is_refused(
     monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings], wrong: str
 ) -> None:
     for variable in settings.variables():

@@ -27,7 +27,7 @@ def _content(pages: SnapshotPages) -> dict[str, bytes]:
 def test_pages_behave_like_a_dictionary_under_all_changes(changes: list[tuple[str, bytes]]) -> None:
     pages, wanted = SnapshotPages(LARGEST), dict[str, bytes]()
     for key, piece in changes:
-        # The pages are read now and then, as for a new consumer.
+        # The parts are read after some of the changes, as for a new consumer.
         if len(piece) % 3 == 0:
             pages.parts()
         assert pages.put(key, piece) == wanted.get(key, b"")

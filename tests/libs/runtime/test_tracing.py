@@ -51,7 +51,7 @@ def test_another_protocol_is_refused(environment: pytest.MonkeyPatch) -> None:
         tracing.configure("relay")
 
 
-def test_without_the_extra_the_error_names_the_missing_package(environment: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_missing_package_when_the_extra_is_not_installed(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
     real = builtins.__import__
 

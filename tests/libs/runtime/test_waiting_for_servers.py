@@ -1,4 +1,4 @@
-"""A service waits for the PostgreSQL that it needs, and reports for which one (F13)."""
+"""A service waits for the PostgreSQL server that it needs, and reports the server's address (F13)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @BOTH
-async def test_a_server_that_starts_later_is_waited_for_and_its_address_is_logged(
+async def test_a_service_waits_for_a_server_that_starts_later_and_logs_its_address(
     postgres: Postgres, make: Make
 ) -> None:
     url = postgres.create_database()
@@ -64,7 +64,9 @@ async def test_a_server_that_starts_later_is_waited_for_and_its_address_is_logge
 
 
 @BOTH
-async def test_a_server_that_never_starts_ends_the_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_service_does_not_start_when_its_server_never_starts(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lifecycle, "SERVER_SECONDS", 0.2)
     port = free_port()
     database = make(f"postgresql://user:hidden@{LOOPBACK}:{port}/none")
@@ -75,7 +77,7 @@ async def test_a_server_that_never_starts_ends_the_start(make: Make, monkeypatch
 
 
 @BOTH
-async def test_a_permanent_fault_ends_the_start_at_once(postgres: Postgres, make: Make) -> None:
+async def test_a_permanent_fault_of_the_database_ends_the_start_at_once(postgres: Postgres, make: Make) -> None:
     url = postgres.create_database().rpartition("/")[0] + "/nowhere"
     database = make(url)
     with pytest.raises(StartupError, match="nowhere") as error:
@@ -85,7 +87,7 @@ async def test_a_permanent_fault_ends_the_start_at_once(postgres: Postgres, make
 
 
 @BOTH
-async def test_a_stop_ends_the_wait_for_a_server(make: Make) -> None:
+async def test_a_request_to_stop_ends_the_wait_for_a_server(make: Make) -> None:
     database = make(f"postgresql://{LOOPBACK}:{free_port()}/none")
     shutdown = Shutdown()
     shutdown.request("end of test")

@@ -1,4 +1,4 @@
-"""Addresses: which are valid, with which reply others are refused, and one canonical form for each."""
+"""Each valid address has one canonical form, and each invalid address is refused with the right reply."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ def test_c53_address_literals_have_one_form(raw: bytes, domain: str, address: IP
         b"[ 1.2.3.4]",
         b"[127.0.0.1\\]",
         b"[0x7f.0.0.1]",
-        # Bare IP addresses are not domains. No connection may ever lead to one that is written as a name.
+        # Bare IP addresses are not domains. Posthouse must never connect to an IP address that is written as a name.
         b"127.0.0.1",
         b"2130706433",
         b"10.1",
@@ -472,7 +472,7 @@ def test_the_text_after_the_path_is_returned(raw: bytes, rest: bytes) -> None:
         ("<@trusted.example:x@evil.test>", False),
     ],
 )
-def test_c103_domains_compare_exactly_on_the_canonical_form(sent: str, same_domain: bool) -> None:
+def test_c103_domains_are_equal_exactly_if_their_canonical_forms_are_equal(sent: str, same_domain: bool) -> None:
     assert (forward(sent, smtputf8=True).domain == canonical_domain("Trusted.Example.")) is same_domain
 
 

@@ -1,4 +1,4 @@
-"""Large sets of addresses: exact, small, and in the form in which they are sent."""
+"""Large sets of addresses contain exactly their addresses and need little memory."""
 
 from __future__ import annotations
 

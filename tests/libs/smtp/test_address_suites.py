@@ -1,4 +1,4 @@
-"""The public test suites of addresses, and the reasons where our result differs."""
+"""The public test suites of addresses are run, and each difference from their results has a reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONG = "taken: long local parts and paths exist in VERP and token addresses (C55
 DOT = "taken: one final dot is the DNS root and is dropped, as in every domain here (C103)"
 STYLE = "taken: `::` for a single group of zeros is a matter of style, and made canonical"
 NUMBER = "refused: no top-level domain is numeric, and a bare IP address must never become a host (C53)"
-# The number of each test whose result differs, with the reason.
+# Maps the number of each test whose result differs to the reason.
 DIFFERENCES = {
     "tests.xml": {
         "23": NUMBER,

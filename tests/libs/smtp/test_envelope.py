@@ -28,5 +28,5 @@ def test_c59_smtputf8_is_needed_by_local_parts_only() -> None:
     assert Envelope(ALICE, (Recipient(ALICE), Recipient(JURGEN))).needs_smtputf8
 
 
-def test_values_are_the_keywords_of_the_rfcs() -> None:
+def test_enumerations_have_the_keywords_of_the_rfcs_as_values() -> None:
     assert (Ret.HEADERS.value, Body.EIGHT_BIT_MIME.value, Notify.NEVER.value) == ("HDRS", "8BITMIME", "NEVER")

@@ -1,4 +1,4 @@
-"""Headers: their end, their fields, counting and removing fields. All code splits them equally, in linear time."""
+"""Functions that split headers in the same way everywhere, and count and remove fields, in linear time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_message_is_split_at_its_first_empty_line() -> None:
     assert header + b"\r\n" + body == MESSAGE
 
 
-def test_a_view_is_split_without_copying_its_body() -> None:
+def test_a_memoryview_is_split_without_a_copy_of_its_body() -> None:
     view = memoryview(MESSAGE)
     header, body = split(view)
     assert (header, bytes(body)) == split(MESSAGE)
@@ -102,12 +102,13 @@ def test_c13_a_line_that_is_not_a_field_begins_the_body_after_an_empty_line(cont
     assert where == Boundary(len(header), len(header))
     assert split(content) == (header, content[len(header) :])
     told = header + b"\r\n" + content[len(header) :]
-    # With the added empty line, our code splits the message as a reader does that only looks for an empty line.
+    # With the added empty line, our code splits the message in the same place as a reader that only looks for an empty
+    # line.
     assert split(told) == split(content)
     assert told.startswith(b"\r\n") or told.index(b"\r\n\r\n") == len(header) - 2
 
 
-def test_c13_a_from_field_hidden_behind_a_broken_line_is_hidden_from_everybody() -> None:
+def test_c13_a_from_field_after_a_broken_line_is_part_of_the_body() -> None:
     content = b"From: a@good.example\r\nbroken line\r\nFrom: ceo@bank.example\r\n\r\nx"
     header, body = split(content)
     assert from_mailboxes(header).field_count == 1
@@ -122,7 +123,7 @@ def test_c13_c43_a_large_header_is_counted_whole() -> None:
     assert sum(1 for _ in fields(header)) == 10_001
 
 
-def test_c43_only_fields_of_that_name_count_in_any_case() -> None:
+def test_c43_only_fields_of_the_given_name_count_in_upper_or_lower_case() -> None:
     header = (
         b"RECEIVED: a\r\nreceived : b\r\nReceived\t:c\r\nX-Received: d\r\nReceived-SPF: e\r\n"
         b"Subject: x\r\n Received: folded\r\nReceived:\r\nReceived"

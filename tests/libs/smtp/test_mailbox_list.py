@@ -119,7 +119,7 @@ def test_c98_octets_that_are_not_utf8_do_not_hide_the_domain() -> None:
     assert read(b"a@caf\xe9.example") == ([], True)
 
 
-def test_c98_every_from_field_counts_at_every_position() -> None:
+def test_c98_all_from_fields_are_read_wherever_they_are_in_the_header() -> None:
     header = b"from: v@bank.example\r\nSubject: x\r\nFROM : A\r\n\t<a@good.example>\r\nX-From: x@y.example\r\nFrom:\r\n"
     found = from_mailboxes(header)
     assert found.field_count == 3
@@ -132,13 +132,13 @@ def test_c98_a_missing_from_field_differs_from_an_empty_one() -> None:
     assert from_mailboxes(b"From: \r\n") == FromHeader(1, (), True)
 
 
-def test_c98_a_folded_address_is_one() -> None:
+def test_c98_an_address_that_is_folded_is_read_as_one_address() -> None:
     header = b"From: A very long name\r\n <a@b.example>,\r\n\tc@\r\n d.example\r\n"
     found = from_mailboxes(header)
     assert ([str(address) for address in found.addresses], found.unparsable) == (["a@b.example", "c@d.example"], False)
 
 
-def test_too_many_mailboxes_are_bounded_and_reported() -> None:
+def test_mailboxes_above_the_limit_are_left_out_and_reported() -> None:
     many = b", ".join(b"a@b%d.example" % number for number in range(MAX_MAILBOXES))
     assert read(many)[1] is False
     assert len(read(many)[0]) == MAX_MAILBOXES

@@ -82,7 +82,7 @@ def test_all_addresses_of_one_64_network_share_a_key(first: IPv6Address, low: in
 
 @given(address=ipv4)
 @checked
-def test_every_mapped_form_of_an_ipv4_address_is_that_address(address: IPv4Address) -> None:
+def test_every_mapped_form_of_an_ipv4_address_is_read_as_that_address(address: IPv4Address) -> None:
     assert canonical_ip(f"::ffff:{address}") == address
     assert counter_key(f"::ffff:{int(address) >> 16:x}:{int(address) & 0xFFFF:x}") == str(address)
 
@@ -96,7 +96,7 @@ def test_every_mapped_form_of_an_ipv4_address_is_that_address(address: IPv4Addre
         ("192.0.2.9", "192.0.2.9/32"),
         ("192.0.2.9/0", "0.0.0.0/0"),
         ("192.0.2.9/0.0.0.0", "0.0.0.0/0"),
-        # The mask is a bit pattern, not a wildcard mask.
+        # The mask is a bit pattern. It is not a wildcard mask, whose bits have the opposite meaning.
         ("192.0.2.9/0.0.0.255", "0.0.0.9/0.0.0.255"),
         ("2001:db8::1/32", "2001:db8::/32"),
         ("2001:db8::1/ffff:ffff::", "2001:db8::/32"),
@@ -111,7 +111,7 @@ def test_patterns_are_shown_in_one_form(text: str, shown: str) -> None:
     assert parse_pattern(shown) == pattern
 
 
-def test_the_pattern_of_the_settings_matches_bit_by_bit() -> None:
+def test_a_pattern_with_an_arbitrary_mask_matches_bit_by_bit() -> None:
     pattern = parse_pattern("192.163.1.1/255.100.10.1")
     for client, expected in (
         ("192.163.1.1", True),
@@ -127,7 +127,7 @@ def test_the_pattern_of_the_settings_matches_bit_by_bit() -> None:
         assert pattern.matches(canonical_ip(client)) is expected, client
 
 
-def test_a_pattern_of_one_version_matches_none_of_the_other() -> None:
+def test_a_pattern_matches_no_address_of_the_other_ip_version() -> None:
     assert not parse_pattern("::/0").matches(IPv4Address("192.0.2.1"))
     assert not parse_pattern("0.0.0.0/0").matches(IPv6Address("::1"))
 

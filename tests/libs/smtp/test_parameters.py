@@ -95,7 +95,7 @@ def test_each_parameter_belongs_to_its_extension(rest: bytes, without: Offered) 
     assert mail(rest) != NO_MAIL_PARAMETERS
 
 
-def test_parameters_of_the_other_command_are_unknown() -> None:
+def test_parameters_of_mail_are_unknown_in_rcpt_and_vice_versa() -> None:
     assert mail_refusal(b"NOTIFY=NEVER") == b"555 5.5.4 "
     assert mail_refusal(b"ORCPT=rfc822;a@b.example") == b"555 5.5.4 "
     assert rcpt_refusal(b"SIZE=1") == b"555 5.5.4 "
@@ -281,7 +281,7 @@ def test_c29_invalid_original_recipients_get_501(value: bytes) -> None:
     assert rcpt_refusal(b"ORCPT=" + value) == b"501 5.5.4 "
 
 
-def test_c29_utf8_in_orcpt_only_in_its_type_and_with_smtputf8_and_is_stored_in_ascii() -> None:
+def test_c29_orcpt_may_contain_utf8_only_with_smtputf8_and_its_own_type_and_is_stored_in_ascii() -> None:
     value = "utf-8;jürgen@bücher.example".encode()
     stored = rcpt(b"ORCPT=" + value, smtputf8=True).original_recipient
     assert stored == b"utf-8;j\\x{FC}rgen@b\\x{FC}cher.example"
@@ -343,7 +343,7 @@ def test_c29_envid_may_have_100_characters_of_printable_xtext() -> None:
 
 
 @pytest.mark.parametrize("argument", ["<ü@example.com>", "<u@bücher.example> SIZE=10", "<ü@example.com> BODY=8BITMIME"])
-def test_c60_a_utf8_sender_needs_the_keyword_that_follows_it(argument: str) -> None:
+def test_c60_a_utf8_sender_needs_the_keyword_smtputf8_after_it(argument: str) -> None:
     with pytest.raises(CommandError) as caught:
         parse_mail(argument.encode(), ALL)
     assert caught.value.reply.line().startswith(b"553 5.6.7 ")

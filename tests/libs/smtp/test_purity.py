@@ -1,4 +1,4 @@
-"""libs.smtp is pure: time, randomness and facts are arguments (import rule 4)."""
+"""libs.smtp is pure: it gets the time, random numbers and all other facts as arguments (import rule 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies: valid lines whatever the text, folding, constants, enhanced codes."""
+"""Every reply consists of valid lines, whatever its text, and the constants have the right codes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_reply_is_one_line_with_both_codes() -> None:
     assert Reply(250, "2.1.0", "Sender ok").line() == b"250 2.1.0 Sender ok\r\n"
 
 
-def test_a_reply_without_enhanced_code_has_none() -> None:
+def test_a_reply_without_enhanced_code_is_written_without_one() -> None:
     assert Reply(354, "", "Go on").line() == b"354 Go on\r\n"
 
 
@@ -89,13 +89,13 @@ def test_all_lines_but_the_last_are_marked_as_continued() -> None:
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_the_codes_are_those_of_the_settings(name: str) -> None:
+def test_constants_have_the_codes_of_the_rfcs_and_the_documented_settings(name: str) -> None:
     constant = CONSTANTS[name]
     assert f"{constant.code} {constant.enhanced}" == CODES[name]
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
-def test_every_constant_reaches_the_wire_as_written(name: str) -> None:
+def test_every_constant_is_sent_as_it_is_written(name: str) -> None:
     constant = CONSTANTS[name]
     head = f"{constant.code} {constant.enhanced} " if constant.enhanced else f"{constant.code} "
     assert constant.line() == f"{head}{constant.text}\r\n".encode("ascii")
@@ -164,7 +164,7 @@ def test_the_first_digit_gives_the_kind_of_a_reply() -> None:
     assert (reply.RELAY_DENIED.is_temporary, reply.RELAY_DENIED.is_permanent) == (False, True)
 
 
-def test_a_command_error_carries_its_reply() -> None:
+def test_a_command_error_contains_its_reply() -> None:
     error = CommandError(reply.BAD_SEQUENCE)
     assert error.reply is reply.BAD_SEQUENCE
     assert str(error) == reply.BAD_SEQUENCE.text

@@ -1,4 +1,4 @@
-"""The addresses of which an address with a tag (user+tag@domain) may be a tagged form."""
+"""The addresses without a tag to which an address with a tag (user+tag@domain) may belong."""
 
 from __future__ import annotations
 

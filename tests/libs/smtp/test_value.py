@@ -56,7 +56,7 @@ def test_a_class_with_its_own_hash_keeps_it() -> None:
     assert Folded("A") == Folded("a")
 
 
-def test_a_class_compared_by_identity_stays_so() -> None:
+def test_a_class_that_is_compared_by_identity_keeps_this_comparison() -> None:
     one = ByIdentity(1)
     assert one == one
     assert one != ByIdentity(1)
@@ -79,7 +79,7 @@ def test_replace_copy_and_pickle_make_equal_values() -> None:
     assert repr(point).endswith("Point(x=1, y=2, name='')")
 
 
-def test_slots_refuse_other_names() -> None:
+def test_a_value_has_slots_and_refuses_attributes_with_other_names() -> None:
     with pytest.raises(AttributeError):
         Point(1).z = 1  # type: ignore[attr-defined]
     assert not hasattr(Point(1), "__dict__")
@@ -89,10 +89,10 @@ def test_the_decorator_works_without_arguments() -> None:
     assert Bare(1) == Bare(1)
 
 
-def test_the_type_checker_refuses_assignment_and_construction_does_not_pay_for_it() -> None:
+def test_only_the_type_checker_refuses_an_assignment_so_construction_is_fast() -> None:
     """mypy reports unused ignores.
 
-    If mypy did not take `fast_value` for a frozen dataclass, it would report the ignore below as unused.
+    If mypy did not treat `fast_value` as a frozen dataclass, it would report the ignore below as unused.
     """
     point = Point(1)
     point.x = 2  # type: ignore[misc]

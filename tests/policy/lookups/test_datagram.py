@@ -1,4 +1,4 @@
-"""A question over UDP has the same result as with dnspython's resolver, which is used when the answer is truncated."""
+"""A query over UDP has the same result as with dnspython's resolver, which is used when an answer is truncated."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from tests.peers.dns import Behaviour, DnsServer
         ("v=DMARC1; p=reject; pct=0", Published("reject")),
         ("v=DMARC1; p=reject; nonsense; =; x", Published("reject")),
         ("v=DMARC1; sp=reject; p=none", Published("none", "reject")),
-        # A broken policy counts as none when the record asks for reports; otherwise there is no DMARC record.
+        # When the policy is invalid, a record that asks for reports counts as p=none. Any other such record is ignored.
         ("v=DMARC1; p=bogus; rua=mailto:a@b.test", Published("none")),
         ("v=DMARC1; rua=mailto:a@b.test", Published("none")),
         ("v=DMARC1; p=reject; sp=bogus; rua=mailto:a@b.test!10m", Published("none")),
@@ -53,7 +53,7 @@ def test_records_are_read(text: str, wanted: Published | None) -> None:
     assert dmarc.parse(text) == wanted
 
 
-def test_several_records_count_as_none() -> None:
+def test_several_dmarc_records_count_as_no_record() -> None:
     assert dmarc.only_record(["v=DMARC1; p=reject", "v=DMARC1; p=none"]) is None
     assert dmarc.only_record(["something else", "v=DMARC1; p=reject"]) == Published("reject")
 
@@ -67,8 +67,7 @@ def test_several_records_count_as_none() -> None:
             "a.b.c.d.e.f.test",
             ("a.b.c.d.e.f.test", "b.c.d.e.f.test", "c.d.e.f.test", "d.e.f.test", "e.f.test", "f.test", "test"),
         ),
-        # A name of eight or more labels is cut to seven after the first question, so there are never more than eight
-        # questions.
+        # After the first query, a name of eight or more labels is cut to seven, so a walk has at most eight queries.
         (
             "a.b.c.d.e.f.g.h.i.j.mail.test",
             (
@@ -93,20 +92,20 @@ def test_the_tree_walk_asks_the_right_domains(domain: str, wanted: tuple[str, ..
 _HOLDS = [
     # The record is published at the domain itself.
     ("a.test", {"a.test": "p=reject; sp=none"}, True, ("a.test", "reject", "a.test")),
-    # For a sub-domain sp holds, or p when there is no sp.
+    # To a sub-domain sp applies, or p when there is no sp.
     ("x.a.test", {"a.test": "p=reject; sp=quarantine"}, True, ("a.test", "quarantine", "a.test")),
     ("x.y.a.test", {"a.test": "p=reject"}, True, ("a.test", "reject", "a.test")),
-    # For a name that does not exist np holds, or sp when there is no np, or p.
+    # To a name that does not exist np applies. Without np sp applies, and without both of them p.
     ("x.a.test", {"a.test": "p=none; sp=quarantine; np=reject"}, False, ("a.test", "reject", "a.test")),
     ("x.a.test", {"a.test": "p=none; np=reject"}, True, ("a.test", "none", "a.test")),
     ("x.a.test", {"a.test": "p=none; sp=quarantine"}, False, ("a.test", "quarantine", "a.test")),
-    # The domain's own record wins over that of its organization. The organization is the name with the fewest labels.
+    # The domain's own record has priority over that of its organization, which is the name with the fewest labels.
     ("x.a.test", {"x.a.test": "p=none", "a.test": "p=reject"}, True, ("x.a.test", "none", "a.test")),
-    # Of the names between the two no record counts.
+    # Records of names between the domain and its organization are not used.
     ("x.y.a.test", {"y.a.test": "p=none", "a.test": "p=reject"}, True, ("a.test", "reject", "a.test")),
-    # With psd=n this name is an organization, whatever is above it.
+    # With psd=n a name is an organization, whatever records the names above it have.
     ("x.y.a.test", {"y.a.test": "p=none; psd=n", "a.test": "p=reject"}, True, ("y.a.test", "none", "y.a.test")),
-    # With psd=y this name is a public suffix, and the organization is one label below it.
+    # With psd=y a name is a public suffix, and the organization has one label more.
     ("x.a.bank.test", {"bank.test": "p=reject; psd=y"}, True, ("bank.test", "reject", "a.bank.test")),
     (
         "x.a.bank.test",
@@ -153,7 +152,7 @@ def judged(
     spf: tuple[CheckResult, str] = (CheckResult.NONE, ""),
     dkim: dict[str, CheckResult] | None = None,
 ) -> dmarc.DmarcResult:
-    """Evaluates DMARC. `records` are used for every domain at which a tree walk starts."""
+    """Returns the result of DMARC. `records` maps domains to their records, which every tree walk finds."""
     signatures = tuple(DkimSignature(result, domain) for domain, result in (dkim or {}).items())
     content = Content(
         authors=tuple(bare_facts(from_wire(author.encode())) for author in authors.split()),
@@ -206,7 +205,7 @@ PASS, FAIL, TEMPERROR = CheckResult.PASS, CheckResult.FAIL, CheckResult.TEMPERRO
         ("p=quarantine; t=y", "u@a.test", (FAIL, ""), {}, FAIL, Disposition.NONE),
         ("p=none; sp=reject", "u@x.a.test", (PASS, "y.a.test"), {}, PASS, Disposition.NONE),
         ("p=none; sp=reject", "u@x.a.test", (FAIL, "y.a.test"), {}, FAIL, Disposition.REJECT),
-        # C98: with several authors the strictest policy counts, whatever their order.
+        # C98: with several authors the strictest policy applies, whatever the order of the authors is.
         ("p=reject", "u@other.test v@a.test", (PASS, "other.test"), {}, FAIL, Disposition.REJECT),
         ("p=reject", "v@a.test u@other.test", (PASS, "other.test"), {}, FAIL, Disposition.REJECT),
         ("p=reject", "v@a.test w@x.a.test", (PASS, "a.test"), {}, PASS, Disposition.NONE),

@@ -40,7 +40,7 @@ def test_c84_query_names_are_built(address: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["127.255.255.252", "127.255.255.254", "127.255.255.255", "203.0.113.7"])
-async def test_c83_a_refusal_or_a_foreign_address_is_not_a_listing(answer: str, dns_server: DnsServer) -> None:
+async def test_c83_an_error_code_or_an_address_outside_127_is_not_a_listing(answer: str, dns_server: DnsServer) -> None:
     zone = f"z{answer.replace('.', '-')}.test"
     dns_server.add(query_name(STRANGER, zone), "A", answer)
     assert await decided(dns_server, zone) == "accept"

@@ -61,13 +61,13 @@ async def test_c85_c86_answers_have_the_right_outcomes(
 
 
 @pytest.mark.parametrize("name", ["a..b.test", "." * 5, "x" * 64 + ".test", ".".join(["abcdefgh"] * 40), "\x00\n"])
-async def test_an_impossible_name_does_not_exist(name: str, resolver: Resolver) -> None:
+async def test_an_invalid_name_does_not_exist(name: str, resolver: Resolver) -> None:
     assert await outcome(resolver, name) is Outcome.NONE
 
 
 @pytest.mark.parametrize(
     ("name", "seconds"),
-    # These are the record's TTL, the SOA's minimum, and five seconds when there was no answer.
+    # The lifetimes are the TTL of the record, the minimum of the SOA, and five seconds when there was no answer.
     [("host.test", 100), ("none.test", 30), ("broken.test", 5)],
 )
 async def test_answers_are_cached_for_their_lifetime(name: str, seconds: int, dns_server: DnsServer) -> None:
@@ -106,7 +106,9 @@ async def test_the_cache_is_bounded(dns_server: DnsServer, monkeypatch: pytest.M
     assert [resolver.cached(f"h{number}.test", "A") is not None for number in range(5)] == [False] * 2 + [True] * 3
 
 
-async def test_too_many_questions_at_once_are_not_asked(dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_questions_over_the_limit_at_once_are_not_asked(
+    dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("services.policy.lookups.resolver._CONCURRENT", 1)
     monkeypatch.setattr("services.policy.lookups.resolver._MOST_WAITING", 0)
     resolver = Resolver(server_list(dns_server.address), seconds=30)
@@ -186,7 +188,7 @@ async def test_mail_domains_are_found(
         ([("TXT", "hello")], "", Outcome.NONE),
     ],
 )
-async def test_hosts_with_null_mx_count_as_existing(
+async def test_a_host_with_null_mx_exists_only_if_it_has_an_address(
     records: list[tuple[str, str]], broken: str, wanted: Outcome, resolver: Resolver, dns_server: DnsServer
 ) -> None:
     for kind, text in records:
@@ -196,7 +198,7 @@ async def test_hosts_with_null_mx_count_as_existing(
     assert (await names.host(resolver, "host.test")).lookup_result.outcome is wanted
 
 
-async def test_a_domain_without_an_mx_answer_has_no_answer_although_it_has_an_address(
+async def test_without_an_mx_answer_a_domain_exists_if_it_has_an_address(
     resolver: Resolver, dns_server: DnsServer
 ) -> None:
     dns_server.add("sender.test", "A", "203.0.113.1")

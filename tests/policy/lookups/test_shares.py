@@ -1,4 +1,4 @@
-"""Concurrent DNS questions are shared: neither one client nor one silent zone delays other clients."""
+"""The slots for concurrent DNS queries are shared, so neither one client nor one silent zone delays other clients."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_the_party_with_the_fewest_slots_is_next() -> None:
     await asyncio.sleep(0)
     for number in range(4):
         slots.release("a")
-        while len(turns) <= number:  # noqa: ASYNC110 - the tasks are on their way
+        while len(turns) <= number:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0)
     assert sorted(turns[:2]) == ["b", "c"]
     assert turns[2:] == ["a", "a"]
@@ -76,7 +76,7 @@ async def test_a_cancelled_caller_uses_no_slot() -> None:
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
-    # A place that becomes free while its next owner is cancelled goes to the one after it.
+    # A slot that becomes free just before its next caller is cancelled stays free for others.
     late = asyncio.create_task(slots.wait("d", 60))
     await asyncio.sleep(0)
     slots.release("a")
@@ -120,7 +120,7 @@ async def test_waiting_callers_are_bounded_in_total_and_for_each_party() -> None
 # Silent zones
 
 
-def test_a_zone_is_silent_once_several_names_below_it_are_and_until_one_answers() -> None:
+def test_a_zone_is_silent_after_several_names_below_it_are_silent_and_until_one_answers() -> None:
     zones = SilentZones(Clock())
     for name in ("a.silent.test", "b.silent.test", "b.silent.test"):
         zones.took_too_long(name)
@@ -141,7 +141,7 @@ def test_one_silent_domain_does_not_make_its_suffix_silent() -> None:
     assert zones.zone_of("honest.co.test") == ""
 
 
-def test_deeper_names_do_not_widen_the_share_of_a_zone() -> None:
+def test_names_with_more_labels_do_not_give_a_zone_more_slots() -> None:
     zones = SilentZones(Clock())
     for outer in "abc":
         for inner in "abc":
@@ -171,7 +171,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_client_with_silent_zones_delays_nobody_else(small: None, dns_server: DnsServer) -> None:
-    """The client's questions wait for its own slots. Questions of other clients are asked at once."""
+    """The queries of this client wait for its own slots. Queries of other clients are sent at once."""
     resolver = Resolver(server_list(dns_server.address), seconds=30)
     gates = [dns_server.hold(f"{number}.zone{number}.test") for number in range(30)]
     hostile = resolver.for_party("198.51.100.0/24")
@@ -200,7 +200,7 @@ async def test_random_names_of_a_silent_zone_are_not_asked_any_more(dns_server: 
     assert {answer.outcome for answer in answers} == {Outcome.NO_ANSWER}
     asked = {query.name for query in dns_server.queries}
     assert len(asked & set(names)) <= 2
-    # Two slots stay open to notice that the zone answers again. After that all names are asked.
+    # Two slots stay open, so that policy notices when the zone answers again. After that it looks up all names.
     dns_server.clear()
     for name in names:
         dns_server.add(name, "TXT", "x")

@@ -1,4 +1,4 @@
-"""SPF where the public test suite does not reach: limits, malformed records, many checks at once (C89)."""
+"""What the public test suite of SPF does not test: limits, malformed records, and many checks at once (C89)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ async def result(resolver: Resolver, sender: str, helo: str = "", client: str = 
     return spf_result((await spf.check(resolver, Question(Lookup.SPF, sender, helo=helo, client=client))).lookup_result)
 
 
-async def test_c89_the_void_limit_and_the_look_up_limit(resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_c89_too_many_look_ups_or_void_look_ups_are_a_permanent_error(
+    resolver: Resolver, dns_server: DnsServer
+) -> None:
     dns_server.add("void.test", "TXT", "v=spf1 a:v1.test a:v2.test a:v3.test -all")
     dns_server.add("many.test", "TXT", "v=spf1 " + " ".join(f"include:i{n}.test" for n in range(11)) + " -all")
     for number in range(11):
@@ -54,7 +56,9 @@ async def test_identities_without_a_domain_have_no_result(sender: str, helo: str
 @pytest.mark.parametrize(
     "sender", ['"a@b"@bank.test', '"x@pass.test"@bank.test', '"@pass.test"@bank.test', "a%b@bank.test"]
 )
-async def test_a_quoted_local_part_hides_no_domain(sender: str, resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_an_at_sign_in_the_local_part_does_not_change_the_domain(
+    sender: str, resolver: Resolver, dns_server: DnsServer
+) -> None:
     dns_server.add("bank.test", "TXT", "v=spf1 -all")
     dns_server.add("pass.test", "TXT", "v=spf1 +all")
     assert await result(resolver, sender) is CheckResult.FAIL
@@ -73,7 +77,7 @@ async def test_an_invalid_record_is_a_permanent_error(record: str, resolver: Res
     assert await result(resolver, "joe@garbage.test") is CheckResult.PERMERROR
 
 
-async def test_a_record_that_includes_itself_ends(resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_a_record_that_includes_itself_is_a_permanent_error(resolver: Resolver, dns_server: DnsServer) -> None:
     dns_server.add("loop.test", "TXT", "v=spf1 include:loop.test -all")
     dns_server.add("turn.test", "TXT", "v=spf1 redirect=turn.test")
     assert await result(resolver, "joe@loop.test") is CheckResult.PERMERROR
@@ -100,12 +104,12 @@ async def test_f05_a_domain_of_one_label_has_no_result(resolver: Resolver, dns_s
 
 
 def _threads() -> set[str]:
-    """Returns the running threads, without asyncio's own pool, in which this test waits for queries."""
+    """Returns the names of the running threads, without asyncio's pool, in which the tests wait for queries."""
     return {thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
 
 
 async def test_a_check_uses_no_thread_while_the_dns_is_silent(resolver: Resolver, dns_server: DnsServer) -> None:
-    """More checks run at the same time than any pool has threads, and one further check is still answered."""
+    """While 40 checks wait for the DNS, no thread is started for them, and a further check is still answered."""
     gates = [dns_server.hold(f"s{number}.test") for number in range(40)]
     threads = _threads()
     checks = [
@@ -124,7 +128,9 @@ async def test_a_check_uses_no_thread_while_the_dns_is_silent(resolver: Resolver
     await asyncio.gather(*checks)
 
 
-async def test_the_addresses_of_one_mechanism_are_asked_together(resolver: Resolver, dns_server: DnsServer) -> None:
+async def test_the_addresses_of_one_mechanism_are_looked_up_at_the_same_time(
+    resolver: Resolver, dns_server: DnsServer
+) -> None:
     dns_server.add("mx.test", "TXT", "v=spf1 mx -all")
     gates = []
     for number in range(10):

@@ -1,4 +1,4 @@
-"""The ends of minutes and days."""
+"""The ends of the minutes and days in which policy counts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _TIMES = st.floats(0, 4_000_000_000)
 
 
 @given(_TIMES)
-def test_minutes_end_at_the_next_full_one(now: float) -> None:
+def test_a_minute_ends_when_the_next_minute_of_the_clock_begins(now: float) -> None:
     end = minute_end(now)
     assert end % 60 == 0
     assert 0 < end - now <= 60
 
 
 @given(_TIMES, _ZONES)
-def test_days_end_at_the_next_midnight(now: float, zone: str) -> None:
+def test_a_day_ends_at_the_next_midnight(now: float, zone: str) -> None:
     timezone = ZoneInfo(zone)
     end = day_end(now, timezone)
     assert now < end <= now + 26 * 3600

@@ -1,4 +1,4 @@
-"""The quick check for exemptions of a session never misses one."""
+"""The quick check whether a session may have exemptions never misses an exemption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages in a session profile follow from the rules, so no rule is compiled for a stage that is never asked."""
+"""The stages in a session profile follow from the rules, so ingress asks at each stage that has a rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _object(_facts: Facts, _snapshot: Snapshot) -> RuleMatch | None:
 
 
 @pytest.mark.parametrize("stage", list(Stage))
-def test_a_new_rule_at_any_stage_is_asked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ingress_asks_at_the_stage_of_a_new_rule(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     under = snapshot(_QUIET)
     before = _asked(under)
     assert before == _ALWAYS
@@ -42,7 +42,7 @@ def test_a_new_rule_at_any_stage_is_asked(stage: Stage, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("stage", [Stage.HELO, Stage.DATA, Stage.END_OF_DATA])
-def test_a_rule_that_ingress_applies_or_that_no_session_meets_is_not_asked(
+def test_ingress_does_not_ask_for_a_rule_that_it_applies_itself_or_that_applies_to_no_session(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     under = snapshot(_QUIET)

@@ -73,7 +73,7 @@ async def test_sessions_of_a_dead_worker_stop_counting(
     await apply(first, opening("s1"), opening("s2"), stamp=frame(2))
     key = f"posthouse:policy:worker:{W1}"
     assert 0 < int(redis_server.command("TTL", key).removeprefix(":")) <= 10
-    # Any replica that hears of the worker extends the life of its key.
+    # Each replica to which the worker sends a heartbeat extends the life of the worker's key.
     redis_server.command("EXPIRE", key, "3")
     assert list(await second.keep_alive([W1])) == []
     assert int(redis_server.command("TTL", key).removeprefix(":")) > 3
@@ -98,13 +98,13 @@ async def test_a_redis_that_lost_its_keys_gets_every_open_session_again(
     await apply(second, opening("s3"), stamp=frame(2))
     getattr(redis_server, loss)()
     async with asyncio.timeout(60):
-        while not await second.keep_alive([W1]):  # noqa: ASYNC110 - the pause is the store's own
+        while not await second.keep_alive([W1]):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
     second.replace_sessions(sessions("s1", "s2", "s3"), frame(3), 3)
     assert await open_sessions(second) == 3
     # The first call of a process may fail, because its connection to Redis broke.
     async with asyncio.timeout(60):
-        while (await apply(first, blocked()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
+        while (await apply(first, blocked()))[0] is None:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
     assert await apply(first, opening("s4", limit=3), stamp=frame(4)) == [4]
 
@@ -121,7 +121,7 @@ async def test_sessions_are_requested_again_after_changes_could_not_be_written(r
         assert await apply(store, opening("s3"), stamp=frame(2)) == [None]
         redis_server.start()
         async with asyncio.timeout(60):
-            while not await store.keep_alive([W1]):  # noqa: ASYNC110 - the pause is the store's own
+            while not await store.keep_alive([W1]):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.05)
         store.replace_sessions(sessions("s2", "s3"), frame(3), 3)
         assert await open_sessions(store) == 2
@@ -172,7 +172,7 @@ async def test_nothing_is_counted_while_redis_is_down(redis_server: Redis) -> No
         assert await store.peek([message()], NOW) == [None]
         redis_server.start()
         async with asyncio.timeout(60):
-            while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
+            while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.05)
         assert REGISTRY.get_sample_value("posthouse_policy_store_up") == 1
     finally:
@@ -191,7 +191,7 @@ async def test_a_redis_that_hangs_delays_nobody(redis_server: Redis) -> None:
         await store.stop()
 
 
-async def test_an_unforeseen_fault_delays_nobody_without_end(
+async def test_an_unexpected_error_does_not_stop_the_store(
     replicas: tuple[RedisStore, RedisStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(**_: object) -> list[int]:
@@ -202,7 +202,7 @@ async def test_an_unforeseen_fault_delays_nobody_without_end(
         patch.setattr(store, "_script", broken)
         assert await apply(store, message()) == [None]
     async with asyncio.timeout(60):
-        while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - the pause is the store's own
+        while (await apply(store, message()))[0] is None:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
 
 

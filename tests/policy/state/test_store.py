@@ -46,8 +46,8 @@ def sessions(*ids: str, client: str = CLIENT) -> list[tuple[str, str]]:
 
 
 async def open_sessions(store: Store, client: str = CLIENT) -> int:
-    """Returns the number of open sessions, after everything that the store was told before is done."""
-    # A store works in order, so when this call returns, all earlier ones are done.
+    """Returns the number of open sessions after all earlier calls of the store are done."""
+    # A store does its work in order, so when this call returns, all earlier calls are done.
     await store.apply([blocked()], frame(1), NOW)
     (number,) = await store.peek([opening("another", client)], NOW)
     assert number is not None
@@ -71,9 +71,9 @@ def blocked(client: str = CLIENT) -> Operation:
 
 
 async def until(store: Store, wanted: Sequence[int | None], *operations: Operation) -> None:
-    """Waits for these counts: a session that is released, or a client that is unblocked, is counted a little later."""
+    """Waits until the store has these counts. The release of a session or of a block takes effect a little later."""
     async with asyncio.timeout(60):
-        while await store.peek(operations, NOW) != list(wanted):  # noqa: ASYNC110 - a store tells nobody
+        while await store.peek(operations, NOW) != list(wanted):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0)
 
 
@@ -101,13 +101,13 @@ async def test_a_clock_that_is_set_back_empties_no_count(store: Store) -> None:
     assert found == [[1], [1], [2], [2], [3], [3]]
 
 
-async def test_clients_and_counters_do_not_share_counts(store: Store) -> None:
+async def test_each_client_has_a_count_of_its_own_for_each_counter(store: Store) -> None:
     await apply(store, message())
     other = Operation(Counter.CONNECTIONS_THIS_MINUTE, CLIENT, minute_end(NOW))
     assert await apply(store, message("2001:db8:1:2::/64"), other) == [1, 1]
 
 
-async def test_one_batch_is_done_in_order(store: Store) -> None:
+async def test_the_operations_of_a_batch_are_done_in_order(store: Store) -> None:
     assert await apply(store, message(), opening("s1"), message(), blocked(), opening("s2")) == [1, 1, 2, 0, 2]
 
 
@@ -120,7 +120,7 @@ async def test_open_and_closed_sessions_are_counted(store: Store) -> None:
     assert await apply(store, opening("s1"), opening("s2")) == [1, 2]
     store.close_sessions(sessions("s1", "never opened"), frame(2))
     assert await open_sessions(store) == 1
-    # The decision that counted this session releases it too, in the same frame.
+    # A session may be counted and released in the same frame.
     store.close_sessions(sessions("s2"), frame(1))
     assert await open_sessions(store) == 0
 
@@ -230,7 +230,7 @@ async def test_dead_workers_leave_nothing_behind() -> None:
     assert store.open_sessions == 0
 
 
-async def test_peeking_counts_nothing(store: Store) -> None:
+async def test_a_peek_returns_the_counts_and_changes_nothing(store: Store) -> None:
     operations = (message(), opening("s1"), naming("a"), blocked())
     assert await store.peek(operations, NOW) == [1, 1, 1, 0]
     assert await store.peek(operations, NOW) == [1, 1, 1, 0]

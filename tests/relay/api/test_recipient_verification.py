@@ -1,4 +1,6 @@
-"""Recipient verification asks the mailbox server whether a recipient exists. Answers are cached, questions limited."""
+"""Recipient verification asks the mailbox server whether a recipient exists. Answers are cached, and questions are
+limited.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ EXISTS, NONE, NO_ANSWER, TOO_MANY, MAILBOX_FULL = Verification
 
 @dataclass
 class Servers:
-    """Mailbox servers that give the scripted answer. With a gate, each question waits until the test opens it."""
+    """Mailbox servers that give the scripted answer. If a test sets a gate, each question waits until it is opened."""
 
     answer: ServerAnswer = ServerAnswer.YES
     gate: asyncio.Event | None = None
@@ -143,15 +145,13 @@ async def test_a_negative_answer_replaces_an_earlier_positive_one(
 async def test_a_full_mailbox_is_refused_while_it_is_full_and_not_remembered(
     verifier: RecipientVerifier, servers: Servers, now: Now
 ) -> None:
-    """The same holds for a recipient whose mail was accepted before, because mail that is accepted now would be
-    bounced.
-    """
+    """A recipient that existed before is refused, too, because mail that is accepted now would be bounced."""
     assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
     now.seconds += 2 * HOUR
     servers.answer = ServerAnswer.FULL
     for address in (b"ann@boxes.test", b"new@boxes.test"):
         assert await verifier.verify(address, CLIENT) is MAILBOX_FULL
-    # The refusal does not remove the time at which the address was known to exist.
+    # In spite of the refusal, relay still remembers that the address existed.
     servers.answer = ServerAnswer.NONE
     assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
     servers.answer = ServerAnswer.YES
@@ -179,7 +179,7 @@ async def test_simultaneous_requests_about_one_address_ask_its_server_once(
     assert len(servers.asked) == 1
 
 
-async def test_a_client_names_a_hundred_new_addresses_a_minute(
+async def test_a_client_may_name_only_a_hundred_new_addresses_a_minute(
     verifier: RecipientVerifier, servers: Servers, now: Now
 ) -> None:
     now.seconds -= now.seconds % 60
@@ -194,7 +194,7 @@ async def test_a_client_names_a_hundred_new_addresses_a_minute(
     assert await verifier.verify(b"101@boxes.test", CLIENT) is NONE
 
 
-async def test_a_server_is_asked_twenty_questions_at_once_and_a_client_has_five(
+async def test_a_server_gets_at_most_twenty_questions_at_once_and_five_of_one_client(
     verifier: RecipientVerifier, servers: Servers
 ) -> None:
     servers.gate = asyncio.Event()
@@ -209,7 +209,9 @@ async def test_a_server_is_asked_twenty_questions_at_once_and_a_client_has_five(
 
 
 async def test_an_address_whose_mail_was_refused_is_asked_about_again(database_url: str, tmp_path: Path) -> None:
-    """One message is bounced, and the next is refused at RCPT. A refusal of the content says nothing of the address."""
+    """A bounce removes the stored answer, so the next message is refused at RCPT. A refusal of the content says nothing
+    about the address, so the answer stays.
+    """
     transport = ScriptedTransport(
         {
             b"Full@boxes.test": [lambda to: replace(failed(to), code=552, enhanced_code="5.2.2")],
@@ -221,7 +223,7 @@ async def test_an_address_whose_mail_was_refused_is_asked_about_again(database_u
         for address in (b"Full@boxes.test", b"gone@boxes.test", b"spam@boxes.test", b"good@boxes.test"):
             assert await relay.relay.verifier.verify(address, CLIENT) is EXISTS
         await relay.submit(b"Full@boxes.test", b"gone@boxes.test", b"spam@boxes.test", b"good@boxes.test")
-        # The message, and the report of what was refused.
+        # The two transactions are that of the message, and that of the report about the refused recipients.
         await relay.settled(2)
         kept = await relay.rows("SELECT recipient FROM recipient_answers ORDER BY recipient")
         assert [bytes(recipient) for (recipient,) in kept] == [b"good@boxes.test", b"spam@boxes.test"]

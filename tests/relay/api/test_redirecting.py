@@ -174,11 +174,13 @@ async def test_a_recipient_that_has_the_message_does_not_get_it_twice(
     assert await relay.rows("SELECT open FROM messages ORDER BY id") == [(0,), (1,)]
 
 
-async def test_an_alias_stands_for_its_targets(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_a_redirect_to_an_alias_goes_to_its_targets(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
     queue_id = await deferred_message(relay, SubmittedRecipient(b"later@one.test", ("SUCCESS",)))
     assert (await redirect(stub, queue_id, to(b"all@ours.test")))[:2] == (1, 0)
-    # The four transactions are: one attempt that was deferred, the alias's two targets, and the report that the alias
-    # was expanded, which NOTIFY=SUCCESS asks for.
+    # The four transactions are the deferred attempt, one for each of the two targets of the alias, and one for the
+    # report that the alias was expanded, which NOTIFY=SUCCESS requests.
     await relay.settled(4)
     assert await relay.states(queue_id) == {
         b"later@one.test": State.REDIRECTED,
@@ -191,7 +193,9 @@ async def test_an_alias_stands_for_its_targets(relay: WholeRelay, stub: relay_pb
     assert b"all@ours.test" not in report.content
 
 
-async def test_mail_for_nobody_is_not_redirected_there(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_a_redirect_to_nobody_or_with_invalid_fields_is_refused(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
     queue_id = await deferred_message(relay, b"later@one.test")
     wrong = (
         (to(b"nobody@ours.test"), grpc.StatusCode.FAILED_PRECONDITION),
@@ -212,7 +216,9 @@ async def test_mail_for_nobody_is_not_redirected_there(relay: WholeRelay, stub: 
     assert await relay.states(queue_id) == {b"later@one.test": State.QUEUED}
 
 
-async def test_held_deliveries_stay_held(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_a_held_delivery_stays_held_after_a_redirect(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
     queue_id = await deferred_message(relay, b"later@one.test")
     await hold(stub, queue_id)
     await redirect(stub, queue_id, to(b"new@two.test"))
@@ -222,13 +228,15 @@ async def test_held_deliveries_stay_held(relay: WholeRelay, stub: relay_pb2_grpc
     await relay.committed()
 
 
-async def test_quarantined_mail_stays_quarantined(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_quarantined_mail_stays_quarantined_after_a_redirect(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
     queue_id = (await relay.submit(b"anna@ours.test", quarantine=True)).queue_id
     shown = pb.GetMessageRequest(queue_id=queue_id)
 
     async def until_held() -> None:
         async with asyncio.timeout(60):
-            while (await stub.GetMessage(shown)).state != pb.DELIVERY_STATE_HELD:  # noqa: ASYNC110 - another task holds
+            while (await stub.GetMessage(shown)).state != pb.DELIVERY_STATE_HELD:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0)
 
     await until_held()

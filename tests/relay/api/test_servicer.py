@@ -57,7 +57,7 @@ def submission(*recipients: bytes, content: bytes = CONTENT, inline: bool = True
 
 
 async def send(stub: relay_pb2_grpc.RelayAsyncStub, *frames: pb.SubmitFrame) -> dict[str, pb.SubmitAck]:
-    """Sends these frames and returns the acknowledgements until the stream ends, by submission id."""
+    """Sends these frames and reads until the stream ends. Returns the acknowledgements by submission id."""
 
     async def requests() -> AsyncIterator[pb.SubmitFrame]:
         for frame in frames:
@@ -94,7 +94,7 @@ async def test_the_first_frame_has_the_state_of_the_storage(stub: relay_pb2_grpc
     call.cancel()
 
 
-async def test_content_in_chunks_is_joined_although_other_data_is_between(
+async def test_content_is_joined_although_chunks_of_another_message_are_between(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     contents = [b"Subject: %d\r\n\r\n" % number + bytes([65 + number]) * 300_000 + b"\r\n" for number in range(2)]
@@ -463,7 +463,9 @@ async def test_f65_due_mail_of_a_dead_destination_is_shown_as_deferred(
     assert before + 20_000_000 <= listed.next_due_at.ToMicroseconds() <= relay.clock.now() + 20_000_000
 
 
-async def test_a_suspension_with_an_end_ends(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_a_suspension_with_an_end_ends_at_that_time(
+    relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
+) -> None:
     until = Timestamp(seconds=relay.clock.now() // 1_000_000 + 600)
     await stub.SuspendDestination(pb.SuspendDestinationRequest(name="domain:one.test", until=until, actor="anna"))
     await put(stub, b"u@one.test")

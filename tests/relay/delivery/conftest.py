@@ -27,7 +27,7 @@ CONTENT = b"From: ann@example.org\r\nTo: bob@example.net\r\nSubject: hello\r\n\r
 
 @pytest.fixture(scope="session")
 def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """The event loop implementation that relay runs on."""
+    """Returns the event loop implementation that relay runs on."""
     return uvloop.EventLoopPolicy()
 
 
@@ -49,7 +49,7 @@ class Gateway:
 
     @property
     def transport(self) -> MailTransport:
-        """The mail transport. It is opened at the first use, so a test sets the options before."""
+        """Returns the mail transport, which is opened at its first use. A test must set the options before that."""
         if self._transport is None:
             self._transport = open_transport(self.options, clock=self.clock)
         return self._transport
@@ -101,7 +101,7 @@ class Gateway:
 
 @pytest.fixture
 async def gateway(dns_server: DnsServer) -> AsyncIterator[Gateway]:
-    """Direct delivery uses `dns_server` and may go to loopback."""
+    """Yields a gateway whose direct delivery uses `dns_server` and may go to loopback."""
     made = Gateway(DeliveryOptions(nameservers=(dns_server.address,), prohibited=(), timeouts=PATIENT))
     yield made
     if made._transport is not None:

@@ -1,4 +1,4 @@
-"""The number of parallel transactions for a destination grows and shrinks. Dead hosts are remembered."""
+"""The number of parallel transactions for a destination grows and shrinks, and relay remembers dead hosts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_only_one_probe_runs_and_its_success_raises_concurrency() -> None:
     assert concurrency.capacity(2, 20) == 3
 
 
-def test_f47_a_server_that_refuses_connections_gets_only_its_number_of_them() -> None:
+def test_f47_a_server_that_refuses_connections_gets_no_more_than_it_accepts() -> None:
     concurrency = Concurrency()
     concurrency.sessions = 2
     concurrency.turned_away(100)
@@ -68,7 +68,7 @@ def test_f47_a_server_that_refuses_connections_gets_only_its_number_of_them() ->
         concurrency.succeeded(20)
     assert concurrency.capacity(159, 20) == 2
     assert concurrency.capacity(160, 20) == 2
-    # The limit grows by one, although more transactions than that have succeeded.
+    # The limit grows only by one, although several transactions have succeeded.
     concurrency.succeeded(20)
     assert concurrency.capacity(160, 20) == 3
     concurrency.sessions = 0
@@ -99,7 +99,7 @@ def test_destinations_are_bounded_and_running_ones_are_kept() -> None:
     assert len(limits._limits) <= 20_001
 
 
-def test_a_dead_host_is_tried_by_one_at_growing_intervals() -> None:
+def test_a_dead_host_is_tried_again_by_only_one_transaction() -> None:
     dead = DeadHosts()
     assert not dead.avoid("192.0.2.1", 25, 0)
     dead.failed("192.0.2.1", 25, 0)

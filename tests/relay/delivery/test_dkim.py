@@ -95,7 +95,7 @@ def verified(content: bytes, private: PlainKey, name: str = "sel-2026.a._domaink
 
 @pytest.mark.parametrize("private", [RSA, ED25519], ids=["rsa", "ed25519"])
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-def test_signatures_verify(private: PlainKey, body: bytes) -> None:
+def test_signatures_are_valid(private: PlainKey, body: bytes) -> None:
     content = HEADER + b"\r\n" + body
     made = signatures(content, [key(private)], NOW)
     sent = content if content.endswith(b"\r\n") else content + b"\r\n"
@@ -130,7 +130,7 @@ def test_trace_fields_above_and_blanks_do_not_break_the_signature() -> None:
     assert verified(changed, RSA)
 
 
-def test_repeated_and_odd_fields_verify() -> None:
+def test_signatures_of_repeated_and_unusual_fields_are_valid() -> None:
     header = (
         b"FROM: ann@example.org\r\nTo: a@example.net\r\nTo: b@example.net\r\nSubject:\r\n"
         b"References: <1@x>\r\n <2@x>\r\n\t<3@x>\r\nCc:\r\n \r\n c@example.net\r\n"
@@ -255,7 +255,7 @@ def _has_mail_dkim() -> bool:
 
 @pytest.mark.skipif(not _has_mail_dkim(), reason="Mail::DKIM is not installed")
 @pytest.mark.parametrize("body", BODIES[:9], ids=range(9))
-def test_mail_dkim_verifies_too(dns_server: DnsServer, body: bytes) -> None:
+def test_mail_dkim_finds_the_signatures_valid_too(dns_server: DnsServer, body: bytes) -> None:
     content = HEADER + b"\r\n" + body
     made = signatures(content, [key(RSA, "r"), key(ED25519, "e")], NOW)
     dns_server.add("r._domainkey.example.org", "TXT", record(RSA))

@@ -34,7 +34,7 @@ async def test_the_best_host_gets_the_message(gateway: Gateway, mx_hosts: MxHost
         (Stage.MAIL, "451 4.3.0 Later"),
     ],
 )
-async def test_a_host_that_refuses_temporarily_is_skipped(
+async def test_a_host_that_refuses_service_or_refuses_temporarily_is_skipped(
     gateway: Gateway, mx_hosts: MxHosts, stage: Stage, answer: str
 ) -> None:
     """Case C115 of docs/cases.md describes this behaviour."""
@@ -63,10 +63,10 @@ async def test_a_dead_host_is_skipped_and_then_tried_last(gateway: Gateway, mx_h
     assert len(alive.messages) == 3
 
 
-async def test_a_host_that_swallows_connections_delays_mail_only_for_a_moment(
+async def test_a_host_that_drops_connections_delays_mail_only_for_a_moment(
     gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
 ) -> None:
-    """A full backlog drops SYNs as a dead host does. The next host is tried in parallel, before the time-out."""
+    """A server with a full backlog answers no SYN, like a dead host. The next host is tried before the time-out."""
     address = free_address()
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -80,8 +80,8 @@ async def test_a_host_that_swallows_connections_delays_mail_only_for_a_moment(
         dns_server.add("hole.test", "A", address)
         mx_hosts.add("example.net", 10, "b.test")
         gateway.times_out(connect=60)
-        # This is not longer than the connect time-out, so the test fails if relay waits for that before it tries the
-        # next host.
+        # This limit is not longer than the time-out of a connection, so the test fails if relay tries the next host
+        # only after that time-out.
         async with asyncio.timeout(60):
             assert (await gateway.deliver_one()).host == "b.test"
             gateway.configuration_is(hostname="again.posthouse.test")
@@ -93,12 +93,12 @@ async def test_a_host_that_swallows_connections_delays_mail_only_for_a_moment(
 async def test_a_host_that_uses_all_the_time_does_not_prevent_a_try_at_the_next(
     gateway: Gateway, mx_hosts: MxHosts
 ) -> None:
-    """C115: at least two hosts are tried, but no third one when the time is over (RFC 5321 section 5.1)."""
+    """C115: at least two hosts are tried, but no third host is tried after the time is over (RFC 5321 section 5.1)."""
     best = mx_hosts.add("example.net", 1, "a.test")
     alive = mx_hosts.add("example.net", 10, "b.test")
     last = mx_hosts.add("example.net", 20, "c.test")
     best.on(Stage.CONNECT, Close())
-    # By this clock, the time that one attempt has for reaching a host ends with each session.
+    # This clock moves so that each session uses up all the time that an attempt has for reaching a host.
     gateway.clock = lambda: 1000.0 * (len(best.sessions) + len(alive.sessions))
     assert (await gateway.deliver_one()).host == "b.test"
     alive.on(Stage.CONNECT, Close())
@@ -120,7 +120,7 @@ async def test_a_silent_host_is_tried_last_for_the_next_message(gateway: Gateway
     assert (len(silent.sessions), len(alive.messages)) == (1, 2)
 
 
-async def test_all_hosts_dead_defers(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_mail_is_deferred_when_all_hosts_are_dead(gateway: Gateway, mx_hosts: MxHosts) -> None:
     mx_hosts.dead("example.net", 1, "a.test")
     mx_hosts.dead("example.net", 2, "b.test")
     outcome = await gateway.deliver_one()
@@ -179,7 +179,7 @@ async def test_no_more_hosts_than_the_limit_are_tried(gateway: Gateway, mx_hosts
     assert [len(sink.sessions) for sink in sinks] == [1, 1, 0, 0]
 
 
-async def test_both_families_are_tried_and_the_good_one_remembered(
+async def test_both_address_families_are_tried_and_the_working_one_is_remembered(
     gateway: Gateway, mx_hosts: MxHosts, dns_server: DnsServer
 ) -> None:
     sink = mx_hosts.add("example.net", 1, "a.test")
@@ -317,7 +317,7 @@ async def test_loopback_is_prohibited_unless_the_operator_says_otherwise(gateway
     sink = mx_hosts.add("example.net", 1, "a.test")
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.enhanced_code) == (Result.FAILED, "5.4.6")
-    # A mailbox server is named by the operator, so it may have our name.
+    # The operator names a mailbox server, so the server may be on loopback.
     gateway.into_mailbox("local.test", Mailbox(MailboxKind.SMTP, sink.host, sink.port))
     assert (await gateway.deliver_one(b"bob@local.test")).result is Result.DELIVERED
 
@@ -332,7 +332,7 @@ async def test_null_mx_bounces_at_once(gateway: Gateway, dns_server: DnsServer) 
     assert (outcome.result, outcome.code, outcome.enhanced_code) == (Result.FAILED, 556, "5.1.10")
 
 
-async def test_dns_without_answer_defers(gateway: Gateway, dns_server: DnsServer) -> None:
+async def test_mail_is_deferred_without_a_dns_answer(gateway: Gateway, dns_server: DnsServer) -> None:
     """Case C109 of docs/cases.md describes this behaviour."""
     dns_server.add("example.net", "A", "127.0.0.1")
     gateway.times_out(lookup=0.5)
@@ -356,7 +356,7 @@ async def test_a_relay_domain_goes_to_the_server_that_the_inner_name_servers_nam
         assert len(own.messages) == 1
 
 
-async def test_routes_that_hold_or_fail_make_no_connection(gateway: Gateway) -> None:
+async def test_a_route_that_holds_mail_makes_no_connection(gateway: Gateway) -> None:
     assert gateway.route(b"", b"postmaster").kind is RouteKind.HOLD
     assert (await gateway.deliver_one(b"postmaster")).result is Result.DEFERRED
 
@@ -394,7 +394,7 @@ async def test_a_dead_destination_is_probed_and_opens_again(gateway: Gateway, mx
 
 
 async def test_f47_a_message_without_a_connection_goes_back_at_once(gateway: Gateway, smtp_sink: SmtpSink) -> None:
-    """F47: the relay host accepts two connections and greets every further one with 421. It gets 60 messages."""
+    """F47: the relay host accepts two connections and greets each further connection with 421. It gets 60 messages."""
     limit = 2
 
     def too_many(_: bytes) -> bool:
@@ -416,7 +416,7 @@ async def test_f47_a_message_without_a_connection_goes_back_at_once(gateway: Gat
                 waiting += 1
                 turned_away += 1
     assert len(smtp_sink.messages) == 60
-    # The limit that the first five connections showed is remembered.
+    # Relay remembers the limit that it found with its first five connections.
     assert 0 < turned_away < 20
 
 

@@ -36,7 +36,7 @@ def files_below(directory: Path) -> list[Path]:
 # Maildir
 
 
-async def test_a_message_is_stored_with_its_envelope_in_front(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_message_is_stored_with_its_envelope_addresses_in_front(gateway: Gateway, tmp_path: Path) -> None:
     gateway.into_mailbox("local.test", maildir(tmp_path / "mail"))
     outcome = await gateway.deliver_one(b"Bob@local.test", content=CONTENT + b".\r\n..\r\n")
     assert (outcome.result, outcome.code) == (Result.DELIVERED, 250)
@@ -148,7 +148,7 @@ async def test_symbolic_links_within_the_mailboxes_directory_and_to_it_are_follo
     only_file(tmp_path / "disk" / "robert" / "new")
 
 
-async def test_a_full_or_forbidden_directory_defers(gateway: Gateway, tmp_path: Path) -> None:
+async def test_mail_is_deferred_when_the_path_is_not_a_directory(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     gateway.into_mailbox("local.test", maildir(tmp_path / "file"))
     outcome = await gateway.deliver_one(BOB)
@@ -165,7 +165,7 @@ async def test_a_maildir_that_fails_delays_no_other(gateway: Gateway, tmp_path: 
     assert (await gateway.deliver_one(EVE)).result is Result.DELIVERED
 
 
-async def test_a_full_disk_defers_and_leaves_no_file(
+async def test_mail_is_deferred_and_leaves_no_file_when_the_disk_is_full(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Case C133 of docs/cases.md describes this behaviour."""
@@ -250,7 +250,9 @@ async def test_f43_mail_is_written_only_below_the_named_roots(
 
 
 @pytest.mark.parametrize("link", ["bob", "bob/new"])
-async def test_f43_a_link_leads_to_no_folder_of_the_services(gateway: Gateway, tmp_path: Path, link: str) -> None:
+async def test_f43_no_mail_is_written_through_a_link_into_a_folder_of_the_services(
+    gateway: Gateway, tmp_path: Path, link: str
+) -> None:
     (tmp_path / "relay").mkdir()
     (tmp_path / link).parent.mkdir(exist_ok=True)
     (tmp_path / link).symlink_to(tmp_path / "relay")

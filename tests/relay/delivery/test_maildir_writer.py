@@ -29,7 +29,7 @@ async def test_a_folder_that_hangs_uses_only_its_share_of_the_threads() -> None:
             for number in range(50):
                 assert await writer.store(f"/works{number}", b"", b"u@b.test", b"") == STORED
         assert at_work.count("/hangs") <= 4
-        # When a caller gives up, the thread is not free: it still hangs.
+        # When a caller gives up, its thread is not free, because the thread still hangs.
         for task in waiting[:50]:
             task.cancel()
         await asyncio.gather(*waiting[:50], return_exceptions=True)
@@ -39,7 +39,7 @@ async def test_a_folder_that_hangs_uses_only_its_share_of_the_threads() -> None:
         hanging.set()
     assert await asyncio.gather(*waiting[50:]) == [STORED] * 50
     writer.close()
-    # Nothing is remembered of a folder to which nobody writes.
+    # The writer remembers no folder to which nobody writes any more.
     async with asyncio.timeout(60):
-        while writer._places:  # noqa: ASYNC110 - threads tell nobody that they are done
+        while writer._places:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)

@@ -37,21 +37,21 @@ def _fallback(*sinks: SmtpSink) -> tuple[FallbackHost, ...]:
 
 @pytest.fixture
 def sinks() -> Iterator[list[SmtpSink]]:
-    """Three SMTP servers."""
+    """Yields three SMTP servers."""
     with ExitStack() as stack:
         yield [stack.enter_context(SmtpSink()) for _ in range(3)]
 
 
 @pytest.fixture
 def secure(certificates: trustme.CA, dns_server: DnsServer) -> Iterator[SmtpSink]:
-    """The server hub.test, which has a certificate for its name."""
+    """Yields the server hub.test, which has a certificate for its name."""
     with SmtpSink(certificate=certificates.issue_cert("hub.test")) as sink:
         dns_server.replace("hub.test", "A", sink.host)
         yield sink
 
 
 async def test_a_relay_domain_may_have_its_own_server(gateway: Gateway, smtp_sink: SmtpSink) -> None:
-    """The MX records of the domain do not matter, because relay does not ask for them."""
+    """Relay does not look up the MX records of the domain."""
     _next_hop(gateway, Mailbox(SMTP, smtp_sink.host, smtp_sink.port))
     outcome = await gateway.deliver_one(EVE)
     assert (outcome.result, outcome.port) == (Result.DELIVERED, smtp_sink.port)

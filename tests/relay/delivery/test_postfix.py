@@ -28,7 +28,7 @@ MAIL = (
 
 @pytest.mark.parametrize("chunking", [True, False], ids=["bdat", "data"])
 @pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "step-by-step"])
-async def test_postfix_takes_and_relays_mail_byte_for_byte(
+async def test_postfix_accepts_and_relays_mail_byte_for_byte(
     gateway: Gateway, smtp_sink: SmtpSink, certificates: trustme.CA, chunking: bool, pipelining: bool
 ) -> None:
     discarded = [] if pipelining else ["pipelining"]
@@ -64,7 +64,7 @@ async def test_postfix_takes_and_relays_mail_byte_for_byte(
         assert dkim.verify(relayed.content, dnsfunc=lambda name, timeout=5, keys=keys: keys.get(name, b""))
 
 
-async def test_postfix_refuses_one_recipient_and_takes_the_other(gateway: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_postfix_refuses_one_recipient_and_accepts_the_other(gateway: Gateway, smtp_sink: SmtpSink) -> None:
     settings = {"smtpd_recipient_restrictions": "check_recipient_access inline:{nobody@example.net=REJECT}, permit"}
     postfix = await asyncio.to_thread(Postfix(smtp_sink.address, settings=settings).start)
     try:

@@ -1,4 +1,4 @@
-"""Relay asks a mailbox server whether a recipient exists: which answers mean yes, which no, and which neither."""
+"""Relay asks a mailbox server whether a recipient exists. The tests check which answers mean yes, no, or neither."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ async def test_a_maildir_is_explained_without_a_host(gateway: Gateway) -> None:
 
 
 async def test_prohibited_networks_are_not_connected_to(gateway: Gateway, dns_server: DnsServer) -> None:
-    """The key of an operator must not open a way into networks to which no mail may go."""
+    """An operator with an API key must not be able to reach networks to which no mail may go."""
     gateway.options_are(prohibited=networks(PROHIBITED_NETWORKS))
     dns_server.load({"inside.test": {"A": "127.0.0.1"}})
     with SmtpSink() as sink:
@@ -145,7 +145,7 @@ async def test_prohibited_networks_are_not_connected_to(gateway: Gateway, dns_se
 
 
 async def test_a_configured_host_is_tested_wherever_it_is(gateway: Gateway) -> None:
-    """Mail goes to this host anyway, so the test shows an operator nothing that its deliveries would not show."""
+    """Relay delivers mail to this host anyway, so the test shows an operator nothing that deliveries do not show."""
     gateway.options_are(prohibited=networks(PROHIBITED_NETWORKS))
     with SmtpSink() as sink:
         steps = await steps_of(gateway, RelayHost(sink.host, sink.port), configured=True)

@@ -1,4 +1,4 @@
-"""The number of recorded refusals is limited, for each client and for all.
+"""The number of recorded refusals is limited, for each client and for all clients together.
 
 No refusal is recorded when space is short.
 """
@@ -36,7 +36,7 @@ def test_refusals_of_a_client_are_recorded_up_to_its_share() -> None:
 def test_refusals_of_a_thousand_clients_stay_within_the_common_limit() -> None:
     limits = RefusalLimits(0.0)
     clients = [f"network:198.18.{number}.0/24" for number in range(1000)]
-    # Each client tries once in ten seconds. Some of its refusals are recorded during the whole time.
+    # Each client tries once in ten seconds. In each of these rounds, some refusals are recorded.
     recorded = [
         sum(limits.admit(client, float(second), space_is_short=False) for client in clients)
         for second in range(0, TWO_HOURS, 10)

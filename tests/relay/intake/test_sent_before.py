@@ -1,4 +1,4 @@
-"""A submission that was sent before: it may be stored already, and then it is not refused."""
+"""A submission that was sent before may be stored already. It is then not refused."""
 
 from __future__ import annotations
 

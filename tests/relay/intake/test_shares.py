@@ -1,4 +1,4 @@
-"""Memory for content that is arriving: one source leaves room for the others."""
+"""One source cannot use all the memory for content that is arriving."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_the_subject_is_decoded(content: bytes, subject: str) -> None:
     assert subject_of(content) == subject
 
 
-def test_every_number_of_a_range_has_its_key() -> None:
+def test_the_keys_of_a_range_include_the_key_of_every_number() -> None:
     keys = list(index_keys("a@b.test", 10_000, 1_000_000))
     assert {index_key("a@b.test", number) for number in range(10_000, 1_000_001, 333)} <= set(keys)
     assert len(keys) == len(set(keys)) < 1_000

@@ -24,12 +24,12 @@ from services.relay.model.outcome import Peer, Reply, Stage, enhanced_code, lost
         (Stage.END_OF_DATA, 552, b"5.3.4 Too big", Result.FAILED, "5.3.4"),
         (Stage.MAIL, 552, b"5.3.4 Too big", Result.FAILED, "5.3.4"),
         (Stage.DATA, 554, b"5.5.1 No valid recipients", Result.FAILED, "5.5.1"),
-        # Before MAIL, a 5yz reply speaks about the host and not about the message.
+        # Before MAIL, a 5yz reply is about the host and not about the message.
         (Stage.GREETING, 554, b"5.7.1 No SMTP service here", Result.DEFERRED, "4.7.1"),
         (Stage.GREETING, 421, b"Busy", Result.DEFERRED, "4.3.0"),
         (Stage.EHLO, 550, b"5.7.0 Who?", Result.DEFERRED, "4.7.0"),
         (Stage.RCPT, 421, b"4.3.2 Closing", Result.DEFERRED, "4.3.2"),
-        # Only the first digit of an unknown code counts.
+        # Of an unknown code only the first digit is used.
         (Stage.RCPT, 599, b"Never", Result.FAILED, "5.0.0"),
         (Stage.RCPT, 499, b"Later", Result.DEFERRED, "4.3.0"),
         (Stage.RCPT, 299, b"Fine", Result.DELIVERED, "2.0.0"),
@@ -94,7 +94,7 @@ def test_text_becomes_one_printable_line_of_bounded_length() -> None:
     assert len(sanitised(b"x" * 100_000)) == 2000
 
 
-def test_an_outcome_has_the_peer() -> None:
+def test_an_outcome_names_the_peer() -> None:
     peer = Peer("mx.test", "192.0.2.1", 25, "TLSv1.3 X", "opportunistic")
     outcome = of_recipient(7, meaning_of(Stage.RCPT, Reply(550, b"5.1.1 No\nreally")), peer)
     assert (outcome.delivery_id, outcome.host, outcome.address, outcome.port) == (7, "mx.test", "192.0.2.1", 25)

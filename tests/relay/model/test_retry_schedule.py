@@ -49,7 +49,7 @@ def test_all_attempts_of_a_message_until_it_expires() -> None:
             break
         now = next_attempt(settings, attempts, now, ends, 0.0)
         times.append(now // SECOND)
-    # The last attempt is at the very end of the lifetime, not one step of the schedule later.
+    # The last attempt is at the very end of the lifetime, and not when the schedule would have its next attempt.
     assert times == [300, 900, 2100, 4500, 8100, 11700, 14400]
 
 
@@ -58,7 +58,7 @@ def test_any_number_of_attempts_has_a_delay(attempts: int) -> None:
     assert retry_delay(DEFAULT, attempts, 0.0) == 7200.0
 
 
-def test_a_growth_of_one_gives_a_constant_schedule() -> None:
+def test_a_growth_factor_of_one_gives_a_constant_schedule() -> None:
     settings = QueueSettings(first_retry=60, retry_growth=1.0, max_retry=7200)
     assert {retry_delay(settings, attempts, 0.0) for attempts in range(1, 100)} == {60.0}
 

@@ -1,4 +1,4 @@
-"""Claims and leases in the database: who gets which deliveries, how many, and what happens when a worker dies."""
+"""Claims and leases in the database: which worker gets which and how many deliveries, and what follows when it dies."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ async def test_due_deliveries_are_claimed_once(database: Database) -> None:
     assert again.next_wake is None
 
 
-async def test_fresh_messages_are_leased_to_their_receiver(database: Database) -> None:
+async def test_new_messages_are_leased_to_the_worker_that_received_them(database: Database) -> None:
     await put(database, waiting(1, "d:a", leased=True))
     assert (await claimed(database)).jobs == []
     assert await rows(database, "SELECT lease_owner FROM deliveries") == [(OTHER,)]
 
 
-async def test_no_destination_takes_more_than_its_share(database: Database) -> None:
+async def test_no_destination_gets_more_than_its_share(database: Database) -> None:
     await put(database, *(waiting(number, "d:big") for number in range(1, 51)), waiting(90, "d:small"))
     found = await claimed(database, default=5)
     assert recipients_of(found) == [*(("d:big", number, 1) for number in range(1, 6)), ("d:small", 90, 1)]
@@ -166,7 +166,7 @@ async def test_a_deferred_delivery_is_due_at_its_time(database: Database) -> Non
     assert [(each.attempts, each.id) for job in found.jobs for each in job[2]] == [(1, 100)]
 
 
-async def test_a_lost_lease_can_not_settle(database: Database) -> None:
+async def test_a_worker_that_lost_its_lease_cannot_settle_the_delivery(database: Database) -> None:
     await put(database, waiting(1, "d:a"))
     await claimed(database)
     await database.write(lambda connection: leases.free(connection, ME, NOW))
@@ -296,8 +296,8 @@ async def test_a_source_with_enough_deliveries_is_skipped(database: Database) ->
     there = await claimed(database, wanted_of_source={("d:a", "bulk"): 0}, left_of_source={"bulk": 0})
     assert sources_of(there) == {"other": [2]}
     assert there.more == {"d:a": {"bulk"}}
-    # No other source waits, so the destination is not checked for a while. It is found again when its source is named
-    # as refilled.
+    # No other source waits, so no claim looks at the destination for a while. It is found again when a claim names its
+    # source as refilled.
     assert (await claimed(database)).jobs[0][1].id == 1
     again = await claimed(database)
     assert again.jobs == []
@@ -306,7 +306,7 @@ async def test_a_source_with_enough_deliveries_is_skipped(database: Database) ->
 
 async def test_a_destination_gets_what_its_share_of_the_memory_leaves(database: Database) -> None:
     await put(database, *(waiting(number, f"d:{number % 2}") for number in range(1, 101)))
-    # Of 50 places each of the two destinations gets 20. One of them has 15 deliveries in memory already.
+    # There are 50 places in memory, of which each of the two destinations gets 20. One has 15 deliveries there already.
     found = await claimed(database, memory=50, held={"d:0": 15})
     assert {name: sum(job[0] == name for job in found.jobs) for name in ("d:0", "d:1")} == {"d:0": 5, "d:1": 20}
 

@@ -53,7 +53,7 @@ async def act(relay: WholeRelay, action: pb.QueueAction.ValueType, queue_id: str
 
 async def test_each_outcome_is_one_event_in_the_order_of_the_commits(relay: WholeRelay) -> None:
     await relay.submit(b"b@one.test", b"later@one.test", b"no@one.test")
-    # The two transactions are that of the message, and that of the report about the failed recipient.
+    # One transaction is that of the message, and the other one that of the report about the failed recipient.
     await relay.settled(2)
     await relay.after(3600)
     await relay.settled(3)
@@ -107,7 +107,7 @@ async def test_sweep_and_attempt_both_report_expiry(relay: WholeRelay) -> None:
     await relay.settled(2)
     await relay.submit(b"never@one.test", submission_id="0" * 31 + "1")
     await relay.settled(3)
-    # This time the time runs out while the delivery is due, so an attempt notices it before the sweep does.
+    # This message expires while its delivery is due, so an attempt notices this before the sweep does.
     await relay.after(4000)
     await relay.settled(4)
 
@@ -232,7 +232,7 @@ async def test_queries_of_events_use_indexes(relay: WholeRelay) -> None:
         assert all("_changed" in plan and "SCAN" not in plan for plan in found), found
 
 
-async def test_the_contract_reads_by_cursor_and_refuses_invalid_ones(relay: WholeRelay) -> None:
+async def test_read_events_reads_by_cursor_and_refuses_invalid_cursors(relay: WholeRelay) -> None:
     async with relay.channel() as channel:
         stub: relay_pb2_grpc.RelayAsyncStub = relay_pb2_grpc.RelayStub(channel)
         end = (await stub.ReadEvents(pb.ReadEventsRequest())).next_cursor

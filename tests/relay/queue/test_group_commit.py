@@ -1,4 +1,6 @@
-"""Group commit when the database fails: an acknowledged message is stored, a refused one is not, no outcome is lost."""
+"""Group commit when the database fails: each acknowledged message is stored, no refused message is stored, and no
+outcome is lost.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ T = TypeVar("T")
 
 
 class BreakingCommits:
-    """The committer's database. It does the work, and then reports that the connection broke."""
+    """Replaces the database of the committer. It does the work, and then reports that the connection broke."""
 
     def __init__(self, relay: WholeRelay, times: int) -> None:
         self._write = relay.database.write
@@ -72,7 +74,9 @@ async def test_a_refused_submission_that_was_stored_is_removed(database_url: str
 
 
 class FoundByAnother(BreakingCommits):
-    """Another relay stores the same submission before the answer of the commit is lost, as after a broken stream."""
+    """In addition, another relay stores the same submission before the answer of the commit is lost. This happens when
+    the stream to the first relay breaks.
+    """
 
     def __init__(self, relay: WholeRelay) -> None:
         super().__init__(relay, 1)
@@ -248,7 +252,7 @@ async def test_a_relay_that_was_declared_dead_continues_under_a_new_id(postgres_
         second = await relay.submit(b"new@one.test")
         await transport.until(lambda: len(transport.to(b"new@one.test")) == 1)
         assert relay.relay.holder.id != old
-        # The old attempt was given up with its lease. The delivery was claimed again and marked, and it arrives once.
+        # Relay gave up the old attempt with its lease. It claimed the delivery again and marked it. Mail arrives once.
         gate.set()
         relay.relay.dispatcher.wake()
         await transport.until(lambda: len(transport.to(b"old@one.test")) == 1)
@@ -293,14 +297,14 @@ async def test_a_second_relay_on_one_sqlite_file_is_refused(tmp_path: Path) -> N
         await second.close()
 
 
-async def test_a_restart_frees_the_leases_of_the_one_before_at_once(tmp_path: Path) -> None:
+async def test_a_restart_frees_the_leases_of_the_previous_process_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'queue.sqlite3'}"
     held = ScriptedTransport(gates={b"u@one.test": asyncio.Event()})
     killed = WholeRelay(url, tmp_path, transport=held)
     await killed.__aenter__()
     ack = await killed.submit(b"u@one.test")
     await held.until_begun(1)
-    # The process ends as after SIGKILL: no lease is given back.
+    # The process ends as after SIGKILL, so it gives back no lease.
     await killed.relay._background.stop()
     await killed.relay._server.stop(0)
     await killed.database.close()
@@ -325,7 +329,7 @@ async def test_a_queue_of_a_newer_release_is_refused(database_url: str, tmp_path
 
 
 class _Failing:
-    """The committer's database, which fails without doing the work."""
+    """Replaces the database of the committer with a database that fails without doing the work."""
 
     def __init__(self, relay: WholeRelay) -> None:
         self._committer = relay.relay.committer

@@ -21,7 +21,7 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def traced(message: NewMessage) -> NewMessage:
-    """Makes a message that belongs to a trace and comes from a session that may send anywhere."""
+    """Changes the message so that it belongs to a trace and comes from a session that may send anywhere. Returns it."""
     object.__setattr__(message, "traceparent", PARENT)
     object.__setattr__(message, "origin", Origin(may_relay=True))
     return message

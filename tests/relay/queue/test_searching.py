@@ -295,7 +295,7 @@ async def test_the_timeline_has_verdicts_queue_events_and_attempts(
     assert not shown.deliveries[0].HasField("expires_at")
 
 
-async def test_search_keys_end_with_the_message(relay: WholeRelay) -> None:
+async def test_message_ids_are_removed_with_their_messages(relay: WholeRelay) -> None:
     await relay.submit(b"u@one.test", content=content("1@a.test"), verdicts=(SHADOW,))
     await relay.settled(1)
     relay.clock.pass_time(8 * 86400)

@@ -73,7 +73,7 @@ async def test_expired_and_returned_mail_counts_as_bounced(relay: WholeRelay) ->
     held = await relay.submit(b"later@one.test", sender=b"")
     await relay.settled(2)
     await act(relay, Action.BOUNCE, returned.queue_id)
-    # The message is held, so that no attempt is made before its time is over.
+    # The message is held, so that relay makes no attempt before the message expires.
     await act(relay, Action.HOLD, held.queue_id)
     relay.clock.pass_time(130 * HOUR)
     await sweep(relay)
@@ -115,7 +115,7 @@ async def test_an_invalid_period_is_refused(relay: WholeRelay, hours: float, wid
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_statistics_end_with_retention(relay: WholeRelay) -> None:
+async def test_statistics_are_removed_after_the_retention(relay: WholeRelay) -> None:
     await relay.submit(b"u@one.test")
     await relay.settled(1)
     await relay.relay.statistics.write()
@@ -127,7 +127,7 @@ async def test_statistics_end_with_retention(relay: WholeRelay) -> None:
     assert await relay.rows("SELECT count FROM statistics") == []
 
 
-async def test_an_unlimited_number_of_reasons_is_counted_as_one(relay: WholeRelay) -> None:
+async def test_reasons_over_the_limit_are_counted_as_one(relay: WholeRelay) -> None:
     for number in range(1_200):
         relay.relay.statistics.count(CountedEvent.REFUSED, 1, f"reason {number}")
     relay.relay.statistics.count(CountedEvent.REFUSED, 1, "reason 1")

@@ -1,4 +1,4 @@
-"""Work is handed to threads: it is done in order and before the end, and its result comes back to the caller."""
+"""Threads do the work that is handed to them in order and before they end, and return its result to the caller."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_work_that_was_cancelled_while_it_waited_is_not_begun(one: Threads
     assert done == ["first", "third"]
 
 
-async def test_the_end_waits_for_all_work(owned: list[Own]) -> None:
+async def test_closing_the_threads_waits_for_all_work(owned: list[Own]) -> None:
     threads = Threads("worker", 3, lambda: Own(owned))
     done: list[int] = []
     waiting = [asyncio.create_task(threads.run(partial(_note, done, number))) for number in range(30)]

@@ -1,4 +1,4 @@
-"""Releases run side by side: within a generation of the schema an older relay works on a newer database."""
+"""Releases can run side by side. Within a generation of the schema, an older relay works on a newer database."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Upgrade of a queue that commit 35f8a8f wrote: its mail is delivered, and its history is still shown.
 
 The rows were written by the code of that commit: one delivered message, and one with two recipients that waits for its
-next attempt. They are the same on SQLite and PostgreSQL.
+next attempt. The rows are the same on SQLite and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.relay.whole_relay import HandClock, WholeRelay
 DATA = Path(__file__).parents[1] / "data" / "35f8a8f_queue.json"
 # The last revision of the schema at that commit.
 REVISION = "0003"
-# Tables that others refer to come first.
+# Tables to which other tables refer come first.
 TABLES = ("identifiers", "destinations", "messages", "contents", "deliveries", "attempts")
 
 

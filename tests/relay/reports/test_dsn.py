@@ -121,7 +121,7 @@ def test_a_report_names_only_its_recipients() -> None:
     assert second["Status"] == "5.2.2"
 
 
-def test_expiry_is_failed_with_status_4_4_7() -> None:
+def test_an_expired_recipient_is_reported_as_failed_with_status_4_4_7() -> None:
     _, one = fields_of(report(replace(FAILED, status="4.4.7", code=0, text="no route to host", remote_host="")))
     assert (one["Action"], one["Status"]) == ("failed", "4.4.7")
     assert one["Diagnostic-Code"] == "x-posthouse; no route to host"
@@ -134,7 +134,7 @@ def test_a_notice_of_delay_has_the_time_of_expiry() -> None:
     _, one = fields_of(of)
     assert one["Action"] == "delayed"
     assert one["Will-Retry-Until"] == "Tue, 06 Jan 2026 00:00:00 +0000"
-    # Only a report of failure returns the content; this one returns the header fields (RFC 3461 section 4.3).
+    # Only a report of failure returns the content. A notice of delay returns the header fields (RFC 3461 section 4.3).
     assert parts(of)[2].get_content_type() == "text/rfc822-headers"
 
 
@@ -274,7 +274,7 @@ def test_an_independent_parser_reads_the_report(action: Action) -> None:
 
 
 def test_the_fields_are_those_of_other_systems() -> None:
-    """Every field that most reports of failure in the public samples have is also in ours."""
+    """Our reports have every field that most reports of failure in the public samples have."""
     if not SAMPLES.exists():
         pytest.skip("the public samples are not installed")
     counts: dict[str, int] = {}
@@ -350,9 +350,7 @@ def test_automatic_answers_are_recognised() -> None:
 
 
 def test_nested_comments_take_linear_time() -> None:
-    """A header of the allowed size took minutes when each level of comments needed one pass; relay did nothing
-    meanwhile.
-    """
+    """When each level of comments needed one pass, a header of the allowed size blocked relay for minutes."""
     deep = b"(" * 90_000 + b"x\\)" + b")" * 90_000
     assert is_automatic(b"Auto-Submitted: " + deep + b" auto-replied\r\n" + ORIGINAL)
     assert not is_automatic(b"Auto-Submitted: " + deep + b" no " + deep + b"\r\n" + ORIGINAL)

@@ -1,4 +1,6 @@
-"""Aliases and roles: the targets are in order and without duplicates, loops end, and the numbers are limited."""
+"""Aliases and roles: the targets are in order and without duplicates, loops end, and depth and number of targets are
+limited.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ def test_an_alias_to_itself_keeps_a_copy_in_its_account() -> None:
 
 @pytest.mark.parametrize("role", [b"postmaster", b"mailer-daemon", b"POSTMASTER"])
 def test_f20_roles_at_our_own_hostname_belong_to_us(role: bytes) -> None:
-    """F20: mail to these roles goes to the external postmasters, or else to whom the bare `postmaster` stands for."""
+    """F20: mail to these roles goes to the external postmasters, or else where mail for the bare `postmaster` goes."""
     address = role + b"@gw.test"
     assert targets(address, configuration(external=(b"chief@far.test",))) == (b"chief@far.test",)
     alias = configuration({b"postmaster@local.test": (b"anna@far.test",)})
@@ -174,7 +176,7 @@ def test_an_alias_may_lead_to_a_role_of_external_postmasters() -> None:
     with_ = configuration(aliases, external=(b"chief@far.test", b"deputy@far.test"))
     assert targets(b"abuse@local.test", with_) == (b"chief@far.test", b"deputy@far.test")
     assert targets(b"all@local.test", with_) == (b"chief@far.test", b"deputy@far.test", b"x@far.test")
-    # Without external postmasters the role is delivered to its account, or held.
+    # Without external postmasters, mail to the role goes to its account, or is held.
     assert targets(b"abuse@local.test", configuration(aliases)) == (b"Postmaster@local.test",)
     # The external postmasters may be reached by an alias that leads back to a role.
     ring = configuration({b"abuse@local.test": (b"postmaster@local.test",)}, external=(b"abuse@local.test",))

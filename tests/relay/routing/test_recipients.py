@@ -32,7 +32,7 @@ def expanded(alias: bytes, orcpt: bytes = b"") -> NewDelivery:
     ],
 )
 def test_orcpt_has_the_address_that_the_sender_wrote(written: str, kind: str) -> None:
-    """The sender's ORCPT is kept unchanged (RFC 3461 section 5.2.7.1, RFC 6533 section 3)."""
+    """Relay adds an ORCPT when the sender gave none (RFC 3461 section 5.2.7.1, RFC 6533 section 3)."""
     given = expanded(written.encode()).orcpt
     assert given.isascii()
     assert decode_original_recipient(given) == (kind, written)

@@ -102,7 +102,7 @@ def test_f18_nobodys_address_at_a_local_domain_fails() -> None:
 @pytest.mark.parametrize("role", [b"postmaster", b"mailer-daemon", b"Postmaster"])
 @pytest.mark.parametrize("relay_host", [None, RelayHost("smart.test")])
 def test_f20_mail_for_a_role_at_our_own_hostname_is_never_sent_out(role: bytes, relay_host: RelayHost | None) -> None:
-    """F20: mail that is sent on would come back again and again until it has too many hops."""
+    """F20: if relay sent this mail out, it would come back again and again until it has too many hops."""
     configured = configuration(relay_host=relay_host)
     found = route(configured, b"", role + b"@mx.posthouse.test")
     assert found.kind is RouteKind.HOLD
@@ -144,7 +144,7 @@ def test_position_decides_between_exact_domain_and_parent() -> None:
     assert route(configured, b"", b"bob@a.example.net").rule_id == "parent"
 
 
-def test_sender_rules_compare_without_case_and_never_take_the_null_sender() -> None:
+def test_sender_rules_compare_without_case_and_never_match_the_null_sender() -> None:
     configured = configuration(from_sender("s", "ann@local.test"), from_sender("d", "local.test", position=1))
     assert route(configured, b"Ann@local.test", b"bob@example.net").rule_id == "s"
     assert route(configured, b"eve@local.test", b"bob@example.net").rule_id == "d"
@@ -188,16 +188,16 @@ def test_relay_domains_have_their_own_kind_of_route() -> None:
     assert (found.kind, found.destination, found.rule_id) == (RouteKind.RELAY_DOMAIN, "domain:relayed.test", "d1")
 
 
-def test_percent_and_quotes_have_no_meaning() -> None:
+def test_percent_and_quotes_in_a_local_part_do_not_change_the_domain() -> None:
     assert route(configuration(), b"", b"u%local.test@example.net").domain == "example.net"
     assert route(configuration(), b"", b'"u@local.test"@example.net').domain == "example.net"
 
 
-def test_literals_are_routed_as_domains() -> None:
+def test_address_literals_are_routed_as_domains() -> None:
     assert route(configuration(), b"", b"u@[192.0.2.1]").domain == "[192.0.2.1]"
 
 
-def test_equal_routes_are_equal() -> None:
+def test_recipients_of_one_rule_and_domain_have_equal_routes() -> None:
     configured = configuration(to_recipient("r", "example.net"))
     assert route(configured, b"", b"a@example.net") == route(configured, b"", b"b@example.net")
 
@@ -221,7 +221,7 @@ def test_each_login_at_a_relay_host_has_its_own_destination() -> None:
         "eve": "relay:hub.test:587",
         "joe": "relay:other.test:587",
     }
-    # When several rules use the same login, they share what is known of the host.
+    # Rules with the same login have the same destination, and so share what relay knows about the host.
     alone = configuration(of("ann", "gateway"), of("bob", "gateway"), relay_host=RelayHost("hub.test", 25))
     assert destination(alone, "ann") == destination(alone, "bob") == "relay:hub.test:587"
 

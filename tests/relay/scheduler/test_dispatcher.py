@@ -126,8 +126,8 @@ async def test_held_mail_goes_to_the_new_targets_of_its_address(database_url: st
             *roles, SubmittedRecipient(b"u@local.test"), sender=b"b@sender.test", envelope_id=b"e1"
         )
         await relay.settled(1)
-        # One of the postmasters would be held again. The delivery therefore stays as it is, and nobody gets the mail
-        # twice.
+        # Mail for one of the postmasters would be held again. Therefore the delivery stays as it is, so that the other
+        # postmaster does not get the mail twice.
         relay.configure(replace(first, revision=2, external_postmasters=named))
         async with asyncio.timeout(60):
             while await relay.rows("SELECT count(*) FROM attempts") < [(4,)]:
@@ -251,10 +251,10 @@ async def test_at_shutdown_transactions_end_and_other_leases_are_given_up(databa
         assert [row.possible_duplicate for row in rows] == [False, False, False]
 
 
-async def test_of_many_recipients_those_that_have_it_get_no_second_copy_after_a_shutdown(
+async def test_after_a_shutdown_recipients_that_have_the_message_get_no_second_copy(
     database_url: str, tmp_path: Path
 ) -> None:
-    """C119: outcomes that are known are committed before the next transactions begin."""
+    """C119: relay commits the outcomes that it knows before it begins the next transactions."""
     recipients = [b"u%03d@one.test" % number for number in range(250)]
     transport = ScriptedTransport(gates={recipients[120]: asyncio.Event()})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
@@ -504,16 +504,13 @@ async def test_with_few_slots_destinations_are_served_in_turns(database_url: str
 
 @pytest.fixture
 def never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dispatcher does not query the database only because time has passed."""
+    """Switches off the regular queries of the dispatcher, so that tests show that mail does not need them."""
     monkeypatch.setattr(dispatcher, "_TICK_SECONDS", 600.0)
 
 
 @pytest.mark.usefixtures("never_asked")
 async def test_a_full_queue_is_delivered_without_pauses(database_url: str, tmp_path: Path) -> None:
-    """There are far more deliveries than a destination may have in memory.
-
-    The next ones are claimed without waiting.
-    """
+    """There are far more deliveries than a destination may have in memory. Relay claims the next ones at once."""
     transport = ScriptedTransport(capacities={"domain:one.test": 2})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         await relay.relay.suspensions.suspend(Suspension("domain:one.test", FOREVER, "anna"))

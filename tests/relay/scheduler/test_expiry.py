@@ -50,7 +50,7 @@ async def test_held_mail_expires_and_its_sender_gets_a_report(database_url: str,
 
 
 async def test_new_times_apply_to_queued_mail(database_url: str, tmp_path: Path) -> None:
-    """C138, C135: held mail has no attempts at which relay would notice the new times."""
+    """C138, C135: held mail has no attempts, so relay cannot notice the new times at an attempt."""
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     patient = QueueSettings(delay_notice_after=0, first_retry=7200)
     async with WholeRelay(database_url, tmp_path, Configuration(1, "gw.test", queue=patient), transport) as relay:
@@ -98,7 +98,7 @@ async def test_the_sender_gets_one_notice_of_delay(database_url: str, tmp_path: 
         relay.clock.pass_time(3.9 * HOUR)
         await sweep(relay)
         assert transport.to(b"a@sender.test") == []
-        # A delivery that is being tried just now makes the notice wait for a minute.
+        # While a delivery is being tried, the notice waits for a minute.
         for _ in range(12):
             relay.clock.pass_time(0.02 * HOUR)
             await relay.committed()
@@ -126,7 +126,7 @@ async def test_the_notice_of_delay_waits_for_deliveries_that_are_being_tried(dat
         await relay.committed()
         assert transport.to(b"a@sender.test") == []
         transport.gates.pop(b"v@two.test").set()
-        # A retry of the other recipient may be under way, and then the notice waits for that one too.
+        # A retry for the other recipient may be running. The notice then waits for this retry, too.
         for _ in range(5):
             await relay.committed()
             relay.clock.pass_time(61)
@@ -157,7 +157,7 @@ async def test_the_notice_of_delay_waits_for_an_hour_at_most(database_url: str, 
         gate.set()
 
 
-async def test_reports_cause_no_reports_or_notices(database_url: str, tmp_path: Path) -> None:
+async def test_null_sender_mail_is_reported_only_to_the_postmasters(database_url: str, tmp_path: Path) -> None:
     transport = ScriptedTransport({b"u@one.test": [deferred]})
     async with WholeRelay(database_url, tmp_path, transport=transport) as relay:
         ack = await relay.submit(b"u@one.test", sender=b"")
@@ -186,7 +186,7 @@ async def test_a_clock_three_days_ahead_expires_nothing_at_once(database_url: st
         await transport.until(lambda: len(transport.to(b"u@one.test")) == 2)
         await relay.committed()
         assert await relay.states(ack.queue_id) == {b"u@one.test": State.QUEUED}
-        # The clock is set right again, and the jump has no effect.
+        # When the clock is set right again, the jump has had no effect.
         relay.clock.jump(-72 * HOUR)
         await relay.relay.sweeper.pull_back()
         (row,) = (await relay.message(ack.queue_id)).deliveries
@@ -264,7 +264,7 @@ async def test_after_a_jump_of_the_clock_no_notice_of_delay_is_sent(database_url
         await transport.until(lambda: len(transport.to(b"a@sender.test")) == 1)
 
 
-async def test_the_history_ends_in_small_steps_and_actions_report_each_batch(tmp_path: Path) -> None:
+async def test_the_history_is_removed_in_small_steps_and_actions_report_each_batch(tmp_path: Path) -> None:
     capacities = {"domain:x.test": 0}
     async with WholeRelay(
         f"sqlite:///{tmp_path / 'queue.sqlite3'}", tmp_path, transport=ScriptedTransport(capacities=capacities)

@@ -1,4 +1,4 @@
-"""Mail marked for quarantine is delivered, goes to the quarantine mailbox, or is held without telling its sender."""
+"""Mail marked for quarantine is delivered, goes to the quarantine mailbox, or is held without telling the sender."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_a_deferral_follows_the_schedule() -> None:
     assert done.reported == []
 
 
-def test_the_last_attempt_comes_at_the_expiry_and_ends_it() -> None:
+def test_the_last_attempt_comes_at_the_expiry_and_ends_the_delivery() -> None:
     settled, _ = one(LATER, at=attempt_facts(120 * HOUR - SECOND))
     assert settled.due_at == 120 * HOUR
     settled, done = one(LATER, at=attempt_facts(120 * HOUR))
@@ -85,7 +85,7 @@ def test_nothing_expires_while_the_clock_is_in_doubt() -> None:
     assert done.reported == []
 
 
-def test_null_senders_expire_earlier_by_the_present_settings() -> None:
+def test_null_sender_mail_expires_earlier_and_the_present_settings_apply() -> None:
     bounce = replace(MESSAGE, sender=b"")
     assert one(LATER, message=bounce, at=attempt_facts(24 * HOUR))[0].state is State.BOUNCED
     shorter = attempt_facts(2 * HOUR, settings=QueueSettings(expire_after=3600))
@@ -143,7 +143,7 @@ def test_a_failure_without_a_permanent_code_gets_5_0_0() -> None:
     assert one(replace(NEVER, enhanced_code=""))[1].reported[0].status == "5.0.0"
 
 
-def test_last_attempts_are_read_back() -> None:
+def test_a_stored_last_attempt_can_be_read() -> None:
     settled, _ = one(LATER)
     assert LastAttempt.parse(settled.attempt) == LastAttempt(451, "4.3.0", "4.3.0 later", "mx.test", HOUR)
     own, _ = one(replace(LATER, own=True))

@@ -70,7 +70,7 @@ async def test_order_is_kept_where_mail_waits_in_memory_and_in_the_database(data
 async def test_many_messages_of_one_account_do_not_hold_back_another_accounts_single_one(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Both accounts use the same next hop, with one transaction at a time. The other account comes second, not last."""
+    """Both accounts use the same next hop, with one transaction at a time. The single message comes second."""
     gate = asyncio.Event()
     recipients = [b"u%d@one.test" % number for number in range(80)]
     transport = ScriptedTransport(capacities={"domain:one.test": 1}, gates={recipients[0]: gate})
@@ -122,8 +122,10 @@ async def test_silent_destinations_of_one_account_leave_slots_to_others(database
         await relay.settled(41)
 
 
-async def test_a_destination_over_its_share_gives_back_when_others_wait(database_url: str, tmp_path: Path) -> None:
-    """Early destinations take as much as they may. Each later destination still gets a place, and the order is kept."""
+async def test_a_destination_over_its_share_gives_deliveries_back_when_others_wait(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Early destinations use all the memory that they may use. Each later one still gets a place, and order is kept."""
     gate = asyncio.Event()
     domains = [b"mute%d.test" % number for number in range(8)]
     recipients = {domain: [b"u%d@%b" % (number, domain) for number in range(15)] for domain in domains}
@@ -144,7 +146,7 @@ async def test_a_destination_over_its_share_gives_back_when_others_wait(database
         assert await relay.rows("SELECT state, count(*) FROM deliveries GROUP BY state") == [(State.DELIVERED, 120)]
 
 
-async def test_large_messages_are_read_from_the_database_within_the_memory_only(
+async def test_large_messages_are_read_from_the_database_only_while_memory_is_free(
     database_url: str, tmp_path: Path
 ) -> None:
     gate = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Suspended destinations when the database does not answer."""
+"""The reading of suspended destinations when the database does not answer."""
 
 from __future__ import annotations
 

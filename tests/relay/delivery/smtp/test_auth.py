@@ -105,7 +105,7 @@ async def test_a_login_that_cannot_be_checked_now_defers_the_mail(gateway: Gatew
 async def test_an_unexpected_answer_to_the_login_is_not_a_delivery(
     gateway: Gateway, hub: SmtpSink, answer: str
 ) -> None:
-    """The answer to the login was once taken for the answer to the message."""
+    """In an earlier version, relay mistook the answer to the login for the answer to the message."""
     hub.on(Stage.AUTH_RESULT, reply(answer))
     gateway.by_relay_host(hub, auth=AUTH)
     outcome = await gateway.deliver_one()
@@ -113,7 +113,9 @@ async def test_an_unexpected_answer_to_the_login_is_not_a_delivery(
 
 
 @pytest.mark.parametrize("offer", [Offer(), Offer(logins=OFFER.logins, mechanisms=("GSSAPI", "XOAUTH2"))])
-async def test_no_usable_mechanism_defers(gateway: Gateway, certificates: trustme.CA, offer: Offer) -> None:
+async def test_mail_is_deferred_when_no_login_mechanism_is_usable(
+    gateway: Gateway, certificates: trustme.CA, offer: Offer
+) -> None:
     with SmtpSink(offer, certificate=certificates.issue_cert("127.0.0.1")) as sink:
         gateway.by_relay_host(sink, auth=AUTH)
         outcome = await gateway.deliver_one()
@@ -121,7 +123,7 @@ async def test_no_usable_mechanism_defers(gateway: Gateway, certificates: trustm
         assert sink.transactions == []
 
 
-async def test_a_session_lost_in_the_login_defers(gateway: Gateway, hub: SmtpSink) -> None:
+async def test_mail_is_deferred_when_the_connection_is_lost_during_the_login(gateway: Gateway, hub: SmtpSink) -> None:
     hub.on(Stage.AUTH, Close())
     gateway.by_relay_host(hub, auth=AUTH)
     assert (await gateway.deliver_one()).result is Result.DEFERRED

@@ -1,4 +1,4 @@
-"""The content on the wire: dots at the beginning of lines are doubled, and nothing else of it is changed."""
+"""The content on the wire: dots at the beginning of lines are doubled, and nothing else is changed."""
 
 from __future__ import annotations
 

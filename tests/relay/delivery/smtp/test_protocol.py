@@ -1,4 +1,4 @@
-"""A connection has one timer. It ends the wait for the current answer, and never acts on an answer that has come."""
+"""A connection has one timer. It ends the wait for the current answer, and has no effect on answers that have come."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HandTimer:
 
 
 class HandLoop:
-    """A clock and timers that the test moves by hand. Futures belong to the event loop that runs the test."""
+    """An event loop whose clock and timers the test controls. Its futures belong to the loop that runs the test."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -109,7 +109,7 @@ async def test_a_shorter_deadline_applies_although_a_longer_one_is_set() -> None
     assert not protocol.usable
 
 
-async def test_a_deadline_that_was_set_again_ends_exactly() -> None:
+async def test_the_deadline_of_a_command_counts_from_that_command() -> None:
     protocol, loop, _ = connected()
     first = await asked(protocol, 20)
     protocol.data_received(b"250 ok\r\n")
@@ -123,7 +123,7 @@ async def test_a_deadline_that_was_set_again_ends_exactly() -> None:
         await second
 
 
-async def test_many_answers_use_one_timer_which_the_end_removes() -> None:
+async def test_many_answers_use_one_timer_which_the_end_of_the_connection_cancels() -> None:
     protocol, loop, _ = connected()
     for _ in range(50):
         waiting = await asked(protocol, 300)

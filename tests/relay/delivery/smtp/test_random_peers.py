@@ -23,8 +23,8 @@ NONSENSE = [b"\r\n", b"x\r\n", b"250", b"25 0 ok\r\n", b"250-a\r\n250-b\r\n", b"
 def misbehave(sink: SmtpSink, rng: random.Random) -> None:
     for _ in range(rng.randint(1, 3)):
         stage = rng.choice(STAGES)
-        # In the middle of the content only refusals are sent: when all octets arrive at once, an acceptance there could
-        # not be told from the acceptance at the end.
+        # In the middle of the content only refusals are sent. When all octets arrive at once, the client could not tell
+        # an acceptance in the middle from the acceptance at the end.
         code = rng.choice([421, 451, 552] if stage is Stage.CONTENT else CODES)
         answer = reply(f"{code} {rng.choice(['', '4.5.3 ', '5.1.1 ', '2.0.0 '])}said")
         steps = {
@@ -32,8 +32,8 @@ def misbehave(sink: SmtpSink, rng: random.Random) -> None:
             "reply and close": (answer, Close()),
             "close": (Close(),),
             "reset": (Reset(),),
-            # Octets that are no complete reply are followed by the end of the connection, so that nobody waits for the
-            # rest.
+            # After octets that are no complete reply the sink closes the connection, so the client does not wait for
+            # the rest of the reply.
             "nonsense": (Send(rng.choice(NONSENSE)), Close()),
         }[rng.choice(["reply", "reply", "reply and close", "close", "reset", "nonsense"])]
         if stage in (Stage.IDLE, Stage.CONTENT) and not isinstance(steps[-1], Close):
@@ -46,7 +46,9 @@ def misbehave(sink: SmtpSink, rng: random.Random) -> None:
 
 
 def check(outcomes: list[Outcome], transactions: list[Transaction]) -> None:
-    """Checks each recipient: delivered once with that outcome; or not delivered; or marked as a possible duplicate."""
+    """Checks that each recipient has at most one copy: exactly one if its outcome is delivered, and otherwise none
+    unless its outcome is marked as a possible duplicate.
+    """
     for outcome, address in zip(outcomes, RECIPIENTS, strict=True):
         copies = sum(
             (recipient.final_code if transaction.via and recipient.final_code is not None else transaction.code)
@@ -100,7 +102,7 @@ async def test_no_message_is_given_to_two_hosts(gateway: Gateway, mx_hosts: MxHo
             sink.clear()
             sink.offer = Offer(pipelining=rng.random() < 0.6)
             misbehave(sink, rng)
-        # A new hostname prevents that a session of the round before is used again.
+        # With a new hostname, relay does not use a session of the round before again.
         gateway.configuration_is(hostname=f"n{number}.posthouse.test")
         outcomes = list(await gateway.deliver(*RECIPIENTS))
         gateway.transport._pool.close()

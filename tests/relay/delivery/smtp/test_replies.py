@@ -1,4 +1,4 @@
-"""Replies are parsed from octets that may be cut at any place. The reply to EHLO tells what a server offers."""
+"""Replies are parsed from octets that may be cut at any place. The reply to EHLO lists the extensions of a server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_replies_are_the_same_however_they_are_cut(replies: list[tuple[int, list
 
 
 @given(octets=st.binary(max_size=2000))
-def test_invalid_input_only_gives_a_malformed_reply(octets: bytes) -> None:
+def test_invalid_input_raises_no_error_other_than_a_malformed_reply(octets: bytes) -> None:
     reader = ReplyReader()
     try:
         for reply in reader.feed(octets):
@@ -90,7 +90,7 @@ def test_the_extensions_of_a_server_are_read(line: bytes, expected: dict[str, ob
     assert Capabilities.of(Reply(250, b"mx.test\n" + line)) == Capabilities(**expected)  # type: ignore[arg-type]
 
 
-def test_the_first_line_of_the_answer_offers_no_extension() -> None:
+def test_the_first_line_of_the_answer_to_ehlo_offers_no_extension() -> None:
     assert Capabilities.of(Reply(250, b"STARTTLS PIPELINING")) == Capabilities()
 
 

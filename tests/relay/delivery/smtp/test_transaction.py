@@ -57,7 +57,9 @@ async def test_refused_recipients_do_not_affect_others(by_sink: Gateway, smtp_si
     assert message.accepted_recipients == FIVE[:1]
 
 
-async def test_data_without_an_accepted_recipient_gets_an_empty_content(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_a_server_that_accepts_data_without_a_recipient_gets_empty_content(
+    by_sink: Gateway, smtp_sink: SmtpSink
+) -> None:
     """Case C118 of docs/cases.md describes this behaviour."""
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"))
     smtp_sink.on(Stage.DATA, reply("354 Go ahead"))
@@ -96,7 +98,7 @@ async def test_without_an_accepted_recipient_no_content_is_sent(
         (Stage.END_OF_DATA, "354 Huh", Result.DEFERRED),
     ],
 )
-async def test_replies_to_the_content_apply_to_all_recipients(
+async def test_replies_to_mail_data_and_content_apply_to_all_recipients(
     by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool, stage: Stage, answer: str, result: Result
 ) -> None:
     offer(smtp_sink, pipelining=pipelining)
@@ -105,7 +107,7 @@ async def test_replies_to_the_content_apply_to_all_recipients(
     assert {outcome.result for outcome in outcomes} == {result}
     assert {outcome.code for outcome in outcomes} == {int(answer[:3])}
     assert not any(outcome.possible_duplicate for outcome in outcomes)
-    # Whatever the reply was, the next message is delivered.
+    # After each of these replies, the next message is delivered.
     assert (await by_sink.deliver_one()).result is Result.DELIVERED
 
 
@@ -287,7 +289,7 @@ async def test_a_reply_may_arrive_in_two_packets(by_sink: Gateway, smtp_sink: Sm
 async def test_after_a_time_out_a_session_is_never_used_again(
     by_sink: Gateway, smtp_sink: SmtpSink, stage: Stage, pipelining: bool
 ) -> None:
-    """C121: an answer that comes too late would be taken for the answer to the next message."""
+    """C121: otherwise relay would mistake an answer that comes too late for the answer to the next message."""
     offer(smtp_sink, pipelining=pipelining)
     by_sink.times_out(mail=0.3, rcpt=0.3, data=0.3)
     gate = smtp_sink.hold(stage, times=1)
@@ -303,13 +305,13 @@ async def test_after_a_time_out_a_session_is_never_used_again(
 async def test_an_acceptance_after_our_time_out_is_only_a_possible_duplicate(
     by_sink: Gateway, smtp_sink: SmtpSink, pipelining: bool
 ) -> None:
-    """C120, C121: the server accepted the message but says so only when nobody waits for the answer any more."""
+    """C120, C121: the server accepted the message, but its answer comes after relay has stopped waiting for it."""
     offer(smtp_sink, pipelining=pipelining)
     by_sink.times_out(end_of_data=0.3)
     gate = smtp_sink.hold(Stage.END_OF_DATA, times=1)
     outcome = await by_sink.deliver_one(content=b"Subject: first\r\n\r\n")
     assert (outcome.result, outcome.possible_duplicate, outcome.counts) == (Result.DEFERRED, True, True)
-    # The next message is refused. The late answer to the first one must not be taken for the answer to it.
+    # The next message is refused. Relay must not use the late answer to the first message for the second one.
     gate.open()
     smtp_sink.on(Stage.END_OF_DATA, reply("550 5.6.0 No"))
     refused = await by_sink.deliver_one(content=b"Subject: second\r\n\r\n")
@@ -535,7 +537,7 @@ async def test_many_recipients_go_in_several_transactions_over_one_session(
     assert len(smtp_sink.sessions) == 1
 
 
-async def test_a_slow_reader_is_waited_for(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_relay_waits_for_a_slow_reader(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     """C49: the time-out counts from the last progress."""
     gate = smtp_sink.hold(Stage.CONTENT)
     running = asyncio.create_task(by_sink.deliver_one(content=b"x" * 30_000_000 + b"\r\n"))
@@ -589,7 +591,7 @@ async def test_f48_the_limit_of_a_server_is_learnt_from_its_reply(
 
 
 async def test_f48_many_transactions_continue_over_a_new_session(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
-    """F48: the session reaches its number of messages before every recipient is served."""
+    """F48: the session reaches its maximum number of messages before all recipients have had their transaction."""
     offer(smtp_sink, max_recipients=1)
     by_sink.configuration_is(queue=QueueSettings(max_messages_per_connection=3))
     outcomes = await by_sink.deliver(*[b"r%d@example.net" % number for number in range(10)])
@@ -630,7 +632,9 @@ async def test_bdat_is_not_used_by_default(by_sink: Gateway, smtp_sink: SmtpSink
 
 
 @PIPELINING
-async def test_bdat_sends_nothing_when_nobody_gets_it(gateway: Gateway, smtp_sink: SmtpSink, pipelining: bool) -> None:
+async def test_bdat_sends_no_content_without_an_accepted_recipient(
+    gateway: Gateway, smtp_sink: SmtpSink, pipelining: bool
+) -> None:
     """Case C118 of docs/cases.md describes this behaviour."""
     offer(smtp_sink, chunking=True, pipelining=pipelining)
     smtp_sink.on(Stage.RCPT, reply("550 5.1.1 No"), address=FIVE[0])

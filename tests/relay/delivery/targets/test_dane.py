@@ -1,4 +1,4 @@
-"""DANE (RFC 7672): which TLSA records are usable, which certificates they match, and what follows for a delivery."""
+"""DANE (RFC 7672): which TLSA records are usable, which certificates they match, and how they affect a delivery."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_trust_anchor_record_needs_a_chain_to_the_anchor(certificates: trustme
     assert len(chain) == 3
     assert matches(tlsa(chain[2], 2), chain)
     assert matches(tlsa(chain[1], 2), chain)
-    # The server shows the real anchor behind a certificate that the anchor did not issue.
+    # The server sends the real anchor together with a certificate that the anchor did not issue.
     forged = [chain_of(trustme.CA().issue_cert(HOST))[0], chain[2]]
     assert not matches(tlsa(chain[2], 2), forged)
     # A leaf certificate cannot issue other certificates.
@@ -129,7 +129,7 @@ async def test_a_matching_record_is_enough(domain: SignedDomain) -> None:
     assert outcome.tls
 
 
-async def test_no_matching_record_defers(domain: SignedDomain) -> None:
+async def test_mail_is_deferred_without_a_matching_record(domain: SignedDomain) -> None:
     domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
     outcome = await domain.deliver()
     assert (outcome.result, outcome.enhanced_code, outcome.tls_policy) == (Result.DEFERRED, "4.7.5", "dane")
@@ -138,7 +138,7 @@ async def test_no_matching_record_defers(domain: SignedDomain) -> None:
     assert domain.sink.transactions == []
 
 
-async def test_one_of_several_records_is_enough(domain: SignedDomain) -> None:
+async def test_one_matching_record_among_several_is_enough(domain: SignedDomain) -> None:
     domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
     domain.record(tlsa(domain.chain[0], 3, 0, 2))
     assert (await domain.deliver()).result is Result.DELIVERED
@@ -200,14 +200,14 @@ async def test_dane_is_off_by_default(domain: SignedDomain) -> None:
 
 
 async def test_a_signed_zone_without_an_answer_stops_delivery(domain: SignedDomain) -> None:
-    """Otherwise whoever can drop DNS answers could switch DANE off (RFC 7672 section 2.1.2)."""
+    """If mail went out, anybody who can drop DNS answers could switch DANE off (RFC 7672 section 2.1.2)."""
     domain.dns.behave(f"_{domain.hosts.port}._tcp.{HOST}", Behaviour.SERVFAIL)
     outcome = await domain.deliver()
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.4.3")
     assert domain.sink.sessions == []
 
 
-async def test_a_signed_zone_without_records_is_opportunistic(domain: SignedDomain) -> None:
+async def test_a_signed_zone_without_records_has_opportunistic_tls(domain: SignedDomain) -> None:
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "opportunistic")
 
@@ -320,7 +320,7 @@ async def test_f02_a_wrong_key_behind_an_alias_gets_no_mail(aliased: AliasedDoma
 async def test_f02_a_missing_answer_about_an_alias_stops_delivery(
     aliased: AliasedDomain, name: str, kind: str, target_is_signed: bool
 ) -> None:
-    """Otherwise whoever can drop DNS answers could switch DANE off."""
+    """If mail went out, anybody who can drop DNS answers could switch DANE off."""
     if target_is_signed:
         aliased.dns.secure("hosting.test")
     asked = f"_{aliased.hosts.port}._tcp.{name}" if kind == "TLSA" else name

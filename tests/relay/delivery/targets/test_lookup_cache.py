@@ -27,7 +27,7 @@ def test_entries_in_use_are_bounded_too() -> None:
     assert cache.get(0, 0.0) is None
 
 
-def test_an_expired_entry_is_not_returned_and_keeps_its_segment() -> None:
+def test_an_expired_entry_is_not_returned_and_still_counts_as_used() -> None:
     cache: SegmentedCache[str, int] = SegmentedCache(8)
     cache.put("a", 10.0, 1)
     assert cache.get("a", 5.0) == 1

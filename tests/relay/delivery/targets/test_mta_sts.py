@@ -1,4 +1,4 @@
-"""MTA-STS policies (C129, RFC 8461): how they are parsed and fetched, and what they do to a delivery."""
+"""MTA-STS policies (C129, RFC 8461): how they are parsed and fetched, and how they affect a delivery."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_star_stands_for_exactly_one_label(host: str, allowed: bool) -> None:
         ([], ""),
     ],
 )
-def test_the_record_names_one_id(texts: list[bytes], found: str) -> None:
+def test_the_id_of_a_policy_is_read_from_the_only_record(texts: list[bytes], found: str) -> None:
     assert record_id(texts) == found
 
 
@@ -184,7 +184,7 @@ async def domain(
     listener.close()
 
 
-async def test_an_enforced_policy_needs_verified_tls(domain: Domain) -> None:
+async def test_an_enforced_policy_is_fetched_and_applied(domain: Domain) -> None:
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "mta-sts")
     assert domain.server.requests[0].startswith(
@@ -222,7 +222,7 @@ async def test_only_the_tls_policy_none_turns_mta_sts_off(domain: Domain, level:
     assert (outcome.result, outcome.tls_policy, bool(outcome.tls)) == (Result.DELIVERED, policy, policy != "none")
 
 
-async def test_with_a_policy_in_testing_the_tls_policy_applies(domain: Domain) -> None:
+async def test_with_a_policy_in_mode_testing_the_tls_policy_applies(domain: Domain) -> None:
     domain.server.says(POLICY.replace(b"enforce", b"testing"))
     domain.gateway.configuration_is(tls_policies={"example.net": TlsLevel.VERIFY})
     assert (await domain.deliver()).tls_policy == "required"
@@ -243,7 +243,7 @@ async def test_mail_is_deferred_when_the_policy_names_no_host(domain: Domain) ->
 
 
 @pytest.mark.parametrize("mode", [b"testing", b"none"])
-async def test_a_policy_in_testing_blocks_nothing(domain: Domain, mode: bytes) -> None:
+async def test_a_policy_in_mode_testing_or_none_blocks_nothing(domain: Domain, mode: bytes) -> None:
     domain.server.says(POLICY.replace(b"enforce", mode).replace(b"mx.example.net", b"elsewhere.test"))
     outcome = await domain.deliver()
     assert (outcome.result, outcome.tls_policy) == (Result.DELIVERED, "opportunistic")

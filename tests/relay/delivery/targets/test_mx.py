@@ -1,4 +1,4 @@
-"""The servers of a destination, as a real DNS server on loopback tells them."""
+"""Look-ups of the servers of a destination, with a real DNS server on loopback."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def left_out(targets: Targets) -> dict[str, str]:
 
 
 def mx(dns: DnsServer, domain: str, *hosts: tuple[int, str, str]) -> None:
-    """Adds MX records of (preference, host, address) in the order in which the answer shall have them."""
+    """Adds MX records of (preference, host, address). The answer of the DNS server has them in this order."""
     dns.add(domain, "MX", *(f"{preference} {host}." for preference, host, _ in hosts))
     for _, host, address in hosts:
         if address:
@@ -74,7 +74,7 @@ async def test_hosts_of_equal_preference_are_shuffled(dns_server: DnsServer, mx_
 
 
 async def test_f07_of_many_equal_hosts_every_one_gets_its_turn(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
-    """F07: the hosts are chosen at random among all of the same preference; they are not the first of the answer."""
+    """F07: relay chooses at random among all hosts of the same preference, not only among the first of the answer."""
     hosts = [(10, f"h{number}.test", f"192.0.2.{number}") for number in range(1, 41)]
     mx(dns_server, "example.net", (5, "best.test", "192.0.2.200"), *hosts)
     seen: set[str] = set()
@@ -88,7 +88,7 @@ async def test_f07_of_many_equal_hosts_every_one_gets_its_turn(dns_server: DnsSe
 async def test_a_prohibited_address_is_not_a_loop_while_the_other_family_has_no_answer(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
-    """An address that could not be looked up is not taken for an address that does not exist."""
+    """An address that could not be looked up is not treated as an address that does not exist."""
     mx(dns_server, "example.net", (10, "a.test", "127.0.0.1"))
     dns_server.behave("a.test", Behaviour.SERVFAIL, "AAAA")
     targets = await mx_resolver.of_domain("example.net", OURSELVES)
@@ -127,7 +127,7 @@ async def test_a_root_entry_among_others_is_skipped(dns_server: DnsServer, mx_re
         Behaviour.TRUNCATED_WITHOUT_TCP,
     ],
 )
-async def test_a_missing_mx_answer_defers_although_an_address_exists(
+async def test_mail_is_deferred_without_an_mx_answer_although_an_address_exists(
     dns_server: DnsServer, behaviour: Behaviour
 ) -> None:
     """Cases C109 and C117 of docs/cases.md describe this behaviour."""
@@ -160,7 +160,7 @@ async def test_a_domain_that_does_not_exist_bounces(dns_server: DnsServer, mx_re
     assert targets.failure.enhanced_code == "5.1.2"
 
 
-async def test_hosts_without_address_bounce_and_those_without_answer_defer(
+async def test_mail_bounces_without_an_address_and_is_deferred_without_an_answer(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(dns_server, "gone.test", (10, "gone-host.test", ""))
@@ -253,7 +253,7 @@ async def test_our_name_is_recognised_although_its_address_is_not_known(
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "5.4.6")
     targets = await relay_domain(mx_resolver, dns_server, inside)
     assert (tried(targets), targets.failure and targets.failure.enhanced_code) == ([], "4.4.6")
-    # The same holds when our own name is the only MX host.
+    # Our own name is also recognised when it is the only MX host.
     for server in (dns_server, inside):
         mx(server, "alone.test", (10, GATEWAY, ""))
     targets = await mx_resolver.of_domain("alone.test", OURSELVES)
@@ -265,7 +265,7 @@ async def test_our_name_is_recognised_although_its_address_is_not_known(
 
 
 async def test_an_alias_of_our_name_is_ours_too(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
-    """C111, C113: behind address translation relay does not know its public address, so the name must tell."""
+    """C111, C113: behind address translation relay does not know its public address, so it must recognise its name."""
     mx(dns_server, "customer.test", (10, "mail.customer.test", ""), (10, "equal.test", "192.0.2.2"))
     dns_server.load({"mail.customer.test": {"CNAME": f"{GATEWAY}."}, GATEWAY: {"A": "192.0.2.1"}})
     targets = await mx_resolver.of_domain("customer.test", OURSELVES)
@@ -281,7 +281,7 @@ async def test_our_name_is_recognised_among_any_number_of_equal_hosts(
     assert tried(await mx_resolver.of_domain("many.test", OURSELVES)) == ["better.test"]
 
 
-async def test_a_better_host_without_answer_defers_rather_than_loops(
+async def test_mail_is_deferred_and_does_not_loop_when_a_better_host_has_no_answer(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     mx(dns_server, "backup.test", (10, "better.test", ""), (20, GATEWAY, "192.0.2.99"))
@@ -291,7 +291,9 @@ async def test_a_better_host_without_answer_defers_rather_than_loops(
     assert (targets.failure.result, targets.failure.enhanced_code) == (Result.DEFERRED, "4.4.3")
 
 
-async def test_aliases_are_followed_and_loops_defer(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
+async def test_aliases_are_followed_and_mail_is_deferred_when_they_loop(
+    dns_server: DnsServer, mx_resolver: MxResolver
+) -> None:
     """Case C113 of docs/cases.md describes this behaviour."""
     dns_server.load(
         {
@@ -344,7 +346,7 @@ def test_literals_are_parsed_strictly() -> None:
     assert parse_literal("[256.1.1.1]") is None
 
 
-async def test_names_are_asked_for_as_absolute(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
+async def test_names_are_looked_up_as_absolute_names(dns_server: DnsServer, mx_resolver: MxResolver) -> None:
     """C111: with a search list, a relative name could become one of our own names."""
     dns_server.add("single", "A", "192.0.2.1")
     assert tried(await mx_resolver.of_domain("single", OURSELVES)) == ["single"]
@@ -391,7 +393,7 @@ async def test_the_hosts_file_is_used_only_for_named_hosts(
     assert HostsFile(tmp_path / "missing").addresses("mailbox") == ()
 
 
-async def test_a_named_host_in_another_script_is_asked_for_as_a_label(
+async def test_a_named_host_in_another_script_is_looked_up_as_an_a_label(
     dns_server: DnsServer, mx_resolver: MxResolver
 ) -> None:
     dns_server.add("xn--mller-kva.test", "A", "192.0.2.1")
@@ -424,7 +426,7 @@ async def relay_domain(mx_resolver: MxResolver, *servers: DnsServer) -> Targets:
     return await mx_resolver.of_relay_domain("customer.test", OURSELVES, [preferred], alternate)
 
 
-async def test_the_mx_sets_of_both_groups_are_merged(
+async def test_the_mx_hosts_from_both_groups_of_name_servers_are_merged(
     dns_server: DnsServer, inside: DnsServer, mx_resolver: MxResolver
 ) -> None:
     """The public zone names this gateway as MX host; the inner zone names the customer's own server."""
@@ -443,11 +445,10 @@ async def test_the_mx_sets_of_both_groups_are_merged(
 SPLIT_HORIZONS = pytest.mark.parametrize(
     ("outer_name", "inner_name"),
     [
-        # As in the manual's example, the domain itself is the name of the gateway outside and of the main server
-        # inside.
+        # The domain itself names the gateway in the public view, and the main server in the inner view.
         ("customer.test", "customer.test"),
         ("mail.customer.test", "mail.customer.test"),
-        # The name is the gateway's own in both views, or in one of them.
+        # In both views, or in one of them, the name is that of the gateway itself.
         (GATEWAY, GATEWAY),
         ("mail.customer.test", GATEWAY),
         (GATEWAY, "mail.customer.test"),
@@ -622,7 +623,7 @@ async def test_simultaneous_equal_questions_are_asked_once(dns_server: DnsServer
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour.TRUNCATED, Behaviour.FORGED_FIRST])
-async def test_truncation_and_forgeries_do_not_mislead(dns_server: DnsServer, behaviour: Behaviour) -> None:
+async def test_truncated_and_forged_answers_are_not_used(dns_server: DnsServer, behaviour: Behaviour) -> None:
     """Case C86 of docs/cases.md describes this behaviour."""
     dns_server.add("host.test", "A", "192.0.2.1")
     dns_server.behave("host.test", behaviour)

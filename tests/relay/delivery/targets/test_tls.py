@@ -167,7 +167,7 @@ async def test_required_tls_allows_no_plaintext_and_causes_no_loop(
     assert b"MAIL" not in sink.sessions[0].octets
 
 
-async def test_required_tls_that_is_not_offered_defers(gateway: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_mail_is_deferred_when_required_tls_is_not_offered(gateway: Gateway, smtp_sink: SmtpSink) -> None:
     """Case C127 of docs/cases.md describes this behaviour."""
     gateway.by_relay_host(smtp_sink, always_tls=True)
     outcome = await gateway.deliver_one()
@@ -208,7 +208,9 @@ async def test_implicit_tls_speaks_no_plaintext(gateway: Gateway, tls_sink: Make
     assert "STARTTLS" not in sink.sessions[0].verbs
 
 
-async def test_implicit_tls_at_a_plain_server_defers(gateway: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_mail_is_deferred_when_the_server_does_not_support_implicit_tls(
+    gateway: Gateway, smtp_sink: SmtpSink
+) -> None:
     gateway.by_relay_host(smtp_sink, implicit_tls=True)
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.7.5")
@@ -251,7 +253,7 @@ async def test_an_address_is_checked_but_never_sent_as_a_name(
         ("[IPv6:2001:db8::1]", "2001:db8::1"),
     ],
 )
-def test_names_are_a_labels_without_a_last_dot(host: str, name: str) -> None:
+def test_server_names_are_a_labels_without_a_trailing_dot(host: str, name: str) -> None:
     assert server_name(host) == name
 
 
@@ -269,7 +271,7 @@ async def test_replies_from_before_the_handshake_are_dropped(
     gateway.options_are(ca_file=authority_file)
     gateway.by_relay_host(sink, host=HOST, always_tls=True, verify_certificate=True)
     outcome = await gateway.deliver_one()
-    # The peer closes the connection after the injected octets. None of them may be taken for an answer.
+    # The peer closes the connection after the injected octets. Relay must not use any of them as an answer.
     assert outcome.result is Result.DEFERRED
     assert b"MAIL" not in sink.sessions[0].octets
 
@@ -317,7 +319,7 @@ async def test_capabilities_are_those_after_the_handshake(gateway: Gateway, tls_
     assert len(CONTENT) > 10
 
 
-async def test_sessions_end_politely_over_tls_too(gateway: Gateway, tls_sink: MakeSink) -> None:
+async def test_sessions_over_tls_end_with_quit(gateway: Gateway, tls_sink: MakeSink) -> None:
     sink = tls_sink()
     gateway.by_relay_host(sink, host=HOST)
     for _ in range(3):
