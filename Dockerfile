@@ -1,4 +1,4 @@
-# One image for all services. `--build-arg EXTRAS=relay` makes a smaller one that holds a single service.
+# One image for all services. `--build-arg EXTRAS=relay` makes a smaller image that holds a single service.
 # `--build-arg BASE=…@sha256:…` pins the base image to a digest.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
@@ -6,9 +6,10 @@ FROM ${BASE} AS build
 ARG EXTRAS=all
 WORKDIR /src
 COPY requirements.lock pyproject.toml README.md LICENSE ./
-# uv comes from the lock file like everything else, so pip checks its hash. uv then takes exactly the locked versions
-# of those extras. --system-certs makes it trust the certificates of the base image, as the set-up of a checkout does.
-# The root file system of a container is read-only, so the bytecode is compiled here: a start takes a third of the time.
+# uv comes from the lock file like everything else, so pip checks its hash. uv then installs exactly the locked versions
+# of the packages that EXTRAS needs. With --system-certs uv trusts the certificates of the base image, as in the set-up
+# of a checkout. The root file system of a container is read-only, so the bytecode is compiled here: a container then
+# starts in a third of the time.
 RUN python3 -m venv /opt/uv \
     && awk '/^uv==/ {on = 1; print; next} /^[a-z]/ {on = 0} on' requirements.lock > uv.lock \
     && /opt/uv/bin/pip install --no-cache-dir --require-hashes --no-deps -r uv.lock \
@@ -44,7 +45,8 @@ USER 10001:10001
 WORKDIR /var/lib/posthouse
 VOLUME ["/var/lib/posthouse"]
 STOPSIGNAL SIGTERM
-# Asks config_api and ingress, as it fits `up`. compose.yaml names the address of each service that stands alone.
+# `posthouse ready` asks config_api and ingress whether they are ready, as suits a container that runs `posthouse up`.
+# For containers with a single service, compose.yaml has checks of its own.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 CMD ["posthouse", "ready"]
 ENTRYPOINT ["posthouse"]
 CMD ["--help"]

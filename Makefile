@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SOURCES := services libs tests bench scripts clients
 .DEFAULT_GOAL := help
 
-# Every target is a command, none a file.
+# Every target is a command, and no target is a file.
 .PHONY: $(shell awk -F: '/^[a-z-]+:/ {print $$1}' $(MAKEFILE_LIST))
 
 help: ## Show this list
