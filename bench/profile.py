@@ -1,4 +1,4 @@
-"""Shows what a service uses its CPU time for: `python -m bench.profile ingress|policy|relay [--workload "4 KB, many"]`.
+"""Shows what a service uses its CPU time for: `python -m bench.profile ingress|policy|relay|config_api [--one]`.
 
 Runs the workload with the service under cProfile (`--how calls`, the default), under a sampler of its main thread
 (`--how samples`, or `--how stages` to group the samples by stage of the work), or under Linux's perf (`--how native`),
