@@ -45,7 +45,7 @@ class ChecksServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListChecks(self, request, context):
-        """The results of the last checks, which are made every hour; with `run` they are made now.
+        """Returns the results of the last checks, which are made every hour. With `run`, the checks are made now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

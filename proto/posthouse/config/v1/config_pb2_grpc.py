@@ -60,28 +60,28 @@ class ConfigurationServicer:
     """Missing associated documentation comment in .proto file."""
 
     def WatchPolicy(self, request_iterator, context):
-        """Answered with PolicySnapshot pieces.
+        """The answer consists of PolicySnapshot pieces.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchRelay(self, request_iterator, context):
-        """Answered with RelaySnapshot pieces.
+        """The answer consists of RelaySnapshot pieces.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportRuleHits(self, request, context):
-        """Hits of access rules since the last report, added up by policy. Repeating a report_id adds nothing.
+        """Reports the hits of access rules since the last report. Policy adds them up. A repeated report_id adds nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpgradePasswordHashes(self, request, context):
-        """Replaces hashes of passwords. One whose account has another password by now is left out.
+        """Replaces password hashes. An upgrade is ignored when the account's hash is no longer `old_hash`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

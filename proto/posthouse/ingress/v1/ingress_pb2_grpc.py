@@ -45,9 +45,9 @@ class IngressServicer:
     """Missing associated documentation comment in .proto file."""
 
     def SubmitMessage(self, request_iterator, context):
-        """One message of an account, in a session of its own. The first frame has the envelope, the others the content. A
-        message that is not taken is a successful call; an RPC error is an outage, of which nobody knows whether the
-        message was taken.
+        """Submits one message of an account, in its own session. The first frame contains the envelope, and the other frames
+        contain the content. When a message is refused, the call still succeeds. An RPC error is an outage: the caller
+        cannot know whether the message was accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

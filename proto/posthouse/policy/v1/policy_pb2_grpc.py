@@ -65,23 +65,24 @@ class PolicyServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Decide(self, request, context):
-        """One decision.
+        """Makes one decision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DecideStream(self, request_iterator, context):
-        """The hot path. Frames carry many requests; verdicts come in any order, matched by request_id.
-        An open session belongs to the worker of ingress that names itself on the stream, not to the stream. It is counted
-        until any replica hears that it closed, or until 10 s after the last frame of its worker.
+        """Makes the decisions for open sessions. A frame contains many requests. Verdicts come in any order, and `request_id`
+        shows to which request a verdict belongs. An open session belongs to the ingress worker that names itself on the
+        stream, not to the stream. The session is counted until the worker has reported to any replica that it closed, or
+        until 10 s after the last frame from the worker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Every rule of every stage that the facts reach, in order, with its outcome. Changes no counter.
+        """Returns every rule of every stage that the facts reach, in order, with its outcome. Changes no counter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,7 +95,7 @@ class PolicyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnblockClient(self, request, context):
-        """NOT_FOUND when the client is not blocked.
+        """Fails with NOT_FOUND when the client is not blocked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -110,59 +110,61 @@ class RelayServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Submit(self, request_iterator, context):
-        """Hands over messages. Frames of envelopes and content chunks; a submission is acknowledged, by its id,
-        once it is committed durably, or refused. The same id twice is one message. A stream that ends before a
-        submission's last chunk leaves nothing of it.
+        """Hands over messages. A frame contains envelopes and content chunks. Relay acknowledges a submission by its id when
+        it has durably committed the submission or has refused it. Two submissions with the same id are one message. When a
+        stream ends before a submission's last chunk, nothing of this submission is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VerifyRecipient(self, request, context):
-        """Whether the mailbox server of a domain whose recipients are verified takes mail for one; from what is known, or by
-        asking the server.
+        """Returns whether the mailbox server accepts mail for a recipient, in a domain whose recipients are verified. Relay
+        uses an earlier answer or asks the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListMessages(self, request, context):
-        """Queued messages, by (created, queue_id).
+        """Returns queued messages, ordered by (created, queue_id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMessage(self, request, context):
-        """One message, queued or finished, with its deliveries, attempts and timeline. NOT_FOUND.
+        """Returns one message, queued or finished, with its deliveries, attempts and timeline. Fails with NOT_FOUND when the
+        message does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMessageContent(self, request, context):
-        """The content, in chunks. NOT_FOUND once it is dropped.
+        """Returns the content in chunks. Fails with NOT_FOUND after the content was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ActOnMessages(self, request, context):
-        """Acts on one message or all that match, in batches; a progress report after each batch, the last one `done`.
+        """Acts on one message or on all messages that match, in batches. A progress report follows each batch. The last
+        report has `done`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListHistory(self, request, context):
-        """Queued, finished and refused messages in one list, the newest first by (received_at, queue_id).
+        """Returns queued, finished and refused messages in one list, the newest first by (received_at, queue_id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetStatistics(self, request, context):
-        """Numbers of messages and deliveries by time; INVALID_ARGUMENT for more than 5000 buckets.
+        """Returns the numbers of messages and deliveries over time. Fails with INVALID_ARGUMENT for more than 5000 buckets.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,22 +189,22 @@ class RelayServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveRoute(self, request, context):
-        """The route that a message would take now, which rule won and which lost why, and each look-up.
+        """Returns the route that a message would have now, the rule that won, why the other rules lost, and each look-up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TestRelayHost(self, request, context):
-        """The real send path against a relay host, a step at a time; no mail is sent.
+        """Tests a relay host with the same code that sends mail, and reports each step. No mail is sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadEvents(self, request, context):
-        """What became of messages, in the order in which it was committed, from a cursor on. INVALID_ARGUMENT for a cursor
-        that is none.
+        """Returns the events of messages after a cursor, in the order of their commits. Fails with INVALID_ARGUMENT for an
+        invalid cursor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
