@@ -77,7 +77,7 @@ def measure(kind: type[Gateway], workload: Workload) -> Measured:
 
 
 def memory(kind: type[Gateway], scale: float) -> report.Memory:
-    """Measures the memory of all processes while messages of 50 KB are sent, many in each connection."""
+    """Measures the memory of all processes before, while and after messages of 50 KB are sent over open connections."""
     workload = Workload("memory", 50_000, _MEMORY_MESSAGES, keep_connection=True).scaled(scale)
     with _started(kind, workload) as (gateway, sinks):
         idle = total_memory(gateway.processes())
@@ -93,8 +93,7 @@ def compare(
     """Runs each workload on all gateways in turns. A workload that cannot be compared is listed as not compared."""
     for workload in workloads:
         measured: dict[str, list[Measured]] = {kind.name: [] for kind in gateways}
-        # A workload that empties a queue runs only once, because it has more messages than all runs of another workload
-        # together.
+        # A workload that empties a queue runs only once, because its queue must be filled first, which takes long.
         times = 1 if workload.drain else runs
         try:
             for number in range(times):

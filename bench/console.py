@@ -94,7 +94,7 @@ def is_fast(visitor: Visitor, path: str, times: int, limit: float) -> bool:
 
 
 def paths(suite: Suite, newest: int) -> list[str]:
-    """Returns every page that has its own path, and the searches and actions that operators use most."""
+    """Returns the paths of all pages without a variable part, and of the searches and actions that are used most."""
     fixed = sorted(
         route.path
         for module in PAGES

@@ -37,7 +37,7 @@ DNSBL_ZONE = "dnsbl.bench.example"
 class Task:
     """The configuration with which a gateway is started."""
 
-    # The address and the port for each recipient domain. With only one domain, all mail goes there.
+    # The address and the port for each recipient domain. With only one domain, all mail goes to its next hop.
     next_hops: Mapping[str, tuple[str, int]]
     # The certificate for STARTTLS, or None when TLS is not used.
     certificate: trustme.LeafCert | None = None
@@ -231,7 +231,9 @@ def change(api: httpx.Client, path: str, patch: object) -> None:
 
 
 class Postfix:
-    """Debian's Postfix in a separate folder, without chroot. All settings except the next hops have their defaults."""
+    """Debian's Postfix in a separate folder, without chroot. Most settings have their defaults, and `description` names
+    the others.
+    """
 
     name = "Postfix"
     checks = False

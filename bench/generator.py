@@ -68,7 +68,7 @@ class Job:
 
 
 class RefusedError(Exception):
-    """The gateway did not accept a message. The text is its reply."""
+    """The gateway did not accept a message. The text is its reply, or says that the connection was closed."""
 
 
 class _Client(asyncio.Protocol):

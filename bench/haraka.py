@@ -25,7 +25,8 @@ _PACKAGE = f"Haraka@{VERSION}"
 _INSTALL_SECONDS = 600.0
 # The number of deliveries at the same time in each process, which is Haraka's default.
 _CONCURRENCY = 100
-# A plugin for Haraka, with which loopback may relay, no outside name server is asked, and the sinks are the next hops.
+# A plugin for Haraka, with which loopback may relay (after a login, if the workload has one), no outside name server is
+# asked, and the sinks are the next hops.
 _PLUGIN = """'use strict'
 const hops = %(hops)s
 exports.register = function () {
@@ -68,7 +69,7 @@ def installed() -> Path:
 
 
 def is_here() -> bool:
-    """Whether Haraka is installed or can be installed. If it cannot, this prints the reason."""
+    """Installs Haraka if it is missing. Returns whether it is there. If it is not, prints the reason."""
     try:
         installed()
     except (PeerError, OSError, subprocess.TimeoutExpired) as error:

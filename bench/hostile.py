@@ -2,7 +2,7 @@
 
 A new suite runs on loopback for each attack. Honest mail is measured first alone, and then during the attack. The
 figures are the time from the dot to the reply, the time from the reply to the next hop, and the delay of the second try
-for mail that the next hop deferred once. The arguments below limit connections, messages and seconds.
+for mail that the next hop deferred once. The arguments below limit messages and seconds.
 """
 
 from __future__ import annotations

@@ -26,13 +26,16 @@ from tests.peers.smtp_tools import CountingSink, Load, send_load
 from tests.peers.suite import ROOT
 
 RUN_SECONDS = 600.0
-# There is an address for every session. The addresses are public, so that block lists are asked about them.
+# The client addresses in PROXY headers, which connections have in turn. They are public, so that block lists are asked
+# about them.
 CLIENT_ADDRESSES = tuple(f"100.200.{number // 200}.{number % 200 + 1}" for number in range(1000))
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The result of one run. Seconds are counted from the first connection."""
+    """The result of one run. Seconds are counted from the first connection. When a queue is emptied,
+    `delivered_seconds` is counted from the first delivery.
+    """
 
     messages: int
     accepted_seconds: float
@@ -202,7 +205,7 @@ def drain(workload: Workload, gateway: Gateway, sinks: Sinks) -> Measured:
 
 
 def check_counts(workload: Workload, expected: int, sinks: Sinks, name: str) -> None:
-    """Checks, after the gateway has stopped, that each sink has each message once. Raises LoadError."""
+    """Checks, after the gateway has stopped, that each sink has as many messages as were sent. Raises LoadError."""
     if set(sinks.counts) != {expected}:
         raise LoadError(f"{workload.name}, {name}: {expected} messages were sent, the sinks have {sinks.counts}")
 

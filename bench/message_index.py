@@ -3,7 +3,7 @@
 
 The whole suite accepts and delivers mail, in rounds with the indexes by Message-ID and by time, and in rounds without
 them. Neighbouring rounds are compared, so that other load on the machine affects both. The figures are the CPU time of
-ingress, policy, relay and PostgreSQL, and the time until the last message is accepted.
+all services and of PostgreSQL, and the time until the last message is accepted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _compare(gateway: Posthouse, sinks: Sinks, rounds: int) -> None:
     sent = _WARM_UP
     for number in range(rounds):
         results: dict[bool, tuple[float, float]] = {}
-        # The order changes with every round: first with the indexes, then first without them.
+        # The order changes with every round: the first round begins without the indexes, and the next one with them.
         for has_index in (True, False) if number % 2 else (False, True):
             for statement in _CREATE if has_index else _DROP:
                 gateway.change_queue(statement)

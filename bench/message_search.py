@@ -6,10 +6,10 @@ It makes two measurements, on SQLite and on PostgreSQL with fsync.
 Search: the time in which relay reads a page of `GET /v1/messages?message_id=…`, for Message-IDs that exist and for some
 that do not, among messages that came within the seven days of retention.
 
-Accepting: the time of commits of 20 messages into two databases in turn. One of the databases has neither the two
-indexes nor the Message-IDs of messages. The ratio of the times shows how much longer a commit takes because of the
-search. A commit is only a part of the work for an accepted message, so accepting mail slows down less than the ratio
-says.
+Accepting: the time of commits of 20 messages into two databases in turn. One of the databases does not have the two
+indexes, and the commits do not store Message-IDs in it. The ratio of the times shows how much longer a commit takes
+because of the search. A commit is only a part of the work for an accepted message, so accepting mail slows down less
+than the ratio says.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ async def report_commits(name: str, searched: Database, plain: Database, message
     """Prints the time of a commit, and its CPU time in this process, which depends little on other load."""
     times: dict[bool, list[float]] = {True: [], False: []}
     cpu: dict[bool, list[float]] = {True: [], False: []}
-    # The other database is as it was before the search existed.
+    # The other database gets no Message-IDs, as before the search existed.
     read_message_id = message_id_of
     number = messages + 1
     for _ in range(_COMMITS):

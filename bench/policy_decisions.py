@@ -80,7 +80,9 @@ class Figure:
 
 
 def configuration() -> config_pb2.PolicySnapshot:
-    """Returns settings that turn on every rule that needs no content, and 100,000 access rules with all criteria."""
+    """Returns settings that turn on every rule that needs no content, and 100,000 access rules with all criteria except
+    domain.
+    """
     snapshot = config_pb2.PolicySnapshot(revision=1)
     snapshot.general.smtp_auth.enabled = True
     snapshot.general.smtp_auth.sender_must_match_login = True
@@ -278,7 +280,7 @@ async def measure(port: int, process: int, seconds: float) -> None:
     mix = requests()
     async with plain_grpc.channel(port) as channel:
         stub = policy_pb2_grpc.PolicyStub(channel)
-        # Before the measurement, every request is sent once, so that all look-ups are cached.
+        # Before the measurement, every request is sent twice, so that all look-ups are cached.
         await over_stream(stub, mix, 100, 120.0, at_most=2 * len(mix))
         ways: tuple[tuple[str, Way, tuple[int, ...]], ...] = (
             ("one stream", over_stream, IN_FLIGHT),
@@ -346,7 +348,7 @@ async def bare(checks: str, frame_size: int = 100, rounds: int = 12) -> float:
                 stream.take(policy_pb2.DecideFrame.FromString(frame))
                 stream.answers()
                 if number < 2:
-                    # Before the measurement, every request is sent once, so that all look-ups are cached.
+                    # Before the measurement, every request is sent twice, so that all look-ups are cached.
                     await stream.settled()
             spent = time.process_time() - began
             if not await stream.settled() and number > 1:

@@ -1,10 +1,10 @@
 """Measures how fast relay delivers to smtp-sink: its transport alone, with a dead MX, and from a full queue beside
 Postfix.
 
-`python -m bench.relay_delivery [--messages 6000] [--rounds 3] [--queue 3000]`; needs smtp-sink, and for the queue also
-Postfix and root. The transport and plain aiosmtplib are measured without a queue: the messages are in memory, as they
-are for relay's dispatcher when they have just arrived. Only ratios within one run are meaningful: those of delivered
-messages per second, and on a busy machine those of CPU time.
+`python -m bench.relay_delivery [--messages 6000] [--rounds 3] [--queue 3000]`; needs smtp-sink, and for the comparison
+of queues also Postfix and root. The transport and plain aiosmtplib are measured without a queue: the messages are in
+memory, as they are for relay's dispatcher when they have just arrived. Only ratios within one run are meaningful: those
+of delivered messages per second, and on a busy machine those of CPU time.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def throughput_table(results: Mapping[str, Sequence[Series]]) -> str:
 
 def _ratio(ours: Series, all_series: Sequence[Series]) -> str:
     """Returns the rate of Posthouse divided by that of the best other gateway, and the range of this ratio over the
-    single runs. The result is empty for the series of another gateway.
+    single runs. The result is empty for the series of another gateway, and when there is no other gateway.
     """
     peers = [series for series in all_series if series.gateway != OURS]
     if ours.gateway != OURS or not peers:

@@ -66,7 +66,7 @@ def _git(*arguments: str) -> str:
 
 
 def changes_of_commits(since: str, folder: str) -> Iterator[tuple[int, str]]:
-    """Returns (lines added, hash and subject) of each commit that changes the folder, oldest first."""
+    """Yields (lines of code added, hash and subject) of each commit that changes the folder, oldest first."""
     for line in _git("log", "--reverse", "--format=%h %s", f"{since}..HEAD", "--", folder).splitlines():
         commit = line.partition(" ")[0]
         names = _git("diff", "--no-renames", "--name-only", f"{commit}^", commit, "--", folder).splitlines()
@@ -75,7 +75,7 @@ def changes_of_commits(since: str, folder: str) -> Iterator[tuple[int, str]]:
 
 
 def _lines_at(commit: str, path: str) -> int:
-    """Returns the number of lines of a file at a commit, or 0 when the commit does not have the file."""
+    """Returns the number of lines of code of a file at a commit, or 0 when the commit does not have the file."""
     try:
         return code_lines(_git("show", f"{commit}:{path}"))
     except subprocess.CalledProcessError:

@@ -12,7 +12,7 @@ from grpc_tools import protoc  # type: ignore[import-untyped]
 
 
 def generate(proto_root: Path, out: Path) -> list[Path]:
-    """Writes the stubs of every .proto below `proto_root` into `out`. Returns their paths relative to it."""
+    """Writes the stubs of every .proto below `proto_root` into `out`. Returns the paths of the stubs from `out`."""
     sources = sorted(str(path.relative_to(proto_root)) for path in proto_root.rglob("*.proto"))
     include = str(Path(protoc.__file__).parent / "_proto")
     # These are the plug-ins of this environment, independent of PATH.

@@ -115,8 +115,8 @@ def _default(settings: type[ProcessSettings], name: str) -> str:
 
 
 def refusals() -> str:
-    """Returns the page of policy's rules in the order in which they are tried, and of every reply that SMTP clients
-    get.
+    """Returns the page of policy's rules in the order in which they are tried, and of the replies with a text of our
+    own that SMTP clients get.
     """
     parts = [
         "# Refusals and replies\n",
@@ -162,7 +162,7 @@ _LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 
 
 def log_events(root: Path = ROOT) -> list[LogEvent]:
-    """Returns the event of every call of a logger in services and libs."""
+    """Returns the events of all calls of loggers in services and libs that name the event in a literal text."""
     events = set()
     for file in sorted([*(root / "services").rglob("*.py"), *(root / "libs").rglob("*.py")]):
         parts = file.relative_to(root).parts

@@ -166,7 +166,7 @@ def resources(api: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def members(schema: dict[str, Any], api: dict[str, Any], prefix: str = "") -> Iterator[Member]:
-    """Returns the members that may be written, each followed by the members inside it."""
+    """Yields the members that may be written, each followed by the members inside it."""
     for name, declared in schema.get("properties", {}).items():
         if declared.get("readOnly"):
             continue

@@ -132,7 +132,9 @@ def send(suite: Suite, recipient: str, sender: str = "news@example.com") -> None
 
 
 def deliver_and_wait(scene: World) -> None:
-    """Sends mail. One message is delivered at its second attempt. Others wait for servers that do not answer."""
+    """Sends mail. One message is delivered at its second attempt, and one at its first. Ten wait for servers that
+    cannot be reached, and two are refused. Then changes two settings.
+    """
     suite = scene.suite
     scene.example_org.on(Stage.RCPT, reply("451 4.7.1 Greylisted, try again in a minute"), times=1)
     send(suite, "anna@example.org")

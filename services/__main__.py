@@ -1,4 +1,6 @@
-"""The console script: `posthouse up`, `posthouse demo`, and one subcommand for each service."""
+"""The console script `posthouse`: commands that run, install, back up and restore a suite, one command for each
+service, and the commands for operators.
+"""
 
 from __future__ import annotations
 

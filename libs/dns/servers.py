@@ -10,8 +10,8 @@ _PORT = 53
 
 def addressed(text: str) -> str:
     """Returns the name servers of a setting, with an address in place of each host name. `text` has `host[:port]`,
-    separated by commas, with brackets around an IPv6 host that has a port. Names are looked up only once, here. Raises
-    ValueError.
+    separated by commas, with brackets around an IPv6 host that has a port. Names are looked up when this function is
+    called, and not again later. Raises ValueError.
     """
     return ",".join(_addressed(part) for part in map(str.strip, text.split(",")) if part)
 
@@ -34,8 +34,8 @@ def _addressed(text: str) -> str:
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
-    """Divides host[:port], or a bracketed IPv6 address with a port, into host and port. Raises ValueError for any other
-    text.
+    """Divides host[:port] into host and port. An IPv6 address may have brackets, and needs them when it has a port.
+    Raises ValueError when the host is empty or the port is not valid.
     """
     host, port = text, str(_PORT)
     if text.count(":") == 1 or "]:" in text:

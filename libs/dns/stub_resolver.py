@@ -30,7 +30,7 @@ _ALIAS_LIMIT = 8
 _EDNS_PAYLOAD = 1232
 # A server may be upgraded, so EDNS, which DNSSEC needs, is tried again after this time.
 _WITHOUT_EDNS_SECONDS = 3600.0
-# Resolvers are stored for at most this number of lists of name servers.
+# When there are more stored resolvers than this number, all of them are discarded.
 _LISTS = 100
 _EDNS_ERRORS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
@@ -58,7 +58,7 @@ class Answer:
     canonical: str = ""
     # Whether a validating name server authenticated the answer (the AD bit).
     is_authenticated: bool = False
-    # The reason why there is no answer, and whether all servers were silent.
+    # The reason when nothing was found because of an error, and whether the error was a time-out of the question.
     error: str = ""
     is_timeout: bool = False
 

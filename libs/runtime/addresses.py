@@ -50,7 +50,9 @@ Address = UnixSocket | TcpAddress
 
 
 def parse(text: str) -> Address:
-    """Reads `unix:PATH` or `host:port`, with brackets around an IPv6 host. Raises ValueError for any other text."""
+    """Reads `unix:PATH` or `host:port`, with brackets around an IPv6 host. Raises ValueError when the path is missing
+    or too long, the host is missing, or the port is not valid.
+    """
     text = text.strip()
     if text.startswith(_UNIX):
         path = text.removeprefix(_UNIX)
@@ -68,7 +70,9 @@ def parse(text: str) -> Address:
 
 
 def host_and_port(text: str) -> TcpAddress:
-    """Reads `host:port`, with brackets around an IPv6 host. Raises ValueError for any other text."""
+    """Reads `host:port`, with brackets around an IPv6 host. Raises ValueError when the host is missing or the port is
+    not valid.
+    """
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError(f"must be host:port, not {text!r}")

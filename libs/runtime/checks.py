@@ -57,7 +57,7 @@ class CheckReport:
 
 
 class Checks:
-    """The checks of one process, by their ids."""
+    """The checks of one process, by their names."""
 
     def __init__(self, checks: Mapping[str, Check], clock: Callable[[], float] = time.time) -> None:
         self._checks = dict(checks)
@@ -116,8 +116,8 @@ def checks_servicer(
     certificates: Callable[[], Sequence[CertificateFacts]] = tuple,
 ) -> Any:
     """Returns an implementation of posthouse.checks.v1.Checks for any service. `messages` is the generated module of
-    checks.v1, which libs do not import. `on_hostname` is called with the gateway's name. `certificates` returns the
-    certificates that the service shows to clients.
+    checks.v1, which libs do not import. `on_hostname` is called with the gateway's name when a request has it.
+    `certificates` returns the certificates that the service shows to clients.
     """
     return _ChecksServicer(checks, messages, on_hostname, certificates)
 

@@ -38,7 +38,7 @@ _KEEP_PAUSE_FACTOR = 20.0
 
 
 class DigestDiffersError(Exception):
-    """The received pieces do not make the snapshot that config_api has."""
+    """The pieces, from config_api or from the file, do not make the snapshot whose digest came with them."""
 
 
 class PieceChange(NamedTuple):

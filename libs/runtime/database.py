@@ -105,9 +105,9 @@ def postgresql_engine(
 def _check_before_use(engine: AsyncEngine) -> None:
     """Replaces connections that were lost, for example by a restart of the server, before the work begins.
 
-    `pool_pre_ping` of SQLAlchemy would do this too, but it asks the server three times before every transaction. Here
-    the server is asked only when the connection was not used for some time, or has received something unexpected, which
-    may be the end of the connection.
+    `pool_pre_ping` of SQLAlchemy would do this too, but it asks the server three times before every transaction. This
+    function asks the server only when the connection was not used for some time, or has received something unexpected,
+    which may be the end of the connection.
     """
 
     @event.listens_for(engine.sync_engine, "checkin")
@@ -163,7 +163,9 @@ class Schema:
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {self.service}"))
 
     def upgrade(self, connection: Connection, to: str = "head") -> None:
-        """Runs the missing migrations up to `to`. Raises StartupError when the database is newer than this code."""
+        """Runs the missing migrations up to `to`. Raises StartupError when the database is of a newer release that this
+        code cannot use with it, or when an SQLite file has tables of another program.
+        """
         directory = self.scripts()
         present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
         if not present:

@@ -35,7 +35,7 @@ _STATEMENT_SECONDS = 3600
 
 
 class CopyError(Exception):
-    """The database cannot be read or written, or it is not empty. The text is for the operator."""
+    """The database cannot be read or written, is not empty, or does not fit the backup. The text is for operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ async def copy_out(database: ServiceDatabase, take: Callable[[Record], None]) ->
 
 
 async def check_empty(database: ServiceDatabase) -> None:
-    """Checks that the database can be reached and has no tables. Raises CopyError."""
+    """Checks that the database has no tables. PostgreSQL must be reachable, but an SQLite file need not exist. Raises
+    CopyError.
+    """
     url = _url(database)
     if url.get_backend_name() == "sqlite":
         _check_file(database, url)

@@ -40,7 +40,8 @@ class Dialers:
     async def all(self) -> tuple[Dialer, ...]:
         """Returns the known replicas, in the order in which to call them. Raises NoReplicaError.
 
-        Only the first look-up is awaited. Later ones run in the background, so that no call waits for a name server.
+        A look-up is awaited only while no replica is known. Other look-ups run in the background, so that no call waits
+        for a name server.
         """
         if self._stale() and (self._look is None or self._look.done()):
             self._look = asyncio.create_task(self._look_up())

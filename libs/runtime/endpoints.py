@@ -37,8 +37,8 @@ class Endpoints:
         return bool(self._named)
 
     async def look_up(self) -> tuple[str, ...]:
-        """Returns the present replicas, each once. A name that gets no answer in time keeps its last addresses, because
-        an outage of the name server is not an outage of the replicas.
+        """Returns the present replicas, each once. A name whose look-up fails or takes too long keeps its last
+        addresses, because an outage of the name server is not an outage of the replicas.
         """
         await asyncio.gather(*map(self._look_up_name, self._named))
         return tuple(dict.fromkeys(itertools.chain(self._fixed, *self._named.values())))

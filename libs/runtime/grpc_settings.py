@@ -1,4 +1,4 @@
-"""The environment variables for gRPC and metrics, which every service has."""
+"""The environment variables for gRPC and metrics, which every service with gRPC has."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ _SWEEP_SECONDS = 1.0
 class ConnectionGuard:
     """The open connections of one server. `run` closes those that exceed a deadline.
 
-    When a client has too many connections, the connection without a request that was silent for the longest time is
-    closed, or the newest connection if there is none. The connections of proxies are not limited, because they serve
-    many clients. `client_key` returns the key under which an IP address is counted, and raises ValueError for a text
-    that is not an address.
+    When a client has too many connections, one of them is closed: of those on which no whole request waits for its
+    answer, the one that was silent for the longest time, or the newest connection if there are none. The connections of
+    proxies are not limited, because they serve many clients. `client_key` returns the key under which an IP address is
+    counted, and raises ValueError for a text that is not an address.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class ConnectionGuard:
 
 
 class GuardedProtocol(H11Protocol):
-    """The protocol of uvicorn, which here also measures how long the client makes the server wait."""
+    """The protocol of uvicorn, extended so that it measures how long the client makes the server wait."""
 
     def __init__(self, guard: ConnectionGuard, **arguments: Any) -> None:
         super().__init__(**arguments)

@@ -31,7 +31,8 @@ _LAST_LINE_SECONDS = 1.0
 SERVER_SECONDS = 60.0
 _SERVER_PAUSE_SECONDS = 2.0
 
-# The functions that are called at the end of the process, whatever the reason for the end is.
+# The functions that are called when `run` ends, with or without an error. They are not called when the process is ended
+# by force.
 _at_end: list[Callable[[], None]] = []
 
 
@@ -227,7 +228,9 @@ async def at_most(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replaces the file in one step and durably. Only the owner can read the new file (mode 0600). Raises OSError."""
+    """Replaces the file in one step, after the new content was written to the disk. Only the owner can read the new
+    file (mode 0600). Raises OSError.
+    """
     with _private_file(path, content) as fresh:
         fresh.replace(path)
 

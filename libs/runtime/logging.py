@@ -236,8 +236,8 @@ def _as_text(_logger: object, _method: str, event: structlog.typing.EventDict) -
 
 
 def _text_of(fields: MutableMapping[str, Any]) -> str:
-    """Returns a line such as `12:00:01Z info ready port=50052`. The service is not named, because the terminal or a
-    prefix shows it.
+    """Returns a line such as `12:00:01Z info    ready port=50052`. The service is not named, because the terminal or
+    a prefix shows it.
     """
     values = dict(fields)
     values.pop("service", None)

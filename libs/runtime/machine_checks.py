@@ -1,4 +1,4 @@
-"""Checks that every service makes of its machine: disk, clock, limit of open files, certificates, name servers."""
+"""Checks that the services make of their machines: disk, clock, limit of open files, certificates, name servers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _disk(folder: Path) -> CheckResult:
 
 
 def _kernel_clock_state() -> int:
-    """Returns the result of adjtimex(2), or -1 where it cannot be called."""
+    """Returns the result of adjtimex(2), which is -1 when the call fails."""
     # The buffer is large enough for any struct timex. Zeros request no change.
     return int(ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_OCTETS)))
 

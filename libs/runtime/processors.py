@@ -8,7 +8,9 @@ from collections.abc import Collection
 
 
 def parse(text: str) -> tuple[int, ...]:
-    """Reads the processors of a setting such as `0,2-4`, by the system's numbers, in that order. Raises ValueError."""
+    """Returns the numbers of the processors that a setting such as `0,2-4` names, in the order of the setting. Raises
+    ValueError.
+    """
     return tuple(number for part in map(str.strip, text.split(",")) if part for number in _range(part))
 
 

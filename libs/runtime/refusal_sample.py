@@ -10,8 +10,8 @@ from dataclasses import dataclass
 # together have at most some 300 MB in a day.
 LINES_OF_CLIENT = 60
 LINES_IN_ALL = 600
-# The largest number of networks that are counted separately in a minute. Further networks share the lines that are left
-# for all clients.
+# The largest number of networks whose refusals are counted separately in a minute. Refusals of further networks are
+# counted only in the sum.
 _MOST_CLIENTS = 10_000
 
 
@@ -26,8 +26,8 @@ class Unlogged:
 
 
 class RefusalSample:
-    """Counts refusals by minutes of the clock. Beyond the limits, the 1st, 2nd, 4th, 8th … refusal of the minute has a
-    line.
+    """Counts refusals by minutes of the clock. Of the refusals beyond the limits, the 1st, 2nd, 4th, 8th … of the
+    minute get a line.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,9 @@ class RefusalSample:
         self._unlogged_in_all = 0
 
     def turn(self, now: float) -> Unlogged | None:
-        """Call this with each new time. After the end of a minute, it returns the number of refusals without a line."""
+        """Call this with each new time. At the end of a minute with refusals without a line, it returns their numbers.
+        Otherwise it returns None.
+        """
         minute = int(now) // 60
         if minute == self._minute:
             return None

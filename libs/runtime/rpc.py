@@ -90,7 +90,7 @@ class Server:
     ) -> None:
         """`callers` has for each service that `register` adds, and each of its methods, the services that may call it
         over TCP. `on_refused` is called for each refused call. `revision` returns the revision of the configuration in
-        force, or 0, which health reports.
+        force, which health reports, or 0 when there is none.
         """
         self._on_refused = on_refused
         self._callers = callers
@@ -159,7 +159,7 @@ class Server:
 
 
 def channel(target: str, security: Security, service: str) -> grpc.aio.Channel:
-    """Makes a channel to `unix:PATH` or `host:port`, which connects again within 2 s at most.
+    """Makes a channel to `unix:PATH` or `host:port`, which waits at most some 2 s between two tries to connect.
 
     Over TCP the server must have the certificate of `service`. The files are read now, and later changes of the files
     do not affect the channel. Raises StartupError when they can't be read, or when `security` does not allow calls of

@@ -59,8 +59,8 @@ class SealedFile:
         write_private(self.path, _HEADER + nonce + _cipher(keys[0]).encrypt(nonce, content, _HEADER))
 
     def _key_of_file(self) -> tuple[str, ...]:
-        """Returns the keys in the key file. The result is empty when the file does not exist, or when other users can
-        read it.
+        """Returns the keys in the key file. The result is empty when the file cannot be read, or when other users have
+        access to it.
         """
         try:
             if stat.S_IMODE(self._key_file.stat().st_mode) & 0o077:

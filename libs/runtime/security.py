@@ -31,7 +31,9 @@ def service_uri(service: str) -> str:
 
 
 def service_dns_name(service: str) -> str:
-    """Returns the name without underscores, because a host name has none (RFC 1123 2.1)."""
+    """Returns the DNS name in the certificate of a service. It has hyphens in place of underscores, which a host name
+    must not have (RFC 1123 2.1).
+    """
     return f"{service.replace('_', '-')}.{DNS_DOMAIN}"
 
 
@@ -121,8 +123,8 @@ class Security:
 
 class ServerCredentials:
     """The certificates of a server for each handshake: those in the present files, or the last valid certificates while
-    the present files do not belong together. Files do not belong together for a moment while they are replaced one by
-    one.
+    the present files cannot be read or do not belong together. Files do not belong together for a moment while they are
+    replaced one by one.
     """
 
     def __init__(self, files: TlsFiles) -> None:

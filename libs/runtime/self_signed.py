@@ -47,10 +47,11 @@ def make(host_name: str, now: datetime.datetime, days: int = _DAYS) -> tuple[byt
 
 
 def kept_pair(certificate: Path, key: Path, host_name: str, now: datetime.datetime) -> None:
-    """Makes the pair when there is none, or when Posthouse made it and it will soon expire. Raises StartupError.
+    """Makes the pair when one of its files is missing, or when Posthouse made it and it will soon expire. Raises
+    StartupError.
 
-    Both paths may name the same file, which then contains certificate and key. A file that Posthouse did not make is
-    never written (F16).
+    Both paths may name the same file, which then contains certificate and key. A whole pair that Posthouse did not make
+    is never overwritten (F16).
     """
     is_theirs = not was_made_here(certificate, host_name)
     if certificate.exists() and key.exists() and (is_theirs or _lasts(certificate, now)):
@@ -70,7 +71,9 @@ def kept_pair(certificate: Path, key: Path, host_name: str, now: datetime.dateti
 
 
 def was_made_here(certificate: Path, host_name: str) -> bool:
-    """Whether `make` made the certificate. A certificate that cannot be read counts as made by somebody else."""
+    """Whether the certificate looks as if `make` made it: it is signed by itself, and for this name. A certificate that
+    cannot be read counts as made by somebody else.
+    """
     try:
         loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """The pieces of a snapshot in the order of their keys, serialised in pages. This module is pure.
 
-A change affects only one page. A page is a serialised config.v1.SnapshotPart. config_api sends pages to a consumer that
-has no snapshot, and a consumer stores them in a file.
+A change affects one page, and others only when pages are split or joined. A page is a serialised
+config.v1.SnapshotPart. config_api sends pages to a consumer that has no snapshot, and a consumer stores them in a file.
 """
 
 from __future__ import annotations

@@ -64,10 +64,10 @@ _HELO_WORD = re.compile(r"[A-Za-z0-9_.:-]+").fullmatch
 
 @fast_value(frozen=True, slots=True)
 class Address:
-    """A mailbox, the null path, or `postmaster` without a domain. Only the parsers of this module make it, in canonical
-    form. `local` is the local part without quotes and escapes, in its own case. It is empty in the null path. `domain`
-    has A-labels in lower case without a final dot, or is an address literal (`[192.0.2.1]`, `[IPv6:2001:db8::1]`). It
-    is empty in the null path and in `postmaster` without a domain.
+    """A mailbox, the null path, or `postmaster` without a domain. Only the parsers of this package make it, in
+    canonical form. `local` is the local part without quotes and escapes, in its own case. It is empty in the null path.
+    `domain` has A-labels in lower case without a final dot, or is an address literal (`[192.0.2.1]`,
+    `[IPv6:2001:db8::1]`). It is empty in the null path and in `postmaster` without a domain.
     """
 
     local: str
@@ -148,8 +148,8 @@ def parse_path(
 
     With `null_allowed` the path is a reverse-path, whose faults are answered with 501 5.1.7. Without it the path is a
     forward-path, whose faults are answered with 501 5.1.3. A source route is checked and dropped (C52). Blanks before
-    the path are accepted (F66), and with `lenient` (submission) also a path without angle brackets (C22). Octets over
-    127 without `smtputf8` are answered with 553 5.6.7 (C60). Raises AddressError.
+    the path are accepted (F66), and with `lenient` (submission) also a path without angle brackets (C22). UTF-8 without
+    `smtputf8` is answered with 553 5.6.7 (C60). Raises AddressError.
     """
     common = _COMMON_PATH(raw)
     if common is not None:

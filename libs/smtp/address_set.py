@@ -1,4 +1,4 @@
-"""A large set of addresses that needs little memory. A look-up needs the same time for every size of the set.
+"""A large set of addresses that needs little memory. A look-up searches only a small part of the set.
 
 The addresses are in many short buckets, and each bucket is one bytes object. A million addresses of 25 octets need some
 30 MB, while a set of str needs 130 MB. config_api sends the buckets unchanged, so after a change only one of them is

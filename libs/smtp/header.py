@@ -45,7 +45,7 @@ class Boundary:
 def boundary(content: bytes | memoryview) -> Boundary:
     """Finds the boundary. The header has all fields from the start up to the first empty line, or up to the first line
     that is not a field. Such a line has no colon, has blanks in its name, or continues no field (C13). Some programs
-    stop there and others continue. Here the header ends before this line.
+    stop there and others continue. In this module, the header ends before this line.
     """
     if content[:2] == b"\r\n":
         return Boundary(0, 2)
@@ -152,9 +152,9 @@ def remove_named(header: bytes, name: bytes) -> bytes:
 
 @fast_value(frozen=True, slots=True)
 class FromHeader:
-    """The authors of a message. `addresses` has every mailbox of every From field. `unparsable` means that a field
-    contains something else, or nothing. Without a From field, `field_count` is 0 and `unparsable` is False, and checks
-    must treat this case too (C98).
+    """The authors of a message. `addresses` has the mailboxes of all From fields, up to a limit. `unparsable` means
+    that a field contains something else or nothing, or that there is more than the limit. Without a From field,
+    `field_count` is 0 and `unparsable` is False, and checks must treat this case too (C98).
     """
 
     field_count: int

@@ -74,7 +74,9 @@ _COLON: Final = _Token(_Kind.SPECIAL, ":")
 
 @fast_value(frozen=True, slots=True)
 class MailboxList:
-    """The mailboxes of a field, in order. `unparsable` means that some of its text belongs to no mailbox."""
+    """The mailboxes of a field, in order. `unparsable` means that some of its text belongs to no mailbox, or that the
+    field names nobody or is over a limit.
+    """
 
     addresses: tuple[Address, ...]
     unparsable: bool
@@ -174,7 +176,9 @@ class _Reader:
         self.unparsable |= not self._anything
 
     def _name_group(self) -> None:
-        """Treats the words before a colon as the name of a group. An address among them makes the value unparsable."""
+        """Treats the words before a colon as the name of a group. Anything else before the colon, such as an address,
+        makes the value unparsable.
+        """
         self._anything = True
         self.unparsable |= self._in_group
         self._in_group = True

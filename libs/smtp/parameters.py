@@ -48,7 +48,7 @@ NOTHING_OFFERED: Final = Offered()
 class MailParameters:
     """The parameters of MAIL. `size` is in octets, and 0 without SIZE (RFC 1870 gives SIZE=0 no other meaning).
     `envelope_id` is ENVID as sent (xtext). `auth` is the decoded AUTH, empty for `<>`, and None without it. AUTH proves
-    nothing, because any client may send it here.
+    nothing, because any client may send it.
     """
 
     size: int = 0

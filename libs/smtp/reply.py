@@ -17,7 +17,7 @@ _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 
 @fast_value(frozen=True, slots=True)
 class Reply:
-    """One reply: `code` (RFC 5321 4.2), `enhanced` (RFC 3463; empty where RFC 2034 has none: 220, 354, EHLO), `text`.
+    """One reply: `code` (RFC 5321 4.2), `enhanced` (RFC 3463; RFC 2034 has none for greeting, 354, EHLO), `text`.
 
     `text` may contain anything: `lines` replaces characters that must not be sent.
     """

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 
 def untagged(key: str, delimiter: str) -> Iterator[str]:
-    """Returns the possible untagged forms of an address, the longest first. The result is empty without a delimiter.
-    `key` is an address in the form of `Address.local_key`. A quoted local part has no tag.
+    """Yields the possible untagged forms of an address, the longest first. Yields nothing without a delimiter. `key` is
+    an address in the form of `Address.local_key`. A quoted local part has no tag.
     """
     local, at, domain = key.rpartition("@")
     if not delimiter or not at or local.startswith('"'):

@@ -305,7 +305,9 @@ def export(
 
 
 def export_document(posthouse: Posthouse, format_: str) -> httpx.Response:
-    """Writes the document exactly as the API wrote it, because people compare its versions under version control."""
+    """Returns the answer with the document exactly as the API wrote it, because people compare its versions under
+    version control.
+    """
     from posthouse_client.errors import refusal
 
     answer = posthouse.client.get_httpx_client().get("/v1/config:export", params={"format": format_})

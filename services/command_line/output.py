@@ -147,9 +147,7 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """Yields the items, with a progress bar on standard error if it is a terminal and the work takes longer than a
-    second.
-    """
+    """Yields the items, with a progress bar on standard error if it is a terminal."""
     if not sys.stderr.isatty():
         yield from items
         return

@@ -1,4 +1,6 @@
-"""The collections of settings, which all have the commands list, show, add, change, remove, and import from CSV."""
+"""The collections of settings. All have the commands list, show, add, change and remove, and most of them import from
+CSV.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Selection:
 
 
 def select(terms: Sequence[str] | None) -> Selection:
-    """Reads the terms of a command. Raises CommandError when they mix ids and filters."""
+    """Reads the terms of a command. Raises CommandError when they mix ids and filters, or a value is not valid."""
     ids: list[str] = []
     filters: dict[str, Any] = {}
     for term in terms or ():

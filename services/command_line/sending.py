@@ -98,7 +98,9 @@ def _unverified() -> ssl.SSLContext:
 
 
 class _ContentRefusedError(Exception):
-    """The content was refused after recipients had been accepted. The text has this reply and those to RCPT."""
+    """The content was refused after recipients had been accepted. The text has the reply to the content, and the
+    replies to RCPT.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,9 @@ def why(
 
 
 def _refused_session(posthouse: Posthouse, what: str) -> str:
-    """Returns the session of the newest mail of an address, a domain or an id that was refused."""
+    """Returns the session of the newest mail of an address, a domain or a Message-ID that was refused, or the session
+    of the mail with this queue id. A session id is returned unchanged.
+    """
     if _SESSION_ID.fullmatch(what):
         return what
     filters = _filters(what)

@@ -1,4 +1,4 @@
-"""Further commands for a webhook: a test, another delivery of an event, and a new secret."""
+"""Further commands for a webhook: a test, the list of deliveries, another delivery of an event, and a new secret."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ def _check_context_for(settings: Settings, store: Store) -> Callable[[str], Stor
 
 
 def _expected(settings: Settings) -> Iterator[Watcher]:
-    """Returns the replicas of policy and relay on Unix sockets of this machine. Their names follow from the sockets."""
+    """Yields the replicas of policy and relay on Unix sockets of this machine. Their names follow from the sockets."""
     for service, targets in (("policy", settings.policy_targets), ("relay", settings.relay_targets)):
         for target in targets:
             if isinstance(address := addresses.parse(target), UnixSocket):

@@ -27,10 +27,10 @@ from libs.runtime.security import Security
 from services.config_api.problems import Problem, not_found
 
 _SECONDS = 10.0
-# The time-out for the test of a relay host, in seconds.
+# The time-out for the test of a relay host, the look-up of a route, and the transfer of a message, in seconds.
 _LONG_SECONDS = 120.0
 _HEALTH_SECONDS = 3.0
-# The time-out for the checks of a service, which never take so long.
+# The time-out for the checks of a service, which makes all of them at the same time, each within 20 s.
 _CHECKS_SECONDS = 30.0
 # The time-out for a submission. It is longer than the time-outs of policy's delays, of the content checks and of
 # relay's answer.
@@ -103,8 +103,8 @@ class _Replicas(Generic[S]):
         raise problem_of(self._service, _UNAVAILABLE if of_one and unreached and code in elsewhere else code, what)
 
     async def stream(self, what: str, start: Callable[[S], AsyncIterable[T]]) -> AsyncIterator[T]:
-        """Yields the answers of a streaming call. Another replica is called only while no answer has arrived. Raises
-        Problem.
+        """Yields the answers of a streaming call. Another replica is called only when a replica cannot be reached and
+        no answer has arrived. Raises Problem.
         """
         code = _UNAVAILABLE
         for dialer in await self._all():
@@ -136,7 +136,7 @@ class _Replicas(Generic[S]):
 
 
 class PolicyClient:
-    """The calls of policy.v1 that the API uses. Each call raises Problem."""
+    """The calls of policy.v1 that the API uses. They raise Problem when they fail."""
 
     def __init__(self, dialers: Dialers) -> None:
         self._replicas: _Replicas[policy_pb2_grpc.PolicyAsyncStub] = _Replicas(
@@ -164,7 +164,7 @@ class PolicyClient:
 
 
 class RelayClient:
-    """The calls of relay.v1 that the API uses. Each call raises Problem."""
+    """The calls of relay.v1 that the API uses. They raise Problem when they fail."""
 
     def __init__(self, dialers: Dialers) -> None:
         self._replicas: _Replicas[relay_pb2_grpc.RelayAsyncStub] = _Replicas("relay", dialers, relay_pb2_grpc.RelayStub)
@@ -218,7 +218,7 @@ class RelayClient:
 
 
 class IngressClient:
-    """The calls of ingress.v1 that the API uses. Each call raises Problem."""
+    """The calls of ingress.v1 that the API uses. They raise Problem when they fail."""
 
     def __init__(self, dialers: Dialers) -> None:
         self._dialers = dialers

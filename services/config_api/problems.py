@@ -140,8 +140,8 @@ def _sentence(code: str, error: Mapping[str, Any]) -> str:
 
 
 def pointer(location: Sequence[str | int], body: object = None) -> str:
-    """Returns the RFC 6901 pointer of a place in the body. Two kinds of parts are left out: the tags that pydantic adds
-    for the members of a union, and members whose name is not the name of a field.
+    """Returns the RFC 6901 pointer of a place in the body. The tags that pydantic adds for the members of a union are
+    left out. The pointer ends before a member whose name cannot be the name of a field.
     """
     parts = []
     for number, part in enumerate(location):

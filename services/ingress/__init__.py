@@ -1,3 +1,3 @@
-"""ingress: receives mail over SMTP, asks policy at each step, and hands accepted mail to relay. It stores nothing
-itself.
+"""ingress: receives mail over SMTP, asks policy about the steps of a session, and hands accepted mail to relay. It
+keeps no message after its answer.
 """

@@ -49,7 +49,7 @@ def _dkim(signature: DkimSignature) -> AuthenticationResult:
 
 
 def field(authserv_id: str, results: Iterable[AuthenticationResult]) -> bytes:
-    """Returns the whole field, with one line for each method."""
+    """Returns the whole field, with one line for each result."""
     lines = [f"Authentication-Results: {authserv_id}".encode("ascii")]
     lines += [_line(result) for result in results]
     return b";\r\n\t".join(lines) + b"\r\n"
@@ -79,7 +79,9 @@ def quarantine_field(reasons: Iterable[str]) -> bytes:
 
 
 def without_forged(head: bytes, authserv_id: str) -> bytes:
-    """Returns the header without Authentication-Results fields that claim our id (RFC 8601 5; C100)."""
+    """Returns the header without Authentication-Results fields that claim our id, or whose id cannot be read (RFC 8601
+    5; C100).
+    """
     if not header.count(head, b"authentication-results"):
         return head
     ours = authserv_id.lower().encode("ascii")

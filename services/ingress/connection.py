@@ -396,7 +396,7 @@ class Connection(SMTP):
             self.ended = True
 
     def _fail(self) -> None:
-        """Ends a connection whose encrypted octets cannot be read."""
+        """Ends a connection whose TLS has failed."""
         self.ended = True
         self._abort()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class GoneError(Exception):
-    """The client ended the connection, and everything that it sent was read."""
+    """The client ended the connection, or the connection broke, and nothing more can be read."""
 
 
 class LineTooLongError(Exception):

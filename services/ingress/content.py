@@ -13,12 +13,13 @@ from typing import IO
 from services.ingress.data import ChunkReader, LineReader
 from services.ingress.submission import INLINE_OCTETS
 
-# The octets of each message that stay in memory. These octets always include the whole header, whose limit is lower.
+# The octets of each message that stay in memory. For an accepted message, these octets include the whole header, whose
+# limit is lower.
 MEMORY_OCTETS = 256 * 1024
 
 
 class Content:
-    """The octets of one message, as they arrived. `folder` is used for a message that is too large for memory."""
+    """The octets of one message. `folder` is used for a message that is too large for memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

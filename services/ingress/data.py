@@ -162,7 +162,7 @@ class DotReader:
         """Reads from the front of `buffer`. Returns how many octets were processed, and whether the end was among them.
 
         Call this method, and remove the processed octets, until it processes none. The remaining octets are then less
-        than a line: at most `max_line` and a few more.
+        than a line: at most `LineReader.wire_line` and a few more.
         """
         if self._in_long_line:
             return self._leave_long_line(buffer)

@@ -110,7 +110,7 @@ async def _passes_handler(smtp_session: SmtpSession, hooks: Hooks, content: Cont
 
 
 async def refuse(smtp_session: SmtpSession, reply: Reply, reason_id: str, message_id: bytes = b"") -> None:
-    """Answers content that cannot be accepted because of its form."""
+    """Answers and records content that ingress refuses without asking policy."""
     transaction = smtp_session.transaction
     if transaction is not None:
         recipients = _recipients(transaction)
@@ -160,7 +160,9 @@ async def _last_decision(smtp_session: SmtpSession, content: Content, head: byte
 async def _checked(
     smtp_session: SmtpSession, content: Content, head: bytes, content_facts: ContentFacts
 ) -> ContentFacts:
-    """Adds the results of the checks that policy asked for. rspamd is asked last, because it gets the other results."""
+    """Adds the results of the checks that policy asked for. rspamd is asked last, because it gets the other results. It
+    is not asked about a message with a virus.
+    """
     transaction = smtp_session.transaction
     assert transaction is not None  # noqa: S101
     checks, checker = transaction.checks, smtp_session.context.checker

@@ -53,8 +53,8 @@ class InnerMessage:
 
 @dataclass(slots=True)
 class InnerOutcome:
-    """The result of a session. `reply` is the last reply of the session. `queue_id` is empty when the message was not
-    accepted.
+    """The result of a session. `reply` is the last reply of the session before QUIT. `queue_id` is empty when the
+    message was not accepted.
     """
 
     session_id: str = ""

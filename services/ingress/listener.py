@@ -52,8 +52,8 @@ def _canonical(address: str) -> str:
 
 
 def usable_connections(wanted: int) -> int:
-    """Raises the limit of open files as far as allowed. Returns how many connections are possible, and logs when they
-    are fewer than wanted.
+    """Raises the limit of open files as far as needed and allowed. Returns how many connections are possible, and logs
+    when they are fewer than wanted.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 2 * wanted + _RESERVED_FILES

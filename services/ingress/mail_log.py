@@ -1,4 +1,5 @@
-"""Writes the two log events that every message or refusal has, `submission_stored` and `verdict`.
+"""Writes two log events: `submission_stored` for each message that relay has stored, and `verdict` for rejections by
+policy or by the site's handler.
 
 The number of lines about rejections in a minute is limited, for each client's network and for all together. Rejections
 beyond the limit are counted, and one line tells their number.
@@ -45,7 +46,7 @@ class MailLog:
         )
 
     def rejected(self, session: SessionFacts, stage: Stage, verdict: Verdict) -> None:
-        """Logs a rejection by policy."""
+        """Logs a rejection by policy or by the site's handler, unless there are too many of them."""
         if not self._verdict.enabled:
             return
         now = self._turn()

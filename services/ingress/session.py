@@ -186,7 +186,9 @@ class Recipient:
 
 @dataclass(slots=True)
 class Transaction:
-    """A mail transaction: it begins with an accepted MAIL, and ends with the reply after the content."""
+    """A mail transaction: it begins with MAIL, and ends with the reply after the content, or earlier with RSET, HELO,
+    EHLO or STARTTLS.
+    """
 
     # The sender, in the form of `Recipient.address`. It is empty for the null sender.
     sender: bytes

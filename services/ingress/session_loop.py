@@ -68,7 +68,7 @@ async def run(smtp_session: SmtpSession) -> None:
         await _greet(smtp_session)
         await _commands(smtp_session)
     except LineTooLongError as error:
-        # The session ends here, because reading more from a client that sends such lines is not useful (C09).
+        # The session ends, because reading more from a client that sends such lines is not useful (C09).
         smtp_session.end("line_too_long", AUTH_LINE_TOO_LONG if error.verb == b"AUTH" else LINE_TOO_LONG)
     except GoneError:
         smtp_session.end_reason = "client_gone"

@@ -1,4 +1,4 @@
-"""A bounded number of slots for work, shared so that no party blocks the others."""
+"""A bounded number of slots for work, shared so that no party (such as a client's network) blocks the others."""
 
 from __future__ import annotations
 

@@ -45,7 +45,9 @@ class Submission:
 
 @fast_value(frozen=True, slots=True)
 class Refusal:
-    """A message or recipient that was refused, for relay's history. `stage` is a name such as MAIL or END_OF_DATA."""
+    """A refusal of a connection, message or recipient, for relay's history. `stage` is a name such as MAIL or
+    END_OF_DATA.
+    """
 
     session_id: str
     client_address: str

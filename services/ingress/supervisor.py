@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 # The variable with the number of a worker. It is not a setting, so it does not have the prefix of settings.
 NUMBER_VARIABLE = "WORKER_NUMBER_OF_INGRESS"
-# If a worker ends earlier than this, it never worked, and another start would not help.
+# If a worker ends with status 1 earlier than this, it never worked, and another start would not help.
 _YOUNG_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 

@@ -218,7 +218,7 @@ def _report_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
 def self_signed(folder: Path, host_name: str, now: datetime.datetime) -> tuple[Path, Path]:
     """Returns the pair in the data folder: ingress.crt and ingress.key, if an operator put them there, otherwise a
     self-signed pair with another file name. The self-signed pair is made when there is none, or when it expires soon. A
-    file that Posthouse did not make is never overwritten (F16). Raises StartupError.
+    pair that Posthouse did not make is never overwritten (F16). Raises StartupError.
     """
     placed = folder / "ingress.crt", folder / "ingress.key"
     if all(path.exists() for path in placed) and not was_made_here(placed[0], host_name):

@@ -149,7 +149,7 @@ class Verdict:
 
     @property
     def tells_something(self) -> bool:
-        """Whether a rule matched, or a rule in shadow mode would have."""
+        """Whether a rule decided, or a rule in shadow mode would have decided."""
         return bool(self.reason_id or self.rule_id or self.shadow)
 
 

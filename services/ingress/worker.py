@@ -40,7 +40,7 @@ _READINESS_SECONDS = 0.1
 
 
 class Worker:
-    """The parts of one worker process, made from its settings. `number` counts the workers of a machine from 0."""
+    """The parts of one worker process, made from its settings. `number` counts the workers of this ingress from 0."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Worker:
         background.start(self._machine_checks.run(), "checks")
 
     async def drain(self) -> None:
-        """Lets sessions end, and then stops."""
+        """Accepts no more connections, and lets sessions end."""
         await self._grpc.serving(False)
         await self.listeners.drain(self._settings.drain_seconds)
 
@@ -143,11 +143,13 @@ class Worker:
 
     @property
     def failure(self) -> BaseException | None:
-        """Returns the exception that ended a background task."""
+        """Returns the exception that ended a background task, or None."""
         return self._background.failure
 
     async def _tell_ready(self) -> None:
-        """Waits until both other services are reached."""
+        """Waits until policy and relay are reached for the first time, and then reports to the service manager that
+        this process can do its work.
+        """
         while not all(self._streams().values()):  # noqa: ASYNC110 - streams come and go, and only the first time counts
             await asyncio.sleep(_READINESS_SECONDS)
         service_manager.tell_ready()

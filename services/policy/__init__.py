@@ -1,1 +1,1 @@
-"""policy: decides about every step of a session, from its facts and the configuration."""
+"""policy: decides about the steps of a session, from its facts and the configuration."""

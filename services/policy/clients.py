@@ -64,7 +64,9 @@ class HitReporter:
             await self.report()
 
     async def report(self) -> None:
-        """Sends the hits that were counted since the last report."""
+        """Sends the reports that failed before. If there are none, it reports the hits that were counted since the last
+        report.
+        """
         if not self._unsent and self._hits:
             self._unsent = _reports(self._hits)
         if self._unsent:

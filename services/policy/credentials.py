@@ -93,8 +93,8 @@ class _Recently:
 
 class CredentialChecker:
     """Checks credentials. Each process has one object of this class. A client that guesses passwords does not prevent
-    others from logging in. The network of a client has only two slots. Clients and accounts that logged in recently
-    have a separate group of threads.
+    others from logging in. The network of a client has at most two slots, and a free slot goes to the waiting network
+    that has the fewest. Clients and accounts that logged in recently have a separate group of threads.
     """
 
     def __init__(self, failures: FailureLimits, upgrades: PasswordUpgrades | None = None) -> None:
@@ -198,8 +198,8 @@ class CredentialChecker:
         return CredentialOutcome.ACCEPTED
 
     def _typical(self, accounts: Mapping[str, Account]) -> str:
-        """Returns the hash of any account. The check of an unknown login uses its parameters. Accounts without a login
-        have no hash.
+        """Returns the hash of any account that has one. The check of an unknown login uses the parameters of this hash.
+        The result is empty when no account has a hash.
         """
         if self._typical_of is not accounts:
             self._typical_of = accounts

@@ -235,7 +235,7 @@ class Engine:
         self._end(decision, verdict)
 
     def _look_ahead(self, facts: Facts, rulebook: Rulebook) -> None:
-        """Begins at CONNECT the look-ups that need only the client's address, so that their results are known by
+        """Begins at CONNECT the look-ups that need only the client's address, so that their results are mostly known by
         RCPT.
         """
         questions = rulebook.early_questions(facts)

@@ -48,10 +48,10 @@ class Explainer:
         now: float | None,
         propose: Callable[[Snapshot], Snapshot] | None = None,
     ) -> tuple[PastDecision, ...]:
-        """Returns the decisions for these facts, from CONNECT to their stage or to a rejection. `assumed` has the
-        outcomes of some look-ups by name. These look-ups are not made. `propose` gets the snapshot in force and returns
-        the snapshot to try. `propose` raises ValueError when there is no such snapshot. Raises MalformedError for facts
-        that are not valid.
+        """Returns the decisions for these facts, from CONNECT to their stage, or to a rejection, or until all
+        recipients are discarded. `assumed` has the outcomes of some look-ups by name. These look-ups are not made.
+        `propose` gets the snapshot in force and returns the snapshot to try. `propose` raises ValueError when there is
+        no such snapshot. Raises MalformedError for facts that are not valid.
         """
         rulebook = self._engine.rulebook
         if rulebook is None:
@@ -80,8 +80,8 @@ class Explainer:
         return counted(counter_operations, await self._engine.store.peek(counter_operations, facts.now))
 
     async def _evaluate(self, facts: Facts, rulebook: Rulebook, assumed: Mapping[str, Outcome]) -> Verdict:
-        """Returns the verdict at one stage. All look-ups of the stage are made, even those of rules after the rule that
-        decides.
+        """Returns the verdict at one stage. All look-ups of the stage that are not assumed are made, even those of
+        rules after the rule that decides.
         """
         for _ in range(_MAX_ROUNDS):
             missing = list(rulebook.questions(facts))

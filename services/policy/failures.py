@@ -24,9 +24,9 @@ class FailureLimits:
         self._clock = clock
 
     async def exceeded(self, client: str, login: str | None) -> bool:
-        """Whether the limit of the client or of the login is reached. This counts nothing. `login` is None when only
-        the failures of the client matter. The result is False while the store does not answer; then guesses are limited
-        only by the time that each check takes.
+        """Whether the limit of the client or of the login is reached. This method counts nothing. `login` is None when
+        only the failures of the client matter. The result is False while the store does not answer; then guesses are
+        limited only by the time that each check takes.
         """
         failures = await self._count(client, login, READ_ONLY)
         limits = (FAILURES_PER_CLIENT, FAILURES_PER_LOGIN)

@@ -15,8 +15,9 @@ _REMEMBERED = 10_000
 
 
 class FairSlots:
-    """A bounded number of slots. A free slot goes to the waiting party that has the fewest slots. A party may have at
-    most `share` slots, and for a while after a slow question at most `slow_share`.
+    """A bounded number of slots for parties, such as the networks of clients. A free slot goes to the waiting party
+    that has the fewest slots. A party may have at most `share` slots, and for a while after a slow question at most
+    `slow_share`.
     """
 
     def __init__(

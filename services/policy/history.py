@@ -2,7 +2,7 @@
 content.
 
 The number of sessions and of octets is bounded, and a client's network has a share of both. So a client that opens many
-sessions displaces only its own earlier sessions.
+sessions displaces only its own earlier sessions once it has used up its share.
 
 A request is stored as its serialised octets. The octets are one object. The facts would be a dozen objects, which would
 slow down every decision. The facts are read from the octets when Explain needs them.
@@ -76,7 +76,7 @@ class _Session:
 
 
 class History:
-    """The newest decisions of the newest `sessions` sessions."""
+    """The decisions of at most `sessions` sessions. Older sessions make room for newer ones."""
 
     def __init__(self, sessions: int) -> None:
         self.on = sessions > 0

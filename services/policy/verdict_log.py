@@ -1,7 +1,7 @@
-"""Writes the log event `verdict`, with one line for each decision.
+"""Writes the log event `verdict`, with one line for each decision except refusals beyond a limit.
 
-The number of lines about refusals in a minute is limited, for each client's network and for all together. Refusals
-beyond the limit are counted, and one line tells their number.
+The limit is for the lines about refusals in a minute, for each client's network and for all together. Refusals beyond
+the limit are counted, and one line tells their number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Checks of relay's own machine: its disk, its name servers, and the DKIM records of the keys that it signs with."""
+"""Checks of relay's own machine: its disk, clock, open files, name servers and certificate, and the DKIM records of the
+keys that it signs with.
+"""
 
 from __future__ import annotations
 

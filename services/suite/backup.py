@@ -2,7 +2,8 @@
 keys. This module writes and restores it.
 
 The content is JSON with one record in each line: a description of the following rows, and then the rows as lists. The
-queue is copied before the settings, so that every domain of a queued message is in the settings.
+files come last. The queue is copied before the settings, so that a domain that is added during the backup is in the
+settings if mail for it is in the queue.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def _new_authority(
     )
     others = () if former is None else tuple(issuer for issuer in former.bundle if issuer.not_valid_after_utc > now)
     bundle = (certificate, *others)
-    # The key is written last. If this run ends before that, the next run makes both files again.
+    # The key is written last. If the first run ends before that, the next run makes both files again.
     write_private(folder / _CHAIN, b"".join(map(_pem, bundle)))
     write_private(folder / _KEY, _private_pem(key))
     return _Authority(key, certificate, bundle)

@@ -32,7 +32,7 @@ _LIBC = ctypes.CDLL(None)
 
 
 class Child:
-    """A service that runs, has run, or will run. `ready` is set while it can do its work."""
+    """A service that runs, has run, or will run. `ready` is set from the report that it is ready until it ends."""
 
     def __init__(self, process: Process, run_folder: Path, output: Output) -> None:
         self.process = process

@@ -25,9 +25,9 @@ _TOKEN_OCTETS = 24
 
 
 def make_missing(folder: Path, now: datetime.datetime, hostname: str) -> list[str]:
-    """Makes the missing files, and does not change the others. Returns the names of the new files. `hostname` is the
-    name in the self-signed certificates, which are used until there are real ones. If the process runs as root, each
-    file is given to the user of its container. Raises StartupError.
+    """Makes the missing files, and does not change the content of the others. Returns the names of the new files.
+    `hostname` is the name in the self-signed certificates, which are used until there are real ones. If the process
+    runs as root, each file of the folder is given to the user of its container. Raises StartupError.
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -17,7 +17,9 @@ _FILE = "databases.json"
 
 
 def remember(run_folder: Path, processes: Sequence[Process]) -> None:
-    """Writes the URLs of the services that have one. Raises OSError."""
+    """Writes the URLs of the services that have one. A URL with a password is replaced by an empty text. Raises
+    OSError.
+    """
     urls = {}
     for process in processes:
         url = process.environment.get(VARIABLES.get(process.service, ""), "")
@@ -71,8 +73,8 @@ def _remembered(path: Path) -> dict[str, str]:
 
 
 def folder_here(environment: Mapping[str, str], candidates: Sequence[str]) -> Path:
-    """Returns the data folder of this machine's suite: the one in the settings, or the first one that a suite has
-    used.
+    """Returns the data folder of this machine's suite: the one in the settings, or the first candidate that a suite has
+    used, or the first of all when no suite has used any.
     """
     named = environment.get("POSTHOUSE_DATA_DIR")
     used = (candidate for candidate in candidates if _is_used(Path(candidate)))

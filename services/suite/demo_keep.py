@@ -1,5 +1,5 @@
-"""`posthouse demo --keep`: a temporary suite that runs for an hour, with mail that has many different results, so that
-people can try its console.
+"""`posthouse demo --keep`: a temporary suite that runs for a given time, with mail that has many different results, so
+that people can try its console.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ async def run(minutes: float) -> int:
 
 
 async def _until_stopped(world: World, stopped: asyncio.Event, seconds: float) -> None:
-    """Sends mail until the end of the demonstration. Raises SuiteError when a service can't be kept running, or refuses
-    a message that it must accept.
+    """Sends mail until the end of the demonstration. Raises SuiteError when a service can't be kept running, or when
+    the API refuses a request.
     """
     waiting = [
         asyncio.create_task(stopped.wait()),

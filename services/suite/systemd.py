@@ -156,8 +156,9 @@ def _unit(
 def install(
     user: str = USER, unit_folder: Path = UNIT_FOLDER, settings_folder: Path = SETTINGS_FOLDER
 ) -> Iterator[str]:
-    """Makes the user, the folder of the settings and the units, and yields a line for each. Raises StartupError. An
-    existing settings file is not changed. Units are written again, because changes belong in drop-ins.
+    """Makes the user, the settings and the units, and yields a line for the user and each file that it made, and the
+    next step. Raises StartupError. An existing settings file is not changed. Units are written again, because changes
+    belong in drop-ins.
     """
     program = Path(sys.argv[0]).absolute()
     if program.name != "posthouse" or not program.exists():

@@ -83,7 +83,7 @@ class Suite:
             keeper.result()
 
     async def stop(self) -> None:
-        """Ends the services, first the one that receives mail, and the configuration last."""
+        """Ends the services one after the other: the console, ingress, relay, policy, and config_api."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)

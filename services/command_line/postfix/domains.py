@@ -96,8 +96,8 @@ class Domains:
         return {"kind": "maildir", "path": path}
 
     def _system_domains(self, mailboxes: dict[str, dict[str, Any]]) -> None:
-        """Reads mydestination: the users of the system, who are not accounts of Posthouse, and the aliases of
-        alias_maps.
+        """Reads mydestination, with the aliases of alias_maps. The users of the system, who are not accounts of
+        Posthouse, are not read.
         """
         names = [name for name in self._names("mydestination") if name != "localhost" and "." in name]
         names = [name for name in names if not name.startswith("localhost.")]

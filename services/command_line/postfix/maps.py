@@ -22,7 +22,9 @@ class MapError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The entries of a table in their order. `is_static` means that every key has the only value."""
+    """The entries of a table in their order. `is_static` means that the table has one value, which it gives for every
+    key.
+    """
 
     entries: tuple[tuple[str, str], ...]
     is_static: bool = False

@@ -139,7 +139,7 @@ def translate(main: Parameters, services: Sequence[Service], folder: Path, look_
 
 
 def _of_port_25(main: Parameters, services: Sequence[Service]) -> Parameters:
-    """Returns the parameters of the service on port 25."""
+    """Returns the parameters of the service on port 25, or those of main.cf when no service listens there."""
     for service in services:
         if service.command in ("smtpd", "postscreen") and service.name.rpartition(":")[2] in ("smtp", "25"):
             return main.of(service)
@@ -293,7 +293,9 @@ def _ports(services: Sequence[Service], plan: Plan) -> None:
 
 
 def _rest(main: Parameters, plan: Plan) -> None:
-    """Reports for every parameter that is set and was not read why it has no effect in Posthouse."""
+    """Reports the parameters that are set and were not read, each with the reason why it has no effect in Posthouse, or
+    with the place where it is set. Parameters that need no counterpart are left out.
+    """
     told = {finding.parameter for finding in plan.findings}
     for name, value in main.given.items():
         if name in told or name in _READ or not value or name.endswith("_restrictions"):

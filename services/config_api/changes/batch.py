@@ -35,8 +35,8 @@ Action = Literal["create", "replace", "delete"]
 MOST_PASSWORDS = 200
 _MOST_ERRORS = 50
 # Warnings are only a help, so a batch does not wait until all of them are found. The search for warnings about the
-# first _PATIENT_OPERATIONS operations may take _PATIENT_SECONDS, as long as for a single write. Later operations are
-# checked only within the first _WARNINGS_SECONDS of the search.
+# first _PATIENT_OPERATIONS operations may take _PATIENT_SECONDS, as long as one check of a single write. Later
+# operations are checked only within the first _WARNINGS_SECONDS of the search.
 _PATIENT_OPERATIONS = 20
 _PATIENT_SECONDS = 4.0
 _WARNINGS_SECONDS = 0.3
@@ -85,8 +85,8 @@ class _Operations(Model):
 
 
 def read(resource: Collection, content: object) -> list[Operation]:
-    """Reads the operations of a request. A long request may take a second. Raises Problem 422 with a pointer to each
-    fault.
+    """Reads the operations of a request. A long request may take a second. Raises Problem 422 with pointers to the
+    faults, of which at most _MOST_ERRORS are listed.
     """
     try:
         model = _Operations.model_validate(content)
@@ -160,9 +160,7 @@ class BatchEditor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Done], StoredResponse],
     ) -> StoredResponse:
-        """Makes all changes, and returns the answer. Raises Problem 404, 409, 412 and 422, with a pointer to each
-        fault.
-        """
+        """Makes all changes, and returns the answer. Raises Problem 404, 409, 412 and 422, with pointers to faults."""
         _refuse_passwords(resource, operations)
         taken = [await self._take_in(resource, number, each) for number, each in enumerate(operations)]
         await self._refuse(resource, operations, taken)
@@ -210,7 +208,7 @@ class BatchEditor:
     ) -> Sequence[Finding]:
         """Returns the warnings that single writes would give, each with the place of its operation.
 
-        For a long batch, some warnings are missing.
+        Some warnings are missing when the search takes too long or finds more than _MOST_WARNINGS.
         """
         if resource.check is no_findings and resource.references is no_findings:
             return ()
@@ -229,8 +227,9 @@ class BatchEditor:
                 break
             check_context.about = operation
             looking = asyncio.ensure_future(_found(resource, check_context))
-            # When the caller is cancelled, this task still ends by itself, because its cancellation may cost the
-            # database a connection (F54).
+            # When the caller is cancelled, this task still ends by itself, because the cancellation of a query may cost
+            # the database a connection (F54). Only a task that exceeds its time is cancelled, so that it does not run
+            # on without limit.
             await asyncio.wait((looking,), timeout=remaining)
             if not looking.done():
                 looking.cancel()
@@ -307,7 +306,7 @@ class _BatchCheckContext(StoredCheckContext):
     """The context in which the objects of a batch are checked one after the other. The other objects are as they will
     be after the batch.
 
-    Each question is asked only once for the whole batch.
+    Each question about other objects is asked only once for the whole batch.
     """
 
     def __init__(

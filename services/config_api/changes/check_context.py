@@ -1,4 +1,6 @@
-"""Answers the questions that checks ask about other objects, the DNS and this machine. Each answer has a time limit."""
+"""Answers the questions that checks ask about other objects, the DNS and this machine. Each question to the DNS has a
+time limit.
+"""
 
 from __future__ import annotations
 
@@ -172,7 +174,7 @@ class DocumentCheckContext(StoredCheckContext):
 
 
 def read_machine(ports: Sequence[int], maildirs: MaildirRoots, webhook_networks: Sequence[IPNetwork] = ()) -> Machine:
-    """Reads the addresses and the gateways of this host. Facts that cannot be read are left out."""
+    """Reads the addresses from which this host sends, and its gateways. Facts that cannot be read are left out."""
     own = {"127.0.0.1", "::1", "0.0.0.0", "::"}
     # Connecting a datagram socket sends nothing, but it selects the address from which packets would be sent.
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):

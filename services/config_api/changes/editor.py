@@ -50,7 +50,7 @@ class Preconditions:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A change that was committed."""
+    """The result of a change: the object after the change, warnings, and the members that only this answer shows."""
 
     document: Document
     findings: Sequence[Finding] = ()
@@ -150,7 +150,9 @@ class Editor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Changed], Awaitable[StoredResponse]],
     ) -> StoredResponse:
-        """Gives an API key a new secret value. The id stays the same, and the previous value works for a while."""
+        """Gives an API key a new secret value. The id stays the same, and the previous value works until the overlap
+        ends.
+        """
         async with self.store.revision(actor, "rotateApiKey", repeat, short=True) as revision:
             before = await self._present(revision, API_KEYS, document_id)
             hidden, key = rotated(before.stored, overlap_minutes)
@@ -170,7 +172,7 @@ class Editor:
         repeat: IdempotentRequest | None,
         answer: Callable[[Changed], Awaitable[StoredResponse]],
     ) -> StoredResponse:
-        """Makes a new secret of a webhook. The previous secret stays valid for a while."""
+        """Makes a new secret of a webhook. The previous secret stays valid until the overlap ends."""
         secret = webhooks.make_secret()
         async with self.store.revision(actor, "rotateWebhookSecret", repeat, short=True) as revision:
             before = await self._present(revision, webhooks.WEBHOOKS, document_id)
@@ -251,8 +253,8 @@ class Editor:
         async with self.store.revision(actor, action, short=True) as revision:
             describe(revision, resource, document_id, 200)
             if stored == before.stored and expected:
-                # Nothing has changed, so no revision is made, and the ETag stays the same. A request with a secret
-                # always makes a revision, because its encrypted form differs.
+                # Nothing has changed, so no revision is made, and the ETag stays the same. A request with a plain
+                # secret always makes a revision, because its encrypted or hashed form is different each time.
                 document = before
             else:
                 await revision.apply([Write(resource, document_id, before.stored, stored, expected)])
@@ -282,7 +284,8 @@ class Editor:
 
     async def _found_in_time(self, check: Check, body: Body, check_context: CheckContext) -> Sequence[Finding]:
         """Returns the findings of a check, or none when the check takes too long. When the caller is cancelled, the
-        check still ends by itself, because its cancellation may cost the database a connection (F54).
+        check still ends by itself, because the cancellation of a query may cost the database a connection (F54). Only a
+        check that exceeds its time is cancelled, so that it does not run on without limit.
         """
         looking = asyncio.ensure_future(check(body, check_context))
         done, _ = await asyncio.wait({looking}, timeout=_CHECK_SECONDS)

@@ -1,4 +1,6 @@
-"""Prepares an empty database: makes the initial settings, the admin key, and the check value of the secret key."""
+"""Prepares the database at each start: adds missing settings, makes an admin key if there is none, and checks the
+secret key.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ _BATCH = 500
 
 
 async def rotate(settings: Settings) -> int:
-    """Encrypts all secrets under a new key. Returns the number of secrets.
+    """Encrypts all secrets under a new key. Returns the number of encrypted values, which includes those in the history
+    and stored answers.
 
     If the key is in a file, the new key is made here. The file has both keys while the database changes, so after a
     crash at any point the keys in the file can decrypt all values. If the key is in CONFIG_API_SECRET_KEY, the operator
@@ -33,8 +34,8 @@ async def rotate(settings: Settings) -> int:
         raise StartupError("CONFIG_API_SECRET_KEY must contain the new key, a comma, and the old key")
     database = Database(settings.url)
     try:
-        # The database is opened before the key file is written, because this fails while a config_api uses the SQLite
-        # file. Then nothing may be written, not even the key file (F40).
+        # The database is opened before the key file is written, because opening it fails while a config_api uses the
+        # SQLite file. In this case nothing may be written, not even the key file (F40).
         await database.open()
         return await _reseal(database, environment, settings.data_dir)
     except SealError as error:

@@ -38,8 +38,8 @@ class StandingWarning:
 
 
 async def standing_warnings(store: Store, check_context_of: Callable[[str], CheckContext]) -> Sequence[StandingWarning]:
-    """Returns the present warnings about stored settings. Objects that cannot be checked within half a minute are left
-    out.
+    """Returns the present warnings about stored settings. At most _MOST_OBJECTS objects are checked, and no check
+    begins after half a minute.
     """
     async with store.database.reading() as connection:
         documents = [document async for document in every(connection, _KINDS)][:_MOST_OBJECTS]

@@ -1,3 +1,3 @@
-"""Events about messages for other systems. A single reader reads relay's events, and passes them to webhooks and
+"""Events about messages for other systems. In each process, one reader reads relay's new events for all webhooks and
 streams.
 """

@@ -31,7 +31,7 @@ _RETRY_SECONDS = 1.0
 
 
 class EventFeed:
-    """Reads events while it has followers. Each process has one feed. `close` ends all waits."""
+    """Reads events while it has followers. Each process has one feed. `close` ends the waits of all followers."""
 
     def __init__(self, read: Read) -> None:
         self._read = read

@@ -22,7 +22,7 @@ class EventHub:
     streams: StreamShares = field(default_factory=StreamShares)
 
     async def one(self, event_id: str) -> Event | None:
-        """Returns the event with this id, or None when it is no longer in the history. Raises Problem."""
+        """Returns the event with this id, or None when it is not in the history. Raises Problem."""
         page = wire.page(await self.relay.events(wire.request(event_id, 1, including_cursor=True)))
         return next((event for event in page.events if event.id == event_id), None)
 

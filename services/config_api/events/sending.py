@@ -35,8 +35,8 @@ LookUp = Callable[[str], Awaitable[Sequence[str] | None]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one attempt. `http_status` is None when there was no answer. `error` says in our own words why the
-    attempt failed; it is empty after a success.
+    """The result of one attempt. `http_status` is None when there was no complete answer, or when the answer was too
+    long. `error` says in our own words why the attempt failed; it is empty after a success.
     """
 
     http_status: int | None

@@ -1,8 +1,9 @@
 """Sends the events of one webhook. The events of one message are sent in order, and each is repeated until it is
-accepted. Events of different messages may be sent at the same time.
+accepted or the webhook is disabled. Events of different messages may be sent at the same time.
 
-A window has the events after the stored cursor that are being sent. The cursor moves past events that were accepted.
-After a crash, another worker continues from the cursor. So some events may be sent twice, but none is lost.
+A window has the events after the stored cursor that were read. The cursor moves past events that were accepted or that
+the webhook does not get. After a crash, another worker continues from the cursor. So some events may be sent twice, but
+none is lost.
 """
 
 from __future__ import annotations
@@ -87,9 +88,9 @@ Record = Callable[[Progress, list[DeliveryRecord]], Awaitable[bool]]
 class WebhookWorker:
     """Serves one webhook until it is cancelled, loses its lease, or gives up.
 
-    `send` makes one attempt. `record` stores the position, and returns False when another replica has the lease.
-    `give_up` is called when the oldest event has failed for three days. `may_send` tells whether the lease lasts longer
-    than an attempt.
+    `send` makes one attempt. `record` stores the position and the results of attempts, and returns False when this
+    replica no longer has the lease. `give_up` is called when the oldest event has failed for three days. `may_send`
+    tells whether the lease lasts longer than an attempt.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class WebhookWorker:
             await asyncio.gather(reading, *self._running, return_exceptions=True)
 
     async def finish(self) -> bool:
-        """Stores the position. Returns False when another replica has the lease."""
+        """Stores the position and the results of attempts. Returns False when this replica no longer has the lease."""
         self._advance()
         progress = Progress(self._cursor, self._failing_since)
         self._recorded_at = self._loop.time()
@@ -233,7 +234,9 @@ class WebhookWorker:
         return next((item for item in self._window.items if not item.done), None)
 
     def _advance(self) -> None:
-        """Moves the cursor past the events that were accepted."""
+        """Moves the cursor past the events at the beginning of the window that were accepted or that the webhook does
+        not get.
+        """
         items = self._window.items
         moved = False
         while items and items[0].done:

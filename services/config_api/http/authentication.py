@@ -70,8 +70,8 @@ class Access:
         self._changed: dict[str, int] = {}
 
     def recognise(self, authorization: str | None, client_address: str, request_id: str) -> Actor | None:
-        """Returns the caller if its key is in memory. If the result is None, call `authenticate`, which looks the key
-        up or refuses it.
+        """Returns the caller if its key is valid and in memory. If the result is None, call `authenticate`, which looks
+        the key up or refuses it.
         """
         key = _bearer_key(authorization)
         if key is None:
@@ -115,8 +115,8 @@ class Access:
         return Actor(record.name, record.role, client_address, request_id, record.id, record.account)
 
     def changed(self, key_id: str, revision: int) -> None:
-        """Stores that a key was just changed or removed. From then on, its record in memory is not used until it has
-        the change.
+        """Stores that a key was just changed or removed. From then on, its record in memory is not used until the
+        record has the change.
         """
         self._changed = {each: number for each, number in self._changed.items() if number > self._cache.revision}
         self._changed[key_id] = revision
@@ -153,7 +153,7 @@ def demand(actor: Actor, role: str) -> None:
 
 
 def _bearer_key(authorization: str | None) -> str | None:
-    """Returns the key from the header field Authorization, or None when the field has no key."""
+    """Returns the key from the header field Authorization, or None when the field has no key or too long a key."""
     scheme, _, key = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not key or len(key) > _LONGEST_KEY:
         return None

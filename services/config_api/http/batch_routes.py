@@ -69,7 +69,7 @@ def batch_router(resource: Collection) -> APIRouter:
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Makes all changes as one revision. Either all are made, or none. Errors point to the operation."""
-        # The bodies are validated in a thread, because so many objects would block the event loop.
+        # The bodies are validated in a thread, because many objects would block the event loop.
         operations = await asyncio.to_thread(batch.read, resource, await request.json())
         repeat = await repetition(request, caller, idempotency_key)
         served = app_context(request)

@@ -14,8 +14,9 @@ _WITH_PORT = re.compile(r"([0-9.]+):\d{1,5}")
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], proxies: Sequence[Network]) -> str:
-    """Returns the right-most hop that is not a trusted proxy: `peer`, or an address in X-Forwarded-For. `forwarded_for`
-    has the values of these fields in order.
+    """Returns the right-most hop that is not a trusted proxy: `peer`, or an address in X-Forwarded-For. If all hops are
+    trusted proxies, returns the left-most one. Returns "unknown" when `peer` is not an address. `forwarded_for` has the
+    values of these fields in order.
 
     Addresses further left are ignored, because the client itself may have written them. If a hop is not an address, the
     trusted proxy that reported this hop is returned.

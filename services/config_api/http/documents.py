@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from fastapi import Request, Response
 
-# The page loads nothing from other hosts, and runs only the scripts of this module.
+# The page loads nothing from other hosts, and runs only scripts that this server serves.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,7 +1,8 @@
 """Handles every HTTP request before it is routed: its id, client address and key, the limits of its body, and its entry
 in the audit log.
 
-It is plain ASGI, so that no other code reads or answers a request before this middleware.
+It is plain ASGI, so that no other code except the CORS handling of app.py reads or answers a request before this
+middleware.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 MEGABYTE = 1_048_576
 BODY_OCTETS = MEGABYTE
-# The limit for objects with long lists. It is enough for the longest allowed list, which has 10,000 targets.
+# The limit for relay rules and batches. It is enough for the longest list of a relay rule, which has 10,000 targets.
 LONG_LIST_OCTETS = 16 * MEGABYTE
 # The limit for a whole configuration. 100,000 accounts need 20 MB.
 IMPORT_OCTETS = 64 * MEGABYTE
@@ -58,7 +59,8 @@ _WITH_LONG_LISTS = re.compile(r"/v1/relay-rules(/[^/]*)?|/v1/[a-z-]+:batch").ful
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}").fullmatch
 # These files are the same for all callers, and have their own ETag and Cache-Control.
 _IS_DOCUMENT = re.compile(r"/openapi\.json|/docs(/.*)?").fullmatch
-# An endpoint that reads the body itself, because mail may be long and may have other media types than JSON.
+# The operations whose endpoints read the body themselves, because mail may be long and may have other media types than
+# JSON.
 _READ_BY_ENDPOINT = frozenset({"submitMessage"})
 _SAFE = frozenset({"GET", "OPTIONS"})
 _JSON = "application/json"
@@ -179,7 +181,7 @@ class RequestMiddleware:
 
     async def _record(self, passage: _RequestScope) -> None:
         """Writes the audit entry. This is done before the answer is sent, so that a client that got an answer can rely
-        on the entry.
+        on the entry. Only when the database fails is the entry lost, which the log reports.
         """
         status, operation, scope = passage.status, passage.operation, passage.scope
         refused = status in (401, 403) or (scope["method"] not in _SAFE and status >= 400)

@@ -37,8 +37,8 @@ def encode(kind: str, filters: Mapping[str, str], after: str) -> str:
 
 
 def decode(cursor: str, kind: str, filters: Mapping[str, str]) -> str:
-    """Returns the position in a cursor at which the page begins. Raises Problem 422 for a cursor of another list or of
-    other filters, or for any other text.
+    """Returns the position in a cursor after which the page begins. Raises Problem 422 for a cursor of another list or
+    of other filters, or for any other text.
     """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)

@@ -1,5 +1,5 @@
-"""Limits the concurrent requests of each API key, so that many requests of one key never delay a request of another
-key.
+"""Limits the concurrent requests of each API key, so that a request does not have to wait until many requests of
+another key have been handled.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class RequestShares:
 
 async def _listen(receive: Receive, early_messages: deque[Message], turn: asyncio.Future[bool]) -> None:
     """Ends the wait for `turn` when the client closes the connection. Of a long body, only the beginning is read into
-    memory.
+    memory, and a later end of the connection is not noticed.
     """
     while True:
         message = await receive()

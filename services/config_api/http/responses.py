@@ -86,7 +86,7 @@ NOTHING_DONE = "Nothing was done. `detail` says why."
 
 def problem_responses(*statuses: int, noun: str = "", conflict: str = "") -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of a route for the OpenAPI document. 400, 401, 403, 413, 422, 429 and 503 are always
-    included, because any request may have a body. `noun` names the object that was not found when the answer is 404.
+    included, because any request can get them. `noun` names the object that was not found when the answer is 404.
     `conflict` is the description of status 409, if it differs from the usual one.
     """
     descriptions = dict(PROBLEMS)

@@ -1,4 +1,4 @@
-"""Removes the defaults that the first schema had stored although nobody had set them.
+"""Converts objects of the first schema, and removes the defaults that it had stored although nobody had set them.
 
 With the first schema, the first start stored all defaults. So a later change of a default had no effect on an existing
 database. These functions remove such defaults from the database and from documents of the first format.

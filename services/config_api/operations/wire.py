@@ -30,7 +30,7 @@ def text(raw: bytes) -> str:
 
 def name(enumeration: type, value: int, prefix: str) -> str:
     """Returns the name of a value of a protobuf enumeration, without its prefix and in lower case. Returns `unknown`
-    for a value that this release does not know.
+    for UNSPECIFIED, and for a value that this release does not know.
     """
     try:
         found = str(enumeration.Name(value)).removeprefix(prefix).lower()  # type: ignore[attr-defined]

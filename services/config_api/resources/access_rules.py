@@ -131,7 +131,7 @@ def _terms(body: Body) -> list[str]:
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Returns warnings when the rule can never act, or when it prevents other rules from acting (F28)."""
+    """Returns warnings when the rule can never act, matches every client, or prevents other rules from acting (F28)."""
     findings = []
     now = datetime.now(UTC)
     if _has_ended(body, now):

@@ -42,8 +42,8 @@ async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
 
 
 async def followed(target: str, own: str, check_context: CheckContext) -> tuple[bool, bool]:
-    """Follows aliases from the target. Returns (whether all paths lead back to the alias, whether a path ends at a
-    mailbox).
+    """Follows aliases from the target. Returns (whether all paths lead in a circle, whether a path ends at a mailbox).
+    If more than _MOST_STEPS addresses would have to be followed, the second value is True.
     """
     waiting, seen, back, ends = [target], {own}, target == own, False
     others = False

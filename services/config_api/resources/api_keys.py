@@ -63,7 +63,7 @@ class ApiKey(Model):
         return self
 
 
-# The hidden members about the previous key, which still works for a while after a rotation.
+# The hidden members about the previous key, which still works until the overlap of a rotation ends.
 PREVIOUS_KEY = ("previous_prefix", "previous_key_hash", "previous_key_ends_at")
 _PREFIX_OCTETS = 5
 _SECRET_OCTETS = 32
@@ -103,8 +103,8 @@ def hash_key(key: str) -> str:
 
 
 def rotated(body: Body, overlap_minutes: int) -> tuple[Body, str]:
-    """Makes a new key for a stored body. Returns (the hidden members, in which the previous key still works for a
-    while, the new key).
+    """Makes a new key for a stored body. Returns (the hidden members, with the previous key if there is an overlap, the
+    new key).
     """
     key, prefix, hashed = make_key()
     hidden = {"prefix": prefix, "key_hash": hashed}

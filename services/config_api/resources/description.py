@@ -85,8 +85,8 @@ class MailHosts:
 
 
 class CheckContext(Protocol):
-    """Answers the questions that checks ask about other objects, the DNS and this machine. Each answer has a time
-    limit.
+    """Answers the questions that checks ask about other objects, the DNS and this machine. Each question to the DNS has
+    a time limit.
     """
 
     async def settings(self, kind: str) -> Body:
@@ -194,7 +194,7 @@ class Collection(Resource):
     """Objects of which there may be many, each with an id."""
 
     plural: str = ""
-    # Returns the unique keys of an object besides its id. An import finds objects by them.
+    # Returns the unique keys of an object besides its id. An import finds objects by the first of them.
     unique: Callable[[Body], Iterable[UniqueKey]] = lambda _: ()
     # The filters of the list, by the names of their query parameters.
     filters: Mapping[str, Filter] = field(default_factory=dict)
@@ -206,7 +206,8 @@ class Collection(Resource):
     show: Callable[[Body], Body] | None = None
     # Members that cannot be changed after creation.
     fixed: tuple[str, ...] = ()
-    # Whether export, import and rollback include the collection. They do not include API keys.
+    # Whether export, import and rollback include the collection. They do not include API keys, webhooks and listed
+    # recipients.
     portable: bool = True
     # The largest number of operations that one batch may have.
     most_in_batch: int = 5_000

@@ -137,7 +137,8 @@ def of_local_domains(external_postmasters: Sequence[str], local_domains: Sequenc
 
 async def _default_hostname(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
     """Warns when the hostname is FALLBACK_HOSTNAME. Other servers see the hostname in HELO, and refuse mail when it has
-    no address or no PTR record (F37).
+    no address or no PTR record (F37). There is no warning when all mail goes through a relay host and ingress does not
+    listen on port 25.
     """
     if hostname != FALLBACK_HOSTNAME:
         return ()
@@ -199,7 +200,9 @@ async def postmasters(domains: Sequence[str], check_context: CheckContext, point
 
 
 async def hostname_findings(hostname: str, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns when a hostname has no address in the DNS, or has an address whose PTR record does not name it."""
+    """Warns when a hostname has no address in the DNS or an address whose PTR record does not name it, and when the DNS
+    gives no answer.
+    """
     pointer = "/profile/hostname"
     addresses = await check_context.addresses(hostname)
     if addresses is None:

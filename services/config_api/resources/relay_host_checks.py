@@ -41,7 +41,7 @@ def _protections(body: Body) -> tuple[bool, ...]:
 
 
 def unverified(body: Body) -> Sequence[Finding]:
-    """Warns when the certificate of a relay host is not verified (F52)."""
+    """Warns when the certificate of a relay host is not verified, and TLS is required or a login is sent (F52)."""
     host = body["relay_host"]
     if host is None or host["verify_certificate"]:
         return ()

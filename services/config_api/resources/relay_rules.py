@@ -63,8 +63,8 @@ class RelayRule(Model):
 
 
 async def check(body: Body, check_context: CheckContext) -> Sequence[Finding]:
-    """Warns about targets to which another rule applies first, and about targets that are aliases, which are replaced
-    before rules are applied.
+    """Warns about a relay host whose certificate is not verified, about targets to which another rule applies first,
+    and about targets that are aliases, which are replaced before rules are applied.
     """
     findings = [*unverified(body)]
     taken: set[str] = set()

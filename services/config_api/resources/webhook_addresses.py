@@ -15,8 +15,8 @@ from libs.smtp.network import IPAddress, IPNetwork
 # The networks of NAT64 (RFC 6052) and 6to4 (RFC 3056), whose addresses contain an IPv4 address, each with the number of
 # bits after the IPv4 address.
 _WITH_IPV4 = ((IPv6Network("64:ff9b::/96"), 0), (IPv6Network("2002::/16"), 80))
-# Networks that are never allowed. In local NAT64 (RFC 8215) the position of the IPv4 address is unknown, and Teredo
-# (RFC 4380) hides the address. No webhook needs these networks.
+# Networks that never count as public, so they are allowed only if the operator lists them. In local NAT64 (RFC 8215)
+# the position of the IPv4 address is unknown, and Teredo (RFC 4380) hides the address. No webhook needs these networks.
 _NEVER = (IPv6Network("64:ff9b:1::/48"), IPv6Network("2001::/32"))
 _LONGEST_URL = 2_000
 

@@ -23,7 +23,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret
 # standardwebhooks.com demands 24 to 64 octets.
 _SHORTEST_SECRET, _LONGEST_SECRET = 24, 64
 _MADE_OCTETS = 32
-# The members for the previous secret, which still signs for a while after a rotation.
+# The members for the previous secret, which still signs until the overlap of a rotation ends.
 PREVIOUS_SECRET = ("previous_secret", "previous_secret_ends_at")
 
 
@@ -92,7 +92,9 @@ def make_secret() -> str:
 
 
 def rotated(body: Body, sealed_secret: str, overlap_minutes: int) -> Body:
-    """Returns the stored body with a new secret. The previous secret is kept, and still signs for a while."""
+    """Returns the stored body with a new secret. If there is an overlap, the previous secret is kept, and signs until
+    its end.
+    """
     kept = {name: value for name, value in body.items() if name not in PREVIOUS_SECRET}
     if overlap_minutes:
         ends_at = datetime.now(UTC) + timedelta(minutes=overlap_minutes)

@@ -66,8 +66,8 @@ def merge_stored(
     """Returns the body to store: the members that were set, the new secrets, and the stored secrets that the client
     left out of `given`.
 
-    `before` is the complete stored body. Raises Problem 422 when a required secret is missing, or when the stored
-    secret may not be kept because the host has changed or the protection is weaker.
+    `before` is the complete stored body. Raises Problem 422 when a required secret is missing, when a fixed secret
+    would change, or when the stored secret may not be kept because the host has changed or the protection is weaker.
     """
     after = complete(resource, was_set)
     for secret in resource.secrets:

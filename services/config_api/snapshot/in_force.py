@@ -110,7 +110,9 @@ class Watchers:
         return sorted({watcher.name for watcher in watchers if watcher.revision < revision})
 
     async def wait(self, revision: int, seconds: float) -> Sequence[str]:
-        """Waits until the revision is in force at all replicas. Returns the names of the replicas where it is not."""
+        """Waits until the revision is in force at all replicas, but at most `seconds`. Returns the names of the
+        replicas where it is not.
+        """
         self._waiting += 1
         self._changed_event.set()
         try:

@@ -34,15 +34,15 @@ CALLERS = {
     "UpgradePasswordHashes": {"policy"},
 }
 # The interval in seconds at which the database is read, to find changes that other replicas made. Changes of this
-# process are published at once. PostgreSQL could send notifications of changes. But a notification is lost when its
-# connection is lost, and a pooler such as PgBouncer may not pass it on, so these reads would be needed anyway. A read
-# fetches one row by its key, and also detects an outage of the database.
+# process are published without waiting for a read. PostgreSQL could send notifications of changes. But a notification
+# is lost when its connection is lost, and a pooler such as PgBouncer may not pass it on, so these reads would be needed
+# anyway. A read fetches one row by its key, and also detects an outage of the database.
 POLL_SECONDS = 0.25
 # The shortest time between two publications. A publication takes config_api and each consumer some milliseconds, and
 # hardly longer when it has several revisions.
 _PUBLISH_SECONDS = 0.02
-# The longest time for which the next revision waits until the consumer has put the last one in force. A consumer may
-# also refuse a revision.
+# The longest time for which the next revision waits until the consumer has put the last one in force. The wait has a
+# limit, because a consumer may refuse a revision.
 _TAKING_SECONDS = 0.2
 # When the database has not answered for this time, an outage is reported.
 _ANSWER_SECONDS = 2.0

@@ -1,5 +1,5 @@
-"""Entries of the audit log that do not belong to a revision: refused calls, and actions of operators on the queue and
-on blocks.
+"""Adds entries to the audit log that do not belong to a revision: refused calls, and actions that change no settings,
+such as those on the queue. Lists and removes all entries.
 """
 
 from __future__ import annotations

@@ -180,8 +180,8 @@ class Database:
 
     @asynccontextmanager
     async def _turn(self, in_turn: bool) -> AsyncIterator[None]:
-        """Waits until no other writer is active. Raises TimeoutError when this takes too long, which counts as an
-        outage of the database.
+        """Waits until no other writer is active. On PostgreSQL this is done only for transactions with `in_turn`.
+        Raises TimeoutError when this takes too long, which counts as an outage of the database.
         """
         if not (in_turn or self.is_sqlite):
             yield
@@ -243,7 +243,8 @@ def _insertion(table: Table, dialect: Dialect) -> str:
 
 
 class SqliteCursor(aiosqlite.Cursor):
-    """A cursor that opens, executes, reads the first rows and closes in one call of the connection's thread.
+    """A cursor that opens, executes, and reads the first rows in one call of the connection's thread. If these are all
+    rows, the same call closes it.
 
     A call of the thread costs about as much as a whole short statement, and the cursor of aiosqlite makes four calls.
     """

@@ -146,7 +146,7 @@ class Store:
         `short` has the same meaning as for `Database.writing`. With `repeat`, the answer of the revision is stored too,
         and the errors of `IdempotentRequest.recall` may be raised.
 
-        Only one writer is active at a time, so everything that is read through the revision stays valid until the
+        Only one revision is open at a time, so objects that are read through the revision do not change until the
         commit.
         """
         async with self.database.writing(short=short, in_turn=True) as connection:

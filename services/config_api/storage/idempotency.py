@@ -24,8 +24,8 @@ from services.config_api.storage.tables import idempotency
 _BEGUN = 0
 # An entry that is stored among the headers, but is not a header. It has the id of the object that was made.
 _MADE_ID = "made-id"
-# After this time, the process that began a request must have ended without an answer. It is longer than any call to
-# another service.
+# After this time, the process that began a request has probably ended without an answer. It is longer than every
+# time-out of a call to another service.
 _ABANDONED_US = 10 * 60 * 1_000_000
 
 

@@ -94,7 +94,7 @@ class Actor:
     key_id: str = ""
     # The login of the account to which the key belongs. Empty means that there is none.
     account: str = ""
-    # The revisions that the request made, or the newest revision if it changed nothing.
+    # The revisions of the writes of the request. A write that changed nothing adds the newest revision.
     revisions: list[int] = field(default_factory=list, compare=False, repr=False)
 
 
@@ -165,13 +165,15 @@ class Revision:
 
     @classmethod
     async def begin(cls, connection: AsyncConnection, actor: Actor, action: str, ids: Identifiers) -> Revision:
-        """Begins a revision with the next number. The update of the number also locks out all other writers."""
+        """Begins a revision with the next number. The update of the number also locks out all other writers of
+        revisions.
+        """
         taken = await connection.execute(_NEXT_NUMBER)
         return cls(connection, int(taken.scalar_one()), actor, action, ids)
 
     async def apply(self, writes: Sequence[Write]) -> None:
-        """Writes the objects. Raises Problem 412 when `expected` does not match, and 409 when another object has a
-        unique key.
+        """Writes the objects. Raises Problem 412 when `expected` does not match, and 409 when another object has one of
+        their unique keys.
         """
         if not writes:
             return

@@ -17,7 +17,8 @@ head = Table(
     Column("revision", BigInteger, nullable=False),
 )
 
-# All configured objects except listed recipients. `body` has the members as JSON, with secrets encrypted or hashed.
+# All configured objects except listed recipients, and a few documents of the service itself. `body` has the members as
+# JSON, with secrets encrypted or hashed.
 documents = Table(
     "documents",
     metadata,
@@ -121,7 +122,8 @@ audit_log = Table(
     Column("problem", String(64), nullable=False),
     Column("revision", BigInteger),
     Column("request_id", String(64), nullable=False),
-    # The id of the API key. It is NULL without a valid key, and in entries that are older than this column.
+    # The id of the API key. It is NULL without a valid key, for changes by the service itself, and in entries that are
+    # older than this column.
     Column("actor_id", String(64)),
     Index("audit_log_by_actor", "actor", "id"),
     Index("audit_log_by_actor_id", "actor_id", "id"),
@@ -188,9 +190,9 @@ replicas = Table(
     Column("seen_at", BigInteger, nullable=False),
 )
 
-# The state of each webhook: the last event that was sent, the time from which the failures of its oldest event count,
-# the replica that serves the webhook, and the end of the replica's lease. The times of leases are by the clock of the
-# database.
+# The state of each webhook: the event up to which all wanted events were accepted, the time from which the failures of
+# its oldest event count, the replica that serves the webhook, and the end of the replica's lease. The times of leases
+# are by the clock of the database.
 webhook_states = Table(
     "webhook_states",
     metadata,
@@ -213,7 +215,7 @@ webhook_deliveries = Table(
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("last_attempt_at", BigInteger, nullable=False),
-    # NULL means that there was no answer. In this case `error` gives the reason.
+    # NULL means that there was no complete answer. In this case `error` gives the reason.
     Column("http_status", Integer),
     Column("error", String(200), nullable=False),
     Column("took_us", BigInteger, nullable=False),

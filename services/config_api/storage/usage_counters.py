@@ -28,7 +28,7 @@ class Hits:
 
 
 class HitStore:
-    """Adds reports about hits. A report that arrives twice is counted once, even at different replicas."""
+    """Adds reports about hits. A report that arrives twice within a day is counted once, even at different replicas."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

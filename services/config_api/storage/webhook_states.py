@@ -93,8 +93,8 @@ class WebhookStates:
         return {row.webhook_id: Progress(row.cursor, row.failing_since) for row in rows}
 
     async def renew(self, webhook_ids: Collection[str]) -> set[str]:
-        """Renews leases. Returns the ids of the webhooks whose lease was renewed. The others are leased by another
-        replica, or were removed.
+        """Renews leases. Returns the ids of the webhooks whose lease was renewed. The leases of the others have expired
+        or belong to another replica, or the webhooks were removed.
         """
         if not webhook_ids:
             return set()

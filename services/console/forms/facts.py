@@ -59,7 +59,7 @@ def _members(member: Member, value: Mapping[str, Any]) -> dict[str, Member]:
 
 
 def fact(member: Member, value: Any, label: str = "") -> Fact:
-    """Returns one value that is not an object."""
+    """Returns one value as a fact. An object is shown as JSON."""
     label = label or member.label
     if value is ABSENT or value is None or value == "":
         return Fact(label, "none")

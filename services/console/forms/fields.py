@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field. `text` and `lines` are its present value."""
+    """One field. `text` is its present value, and `lines` the height of its input in lines."""
 
     kind: Kind
     name: str

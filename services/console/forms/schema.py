@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-# Below this depth, a schema that refers to itself is edited as JSON.
+# Below this depth every schema is edited as JSON, because it may refer to itself.
 _DEEPEST = 12
 # A longer text gets an input with several lines.
 _LONGEST_LINE = 2000
@@ -131,7 +131,9 @@ class Schemas:
         return target
 
     def body(self, schema: Schema) -> Member:
-        """Returns a whole body, which may also be left out. Forms do not show its read-only members."""
+        """Returns the member for a whole body. When the body may be null, the member is that of its other value. Forms
+        do not show the read-only members of a body.
+        """
         member = self.member("", schema, required=True)
         inner = [variant.member for variant in member.variants if variant.member is not None]
         return inner[0] if len(inner) == 1 and not member.discriminator else member

@@ -21,7 +21,7 @@ from services.console.forms.schema import ABSENT, Kind, Member
 from services.console.forms.texts import Parsed, Texts, to_texts
 from services.console.page import Page
 
-# The value for an operation without an answer.
+# Stands for the schema of the answer when an operation has none.
 EMPTY = Member("", Kind.GROUP)
 
 
@@ -173,7 +173,9 @@ def in_force(answer: httpx.Response) -> str:
 
 
 def for_the_form(problem: ProblemError) -> ProblemError:
-    """Returns the problem if the user can correct it. Raises problems that have their own page."""
+    """Returns the problem if the user can correct it. Raises any other problem, for which the console shows another
+    page.
+    """
     if problem.status not in (400, 409, 412, 422):
         raise problem
     return problem

@@ -106,7 +106,9 @@ async def test_relay_host(page: OperatorPage) -> Response:
 
 
 async def _relay_hosts(page: Page) -> list[dict[str, str]]:
-    """Returns the configured relay hosts, with their names in the API."""
+    """Returns the configured relay hosts, with their names in the API. The result is empty for a user who may not test
+    them.
+    """
     if not page.may("operator"):
         return []
     delivery = await page.api.get("/v1/settings/delivery")

@@ -196,7 +196,8 @@ class _SilentZones:
     """The zones of which several look-ups in a row timed out. Such zones are not asked for a while."""
 
     def __init__(self) -> None:
-        # For each zone, the number of time-outs since the last answer, and the time of the last time-out.
+        # For each zone, the number of time-outs in a row, and the time of the last time-out. A time-out long after the
+        # previous one begins a new row.
         self._zones: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def holds(self, zone: str, now: float) -> bool:

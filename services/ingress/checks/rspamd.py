@@ -71,8 +71,8 @@ class RspamdClient:
 
     async def _post(self, rspamd: Rspamd, question: Question, tail: Iterator[bytes]) -> tuple[int, bytes]:
         if self._http is None:
-            # The client is made on first use, because most workers never ask. Proxies of the environment are not used,
-            # so that nobody else sees the mail.
+            # The client is made on first use, because it is not needed where no rspamd is configured. Proxies of the
+            # environment are not used, so that nobody else sees the mail.
             limits = httpx.Limits(max_keepalive_connections=0)
             self._http = httpx.AsyncClient(timeout=None, limits=limits, trust_env=False)  # noqa: S113 - see `ask`
         headers = [*question.headers(), (b"Content-Length", str(question.size).encode("ascii"))]

@@ -1,5 +1,5 @@
-"""Runs all checks that policy asked for at the same time. Each check has a time limit, the number of checks is bounded,
-and no check blocks the event loop.
+"""Runs the checks that policy asked for. Signatures and viruses are checked at the same time, and rspamd is asked by a
+separate call. Each check has a time limit, the number of checks is bounded, and no check blocks the event loop.
 """
 
 from __future__ import annotations

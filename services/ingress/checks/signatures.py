@@ -186,7 +186,9 @@ def check(
     bodies: BodyHashes | None,
     key: Key,
 ) -> tuple[CheckResult, str]:
-    """Hashes and verifies. `bodies` is None for a field that signs no body (ARC-Seal)."""
+    """Hashes the signed fields and the body, verifies the signature, and returns its result with a reason. `bodies` is
+    None for a field that signs no body (ARC-Seal).
+    """
     forms = tags.get(b"c", b"simple/simple").lower().split(b"/")
     if len(forms) > 2 or not set(forms) <= {b"simple", b"relaxed"}:
         return CheckResult.NEUTRAL, "unknown canonicalization"

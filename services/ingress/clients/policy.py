@@ -49,8 +49,8 @@ _REMEMBERED_CLIENTS = 10_000
 
 
 class PolicyError(Exception):
-    """policy gave no usable answer, because it was unreachable, too slow, or violated the contract. The text is one
-    word for the reason.
+    """policy gave no usable answer, because it was unreachable, too slow, or violated the contract. The text names the
+    reason.
     """
 
 

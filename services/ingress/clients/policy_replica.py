@@ -17,8 +17,8 @@ from services.ingress.clients.replica import Replica
 
 log = structlog.get_logger(__name__)
 
-# The largest number of requests in a frame, and the largest number of addresses in it, of at most 320 octets each. The
-# rest is sent in the next frame.
+# No more requests are added to a frame that has this number of requests, or this number of addresses in them. The rest
+# is sent in the next frame.
 _FRAME_REQUESTS = 512
 _FRAME_ADDRESSES = 50_000
 # After this time without a frame, an empty frame is sent, which shows that the worker is alive.

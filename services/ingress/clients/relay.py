@@ -36,7 +36,8 @@ _VERIFICATION_SECONDS = 60.0
 _SILENCE_SECONDS = 3.0
 # A submission whose stream broke this often is not sent again, because the submission itself may crash the replicas.
 _MOST_LOSSES = 5
-# A frame is full when it has this many octets. Each recipient is counted with the octets of the longest address.
+# A frame is full when it has this many octets. Each recipient is counted with `_RECIPIENT_OCTETS`, whatever the length
+# of its address is.
 _FRAME_OCTETS = 1024 * 1024
 _RECIPIENT_OCTETS = 320
 _REFUSALS_KEPT = 2_000
@@ -64,8 +65,9 @@ class _Pending:
 
 class RelayClient:
     """The submissions of one worker. `deadline` is the time in seconds until the acknowledgement. Each submission is
-    sent to the replica with the fewest unacknowledged submissions. After a broken stream, a submission is sent again
-    with the same id, to another replica or on the next stream. Relay stores only one message for each id.
+    sent to the replica with the fewest unacknowledged submissions among those that have space for it. After a broken
+    stream, a submission is sent again with the same id, to another replica or on the next stream. Relay stores only one
+    message for each id.
     """
 
     def __init__(self, targets: Sequence[str], security: Security, metrics: Metrics, *, deadline: float) -> None:
@@ -85,7 +87,7 @@ class RelayClient:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a replica that can accept mail."""
+        """Whether submissions can be sent to any replica."""
         return bool(self._usable)
 
     @property
@@ -158,7 +160,7 @@ class RelayClient:
         return response.verification or policy_pb2.RECIPIENT_VERIFICATION_NO_ANSWER
 
     def report(self, refusal: Refusal) -> None:
-        """Records a refusal without waiting. Under load it is dropped and counted."""
+        """Records a refusal without waiting. When too many refusals wait, one of them is dropped and counted."""
         if not self._refusals.add(refusal):
             self._metrics.refusals_dropped += 1
         if self._usable:

@@ -23,7 +23,8 @@ class Replica:
         self.healthy = False
         # Whether the replica gets new work.
         self.usable = False
-        # Whether the replica is connected and gets no new work, because it is stopping or is no longer a target.
+        # Whether the replica has stopped serving, or is no longer a target, since it connected. It gets new work only
+        # while there is no other replica.
         self.draining = False
         # Whether we have closed our side of the stream.
         self.ending = False

@@ -63,7 +63,8 @@ def _refusal(smtp_session: SmtpSession) -> Reply | None:
     if session.account:
         return BAD_SEQUENCE.with_text("Authenticated already")
     if smtp_session.transaction is not None:
-        # If AUTH were allowed here, decisions that were made without a login would apply to the account (C65).
+        # If AUTH were allowed within a transaction, decisions that were made without a login would apply to the account
+        # (C65).
         return BAD_SEQUENCE.with_text("Not within a mail transaction")
     if not greeting.mechanisms(smtp_session):
         if profile.auth_tls and session.tls is None:

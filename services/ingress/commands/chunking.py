@@ -1,4 +1,4 @@
-"""BDAT (RFC 3030): content in chunks of announced size, whose octets are always consumed."""
+"""BDAT (RFC 3030): content in chunks of announced size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TOO_BIG_TO_SKIP = Reply(552, "5.3.4", "Chunk is too big")
 
 async def bdat(smtp_session: SmtpSession, argument: bytes) -> None:
     """Reads a chunk. If the command is wrong but has a size, that many octets are dropped and not run as commands
-    (C44).
+    (C44). If they are too many, the session ends.
     """
     parsed = _ARGUMENT(argument)
     if parsed is None:

@@ -240,8 +240,8 @@ def _replace(caller: Caller, content: Content, after: object) -> None:
 
 
 def _with_crlf_at_the_end(content: bytes) -> bytes:
-    """Returns the content with CRLF at its end. A last line that ends in LF or CR alone already has its end, so no
-    empty line is added.
+    """Returns the content with CRLF in place of a single LF or CR at its end. The last line already has its end, so no
+    empty line must be added.
     """
     if content.endswith(b"\r"):
         return content + b"\n"

@@ -30,8 +30,9 @@ class ServerFailedError(Exception):
 async def ask(
     server: tuple[int, Any], name: dns.name.Name, record_type: str, seconds: float
 ) -> dns.message.QueryMessage | None:
-    """Returns the answer, or None when the resolver must ask again by TCP. `server` has the address family and the
-    socket address. Raises ServerFailedError, and TimeoutError.
+    """Returns the answer, or None when dnspython's resolver must ask again, because the answer was truncated or
+    unreadable, or the server cannot be reached. `server` has the address family and the socket address. Raises
+    ServerFailedError, and TimeoutError.
     """
     family, address = server
     query = dns.message.make_query(name, record_type)

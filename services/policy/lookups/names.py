@@ -35,8 +35,8 @@ async def client_name(resolver: Asker, address: str) -> TimedResult:
 
 
 async def host(resolver: Asker, name: str) -> TimedResult:
-    """Finds whether a name has MX or address records. A host with null MX (RFC 7505) is accepted, because it may still
-    greet with its name.
+    """Finds whether a name has MX or address records. With a null MX (RFC 7505) only the address records matter,
+    because such a host may still greet with its name.
     """
     domain_result = await mail_domain(resolver, name)
     if domain_result.lookup_result.detail != NULL_MX:

@@ -1,9 +1,9 @@
 """SPF (RFC 7208) with pyspf over our own resolver, on the event loop.
 
-pyspf evaluates a record without a pause, and asks the DNS during the evaluation. Here an evaluation stops at the first
-answer that is not known. The missing question is asked on the event loop, and then the record is evaluated again with
-the answer. RFC 7208 limits the questions of one check (4.6.4), and the questions of an `mx` or `ptr` mechanism are
-asked together. So there are few evaluations.
+pyspf evaluates a record without a pause, and asks the DNS during the evaluation. In this module, an evaluation stops at
+the first answer that is not known. The missing question is asked on the event loop, and then the record is evaluated
+again with the answer. RFC 7208 limits the questions of one check (4.6.4), and the questions of an `mx` or `ptr`
+mechanism are asked together. So there are few evaluations.
 """
 
 from __future__ import annotations

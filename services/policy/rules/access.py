@@ -33,8 +33,8 @@ _ENFORCE = Mode.ENFORCE
 
 
 def matches(facts: Facts) -> tuple[AccessRule, ...]:
-    """Returns every access rule that the facts match by address, sender, sender's domain or recipient. The mode and the
-    end of the rule do not matter.
+    """Returns every access rule that the facts match by address, sender, sender's domain or recipient, whether the rule
+    is in force, in shadow mode or expired.
     """
     matching_rules = facts.listed
     if matching_rules is None:

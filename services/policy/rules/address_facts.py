@@ -24,7 +24,8 @@ class AddressFacts:
     # Whether mail for the domain is accepted from everybody.
     is_ours: bool = False
     is_postmaster: bool = False
-    # Whether the domain is ours, and the address is neither an account's nor an alias.
+    # Whether the domain is ours, and the address is known not to exist: no account, alias, list of recipients or
+    # catch-all accepts its mail.
     is_unknown: bool = False
     # Whether the address is an alias that leads to no address that accepts mail, and whether it is an alias that leads
     # back to itself.

@@ -37,7 +37,7 @@ def bare_facts(address: Address) -> AddressFacts:
 
 
 def facts_of_address(wire: bytes, snapshot: Snapshot) -> AddressFacts:
-    """Returns the facts about an address of a request. Raises ValueError when the address is not canonical."""
+    """Returns the facts about an address of a request. Raises ValueError when it is not an address."""
     known_addresses = snapshot.known_addresses
     address_facts = known_addresses.get(wire)
     if address_facts is None:

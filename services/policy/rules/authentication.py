@@ -33,7 +33,7 @@ class CredentialOutcome(Enum):
     REFUSED = "refused"
     # There were too many failures of this client or login, so the password was not checked.
     TOO_MANY_FAILURES = "too_many_failures"
-    # The password pool is full or has failed. This is never a permanent refusal (C72).
+    # Too many password checks are waiting, or the check has failed. This is never a permanent refusal (C72).
     UNAVAILABLE = "unavailable"
 
 

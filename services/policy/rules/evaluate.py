@@ -108,7 +108,7 @@ _Steps = tuple[_Step, ...]
 
 class Rulebook:
     """A snapshot, with the rules that are on under it, by stage. Everything that depends only on the snapshot is
-    computed here.
+    computed once, when the object is made.
     """
 
     __slots__ = (
@@ -146,7 +146,7 @@ class Rulebook:
         self._checked: dict[Checks, Verdict] = {}
         self._refused: dict[tuple[str, RuleMatch], Verdict] = {}
         # `operations` has for each stage number the function for the counters, or None when no rule of the stage reads
-        # a counter. `looks_up` tells for each stage number whether a rule of the stage makes a look-up.
+        # a counter. `looks_up` tells for each stage number whether results of look-ups may be needed at the stage.
         self.operations = tuple(
             AT_STAGE.get(number) if any(rule.counted and rule.stage == number for rule, _ in on) else None
             for number in _NUMBERS

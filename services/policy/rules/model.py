@@ -145,7 +145,8 @@ class Snapshot:
     addressees: Mapping[str, Account]
     # For each address (`AddressFacts.key`), the id of its account, or DISABLED for a disabled account.
     owners: Mapping[str, str]
-    # For each address of an alias (`AddressFacts.key`), the keys of its targets.
+    # For each address of an alias (`AddressFacts.key`), its targets. Of their facts, only those that need no snapshot
+    # are set.
     aliases: Mapping[str, tuple[AddressFacts, ...]]
     # Addresses that were used recently, by `AddressFacts.wire`.
     known_addresses: dict[bytes, AddressFacts] = field(default_factory=dict)
@@ -265,7 +266,7 @@ class Facts:
     recipients: tuple[AddressFacts, ...] = ()
     # At RCPT: the mailbox server's answer about the recipient, if its domain's recipients are verified.
     verification: int = Verification.NOT_ASKED_YET
-    # At RCPT, this recipient. At END_OF_DATA, every recipient that was not discarded.
+    # Whether this recipient is a postmaster (at RCPT), or every recipient that was not discarded (at END_OF_DATA).
     for_postmaster: bool = False
     content: Content = NO_CONTENT
     counts: Counts = NO_COUNTS
@@ -369,7 +370,7 @@ class Exemption(StrEnum):
     TRUSTED_NETWORK = "trusted_network"
     LOCAL_NETWORK = "local_network"
     SUBMISSION = "submission"
-    # This exemption is only for whole sessions, so no report of a rule names it.
+    # The next two exemptions are only for whole sessions, so no report of a rule names them.
     MAIL_PORT = "mail_port"
     NOT_LOGGED_IN = "not_logged_in"
     POSTMASTER = "postmaster"

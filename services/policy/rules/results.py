@@ -36,7 +36,7 @@ class AuthenticationResult:
 
 
 def questions(facts: Facts, snapshot: Snapshot) -> tuple[Question, ...]:
-    """Returns the look-ups that the results read. The look-ups were made for rules at RCPT, and are cached."""
+    """Returns the look-ups that the results read. Most of them were made for rules at RCPT, and are cached."""
     if facts.may_be_exempt and exemptions.stranger_checks(facts, snapshot):
         return ()
     dns_questions: tuple[Question, ...] = ()

@@ -1,7 +1,7 @@
--- Does a batch of operations on counters, in order, in one step of the server.
--- ARGV: now (seconds), then per operation: counter, client, ends_at, member, limit, stamp.
--- A stamp is worker/counter: which worker of ingress says it, in which of its frames.
--- Answers one number per operation.
+-- Executes a batch of operations on counters, in order and as one step of the server.
+-- ARGV has the time in seconds, and then for each operation: counter, client, ends_at, member, limit, stamp.
+-- A stamp is worker/counter: the worker of ingress from which the operation comes, and the number of its frame.
+-- Returns one number for each operation.
 local prefix = KEYS[1]
 local WORKER_SECONDS = 10
 local REMEMBER_SECONDS = 30
@@ -13,7 +13,8 @@ local function split(stamp)
   return worker, tonumber(counter)
 end
 
--- The last whole set of a worker, from the key that lives as long as its frames come; false once the worker is dead.
+-- Returns the last whole set of open sessions of a worker. Its key expires when no more frames of the worker arrive.
+-- Then the result is false.
 local function last_set(worker)
   if sets[worker] == nil then
     local kept = redis.call('GET', prefix .. 'worker:' .. worker)
@@ -26,14 +27,14 @@ local function last_set(worker)
   return sets[worker]
 end
 
--- Whether a session is still open, as far as its worker has said.
+-- Whether a session is still open, as far as its worker has reported.
 local function is_open(stamp)
   local worker, counter = split(stamp)
   local set = last_set(worker)
   return set and counter >= set.settled
 end
 
--- Counts a session under the newest stamp. A client's sessions are a hash: session to stamp.
+-- Counts a session with its newest stamp. The sessions of a client are a hash from session to stamp.
 local function count_session(key, session, stamp)
   if redis.call('HSETNX', key, session, stamp) == 0 then
     local _, known = split(redis.call('HGET', key, session))
@@ -45,13 +46,14 @@ local function count_session(key, session, stamp)
   redis.call('EXPIRE', key, SESSIONS_SECONDS)
 end
 
--- Once they are over the limit, the sessions that are not open any more are dropped.
+-- Counts a session that opens, and returns the number of sessions of its client. When this number is over the limit,
+-- sessions that are not open any more are removed first.
 local function open_session(client, session, limit, stamp)
   local key = prefix .. 'sessions:' .. client
   local worker, counter = split(stamp)
   local set = last_set(worker)
   if set and counter < set.settled then
-    -- Its worker has given it up meanwhile.
+    -- A newer set of the worker does not contain this session, so it has ended or was given up.
     return redis.call('HLEN', key)
   end
   count_session(key, session, stamp)
@@ -68,7 +70,7 @@ local function open_session(client, session, limit, stamp)
   return count
 end
 
--- `remember`: 1 where a set that lists the session may still come.
+-- Stops counting a session. `remember` is 1 when a set that contains the session may still arrive.
 local function close_session(client, session, remember, stamp)
   local key = prefix .. 'sessions:' .. client
   local worker, counter = split(stamp)
@@ -87,7 +89,7 @@ local function close_session(client, session, remember, stamp)
   return 0
 end
 
--- One session of a whole set, unless a newer set came, or the session closed since this one was made.
+-- Counts one session of a whole set, unless a newer set has arrived, or the session has closed since the set was made.
 local function list_session(client, session, stamp)
   local worker, counter = split(stamp)
   local set = last_set(worker)
@@ -100,7 +102,7 @@ local function list_session(client, session, stamp)
   return 0
 end
 
--- Ends a whole set: what opened in frames before `settled` and was not listed is open no more.
+-- Ends a whole set. Sessions that opened in frames before `settled` and are not in the set are not open any more.
 local function end_set(settled, stamp)
   local worker, counter = split(stamp)
   local set = last_set(worker)
@@ -132,7 +134,7 @@ local function name_recipient(client, ends_at, member, limit)
   return count
 end
 
--- A limit below 0 only reads.
+-- Counts one more in a minute, and returns the number in this minute. With a limit below 0, the number is only read.
 local function count_in_minute(counter, client, ends_at, limit)
   local key = prefix .. counter .. ':' .. ends_at .. ':' .. client
   if limit < 0 then

@@ -1,4 +1,6 @@
-"""The counters of one process, in its memory. Every table is bounded. Blocked clients are also stored on disk."""
+"""The counters of one process, in its memory. They are kept for a bounded number of clients, except open sessions,
+which the connections of ingress limit. Blocked clients are also stored on disk.
+"""
 
 from __future__ import annotations
 

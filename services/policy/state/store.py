@@ -72,7 +72,7 @@ class Store(Protocol):
         """Returns the answers that `apply` would give, without counting anything."""
 
     async def blocked_clients(self, now: float, *, after: str, limit: int) -> list[Blocked]:
-        """Returns the blocked clients that sort after `after`, in order. Raises StoreUnavailableError."""
+        """Returns at most `limit` blocked clients that sort after `after`, in order. Raises StoreUnavailableError."""
 
     async def unblock(self, client: str, now: float) -> Blocked | None:
         """Lifts a block, and resets the counters that led to it. Returns None when there is no block. Raises

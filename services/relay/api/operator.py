@@ -67,7 +67,7 @@ class Progress:
     acted: int = 0
     skipped: int = 0
     done: bool = False
-    # The first recipients that were redirected.
+    # The first recipients that were redirected, or that a dry run would redirect.
     redirected_recipients: list[bytes] = field(default_factory=list)
 
 

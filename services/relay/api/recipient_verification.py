@@ -34,7 +34,8 @@ _NEW_RECIPIENTS_PER_MINUTE = 100
 _QUESTIONS_PER_SERVER = 20
 # The largest number of questions of one client at a time, so that the questions of other clients are asked too.
 _QUESTIONS_PER_CLIENT = 5
-# The largest number of recipients that wait for an answer, in all and for one client. Further recipients get no answer.
+# The largest number of recipients that wait for an answer, in all and for one client. No server is asked about further
+# recipients.
 _MOST_WAITING = 2_000
 _MOST_WAITING_OF_CLIENT = 100
 _FORGET_EVERY = 60 * MICROSECONDS

@@ -98,7 +98,7 @@ class Explainer(Protocol):
 
     def probe_in(self, destination: str) -> float:
         """Returns the seconds until a destination that counts as dead is tried again, even if mail is due there
-        earlier. Returns 0 for any other destination.
+        earlier. Returns 0 for any other destination, and while the destination is being tried.
         """
         ...
 

@@ -66,7 +66,7 @@ class Mailbox:
 
 
 class ExistingRecipients(Enum):
-    """How relay knows which recipients of a local or relay domain exist."""
+    """How relay knows which recipients of a local domain exist."""
 
     ACCOUNTS = "accounts"
     LIST = "list"

@@ -1,4 +1,4 @@
-"""One attempt at one destination. It uses an idle session if there is one, and otherwise tries one host after the other
+"""One attempt at one destination. It uses an idle session if there is one, and then tries one host after the other
 until every recipient has a result.
 """
 
@@ -65,7 +65,7 @@ class Attempt:
         self._message = message
         self._recipients = recipients
         self._verdicts: list[ReplyMeaning | None] = [None] * len(recipients)
-        # Both lists have an entry for each recipient. They are used only together with a reply.
+        # Both lists are empty, or have an entry for each recipient. They are used only together with a reply.
         self._peers: list[Peer] = []
         self._passed_on: list[bool] = []
         self._failure: ReplyMeaning | None = None
@@ -88,8 +88,9 @@ class Attempt:
         # Whether a server took part in a transaction, or the look-ups failed permanently. In both cases the attempt
         # does not count as a failure of the destination.
         self.reached = False
-        # Whether a server answered and refused the session. This is also true when no host accepted a connection.
+        # Whether a server refused the session with a reply.
         self._refused_session = False
+        # Whether no session with a host could be opened, although the host neither refused it nor kept silent.
         self._unconnected = False
 
     async def run(self) -> list[Outcome]:
@@ -168,7 +169,8 @@ class Attempt:
 
         The session goes back to the pool if it can be used again.
 
-        Returns True when the server had ended the session before the transaction began, which does not count as a try.
+        Returns True when the session was reused, and the server had ended it or refused the sender temporarily. Neither
+        counts as a try.
         """
         context = self._context
         if session.has_our_name and self._message.came_through(self._configuration.hostname):
@@ -208,7 +210,9 @@ class Attempt:
         return transaction.stale
 
     def _to_be_named(self, session: Session) -> Sequence[int]:
-        """Returns the recipients of the next transaction, no more than the server is known to accept (F48)."""
+        """Returns the indexes of the recipients of the next transaction, no more than the server is known to accept
+        (F48).
+        """
         undecided: Sequence[int] = range(len(self._verdicts))
         if self._verdicts.count(None) < len(self._verdicts):
             undecided = [index for index in undecided if self._verdicts[index] is None]
@@ -245,7 +249,7 @@ class Attempt:
 
     def _note(self, error: HostFailedError) -> None:
         """Stores the reason that is reported if no later host gives a better one. It is the last reason, except that a
-        loop does not replace an earlier temporary failure of another host.
+        loop does not replace an earlier failure of another host.
         """
         self._looped = error.is_ourselves
         if not error.meaning.own:
@@ -258,8 +262,8 @@ class Attempt:
 
     @property
     def turned_away(self) -> bool:
-        """Whether a server refused the connection only because other connections of ours are open or are being opened
-        (F47).
+        """Whether a server seems to have refused the connection only because other connections of ours are open or are
+        being opened (F47).
         """
         if self.reached or self._looped:
             return False
@@ -290,7 +294,7 @@ class Attempt:
         if meaning is not None:
             return (meaning, self._peers[index], self._passed_on[index]) if self._peers else (meaning, NO_PEER, False)
         if self._failure is None and index in self._address_refusals:
-            # No host has an address of another family.
+            # No host was tried at an address of another family.
             return (*self._address_refusals[index], False)
         return self._failure or _UNREACHED, self._failed_at, False
 
@@ -304,8 +308,8 @@ def _another_host(chosen: Sequence[Endpoint], left: Sequence[Endpoint]) -> deque
     """Returns the addresses of untried hosts when one host, or the look-ups, used all of the time. Otherwise returns
     none.
 
-    RFC 5321 5.1 demands that at least two addresses are tried. Otherwise a best host that accepts connections and never
-    answers would block all mail for the domain.
+    RFC 5321 5.1 demands that at least two addresses are tried. If only one were tried, a best host that accepts
+    connections and never answers would block all mail for the domain.
     """
     tried = {one.host for one in chosen if one not in left}
     return deque(one for one in left if one.host not in tried) if len(tried) < 2 else deque()

@@ -56,7 +56,7 @@ class Concurrency:
         return max(1, min(self.limit, maximum))
 
     def probe_in(self, now: float) -> float:
-        """Returns the seconds until a dead destination is tried again, or 0 when no destination waits for that."""
+        """Returns the seconds until the destination is tried again, or 0 when it is not dead or is being tried."""
         return max(0.0, self.next_probe - now) if self.dead and not self.running else 0.0
 
     def succeeded(self, maximum: int) -> None:
@@ -91,8 +91,8 @@ class Concurrency:
 
 
 class ConcurrencyLimits:
-    """The concurrency of every destination. The number of destinations is bounded, and the one that was not used for
-    the longest time is removed.
+    """The concurrency of every destination. The number of destinations is bounded: out of those without a running
+    transaction, the one that was not used for the longest time is removed.
     """
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class _Dead:
 
 
 class DeadHosts:
-    """Remembers addresses that did not answer. They are tried last, except for one try at growing intervals.
+    """Remembers addresses that did not answer. They are tried last, except for one try in each interval.
 
     So a dead first MX makes only one transaction in each interval slow.
     """
@@ -147,7 +147,7 @@ class DeadHosts:
             known.seconds = min(_LONGEST_RETRY_SECONDS, known.seconds * 2)
             known.next_try = now + known.seconds
             known.trying = False
-        # In all other cases the attempt had begun before the host counted as dead, so it changes nothing.
+        # Other failures change nothing: these attempts had begun before the host counted as dead, or tried it last.
 
     def answered(self, address: str, port: int) -> None:
         self._dead.pop((address, port), None)

@@ -119,8 +119,8 @@ def _signature(in_header: Sequence[Field], body_hash: str, key: DkimKey, now: in
 
 
 def _folded(text: str) -> list[str]:
-    """Returns the lines of a field, which is folded at blanks only. Some blanks follow the colons of h=, where folding
-    is allowed (RFC 6376 3.5).
+    """Returns the lines of a tag, which is folded at blanks only. The names in h= have blanks after their colons, where
+    folding is allowed (RFC 6376 3.5).
     """
     return textwrap.wrap(text, _LINE_WIDTH, break_long_words=False, break_on_hyphens=False)
 
@@ -139,8 +139,8 @@ def _chosen(in_header: Sequence[Field]) -> tuple[list[Field], str]:
 
 
 def _signed(key: DkimKey, data: bytes) -> bytes:
-    """Returns the signature of the data. Raises ValueError or TypeError when the private key does not match its
-    algorithm.
+    """Returns the signature of the data. Raises ValueError or TypeError when the private key is not valid, or does not
+    match its algorithm.
     """
     private = _private_key(key.private_key)
     if algorithm_of(private) != key.algorithm:

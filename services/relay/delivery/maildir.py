@@ -51,7 +51,7 @@ def mailbox_directory(template: str, recipient: bytes) -> Path:
 
 
 def mailbox_root(template: str) -> Path:
-    """Returns the directory that the operator named: the template up to its first placeholder."""
+    """Returns the directory that the operator named: the template up to the last slash before its first placeholder."""
     first = min((at for at in (template.find("{domain}"), template.find("{local_part}")) if at >= 0), default=-1)
     return Path(template if first < 0 else template[:first].rpartition("/")[0] or "/")
 

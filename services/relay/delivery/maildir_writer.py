@@ -23,7 +23,7 @@ class MaildirWriter:
     def __init__(self, store_one: Store) -> None:
         self._store = store_one
         self._threads = ThreadPoolExecutor(_THREADS, "maildir")
-        # The key is the template of the path. An entry exists only while a thread writes there.
+        # The key is the template of the path. An entry exists only while a write there runs or waits.
         self._places: dict[str, asyncio.Semaphore] = {}
         self._users: dict[str, int] = {}
 

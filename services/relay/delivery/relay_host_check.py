@@ -57,8 +57,8 @@ class RelayHostTester:
         self._prohibited = prohibited
 
     async def run(self, relay_host: RelayHost, hostname: str, *, configured: bool) -> AsyncIterator[Step]:
-        """Yields each step as soon as it is made. The last one is marked. The test goes up to MAIL with the null
-        sender, which RSET then undoes.
+        """Yields each step when the next step is made or the test ends, so that the last step can be marked. The test
+        goes up to MAIL with the null sender, which RSET then undoes.
 
         `configured` means that mail already goes to this host, so the test may connect to it even in a prohibited
         network.

@@ -141,7 +141,7 @@ class MailTransport:
         return self._limits.of(destination).capacity(self._clock(), maximum)
 
     def probe_in(self, destination: str) -> float:
-        """Returns the seconds until a destination that counts as dead is tried again, and 0 for any other."""
+        """Returns the seconds until the destination is tried again, or 0 when it is not dead or is being tried."""
         concurrency = self._limits.known(destination)
         return concurrency.probe_in(self._clock()) if concurrency is not None else 0.0
 
@@ -150,7 +150,7 @@ class MailTransport:
         return await self._explainer.explain(configuration, sender, recipient)
 
     def test_relay_host(self, relay_host: RelayHost, hostname: str, *, configured: bool) -> AsyncIterator[Step]:
-        """Yields the steps of a session with a relay host, as soon as they are made. No mail is sent.
+        """Yields the steps of a session with a relay host while the session runs. No mail is sent.
 
         A host that is not `configured` must not be in a prohibited network.
         """
@@ -166,7 +166,9 @@ class MailTransport:
         return lookup.texts
 
     async def close(self, grace_seconds: float) -> None:
-        """Closes idle connections at once. Others are closed at the end of their transaction or their task."""
+        """Closes idle connections at once. Others are closed when their transaction ends. The longest wait for that is
+        `grace_seconds`.
+        """
         self._pool.close()
         if self._running:
             self._quiet.clear()

@@ -67,7 +67,7 @@ class Storage:
         self.look()
 
     def look(self) -> None:
-        """Measures the space, and reports a large change to the listeners."""
+        """Measures the space, and reports a large change, or a change of `accepting`, to the listeners."""
         available = self._measure()
         if self._steady() < self._full_until:
             available = 0

@@ -76,7 +76,7 @@ class Stream:
         self._acks: list[Ack] = []
         # While tracing is on: the spans of the whole submission and of its commit, by submission id.
         self._spans: dict[str, tuple[tracing.Span, tracing.Span]] = {}
-        # The number of submissions that the committer has.
+        # The number of submissions whose result the committer, or the look-up of an earlier try, has not given yet.
         self.pending = 0
         self.changed = asyncio.Event()
 
@@ -263,7 +263,7 @@ class Intake:
 
     def has_room(self, source: str, octets: int) -> bool:
         """Returns whether content of a source may arrive: no source may use more than a multiple of the free memory
-        (model/shares.py).
+        (model/shares.py), unless the memory holds nothing else.
         """
         free = self._most_octets - self._octets
         octets_held = self._octets_of.get(source, 0)
@@ -337,7 +337,9 @@ class Intake:
                 self._memory.remove(destination, message.source, count, len(message.content))
 
     def record(self, refusal: Refusal) -> None:
-        """Counts a refusal, and records it in the history unless there are too many refusals or too little space."""
+        """Counts a refusal, unless the message was discarded. Refused and discarded messages are recorded in the
+        history, unless there are too many or too little space is left.
+        """
         if not refusal.discarded:
             self._statistics.count(CountedEvent.REFUSED, 1, refusal.reason_id)
         self._statistics.shadow(refusal.verdicts)

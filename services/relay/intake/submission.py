@@ -36,7 +36,7 @@ class IncomingSubmission:
 
 @fast_value(frozen=True, slots=True)
 class Refusal:
-    """A message that was refused or discarded before its content arrived."""
+    """A message that ingress refused or discarded, so that it is never queued."""
 
     origin: Origin
     sender: bytes

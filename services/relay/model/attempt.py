@@ -30,9 +30,8 @@ class OutgoingMessage:
     envelope_id: bytes = b""
     account_login: str = ""
     quarantine: bool = False
-    # Whether the message may be signed with DKIM: the sender may use the author's domain, because of a login, or
-    # because it may send anywhere, or because it is this gateway itself. Mail from outside that passes through an alias
-    # is never signed.
+    # Whether the message may be signed with DKIM even without a login, because its sender may send anywhere or is this
+    # gateway itself. Mail from outside that passes through an alias is never signed.
     authorized: bool = False
 
 
@@ -64,7 +63,7 @@ class Route:
 
     kind: RouteKind
     # The name by which the queue groups deliveries: domain:example.com, relay:host:port (with :login where there are
-    # several logins), mailbox:example.com, hold, fail.
+    # several logins), mailbox:example.com, hold, quarantine, fail.
     destination: str
     # For DIRECT, RELAY_DOMAIN and MAILBOX: the domain of the recipient, or an address literal.
     domain: str = ""
@@ -136,5 +135,7 @@ class Transport(Protocol):
         ...
 
     async def close(self, grace_seconds: float) -> None:
-        """Closes idle connections at once. Others are closed when their transaction ends or the time is over."""
+        """Closes idle connections at once. Others are closed when their transaction ends. The longest wait for that is
+        `grace_seconds`.
+        """
         ...

@@ -42,7 +42,7 @@ class SessionVerdict:
     stage: str
     # One of accept, reject, discard.
     action: str
-    # The reply's code and text, for reject only.
+    # The codes of the reply, for reject only.
     code: int = 0
     enhanced_code: str = ""
     reason_id: str = ""
@@ -64,7 +64,7 @@ class NewDelivery:
     # NOTIFY and ORCPT of RFC 3461, as received.
     notify: tuple[str, ...] = ()
     orcpt: bytes = b""
-    # The reason why the recipient is not queued, in the JSON form of an attempt. It is empty when it is queued.
+    # The reason why the recipient is not queued, in the JSON form of an attempt. Empty when the recipient is queued.
     record: str = ""
     reply: str = ""
 
@@ -99,7 +99,7 @@ class NewMessage:
     # The subject. It is empty when subjects are not stored.
     subject: str = ""
     verdicts: tuple[SessionVerdict, ...] = ()
-    # The results of content checks for the timeline: name and text of each event.
+    # The results of content checks for the timeline: id and text of each event.
     check_results: tuple[tuple[int, str], ...] = ()
 
     @property
@@ -113,7 +113,7 @@ class NewMessage:
 
 @fast_value(frozen=True, slots=True)
 class Refused:
-    """A message that was refused, for the history."""
+    """A message that was refused or discarded, for the history."""
 
     id: int
     origin: Origin

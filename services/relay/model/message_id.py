@@ -47,8 +47,8 @@ def message_id_of(content: bytes) -> str:
 
 
 def bare(value: bytes) -> str:
-    """Returns a Message-ID as it is stored and searched for: the text between angle brackets, or the whole text without
-    them.
+    """Returns a Message-ID as it is stored and searched for: the text between angle brackets, or the whole text when it
+    has no brackets.
     """
     start = value.find(b"<") + 1
     end = value.find(b">", start) if start else -1

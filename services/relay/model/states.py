@@ -16,7 +16,8 @@ QUARANTINE = "quarantine"
 class State(IntEnum):
     """The states of a delivery. The numbers are those of the contract's DeliveryState.
 
-    QUEUED stands for ACTIVE and DEFERRED of the contract, which differ only in whether the delivery is due now.
+    QUEUED stands for three states of the contract: ACTIVE while the delivery is leased or due, DEFERRED while it is due
+    later, and HELD while it has no due time.
     """
 
     QUEUED = 1
@@ -44,5 +45,5 @@ class Kind(IntEnum):
     REPORT = 1
     # A message that tells the postmasters of a report that could not be returned. It causes no report itself.
     DOUBLE_BOUNCE = 2
-    # A message that was refused before its content arrived. It is in the history only.
+    # A message that ingress refused or discarded. It is in the history only.
     REFUSED = 3

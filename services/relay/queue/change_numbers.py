@@ -66,7 +66,8 @@ def continue_numbering(connection: Connection) -> None:
         select(identifiers.c.next).where(identifiers.c.id == _ROW).with_for_update()
     ).scalar_one()
     highest = max(connection.execute(select(func.max(table.c.change_number))).scalar() or 0 for table in NUMBERED)
-    # This number is read after `highest`. So all committed numbers are lower, unless the database was restored.
+    # The first free number is read after `highest`. So it is higher than all committed numbers, unless the database was
+    # restored.
     missing = highest - offset - int(_FIRST_FREE.value(connection))
     if missing >= 0:
         connection.execute(update(identifiers).where(identifiers.c.id == _ROW).values(next=offset + missing + 1))

@@ -395,8 +395,8 @@ class _Claimer:
         elif due > now:
             _WAKE_SOURCE.run(connection, [(due, name, source)])
         else:
-            # If more mail is due, this source is served again after all others. Otherwise another replica has locked
-            # the rows, and this source is checked again soon.
+            # More mail is due. If all wanted rows were read, this source is served again after all others. If not,
+            # another replica has locked the other rows, and this source is checked again after a second.
             _WAKE_SOURCE.run(connection, [(now if len(ids) == count else now + 1_000_000, name, source)])
             return len(ids)
         self.result.drained.append((name, source))

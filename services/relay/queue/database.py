@@ -71,8 +71,8 @@ Work = Callable[[Connection], T]
 
 
 class QueueError(Exception):
-    """The database did not execute the work, and stored nothing of it. The text gives the reason, without any
-    content.
+    """The database did not execute the work, and stored nothing of it, except in the case that `Database.write`
+    describes. The text gives the reason, without any content.
     """
 
     # True means that stored data cannot be read.

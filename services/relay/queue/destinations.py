@@ -127,7 +127,7 @@ def record_errors(connection: Connection, errors: Mapping[str, tuple[str, int]])
 
 
 def next_wake(connection: Connection, name: str) -> int | None:
-    """Returns the time at which the first waiting delivery of a destination is due, or None when nothing waits."""
+    """Returns the first time at which a source of the destination must be checked, or None when nothing waits."""
     wake_at: int | None = _NEXT_WAKE.value(connection, name)
     if wake_at is None:
         _FORGOTTEN_SOURCES.run(connection, name)
@@ -195,7 +195,7 @@ _LOOKED_AT = 2000
 
 def view(connection: Connection, after: str, size: int, now: int) -> tuple[list[DestinationView], str]:
     """Returns destinations after the name `after` that have waiting mail or are suspended, in the order of names; and
-    the name after which the next page begins.
+    the name after which the next page begins, which is empty when there is no next page.
     """
     leased: dict[str, int] = {
         row[0]: row[1]

@@ -42,7 +42,7 @@ class Open:
 
     message: QueuedMessage
     delay_noticed: bool
-    # The locked rows of the waiting deliveries, and the number of the other open deliveries, which are being tried.
+    # The locked rows of the waiting deliveries, and the number of the other open deliveries, which a relay has leased.
     waiting: list[Any] = field(default_factory=list)
     others: int = 0
 
@@ -99,7 +99,7 @@ def lock(connection: Connection, rows: Sequence[Any], conditions: Sequence[Any])
 
 
 def with_content(connection: Connection, message: QueuedMessage) -> QueuedMessage:
-    """Reads the data that reports need. A content that cannot be read must not prevent the end of a message."""
+    """Reads the content, which reports need. A missing content must not prevent the end of a message."""
     return message.with_content(read_content(connection, message.id) or b"")
 
 

@@ -1,4 +1,4 @@
-"""Reads the events about messages from the tables of the queue, in the order of their commits.
+"""Reads the events about messages from the tables of the queue, in the order of their change numbers.
 
 No row is written for readers only: the outcome of a delivery is in its row, in an attempt or in the timeline, and a
 refusal is in the row of its message. A cursor names the last row that was read, and tables are merged by the number of
@@ -64,7 +64,7 @@ class Cursor:
 
 @dataclass(slots=True)
 class StoredEvent:
-    """One event, with the rows that describe it. `attempt` is JSON. `message` and `delivery` are rows of the tables."""
+    """One event, with the data that describes it. `attempt` is JSON. `message` is the row of the message."""
 
     cursor: Cursor
     kind: EventKind

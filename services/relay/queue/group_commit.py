@@ -3,10 +3,11 @@
 A commit costs several times as much as one message in it. So a commit is delayed in two cases. A settlement alone is
 delayed, because nobody waits for it, and usually a submission arrives soon, so that both are committed together. And
 when many sessions submit messages, the first submission waits a short time for others. When only one or two sessions
-submit, nothing is delayed.
+submit, no submission is delayed.
 
 Submissions, settlements and records of refusals share a transaction. A submission that cannot be committed in time is
-refused, and removed if it is later found in the database. Settlements are retried until they are committed.
+refused, and removed if it is later found in the database. Settlements are retried until they are committed, except for
+one that can never be committed because of a fault of our code.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Committer:
         store_seconds: float,
         statistics: Statistics,
     ) -> None:
-        """A submission is committed or refused within `store_seconds`."""
+        """A submission is refused when its commit fails after `store_seconds` or later."""
         self._database = database
         self._clock = clock
         self._holder = holder

@@ -16,8 +16,8 @@ from services.relay.queue.filters import MessageFilter, state_of
 from services.relay.queue.statements import among, listed
 from services.relay.queue.tables import attempts, contents, deliveries, events, messages
 
-# The largest number of messages that are checked for one page. A filter that matches very few of them gives a short
-# page, with a token for the next page.
+# The number of messages that one query checks, and the largest number of queries for one page. A filter that matches
+# very few messages gives a short page, with a token for the next page.
 _WINDOW = 20_000
 _WINDOWS = 5
 # The number of messages that one batch of an action checks. The end of the batch is found by counting.
@@ -139,7 +139,7 @@ def _page_by_message_id(
         return Page((), None)
     keys = index_keys(wanted.message_id, lowest, highest)
     found: list[Any] = []
-    # Every match is read, because the message numbers of several relays are not in the order of time.
+    # Every group is searched, because the message numbers of several relays are not in the order of time.
     while some := list(islice(keys, _KEYS_AT_ONCE)):
         # There are few matches. The database must not use its index by time for the order.
         ids = select(messages.c.id).where(among(connection.dialect.name, messages.c.message_id_key, "keys"))

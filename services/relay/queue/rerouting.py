@@ -40,13 +40,15 @@ def names(connection: Connection) -> list[str]:
 
 
 def differs(connection: Connection, name: str, resolve: Resolve) -> bool:
-    """Returns whether the first waiting delivery of a destination now has another route."""
+    """Returns whether the first waiting delivery of a destination now has another destination."""
     row = connection.execute(_waiting(name, 0, 1)).first()
     return row is not None and resolve(row.sender, row.recipient, bool(row.quarantine), row.next_hop) != name
 
 
 def move(connection: Connection, name: str, resolve: Resolve, after: int, size: int, now: int) -> Moved:
-    """Moves one batch. Deliveries that an operator holds stay held, and all others are due at once."""
+    """Moves one batch. Of the deliveries that move, those that an operator holds stay held, and all others are due at
+    once.
+    """
     rows = connection.execute(_waiting(name, after, size)).all()
     moved = []
     woken: dict[tuple[str, str], int] = {}

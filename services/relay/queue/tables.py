@@ -1,4 +1,4 @@
-"""The queue's tables and the states in them. Times are microseconds since 1970 (UTC), in integers.
+"""The queue's tables. Times are microseconds since 1970 (UTC), in integers.
 
 The indexes for claiming, sweeping and listing the queue contain no finished messages, so finished messages cost nothing
 there. The indexes for claiming contain no leased deliveries either.
@@ -69,7 +69,7 @@ messages = Table(
     # none, or that an older release stored the message.
     Column("message_id", Text),
     Column("message_id_key", BigInteger),
-    # The subject. It is NULL when the setting keep_subjects was off.
+    # The subject. It is NULL when there is none, or when the setting keep_subjects was off.
     Column("subject", Text),
     # The verdicts of the session in which a rule matched, as JSON (queue/verdicts.py). NULL means none.
     Column("verdicts", Text),
@@ -121,7 +121,7 @@ deliveries = Table(
     Column("destination", Text, nullable=False),
     # The time at which the delivery is due. NULL means that it is held or finished.
     Column("due_at", BigInteger),
-    # The worker that tries the delivery now. No other worker changes it in this time.
+    # The worker that has leased the delivery, to try it now or soon. No other worker changes it in this time.
     Column("lease_owner", BigInteger),
     Column("attempts", Integer, nullable=False),
     Column("possible_duplicate", Boolean, nullable=False),

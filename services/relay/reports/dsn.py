@@ -21,7 +21,8 @@ from services.relay.model.message import Action, ReportedRecipient
 
 # The largest number of octets of the original header that are returned.
 _HEADER_LIMIT = 64 * 1024
-# With RET=FULL, content up to this size is returned whole. Of larger content only the header is returned.
+# With RET=FULL, a report of a failure returns content up to this size whole, if it can be sent unchanged. All other
+# reports return only the header.
 FULL_LIMIT = 5 * 1024 * 1024
 _LINE_LIMIT = 998
 _FOLD_AT = 76

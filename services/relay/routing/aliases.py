@@ -122,8 +122,8 @@ def is_postmaster(configuration: Configuration, recipient: bytes) -> bool:
 
 
 def named_postmaster(configuration: Configuration) -> bytes | None:
-    """Returns the account, alias or listed recipient with the name postmaster, or None when there is none. It is
-    searched in the gateway's own domain first, and then in the other local domains in the order of their names.
+    """Returns the address of the first postmaster that is an alias or has a mailbox, or None when there is none. The
+    gateway's own domain is searched first, and then the other local domains in the order of their names.
     """
     domains = sorted(configuration.local_domains, key=lambda domain: (domain != configuration.hostname, domain))
     for domain in domains:

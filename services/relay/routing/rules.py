@@ -27,7 +27,8 @@ from services.relay.model.redirect import address_of
 from services.relay.model.states import HELD_BY_ROUTE, QUARANTINE
 from services.relay.routing.existing import base_of, has_mailbox
 
-# Ingress never checks whether these addresses exist (SETTINGS, ground rules), so they cannot name an account here.
+# Ingress never checks whether these addresses exist (SETTINGS, ground rules), so their mail may arrive here although no
+# account accepts it.
 _ROLES = (b"postmaster", b"mailer-daemon")
 _REMEMBERED_ROUTES = 10_000
 

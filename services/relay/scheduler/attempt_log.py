@@ -36,7 +36,7 @@ class AttemptLog:
         outcome: Outcome,
         settled: Settled,
     ) -> None:
-        """Writes the lines. `now` is in microseconds since 1970. Octets of addresses that are not ASCII are escaped."""
+        """Writes one line. `now` is in microseconds since 1970. Octets of addresses that are not ASCII are escaped."""
         result = "delivered" if outcome.result is Result.DELIVERED else _RESULTS[outcome.result]
         self._event.tell(
             now,

@@ -353,7 +353,9 @@ class Attempts:
     def _given_on(
         self, configuration: Configuration, message: QueuedMessage, delivery: QueuedDelivery, now: int
     ) -> bool:
-        """Forwards held mail for an address that now stands for other addresses. Returns whether it did so."""
+        """Forwards held mail for an address that now stands for other addresses. Returns whether the delivery was
+        forwarded, or was given back because no ids are left. Then it must not be held.
+        """
         try:
             new_messages = readdressed(configuration, self._identifiers.next, message, delivery, now)
         except ExhaustedError:
@@ -426,7 +428,9 @@ def _span(
 
 
 def _end(span: tracing.Span, outcomes: Sequence[Outcome]) -> None:
-    """Ends the span with the worst outcome. It gets no text from the next hop, because that may contain addresses."""
+    """Ends the span with the first outcome that is not a delivery, if there is one. The span gets no text from the next
+    hop, because that may contain addresses.
+    """
     worst = next((outcome for outcome in outcomes if outcome.result is not Result.DELIVERED), outcomes[0])
     span.set(result=worst.result.value, host=worst.host, code=worst.code, enhanced_code=worst.enhanced_code)
     span.end("" if worst.result is Result.DELIVERED else worst.result.value)

@@ -1,7 +1,7 @@
 """Deliveries in memory: a queue for each destination, and the shares that destinations and sources have.
 
 The *source* of a message is an account or the network of a client, whose share the message uses (model/message.py,
-`source_of`).
+`source_of`). A *party* is whatever has a share: a destination, a source, or a pair of both.
 
 The rule of the shares, for memory and for slots, is that of model/shares.py.
 """
@@ -52,7 +52,7 @@ class DestinationQueue:
     destination: str
     # The source that is served next comes first.
     by_source: dict[str, deque[Job]] = field(default_factory=dict)
-    # The number of jobs that are not started, and of those that are.
+    # The number of jobs that have not started, and the number of those that are running.
     waiting: int = 0
     running: int = 0
     waiting_for_slot: bool = False
@@ -151,7 +151,7 @@ class MemoryBudget:
         # Pairs of destination and source whose older mail waits in the database, so that newer mail must wait there
         # too. Each has the number of its submissions that are being stored there.
         self._overflow: dict[Pair, int] = {}
-        # Whether a party without any delivery in memory got no memory.
+        # Whether mail got no memory, so that parties beyond their fair share must give some back.
         self.shortage = False
         BACKLOG.set_function(lambda: self.deliveries)
         BACKLOG_BYTES.set_function(lambda: self.octets)
@@ -204,8 +204,8 @@ class MemoryBudget:
 
     def left_of_source(self, source: str) -> int:
         """Returns the number of deliveries that may still be claimed for a source. It is limited only while memory is
-        scarce and other sources have deliveries. Otherwise a source whose mail to one destination fills its share could
-        not send to other destinations.
+        scarce and other sources have deliveries. If it were always limited, a source whose mail to one destination
+        fills its share could not send to other destinations.
         """
         left, sources = self.left, len(self.by_source)
         if sources <= 1 or left * _SCARCE_PART >= self.limit.deliveries:
@@ -248,8 +248,8 @@ class MemoryBudget:
     def excess(self, queue: DestinationQueue) -> Iterator[str]:
         """Yields sources whose last job in a queue exceeds a fair share, until there is none.
 
-        The fair share is the share that each party would have if there were one more party, and if all parties used as
-        much as they may.
+        The fair share is the share that each party would have if all parties used as much as they may. For destinations
+        and for the pairs of the destination, one more party is counted than there are.
         """
         limit, parties = self.limit, len(self.by_destination) + 1
         of_destination = Usage(fair_share(limit.deliveries, parties), fair_share(limit.octets, parties))
@@ -285,8 +285,8 @@ def _remove(usages: dict[Party, Usage], party: Party, deliveries: int, octets: i
 
 
 class Slots:
-    """The running attempts: their limit, and the parties that they belong to. A host that does not answer may use a
-    slot for minutes.
+    """The running attempts: their limit, and their number for each source. A host that does not answer may use a slot
+    for minutes.
     """
 
     def __init__(self, limit: int) -> None:
@@ -342,7 +342,7 @@ def next_job(queue: DestinationQueue, slots: Slots, memory: MemoryBudget) -> Job
 
 
 def release(queue: DestinationQueue, slots: Slots, memory: MemoryBudget, job: Job) -> None:
-    """Releases the slot and the memory that `next_job` took for a job."""
+    """Releases the slot and all memory of a job that has ended: its deliveries and its content."""
     message = job.message
     slots.release(message.source)
     if message.content is None:

@@ -1,7 +1,8 @@
 """Does the work that only time makes due: notices of delay, expiry of deferred and held mail, and removal of the
 history.
 
-This work does not depend on attempts (C135), and nothing is done by a clock that has just jumped.
+This work does not depend on attempts (C135). While the clock cannot be trusted, after a jump, only due times are
+corrected.
 """
 
 from __future__ import annotations

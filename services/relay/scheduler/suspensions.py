@@ -25,8 +25,8 @@ BY_OURSELVES = "relay"
 _LOGIN_SECONDS = 1800
 # The time between two reads of the database, because other relays suspend destinations too.
 _LOOK_SECONDS = 5.0
-# The least time between two looks at all mail for new configurations. Several configurations that come quickly need
-# only one look.
+# The least time between two passes over all waiting mail, each after a new configuration. Several configurations that
+# come quickly need only one pass.
 _BETWEEN_CHANGES_SECONDS = 0.25
 # The pause before a change that could not be stored is tried again.
 _RETRY_SECONDS = 1.0
@@ -46,7 +46,7 @@ class Suspensions:
         self._unwritten: dict[str, Suspension] = {}
         # None stands for the configuration in `_new_configuration`.
         self._changes: asyncio.Queue[Suspension | None] = asyncio.Queue()
-        # The newest configuration. It is None after mail was made due under it.
+        # The newest configuration that `run` has not begun to apply, or None.
         self._new_configuration: Configuration | None = None
         # Whether the database gave no answer to the last request.
         self._unknown = False

@@ -195,8 +195,8 @@ def _weakened(change: Change) -> Iterator[FieldError]:
 
 
 def _is_rolled_back(change: Change) -> bool:
-    """Whether a rollback makes this change. It does not change API keys, and does not remove settings that a later
-    release introduced.
+    """Whether a rollback makes this change. It does not change collections that are not portable, such as API keys, and
+    does not remove settings that a later release introduced.
     """
     if isinstance(change.resource, Collection):
         return change.resource.portable

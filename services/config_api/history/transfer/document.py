@@ -167,8 +167,8 @@ def scope_of(only: str | None) -> Scope:
 
 
 def read(content: Any, scope: Scope) -> list[Item]:
-    """Returns the objects of a document. Raises Problem 400 when the document is not an object, and 422 with a pointer
-    to each fault.
+    """Returns the objects of a document. Raises Problem 400 when the document is not an object, and 422 with pointers
+    to the faults, of which at most _MOST_ERRORS are listed.
 
     The document must have every section that the import replaces, because the objects of a missing section would be
     removed. Only the sections in LATER may be missing. Sections that the import does not replace are ignored.

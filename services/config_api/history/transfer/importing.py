@@ -204,7 +204,7 @@ class _DryRunEnded(Exception):  # noqa: N818 - no error, but it ends the transac
 
 
 def _natural_keys(present: Mapping[tuple[str, str], Document]) -> dict[tuple[str, str, str], Document]:
-    """Returns the stored objects by their first unique key, by which an object without an id is found."""
+    """Returns the stored objects by their first unique key, by which an object without a known id is found."""
     resources = {resource.kind: resource for resource in PORTABLE}
     documents = {}
     for (kind, _), document in present.items():
@@ -225,8 +225,9 @@ def _match(
     by_key: Mapping[tuple[str, str, str], Document],
     claimed: frozenset[tuple[str, str]],
 ) -> Document | None:
-    """Returns the stored object for an item: the object with the id of the item, otherwise the object with its name,
-    unless another item has the id of this object. Returns None when the item is a new object.
+    """Returns the stored object for an item: the object with the id of the item, or else the object with its first
+    unique key, for example its name, unless an item has the id of that object. Returns None when the item is a new
+    object.
 
     So a new object may have the name of an object that the same document renames.
     """

@@ -1,4 +1,6 @@
-"""Reads and writes configurations in YAML: the core schema of YAML 1.2, without aliases, with a limit for the depth."""
+"""Reads and writes configurations in YAML: most of the core schema of YAML 1.2, without aliases, with a limit for the
+depth.
+"""
 
 from __future__ import annotations
 

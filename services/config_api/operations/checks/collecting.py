@@ -75,8 +75,8 @@ def _add(
 
 
 def _report(replica: ReplicaChecks) -> CheckReport:
-    """Returns the results of a replica. They include two checks that config_api makes: whether the replica can be
-    reached, and whether its clock differs.
+    """Returns the results of a replica. They include the faults that two checks of config_api find: that the replica
+    cannot be reached, and that its clock differs.
     """
     if replica.report is None:
         text = f"{replica.service} cannot be reached."

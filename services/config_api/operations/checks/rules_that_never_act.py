@@ -1,7 +1,7 @@
 """Finds the access rules that can never act, among many thousands. This module is pure.
 
-`resources/access_rules.py` makes the same check for one rule when it is written, and compares this rule with all
-others.
+`resources/access_rules.py` makes the same check for one rule when it is written, and compares this rule with others
+that may match the same mail.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _OF_CLIENTS = ("ip", "network")
 def access_rules_that_never_act(
     rules: Sequence[tuple[str, Body]], exempt: Iterable[str], now: datetime
 ) -> dict[str, list[str]]:
-    """Returns the ids of the rules that can never act, by reason. `exempt` are the networks whose clients are trusted,
-    or are local and need no login.
+    """Returns the ids of the rules that can never act, by reason. Rules that are turned off are left out. `exempt` are
+    the networks whose clients are trusted, or are local and need no login.
     """
     idle: defaultdict[str, list[str]] = defaultdict(list)
     acting: list[tuple[str, Body]] = []

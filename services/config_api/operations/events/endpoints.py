@@ -23,8 +23,8 @@ from services.config_api.storage.revision import Actor
 router = APIRouter(tags=["events"], route_class=Route)
 
 _EVENT_ID = re.compile(r"[0-9]{1,19}-[0-9]-[0-9]{1,19}").fullmatch
-# A comment is sent at this interval, so that proxies do not close the connection. The key is checked at the same
-# interval.
+# A comment is sent at this interval, so that proxies do not close the connection. The key is checked at this interval
+# or more often.
 _PING_SECONDS = 15
 # The longest time in seconds for which a client may read nothing before the stream is closed.
 _SEND_SECONDS = 30

@@ -132,8 +132,8 @@ class PastSession(Model):
 
 
 def _within_calendar(now: datetime) -> datetime:
-    """Refuses times so near to the first or last possible year that they could not be moved by a day in every time
-    zone.
+    """Refuses times before 1970, and times so near to the last possible year that they could not be moved by a day in
+    every time zone.
     """
     if not _FIRST_YEAR <= now.year <= _LAST_YEAR:
         raise fault("instant", f"must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}")

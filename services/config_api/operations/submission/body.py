@@ -1,5 +1,5 @@
-"""Reads the body of a request that contains mail. The body is written into a file while it arrives, so that long mail
-uses no memory.
+"""Reads the body of a request that contains mail. A long body is written into a file while it arrives, so that it uses
+little memory.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ async def crlf(spool: Spool) -> AsyncIterator[bytes]:
 
 
 class JsonShares:
-    """Limits the memory that JSON bodies of each API key use. A key without bodies uses no memory."""
+    """Limits the memory that JSON bodies use, for each API key and in total. A key without bodies uses no memory."""
 
     def __init__(self) -> None:
         self._octets: Counter[str] = Counter()

@@ -224,7 +224,7 @@ async def _hand_over(request: Request, caller: Actor, mail: _Mail) -> JSONRespon
 
 def _refused(outcome: dict[str, Any]) -> Problem:
     """Returns the problem for a message that was not accepted. The status is 422 when no recipient is accepted, or when
-    the content is refused permanently. It is 503 when a later try may succeed.
+    the content is refused permanently. Otherwise it is 503, because a later try may succeed.
     """
     replies = [recipient["reply"] for recipient in outcome["recipients"]]
     no_recipient = bool(replies) and all(reply["code"] // 100 != 2 for reply in replies)
@@ -246,7 +246,7 @@ def _refused(outcome: dict[str, Any]) -> Problem:
 
 
 def _message_id(spool: Spool) -> str | None:
-    """Returns the Message-ID in the header of the message, or None when the header has none."""
+    """Returns the Message-ID in the header of the message, or None when the first _HEAD_OCTETS octets contain none."""
     spool.file.seek(0)
     head = spool.file.read(_HEAD_OCTETS).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     top, _ = header.split(head)

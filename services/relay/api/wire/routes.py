@@ -13,7 +13,7 @@ from services.relay.routing.aliases import Expanded
 
 
 def resolved(of: RouteExplanation, expanded: Expanded) -> pb.ResolvedRoute:
-    """Returns the route of one recipient. The alias that led to the recipient is the first of the rules."""
+    """Returns the route of one recipient. The first of the rules says which alias led to the recipient, if any."""
     rules = [_alias(expanded)]
     rules += [
         pb.RouteRuleReport(kind=rule.kind, rule_id=rule.rule_id, name=rule.name, won=rule.won, reason=rule.reason)
@@ -54,7 +54,7 @@ def resolved(of: RouteExplanation, expanded: Expanded) -> pb.ResolvedRoute:
 
 
 def unroutable(expanded: Expanded) -> pb.ResolvedRoute:
-    """Returns the explanation for an alias that stands for no address."""
+    """Returns the explanation for a recipient whose aliases lead to no address, or cannot be expanded."""
     enhanced_code, text = expanded.fault or ("5.4.6", "")
     return pb.ResolvedRoute(
         recipient=expanded.submitted,

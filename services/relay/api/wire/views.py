@@ -98,7 +98,7 @@ def whole(of: StoredMessage, settings: QueueSettings | None, now: int) -> pb.Mes
 
 
 def statistics(of: Sequence[Count]) -> pb.GetStatisticsResponse:
-    """Returns the counts in order of time, with one bucket for each period."""
+    """Returns the counts in order of time, with one bucket for each period that has counts."""
     response = pb.GetStatisticsResponse()
     bucket: pb.StatisticsBucket | None = None
     starts_at = -1

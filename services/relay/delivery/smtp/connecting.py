@@ -27,7 +27,7 @@ async def connect_first(
 
     Endpoints that were tried are removed from the left of `endpoints`, and the reason of each failure is added to
     `failures`. `observe` is called with each address and whether it answered. An address that was slower than the first
-    connection did not answer.
+    connection counts as one that did not answer.
     """
     running: dict[asyncio.Task[DeliveryProtocol], Endpoint] = {}
     try:

@@ -49,7 +49,7 @@ class PreparedMessage:
         self._stuffed: bytes | None = None
 
     def stuffed(self) -> bytes:
-        """Returns the content for DATA, with the line of the final dot."""
+        """Returns the content for DATA, with dots added, and without the line of the final dot."""
         if self._stuffed is None:
             stuffed = self.content
             if _has_dot_line(stuffed):

@@ -35,9 +35,9 @@ class ConnectionFailedError(Exception):
 class DeliveryProtocol(SMTPProtocol):
     """The protocol of aiosmtplib, extended so that many replies may be outstanding, for PIPELINING and LMTP.
 
-    After the first failure every read fails, so that a late reply is never taken for the answer to a later command
-    (C121). Data that arrives while no reply is due is dropped, and the connection is ended. Data after the answer to
-    STARTTLS is only dropped, because it was sent before the handshake (C125).
+    After the first failure only replies that have already arrived can be read, so that a late reply is never taken for
+    the answer to a later command (C121). Data that arrives while no reply is due is dropped, and the connection is not
+    used again. Data after the answer to STARTTLS is only dropped, because it was sent before the handshake (C125).
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -99,9 +99,8 @@ class DeliveryProtocol(SMTPProtocol):
     async def send_content(self, start: bytes, content: bytes, end: bytes, seconds: float, replies: int) -> bool:
         """Writes `start`, the content and `end`. `seconds` is the longest time for which the peer may receive no data.
 
-        Returns False when a reply came before the end, because the server refused the content early. Then the rest is
-        not sent, and the connection cannot be used again. Raises ConnectionFailedError when the peer cannot have
-        received the whole content.
+        Returns False when a reply came before the end of the content. Then the rest is not sent, and the connection
+        cannot be used again. Raises ConnectionFailedError when the peer cannot have received the whole content.
         """
         transport = self._open()
         self._due += replies

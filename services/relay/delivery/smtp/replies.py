@@ -72,7 +72,7 @@ class ReplyReader:
             raise MalformedReplyError("a reply without an end")
         if mark == b"-":
             return None
-        # When the lines have different codes, the last one is used, as all SMTP clients do.
+        # When the lines have different codes, the last one is used.
         reply = Reply(int(code), b"\n".join(self._lines))
         self._lines, self._size = [], 0
         return reply

@@ -17,8 +17,8 @@ from services.relay.model.outcome import Peer, Reply, ReplyMeaning, Stage, defer
 
 
 class Watcher(Protocol):
-    """A function that is called with each step of a session when the step is made. The test of a relay host shows these
-    steps.
+    """An object whose method is called with each step of a session when the step is made. The test of a relay host
+    shows these steps.
     """
 
     def step(self, name: str, ok: bool, detail: str, seconds: float) -> None: ...
@@ -36,7 +36,8 @@ class Session:
     messages: int = 0
     # The time at which the session was last given back to the pool.
     idle_since: float = field(default=0.0)
-    # Whether the server greeted with the name of this gateway. Then each message must be checked for a loop.
+    # Whether the server greeted with the name of this gateway, and may do so (Loop.BY_TRACE). Then each message must be
+    # checked for a loop.
     has_our_name: bool = False
 
     @property

@@ -57,8 +57,8 @@ class Transaction:
         # The result for each recipient, in their order. None means that there is no result, and `failure` says why.
         self.meanings: list[ReplyMeaning | None] = [None] * len(recipients)
         self.failure: ReplyMeaning | None = None
-        # Whether the server had ended a reused session before it accepted anything. Then this does not count as a try
-        # (C122), and the session must not be used again.
+        # Whether the server had ended a reused session before it accepted anything, or refused the sender temporarily
+        # in a reused session. Then this does not count as a try (C122), and the session must not be used again.
         self.stale = False
         # Whether the server was ready to handle the message.
         self.alive = False
@@ -248,8 +248,8 @@ class Transaction:
             reply = protocol.ready() or await protocol.reply(self._timeouts.end_of_data)
             concerned = accepted if replies == 1 else [accepted[number]]
             self._judge_content(concerned, Stage.END_OF_DATA, reply)
-            # In LMTP this failure is about one recipient. The others may still get their answers, or lose them with the
-            # connection.
+            # In LMTP the reply 421 is about one recipient. The others may still get their answers, or lose them with
+            # the connection.
             closes = closes or reply.code == _SERVICE_CLOSES
         if closes:
             protocol.abort()

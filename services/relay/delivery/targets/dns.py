@@ -43,7 +43,7 @@ class Lookup:
     authenticated: bool = False
     # The name servers that were asked. Empty means those of this process.
     asked_of: tuple[str, ...] = ()
-    # The name servers as text, for reports. Empty means those of the system.
+    # The name servers to name in reports: `asked_of`, or those of this process. Empty means those of the system.
     servers: tuple[str, ...] = ()
     error: str = ""
     took_seconds: float = 0.0
@@ -138,8 +138,8 @@ def _lifetime(answer: Answer) -> float:
 
 
 class HostsFile:
-    """The hosts file of the system. It is read again when it changes, since a container gets its file when it
-    starts.
+    """The hosts file of the system. It is read again when it changes, since an operator or the container's runtime may
+    write it while relay runs.
     """
 
     def __init__(self, path: Path = Path("/etc/hosts")) -> None:
@@ -148,8 +148,8 @@ class HostsFile:
         self._addresses: dict[str, tuple[str, ...]] = {}
 
     def addresses(self, name: str) -> tuple[str, ...]:
-        """Returns the addresses of a name (lower case) in the order of the file. The result is empty when there is no
-        file.
+        """Returns the addresses of a name (lower case) in the order of the file. The result is empty when the file does
+        not have the name, or cannot be read.
         """
         try:
             changed_at = self._path.stat().st_mtime_ns

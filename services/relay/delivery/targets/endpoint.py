@@ -15,10 +15,10 @@ class Loop(Enum):
 
     # Somebody's domain has an MX record that leads back to this gateway.
     BOUNCE = "bounce"
-    # The operator configured this domain or host, so the operator can correct it: the mail waits.
+    # The operator configured this domain or host, and can correct the mistake: the mail waits.
     DEFER = "defer"
-    # A relay domain's own server may use the same name as this gateway, which stands in front of it. So it is a loop
-    # only when the trace fields show that the message came through this gateway before (F51).
+    # A relay domain's own server may use the same name as this gateway, which stands in front of it. So the mail
+    # loops only when its trace fields show that it came through this gateway before (F51).
     BY_TRACE = "by_trace"
     # A mailbox server on the same machine may well have the same name.
     IGNORE = "ignore"

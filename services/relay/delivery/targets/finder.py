@@ -61,7 +61,7 @@ class TargetFinder:
         return TargetEndpoints(endpoints, targets.failure, targets.hosts, targets.lookups, all_wanted=True)
 
     async def _named(self, host: str, port: int, fallback_hosts: Sequence[FallbackHost]) -> Targets:
-        """Returns the hosts of a list with their addresses, in their order, or a failure when none has an address."""
+        """Returns the hosts of a list with their addresses, in their order, and a failure when none has an address."""
         if not fallback_hosts:
             return await self._mx_resolver.of_named_host(host, port)
         resolved = await asyncio.gather(

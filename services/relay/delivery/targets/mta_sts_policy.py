@@ -28,8 +28,8 @@ class Policy:
 
 
 def record_id(texts: Sequence[bytes]) -> str:
-    """Returns the id of the domain's policy record. The result is empty when there is none, or more than one (RFC 8461
-    3.1).
+    """Returns the id of the domain's policy record. The result is empty when there is no record, more than one, or
+    one without a valid id (RFC 8461 3.1).
     """
     records = [text for text in texts if re.match(rb"v=STSv1[ \t]*(;|\Z)", text)]
     if len(records) != 1:

@@ -33,7 +33,7 @@ class Host:
     port: int
     # The addresses in the order in which they are tried.
     addresses: tuple[str, ...] = ()
-    # The reason why the host is not tried. It is empty when it is tried.
+    # The reason why the host is not tried. Empty when the host is tried.
     left_out: str = ""
     # Whether DNSSEC authenticates the MX record that leads from the domain to this name.
     authenticated: bool = False
@@ -47,7 +47,9 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """All hosts of a destination, first those that are tried, in their order; or the reason why there is none."""
+    """All hosts of a destination, first those that are tried, in their order. When none is tried, `failure` is the
+    reason.
+    """
 
     hosts: tuple[Host, ...] = ()
     failure: ReplyMeaning | None = None
@@ -143,7 +145,7 @@ class MxResolver:
         (F51).
 
         Unlike `of_domain`, this method bounces no mail when it finds no server, except for a null MX. The operator
-        configured the domain and can correct the mistake, and then the mail is delivered.
+        configured the domain and can correct the mistake. Then the mail is delivered.
         """
         groups = [tuple(preferred), tuple(alternate)] if alternate else [tuple(preferred)]
         lookups = list(await asyncio.gather(*(self._resolver.lookup(domain, "MX", group) for group in groups)))
@@ -246,8 +248,8 @@ class MxResolver:
         silent = _first_silent(lookups)
         has_our_name = ourselves is not None and not ourselves.names.isdisjoint((host.name, host.alias_target))
         if has_our_name and (by_name or not host.addresses):
-            # This is also true when the address of this gateway is not known: hosts of the same or a worse preference
-            # would hand the mail to us.
+            # A host with our name is this gateway, even when our address is not known. So hosts of the same or a worse
+            # preference, which would hand the mail to us, are left out.
             return replace(host, left_out=IS_OURSELVES)
         if not host.addresses:
             return replace(host, left_out="no answer" if silent else "has no address", unanswered=silent)
@@ -363,8 +365,8 @@ def _without_repeats(hosts: Sequence[Host]) -> list[Host]:
 
 
 def _settled(ordered: Sequence[Host], lookups: Sequence[Lookup], looped: ReplyMeaning) -> Targets:
-    """Returns the targets. This gateway, and hosts of the same or a worse preference than it has, are left out, and
-    come after the hosts that are tried.
+    """Returns the targets. This gateway, and hosts of the same or a worse preference than it has, are marked as
+    `left_out`, and come after the hosts that are tried.
     """
     limit = min((host.preference for host in ordered if host.left_out == IS_OURSELVES), default=None)
     if limit is not None:

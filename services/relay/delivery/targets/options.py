@@ -16,7 +16,7 @@ from services.relay.delivery.targets.own_addresses import Network, OwnAddresses,
 # addresses.
 PROHIBITED_NETWORKS = "0.0.0.0/8,127.0.0.0/8,224.0.0.0/4,240.0.0.0/4,::/128,::1/128,ff00::/8"
 # The networks to which an address literal of a recipient must not lead either, unless the operator has set
-# RELAY_PROHIBITED_NETWORKS. Otherwise a sender could choose an internal host to connect to (C53).
+# RELAY_PROHIBITED_NETWORKS. If they were open, a sender could choose an internal host to connect to (C53).
 PRIVATE_NETWORKS = "10.0.0.0/8,100.64.0.0/10,169.254.0.0/16,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10"
 
 
@@ -112,7 +112,7 @@ class DeliveryOptions:
     idle_seconds: float = 5.0
     # The largest number of idle connections, over all destinations.
     max_idle_connections: int = 400
-    # The largest number of addresses that one attempt tries.
+    # The largest number of addresses that one attempt tries, unless an operator named the hosts.
     max_hosts: int = 6
     # The largest number of recipients of one transaction.
     max_recipients: int = 100

@@ -90,7 +90,7 @@ class Contexts:
         self._trusting: ssl.SSLContext | None = None
         files = (ssl.get_default_verify_paths().cafile, ca_file)
         self._files = tuple(Path(file) for file in files if file is not None)
-        # The times at which the files had changed when the verifying context was made, and the time of the last check.
+        # The times at which the files had changed at the last check, and the time of that check.
         self._changed_at: tuple[int, ...] = ()
         self._looked_at = 0.0
 
