@@ -41,7 +41,7 @@ def test_durations_are_shown_in_their_two_largest_units(seconds: float, shown: s
     assert duration(seconds) == shown
 
 
-def test_a_number_agrees_with_its_noun() -> None:
+def test_a_noun_agrees_with_its_number() -> None:
     assert [counted(1, "message"), counted(2, "message"), counted(2, "reply", "replies")] == [
         "1 message",
         "2 messages",

@@ -56,7 +56,7 @@ class FakeChecks(checks_pb2_grpc.ChecksServicer):
 
 
 class FakePolicy(policy_pb2_grpc.PolicyServicer):
-    """A policy with one blocked client. Its explanations repeat the facts of the request."""
+    """A policy with one blocked client. It explains every supposed session as refused, and knows no past session."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []

@@ -76,7 +76,7 @@ async def test_a_second_process_on_one_sqlite_file_is_refused(tmp_path: Path, re
         pass
 
 
-async def test_replicas_that_start_together_create_the_first_revision_once(
+async def test_the_second_replica_on_a_database_makes_no_first_revision(
     postgres_url: str, tmp_path: Path, resolver: str
 ) -> None:
     async with (

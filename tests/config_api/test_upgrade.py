@@ -69,7 +69,7 @@ async def test_f52_a_default_reaches_a_database_where_no_operator_changed_it(
         assert (profile["hostname"], profile["recipients_over_limit"]) == ("gateway.example", over_limit)
         policy, _ = await service.policy(lambda _: True)
         assert policy.general.profile.reject_message_over_recipient_limit is (over_limit == "reject_message")
-        # All other settings are unchanged.
+        # These other settings are unchanged.
         assert (await service.get("/v1/accounts"))["items"][0]["addresses"] == ["alice@ours.example"]
         assert (await service.get("/v1/relay-domains"))["items"][0]["domain"] == "passed.example"
         assert (await service.get("/v1/access-rules"))["items"][0]["action"] == "reject"

@@ -90,7 +90,11 @@ async def page_of(
 
 
 def assert_harmless(html: str) -> ParsedPage:
-    """Checks that the page contains only elements, attributes and addresses that the templates contain."""
+    """Checks that nothing on the page could run or load what others have written.
+
+    There is one script, which is a file of the console, no element or attribute that runs or loads anything else, and
+    no address outside of the console.
+    """
     page = ParsedPage(html)
     for tag, attributes in page.elements:
         if tag == "script":

@@ -41,7 +41,7 @@ def test_the_cookie_is_encrypted_and_hidden_from_scripts_and_other_sites(suite: 
     assert suite.admin_key not in cookie
 
 
-def test_a_stranger_is_sent_to_sign_in_from_every_page(suite: Suite, stranger: Visitor) -> None:
+def test_a_stranger_who_opens_a_page_is_sent_to_sign_in(suite: Suite, stranger: Visitor) -> None:
     for path in ("/", "/messages", "/messages/6B0D27420004B"):
         answer = stranger.http.get(path)
         assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")

@@ -1,9 +1,9 @@
 """compose.yaml in real containers, with stand-ins for the images that are not ours (images/Dockerfile).
 
 The files are used unchanged, except for what podman 4.3 and its podman-compose 1.0 do not support; `_adapted` names
-these things. Neither of them supports the conditions of `depends_on`, so this test starts the containers in that order
-and runs their own health checks. A wait that exceeds its time is a failure, whose report shows the logs of all
-containers (conftest.py).
+these things. podman and podman-compose do not support the conditions of `depends_on`, so this test starts the
+containers in the order that `depends_on` requires, and runs their own health checks. A wait that exceeds its time is a
+failure, whose report shows the logs of all containers (conftest.py).
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def _adapted(folder: Path) -> Path:
     text = (ROOT / "compose.yaml").read_text().replace("${POSTHOUSE_PUBLIC_ADDRESSES:-}", "203.0.113.5")
     text = text.replace("${POSTHOUSE_CONSOLE_NAMES:-}", "console.ours.example")
     document: dict[str, Any] = yaml.safe_load(text)
-    # podman resolves no names in an internal network, and podman-compose sets no addresses. `Large.start` does both.
+    # podman resolves no names in an internal network, so this network is not internal. podman-compose sets no
+    # addresses, so `Large.up` sets them.
     document["networks"] = {"inner": {}}
     for service in document["services"].values():
         service["networks"] = ["inner"]
@@ -283,8 +284,8 @@ def test_the_console_shows_mail_after_sign_in(large: Large, sink: SmtpSink) -> N
     key = (large.folder / "secrets/admin_key").read_text()
     page = page_of_messages(f"https://localhost:{large.console_port}", trusted, key)
     assert RECIPIENT in page
-    # The container's health check shows that it is back. After a restart, the port that podman published does not lead
-    # to the container any more, because `Large.start` connected its second network and address by hand.
+    # Only the container's health check shows that it is back: after a restart, the port that podman published does not
+    # lead to the container any more.
     large.kill("console")
     large.again("console")
 
@@ -341,8 +342,8 @@ def test_a_replica_that_crashes_is_started_by_the_engine_while_mail_flows(
     until(lambda: len(mail.taken) >= 1, "mail flows", 60)
     crashed = large.process(service)
     assert crashed > 0, f"{service} runs before the test kills it"
-    # The process is killed without podman, so podman does not know that this is intended, as it does after `podman
-    # kill`.
+    # The process is killed without podman, so podman takes this for a crash. After `podman kill`, it would not start
+    # the container again.
     os.kill(crashed, signal.SIGKILL)
     until(lambda: large.process(service) not in (0, crashed), f"{service} runs again", 60, 0.2)
     until_healthy(large.name(service))

@@ -78,7 +78,7 @@ FILE = {
 
 
 def faults(value: Any, schema: Any, where: str) -> list[str]:
-    """Returns what breaks the schema, in order. Extensions (x-…) are allowed at the top level."""
+    """Returns the faults of the value according to the schema. Extensions (x-…) are allowed at the top level."""
     match schema:
         case dict():
             return _of_mapping(value, schema, where)

@@ -177,7 +177,7 @@ class Containers:
         return self._postgres.url(name).replace("+asyncpg", "")
 
     def _make_secrets(self) -> None:
-        """Runs the job `setup`, which makes all secrets except the operator's own certificates."""
+        """Makes all secrets: the operator's own certificates, and the others by the job `setup`."""
         secrets = self._folder / "secrets"
         run([sys.executable, "-m", "services", *_SERVICES["setup"]["command"][:1], secrets], folder=ROOT)
         for prefix, hostname in (("", HOSTNAME), ("console_", "localhost")):

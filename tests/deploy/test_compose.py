@@ -203,7 +203,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def test_only_mail_ports_are_published() -> None:
+def test_only_mail_ports_are_published_beyond_loopback() -> None:
     published = {name: service["ports"] for name, service in COMPOSE["services"].items() if service.get("ports")}
     assert {
         name: [re.sub(r"\$\{\w+:-(\d+)\}", r"\1", port) for port in ports] for name, ports in published.items()
@@ -257,7 +257,7 @@ def test_secrets_are_files_and_each_is_declared() -> None:
             ), variable
 
 
-def test_the_console_reaches_only_config_api_which_trusts_its_addresses() -> None:
+def test_the_console_calls_config_api_which_alone_trusts_its_address() -> None:
     console = COMPOSE["services"]["console"]
     assert console["environment"]["CONSOLE_API_URL"] == "http://config-api-1:8080"
     own_address = console["networks"]["inner"]["ipv4_address"]

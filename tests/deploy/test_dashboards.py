@@ -375,7 +375,7 @@ def test_no_alert_fires_just_within_its_bounds(tmp_path: Path) -> None:
     _promtool(tmp_path, [_case(name, {part: values}) for name, part, values in _NEARLY])
 
 
-def test_an_alert_fires_when_no_mail_arrives_while_passwords_are_guessed(tmp_path: Path) -> None:
+def test_each_of_several_faults_at_the_same_time_fires_its_alert(tmp_path: Path) -> None:
     """For 40 minutes, most attempts are deferred, many logins are refused, and many deliveries are held or deferred."""
     changes = {
         'posthouse_relay_attempts_total{result="deferred"': "0+6x39 234+5940x40",

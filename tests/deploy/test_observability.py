@@ -114,7 +114,7 @@ def of_queue_id(spans: Sequence[Span], name: str, queue_id: str) -> list[Span]:
     return [span for span in spans if span.name == name and span.attributes.get("posthouse.queue_id") == queue_id]
 
 
-def test_a_message_is_one_trace_through_all_services_and_attempts(
+def test_a_message_is_one_trace_through_ingress_policy_relay_and_all_attempts(
     suite: Suite, collector: Collector, far: SmtpSink
 ) -> None:
     far.on(Stage.RCPT, reply("451 4.2.0 Later"), address="bob@far.test", times=1)

@@ -1,4 +1,7 @@
-"""Every command of README and docs is run, page by page, on a new suite in a network namespace of its own."""
+"""The commands of README and docs are run, page by page, on a new suite in a network namespace of its own.
+
+Blocks with the comment `not run` or `run by`, and the commands for measurements, are left out.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 _ANSWER_SECONDS = 60.0
-# The result of a call that is not refused within the time limit. An allowed call may wait long for an answer.
+# The result of a call that gets an answer within the time limit. The result of any other call is the name of a status.
 NOTHING = "nothing was refused"
 
 
@@ -35,7 +35,7 @@ def described_methods() -> list[str]:
 
 
 def call_all(channel: grpc.Channel) -> dict[str, str]:
-    """Returns for each method the name of the status with which the call was refused, or NOTHING."""
+    """Returns for each method the name of the status with which the call failed, or NOTHING."""
     return {_path(method): _call(channel, method) for service in described_services() for method in service.methods}
 
 
@@ -52,7 +52,7 @@ def _call(channel: grpc.Channel, method: MethodDescriptor) -> str:
     try:
         answer = call(request, timeout=_ANSWER_SECONDS)
         if method.server_streaming:
-            # When a call is refused, the first read raises, because nothing is sent before the status.
+            # When a call fails, the first read raises, because nothing is sent before the status.
             next(answer, None)
             answer.cancel()
     except grpc.RpcError as error:

@@ -119,7 +119,9 @@ def test_each_service_may_call_only_the_methods_of_the_table(suite: Suite, serve
 
 
 @pytest.mark.parametrize("server", SERVICES)
-def test_a_service_that_is_not_in_the_table_may_call_nothing(suite: Suite, server: str, tmp_path: Path) -> None:
+def test_a_service_that_is_not_in_the_table_may_call_only_health_and_reflection(
+    suite: Suite, server: str, tmp_path: Path
+) -> None:
     """The refusals are also logged and counted."""
     renew(suite.folder / "tls" / "authority", tmp_path, datetime.datetime.now(datetime.UTC), services=["stranger"])
     metrics = f"http://{suite.host}:{suite.port(f'{server.upper()}_METRICS_PORT')}/metrics"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module", params=["127.0.0.1", "::1"], ids=["IPv4", "IPv6"])
 def loopback(request: pytest.FixtureRequest) -> str:
-    """Runs the tests of this module with each address, which clients, next hops, name servers and the API use."""
+    """The address that clients, next hops, name servers and the API use. The tests run with IPv4 and with IPv6."""
     address: str = request.param
     return address
 

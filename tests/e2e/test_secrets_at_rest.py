@@ -79,7 +79,7 @@ def test_snapshot_files_contain_no_password_and_no_hash_in_plain_text(suite: Sui
             answer = api.post(path, json=body)
             assert answer.status_code == 201, answer.text
     kept = {name: suite.folder / name / "snapshot" for name in ("policy", "relay")}
-    # Encrypted content is as long as the plain text, so a file of this length contains what was configured.
+    # Encrypted content is not shorter than the plain text, so a file of this length contains what was configured.
     until(
         lambda: all(path.exists() and path.stat().st_size > 300 for path in kept.values()), "the snapshots are stored"
     )

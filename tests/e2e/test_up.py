@@ -199,7 +199,7 @@ def test_mail_flows_even_if_nobody_reads_the_output(empty_folder_suite: Suite, s
 
 
 def _send_to_many(suite: Suite) -> None:
-    """Sends mail that makes more than 60 kB of log, because each recipient makes a line of at least 250 octets."""
+    """Sends a message to 100 recipients, for each of which a line of at least 250 octets is logged."""
     with world.submission(suite) as client:
         client.mail(world.ALICE)
         for _ in range(100):
@@ -238,7 +238,7 @@ def _until_line(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(text)
 
 
-def test_the_client_gets_its_reply_when_relay_dies_as_the_dot_is_sent(empty_folder_suite: Suite) -> None:
+def test_the_client_gets_its_reply_when_relay_hangs_as_the_dot_is_sent(empty_folder_suite: Suite) -> None:
     """F63: `posthouse up` waits as long as ingress waits for relay."""
     suite = empty_folder_suite
     with _up(suite, INGRESS_RELAY_SECONDS="5", INGRESS_DRAIN_SECONDS="1") as process:

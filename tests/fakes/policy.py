@@ -55,8 +55,8 @@ def delayed(seconds: float) -> pb.Verdict:
 class FakePolicy(policy_pb2_grpc.PolicyServicer):
     """A gRPC server for policy. `on(stage, answer)` sets a verdict, or a function that makes one from the request.
 
-    A stage without a script gets the verdict ACCEPT. A verdict at CONNECT or AUTH that has no profile gets
-    `self.profile`. By default AUTH accepts the login `alice` with the password `secret`.
+    A stage without a script gets the verdict ACCEPT. A verdict at CONNECT or AUTH that does not reject and has no
+    profile gets `self.profile`. By default AUTH accepts the login `alice` with the password `secret`.
     """
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ def test_random_octets_are_answered_and_never_break_the_session(stream: bytes) -
 
 @BOUNDED
 @given(stream=streams)
-def test_stored_content_has_no_bare_cr_or_lf_and_was_submitted(stream: bytes) -> None:
+def test_stored_messages_have_no_bare_cr_or_lf_and_only_accepted_recipients(stream: bytes) -> None:
     for sender, *recipients, content in run([stream]).stored:
         assert content.count(b"\r\n") == content.count(b"\r") == content.count(b"\n")
         assert all(recipient and not recipient.startswith(b"bad") for recipient in recipients)

@@ -100,7 +100,7 @@ class Client:
         return [(await self.reply()).code for _ in range(count)]
 
     async def until_closed(self) -> bytes:
-        """Returns everything that the server sends until it ends the connection."""
+        """Returns everything that the server sends until it ends the connection, or nothing after a reset."""
         async with asyncio.timeout(_SECONDS):
             try:
                 return await self.reader.read()

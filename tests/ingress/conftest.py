@@ -24,7 +24,7 @@ from tests.peers.ports import free_ports
 
 @pytest.fixture(scope="session")
 def event_loop_policy() -> Any:
-    """Returns the event loop implementation that ingress runs on."""
+    """Returns the policy of uvloop, the event loop of ingress."""
     return uvloop.EventLoopPolicy()
 
 

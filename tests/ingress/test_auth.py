@@ -109,7 +109,7 @@ async def test_f44_a_response_that_is_too_long_has_one_reply(
 
 async def test_f44_the_longest_response_is_read(client: Client) -> None:
     assert (await client.command("AUTH PLAIN")).code == 334
-    # This is the base64 form of NULs: three fields, of which the login is empty.
+    # This is the base64 form of NULs only, which separate far more than three fields, so the reply is 501.
     assert (await client.command(b"A" * 12_288)).code == 501
     assert (await client.login()).code == 235
 
@@ -259,7 +259,7 @@ async def test_f61_mail_after_the_end_of_a_login_counts_as_without_a_login(ingre
     assert b"with ESMTPS id" in message.content
 
 
-async def test_the_proof_of_a_login_is_sent_with_every_request(ingress: Ingress, client: Client) -> None:
+async def test_the_proof_of_a_login_is_sent_with_later_requests(ingress: Ingress, client: Client) -> None:
     _with_login(ingress)
     assert (await client.login()).code == 235
     await client.envelope()

@@ -1,5 +1,5 @@
-"""CHUNKING (RFC 3030): the octets of a chunk are always read, a message gets one reply after its last chunk, and memory
-is limited (C44 to C48).
+"""CHUNKING (RFC 3030): octets of a refused chunk are not run as commands, each chunk gets one reply, and memory is
+limited (C44 to C48).
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ async def test_c48_bdat_0_last_ends_the_message(ingress: Ingress) -> None:
         (b"BDAT LAST 6\r\n", [501]),
     ],
 )
-async def test_c48_wrong_syntax_of_bdat_is_refused(ingress: Ingress, command: bytes, codes: list[int]) -> None:
+async def test_c48_the_syntax_of_bdat_is_checked(ingress: Ingress, command: bytes, codes: list[int]) -> None:
     client = await ingress.client()
     await client.envelope()
     client.send(command)

@@ -1,6 +1,6 @@
 """Content is read in large blocks: whole lines, dots, sizes, faults.
 
-The first tests use the reader alone, and the others use a session (C08 to C13).
+Some tests use the reader alone, and the others use a session (C08 to C13).
 """
 
 from __future__ import annotations
@@ -355,7 +355,7 @@ async def test_a_spool_file_without_space_gives_one_temporary_refusal(
     assert len(ingress.relay.messages) == 1
 
 
-async def test_a_spool_folder_without_space_gives_a_temporary_refusal(ingress: Ingress) -> None:
+async def test_a_spool_folder_that_does_not_exist_gives_a_temporary_refusal(ingress: Ingress) -> None:
     ingress.worker.context.spool = Path("/proc/nowhere")
     client = await ingress.client()
     await client.envelope()

@@ -1,5 +1,5 @@
-"""Failures of policy, relay or the client: the reply is 451 4.3.0, nothing is stored, and service resumes (C33 to C35,
-C92, C93).
+"""Failures of policy, relay or the client: which reply the client gets, what is stored, and how service resumes (C33 to
+C35, C92, C93).
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ async def test_f55_a_connection_is_refused_only_with_421_or_554(
 
 
 async def test_f55_a_message_that_needs_no_further_decision_is_accepted_without_policy(ingress: Ingress) -> None:
-    """Once policy has decided about all recipients, a message needs policy no more. A new recipient needs policy."""
+    """When policy has decided about the recipients of a message and is not asked at later stages, the message needs no
+    further decision. A new recipient needs a decision.
+    """
     client = await ingress.client()
     await client.envelope()
     await ingress.policy.stop()
@@ -344,7 +346,7 @@ async def test_c33_a_very_slow_commit_is_still_answered(start: Start) -> None:
     assert len(ingress.relay.messages) == 1
 
 
-async def test_c33_a_commit_without_an_answer_gives_451_and_is_cancelled(start: Start) -> None:
+async def test_c33_a_commit_without_an_answer_gives_451_at_the_deadline(start: Start) -> None:
     ingress = await start(relay_seconds=0.5)
     ingress.relay.acknowledging.clear()
     client = await ingress.client()
@@ -451,7 +453,7 @@ async def test_a_large_submission_whose_stream_broke_is_sent_again_with_the_same
     assert stored.content.endswith(content)
 
 
-async def test_another_relay_is_tried_when_one_does_not_answer(start: Start, policy: FakePolicy) -> None:
+async def test_another_policy_is_used_when_one_cannot_be_reached(start: Start, policy: FakePolicy) -> None:
     ingress = await start(policy_target=f"127.0.0.1:{free_port()},127.0.0.1:{policy.port}", connected=False)
     assert (await (await until_served(ingress)).send_mail()).code == 250
 

@@ -179,7 +179,7 @@ async def test_incomplete_content_is_not_stored(ingress: Ingress, relay: FakeRel
     assert not relay.messages
 
 
-async def test_long_content_is_received_with_bounded_memory(ingress: Ingress, relay: FakeRelay) -> None:
+async def test_long_content_in_one_frame_is_received(ingress: Ingress, relay: FakeRelay) -> None:
     content = CONTENT + (b"x" * 998 + b"\r\n") * 3_000
 
     async def big(of: pb.MessageEnvelope) -> AsyncIterator[pb.SubmitMessageFrame]:

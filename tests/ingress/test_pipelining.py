@@ -1,4 +1,4 @@
-"""Pipelining where it is allowed; every violation is reported to policy exactly once (RFC 2920; C20, C21)."""
+"""Pipelining where it is allowed; policy is asked once about the violations of a session (RFC 2920; C20, C21)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_c20_octets_before_the_answer_to_ehlo_are_violations(enforced: Ing
     assert violations(enforced) == [pb.PIPELINING_VIOLATION_AFTER_HELO]
 
 
-async def test_c20_commands_right_after_data_are_violations(enforced: Ingress) -> None:
+async def test_c20_octets_before_the_answer_to_data_are_violations(enforced: Ingress) -> None:
     client = await enforced.client()
     client.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" + MESSAGE)
     assert await client.codes(3) == [250, 250, 554]
@@ -52,7 +52,7 @@ async def test_c20_commands_right_after_data_are_violations(enforced: Ingress) -
     assert not enforced.relay.messages
 
 
-async def test_c20_commands_right_after_starttls_are_dropped(enforced: Ingress) -> None:
+async def test_c20_octets_before_the_answer_to_starttls_are_violations(enforced: Ingress) -> None:
     client = await enforced.client()
     client.send(b"STARTTLS\r\nEHLO client.example\r\n")
     assert (await client.reply()).code == 554
@@ -60,7 +60,7 @@ async def test_c20_commands_right_after_starttls_are_dropped(enforced: Ingress) 
     assert violations(enforced) == [pb.PIPELINING_VIOLATION_AFTER_STARTTLS]
 
 
-async def test_c20_commands_before_the_answer_to_helo_are_violations(enforced: Ingress) -> None:
+async def test_c20_pipelined_commands_after_helo_are_violations(enforced: Ingress) -> None:
     client = await enforced.connect()
     await client.reply()
     assert (await client.command("HELO client.example")).code == 250

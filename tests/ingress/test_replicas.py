@@ -375,7 +375,7 @@ async def test_submissions_are_distributed_over_replicas(two_relays: Ingress, re
 
 
 @pytest.mark.parametrize("octets", [100, 700_000])
-async def test_unacknowledged_submissions_of_a_dead_relay_go_to_another_with_the_same_id(
+async def test_unacknowledged_submissions_of_a_dead_relay_go_to_another(
     two_relays: Ingress, relays: tuple[Relay, Relay], octets: int
 ) -> None:
     for relay in relays:
@@ -431,7 +431,7 @@ async def test_a_relay_short_of_storage_gets_no_mail(two_relays: Ingress, relays
 
 
 class Asker:
-    """A stand-in for the client that owns a replica. Its methods do nothing."""
+    """A stand-in for the client that owns a replica. Its methods do nothing; `new_frame` returns an empty frame."""
 
     def changed(self, lost: PolicyReplica | None = None, reason: str = "") -> None: ...
 

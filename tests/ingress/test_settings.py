@@ -77,7 +77,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         {"INGRESS_MAX_LINE_OCTETS": "100"},
     ],
 )
-def test_contradictory_settings_are_refused(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+def test_invalid_settings_are_refused(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         read(monkeypatch, **variables)
 

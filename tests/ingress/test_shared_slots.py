@@ -1,4 +1,4 @@
-"""SharedSlots: no party uses the slots of the others, and a task that was cancelled keeps no slot."""
+"""SharedSlots: no party (a client network or a DNS zone) blocks the others, and a cancelled task keeps no slot."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ async def test_nothing_after_quit_is_run(ingress: Ingress) -> None:
     assert await client.until_closed() == b""
 
 
-async def test_the_offered_extensions_depend_on_port_tls_and_profile(ingress: Ingress) -> None:
+async def test_the_offered_extensions_depend_on_tls(ingress: Ingress) -> None:
     client = await ingress.connect()
     await client.reply()
     plain = (await client.command("EHLO client.example")).lines
@@ -167,7 +167,7 @@ async def test_the_offered_extensions_depend_on_port_tls_and_profile(ingress: In
     assert "AUTH PLAIN LOGIN" in (await submissions.command("EHLO client.example")).lines
 
 
-async def test_every_reply_but_greetings_has_an_enhanced_code(ingress: Ingress) -> None:
+async def test_replies_to_most_commands_have_enhanced_codes(ingress: Ingress) -> None:
     client = await ingress.client()
     commands = ["NOOP", "RSET", "VRFY x", "EXPN x", "ETRN x", "HELP", "FOO", "MAIL", "RCPT", "DATA", "BDAT", "AUTH"]
     for command in commands:

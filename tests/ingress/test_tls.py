@@ -262,7 +262,7 @@ def test_f16_a_self_signed_pair_of_an_earlier_release_is_not_overwritten(tmp_pat
     assert earlier[0].read_bytes() == contents
 
 
-async def test_renegotiation_is_refused(ingress: Ingress) -> None:
+async def test_renegotiation_is_turned_off(ingress: Ingress) -> None:
     context = trusting_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     client = await ingress.connect(Listener.SUBMISSIONS)

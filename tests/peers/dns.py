@@ -204,7 +204,7 @@ class DnsServer:
             self._rules.pop((_name(name), _type(kind)), None)
 
     def clear(self) -> None:
-        """Removes all records, behaviours and recorded queries."""
+        """Removes all records, behaviours and recorded queries, and what `secure` and `forge` have set."""
         with self._changed:
             self._records.clear()
             self._names.clear()

@@ -16,7 +16,10 @@ Responder = Callable[[bytes, str, tuple[str, int]], Awaitable[Response]]
 
 
 class Endpoints:
-    """One UDP and one TCP socket on the same port. All methods run in the peers' event loop."""
+    """One UDP and one TCP socket on the same port, and a UDP socket on another port, which sends forged answers.
+
+    All methods run in the peers' event loop.
+    """
 
     def __init__(self, respond: Responder, host: str) -> None:
         self._respond = respond
@@ -28,7 +31,7 @@ class Endpoints:
 
     @classmethod
     async def open(cls, respond: Responder, host: str, port: int) -> Self:
-        """Opens both sockets. Port 0 stands for any free port."""
+        """Opens the sockets. Port 0 stands for any free port."""
         endpoints = cls(respond, host)
         loop = asyncio.get_running_loop()
         number = port or free_port(host)

@@ -41,7 +41,7 @@ class Peer(ABC):
 
 
 class Daemon(Peer):
-    """A real server's process on a free loopback port. Its folder is removed when it ends."""
+    """A real server's process on a free loopback port. `stop` removes its folder."""
 
     def __init__(self, name: str) -> None:
         self.port = free_port()

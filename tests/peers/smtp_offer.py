@@ -86,7 +86,7 @@ def parse_path(command: bytes, line: bytes) -> Path | None:
 
 
 def refused_parameter(offer: Offer, extensions: Sequence[str], parameters: Sequence[bytes]) -> str:
-    """Returns the reply to the first parameter that was not offered or is malformed, or "" when all are fine."""
+    """Returns the refusal of the first parameter that is not offered, malformed or too large; otherwise ""."""
     offered = {extension.partition(" ")[0] for extension in extensions}
     for parameter in parameters:
         name, _, value = parameter.partition(b"=")

@@ -32,7 +32,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, accepted: Callable[[Wire], Awaitable[None]]) -> None:
         self.buffer = bytearray()
-        # A function that is called with every received octet.
+        # A function that is called with all octets, as they are received.
         self.received: Callable[[bytes], None] = lambda _: None
         self._accepted = accepted
         self._transport: asyncio.Transport | None = None

@@ -133,7 +133,7 @@ class Suite:
         return self
 
     def stop(self) -> None:
-        """Ends all services as Ctrl-C does, ingress first, and removes the data."""
+        """Ends all services with SIGTERM, in the reverse order of their start, and removes the data."""
         if self._client is not None:
             self._client.close()
         for name in ("up", *reversed(tuple(self.layout))):
@@ -205,7 +205,11 @@ class Suite:
         self._processes[name].until_ready(lambda: self.is_ready(name), seconds, _PAUSE_SECONDS)
 
     def is_ready(self, name: str) -> bool:
-        """Returns whether the service answers its users: at /readyz, at gRPC's health check, or with a greeting 220."""
+        """Returns whether the service answers its users.
+
+        ingress answers with a greeting 220, the console at /healthz, and config_api at /readyz and gRPC's health check.
+        The other services answer at gRPC's health check.
+        """
         layout = self.layout[name]
         match layout.service:
             case "config_api":

@@ -160,7 +160,7 @@ def _case(name: str, document: Mapping[str, Any], group: Mapping[str, Any], give
 def _wanted(given: Any) -> Mapping[str, Any]:
     """Parses an expected verdict, which is a mapping or one of the short forms.
 
-    The short forms are `accept`, `shadow REASON…`, `discard REASON RULE`, and `CODE X.Y.Z REASON [RULE] [close]`.
+    The short forms are `accept`, `shadow REASON…`, `discard REASON [RULE]`, and `CODE X.Y.Z REASON [RULE] [close]`.
     """
     if not isinstance(given, str):
         wanted: Mapping[str, Any] = given

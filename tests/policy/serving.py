@@ -1,4 +1,4 @@
-"""Serves policy over gRPC within a test. Everything is real except config_api."""
+"""Serves policy over gRPC within a test. Everything is real except config_api and the clocks that a test sets."""
 
 from __future__ import annotations
 

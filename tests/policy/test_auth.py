@@ -65,7 +65,7 @@ async def test_each_result_of_auth_has_its_reply() -> None:
         assert replied(await policy.decide(odd)) == "535 5.7.8"
 
 
-async def test_a_session_must_log_in_again_after_a_change_of_its_account() -> None:
+async def test_auth_uses_the_accounts_of_the_newest_snapshot() -> None:
     async with serving(snapshot()) as policy:
         assert replied(await policy.decide(auth("alice"))) == "accept"
         changed = [{"id": "a1", "login": "alice", "password_hash": CHEAP.hash(b"another")}]
@@ -232,7 +232,7 @@ async def test_guesses_do_not_lock_out_clients_that_logged_in_recently(
     await asyncio.gather(*guesses, return_exceptions=True)
 
 
-async def test_failures_of_others_do_not_lock_the_user_of_an_account_out(checker: CredentialChecker) -> None:
+async def test_failures_of_others_do_not_lock_out_a_client_that_logged_in_before(checker: CredentialChecker) -> None:
     await checker.check(given(), UNDER, "office", "n")
     for number in range(failures.FAILURES_PER_LOGIN):
         await checker.check(given(password=b"wrong"), UNDER, f"guesser{number}", f"n{number}")

@@ -151,7 +151,7 @@ def content(kind: str, number: int, what: Any) -> bytes:
         return config_pb2.PolicySnapshot(disabled_account_addresses=[address]).SerializeToString()
     if kind == "accounts":
         account = config_pb2.PolicyAccount(
-            # The login of each account is an address of another account.
+            # The login of each account may be an address of another account.
             id=f"a{number}",
             login=f"user{number + 1}@local.test",
             addresses=[address],

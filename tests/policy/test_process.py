@@ -170,7 +170,7 @@ async def test_the_end_of_a_policy_process_ends_its_streams_and_sessions_still_c
 
 @asynccontextmanager
 async def receiving(folder: Path, policy_port: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """Runs an ingress process without relay, and yields its SMTP port."""
+    """Runs an ingress process without relay, and yields it with its SMTP port."""
     port = free_port()
     ports = {
         "INGRESS_SMTP_PORT": port,
@@ -191,7 +191,7 @@ async def receiving(folder: Path, policy_port: int) -> AsyncIterator[tuple[async
 
 
 async def _greeting(port: int) -> tuple[str, asyncio.StreamWriter]:
-    """Returns the greeting of ingress, after ingress listens and is connected to policy."""
+    """Returns a greeting of ingress and the connection, once ingress listens and is connected to policy."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -212,7 +212,7 @@ async def _until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_sessions_of_a_killed_ingress_count_for_ten_seconds(tmp_path: Path, redis_server: Redis) -> None:
+async def test_sessions_count_until_the_key_of_a_killed_worker_expires(tmp_path: Path, redis_server: Redis) -> None:
     config_api = ConfigApi()
     await config_api.start()
     config_api.send(7, pieces(settings({"connection_policy": {"max_concurrent_connections": 2}})), whole=True)

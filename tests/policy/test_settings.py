@@ -22,7 +22,7 @@ from services.policy.settings import Settings
         ("POLICY_GRPC_CERT", "cert.pem"),
     ],
 )
-def test_the_error_names_wrong_values(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_wrong_variable(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(StartupError, match=variable):
         Settings.load()

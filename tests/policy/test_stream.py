@@ -23,14 +23,14 @@ TWO = {"connection_policy": {"max_concurrent_connections": 2}}
 
 
 async def released(policy: Policy, sessions: int) -> None:
-    """Waits for this number of open sessions, because policy notices the end of a stream a moment later."""
+    """Waits until policy counts this number of open sessions. It may release a session a moment after its answer."""
     assert isinstance(policy.store, MemoryStore)
     async with asyncio.timeout(60):
         while policy.store.open_sessions != sessions:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0)
 
 
-async def test_answers_are_matched_by_id_although_others_wait(dns_server: DnsServer) -> None:
+async def test_a_decision_that_waits_for_the_dns_does_not_delay_others(dns_server: DnsServer) -> None:
     rules = snapshot({"sender_policy": {"reject_unknown_sender_domain": "enforce"}})
     gate = dns_server.hold("slow.test")
     dns_server.add("quick.test", "A", "203.0.113.1")

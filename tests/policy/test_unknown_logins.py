@@ -1,4 +1,4 @@
-"""A login that no account has is refused like a wrong password, and the check costs the same."""
+"""A login that no account has is refused like a wrong password."""
 
 from __future__ import annotations
 

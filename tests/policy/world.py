@@ -25,7 +25,8 @@ PASSWORD = b"correct horse"
 # These are the cheapest parameters of argon2id. In production config_api chooses the cost.
 CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
-# The defaults of the settings, with two accounts, two aliases, two relay domains and a trusted network.
+# The defaults of the settings, with a local domain, two relay domains, a listed recipient, two accounts, two aliases
+# and a trusted network.
 DEFAULTS: dict[str, Any] = {
     "revision": 7,
     "general": {

@@ -141,7 +141,7 @@ def submission(number: int, recipient: bytes) -> pb.Submission:
 async def submit(relay: RelayProcess, submissions: list[pb.Submission]) -> dict[str, str]:
     """Submits messages in one stream, as ingress does, until all are acknowledged or the stream breaks.
 
-    Returns the queue ids by submission id.
+    Returns the queue ids of the stored messages by submission id.
     """
     stored: dict[str, str] = {}
     wanted = {one.id for one in submissions}

@@ -1,5 +1,5 @@
-"""Relay is killed with SIGKILL at each point of a message's way. Acknowledged mail arrives nevertheless, and possible
-duplicates are marked.
+"""Relay is killed with SIGKILL at each point of a message's way, or ended with SIGTERM. Acknowledged mail arrives
+nevertheless, and possible duplicates are marked.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ async def test_relay_is_terminated_during_a_delivery(tmp_path: Path, smtp_sink: 
 
 @pytest.mark.parametrize("point", Point)
 async def test_relay_is_killed_at_a_point_of_a_transaction(tmp_path: Path, smtp_sink: SmtpSink, point: Point) -> None:
-    """On SQLite the same relay starts again after the kill."""
+    """On SQLite a relay starts on the same file after the kill."""
     path = tmp_path / "queue.sqlite3"
     dying = _dying(tmp_path, f"sqlite:///{path}", smtp_sink, point)
     successor = RelayProcess(tmp_path, f"sqlite:///{path}", smtp_sink.port)
@@ -136,7 +136,7 @@ def _dying(
 async def _survives(
     dying: RelayProcess, successor: RelayProcess, sink: SmtpSink, point: Point, *, started: bool, status: int = -9
 ) -> int:
-    """Checks that all mail arrives and that each message with extra copies is marked. Returns how many there are."""
+    """Checks that no mail is lost and that messages with extra copies are marked. Returns the number of extra ones."""
     load = [submission(number, REFUSED if number % 4 == 0 else b"u@one.test") for number in range(12)]
     acknowledged = await submit(dying, load)
     assert await dying.died() == status

@@ -394,8 +394,8 @@ def test_a_reserve_that_the_log_does_not_fit_into_is_refused(tmp_path: Path) -> 
         Settings.model_validate({"POSTHOUSE_DATA_DIR": tmp_path, "disk_reserve_mb": 4})
 
 
-async def test_a_data_folder_that_becomes_read_only_under_load_loses_nothing(tmp_path: Path) -> None:
-    """While the folder is read-only, the database cannot be written. Mail that was accepted before is delivered."""
+async def test_files_of_the_queue_that_become_read_only_under_load_lose_nothing(tmp_path: Path) -> None:
+    """While its files are read-only, the database cannot be written. Mail that was accepted before is delivered."""
     folder = tmp_path / "data"
     folder.mkdir()
     transport = ScriptedTransport(gates={b"u0@one.test": asyncio.Event()}, capacities={"domain:one.test": 1})

@@ -1,6 +1,6 @@
 """Runs relay's real parts in the process of the test: database, committer, dispatcher and gRPC.
 
-Only next hops and the clock are scripted.
+The next hops, the clock and the configuration come from the test.
 """
 
 from __future__ import annotations

@@ -87,7 +87,9 @@ def test_unknown_commands_and_arguments_are_refused(tmp_path: Path, arguments: t
         ("ingress", "INGRESS_CPUS", "first", "INGRESS_CPUS=first: "),
     ],
 )
-def test_unknown_settings_are_refused(tmp_path: Path, command: str, variable: str, value: str, said: str) -> None:
+def test_unknown_and_invalid_settings_are_refused(
+    tmp_path: Path, command: str, variable: str, value: str, said: str
+) -> None:
     """Case F39 of docs/cases.md describes this behaviour."""
     refused = posthouse(tmp_path, command, **{variable: value})
     assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr

@@ -19,7 +19,7 @@ def remembered(folder: Path, *, postgres_url: str = "", **environment: str) -> N
     remember(folder / "run", lay_out(environment, sockets=folder, postgres_url=postgres_url))
 
 
-def test_the_url_of_the_option_is_found_again(tmp_path: Path) -> None:
+def test_the_url_of_the_option_postgres_is_found_again(tmp_path: Path) -> None:
     remembered(tmp_path, postgres_url=URL)
     assert find(tmp_path, {}) == dict.fromkeys(VARIABLES.values(), URL)
     assert stat.S_IMODE((tmp_path / "run" / "databases.json").stat().st_mode) == 0o600

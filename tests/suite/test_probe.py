@@ -40,7 +40,7 @@ def status(*urls: str) -> int:
     return raised.value.status
 
 
-def test_all_services_are_ready(server: str) -> None:
+def test_the_probe_succeeds_when_all_services_are_ready(server: str) -> None:
     with SmtpSink() as sink:
         probe.ask([f"{server}/200", f"smtp://127.0.0.1:{sink.port}"])
 
@@ -70,7 +70,7 @@ def test_a_mail_server_that_refuses_every_session_is_not_ready() -> None:
     # The names of the tests must be the same in all workers of a test run, but the free ports differ.
     ids=["http", "smtp", "other scheme", "no scheme", "half an address", "no port"],
 )
-def test_an_address_without_a_server_is_not_reachable(url: str) -> None:
+def test_an_unused_or_invalid_address_is_not_reachable(url: str) -> None:
     assert status(url) == probe.NOT_REACHABLE
 
 

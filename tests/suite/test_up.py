@@ -62,7 +62,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_service_that_dies_is_started_again(tmp_path: Path) -> None:
-    """Each time that the process dies after it was ready, it is started again, even if the service has no other."""
+    """A process that dies after it was ready is started again each time, even if the suite has no other process."""
     async with made(tmp_path, config_api(tmp_path)) as (suite, lines):
         await suite.start()
         child = suite.children[0]

@@ -68,7 +68,7 @@ async def test_a_batch_is_one_revision_and_is_in_force_as_a_whole(service: Servi
     assert (entry["action"], entry["target"], entry["revision"]) == ("batchAccounts", "accounts:batch", before + 1)
 
 
-async def test_a_batch_with_one_faulty_operation_changes_nothing(service: Service) -> None:
+async def test_a_batch_with_a_faulty_operation_changes_nothing(service: Service) -> None:
     taken = await service.make("accounts", {"login": "taken"})
     before = await newest(service)
     path = f"/v1/accounts/{taken['id']}"

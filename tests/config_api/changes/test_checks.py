@@ -189,7 +189,7 @@ async def test_c158_wide_trusted_ranges_give_a_warning(checked: Service, monkeyp
         assert codes == ([code] if code else []), network
 
 
-async def test_ranges_that_contain_the_gateway_of_this_host_give_a_warning(
+async def test_ranges_that_contain_the_network_gateway_of_this_host_give_a_warning(
     begun: Path, resolver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check_context, "_gateways", lambda: ["172.17.0.1"])
@@ -238,7 +238,7 @@ async def test_postmasters_without_mail_give_a_warning(checked: Service) -> None
     assert missing not in _codes(await checked.change(GENERAL, {"external_postmasters": ["boss@b.example"]}))
 
 
-async def test_an_import_gives_the_same_warnings(checked: Service) -> None:
+async def test_an_import_gives_the_warnings_of_single_changes(checked: Service) -> None:
     document = await checked.get("/v1/config:export")
     document["settings"]["general"]["profile"]["hostname"] = "odd.example"
     document["trusted_networks"] = [{"name": "all", "networks": ["192.0.2.0/24", "0.0.0.0/0"]}]

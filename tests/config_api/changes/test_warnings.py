@@ -210,7 +210,7 @@ ALLOW = {"list": "allow", "criterion": "domain", "value": "spam.test"}
             {"list": "allow", "criterion": "network", "value": "192.0.2.0/24"},
             "covers",
         ),
-        # A sender can be forged, so it does not lift a block on an IP address.
+        # A sender can be forged, so an allow rule for a sender does not lift a block of an IP address.
         (ALLOW, {"list": "block", "criterion": "ip", "value": "192.0.2.7"}, ""),
         (
             {"list": "allow", "criterion": "recipient", "value": "a@ours.test"},

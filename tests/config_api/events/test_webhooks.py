@@ -76,7 +76,7 @@ async def test_each_webhook_gets_only_the_types_of_events_that_it_chose(service:
     assert sorted(sent["/bad"]) == [("bounced", "no@one.test"), ("deferred", "later@one.test")]
 
 
-async def test_a_receiver_that_fails_later_gets_all_events_in_the_order_of_each_message(
+async def test_a_receiver_that_fails_at_first_gets_all_events_in_the_order_of_each_message(
     service: Service, relay: WholeRelay
 ) -> None:
     with WebServer() as web:

@@ -375,7 +375,7 @@ async def test_an_import_or_rollback_overwrites_no_change_that_its_author_has_no
     assert again.status_code == 200
 
 
-async def test_an_import_with_only_changes_only_these_sections(service: Service) -> None:
+async def test_an_import_with_the_parameter_only_changes_no_other_section(service: Service) -> None:
     network = await service.make("trusted-networks", {"name": "kept", "networks": ["192.0.2.0/24"]})
     account = await service.make("accounts", {"login": "a", "password": "p", "addresses": ["a@ours.example"]})
     await service.make("accounts", {"login": "gone"})

@@ -26,7 +26,7 @@ GENERAL = "/v1/settings/general"
 JSON = {"Content-Type": "application/json"}
 
 
-async def test_every_path_needs_a_key(on_sqlite: Service) -> None:
+async def test_the_api_and_metrics_need_a_key_and_probes_need_none(on_sqlite: Service) -> None:
     paths = [f"/v1/{resource.kind}" for resource in (*SINGLETONS, *COLLECTIONS)]
     async with httpx.AsyncClient(base_url=str(on_sqlite.api.base_url)) as stranger:
         for path in [*paths, "/v1/config:export", "/v1/revisions", "/v1/audit-log", "/v1/no-such-thing"]:
@@ -307,7 +307,7 @@ async def test_every_route_gets_its_body_from_the_middleware() -> None:
 
 @pytest.mark.parametrize("path", ["/v1/relay-domains", "/v1/config:import", "/v1/explain/session"])
 @pytest.mark.parametrize("body", ["", "{", " ", "[1,]", "{" + " " * 70_000, '{"n": ' + "9" * 5000 + "}"])
-async def test_invalid_json_is_refused_by_every_endpoint(on_sqlite: Service, path: str, body: str) -> None:
+async def test_invalid_json_is_refused(on_sqlite: Service, path: str, body: str) -> None:
     answer = await on_sqlite.api.post(path, content=body, headers=JSON)
     assert answer.status_code == (422 if not body and path == "/v1/explain/session" else 400), answer.text
 

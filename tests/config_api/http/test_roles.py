@@ -46,7 +46,7 @@ def _expected(operation: str, method: str) -> str:
 
 
 async def test_each_role_may_call_exactly_its_operations(on_sqlite: Service) -> None:
-    """The table is generated from the routes, so each new operation must be added to a set above."""
+    """The role of each route is compared with the sets above, and each route is tried with a key of each role."""
     await on_sqlite.make("accounts", {"login": "alice"})
     account = {"sender": {"account": "alice"}}
     keys = {
@@ -82,7 +82,7 @@ async def test_each_role_may_call_exactly_its_operations(on_sqlite: Service) -> 
 
 
 async def test_the_large_body_of_a_request_without_the_needed_role_is_not_read(on_sqlite: Service) -> None:
-    """Four imports of 58 MB are refused at once, and the process uses no more memory."""
+    """Four imports of 58 MB are refused before their bodies have come, and the process grows by less than 20 MiB."""
     key = (await on_sqlite.make("api-keys", {"name": "r", "role": "reader"}))["key"]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     length = 58 * 1_048_576

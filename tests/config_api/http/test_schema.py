@@ -56,7 +56,7 @@ def test_names_of_operations_suit_client_generators(document: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(("body", "media_type"), [(b"x", "text/plain"), (b"{", "application/json")])
-async def test_errors_of_bodies_are_documented_at_each_operation_with_a_body(
+async def test_errors_of_bodies_are_documented_at_each_operation(
     on_sqlite: Service, document: dict[str, Any], body: bytes, media_type: str
 ) -> None:
     """The refusals of a body are documented even for operations that need no body."""
@@ -105,7 +105,7 @@ def _models(name: str, schemas: dict[str, Any]) -> list[str]:
     return [name, *(found for other in inner for found in _models(other, schemas))]
 
 
-def test_secrets_are_write_only_and_have_no_example(document: dict[str, Any]) -> None:
+def test_passwords_are_write_only_and_have_no_example(document: dict[str, Any]) -> None:
     found = 0
     for schema in document["components"]["schemas"].values():
         password = schema.get("properties", {}).get("password")

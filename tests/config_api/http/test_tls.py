@@ -162,6 +162,6 @@ async def test_a_connection_without_a_handshake_is_closed(
 
 
 @pytest.mark.parametrize("alone", ["tls_cert", "tls_key"])
-def test_a_certificate_without_its_key_is_refused(alone: str, tmp_path: Path) -> None:
+def test_a_certificate_or_a_key_alone_is_refused(alone: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="must both be set, or neither"):
         settings(url_of_sqlite(tmp_path), tmp_path, **{alone: tmp_path / "file"})

@@ -10,7 +10,7 @@ from tests.config_api.peers import MESSAGE
 __all__ = ["operated"]
 
 
-async def test_every_filter_reaches_relay(operated: Operated) -> None:
+async def test_the_filters_of_a_search_reach_relay(operated: Operated) -> None:
     service, _, fake_relay = operated
     filters = {
         "message_id": "<1@a.test>",

@@ -111,7 +111,7 @@ async def test_c150_of_16_writers_with_the_same_etag_only_one_succeeds(service: 
 
 
 async def test_c150_writers_with_the_etag_star_all_succeed(service: Service) -> None:
-    """No member that a request changed is lost, although all requests read the object before the first one wrote."""
+    """Eight requests are sent at the same time, and each makes a revision."""
     names = [f"writer{number}@b.example" for number in range(8)]
 
     async def write(number: int) -> int:
@@ -125,7 +125,7 @@ async def test_c150_writers_with_the_etag_star_all_succeed(service: Service) -> 
     assert (await service.api.patch(GENERAL, json={}, headers=both)).status_code == 412
 
 
-async def test_get_answers_304(on_sqlite: Service) -> None:
+async def test_get_with_the_present_etag_is_answered_with_304(on_sqlite: Service) -> None:
     tag = (await on_sqlite.api.get(GENERAL)).headers["etag"]
     answer = await on_sqlite.api.get(GENERAL, headers={"If-None-Match": f'"0", W/{tag}'})
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)

@@ -150,7 +150,7 @@ async def test_writes_wait_for_a_replica_that_watched_before_the_restart(begun: 
         assert (await post(service, "third")).headers[IN_FORCE] == "true"
 
 
-async def test_a_wait_ends_as_soon_as_the_last_replica_has_the_revision() -> None:
+async def test_a_wait_ends_when_the_last_replica_that_is_behind_leaves() -> None:
     watchers = Watchers()
     one, other = Watcher("policy-1", "policy"), Watcher("relay-1", "relay")
     for watcher in (one, other):

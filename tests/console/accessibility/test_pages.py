@@ -46,7 +46,7 @@ def faults(browser: Browser, axe: str) -> Any:
 
 @pytest.fixture(scope="module")
 def paths(suite: Suite) -> list[str]:
-    """The paths of all pages, with a waiting message and a refused one."""
+    """The paths of all pages without variable parts, and examples of the others, such as a refused message."""
     block = {"list": "block", "criterion": "sender", "value": "eve@far.test"}
     rule = world.create(suite, "/v1/access-rules", block)["id"]
     until(lambda: _sent(suite, "eve@far.test", world.ALICE) == 554, "the rule refuses the sender")

@@ -37,7 +37,10 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def databases(request: pytest.FixtureRequest) -> Databases:
-    """Returns a function that makes the variables of two new databases, one for each service."""
+    """Returns a function that makes two new databases and returns their variables.
+
+    With SQLite there are no such variables, because the databases are files in the data folder.
+    """
     if request.param == "sqlite":
         return dict
     server: Postgres = request.getfixturevalue("server")

@@ -30,7 +30,7 @@ def test_the_console_has_mail_and_nothing_is_left_at_the_end(tmp_path: Path) -> 
 
 
 def every_fate_is_there(demonstration: Demonstration) -> None:
-    """Waits until there is a message of each kind."""
+    """Waits until everything that the demonstration shows is there, such as messages with each outcome."""
     items = demonstration.items
     fates: dict[str, Callable[[], object]] = {
         "a message is delivered": lambda: items("/v1/messages", state="delivered"),

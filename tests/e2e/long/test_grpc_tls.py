@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 
 def certificate_ends(suite: Suite) -> list[datetime.datetime]:
-    """Returns when the certificates in the metrics expire, for each service."""
+    """Returns for each service when its certificate expires, according to its metrics."""
     assert suite.certificates is not None
     ends = []
     for service in SERVICES:

@@ -258,10 +258,7 @@ class Hop:
 
 @pytest.fixture
 def hops(certificates: trustme.CA) -> Iterator[list[Hop]]:
-    """The servers of relay domains, one for each pair in `HOPS` and one more.
-
-    The first host of the last domain does not run.
-    """
+    """The servers of relay domains: one for each pair in `HOPS`, and one more, which the test makes a fallback host."""
     with contextlib.ExitStack() as stack:
         certificate = certificates.issue_cert("nobody.example")
         yield [

@@ -326,7 +326,7 @@ def on_error(suite: Suite, rspamd: Rspamd, request: pytest.FixtureRequest) -> It
     world.until_in_force(suite)
 
 
-def test_mail_follows_the_setting_while_rspamd_is_down_and_is_checked_again_afterwards(
+def test_mail_follows_on_error_while_rspamd_is_down_and_is_checked_again_afterwards(
     suite: Suite, dovecot: Dovecot, rspamd: Rspamd, on_error: str
 ) -> None:
     marker = uuid.uuid4().hex

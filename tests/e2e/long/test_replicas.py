@@ -329,7 +329,7 @@ def test_each_replica_ends_under_load_and_no_mail_is_lost(cluster: Cluster) -> N
         assert not LONG_SECONDS or seconds <= BACK_SECONDS
 
 
-def test_postgresql_restarts_and_redis_dies_under_load(cluster: Cluster) -> None:
+def test_no_accepted_mail_is_lost_when_postgresql_restarts_and_redis_dies(cluster: Cluster) -> None:
     held = Held(cluster)
     with cluster.load("outages") as load:
         held.fill()

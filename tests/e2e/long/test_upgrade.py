@@ -58,7 +58,7 @@ def restore(folder: Path) -> None:
 
 
 def restore_databases(settings_path: str, queue_path: str) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """Restores both databases as SQLite files. All times are moved as if that version had run until a moment ago."""
+    """Restores both databases as SQLite files. The queue's times are moved, so that the last delivery is due now."""
     settings, queue = sqlite3.connect(settings_path), sqlite3.connect(queue_path)
     settings.executescript((DATA / "config.sql").read_text())
     queue.executescript((DATA / "queue.sql").read_text())
@@ -95,7 +95,10 @@ async def copy_to_postgresql(url: str, settings: sqlite3.Connection, queue: sqli
 
 
 def copy_rows(connection: Connection, source: sqlite3.Connection) -> None:
-    """Copies all rows of the tables that both databases have. Tables that others refer to come first."""
+    """Replaces the rows of all tables but `alembic_version` by those of `source`.
+
+    Tables to which others refer come first.
+    """
     tables = MetaData()
     tables.reflect(connection)
     for table in tables.sorted_tables:

@@ -22,7 +22,8 @@ HOSTNAME = "mx.ours.test"
 FAR = "bob@far.test"
 SETTLE_SECONDS = 60.0
 
-# The settings that only relay reads, and the settings that both policy and relay read. Only policy reads all others.
+# The settings that only relay reads, the settings that both policy and relay read, and the members of other settings
+# that relay reads. Only policy reads all others.
 _RELAYS_ALONE = frozenset({"delivery", "queue", "resolvers", "relay-rules", "dkim-keys"})
 _OF_BOTH = frozenset({"relay-domains", "local-domains", "accounts", "aliases", "recipients"})
 _OF_BOTH_IN_SETTINGS = frozenset({"profile", "external_postmasters", "quarantine"})
@@ -35,8 +36,8 @@ _MINUTE_MARGIN = 8.0
 class Gateway:
     """Posthouse with the local domain ours.test (alice, carol, an alias), and a server of far.test outside.
 
-    Every change goes through the HTTP API and is in force in policy and relay when the call returns. `restore` rolls
-    back to the first revision.
+    Every change goes through the HTTP API. When the call returns, the change is in force in each service that reads the
+    changed object. `restore` rolls back to the first revision.
     """
 
     def __init__(self) -> None:

@@ -64,7 +64,9 @@ def test_a_block_rule_does_not_affect_other_mail(gateway: Gateway, criterion: st
         ("b_b@far.test", "bob@far.test", False),
     ],
 )
-def test_a_sender_is_compared_as_a_whole_and_exactly(gateway: Gateway, value: str, sender: str, blocked: bool) -> None:
+def test_a_sender_is_compared_as_a_whole_and_without_regard_to_case(
+    gateway: Gateway, value: str, sender: str, blocked: bool
+) -> None:
     gateway.access("block", "sender", value, action="reject")
     with gateway.connect() as client:
         assert client.mail(sender, "" if sender.isascii() else "SMTPUTF8") == "250"
@@ -202,7 +204,7 @@ def test_a_recipient_rule_discards_only_that_recipient(gateway: Gateway) -> None
     )
 
 
-def test_discarded_mail_is_not_relayed_and_does_not_show_who_exists(gateway: Gateway) -> None:
+def test_discarded_mail_is_not_relayed(gateway: Gateway) -> None:
     gateway.access("block", "ip", CLIENT, action="discard")
     assert gateway.attempt("nobody@ours.test", address=CLIENT) in ("accepted", "RCPT 550 5.1.1")
     # A discard rule must not make the gateway an open relay: a message that is answered as accepted is not sent.
@@ -228,7 +230,7 @@ def test_a_block_rule_on_a_client_is_lifted_only_by_an_allow_rule_on_ip_or_netwo
 
 
 @pytest.mark.parametrize("mode", ["off", "shadow"])
-def test_an_allow_rule_that_is_not_in_force_exempts_nothing(gateway: Gateway, mode: str) -> None:
+def test_an_allow_rule_that_is_off_or_in_shadow_mode_exempts_nothing(gateway: Gateway, mode: str) -> None:
     gateway.access("block", "sender", FAR, action="reject")
     gateway.access("allow", "ip", CLIENT, mode=mode)
     assert gateway.attempt(address=CLIENT) == "RCPT 554 5.7.1"

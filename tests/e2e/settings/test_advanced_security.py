@@ -45,7 +45,7 @@ def test_octets_before_the_greeting_are_refused_when_the_rule_is_enforced(
     ],
     ids=["behind-ehlo", "behind-helo", "piled-up-without-offer", "behind-data"],
 )
-def test_commands_that_came_too_early_are_refused(
+def test_commands_that_come_too_early_are_refused_only_in_the_mode_enforce(
     gateway: Gateway, mode: str, before: list[str], octets: bytes
 ) -> None:
     gateway.patch("advanced-security", {"reject_unauthorized_pipelining": mode})
@@ -201,7 +201,7 @@ def test_the_session_that_reached_the_limit_gets_its_recipients_refused(gateway:
         assert answers == ["250", "550 5.1.1", "550 5.1.1", "421 4.7.0"]
 
 
-def test_a_blocked_client_is_blocked_for_the_postmaster_too_until_it_is_lifted(gateway: Gateway) -> None:
+def test_a_blocked_client_is_blocked_for_the_postmaster_too_until_the_block_is_lifted(gateway: Gateway) -> None:
     gateway.patch("advanced-security", {"max_unknown_recipients_per_day": 1})
     address = gateway.public_address()
     with gateway.connect(address) as client:
@@ -293,7 +293,7 @@ def test_different_junk_commands_are_counted_together(gateway: Gateway) -> None:
         assert answers[3] == "421 4.7.0"
 
 
-def test_the_count_starts_anew_after_an_accepted_message(gateway: Gateway) -> None:
+def test_the_count_of_junk_commands_starts_anew_after_an_accepted_message(gateway: Gateway) -> None:
     gateway.patch("advanced-security", {"max_junk_commands": 3})
     with gateway.connect() as client:
         for _ in range(2):
@@ -302,7 +302,7 @@ def test_the_count_starts_anew_after_an_accepted_message(gateway: Gateway) -> No
         assert [client.say("NOOP") for _ in range(4)] == ["250"] * 3 + ["421 4.7.0"]
 
 
-def test_a_refused_message_does_not_start_the_count_anew(gateway: Gateway) -> None:
+def test_a_refused_message_does_not_start_the_count_of_junk_commands_anew(gateway: Gateway) -> None:
     gateway.patch("advanced-security", {"max_junk_commands": 3})
     with gateway.connect() as client:
         assert [client.say("NOOP") for _ in range(3)] == ["250"] * 3

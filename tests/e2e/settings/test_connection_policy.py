@@ -127,7 +127,7 @@ def test_the_default_limit_is_fifty_connections_and_zero_means_no_limit(gateway:
 # max_messages_per_minute
 
 
-def test_messages_above_the_limit_wait_for_the_next_minute(gateway: Gateway) -> None:
+def test_messages_above_the_limit_in_a_minute_are_deferred(gateway: Gateway) -> None:
     gateway.patch("connection-policy", {"max_messages_per_minute": 3})
     address = gateway.public_address()
     within_one_minute()
@@ -147,7 +147,7 @@ def test_messages_above_the_limit_wait_for_the_next_minute(gateway: Gateway) -> 
         assert gateway.attempt() == "accepted"
 
 
-def test_refused_messages_count_too(gateway: Gateway) -> None:
+def test_refused_messages_count_towards_the_limit(gateway: Gateway) -> None:
     gateway.patch("connection-policy", {"max_messages_per_minute": 2})
     within_one_minute()
     with gateway.connect() as client:
@@ -160,7 +160,7 @@ def test_refused_messages_count_too(gateway: Gateway) -> None:
 # max_connections_per_minute
 
 
-def test_connections_above_the_limit_wait_for_the_next_minute(gateway: Gateway) -> None:
+def test_connections_above_the_limit_in_a_minute_are_refused(gateway: Gateway) -> None:
     gateway.patch("connection-policy", {"max_connections_per_minute": 2, "max_concurrent_connections": 0})
     address = gateway.public_address()
     within_one_minute()
@@ -184,7 +184,9 @@ def test_connections_in_a_minute_are_counted_by_ipv6_64_network(gateway: Gateway
 
 
 @pytest.mark.parametrize("kind", ["trusted", "local", "local_with_login"])
-def test_trusted_and_local_clients_are_exempt_from_all_limits(gateway: Gateway, kind: str) -> None:
+def test_trusted_clients_and_local_ones_that_need_no_login_are_exempt_from_all_limits(
+    gateway: Gateway, kind: str
+) -> None:
     address = {"trusted": gateway.public_address(), "local": "10.8.0.1", "local_with_login": "10.8.0.2"}[kind]
     if kind == "trusted":
         gateway.create("trusted-networks", name="x", networks=[address])

@@ -91,7 +91,7 @@ def test_a_block_list_that_does_not_answer_refuses_nobody(gateway: Gateway, beha
     assert gateway.attempt(address=LISTED) == "accepted"
 
 
-def test_one_listing_in_several_block_lists_is_enough_for_a_refusal(gateway: Gateway) -> None:
+def test_a_listing_in_one_of_several_block_lists_is_enough_for_a_refusal(gateway: Gateway) -> None:
     gateway.dns.behave("*.dead.test", Behaviour.SERVFAIL)
     _list(gateway, "127.0.0.3", zone="third.test")
     zones = [{"zone": "dead.test"}, {"zone": "empty.test"}, {"zone": "third.test"}]
@@ -175,7 +175,7 @@ def spf(gateway: Gateway) -> Gateway:
             {"perm.test": "RCPT 550 5.7.24", "two.test": "RCPT 550 5.7.24", "soft.test": "accepted"},
         ),
     ],
-    ids=["as it comes", "softfail refused", "permerror refused"],
+    ids=["defaults", "softfail refused", "permerror refused"],
 )
 def test_spf_results_are_enforced(spf: Gateway, mode: str, options: dict[str, Any], expected: dict[str, str]) -> None:
     spf.content_checks(spf={"mode": mode, **options})
@@ -475,7 +475,7 @@ def test_infected_mail_can_be_discarded(gateway: Gateway, clamd: Clamd) -> None:
         b"\0",
     ],
 )
-def test_a_failed_scan_follows_the_setting(gateway: Gateway, answer: bytes, on_error: str, expected: str) -> None:
+def test_mail_follows_on_error_when_a_scan_fails(gateway: Gateway, answer: bytes, on_error: str, expected: str) -> None:
     with ScriptedClamd() as clamd:
         clamd.answer(*([answer] if answer else []), terminated=False)
         _antivirus(gateway, clamd.address, on_error=on_error)

@@ -33,7 +33,7 @@ def _send(gateway: Gateway, marker: str, recipient: str = FAR, sender: str = wor
 
 
 def _attempt(gateway: Gateway, recipient: str = FAR) -> dict[str, Any]:
-    """Waits for an attempt of the only message in the queue, and returns the last attempt."""
+    """Waits until the queue has a delivery to the recipient that was attempted, and returns its last attempt."""
 
     def attempts() -> list[dict[str, Any]]:
         waiting = [delivery for one in world.queued(gateway.suite) for delivery in one["deliveries"]]
@@ -168,7 +168,7 @@ def test_credentials_are_sent_over_tls(gateway: Gateway, certificates: trustme.C
         assert gateway.delivered("logged in", smart).session.authenticated
 
 
-def test_credentials_are_never_sent_in_plaintext(gateway: Gateway) -> None:
+def test_credentials_are_not_sent_in_plaintext_by_default(gateway: Gateway) -> None:
     with SmtpSink(Offer(logins=LOGINS, auth_without_tls=True)) as smart:
         _relay_host(gateway, smart, auth={"username": "gateway", "password": PASSWORD})
         _send(gateway, "withheld")

@@ -35,7 +35,7 @@ def test_without_a_login_mail_is_accepted_only_for_our_domains(gateway: Gateway)
 
 
 @pytest.mark.parametrize("port", ["submission_port", "smtps_port"])
-def test_the_submission_port_refuses_mail_without_a_login(gateway: Gateway, port: str) -> None:
+def test_the_submission_ports_refuse_mail_without_a_login(gateway: Gateway, port: str) -> None:
     implicit = port == "smtps_port"
     with Client(gateway.public_address(), getattr(gateway.suite, port), tls=implicit) as client:
         if not implicit:
@@ -286,9 +286,7 @@ def test_the_hostname_is_in_banner_ehlo_and_received(gateway: Gateway) -> None:
         ({"recipients_over_limit": "drop"}, 422),
     ],
 )
-def test_the_profile_accepts_only_text_that_smtp_can_carry(
-    gateway: Gateway, profile: dict[str, Any], status: int
-) -> None:
+def test_the_profile_accepts_only_valid_values(gateway: Gateway, profile: dict[str, Any], status: int) -> None:
     headers = {"Content-Type": "application/merge-patch+json"}
     headers["If-Match"] = gateway.suite.api.get("/v1/settings/general").headers["ETag"]
     assert gateway.status("PATCH", "settings/general", {"profile": profile}, headers) == status

@@ -19,8 +19,8 @@ def restored(gateway: Gateway) -> Iterator[None]:
     gateway.restore()
 
 
-def test_no_address_is_refused_after_the_api_answered_201(gateway: Gateway) -> None:
-    """Parallel writers create accounts. Each sends mail to an address as soon as its account was answered 201."""
+def test_no_address_is_refused_after_the_api_said_that_it_is_in_force(gateway: Gateway) -> None:
+    """Parallel writers create accounts. Each sends mail to an address as soon as the API has created its account."""
 
     def write(writer: int) -> list[tuple[str, str]]:
         outcomes = []

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.e2e
         ('"alice@ours.test"', "RCPT 501 5.1.3"),
     ],
 )
-def test_the_recipients_of_a_local_domain_are_accounts_aliases_or_all(
+def test_the_recipients_of_a_local_domain_are_its_accounts_and_aliases(
     gateway: Gateway, recipient: str, expected: str
 ) -> None:
     assert gateway.attempt(recipient) == expected

@@ -345,7 +345,7 @@ def test_the_audit_log_has_the_actor_and_no_secret(gateway: Gateway) -> None:
     assert "a very secret word" not in log.text
 
 
-def test_only_health_needs_no_key(gateway: Gateway) -> None:
+def test_only_health_and_readiness_need_no_key(gateway: Gateway) -> None:
     with httpx.Client(base_url=gateway.suite.api_url) as client:
         assert client.get("/healthz").status_code == 200
         assert client.get("/readyz").status_code == 200

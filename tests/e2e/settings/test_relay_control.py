@@ -110,7 +110,7 @@ def test_mail_for_a_relay_domain_is_accepted_from_anyone(gateway: Gateway) -> No
         ("@elsewhere.test:eve@partner.test", "accepted"),
     ],
 )
-def test_a_relay_domain_with_a_list_accepts_mail_only_for_listed_recipients(
+def test_a_relay_domain_with_a_list_accepts_mail_only_for_listed_recipients_and_postmaster(
     gateway: Gateway, recipient: str, expected: str
 ) -> None:
     gateway.list_recipient("eve@partner.test")

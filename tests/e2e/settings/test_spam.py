@@ -129,7 +129,7 @@ def test_exempt_mail_is_not_sent_to_rspamd(gateway: Gateway, rspamd: Rspamd) -> 
 
 
 @pytest.mark.parametrize("on_error", ["accept", "tempfail"])
-def test_mail_follows_the_setting_while_rspamd_is_down(gateway: Gateway, rspamd: Rspamd, on_error: str) -> None:
+def test_mail_follows_on_error_while_rspamd_is_down(gateway: Gateway, rspamd: Rspamd, on_error: str) -> None:
     _ask(gateway, rspamd, on_error=on_error, timeout_s=5)
     rspamd.kill()
     marker, sender, content = _spam("add header", header="X-Spam: No\r\n")

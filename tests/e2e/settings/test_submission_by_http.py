@@ -197,7 +197,7 @@ def test_a_sender_that_is_not_fully_qualified_is_refused(gateway: Gateway, http:
 
 
 def test_without_auth_no_mail_is_accepted_by_http(gateway: Gateway, http: httpx.Client) -> None:
-    """SMTP then offers no AUTH, so only the answer of HTTP is compared with the rule."""
+    """SMTP then offers no AUTH, so the test checks only the answer of HTTP."""
     gateway.patch("general", {"smtp_auth": {"enabled": False}})
     assert by_http(http, Mail()).last[0] // 100 == 5
 
@@ -220,7 +220,7 @@ def test_messages_above_the_limit_per_minute_are_refused(gateway: Gateway, http:
     same_both_ways(gateway, http, Mail(), 450)
 
 
-def test_a_message_above_the_size_limit_is_refused_before_it_is_read(gateway: Gateway, http: httpx.Client) -> None:
+def test_a_message_above_the_size_limit_is_refused(gateway: Gateway, http: httpx.Client) -> None:
     gateway.patch("general", {"profile": {"max_message_size_mb": 1}})
     content = world.message() + (b"x" * 70 + b"\r\n") * 16_000
     assert by_smtp(gateway, Mail(content=content)).last[0] == 552
@@ -244,7 +244,9 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_the_next_hop_gets_the_same_octets_except_for_received(gateway: Gateway, http: httpx.Client, name: str) -> None:
+def test_the_next_hop_gets_the_same_octets_except_for_added_fields(
+    gateway: Gateway, http: httpx.Client, name: str
+) -> None:
     given = b"Date: Mon, 1 Jan 2024 00:00:00 +0000\r\nMessage-ID: <1@ours.test>\r\n"
     content = CONTENTS[name] if name == "no header" else given + CONTENTS[name]
     gateway.far.clear()
@@ -263,8 +265,6 @@ _MADE = re.compile(rb"^(Date|Message-ID): .*$", re.MULTILINE)
 
 
 def _rest(header: bytes) -> bytes:
-    """Returns the header without the fields that differ between any two messages: trace fields, and fields that were
-    added.
-    """
+    """Returns the header without its trace fields, and without the Date and the Message-ID that the gateway added."""
     rest = _ADDED.sub(b"", header)
     return rest if b"<1@ours.test>" in rest else _MADE.sub(b"", rest)

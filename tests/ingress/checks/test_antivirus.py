@@ -1,4 +1,4 @@
-"""Scans by clamd: which answers mean clean or infected, and every other way in which a scan can end (C102)."""
+"""Scans by clamd: which answers mean clean or infected, and other ways in which a scan can end (C102)."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def key_name(domain: str, selector: str = "s1") -> str:
 
 @pytest.fixture
 def zone(dns_server: DnsServer) -> DnsServer:
-    """Returns a DNS server that has keys of two domains. Tests make it silent for names of `silent.example`."""
+    """Returns a DNS server that has keys of two domains. Tests make it silent for other names."""
     dns_server.add("s1._domainkey.honest.example", "TXT", RECORD)
     dns_server.add("*.silent.example", "TXT", RECORD)
     return dns_server
@@ -117,7 +117,7 @@ async def test_random_names_of_one_zone_do_not_displace_keys_of_others(
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "options timeout:1\n", None])
-async def test_f08_without_name_servers_there_is_no_answer_until_one_is_configured(
+async def test_f08_without_name_servers_there_is_no_answer_and_a_new_one_is_used(
     dns_server: DnsServer, tmp_path: Path, text: str | None
 ) -> None:
     path = tmp_path / "resolv.conf"

@@ -60,7 +60,7 @@ async def test_rspamd_finds_gtube(rspamd: Rspamd, action: str) -> None:
     assert scan.symbols == ("GTUBE",) or not scan.symbols
 
 
-async def test_rspamd_passes_ordinary_mail_and_gets_the_facts_of_the_session(rspamd: Rspamd) -> None:
+async def test_rspamd_passes_ordinary_mail_and_logs_the_id_of_the_session(rspamd: Rspamd) -> None:
     scan = await ask(rspamd.url, question())
     assert scan.action is SpamAction.NO_ACTION
     assert scan.required_score == 15.0
@@ -97,7 +97,7 @@ async def test_rspamd_gets_sender_and_recipients() -> None:
         "helo": "mail.sender.test",
         "hostname": "client.sender.test",
         "from": "<joe@sender.test>",
-        # Only the second recipient is named, because the mail for the first is discarded.
+        # The request names each recipient whose mail is not discarded. The web server keeps the last of these fields.
         "rcpt": "<bob@local.test>",
         "user": "alice",
         "queue-id": "5e" * 16,

@@ -67,7 +67,7 @@ async def test_signatures_are_verified_with_keys_of_the_dns(runner: CheckRunner,
 
 
 async def test_signatures_are_verified_on_the_processors_for_cryptography(zone: DnsServer, tmp_path: Path) -> None:
-    """A worker that is bound to one processor verifies signatures on all of them, so its sessions are not delayed."""
+    """A worker that is bound to one processor verifies signatures on all processors that are set for cryptography."""
     everywhere = processors.usable()
     processors.set_affinity(everywhere[:1])
     try:
@@ -123,7 +123,7 @@ async def test_without_a_request_for_dkim_nothing_is_looked_up(
     assert zone.queries == ()
 
 
-async def test_keys_are_looked_up_at_the_same_time_and_only_once_each(zone: DnsServer) -> None:
+async def test_a_key_that_is_named_twice_is_looked_up_once(zone: DnsServer) -> None:
     lookup = KeyLookup(zone.address)
     found = await lookup.find([f"{KEY_NAME}.", f"{KEY_NAME}.", "other._domainkey.nowhere.example.", "..bad.."])
     assert isinstance(found[f"{KEY_NAME}."], Key)
@@ -133,7 +133,7 @@ async def test_keys_are_looked_up_at_the_same_time_and_only_once_each(zone: DnsS
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1", "127.0.0.1:53", "::1", "[::1]:53", "127.0.0.1, 127.0.0.2:5353"])
-async def test_name_servers_come_from_the_environment(text: str) -> None:
+async def test_name_servers_with_and_without_a_port_are_accepted(text: str) -> None:
     assert await KeyLookup(text).find([]) == {}
 
 

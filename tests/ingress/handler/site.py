@@ -17,8 +17,8 @@ from typing import Any
 
 from aiosmtpd.handlers import AsyncMessage, Debugging, Mailbox, Message, Proxy, Sink
 
-# These are aiosmtpd's own handlers, made as its documentation shows. They read their arguments from environment
-# variables.
+# These are aiosmtpd's own handlers, made as its documentation shows. The addresses and folders that some of them need
+# are in environment variables.
 
 
 def debugging() -> Debugging:
@@ -65,7 +65,7 @@ class CollectingLater(AsyncMessage):
 
 
 class DomainHandler:
-    """Accepts only some domains and prints each message, like the example in aiosmtpd's documentation."""
+    """Accepts only example.com, and keeps the text that the example in aiosmtpd's documentation prints."""
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, rcpt_options: list[str]) -> str:
         if not address.endswith("@example.com"):
@@ -80,7 +80,7 @@ class DomainHandler:
 
 
 class WebhookHandler:
-    """Parses the message and posts it to a web server with a blocking client. If this fails, refuses the message."""
+    """Parses the message and posts it to a web server with a blocking client. If this fails, it refuses the message."""
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
@@ -97,7 +97,7 @@ class WebhookHandler:
 
 
 class TaggingHandler:
-    """Adds a field, and returns the message as the email package writes it, with LF at the ends of lines."""
+    """Sets two fields, and leaves the message as the email package writes it, with LF at the ends of lines."""
 
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, mail_options: list[str]) -> str:
         envelope.mail_from = address

@@ -36,7 +36,7 @@ async def test_the_handler_proxy_of_aiosmtpd_works(
     assert len(ingress.relay.messages) == 1
 
 
-async def test_the_handler_proxy_without_a_server_delays_no_other_session(
+async def test_mail_is_accepted_when_the_handler_proxy_reaches_no_server(
     start_with: StartWith, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SITE_NEXT_HOP", "127.0.0.1:1")

@@ -247,7 +247,7 @@ def _other_sender(_server: Any, _session: Any, envelope: Any, *_: Any) -> str:
         ("DATA", _other_sender),
     ],
 )
-async def test_addresses_that_policy_has_not_seen_give_451(
+async def test_addresses_that_a_hook_changes_give_451(
     start_with: StartWith, hook: str, change: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     ingress = await start_with("Scripted")

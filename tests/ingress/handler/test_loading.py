@@ -1,4 +1,4 @@
-"""INGRESS_HANDLER: which values are valid, and what a worker reports for the others."""
+"""INGRESS_HANDLER: which values stop the start of a worker, and which methods of a handler it reports as not called."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ async def test_connections_of_a_proxy_are_not_counted() -> None:
         assert (await answer(first)).startswith(b"HTTP/1.1 200")
 
 
-async def test_clients_are_counted_by_their_key() -> None:
+async def test_clients_without_an_ip_address_are_counted_together() -> None:
     def no_address(_: str) -> str:
         raise ValueError
 

@@ -92,7 +92,7 @@ async def test_the_expiry_of_a_certificate_gives_a_warning_in_time(tmp_path: Pat
     assert (await one(machine_checks.certificate(path))).level is level
 
 
-async def test_a_certificate_that_is_not_valid_yet_gives_a_warning_about_the_clock(tmp_path: Path) -> None:
+async def test_a_certificate_that_is_not_valid_yet_gives_an_error_about_the_clock(tmp_path: Path) -> None:
     path = write_certificate(tmp_path / "c.pem", "mx.example.com", starts_in_days=2, issuer="An authority")
     result = await one(machine_checks.certificate(path))
     assert result.level is Level.ERROR
@@ -133,7 +133,7 @@ async def test_an_invalid_certificate_file_is_an_error(tmp_path: Path) -> None:
 ROOT = {".": {"SOA": "a.root. b.root. 1 2 3 4 5"}}
 
 
-async def test_working_name_servers_are_ok() -> None:
+async def test_name_servers_without_dnssec_or_without_answers_give_a_warning() -> None:
     with DnsServer(ROOT) as good, DnsServer(ROOT) as careless, DnsServer(ROOT) as broken:
         good.secure(".")
         broken.behave(".", Behaviour.SERVFAIL)

@@ -40,7 +40,7 @@ def test_our_own_hash_is_argon2id() -> None:
     assert decoy_of(password_hash) is None
 
 
-def test_bcrypt_uses_only_72_octets() -> None:
+def test_a_password_over_72_octets_is_compared_with_a_bcrypt_hash_without_an_error() -> None:
     password_hash = "$2b$04$Ro0CUfOqk6cXEKf3dyaM7OhSCvnwM9s4wIX9JeLapehKK5YdLxKcm"
     assert not matches(password_hash, b"x" * 200)
 

@@ -29,7 +29,7 @@ run(main)
     ("text", "numbers"),
     [("", ()), ("0", (0,)), ("3,1", (3, 1)), (" 0, 2-4 ,9", (0, 2, 3, 4, 9)), ("5-5,", (5,))],
 )
-def test_processors_are_written_as_numbers_and_ranges(text: str, numbers: tuple[int, ...]) -> None:
+def test_numbers_and_ranges_of_processors_are_read(text: str, numbers: tuple[int, ...]) -> None:
     assert processors.parse(text) == numbers
 
 

@@ -29,7 +29,7 @@ def test_encrypted_content_can_be_decrypted(size: int) -> None:
     assert b"".join(opened(io.BytesIO(sealed(content)), PASSPHRASE)) == content
 
 
-def test_a_changed_file_is_refused_at_the_frame_that_was_changed() -> None:
+def test_a_changed_or_truncated_file_is_refused() -> None:
     whole = sealed(b"x" * (3 * FRAME))
     first, second, third = (whole[HEADER + number * FRAME_ON_DISK :][:FRAME_ON_DISK] for number in range(3))
     assert whole == whole[:HEADER] + first + second + third

@@ -92,7 +92,7 @@ def test_common_settings_are_checked_in_every_service(
 
 
 @BY_NAME
-def test_several_hosts_are_accepted_for_listening(
+def test_only_ingress_may_listen_on_several_hosts(
     monkeypatch: pytest.MonkeyPatch, settings: type[ServiceSettings]
 ) -> None:
     """Case F09 of docs/cases.md describes this behaviour."""

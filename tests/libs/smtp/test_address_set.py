@@ -18,8 +18,8 @@ def test_a_set_contains_exactly_its_addresses() -> None:
 
 
 @pytest.mark.parametrize("part", [b"a@b.test\nc@d.test", b"@b.test", b"a@b.test\n"])
-def test_a_part_of_a_bucket_is_not_an_address(part: bytes) -> None:
-    """A part of a bucket's content is not an address, whatever bucket it belongs to."""
+def test_a_part_of_an_address_is_not_an_address(part: bytes) -> None:
+    """Whole addresses of a bucket, with a line end between them, would be found. But no address contains a line end."""
     addresses = AddressSet({bucket_of(part): bucket([b"a@b.test", b"c@d.test"])})
     assert (part in addresses) is (part == b"a@b.test\nc@d.test")
 

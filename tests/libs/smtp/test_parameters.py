@@ -385,7 +385,7 @@ def test_a_value_is_the_same_after_encoding_and_decoding_as_xtext(raw: bytes) ->
     assert all(33 <= one <= 126 and one != ord("=") for one in encoded)
 
 
-def test_the_xtext_examples_of_the_rfc_are_decoded() -> None:
+def test_xtext_is_encoded_and_invalid_xtext_is_refused() -> None:
     assert encode_xtext(b"e=mc2+x y\x00\xff") == b"e+3Dmc2+2Bx+20y+00+FF"
     for bad in (b"a b", b"a=b", b"+", b"+4", b"+4x", b"\xff", b"a\n"):
         with pytest.raises(ValueError, match="not xtext"):

@@ -148,7 +148,7 @@ def test_a_word_longer_than_a_line_is_cut() -> None:
 
 
 @pytest.mark.parametrize("enhanced", ["4.7.1", "5.7", "5.7.1000", "5.7.1\r\n", "x"])
-def test_an_enhanced_code_that_contradicts_the_code_is_replaced(enhanced: str) -> None:
+def test_an_enhanced_code_that_is_invalid_or_contradicts_the_code_is_replaced(enhanced: str) -> None:
     assert Reply(550, enhanced, "no").line() == b"550 5.0.0 no\r\n"
 
 

@@ -37,7 +37,7 @@ def server(dns_server: DnsServer) -> DnsServer:
 
 
 @pytest.mark.parametrize(("name", "kind"), QUESTIONS)
-async def test_udp_and_tcp_give_the_same_answer(name: str, kind: str, server: DnsServer) -> None:
+async def test_a_query_over_udp_has_the_same_result_as_with_dnspython(name: str, kind: str, server: DnsServer) -> None:
     quick, general = (Resolver(server_list(server.address), seconds=5, clock=lambda: 0.0) for _ in range(2))
     general._servers = []
     assert await quick.resolve(name, kind) == await general.resolve(name, kind)

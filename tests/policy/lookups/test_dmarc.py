@@ -99,7 +99,8 @@ _HOLDS = [
     ("x.a.test", {"a.test": "p=none; sp=quarantine; np=reject"}, False, ("a.test", "reject", "a.test")),
     ("x.a.test", {"a.test": "p=none; np=reject"}, True, ("a.test", "none", "a.test")),
     ("x.a.test", {"a.test": "p=none; sp=quarantine"}, False, ("a.test", "quarantine", "a.test")),
-    # The domain's own record has priority over that of its organization, which is the name with the fewest labels.
+    # The domain's own record has priority over that of its organization. The organization is the name that has a record
+    # and the fewest labels.
     ("x.a.test", {"x.a.test": "p=none", "a.test": "p=reject"}, True, ("x.a.test", "none", "a.test")),
     # Records of names between the domain and its organization are not used.
     ("x.y.a.test", {"y.a.test": "p=none", "a.test": "p=reject"}, True, ("a.test", "reject", "a.test")),
@@ -211,7 +212,7 @@ PASS, FAIL, TEMPERROR = CheckResult.PASS, CheckResult.FAIL, CheckResult.TEMPERRO
         ("p=reject", "v@a.test w@x.a.test", (PASS, "a.test"), {}, PASS, Disposition.NONE),
     ],
 )
-def test_c98_the_strictest_author_domain_decides(
+def test_c98_dmarc_judges_alignment_and_several_authors(
     record: str,
     author: str,
     spf: tuple[CheckResult, str],

@@ -106,7 +106,7 @@ async def test_the_cache_is_bounded(dns_server: DnsServer, monkeypatch: pytest.M
     assert [resolver.cached(f"h{number}.test", "A") is not None for number in range(5)] == [False] * 2 + [True] * 3
 
 
-async def test_questions_over_the_limit_at_once_are_not_asked(
+async def test_questions_over_the_limit_of_concurrent_queries_are_not_asked(
     dns_server: DnsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.policy.lookups.resolver._CONCURRENT", 1)
@@ -166,7 +166,7 @@ async def test_only_the_first_few_reverse_names_are_followed(resolver: Resolver,
         ([("MX", "0 ."), ("MX", "10 mx.test.")], LookupResult(Outcome.FOUND, ("",))),
     ],
 )
-async def test_mail_domains_are_found(
+async def test_a_mail_domain_exists_if_it_has_an_mx_or_an_address_and_no_null_mx(
     records: list[tuple[str, str]], wanted: LookupResult, resolver: Resolver, dns_server: DnsServer
 ) -> None:
     for kind, text in records:
@@ -267,7 +267,7 @@ async def test_rules_that_are_off_make_no_look_ups(dns_server: DnsServer) -> Non
 
 
 @pytest.mark.parametrize("helo", [b"192.0.2.10", b"1.2.3", b"mail.example.123", b"a..b.test", b"[192.0.2.10]"])
-async def test_an_invalid_helo_name_causes_no_look_ups(helo: bytes, dns_server: DnsServer) -> None:
+async def test_an_invalid_helo_name_or_a_literal_causes_no_look_ups(helo: bytes, dns_server: DnsServer) -> None:
     rules = snapshot({"advanced_security": {"reject_unknown_helo": "enforce"}})
     made = rcpt("alice@local.test")
     made.session.helo_name = helo
@@ -277,7 +277,7 @@ async def test_an_invalid_helo_name_causes_no_look_ups(helo: bytes, dns_server: 
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", None])
-async def test_f08_without_name_servers_there_is_no_answer_until_one_is_configured(
+async def test_f08_without_name_servers_there_is_no_answer_and_a_new_one_is_used(
     tmp_path: Path, text: str | None
 ) -> None:
     path = tmp_path / "resolv.conf"

@@ -29,7 +29,7 @@ class Clock:
         return self.now
 
 
-# FairSlots
+# FairSlots. A party is the network of the clients for which names are looked up.
 
 
 async def test_a_party_gets_its_share_and_leaves_the_rest() -> None:

@@ -49,7 +49,7 @@ async def test_c89_ten_names_of_one_mx_count_as_one_look_up(resolver: Resolver, 
 @pytest.mark.parametrize(
     ("sender", "helo"), [("", ""), ("joe@[192.0.2.1]", ""), ("", "[192.0.2.1]"), ("joe@single", ""), ("", "single")]
 )
-async def test_identities_without_a_domain_have_no_result(sender: str, helo: str, resolver: Resolver) -> None:
+async def test_identities_without_a_full_domain_have_no_result(sender: str, helo: str, resolver: Resolver) -> None:
     assert await result(resolver, sender, helo) is CheckResult.NONE
 
 

@@ -60,7 +60,7 @@ async def test_each_scenario_has_the_expected_result(scenario: dict[str, Any], d
 
 
 def _load(server: DnsServer, name: str, records: list[Any]) -> None:
-    """Loads the records of one name. A record of type SPF is loaded as TXT too, unless the suite gives TXT records.
+    """Loads the records of one name. A record of type SPF is loaded as TXT, unless the suite says what TXT has.
 
     TIMEOUT means that questions for the types without records get no answer.
     """

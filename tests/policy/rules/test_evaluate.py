@@ -1,4 +1,4 @@
-"""Rules that are off in a snapshot are never evaluated."""
+"""Rules that are off in a snapshot are never evaluated. The others are tried in order."""
 
 from __future__ import annotations
 

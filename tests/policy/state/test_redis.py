@@ -48,7 +48,7 @@ async def test_replicas_count_together(replicas: tuple[RedisStore, RedisStore]) 
     assert await apply(second, blocked()) == [0]
 
 
-async def test_replicas_together_do_not_exceed_a_limit(replicas: tuple[RedisStore, RedisStore]) -> None:
+async def test_concurrent_counts_by_two_replicas_are_all_different(replicas: tuple[RedisStore, RedisStore]) -> None:
     found = await asyncio.gather(*(apply(replicas[number % 2], message()) for number in range(200)))
     assert sorted(number for (number,) in found if number is not None) == list(range(1, 201))
 

@@ -1,4 +1,4 @@
-"""Counters and blocked clients. The same tests run with the store in memory and with Redis."""
+"""Counters and blocked clients. Most tests run with the store in memory and with Redis."""
 
 from __future__ import annotations
 

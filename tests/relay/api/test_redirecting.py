@@ -73,7 +73,7 @@ async def redirect(
 
 
 async def deferred_message(relay: WholeRelay, *recipients: bytes | SubmittedRecipient) -> str:
-    """Submits a message, and returns its queue id after one deferred attempt for each domain."""
+    """Submits a message, and returns its queue id after one attempt for each domain."""
     attempts = len(relay.transport.ended)
     queue_id = (await relay.submit(*recipients)).queue_id
     domains = {(each if isinstance(each, bytes) else each.address).rpartition(b"@")[2] for each in recipients}

@@ -125,7 +125,7 @@ async def test_a_stream_that_ends_before_the_last_chunk_leaves_nothing(
     assert await relay.rows("SELECT count(*) FROM messages") == [(0,)]
 
 
-async def test_an_abandoned_submission_leaves_nothing_and_others_go_on(
+async def test_an_abandoned_submission_is_not_acknowledged_and_others_go_on(
     relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub
 ) -> None:
     gone, kept = submission(b"u@one.test", inline=False), submission(b"v@one.test")

@@ -27,7 +27,7 @@ CONTENT = b"From: ann@example.org\r\nTo: bob@example.net\r\nSubject: hello\r\n\r
 
 @pytest.fixture(scope="session")
 def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """Returns the event loop implementation that relay runs on."""
+    """Returns the policy of uvloop, the event loop of relay."""
     return uvloop.EventLoopPolicy()
 
 
@@ -110,7 +110,7 @@ async def gateway(dns_server: DnsServer) -> AsyncIterator[Gateway]:
 
 @dataclass
 class MxHosts:
-    """SMTP sinks that are the MX hosts of one domain. Each has its own address; all use the same port."""
+    """SMTP sinks that are the MX hosts of the domains of a test. Each has its own address; all use the same port."""
 
     dns: DnsServer
     port: int

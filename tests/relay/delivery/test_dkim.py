@@ -194,7 +194,7 @@ async def test_mail_of_logged_in_users_is_signed_and_otherwise_unchanged() -> No
     assert verified(signed, RSA)
 
 
-async def test_mail_from_outside_is_never_signed() -> None:
+async def test_mail_without_a_login_is_signed_only_if_it_is_authorized() -> None:
     assert await Signer(lambda: NOW).signed(configured(key(RSA)), message(MAIL, login="")) == MAIL
     allowed = await Signer(lambda: NOW).signed(configured(key(RSA)), message(MAIL, login="", authorized=True))
     assert verified(allowed, RSA)

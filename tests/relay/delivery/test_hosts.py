@@ -362,7 +362,7 @@ async def test_a_route_that_holds_mail_makes_no_connection(gateway: Gateway) -> 
 
 
 async def test_mail_for_a_relay_host_never_goes_to_mx_hosts(gateway: Gateway, mx_hosts: MxHosts) -> None:
-    """The relay host refuses, does not answer or does not exist, and the domain's own MX host would accept the mail."""
+    """The relay host refuses, does not run or does not exist, and the domain's own MX host would accept the mail."""
     mx = mx_hosts.add("example.net", 1, "a.test")
     with SmtpSink() as hub:
         hub.on(Stage.CONNECT, reply("554 5.7.1 Not you"))
@@ -429,7 +429,7 @@ async def test_f47_a_message_without_any_open_connection_waits_for_its_retry(
     assert (outcome.result, outcome.counts) == (Result.DEFERRED, True)
 
 
-async def test_f65_mail_that_waits_for_a_dead_destination_is_counted(gateway: Gateway, mx_hosts: MxHosts) -> None:
+async def test_f65_the_next_try_of_a_dead_destination_has_a_time(gateway: Gateway, mx_hosts: MxHosts) -> None:
     mx_hosts.dead("example.net", 1, "a.test")
     assert gateway.transport.probe_in("domain:example.net") == 0
     for _ in range(5):

@@ -67,9 +67,7 @@ async def test_a_relay_domain_may_be_handed_over_by_lmtp(gateway: Gateway) -> No
         assert sink.sessions[0].verbs[0] == "LHLO"
 
 
-async def test_a_server_of_the_operators_that_demands_a_login_bounces_nothing(
-    gateway: Gateway, smtp_sink: SmtpSink
-) -> None:
+async def test_a_configured_server_that_demands_a_login_bounces_nothing(gateway: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.MAIL, reply("530 5.7.0 Log in"))
     _next_hop(gateway, Mailbox(SMTP, smtp_sink.host, smtp_sink.port))
     assert (await gateway.deliver_one(EVE)).result is Result.DEFERRED

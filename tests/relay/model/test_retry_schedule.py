@@ -1,4 +1,4 @@
-"""The retry schedule, computed as a list of times."""
+"""The retry schedule, the time of expiry, and the times of the notice of delay and of the sweep."""
 
 from __future__ import annotations
 

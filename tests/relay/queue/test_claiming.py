@@ -176,7 +176,7 @@ async def test_a_worker_that_lost_its_lease_cannot_settle_the_delivery(database:
     assert await rows(database, "SELECT lease_owner, attempts FROM deliveries") == [(OTHER, 0)]
     done = Settlement(1, OTHER, (Settled(100, State.DELIVERED, "d:a", None, 1, "{}", NOW),))
     await database.write(lambda connection: settle(connection, [done], OTHER, NOW))
-    # A delivery is settled only once, even if the other owner tries too.
+    # A delivery is settled only once, even if its last owner tries again.
     assert (await deferred_by(database, OTHER, 1, NOW)).lost == {100}
     assert await rows(database, "SELECT state FROM deliveries") == [(State.DELIVERED,)]
 
@@ -296,8 +296,8 @@ async def test_a_source_with_enough_deliveries_is_skipped(database: Database) ->
     there = await claimed(database, wanted_of_source={("d:a", "bulk"): 0}, left_of_source={"bulk": 0})
     assert sources_of(there) == {"other": [2]}
     assert there.more == {"d:a": {"bulk"}}
-    # No other source waits, so no claim looks at the destination for a while. It is found again when a claim names its
-    # source as refilled.
+    # No other source waits for d:b, so no claim looks at d:b for a while. Its mail is found again when a claim names
+    # its source as refilled.
     assert (await claimed(database)).jobs[0][1].id == 1
     again = await claimed(database)
     assert again.jobs == []

@@ -148,7 +148,7 @@ async def test_refusals_and_blocked_clients_are_events(relay: WholeRelay) -> Non
     ]
 
 
-async def test_new_numbers_are_higher_after_a_start_even_without_history(database_url: str, tmp_path: Path) -> None:
+async def test_change_numbers_are_higher_after_a_start_even_without_history(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         await relay.submit(b"b@one.test")
         await relay.settled(1)
@@ -168,7 +168,7 @@ async def test_a_cursor_of_another_database_reads_from_the_beginning(relay: Whol
     assert told(await read(relay, Cursor(2**62, 3, 1))) == [("delivered", b"b@one.test")]
 
 
-async def test_no_event_is_read_while_a_lower_number_may_still_be_committed(postgres_url: str, tmp_path: Path) -> None:
+async def test_no_event_is_read_while_a_lower_change_number_may_be_committed(postgres_url: str, tmp_path: Path) -> None:
     async with WholeRelay(postgres_url, tmp_path) as relay:
         other = create_async_engine(postgres_url.replace("postgresql://", "postgresql+asyncpg://"))
         async with other.connect() as slow:
@@ -195,11 +195,11 @@ async def test_a_transaction_in_another_database_delays_no_event(postgres_url: s
         await other.dispose()
 
 
-async def test_numbers_go_on_in_a_database_that_was_restored_elsewhere(postgres_url: str, tmp_path: Path) -> None:
+async def test_change_numbers_go_on_in_a_database_restored_elsewhere(postgres_url: str, tmp_path: Path) -> None:
     async with WholeRelay(postgres_url, tmp_path) as relay:
         await relay.submit(b"b@one.test")
         await relay.settled(1)
-        # The numbers are raised, as in a dump from a server that has had many more transactions.
+        # The change numbers are raised, as in a dump from a server that has had many more transactions.
         await relay.database.write(
             lambda connection: connection.execute(text("UPDATE deliveries SET change_number = change_number + 1000000"))
         )

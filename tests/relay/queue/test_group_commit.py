@@ -1,5 +1,5 @@
-"""Group commit when the database fails: each acknowledged message is stored, no refused message is stored, and no
-outcome is lost.
+"""Group commit when the database fails: each acknowledged message is stored, a refused message stays only if another
+relay acknowledged it, and no outcome is lost.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ async def test_outcomes_wait_for_the_database_and_are_not_tried_again(database_u
 async def test_a_message_that_cannot_be_written_affects_no_other(database_url: str, tmp_path: Path) -> None:
     async with WholeRelay(database_url, tmp_path) as relay:
         good, bad, fine = (incoming_of([b"u%d@one.test" % number]) for number in range(3))
-        # No database accepts this value in the column.
+        # No database accepts these values in the columns.
         object.__setattr__(bad, "ret", b"\xff")
         object.__setattr__(bad, "received_at", 2**70)
         relay.stream.feed(Frame((good, bad, fine), (), (), ()))

@@ -100,7 +100,7 @@ async def test_queued_finished_and_refused_messages_are_found_by_message_id(
     assert len(await search(stub)) == 4
 
 
-async def test_all_pages_begin_with_the_newest_message(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
+async def test_newer_messages_come_first_across_pages(relay: WholeRelay, stub: relay_pb2_grpc.RelayAsyncStub) -> None:
     queue_ids = []
     for number in range(7):
         ack = await relay.submit(b"u@one.test" if number % 2 else b"later@one.test", content=content("a@a.test"))

@@ -1,4 +1,4 @@
-"""Threads do the work that is handed to them in order and before they end, and return its result to the caller."""
+"""One thread runs its work in order. Threads finish their work before they end, and callers get the results."""
 
 from __future__ import annotations
 

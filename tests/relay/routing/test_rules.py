@@ -203,7 +203,7 @@ def test_recipients_of_one_rule_and_domain_have_equal_routes() -> None:
 
 
 def test_each_login_at_a_relay_host_has_its_own_destination() -> None:
-    """C131: a wrong password holds only the mail that uses this login."""
+    """C131: a wrong password suspends only the mail that uses this login."""
 
     def of(name: str, login: str, host: str = "hub.test") -> RelayRule:
         auth = RelayHostAuth(login, "secret") if login else None
@@ -273,7 +273,7 @@ def test_the_report_has_the_deciding_rule_and_the_reasons_for_the_others() -> No
         (b"", b"bob@example.net", "recipient_rule"),
     ],
 )
-def test_every_report_has_one_deciding_rule(sender: bytes, recipient: bytes, winner: str) -> None:
+def test_the_explanation_of_a_route_has_one_deciding_rule(sender: bytes, recipient: bytes, winner: str) -> None:
     configured = configuration(to_recipient("r", "example.net"), from_sender("s", "local.test"))
     _, reports = examine(configured, sender, recipient, quarantine=False)
     assert [report.kind for report in reports if report.won] == [winner]

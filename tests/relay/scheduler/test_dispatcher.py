@@ -403,7 +403,7 @@ async def test_f18_mail_waits_for_an_account_that_relay_does_not_know_yet(databa
 
 
 async def test_f22_a_report_names_the_address_that_was_written_to(database_url: str, tmp_path: Path) -> None:
-    """F22: the report does not reveal where the alias leads; only the timeline for operators shows it."""
+    """F22: the report does not reveal where the alias leads; only operators see it in the replies of servers."""
     private = (b"anna@private.test", b"bob@private.test")
     configuration = Configuration(1, "gw.test", aliases={b"info@local.test": Alias("a", b"info@local.test", private)})
 
@@ -568,7 +568,7 @@ async def test_steady_mail_needs_no_search_for_due_mail(
 
 
 @pytest.mark.usefixtures("never_asked")
-async def test_due_mail_is_tried_after_fresh_mail_of_its_destination(
+async def test_due_mail_is_tried_once_fresh_mail_of_its_destination_leaves_room(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def closed(recipient: OutgoingRecipient) -> Outcome:

@@ -210,7 +210,7 @@ def test_a_report_to_an_alias_that_leads_nowhere_reaches_the_postmasters() -> No
     assert [each.waiting for each in reports(circle, numbers().__next__, MESSAGE, [FAILURE], HOUR)] == [(), ()]
 
 
-def test_no_report_answers_an_automatic_answer() -> None:
+def test_no_report_of_failure_answers_an_automatic_answer() -> None:
     automatic = MESSAGE.with_content(b"Auto-Submitted: auto-replied\r\n" + (MESSAGE.content or b""))
     assert reports(CONFIGURATION, numbers().__next__, automatic, [FAILURE], HOUR) == ()
     relayed = replace(FAILURE, action=Action.RELAYED, status="2.0.0")

@@ -70,7 +70,7 @@ async def test_order_is_kept_where_mail_waits_in_memory_and_in_the_database(data
 async def test_many_messages_of_one_account_do_not_hold_back_another_accounts_single_one(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Both accounts use the same next hop, with one transaction at a time. The single message comes second."""
+    """Both accounts use the same next hop, with one transaction at a time. The single message comes second or third."""
     gate = asyncio.Event()
     recipients = [b"u%d@one.test" % number for number in range(80)]
     transport = ScriptedTransport(capacities={"domain:one.test": 1}, gates={recipients[0]: gate})

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Away:
-    """A database that fails for the first reads and then returns no suspensions."""
+    """A database whose first reads and writes fail. After that it returns no suspensions."""
 
     exclusive = True
 

@@ -75,7 +75,7 @@ async def test_a_login_without_tls_may_be_allowed_and_hides_the_password_where_i
         assert sink.sessions[0].logins[0].mechanism == "CRAM-MD5"
 
 
-async def test_a_wrong_password_holds_the_relay_host_and_bounces_nothing(gateway: Gateway, hub: SmtpSink) -> None:
+async def test_a_wrong_password_suspends_the_relay_host_and_bounces_nothing(gateway: Gateway, hub: SmtpSink) -> None:
     gateway.by_relay_host(hub, auth=RelayHostAuth(AUTH.username, "wrong"))
     outcome = await gateway.deliver_one()
     assert (outcome.result, outcome.code) == (Result.DEFERRED, 535)
@@ -149,7 +149,6 @@ async def test_no_password_is_in_logs_or_outcomes(
 ) -> None:
     """Case C70 of docs/cases.md describes this behaviour."""
     caplog.set_level(logging.DEBUG)
-    # Some servers repeat in their answer what the client has sent.
     hub.on(Stage.AUTH_RESULT, reply("535 5.7.8 No"))
     gateway.by_relay_host(hub, auth=RelayHostAuth("someone", "hunter2hunter2"))
     with structlog.testing.capture_logs() as logs:

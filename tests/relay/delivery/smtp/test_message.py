@@ -48,6 +48,6 @@ def test_a_dot_at_the_border_of_two_parts_is_doubled(at: int) -> None:
     assert stuffed(content) == plainly(content) != content
 
 
-def test_content_without_such_a_dot_is_not_copied() -> None:
+def test_content_without_a_dot_at_the_start_of_a_line_is_not_copied() -> None:
     content = b"Subject: 1.2.3\r\n\r\n" + (b"eHh4" * 18 + b"\r\n") * 500
     assert stuffed(content) is content

@@ -345,7 +345,7 @@ async def test_a_session_whose_content_was_cut_short_is_not_used_again(by_sink: 
     assert len(smtp_sink.sessions) == 2
 
 
-async def test_an_incomplete_message_is_never_delivered(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
+async def test_an_acceptance_within_the_content_is_not_a_delivery(by_sink: Gateway, smtp_sink: SmtpSink) -> None:
     smtp_sink.on(Stage.CONTENT, reply("250 2.0.0 Thanks, enough"), after_octets=100_000, times=1)
     outcome = await by_sink.deliver_one(content=b"x" * 20_000_000 + b"\r\n")
     assert (outcome.result, outcome.enhanced_code) == (Result.DEFERRED, "4.5.0")
@@ -576,8 +576,8 @@ async def test_recipients_beyond_the_limit_go_into_the_next_transaction(
 async def test_f48_the_limit_of_a_server_is_learnt_from_its_reply(
     by_sink: Gateway, smtp_sink: SmtpSink, limit: int, named: int
 ) -> None:
-    """F48: at most one recipient is refused because of the limit, and the next message keeps to the limit from the
-    start.
+    """F48: each recipient is refused at most once because of the limit, and the next message keeps to the limit from
+    the start.
     """
     offer(smtp_sink, max_recipients=limit)
     recipients = [b"r%d@example.net" % number for number in range(40)]

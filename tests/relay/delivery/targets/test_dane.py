@@ -192,7 +192,7 @@ async def test_without_the_ad_bit_records_are_ignored(domain: SignedDomain) -> N
     assert (await domain.deliver()).tls_policy == "opportunistic"
 
 
-async def test_dane_is_off_by_default(domain: SignedDomain) -> None:
+async def test_without_the_option_dane_tlsa_records_are_not_looked_up(domain: SignedDomain) -> None:
     domain.gateway.options_are(dane=False)
     domain.record(TlsaRecord(3, 1, 1, b"x" * 32))
     assert (await domain.deliver()).tls_policy == "opportunistic"

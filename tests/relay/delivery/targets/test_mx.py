@@ -433,7 +433,7 @@ async def test_the_mx_hosts_from_both_groups_of_name_servers_are_merged(
     mx(dns_server, "customer.test", (10, GATEWAY, "192.0.2.99"), (8, "public.test", "192.0.2.2"))
     mx(inside, "customer.test", (5, "inner.test", "10.0.0.5"), (7, "public.test", "10.0.0.6"))
     targets = await relay_domain(mx_resolver, dns_server, inside)
-    # Both views name this host, so there are two candidates, each with the addresses from its own name servers.
+    # Both views name public.test, so it is two candidates, each with the addresses from its own name servers.
     assert [(host.name, host.preference, host.addresses) for host in targets.hosts if not host.left_out] == [
         ("inner.test", 5, ("10.0.0.5",)),
         ("public.test", 7, ("10.0.0.6",)),
@@ -583,7 +583,7 @@ async def test_a_relay_domain_that_no_server_knows_waits(
 # The resolver
 
 
-async def test_answers_of_relay_are_cached_for_their_lifetime(dns_server: DnsServer) -> None:
+async def test_relay_caches_dns_answers_for_their_lifetime(dns_server: DnsServer) -> None:
     now = 1000.0
     resolver = Resolver((dns_server.address,), clock=lambda: now)
     dns_server.add("host.test", "A", "192.0.2.1", ttl=60)

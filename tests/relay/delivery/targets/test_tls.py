@@ -277,7 +277,7 @@ async def test_replies_from_before_the_handshake_are_dropped(
 
 
 async def test_after_an_injection_only_replies_under_tls_are_used(gateway: Gateway, certificates: trustme.CA) -> None:
-    """CVE-2026-55558: the injected answer offers BDAT, a size and a login, none of which the server has."""
+    """CVE-2026-55558: the injected answer offers BDAT, pipelining and a size, none of which the server has."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificates.issue_cert("127.0.0.1").configure_cert(context)
     heard: list[bytes] = []
