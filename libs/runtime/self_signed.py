@@ -50,12 +50,16 @@ def kept_pair(certificate: Path, key: Path, host_name: str, now: datetime.dateti
     """Makes the pair when one of its files is missing, or when Posthouse made it and it will soon expire. Raises
     StartupError.
 
-    Both paths may name the same file, which then contains certificate and key. A whole pair that Posthouse did not make
-    is never overwritten (F16).
+    Both paths may name the same file, which then contains certificate and key. A certificate that Posthouse did not
+    make is never overwritten, even if it has no key (F16).
     """
     is_theirs = not was_made_here(certificate, host_name)
     if certificate.exists() and key.exists() and (is_theirs or _lasts(certificate, now)):
         return
+    if certificate.exists() and is_theirs:
+        raise StartupError(
+            f"{certificate} has no key {key}, and Posthouse has not made it: give its key, or move it away"
+        )
     certificate_pem, key_pem = make(host_name, now)
     try:
         certificate.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

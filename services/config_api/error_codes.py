@@ -198,7 +198,6 @@ _PYDANTIC_CODES: Mapping[str, str] = {
     "string_too_short": "too_short",
     "string_unicode": "not_unicode",
     "too_long": "too_long",
-    "too_many_passwords": "The batch has more plain passwords than are allowed.",
     "too_short": "too_short",
     "union_tag_invalid": "not_one_of",
     "union_tag_not_found": "missing",

@@ -130,9 +130,11 @@ def _load_authority(folder: Path) -> _Authority | None:
         bundle = tuple(x509.load_pem_x509_certificates((folder / _CHAIN).read_bytes()))
     except (OSError, ValueError) as error:
         raise StartupError(f"the authority in {folder} cannot be used: {type(error).__name__}") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or bundle[0].public_key() != key.public_key():
+    # If a renewal ended between its two writes, the key is that of the former certificate.
+    certificates = [certificate for certificate in bundle if certificate.public_key() == key.public_key()]
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not certificates:
         raise StartupError(f"the authority in {folder} cannot be used: its key and certificate are no pair")
-    return _Authority(key, bundle[0], bundle)
+    return _Authority(key, certificates[0], bundle)
 
 
 def _new_authority(

@@ -114,6 +114,23 @@ def test_a_new_authority_is_trusted_beside_the_former_one(authority: Path, folde
     assert len(trusted(files_of(folder, "policy"))) == 2
 
 
+def test_a_renewal_of_the_authority_that_ended_before_its_key_was_written_is_repeated(
+    authority: Path, folder: Path
+) -> None:
+    renew(authority, folder, NOW, days=90)
+    before = certificate(files_of(folder, "relay"))
+    key = (authority / "key.pem").read_bytes()
+    later = NOW + 721 * DAY
+    renew(authority, folder, later, days=90)
+    (authority / "key.pem").write_bytes(key)
+    done = renew(authority, folder, later, days=90)
+    assert done[0].startswith("made an authority")
+    after = certificate(files_of(folder, "relay"))
+    accepts(files_of(folder, "policy"), after, "relay", later)
+    with pytest.raises(x509.verification.VerificationError):
+        accepts(files_of(folder, "policy"), before, "relay", later)
+
+
 @pytest.mark.parametrize("damage", ["other key", "garbage", "no certificate", "of another service"])
 def test_unusable_certificates_are_replaced_by_new_ones(authority: Path, folder: Path, damage: str) -> None:
     renew(authority, folder, NOW)

@@ -175,9 +175,6 @@ class Resource:
 class Singleton(Resource):
     """Settings that exist exactly once."""
 
-    # The body in a new database.
-    initial: Callable[[], Body] = dict
-
 
 @dataclass(frozen=True, slots=True)
 class Created:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Protocol
 
@@ -63,14 +64,16 @@ class _SharedSlots:
         self._free: dict[str, asyncio.Semaphore] = {}
         self._users: Counter[str] = Counter()
 
-    def of(self, party: str) -> asyncio.Semaphore:
+    @asynccontextmanager
+    async def use(self, party: str) -> AsyncIterator[None]:
         self._users[party] += 1
-        return self._free.setdefault(party, asyncio.Semaphore(self._number))
-
-    def done(self, party: str) -> None:
-        self._users[party] -= 1
-        if not self._users[party]:
-            del self._users[party], self._free[party]
+        try:
+            async with self._free.setdefault(party, asyncio.Semaphore(self._number)):
+                yield
+        finally:
+            self._users[party] -= 1
+            if not self._users[party]:
+                del self._users[party], self._free[party]
 
 
 class RecipientVerifier:
@@ -170,12 +173,8 @@ class RecipientVerifier:
     async def _ask_in_turn(
         self, configuration: Configuration, route: Route, recipient: bytes, client: str
     ) -> ServerAnswer:
-        try:
-            async with self._of_clients.of(client), self._of_servers.of(route.destination):
-                return await self._servers.ask_recipient(configuration, route, recipient)
-        finally:
-            self._of_clients.done(client)
-            self._of_servers.done(route.destination)
+        async with self._of_clients.use(client), self._of_servers.use(route.destination):
+            return await self._servers.ask_recipient(configuration, route, recipient)
 
     async def _keep(self, key: bytes, now: int, *, is_there: bool) -> None:
         await self._database.write(lambda connection: keep_answer(connection, key, now, is_there=is_there))

@@ -144,7 +144,7 @@ class DeadHosts:
             if len(self._dead) > _HOST_LIMIT:
                 self._dead.popitem(last=False)
         elif known.trying or now >= known.next_try:
-            known.seconds = min(_LONGEST_RETRY_SECONDS, known.seconds * 2)
+            known.seconds = _SILENT_SECONDS if silent else min(_LONGEST_RETRY_SECONDS, known.seconds * 2)
             known.next_try = now + known.seconds
             known.trying = False
         # Other failures change nothing: these attempts had begun before the host counted as dead, or tried it last.

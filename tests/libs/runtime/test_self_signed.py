@@ -35,6 +35,19 @@ def test_f16_a_file_of_somebody_else_is_not_changed(tmp_path: Path, certificates
     assert path.read_bytes() == contents
 
 
+def test_f16_a_certificate_of_somebody_else_without_its_key_is_reported(
+    tmp_path: Path, certificates: trustme.CA
+) -> None:
+    leaf = certificates.issue_cert("localhost")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    leaf.cert_chain_pems[0].write_to_path(str(certificate))
+    contents = certificate.read_bytes()
+    with pytest.raises(StartupError, match="has no key"):
+        kept_pair(certificate, key, "localhost", NOW)
+    assert certificate.read_bytes() == contents
+    assert not key.exists()
+
+
 def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "pair.pem"

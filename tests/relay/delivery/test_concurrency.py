@@ -130,3 +130,9 @@ def test_a_silent_host_is_avoided_for_longer_than_a_retry_waits() -> None:
     dead.failed("192.0.2.1", 25, 0, silent=True)
     assert dead.avoid("192.0.2.1", 25, 1799)
     assert [dead.avoid("192.0.2.1", 25, 1800), dead.avoid("192.0.2.1", 25, 1800)] == [False, True]
+    dead.failed("192.0.2.1", 25, 1800, silent=True)
+    assert dead.avoid("192.0.2.1", 25, 3599)
+    assert not dead.avoid("192.0.2.1", 25, 3600)
+    # A host that refuses connections at once costs less time, so it is tried again sooner.
+    dead.failed("192.0.2.1", 25, 3600)
+    assert not dead.avoid("192.0.2.1", 25, 3900)
