@@ -58,26 +58,27 @@ _NO_COUNTERPART = {
     "masquerade_domains": "addresses are not rewritten on their way out",
     "smtp_bind_address": "the system chooses the source address",
     "smtp_bind_address6": "the system chooses the source address",
-    "sender_dependent_default_transport_maps": "a sender's mail can have a relay host, and no transport",
+    "sender_dependent_default_transport_maps": "the sender can choose only a relay host, and not a transport",
     "smtpd_sender_login_maps": "a login may send from the addresses of its account: make accounts",
     "virtual_uid_maps": "relay writes Maildirs as its own user",
     "luser_relay": "a local domain has a catch_all",
     "relocated_maps": "addresses that moved are refused as unknown",
     "address_verify_map": "answers about recipients are kept in relay's database",
-    "postscreen_dnsbl_sites": "there is no postscreen; zones go to content_checks.dnsbl, without weights",
+    "postscreen_dnsbl_sites": "there is no postscreen; add the zones to content_checks.dnsbl, which has no weights",
     "postscreen_access_list": "there is no postscreen; use access rules",
     "smtpd_policy_service_policy_context": "there are no policy services",
-    "header_size_limit": "it is fixed here",
-    "soft_bounce": "replies are what they are; rules have a shadow mode",
+    "soft_bounce": "5xx replies cannot be turned into 4xx; rules have a shadow mode",
 }
 _ENVIRONMENT = {
+    "header_size_limit": "set INGRESS_MAX_HEADER_OCTETS",
     "smtpd_tls_cert_file": "set INGRESS_TLS_CERT, or put the chain to tls/ingress.crt in the data folder",
     "smtpd_tls_key_file": "set INGRESS_TLS_KEY, or put the key to tls/ingress.key in the data folder",
     "smtpd_tls_chain_files": "set INGRESS_TLS_CERT and INGRESS_TLS_KEY",
     "inet_interfaces": "set INGRESS_HOST to the addresses to listen on",
     "smtpd_upstream_proxy_protocol": "set INGRESS_PROXY_NETWORKS",
 }
-# Options of the submission ports that Posthouse always applies.
+# Options of the submission ports that are not reported, because Posthouse's listeners do the same by themselves or need
+# no counterpart.
 _OF_LISTENERS = (
     "syslog_name",
     "smtpd_sasl_auth_enable",
@@ -86,8 +87,7 @@ _OF_LISTENERS = (
     "smtpd_recipient_restrictions",
     "milter_macro_daemon_name",
 )
-# The names, or ends of names, of parameters that need no counterpart, so they are not reported. Most of them name parts
-# of Postfix or concern its logging.
+# The names, or ends of names, of parameters that need no counterpart, so they are not reported.
 _MEANINGLESS = tuple(
     """
     milter_default_action milter_protocol milter_macro_daemon_name _directory _path _group _owner _loglevel
@@ -163,14 +163,16 @@ def _profile(server: Parameters, plan: Plan) -> None:
     megabytes = -(-size // _MEGABYTE)
     plan.set("general", "profile.max_message_size_mb", megabytes)
     if size % _MEGABYTE:
-        text = f"{megabytes} MB of 1,048,576 octets, since it is a full number of them here, and {size} octets is none"
+        text = f"{megabytes} MB of 1,048,576 octets, rounded up from {size} octets to a whole number"
         plan.partly("message_size_limit", text)
     else:
         plan.converted("message_size_limit", f"{megabytes} MB of 1,048,576 octets" if size else "no limit")
     recipients = server.number("smtpd_recipient_limit") or 1000
     plan.set("general", "profile.max_recipients", recipients)
     plan.set("general", "profile.recipients_over_limit", "defer_excess")
-    plan.converted("smtpd_recipient_limit", f"{recipients}; of more, those in excess are answered 452, as by Postfix")
+    plan.converted(
+        "smtpd_recipient_limit", f"{recipients}; recipients above this number are answered 452, as by Postfix"
+    )
 
 
 def _logins(server: Parameters, services: Sequence[Service], plan: Plan) -> None:
@@ -186,11 +188,13 @@ def _logins(server: Parameters, services: Sequence[Service], plan: Plan) -> None
         plan.partly(
             "smtpd_sasl_auth_enable", "logins are offered; make accounts with passwords: `posthouse account import`"
         )
-    plan.set("general", "smtp_auth.forbid_plaintext_auth_without_tls", server.is_on("smtpd_tls_auth_only"))
+    # Postfix allows no login without TLS at the level encrypt, whatever smtpd_tls_auth_only says.
+    encrypts = server["smtpd_tls_security_level"] == "encrypt"
+    plan.set("general", "smtp_auth.forbid_plaintext_auth_without_tls", encrypts or server.is_on("smtpd_tls_auth_only"))
     if server.is_set("smtpd_tls_auth_only"):
         plan.converted("smtpd_tls_auth_only", server["smtpd_tls_auth_only"])
-    if server["smtpd_tls_security_level"] == "encrypt":
-        plan.unsupported("smtpd_tls_security_level", "encrypt: clients are not made to use TLS, but for logins")
+    if encrypts:
+        plan.unsupported("smtpd_tls_security_level", "encrypt: clients must use TLS only for logins")
     elif server["smtpd_tls_security_level"]:
         plan.converted("smtpd_tls_security_level", "STARTTLS is always offered")
 
@@ -212,7 +216,7 @@ def _networks(server: Parameters, folder: Path, plan: Plan) -> None:
         plan.converted("mynetworks", f"a trusted network: {', '.join(networks)}")
     elif networks:
         plan.unsupported(
-            "mynetworks", "no restriction has permit_mynetworks, so they may send nothing else than others"
+            "mynetworks", "no restriction has permit_mynetworks, so these clients have no more rights than others"
         )
 
 
@@ -263,7 +267,7 @@ def _rate_delay(server: Parameters, plan: Plan) -> None:
     if exactly:
         plan.converted(name, f"{text}; they may come close together")
     else:
-        plan.partly(name, f"{text}, since it is a full number here; Postfix sends one every {seconds} s")
+        plan.partly(name, f"{text}, rounded to a whole number; Postfix sends one every {seconds} s")
 
 
 def _ports(services: Sequence[Service], plan: Plan) -> None:
@@ -305,4 +309,4 @@ def _rest(main: Parameters, plan: Plan) -> None:
         elif name in _ENVIRONMENT:
             plan.partly(name, f"{value}: {_ENVIRONMENT[name]}")
         elif not name.endswith(_MEANINGLESS):
-            plan.unsupported(name, "it is not known here")
+            plan.unsupported(name, "the import does not know this parameter")
