@@ -24,7 +24,7 @@ _FULL = 50 * _WIDTH
 # names all recipients.
 _MOST_OCTETS = 128 * 1024 * 1024
 _MOST_OCTETS_OF_SESSION = 256 * 1024
-# One client's network may use one part in this number of the sessions and octets.
+# When there is no room, a network that uses more than this fraction (1 / 20) of it loses its own oldest session.
 _CLIENT_SHARE = 20
 # The number of snapshots that are kept. It is small, because a snapshot may be large. Decisions under older snapshots
 # are explained by the oldest snapshot that is kept.

@@ -280,7 +280,7 @@ def test_every_line_of_a_session_or_message_has_its_id(suite: Suite) -> None:
         client.mail("someone@far.test")
         assert client.rcpt("nobody@ours.test")[0] == 550
     until(
-        lambda: "verdict" in {line["event"] for service in SERVICES for line in log_lines(suite, service)},
+        lambda: "verdict" in {line["event"] for line in log_lines(suite, "ingress")},
         "ingress has logged the refusal",
     )
     seen = set()
@@ -304,7 +304,8 @@ def scraped(suite: Suite, service: str) -> list[Metric]:
 
 
 NAME = re.compile(r"posthouse_(?:config_api|ingress|policy|relay)_[a-z]+(?:_[a-z]+)*").fullmatch
-# The unit with which a metric's name may end, by the kind of metric. The parser has removed `_total` from counters.
+# The units with which the name of a histogram ends, and the ends that no name has. The parser has removed `_total` from
+# counters.
 HISTOGRAM_UNITS = ("_seconds", "_messages")
 NO_UNITS = ("_octets", "_ms", "_milliseconds", "_mb", "_count", "_sum", "_bucket", "_total", "_minutes")
 # Every label, with the values that it may have. Clients and other servers choose no value, except for `destination`.
@@ -338,7 +339,7 @@ LABELS = {
     "version": r"[0-9]+\.[0-9]+\.[0-9]+\w*",
     "python": r"3\.[0-9]+\.[0-9]+\S*",
     # This is the only label whose values senders can choose. It has at most 20 values: the destinations with the
-    # longest queues, without logins.
+    # longest queues or the most attempts. The login of a relay host is not part of its name.
     "destination": r"hold|quarantine|(?:domain|mailbox|relay):[^@ ]+",
 }
 

@@ -87,7 +87,7 @@ async def test_c02_a_setting_normalises_bare_newlines_before_anything_reads_them
     assert message.content.partition(b"\r\n\r\n")[2] == stored
 
 
-async def test_c03_the_end_of_data_is_the_same_for_trusted_clients(ingress: Ingress) -> None:
+async def test_c03_the_end_of_data_is_the_same_for_clients_that_are_logged_in(ingress: Ingress) -> None:
     client = await ingress.client()
     await client.starttls()
     assert (await client.login()).code == 235

@@ -76,7 +76,7 @@ async def test_a_truncated_file_is_refused_and_nothing_is_restored(tmp_path: Pat
     assert list(later.iterdir()) == []
 
 
-async def test_a_restore_is_refused_while_a_service_runs(tmp_path: Path) -> None:
+async def test_a_restore_is_refused_where_a_service_has_made_its_database(tmp_path: Path) -> None:
     former, later = folders(tmp_path)
     file = tmp_path / "backup"
     await taken(former, file)
@@ -87,5 +87,9 @@ async def test_a_restore_is_refused_while_a_service_runs(tmp_path: Path) -> None
             await backup.restore(file, PASSPHRASE, [database_in(later)], later, {})
     finally:
         await running.close()
+
+
+async def test_a_backup_is_refused_where_there_is_no_database(tmp_path: Path) -> None:
+    former, _ = folders(tmp_path)
     with pytest.raises(BackupError, match="there is no database"):
         await backup.make(tmp_path / "other", PASSPHRASE, [database_in(tmp_path / "nowhere")], former, {})

@@ -31,7 +31,7 @@ class StreamShares:
                 429,
                 "too-many-streams",
                 "Too many streams of events are open.",
-                f"{self._per_key} of one API key, and {self._most} in all.",
+                f"One API key may have {self._per_key} open streams, and all keys together {self._most}.",
                 headers={"Retry-After": str(_RETRY_SECONDS)},
             )
 

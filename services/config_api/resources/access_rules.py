@@ -54,18 +54,23 @@ def _hint(criterion: str, value: str) -> str:
     if criterion in ("sender", "recipient"):
         domain = value.rpartition("@")[2]
         if value.startswith(("@", "*@")) or ("@" not in value and "." in value):
-            below = "use the criterion domain, with the domain alone" if criterion == "sender" else "name each address"
-            return f"a full address is compared exactly; for a whole domain {below}"
+            return f"a full address is compared exactly; for a whole domain, {_for_domain(criterion)}"
         if "*" in value or domain.startswith("*"):
             return (
-                "a full address is compared exactly, and patterns are not allowed; use the criterion domain for "
-                "whole domains"
+                f"a full address is compared exactly, and patterns are not allowed; for a whole domain, "
+                f"{_for_domain(criterion)}"
             )
     if criterion == "ip" and ("/" in value or "*" in value):
         return "this must be a single address; for a range use the criterion network, for example 192.0.2.0/24"
     if criterion == "network" and "*" in value:
         return "a range is written as CIDR or address/netmask, for example 192.0.2.0/24"
     return ""
+
+
+def _for_domain(criterion: str) -> str:
+    if criterion == "sender":
+        return "use the criterion domain, with the domain alone"
+    return "make one rule for each address"
 
 
 class AccessRule(Model):
@@ -253,7 +258,7 @@ async def _exempt_already(body: Body, check_context: CheckContext) -> Sequence[F
             Finding(
                 "/value",
                 "exempt",
-                "The clients are trusted, or local without login, so that they are never checked anyway.",
+                "These clients are in a trusted network or a network without login, so they are never checked.",
             ),
         )
     return ()

@@ -2,7 +2,7 @@
 
 Hooks are called with aiosmtpd's own Session and Envelope. 250 means that the message continues. Policy has not seen
 changes that a hook makes to the envelope, so such a message is answered with 451. The answer is also 451 when a hook
-fails, takes too long, or does not return an SMTP reply.
+takes too long or does not return an SMTP reply, or when it fails and `handle_exception` chooses no other reply.
 """
 
 from __future__ import annotations

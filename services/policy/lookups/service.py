@@ -26,7 +26,7 @@ _REMEMBERED = 50_000
 _UNDER_WAY = 5_000
 # The largest number of running look-ups for one client's network (/24, /64).
 _UNDER_WAY_OF_PARTY = 500
-_NO_ANSWER = LookupResult(Outcome.NO_ANSWER, detail="no answer in time")
+_NO_ANSWER = LookupResult(Outcome.NO_ANSWER, detail="no answer")
 
 
 class Lookups:

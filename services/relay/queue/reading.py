@@ -20,7 +20,7 @@ from services.relay.queue.tables import attempts, contents, deliveries, events, 
 # very few messages gives a short page, with a token for the next page.
 _WINDOW = 20_000
 _WINDOWS = 5
-# The number of messages that one batch of an action checks. The end of the batch is found by counting.
+# The number of messages that one batch of an action checks.
 _LOOKED_THROUGH = 2_000
 # The largest number of deliveries of each message that a list shows.
 _SHOWN = 50
@@ -131,7 +131,7 @@ def message_page(connection: Connection, wanted: MessageFilter, size: int, after
 def _page_by_message_id(
     connection: Connection, wanted: MessageFilter, size: int, after: Position | None, now: int
 ) -> Page:
-    """Searches the index of Message-IDs, in each group of numbers that messages have."""
+    """Searches the index of Message-IDs, with one key for each group of message numbers that is in use."""
     # Each end has a separate query, because both databases then read only the ends of the index.
     ends = [select(bound(messages.c.id)).scalar_subquery() for bound in (func.min, func.max)]
     lowest, highest = connection.execute(select(*ends)).one()

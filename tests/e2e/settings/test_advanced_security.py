@@ -43,7 +43,7 @@ def test_octets_before_the_greeting_are_refused_when_the_rule_is_enforced(
             b"DATA\r\nSubject: early\r\n\r\n.\r\n",
         ),
     ],
-    ids=["behind-ehlo", "behind-helo", "piled-up-without-offer", "behind-data"],
+    ids=["behind-ehlo", "behind-helo", "pipelined-after-helo", "behind-data"],
 )
 def test_commands_that_come_too_early_are_refused_only_in_the_mode_enforce(
     gateway: Gateway, mode: str, before: list[str], octets: bytes
@@ -64,7 +64,7 @@ def test_commands_that_come_too_early_are_refused_only_in_the_mode_enforce(
         assert client.ended()
 
 
-def test_commands_sent_together_with_starttls_are_never_run(gateway: Gateway) -> None:
+def test_commands_sent_together_with_starttls_end_the_session_by_the_rule(gateway: Gateway) -> None:
     with gateway.connect() as client:
         client.send(b"STARTTLS\r\nMAIL FROM:<bob@far.test>\r\n")
         assert client.reply() == "554 5.5.0"
@@ -72,7 +72,7 @@ def test_commands_sent_together_with_starttls_are_never_run(gateway: Gateway) ->
 
 
 @pytest.mark.parametrize("mode", ["off", "shadow"])
-def test_commands_sent_together_with_starttls_are_dropped_when_nothing_is_refused(gateway: Gateway, mode: str) -> None:
+def test_commands_sent_together_with_starttls_are_dropped_without_the_rule(gateway: Gateway, mode: str) -> None:
     gateway.patch("advanced-security", {"reject_unauthorized_pipelining": mode})
     with gateway.connect() as client:
         client.send(b"STARTTLS\r\nMAIL FROM:<bob@far.test>\r\nRCPT TO:<alice@ours.test>\r\n")
@@ -133,7 +133,7 @@ def helo_names(gateway: Gateway) -> Gateway:
 
 @pytest.mark.parametrize("mode", ["off", "shadow", "enforce"])
 @pytest.mark.parametrize("rule", ["reject_non_fqdn_helo", "reject_unknown_helo"])
-def test_helo_names_are_checked(helo_names: Gateway, rule: str, mode: str) -> None:
+def test_each_helo_rule_refuses_its_names_only_in_the_mode_enforce(helo_names: Gateway, rule: str, mode: str) -> None:
     helo_names.patch("advanced-security", {rule: mode})
     column = 1 if rule == "reject_non_fqdn_helo" else 2
     expected = {row[0]: f"RCPT {row[column]}" if mode == "enforce" and row[column] else "accepted" for row in HELO}

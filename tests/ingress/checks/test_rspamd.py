@@ -83,7 +83,7 @@ async def test_rspamd_gets_the_whole_of_a_message_too_large_for_memory(rspamd: R
         assert web.requests[0].body == b"".join(content.pieces())
 
 
-async def test_rspamd_gets_sender_and_recipients() -> None:
+async def test_rspamd_gets_the_facts_about_session_and_message() -> None:
     with WebServer() as web:
         web.answer("/checkv2", _answer("no action"))
         asked = question(account="alice", tls=Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", ""))

@@ -112,7 +112,7 @@ def test_a_dead_host_is_tried_again_by_only_one_transaction() -> None:
     assert not dead.avoid("192.0.2.1", 25, 31)
 
 
-def test_the_interval_doubles_up_to_five_minutes() -> None:
+def test_the_interval_between_tries_of_a_dead_host_doubles_up_to_five_minutes() -> None:
     dead = DeadHosts()
     now, gaps = 0.0, []
     dead.failed("192.0.2.1", 25, now)

@@ -73,7 +73,7 @@ async def _hostname(hostname: _Hostname, check_context: StoredCheckContext) -> S
     )
     findings = await hostname_findings(name, check_context)
     results = [CheckResult("hostname", Level.WARNING, f"{name}: {each.detail}", remedy) for each in findings]
-    text = f"{name} has addresses, and their PTR records name it."
+    text = f"Nothing is wrong with the addresses of {name} and their PTR records, as far as the DNS answered."
     return results or [CheckResult("hostname", Level.OK, text)]
 
 

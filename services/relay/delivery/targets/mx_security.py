@@ -21,8 +21,8 @@ _NOT_IN_POLICY = "is not named by the MTA-STS policy"
 
 @dataclass(frozen=True, slots=True)
 class TargetEndpoints:
-    """Endpoints in the order in which they are tried, or `failure` when there is none. The other fields are for
-    reports.
+    """Endpoints in the order in which they are tried, or `failure` when there is none. `hosts` and `lookups`
+    are for reports.
     """
 
     endpoints: tuple[Endpoint, ...] = ()

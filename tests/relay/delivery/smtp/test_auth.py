@@ -36,7 +36,7 @@ async def test_each_mechanism_logs_in_over_tls(gateway: Gateway, certificates: t
 
 
 async def test_no_ehlo_follows_the_login(gateway: Gateway, hub: SmtpSink) -> None:
-    """C131: some servers drop the login when they get EHLO again."""
+    """Some servers drop the login when they get EHLO again."""
     gateway.by_relay_host(hub, auth=AUTH)
     await gateway.deliver_one()
     verbs = hub.sessions[0].verbs
@@ -129,7 +129,7 @@ async def test_mail_is_deferred_when_the_connection_is_lost_during_the_login(gat
     assert (await gateway.deliver_one()).result is Result.DEFERRED
 
 
-async def test_an_invalid_challenge_is_cancelled(gateway: Gateway, certificates: trustme.CA) -> None:
+async def test_an_invalid_challenge_defers_the_mail(gateway: Gateway, certificates: trustme.CA) -> None:
     offer = Offer(logins=OFFER.logins, mechanisms=("CRAM-MD5",))
     with SmtpSink(offer, certificate=certificates.issue_cert("127.0.0.1")) as sink:
         sink.on(Stage.AUTH, reply("334 not base64"))
