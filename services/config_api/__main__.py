@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import socket
 import sys
@@ -100,6 +101,9 @@ async def _serve(
     except SealError as error:
         raise StartupError(f"stored secrets cannot be decrypted: {error}") from error
     snapshots.refresh()
+    # The configuration stays in memory. With 100,000 accounts, a garbage collection that includes it stops the event
+    # loop for 0.15 s.
+    gc.freeze()
     hits = HitStore(store.database)
     passwords = PasswordHashing()
     background = Background(shutdown)
