@@ -76,6 +76,10 @@ class _SharedSlots:
                 del self._users[party], self._free[party]
 
 
+def _verification(answer: RecipientAnswer) -> Verification:
+    return Verification.EXISTS if answer.is_there else Verification.NONE
+
+
 class RecipientVerifier:
     """Verifies recipients. Ingress asks the same replica about the same address, so only one question about each
     address is asked at a time.
@@ -114,19 +118,24 @@ class RecipientVerifier:
 
     async def _verify(self, recipient: bytes, client: str) -> Verification:
         key = key_of(recipient)
-        answer = await self._database.view(lambda connection: read_answer(connection, key))
         now = self._clock.now()
+        answer = await self._kept(key)
         if answer is not None and answer.holds(now):
-            return Verification.EXISTS if answer.is_there else Verification.NONE
-        otherwise = Verification.EXISTS if answer is not None and answer.was_good(now) else None
-        under_way = self._asked.get(key)
-        if under_way is None:
+            return _verification(answer)
+        if key not in self._asked:
             if not await self._may_ask(client, now):
-                return otherwise or Verification.TOO_MANY
-            # Another session may have asked about the same recipient meanwhile.
-            under_way = self._asked.get(key) or self._begin(recipient, key, client, answer)
+                was_good = answer is not None and answer.was_good(now)
+                return Verification.EXISTS if was_good else Verification.TOO_MANY
+            # Another session may have asked about the same recipient meanwhile, and may have its answer already.
+            answer = await self._kept(key)
+            if answer is not None and answer.holds(now):
+                return _verification(answer)
+        under_way = self._asked.get(key) or self._begin(recipient, key, client, answer)
         # The caller that asked first may be cancelled, and the others still wait for the answer.
         return await asyncio.shield(under_way)
+
+    async def _kept(self, key: bytes) -> RecipientAnswer | None:
+        return await self._database.view(lambda connection: read_answer(connection, key))
 
     async def _may_ask(self, client: str, now: int) -> bool:
         if self._waiting[client] >= _MOST_WAITING_OF_CLIENT or len(self._asked) >= _MOST_WAITING:

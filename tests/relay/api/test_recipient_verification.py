@@ -179,6 +179,28 @@ async def test_simultaneous_requests_about_one_address_ask_its_server_once(
     assert len(servers.asked) == 1
 
 
+async def test_an_answer_that_came_while_a_question_was_counted_is_used(
+    verifier: RecipientVerifier, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without this, one of several simultaneous requests could ask the server a second time."""
+    may_ask = verifier._may_ask
+    counting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(client: str, now: int) -> bool:
+        if client == "late":
+            counting.set()
+            await go_on.wait()
+        return await may_ask(client, now)
+
+    monkeypatch.setattr(verifier, "_may_ask", slowly)
+    late = asyncio.create_task(verifier.verify(b"ann@boxes.test", "late"))
+    await counting.wait()
+    assert await verifier.verify(b"ann@boxes.test", CLIENT) is EXISTS
+    go_on.set()
+    assert await late is EXISTS
+    assert servers.asked == [b"ann@boxes.test"]
+
+
 async def test_a_client_may_name_only_a_hundred_new_addresses_a_minute(
     verifier: RecipientVerifier, servers: Servers, now: Now
 ) -> None:
