@@ -304,7 +304,7 @@ async def test_a_restart_frees_the_leases_of_the_previous_process_at_once(tmp_pa
     await killed.__aenter__()
     ack = await killed.submit(b"u@one.test")
     await held.until_begun(1)
-    # The process ends as after SIGKILL, so it gives back no lease.
+    # The process ends as if it had got SIGKILL, so its lease of the deliveries stays in the database.
     await killed.relay._background.stop()
     await killed.relay._server.stop(0)
     await killed.database.close()
